@@ -1,0 +1,211 @@
+"""The specification of a training job: what people send, what a checkpoint records.
+
+One definition for the HTTP body, the file given to `saf train`, the header of a checkpoint and
+the documentation. Every default stands here and nowhere else; an unknown key is an error.
+This module loads no torch: the API process reads it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Metadata = dict[
+    Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w.\-/]+$")],
+    Annotated[str, StringConstraints(max_length=512)],
+]
+
+
+class _Specification(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Surrogate(_Specification):
+    """The stand-in for the derivative of the Heaviside step, at x = u − V."""
+
+    name: Literal["sigmoid", "triangle", "rectangle", "arctan"] = "sigmoid"
+    slope: Annotated[float, Field(gt=0, le=100)] = 4.0
+    """How steep: larger means narrower. 4.0 with `sigmoid` is the published setting of OTTT."""
+
+
+class Neuron(_Specification):
+    """Leaky integrate-and-fire with soft reset: u[t] = λ (u[t−1] − V s[t−1]) + input."""
+
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """λ = 1 − 1/τ, in (0, 1]; 1 is the integrate-and-fire neuron."""
+    threshold: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """V, in units of the membrane potential."""
+    surrogate: Surrogate = Surrogate()
+
+
+class ConvNet(_Specification):
+    """Small convolutional network for images of 8 × 8 to 64 × 64 pixels."""
+
+    name: Literal["convnet"] = "convnet"
+    channels: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=1, max_length=8)
+    ] = (32, 64, 64)
+    """Output channels of each spiking 3 × 3 convolution; a 2 × 2 pooling follows all but the last
+    while the image has 4 pixels or more on a side."""
+    pooling: Literal["average", "max"] = "average"
+    """`max` is refused: the largest accumulation is not the accumulation of the largest, so the
+    spikes would not be those of LIF neurons."""
+
+
+class VGG11(_Specification):
+    """VGG-11 of the OTTT paper: 64 128 P 256 256 P 512 512 P 512 512, for images of 16 × 16
+    pixels or more."""
+
+    name: Literal["vgg11"] = "vgg11"
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """Factor on every number of channels; 1.0 is the published network."""
+    pooling: Literal["average", "max"] = "average"
+    """`max` is refused, see `convnet`."""
+
+
+Network = Annotated[ConvNet | VGG11, Field(discriminator="name")]
+
+
+class SafE(_Specification):
+    """Spike Accumulation Forwarding, a loss at each step. Same gradient as OTTT."""
+
+    name: Literal["saf-e"] = "saf-e"
+    trace_bias_and_input: bool = False
+    """Also apply the trace to the bias and to the first layer's constant input (c[t] g instead of
+    g). The formula asks for it; the code published with OTTT does not do it."""
+
+
+class SafF(_Specification):
+    """Spike Accumulation Forwarding, a loss at the final step only: one backward pass per batch
+    whatever T is. Same gradient as the Spike Representation up to a constant."""
+
+    name: Literal["saf-f"] = "saf-f"
+    trace_bias_and_input: bool = True
+    """As in `saf-e`; on by default, since Theorem 2 of the paper needs it."""
+
+
+class OtttA(_Specification):
+    """Online Training Through Time, gradients accumulated over the sequence, one update."""
+
+    name: Literal["ottt-a"] = "ottt-a"
+    trace_bias_and_input: bool = False
+    """As in `saf-e`."""
+
+
+class OtttO(_Specification):
+    """Online Training Through Time, an update after every time step."""
+
+    name: Literal["ottt-o"] = "ottt-o"
+    trace_bias_and_input: bool = False
+    """As in `saf-e`."""
+
+
+class SpikeRepresentation(_Specification):
+    """DSR: forward with spikes, backward through the clamp that the weighted rate approximates."""
+
+    name: Literal["spike-representation"] = "spike-representation"
+
+
+class BPTT(_Specification):
+    """Back-propagation through time with surrogate gradients, the baseline; memory grows with T."""
+
+    name: Literal["bptt"] = "bptt"
+
+
+Method = Annotated[
+    SafE | SafF | OtttA | OtttO | SpikeRepresentation | BPTT, Field(discriminator="name")
+]
+
+
+class SGD(_Specification):
+    """Stochastic gradient descent with momentum."""
+
+    name: Literal["sgd"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class AdamW(_Specification):
+    """Adam with decoupled weight decay."""
+
+    name: Literal["adamw"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 0.001
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+Optimizer = Annotated[SGD | AdamW, Field(discriminator="name")]
+
+
+class Schedule(_Specification):
+    """The learning rate over the run."""
+
+    name: Literal["cosine", "constant"] = "cosine"
+    """`cosine` falls to zero over all iterations; `constant` stays."""
+    warmup_epochs: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Linear rise from zero at the start."""
+
+
+class Loss(_Specification):
+    """(1 − mse_share) · cross entropy + mse_share · mean squared error to the one-hot target."""
+
+    mse_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
+class JobSpecification(_Specification):
+    """A training job. Everything that has a default may be left out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"dataset": "digits", "method": {"name": "saf-f"}, "epochs": 10},
+                {
+                    "name": "first try",
+                    "dataset": "digits",
+                    "network": {"name": "convnet", "channels": [32, 64, 64]},
+                    "method": {"name": "saf-e"},
+                    "neuron": {"decay": 0.5, "threshold": 1.0},
+                    "timesteps": 6,
+                },
+            ]
+        }
+    )
+
+    name: Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)] = ""
+    """Free text for people."""
+    dataset: Annotated[str, StringConstraints(min_length=1, max_length=4096)] = "digits"
+    """Name or id of a data set of the catalogue (`GET /v1/datasets`)."""
+    network: Network = ConvNet()
+    method: Method = SafF()
+    neuron: Neuron = Neuron()
+    timesteps: Annotated[int, Field(ge=1, le=1024)] = 6
+    """T, the number of time steps that a sample is shown for."""
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
+    batch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 128
+    """Samples per iteration, all devices together."""
+    optimizer: Optimizer = SGD()
+    schedule: Schedule = Schedule()
+    loss: Loss = Loss()
+    augment: tuple[Literal["crop", "flip", "cutout"], ...] = ()
+    """Random changes to training images: crop with padding, horizontal flip, cutout."""
+    precision: Literal["float32", "float64", "bfloat16"] = "float32"
+    devices: Annotated[int, Field(ge=1, le=1)] = 1
+    """Devices that one job trains on."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+    """0 is served first."""
+    max_runtime_seconds: Annotated[float, Field(gt=0)] | None = None
+    """The job fails with `time_limit` when it has trained for longer; null: no limit."""
+    metadata: Annotated[Metadata, Field(max_length=64)] = Field(default_factory=dict)
+    """Keys and values of your own, to find the job again."""
+
+    @model_validator(mode="after")
+    def _augment_once(self) -> JobSpecification:
+        if len(set(self.augment)) != len(self.augment):
+            raise ValueError("augment names the same change twice")
+        return self
