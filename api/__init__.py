@@ -1,0 +1,1 @@
+"""HTTP: the routes, the pages, the client and the command line."""

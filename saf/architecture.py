@@ -88,7 +88,7 @@ class _Pool(_Description):
 
 
 class AveragePool(_Pool):
-    """Mean over windows of `kernel × kernel`, stride `kernel`; what does not fill one is dropped."""
+    """Mean over windows of `kernel × kernel`, stride `kernel`; an incomplete one is dropped."""
 
     kind: Literal["average_pool"] = "average_pool"
 
@@ -130,7 +130,7 @@ class Connection(_Description):
     operations: tuple[Operation, ...] = ()
 
     def shapes(self, shape: Shape) -> Iterator[tuple[Operation, Shape]]:
-        """Each operation with the shape that enters it; raises ValueError where one does not fit."""
+        """Each operation with the shape that enters it; ValueError where one does not fit."""
         for operation in self.operations:
             yield operation, shape
             shape = operation.output_shape(shape)
@@ -175,7 +175,9 @@ class Architecture(_Description):
                 if c.source in shapes
             }
             if len(arriving) != 1:
-                raise ValueError(f"layer {population.name} gets inputs of shapes {sorted(arriving)}")
+                raise ValueError(
+                    f"layer {population.name} gets inputs of shapes {sorted(arriving)}"
+                )
             shapes[population.name] = arriving.pop()
         for population in (*self.populations, self.readout):
             for connection in population.connections:
@@ -269,7 +271,9 @@ def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
             'accumulation is not the accumulation of the largest); use "average"'
         )
     if len(input_shape) != 3:
-        raise ValueError(f"{network.name} takes images of C H W, and the data set has {input_shape}")
+        raise ValueError(
+            f"{network.name} takes images of C H W, and the data set has {input_shape}"
+        )
     channels, height, width = input_shape
     small, large = (8, MAX_SIDE_CONVNET) if isinstance(network, ConvNet) else (16, MAX_SIDE)
     if not (small <= min(height, width) and max(height, width) <= large):

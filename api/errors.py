@@ -1,0 +1,83 @@
+"""What a request can be refused for, with its HTTP status and a code for programs.
+
+ServiceError
+ ├── InvalidRequestError   422  invalid_request    a field is wrong; `errors` says which
+ ├── NotFoundError         404  not_found
+ ├── ConflictError         409  conflict           the state forbids it
+ ├── TooLargeError         413  too_large          more bytes than the limit
+ ├── RangeError            416  range_not_satisfiable
+ └── UnavailableError      503  unavailable        database or storage does not answer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+
+class FieldError(NamedTuple):
+    """What is wrong with one field: `pointer` is a JSON pointer into the request's body."""
+
+    pointer: str
+    detail: str
+
+
+class ServiceError(Exception):
+    """A request that cannot be served; the message tells the person what to change."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+
+
+class InvalidRequestError(ServiceError):
+    """A field of the request is wrong."""
+
+    status = 422
+    code = "invalid_request"
+    title = "The request cannot be used as it is"
+
+
+class NotFoundError(ServiceError):
+    """There is no such thing."""
+
+    status = 404
+    code = "not_found"
+    title = "Not found"
+
+
+class ConflictError(ServiceError):
+    """The state of the thing forbids the request."""
+
+    status = 409
+    code = "conflict"
+    title = "The state forbids it"
+
+
+class TooLargeError(ServiceError):
+    """More bytes than the limit."""
+
+    status = 413
+    code = "too_large"
+    title = "Too large"
+
+
+class RangeError(ServiceError):
+    """The requested range lies outside the file."""
+
+    status = 416
+    code = "range_not_satisfiable"
+    title = "Range not satisfiable"
+
+
+class UnavailableError(ServiceError):
+    """Something that the service needs does not answer."""
+
+    status = 503
+    code = "unavailable"
+    title = "Unavailable"

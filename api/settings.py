@@ -1,0 +1,83 @@
+"""Everything that can be set from outside, typed. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+GIB = 2**30
+
+
+def _plain_name(name: str) -> AliasChoices:
+    return AliasChoices(name, f"SAF_{name}", name.lower())
+
+
+class Settings(BaseSettings):
+    """Read from `SAF_…` in the environment; the three addresses also without the prefix.
+
+    `DATABASE_URL`, `BROKER_URL` and `ARTIFACTS_URL` alone turn the one-machine service into the
+    distributed one.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="SAF_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    data_dir: Path = Path("data")
+    """Where the one-machine service keeps its database, broker, artifacts and working files."""
+    database_url: Annotated[
+        str, Field(default="", repr=False, validation_alias=_plain_name("DATABASE_URL"))
+    ]
+    """`sqlite:///…` or `postgresql+psycopg://…`; empty: SQLite in `data_dir`."""
+    broker_url: Annotated[
+        str, Field(default="", repr=False, validation_alias=_plain_name("BROKER_URL"))
+    ]
+    """`redis://…` or `redis+socket://…`, Redis or Valkey."""
+    artifacts_url: Annotated[
+        str, Field(default="", repr=False, validation_alias=_plain_name("ARTIFACTS_URL"))
+    ]
+    """A directory, plain or as `file:///…`; empty: in `data_dir`."""
+
+    allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    """Names under which the API answers; another `Host` is refused, so that a page of another
+    site cannot reach a server on loopback. `*` allows all."""
+    upload_max_bytes: Annotated[int, Field(gt=0)] = 4 * GIB
+    """Largest upload."""
+    unpacked_max_bytes: Annotated[int, Field(gt=0)] = 8 * GIB
+    """Largest data set once unpacked."""
+    check_max_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    """Time that checking an uploaded data set may take."""
+    job_max_memory_bytes: Annotated[int, Field(ge=0)] = 0
+    """A job whose forecast is above is refused; 0: the memory of the machine that runs the API."""
+
+    lease_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """A job whose worker has not been heard of for so long is recovered."""
+    heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0
+    """How often a worker renews its lease and its own row."""
+    sweep_seconds: Annotated[float, Field(gt=0)] = 5.0
+    """How often lost jobs and lost messages are looked for."""
+    max_losses: Annotated[int, Field(ge=1)] = 5
+    """A job that lost its worker more often than this without a checkpoint in between fails with
+    `worker_lost`."""
+    stop_grace_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """Time between asking a training process to stop and killing it."""
+
+    @property
+    def database(self) -> str:
+        """The address of the database, the default filled in."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'saf.sqlite3').absolute()}"
+
+    @property
+    def artifacts(self) -> str:
+        """The address of the artifact store, the default filled in."""
+        return self.artifacts_url or str((self.data_dir / "artifacts").absolute())
+
+
+@lru_cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

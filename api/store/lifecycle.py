@@ -1,0 +1,473 @@
+"""The life of a job, and the only place that writes its status.
+
+    queued → starting → running → converting → succeeded
+    running → pausing → paused → queued            (resume)
+    running → queued                               (handed back by a worker that shuts down)
+    a lease runs out → recovering → starting       (or failed, worker_lost, after too many)
+    cancelling → cancelled, and failed, from whatever is not terminal
+
+Every function is one conditional UPDATE inside the caller's transaction plus one event; terminal
+states are never left. Writes of a worker name their attempt and raise `Fenced` when a newer one
+exists, so a worker that slept through its lease can change nothing any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from api.errors import ConflictError, NotFoundError
+from api.store.database import clock, now
+from api.store.tables import (
+    ACTIVE,
+    TERMINAL,
+    WAITING,
+    Checkpoint,
+    Event,
+    Job,
+    Status,
+    Worker,
+)
+
+CHECKPOINTS_KEPT = 2
+
+
+class Fenced(Exception):  # noqa: N818  (a signal, not an error)
+    """A newer attempt of the job exists, or the job has ended: stop, and write nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A job that this worker may run until its lease ends."""
+
+    job_id: str
+    attempt: int
+    specification: dict[str, Any]
+    dataset_id: str | None
+
+
+def submit(session: Session, job: Job) -> None:
+    """Store a new job as queued."""
+    job.status = Status.queued
+    job.attempt = 0
+    job.events_count = 0
+    job.created_at = job.queued_at = job.announced_at = clock(session)
+    session.add(job)
+    session.flush()
+    _event(session, job.id, Status.queued)
+
+
+def claim(session: Session, *, worker_id: str, device: str, lease_seconds: float) -> Claim | None:
+    """Take the job that is first in line; None when nothing waits."""
+    first = (
+        select(Job.id)
+        .where(Job.status.in_(WAITING))
+        .order_by(Job.priority, Job.queued_at, Job.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    row = session.execute(
+        update(Job)
+        .where(Job.id == first, Job.status.in_(WAITING))
+        .values(
+            status=Status.starting,
+            attempt=Job.attempt + 1,
+            worker_id=worker_id,
+            device=device,
+            lease_until=now() + lease_seconds,
+            heartbeat_at=now(),
+            started_at=func.coalesce(Job.started_at, now()),
+            running_at=None,
+            version=Job.version + 1,
+        )
+        .returning(Job.id, Job.attempt, Job.specification, Job.dataset_id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if row is None:
+        return None
+    _event(session, row.id, Status.starting, worker_id=worker_id, device=device)
+    return Claim(
+        job_id=row.id,
+        attempt=row.attempt,
+        specification=row.specification,
+        dataset_id=row.dataset_id,
+    )
+
+
+def renew(session: Session, claim: Claim, *, lease_seconds: float) -> Status:
+    """Heartbeat: renew the lease and learn what people ask for (`cancelling`, `pausing`)."""
+    status = session.scalar(
+        _fenced(claim)
+        .values(lease_until=now() + lease_seconds, heartbeat_at=now())
+        .returning(Job.status)
+    )
+    if status is None:
+        raise Fenced
+    return Status(status)
+
+
+def asked(session: Session, claim: Claim) -> Status:
+    """What the job's status asks of its worker, without writing."""
+    status = session.scalar(
+        select(Job.status).where(
+            Job.id == claim.job_id, Job.attempt == claim.attempt, Job.status.in_(ACTIVE)
+        )
+    )
+    if status is None:
+        raise Fenced
+    return Status(status)
+
+
+def running(session: Session, claim: Claim, *, step: int, steps_total: int) -> None:
+    """The training process reported for the first time; it goes on from `step`."""
+    _move(
+        session,
+        claim,
+        Status.running,
+        {Status.starting},
+        step=step,
+        started_step=step,
+        steps_total=steps_total,
+        running_at=now(),
+    )
+
+
+def progress(
+    session: Session,
+    claim: Claim,
+    *,
+    step: int,
+    epoch: float,
+    latest: Mapping[str, float | None],
+    best_accuracy: float | None = None,
+) -> None:
+    """How far the training is, and the newest values of its metrics."""
+    job = session.execute(
+        _fenced(claim)
+        .values(step=step, epoch=epoch, version=Job.version + 1)
+        .returning(Job.latest, Job.best_accuracy)
+    ).one_or_none()
+    if job is None:
+        raise Fenced
+    best = [value for value in (job.best_accuracy, best_accuracy) if value is not None]
+    session.execute(
+        _fenced(claim).values(
+            latest={**job.latest, **latest}, best_accuracy=max(best, default=None)
+        )
+    )
+
+
+def converting(session: Session, claim: Claim) -> None:
+    """Training is over, conversion has begun."""
+    _move(session, claim, Status.converting, {Status.starting, Status.running})
+
+
+def checkpointed(session: Session, claim: Claim, *, step: int, sha256: str) -> list[str]:
+    """A checkpoint is stored; the last two are kept. Returns the files that may go."""
+    _fence(session, claim)
+    session.execute(_fenced(claim).values(losses=0))
+    session.merge(
+        Checkpoint(
+            job_id=claim.job_id,
+            step=step,
+            attempt=claim.attempt,
+            sha256=sha256,
+            created_at=clock(session),
+        )
+    )
+    session.flush()
+    old = session.scalars(
+        select(Checkpoint)
+        .where(Checkpoint.job_id == claim.job_id)
+        .order_by(Checkpoint.step.desc())
+        .offset(CHECKPOINTS_KEPT)
+    ).all()
+    for checkpoint in old:
+        session.delete(checkpoint)
+    session.flush()
+    return [checkpoint.sha256 for checkpoint in old]
+
+
+def note(session: Session, claim: Claim, type_: str, **data: Any) -> None:
+    """Add a line to the timeline that changes no status."""
+    session.execute(_fenced(claim).values(version=Job.version + 1))
+    _event(session, claim.job_id, type_, **data)
+
+
+def succeed(session: Session, claim: Claim, **data: Any) -> None:
+    """Everything is stored. A request to cancel or pause that came too late is overtaken."""
+    _end(session, claim, Status.succeeded, frozenset(ACTIVE), **data)
+
+
+def fail(session: Session, claim: Claim, *, code: str, message: str, hint: str) -> None:
+    """The attempt ended with an error that another attempt would meet again."""
+    error = {"code": code, "message": message, "hint": hint}
+    _end(session, claim, Status.failed, frozenset(ACTIVE), error=error)
+
+
+def stopped(session: Session, claim: Claim) -> Status:
+    """The process group is gone: finish what was asked, and return what the job is then.
+
+    `cancelling` becomes cancelled, `pausing` paused; anything else is handed back to the queue.
+    """
+    _fence(session, claim)  # takes the row's lock: what is asked cannot change below
+    status = asked(session, claim)
+    if status is Status.cancelling:
+        _end(session, claim, Status.cancelled, {Status.cancelling})
+        return Status.cancelled
+    if status is Status.pausing:
+        _move(session, claim, Status.paused, {Status.pausing}, lease_until=None)
+        return Status.paused
+    _move(session, claim, Status.queued, frozenset(ACTIVE), lease_until=None, worker_id=None)
+    return Status.queued
+
+
+def lost(session: Session, claim: Claim, *, reason: str, max_losses: int) -> Status:
+    """The training process died under its worker: recover, or give up after too many starts."""
+    _fence(session, claim)
+    return _recover(session, claim.job_id, claim.attempt, reason, max_losses)
+
+
+def cancel(session: Session, job_id: str) -> Job:
+    """Ask to cancel. A job that no worker holds is cancelled at once."""
+    job = _request(
+        session,
+        job_id,
+        "cancel",
+        {
+            Status.cancelled: (*WAITING, Status.paused),
+            Status.cancelling: (
+                Status.starting,
+                Status.running,
+                Status.converting,
+                Status.pausing,
+            ),
+        },
+        already=Status.cancelling,
+    )
+    if job.status == Status.cancelled:
+        job.finished_at = clock(session)
+    return job
+
+
+def pause(session: Session, job_id: str) -> Job:
+    """Ask to pause at the next step. A job that waits is paused at once."""
+    return _request(
+        session,
+        job_id,
+        "pause",
+        {Status.paused: WAITING, Status.pausing: (Status.starting, Status.running)},
+        already=Status.pausing,
+    )
+
+
+def resume(session: Session, job_id: str) -> Job:
+    """Put a paused job back into the queue."""
+    job = _request(session, job_id, "resume", {Status.queued: (Status.paused,)})
+    job.queued_at = job.announced_at = clock(session)
+    return job
+
+
+def delete(session: Session, job_id: str) -> None:
+    """Remove a terminal job's row and all that belongs to it; files are the caller's."""
+    job = _locked(session, job_id)
+    if job.status not in TERMINAL:
+        raise ConflictError(f"job {job_id} is {job.status}; cancel it first")
+    session.delete(job)
+    session.flush()
+
+
+def expire_leases(session: Session, *, max_losses: int) -> list[str]:
+    """Recover every job whose lease has run out; returns the jobs that wait again."""
+    overdue = session.execute(
+        select(Job.id, Job.attempt)
+        .where(Job.status.in_(ACTIVE), Job.lease_until < now())
+        .with_for_update(skip_locked=True)
+    ).all()
+    recovered = []
+    for job_id, attempt in overdue:
+        reason = "the worker has not been heard of for longer than its lease"
+        if _recover(session, job_id, attempt, reason, max_losses) is Status.recovering:
+            recovered.append(job_id)
+    return recovered
+
+
+def announce_waiting(session: Session, *, after_seconds: float, limit: int = 10) -> list[str]:
+    """Jobs whose message may be lost: waiting for long although a live worker has a free slot."""
+    live = and_(Worker.stopped_at.is_(None), Worker.seen_at > now() - 3 * after_seconds)
+    free = select(Worker.id).where(live, Worker.busy < Worker.slots).exists()
+    unheard = or_(Job.announced_at.is_(None), Job.announced_at < now() - after_seconds)
+    first = (
+        select(Job.id)
+        .where(Job.status.in_(WAITING), unheard, free)
+        .order_by(Job.priority, Job.queued_at)
+        .limit(limit)
+    )
+    return list(
+        session.scalars(
+            update(Job)
+            .where(Job.id.in_(first), unheard)
+            .values(announced_at=now())
+            .returning(Job.id)
+            .execution_options(synchronize_session=False)
+        )
+    )
+
+
+def jobs_ahead(session: Session, job: Job) -> int:
+    """How many waiting jobs are served before this one; 0 unless it waits."""
+    if job.status not in WAITING:
+        return 0
+    earlier = or_(
+        Job.priority < job.priority,
+        and_(Job.priority == job.priority, Job.queued_at < job.queued_at),
+        and_(Job.priority == job.priority, Job.queued_at == job.queued_at, Job.id < job.id),
+    )
+    waiting = select(func.count()).where(Job.status.in_(WAITING), earlier)
+    return session.scalar(waiting) or 0
+
+
+def _fenced(claim: Claim) -> Any:
+    return (
+        update(Job)
+        .where(Job.id == claim.job_id, Job.attempt == claim.attempt, Job.status.in_(ACTIVE))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _fence(session: Session, claim: Claim) -> None:
+    touched = session.execute(_fenced(claim).values(version=Job.version + 1).returning(Job.id))
+    if touched.one_or_none() is None:
+        raise Fenced
+
+
+def _move(
+    session: Session,
+    claim: Claim,
+    to: Status,
+    allowed: Collection[Status],
+    *,
+    event: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> None:
+    """Change the status from one of `allowed`; from another active one only the values change.
+
+    So a job that somebody asked to cancel or pause meanwhile keeps that request.
+    """
+    _fence(session, claim)
+    moved = session.execute(
+        _fenced(claim)
+        .where(Job.status.in_(allowed))
+        .values(status=to, version=Job.version + 1, **values)
+        .returning(Job.id)
+    ).one_or_none()
+    if moved is not None:
+        _event(session, claim.job_id, to, **(event or {}))
+    elif values:
+        session.execute(_fenced(claim).values(**values))
+
+
+def _end(
+    session: Session,
+    claim: Claim,
+    to: Status,
+    allowed: Collection[Status],
+    *,
+    error: dict[str, str] | None = None,
+    **data: Any,
+) -> None:
+    values: dict[str, Any] = {"finished_at": now(), "lease_until": None}
+    if error is not None:
+        values["error"] = error
+        data = {**data, "error": error}
+    _move(session, claim, to, allowed, event=data, **values)
+
+
+def _recover(session: Session, job_id: str, attempt: int, reason: str, max_losses: int) -> Status:
+    job = _locked(session, job_id)
+    if job.attempt != attempt or job.status not in ACTIVE:
+        return Status(job.status)
+    job.lease_until = None
+    job.losses += 1
+    job.announced_at = clock(session)
+    data: dict[str, Any] = {"reason": reason}
+    if job.status == Status.cancelling:
+        to = Status.cancelled
+    elif job.status == Status.pausing:
+        to = Status.paused
+    elif job.losses > max_losses:
+        to = Status.failed
+        job.error = {
+            "code": "worker_lost",
+            "message": f"{reason}, {job.losses} times without a checkpoint in between",
+            "hint": "look at the job's log for what stops the process (often memory), then retry",
+        }
+        data["error"] = job.error
+    else:
+        to = Status.recovering
+    if to in TERMINAL:
+        job.finished_at = clock(session)
+    job.status = to
+    job.version += 1
+    session.flush()
+    _event(session, job_id, to, **data)
+    return to
+
+
+def _request(
+    session: Session,
+    job_id: str,
+    verb: str,
+    moves: Mapping[Status, Collection[Status]],
+    *,
+    already: Status | None = None,
+) -> Job:
+    job = _locked(session, job_id)
+    if job.status == already:
+        return job
+    for to, allowed in moves.items():
+        if job.status in allowed:
+            job.status = to
+            job.version += 1
+            session.flush()
+            _event(session, job_id, to)
+            return job
+    raise ConflictError(f"job {job_id} is {job.status}; it cannot {verb} from there")
+
+
+def _locked(session: Session, job_id: str) -> Job:
+    job = session.scalar(
+        select(Job)
+        .where(Job.id == job_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if job is None:
+        raise NotFoundError(f"there is no job {job_id}")
+    return job
+
+
+def _event(session: Session, job_id: str, type_: str, **data: Any) -> None:
+    row = session.execute(
+        update(Job)
+        .where(Job.id == job_id)
+        .values(events_count=Job.events_count + 1)
+        .returning(Job.events_count, Job.attempt)
+        .execution_options(synchronize_session=False)
+    ).one()
+    session.add(
+        Event(
+            job_id=job_id,
+            sequence=row.events_count,
+            type=str(type_),
+            attempt=row.attempt,
+            at=clock(session),
+            data=data,
+        )
+    )
+    session.flush()

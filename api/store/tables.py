@@ -1,0 +1,264 @@
+"""The tables. Times are seconds since 1970 (UTC) by the database's clock."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from ulid import ULID
+
+_Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+def new_id(prefix: str) -> str:
+    """An identifier such as `job_01J…`; identifiers of one kind sort by time."""
+    return f"{prefix}_{str(ULID()).lower()}"
+
+
+class Status(StrEnum):
+    """Where a job stands."""
+
+    queued = "queued"
+    """accepted, waits for a worker"""
+    starting = "starting"
+    """claimed by a worker, its training process is being started"""
+    running = "running"
+    """trains"""
+    converting = "converting"
+    """trained, is being converted to LIF neurons and checked"""
+    pausing = "pausing"
+    """asked to pause, writes a checkpoint"""
+    paused = "paused"
+    """waits until somebody resumes it"""
+    recovering = "recovering"
+    """its worker vanished; waits for another one"""
+    cancelling = "cancelling"
+    """asked to cancel, its process is being stopped"""
+    succeeded = "succeeded"
+    """done, the artifacts are there"""
+    failed = "failed"
+    """ended with an error, which the job carries"""
+    cancelled = "cancelled"
+    """stopped on request; its process is gone"""
+
+
+TERMINAL = (Status.succeeded, Status.failed, Status.cancelled)
+WAITING = (Status.queued, Status.recovering)
+ACTIVE = (
+    Status.starting,
+    Status.running,
+    Status.converting,
+    Status.pausing,
+    Status.cancelling,
+)
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can name them too."""
+
+    type_annotation_map = {  # noqa: RUF012  (SQLAlchemy reads it so)
+        float: Double(),
+        dict[str, Any]: JSON(),
+        list[Any]: JSON(),
+    }
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Blob(Base):
+    """A file of the artifact store, by content. The row's lock guards the file."""
+
+    __tablename__ = "blobs"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[float]
+
+
+class Dataset(Base):
+    """An uploaded data set."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    format: Mapped[str] = mapped_column(String(40))
+    status: Mapped[str] = mapped_column(String(20))  # checking, ready, invalid
+    problems: Mapped[list[Any]]
+    summary: Mapped[dict[str, Any] | None]  # shape, classes, counts, statistics
+    upload_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(ForeignKey("blobs.sha256"))  # canonical form
+    created_at: Mapped[float]
+    checked_at: Mapped[float | None]
+
+
+class Job(Base):
+    """A training job; `lifecycle` alone writes `status`."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    specification: Mapped[dict[str, Any]]
+    method: Mapped[str] = mapped_column(String(40))
+    network: Mapped[str] = mapped_column(String(40))
+    dataset: Mapped[str] = mapped_column(String(200))  # its name when the job was submitted
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    priority: Mapped[int]
+    parameters: Mapped[int] = mapped_column(BigInteger)
+    memory_bytes: Mapped[int] = mapped_column(BigInteger)
+    idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    request_sha256: Mapped[str | None] = mapped_column(String(64))
+    retry_of: Mapped[str | None] = mapped_column(String(40))
+
+    status: Mapped[str] = mapped_column(String(20))
+    attempt: Mapped[int] = mapped_column(default=0)  # the fence: raised by every claim
+    losses: Mapped[int] = mapped_column(default=0)  # workers lost since the last checkpoint
+    worker_id: Mapped[str | None] = mapped_column(String(40))
+    device: Mapped[str | None] = mapped_column(String(200))
+    lease_until: Mapped[float | None]
+    heartbeat_at: Mapped[float | None]
+    announced_at: Mapped[float | None]  # when a message for it was last sent
+    created_at: Mapped[float]
+    queued_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+
+    step: Mapped[int] = mapped_column(default=0)
+    steps_total: Mapped[int | None]
+    epoch: Mapped[float] = mapped_column(default=0.0)
+    started_step: Mapped[int] = mapped_column(default=0)  # where the running attempt began
+    running_at: Mapped[float | None]  # when the running attempt began to train
+    latest: Mapped[dict[str, Any]]  # the newest value of each metric
+    best_accuracy: Mapped[float | None]
+    error: Mapped[dict[str, Any] | None]
+    events_count: Mapped[int] = mapped_column(default=0)
+    version: Mapped[int] = mapped_column(BigInteger, default=0)  # raised by every change
+
+    labels: Mapped[list[JobLabel]] = relationship(cascade="all", passive_deletes=True)
+
+    __table_args__ = (
+        Index(None, "status", "priority", "queued_at"),
+        Index(None, "created_at"),
+    )
+
+
+class JobLabel(Base):
+    """One entry of a job's `metadata`, to find it by."""
+
+    __tablename__ = "job_labels"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(String(512))
+
+    __table_args__ = (Index(None, "key", "value"),)
+
+
+class Event(Base):
+    """One line of a job's timeline; `sequence` counts 1, 2, 3 … within the job."""
+
+    __tablename__ = "events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    type: Mapped[str] = mapped_column(String(40))
+    attempt: Mapped[int]
+    at: Mapped[float]
+    data: Mapped[dict[str, Any]]
+
+
+class MetricChunk(Base):
+    """Up to 500 points of one metric: int64 steps, then float64 values, little endian."""
+
+    __tablename__ = "metric_chunks"
+
+    id: Mapped[int] = mapped_column(_Key, Identity(), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(100))
+    attempt: Mapped[int]
+    first_step: Mapped[int] = mapped_column(BigInteger)
+    last_step: Mapped[int] = mapped_column(BigInteger)
+    count: Mapped[int]
+    points: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (Index(None, "job_id", "name", "first_step"),)
+
+
+class LogChunk(Base):
+    """Some lines that a job's processes printed; `id` is the position to read on from."""
+
+    __tablename__ = "log_chunks"
+
+    id: Mapped[int] = mapped_column(_Key, Identity(), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    attempt: Mapped[int]
+    text: Mapped[str] = mapped_column(Text)
+    at: Mapped[float]
+
+
+class Artifact(Base):
+    """A file that a job left behind."""
+
+    __tablename__ = "artifacts"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(200))
+    kind: Mapped[str] = mapped_column(String(40))
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
+    created_at: Mapped[float]
+
+    blob: Mapped[Blob] = relationship(lazy="joined")
+
+    __table_args__ = (UniqueConstraint("job_id", "name"),)
+
+
+class Checkpoint(Base):
+    """A state from which a job can go on; the last two are kept."""
+
+    __tablename__ = "checkpoints"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    attempt: Mapped[int]
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
+    created_at: Mapped[float]
+
+
+class Worker(Base):
+    """A worker process; alive while `seen_at` is recent."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    pid: Mapped[int]
+    version: Mapped[str] = mapped_column(String(40))
+    devices: Mapped[list[Any]]
+    slots: Mapped[int]
+    busy: Mapped[int] = mapped_column(default=0)
+    started_at: Mapped[float]
+    seen_at: Mapped[float]
+    stopped_at: Mapped[float | None]
