@@ -1,0 +1,34 @@
+"""What a training minimises at one readout.
+
+Shapes: `N` samples, `K` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from saf.config import Loss
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+def loss_function(loss: Loss) -> LossFunction:
+    """`(scores N K, labels N) → scalar`: (1 − m) · cross entropy + m · mean squared error.
+
+    Both are means over the samples; the squared error, to the one-hot target, is also a mean over
+    the classes. This is the loss of the code published with OTTT (m = 0.05) at one time step;
+    the factor 1 / T of methods with a loss at each step is theirs to apply.
+    """
+    share = loss.mse_share
+
+    def evaluate(scores: Tensor, labels: Tensor) -> Tensor:
+        value = (1.0 - share) * F.cross_entropy(scores, labels)
+        if share:
+            target = F.one_hot(labels, scores.shape[1]).to(scores.dtype)
+            value = value + share * F.mse_loss(scores, target)
+        return value
+
+    return evaluate
