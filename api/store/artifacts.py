@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import delete, exists, select
@@ -51,10 +51,6 @@ class ArtifactStore:
     def path(self, sha256: str) -> Path:
         """Where the file with this hash is, or would be."""
         return self.directory / sha256[:2] / sha256
-
-    def open(self, sha256: str) -> BinaryIO:
-        """The file, for reading; FileNotFoundError when it is gone."""
-        return self.path(sha256).open("rb")
 
     def check(self) -> None:
         """Raise OSError unless files can be written."""

@@ -195,7 +195,7 @@ def checkpointed(session: Session, claim: Claim, *, step: int, sha256: str) -> l
 
 def note(session: Session, claim: Claim, type_: str, **data: Any) -> None:
     """Add a line to the timeline that changes no status."""
-    session.execute(_fenced(claim).values(version=Job.version + 1))
+    _fence(session, claim)
     _event(session, claim.job_id, type_, **data)
 
 

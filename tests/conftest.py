@@ -1,0 +1,85 @@
+"""Fixtures on the real thing: a Valkey server, SQLite files, a PostgreSQL server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from api.settings import Settings
+from api.store.artifacts import ArtifactStore
+from api.store.database import Database
+from api.store.migrate import migrate
+from api.store.tables import new_id
+from tests.postgres import PostgresServer
+
+
+@pytest.fixture(autouse=True)
+def own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test touches a service that the environment names."""
+    for name in ("DATABASE_URL", "BROKER_URL", "ARTIFACTS_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL server for all tests; each test gets a database of its own."""
+    server = PostgresServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'test.sqlite3'}"
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> str:
+    return postgres.create_database(new_id("test"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database of either kind; a test that uses it runs on both."""
+    fixture = "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    url: str = request.getfixturevalue(fixture)
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A database that the migrations built."""
+    database = Database(database_url)
+    migrate(database)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def broker_url(tmp_path: Path) -> Iterator[str]:
+    """A Valkey server of the test's own."""
+    from api.broker import EmbeddedBroker
+
+    with EmbeddedBroker(tmp_path / "broker") as broker:
+        yield broker.url
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(str(tmp_path / "artifacts"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, broker_url: str) -> Settings:
+    """Settings with short times, so that recovery does not take long."""
+    return Settings(
+        data_dir=tmp_path,
+        database_url=database_url,
+        broker_url=broker_url,
+        lease_seconds=2.0,
+        heartbeat_seconds=0.5,
+        sweep_seconds=0.3,
+        stop_grace_seconds=3.0,
+    )

