@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     `worker_lost`."""
     stop_grace_seconds: Annotated[float, Field(gt=0)] = 10.0
     """Time between asking a training process to stop and killing it."""
+    worker_slots: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Jobs that one worker runs at once; 0: one per GPU, or one where there is none."""
 
     @property
     def database(self) -> str:

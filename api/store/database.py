@@ -60,7 +60,15 @@ class Database:
                 pool_pre_ping=True,
                 pool_size=10,
                 max_overflow=20,
-                connect_args={"connect_timeout": 5, "application_name": "saf"},
+                connect_args={
+                    "connect_timeout": 5,
+                    "application_name": "saf",
+                    # A server that vanished without a word is given up after some 20 s.
+                    "keepalives_idle": 10,
+                    "keepalives_interval": 5,
+                    "keepalives_count": 2,
+                    "tcp_user_timeout": 20_000,
+                },
             )
         self._writing = self.engine.execution_options(sqlite_begin="IMMEDIATE")
 

@@ -193,6 +193,18 @@ def checkpointed(session: Session, claim: Claim, *, step: int, sha256: str) -> l
     return [checkpoint.sha256 for checkpoint in old]
 
 
+def forget_checkpoints(session: Session, claim: Claim, *, after_step: int) -> list[str]:
+    """Drop the checkpoints after a step, which an attempt could not use. Returns their files."""
+    _fence(session, claim)
+    dropped = session.scalars(
+        select(Checkpoint).where(Checkpoint.job_id == claim.job_id, Checkpoint.step > after_step)
+    ).all()
+    for checkpoint in dropped:
+        session.delete(checkpoint)
+    session.flush()
+    return [checkpoint.sha256 for checkpoint in dropped]
+
+
 def note(session: Session, claim: Claim, type_: str, **data: Any) -> None:
     """Add a line to the timeline that changes no status."""
     _fence(session, claim)

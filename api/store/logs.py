@@ -30,6 +30,14 @@ def append(session: Session, job_id: str, attempt: int, text: str) -> None:
     session.flush()
 
 
+def length(session: Session, job_id: str, attempt: int) -> int:
+    """Characters that the log of one attempt has."""
+    found = select(func.sum(func.length(LogChunk.text))).where(
+        LogChunk.job_id == job_id, LogChunk.attempt == attempt
+    )
+    return int(session.scalar(found) or 0)
+
+
 def read(session: Session, job_id: str, *, after: int = 0) -> LogText:
     """Everything after a position (0: from the start)."""
     found = session.execute(
