@@ -1,0 +1,1 @@
+"""Celery workers: they claim jobs and watch over the processes that train."""

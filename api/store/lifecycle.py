@@ -123,6 +123,13 @@ def asked(session: Session, claim: Claim) -> Status:
     return Status(status)
 
 
+def fence(session: Session, claim: Claim) -> None:
+    """Lock the job's row and say that something of it changes; first thing of a worker's write."""
+    touched = session.execute(_fenced(claim).values(version=Job.version + 1).returning(Job.id))
+    if touched.one_or_none() is None:
+        raise Fenced
+
+
 def running(session: Session, claim: Claim, *, step: int, steps_total: int) -> None:
     """The training process reported for the first time; it goes on from `step`."""
     _move(
@@ -169,7 +176,7 @@ def converting(session: Session, claim: Claim) -> None:
 
 def checkpointed(session: Session, claim: Claim, *, step: int, sha256: str) -> list[str]:
     """A checkpoint is stored; the last two are kept. Returns the files that may go."""
-    _fence(session, claim)
+    fence(session, claim)
     session.execute(_fenced(claim).values(losses=0))
     session.merge(
         Checkpoint(
@@ -195,7 +202,7 @@ def checkpointed(session: Session, claim: Claim, *, step: int, sha256: str) -> l
 
 def forget_checkpoints(session: Session, claim: Claim, *, after_step: int) -> list[str]:
     """Drop the checkpoints after a step, which an attempt could not use. Returns their files."""
-    _fence(session, claim)
+    fence(session, claim)
     dropped = session.scalars(
         select(Checkpoint).where(Checkpoint.job_id == claim.job_id, Checkpoint.step > after_step)
     ).all()
@@ -207,7 +214,7 @@ def forget_checkpoints(session: Session, claim: Claim, *, after_step: int) -> li
 
 def note(session: Session, claim: Claim, type_: str, **data: Any) -> None:
     """Add a line to the timeline that changes no status."""
-    _fence(session, claim)
+    fence(session, claim)
     _event(session, claim.job_id, type_, **data)
 
 
@@ -227,7 +234,7 @@ def stopped(session: Session, claim: Claim) -> Status:
 
     `cancelling` becomes cancelled, `pausing` paused; anything else is handed back to the queue.
     """
-    _fence(session, claim)  # takes the row's lock: what is asked cannot change below
+    fence(session, claim)  # takes the row's lock: what is asked cannot change below
     status = asked(session, claim)
     if status is Status.cancelling:
         _end(session, claim, Status.cancelled, {Status.cancelling})
@@ -241,7 +248,7 @@ def stopped(session: Session, claim: Claim) -> Status:
 
 def lost(session: Session, claim: Claim, *, reason: str, max_losses: int) -> Status:
     """The training process died under its worker: recover, or give up after too many starts."""
-    _fence(session, claim)
+    fence(session, claim)
     return _recover(session, claim.job_id, claim.attempt, reason, max_losses)
 
 
@@ -352,12 +359,6 @@ def _fenced(claim: Claim) -> Any:
     )
 
 
-def _fence(session: Session, claim: Claim) -> None:
-    touched = session.execute(_fenced(claim).values(version=Job.version + 1).returning(Job.id))
-    if touched.one_or_none() is None:
-        raise Fenced
-
-
 def _move(
     session: Session,
     claim: Claim,
@@ -371,7 +372,7 @@ def _move(
 
     So a job that somebody asked to cancel or pause meanwhile keeps that request.
     """
-    _fence(session, claim)
+    fence(session, claim)
     moved = session.execute(
         _fenced(claim)
         .where(Job.status.in_(allowed))

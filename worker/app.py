@@ -1,0 +1,94 @@
+"""Celery's side of a worker: messages come in, `Runner` does the work.
+
+`python -m worker`, or `celery -A worker.app worker --pool=threads --concurrency=N`. The pool is
+threads: a thread only supervises, so one process without forks serves all slots.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from functools import lru_cache
+from typing import Any
+
+from celery import signals
+from celery.platforms import SecurityWarning
+
+from api.queue import QUEUE, TASK, Doorbell, celery_app
+from api.settings import settings
+from worker.runner import Runner
+
+LOOK_SECONDS = 0.5
+log = logging.getLogger(__name__)
+app = celery_app(settings())
+
+
+@lru_cache
+def doorbell() -> Doorbell:
+    """Rings for all workers."""
+    return Doorbell(app)
+
+
+@lru_cache
+def runner() -> Runner:
+    """The one of this process. Raises OSError, ValueError."""
+    return Runner(settings(), doorbell().ring)
+
+
+@app.task(name=TASK)  # type: ignore[untyped-decorator]
+def train(_job_id: str) -> None:
+    """Somebody may be waiting."""
+    runner().work()
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]
+def _on_ready(sender: Any, **_: Any) -> None:
+    runner().start()
+    if sender.hub is not None:
+        # With all slots busy Celery does not read from the broker and sleeps; the end of a
+        # thread does not wake it, so it looks up at this interval.
+        sender.hub.call_repeatedly(LOOK_SECONDS, lambda: None)
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _on_shutting_down(**_: Any) -> None:
+    # Comes with the signal, before Celery waits for the threads.
+    runner().close()
+
+
+@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
+def _on_shutdown(**_: Any) -> None:
+    runner().stop()
+
+
+def main() -> int:
+    """Run a worker in this process until TERM or INT; the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(levelname)s %(message)s")
+    # Celery warns a superuser of messages that carry code; these carry JSON only.
+    warnings.simplefilter("ignore", SecurityWarning)
+    if not settings().broker_url:
+        print("BROKER_URL is not set; `saf serve` brings a broker of its own", file=sys.stderr)
+        return 2
+    try:
+        slots = runner().slots
+    except (OSError, ValueError) as error:
+        print(f"the worker cannot start: {error}", file=sys.stderr)
+        return 2
+    for slot in slots:
+        log.info("slot %d: %s", slot.number, slot.label)
+    worker = app.Worker(
+        pool="threads",
+        concurrency=len(slots),
+        queues=[QUEUE],
+        loglevel="INFO",
+        quiet=True,
+        redirect_stdouts=False,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    worker.start()
+    runner().stop()
+    doorbell().close()
+    return int(worker.exitcode or 0)

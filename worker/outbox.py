@@ -1,0 +1,192 @@
+"""What a training reported and the database does not have yet, in order.
+
+Points are many, so beyond a few megabytes they wait in a file; a log is bounded. One thread of
+the training process's pipe puts in, the supervisor takes out in batches that are one transaction
+each.
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from saf.reports import (
+    Artifact,
+    Checkpoint,
+    Converting,
+    Epoch,
+    Evaluation,
+    Finished,
+    Started,
+    Step,
+)
+from worker.protocol import Failure, decode
+
+MEMORY_BYTES = 4 * 2**20
+BATCH_REPORTS = 2000
+BATCH_LOG_CHARACTERS = 2**20
+LOG_CHARACTERS = 5 * 2**20  # of one attempt
+TAIL_CHARACTERS = 2000
+DROPPED = "\n[the log of this attempt is longer; what follows was left out]\n"
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """Reports in their order, ready to be written in one transaction."""
+
+    started: Started | None = None
+    points: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    step: int | None = None
+    epoch: float = 0.0
+    latest: dict[str, float] = field(default_factory=dict)
+    best_accuracy: float | None = None
+    log: str = ""
+    checkpoint: Checkpoint | None = None
+    converting: bool = False
+    tried: bool = False  # a commit of it failed, and nobody knows whether it was done
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.started or self.points or self.log or self.checkpoint or self.converting)
+
+    def add(self, report: Started | Step | Epoch | Evaluation | Checkpoint | Converting) -> None:
+        """Put a report at the end."""
+        match report:
+            case Started():
+                self.started = report
+            case Checkpoint():
+                self.checkpoint = report
+            case Converting():
+                self.converting = True
+            case Step() | Epoch() | Evaluation():
+                for name, value in report.metrics.items():
+                    self.points.setdefault(name, []).append((report.step, float(value)))
+                self.latest |= report.metrics
+                self.step, self.epoch = report.step, float(report.epoch)
+                if isinstance(report, Evaluation) and "test_accuracy" in report.metrics:
+                    accuracy = report.metrics["test_accuracy"]
+                    self.best_accuracy = max(accuracy, self.best_accuracy or accuracy)
+
+
+class Outbox:
+    """Keeps what was reported until it is taken out."""
+
+    def __init__(self, spool: Path) -> None:
+        """`spool` is the file for what memory should not hold."""
+        self.finished: Finished | None = None
+        self.failure: Failure | None = None
+        self.artifacts: list[Artifact] = []
+        self._lock = threading.Lock()
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0
+        self._spool = spool
+        self._spooled_to = 0
+        self._spooled_from = 0
+        self._checkpoints: deque[Path] = deque()
+        self._log = ""
+        self._log_characters = 0
+        self._tail = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def put(self, line: bytes) -> None:
+        """Add one report as it came. Raises OSError when it can be kept nowhere."""
+        try:
+            report = decode(line)
+        except ValueError as error:
+            log.warning("%s", error)
+            return
+        with self._lock:
+            match report:
+                case Finished():
+                    self.finished = report
+                case Failure():
+                    self.failure = report
+                case Artifact():
+                    self.artifacts.append(report)
+                case _:
+                    if isinstance(report, Checkpoint):
+                        self._supersede(report.path)
+                    self._keep(line)
+
+    def put_log(self, text: bytes) -> None:
+        """Add what the process printed."""
+        with self._lock:
+            decoded = self._decoder.decode(text)
+            self._tail = (self._tail + decoded)[-TAIL_CHARACTERS:]
+            room = LOG_CHARACTERS - self._log_characters
+            if room <= 0:
+                return
+            if len(decoded) >= room:
+                decoded = decoded[:room] + DROPPED
+            self._log += decoded
+            self._log_characters += len(decoded)
+
+    @property
+    def log_tail(self) -> str:
+        """The last lines that the process printed."""
+        return self._tail
+
+    def take(self) -> Batch:
+        """The next batch, which ends at a checkpoint at the latest; empty when nothing waits."""
+        batch = Batch()
+        with self._lock:
+            batch.log = self._log[:BATCH_LOG_CHARACTERS]
+            self._log = self._log[BATCH_LOG_CHARACTERS:]
+            for _ in range(BATCH_REPORTS):
+                if not self._lines:
+                    self._refill()
+                if not self._lines:
+                    break
+                line = self._lines.popleft()
+                self._bytes -= len(line)
+                report = decode(line)
+                assert not isinstance(report, Artifact | Finished | Failure)
+                batch.add(report)
+                if isinstance(report, Checkpoint):
+                    if report.path in self._checkpoints:
+                        self._checkpoints.remove(report.path)
+                    break
+        return batch
+
+    def has_more(self) -> bool:
+        """Whether anything waits."""
+        with self._lock:
+            return bool(self._lines or self._log or self._spooled_from != self._spooled_to)
+
+    def is_complete(self) -> bool:
+        """Whether the training has said how it ended."""
+        return self.finished is not None or self.failure is not None
+
+    def _supersede(self, path: Path) -> None:
+        """While checkpoints pile up only the newest two are worth their disk space."""
+        self._checkpoints.append(path)
+        while len(self._checkpoints) > 2:
+            self._checkpoints.popleft().unlink(missing_ok=True)
+
+    def _keep(self, line: bytes) -> None:
+        if self._spooled_from == self._spooled_to and self._bytes < MEMORY_BYTES:
+            self._lines.append(line)
+            self._bytes += len(line)
+            return
+        with self._spool.open("ab") as file:
+            file.truncate(self._spooled_to)  # drops what a full disk left half-written
+            file.write(line + b"\n")
+        self._spooled_to += len(line) + 1
+
+    def _refill(self) -> None:
+        if self._spooled_from == self._spooled_to:
+            return
+        with self._spool.open("rb") as file:
+            file.seek(self._spooled_from)
+            lines = file.readlines(MEMORY_BYTES)
+            self._spooled_from = file.tell()
+        self._lines.extend(line.rstrip(b"\n") for line in lines)
+        self._bytes = sum(map(len, lines))
+        if self._spooled_from == self._spooled_to:
+            self._spool.unlink()
+            self._spooled_from = self._spooled_to = 0

@@ -1,0 +1,94 @@
+"""The worker's own row: it says every few seconds that the worker lives and how busy it is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.settings import Settings
+from api.store import workers
+from api.store.database import Database
+
+log = logging.getLogger(__name__)
+
+
+class Presence:
+    """A thread that writes the row; a database that is away only delays it."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        *,
+        worker_id: str,
+        devices: Sequence[str],
+        busy: Callable[[], int],
+    ) -> None:
+        """`devices` has one entry per slot; `busy()` says how many of them train."""
+        self._database = database
+        self._settings = settings
+        self._worker_id = worker_id
+        self._devices = list(devices)
+        self._busy = busy
+        self._registered = False
+        self._away = False
+        self._stop = threading.Event()
+        self._changed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+
+    def start(self) -> None:
+        """Register, and begin to write."""
+        self._thread.start()
+
+    def changed(self) -> None:
+        """The number of busy slots changed: write it soon."""
+        self._changed.set()
+
+    def stop(self) -> None:
+        """Write that the worker ends, if the database is there, and end the thread."""
+        self._stop.set()
+        self._changed.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._try(self._say)
+            self._changed.wait(self._settings.heartbeat_seconds)
+            self._changed.clear()
+        self._try(self._say_goodbye)
+
+    def _try(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except SQLAlchemyError as error:
+            if not self._away:
+                log.warning("the database does not answer: %s", type(error).__name__)
+            self._away = True
+        else:
+            self._away = False
+
+    def _say(self) -> None:
+        with self._database.writing() as session:
+            if not (self._registered and workers.seen(session, self._worker_id, busy=self._busy())):
+                workers.register(
+                    session,
+                    worker_id=self._worker_id,
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    version=version("saf-service"),
+                    devices=self._devices,
+                    slots=len(self._devices),
+                )
+                workers.seen(session, self._worker_id, busy=self._busy())
+        self._registered = True
+
+    def _say_goodbye(self) -> None:
+        with self._database.writing() as session:
+            workers.stopped(session, self._worker_id)

@@ -1,0 +1,89 @@
+"""What a worker and its training process say to each other.
+
+The worker writes an `Order` into a file and passes its path. Reports come back as one line of
+JSON each, over a pipe of their own. Standard input is the other way: a line `stop` asks to stop
+between two steps, any other line only says that the worker lives. When that pipe ends, or nothing
+comes for `silence_seconds`, the training process ends itself with its whole group: a job is then
+being given, or was given, to another worker.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from saf import reports
+from saf.reports import Report
+
+STOP = b"stop\n"
+ALIVE = b"alive\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """All that a training process is told."""
+
+    specification: dict[str, Any]
+    dataset: str  # the name of a built-in data set, or the path of a file
+    builtin: bool
+    directory: str  # where the training may write
+    outgoing: str  # where files are put that the worker is to fetch
+    resume_from: str | None  # the file of a checkpoint
+    device: str
+    silence_seconds: float  # so long without a word from the worker, and it ends itself
+    reports_fd: int = -1
+    parent_pid: int = 0
+
+    def write(self, path: Path) -> None:
+        """Write to `path`."""
+        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Order:
+        """The order that was written to `path`."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """The training cannot go on: an error of `saf.errors`, in words."""
+
+    code: str
+    message: str
+    hint: str
+
+
+_KINDS: dict[str, type[Any]] = {
+    kind.__name__: kind
+    for kind in (
+        reports.Started,
+        reports.Step,
+        reports.Epoch,
+        reports.Evaluation,
+        reports.Checkpoint,
+        reports.Converting,
+        reports.Artifact,
+        reports.Finished,
+        Failure,
+    )
+}
+
+
+def encode(report: Report | Failure) -> str:
+    """One line, without its end."""
+    return json.dumps({"report": type(report).__name__, **vars(report)}, default=str)
+
+
+def decode(line: str | bytes) -> Report | Failure:
+    """What `encode` was given. Raises ValueError for anything else."""
+    try:
+        fields = json.loads(line)
+        kind = _KINDS[fields.pop("report")]
+        if "path" in fields:
+            fields["path"] = Path(fields["path"])
+        decoded: Report | Failure = kind(**fields)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"this is no report: {line[:200]!r}") from error
+    return decoded

@@ -1,0 +1,137 @@
+"""What a worker is apart from Celery: its slots, and the loop that claims jobs for them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.settings import Settings
+from api.store import lifecycle
+from api.store.artifacts import ArtifactStore
+from api.store.database import Database
+from api.store.lifecycle import Claim
+from api.store.sweeper import Sweeper
+from api.store.tables import new_id
+from worker import devices
+from worker.backoff import Backoff
+from worker.devices import Slot
+from worker.presence import Presence
+from worker.process import TRAINING
+from worker.scratch import Scratch
+from worker.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Claims and supervises, in as many threads as there are slots."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ring: Callable[[str], None],
+        *,
+        command: Sequence[str] = TRAINING,
+    ) -> None:
+        """`ring(job_id)` sends a wake-up to all workers. Raises OSError, ValueError."""
+        self.id = new_id("worker")
+        self.slots = devices.slots(wanted=settings.worker_slots, environment=os.environ)
+        self._settings = settings
+        self._ring = ring
+        self._command = command
+        self._database = Database(settings.database)
+        self._store = ArtifactStore(settings.artifacts)
+        self._scratch = Scratch(settings.data_dir, self.id)
+        self._free = list(self.slots)
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._stopped = False
+        self._presence = Presence(
+            self._database,
+            settings,
+            worker_id=self.id,
+            devices=[slot.label for slot in self.slots],
+            busy=self.busy,
+        )
+        self._sweeper = Sweeper(self._database, settings, ring)
+
+    def start(self) -> None:
+        """Clear up after dead workers, show up in the table, sweep, and look for work once."""
+        self._scratch.clear_leftovers()
+        self._presence.start()
+        self._sweeper.start()
+        for _ in self.slots:
+            self._ring(self.id)
+
+    def busy(self) -> int:
+        """How many slots train."""
+        with self._lock:
+            return len(self.slots) - len(self._free)
+
+    def work(self) -> None:
+        """Claim and supervise until nothing waits. What a message means."""
+        slot = self._take_slot()
+        if slot is None:  # all are in this loop already and look again when they are done
+            return
+        supervisor = Supervisor(
+            database=self._database,
+            store=self._store,
+            settings=self._settings,
+            scratch=self._scratch,
+            slot=slot,
+            closing=self._closing,
+            command=self._command,
+        )
+        try:
+            while (claim := self._claim(slot)) is not None:
+                log.info("attempt %d of %s on %s", claim.attempt, claim.job_id, slot.label)
+                self._presence.changed()
+                supervisor.run(claim)
+        finally:
+            with self._lock:
+                self._free.append(slot)
+            self._presence.changed()
+
+    def close(self) -> None:
+        """Claim no more; what trains writes a checkpoint and is handed back. Never blocks."""
+        self._closing.set()
+
+    def stop(self) -> None:
+        """After `close` and the end of every `work`: say goodbye and leave nothing behind."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
+        self._closing.set()
+        self._sweeper.stop()
+        self._presence.stop()
+        self._scratch.remove()
+        self._database.dispose()
+
+    def _take_slot(self) -> Slot | None:
+        with self._lock:
+            return self._free.pop(0) if self._free else None
+
+    def _claim(self, slot: Slot) -> Claim | None:
+        """The job that is first in line; waits for a database that is away."""
+        backoff = Backoff()
+        away = False
+        while not self._closing.is_set():
+            try:
+                with self._database.writing() as session:
+                    return lifecycle.claim(
+                        session,
+                        worker_id=self.id,
+                        device=slot.label,
+                        lease_seconds=self._settings.lease_seconds,
+                    )
+            except SQLAlchemyError as error:  # also tables that a migration is about to make
+                if not away:
+                    log.warning("no job can be claimed: %s", type(error).__name__)
+                away = True
+                self._closing.wait(backoff.wait_seconds())
+        return None

@@ -1,0 +1,330 @@
+"""One attempt of one job: its process is started, watched, obeyed and written down.
+
+Beside the training process there are three parties: this thread, which writes to the database;
+the readers of `process.py`, which take what the process says; and `Lease`, which renews the lease
+and learns what is asked. So neither a slow database nor a large file keeps a training, a lease or
+a cancellation waiting.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.settings import Settings
+from api.store import lifecycle
+from api.store.artifacts import ArtifactStore
+from api.store.database import Database
+from api.store.lifecycle import Claim, Fenced
+from api.store.tables import Checkpoint, Dataset, Status
+from saf.errors import DataError, InternalError, TimeLimitError, TrainingError
+from worker.backoff import DATABASE_AWAY, Backoff
+from worker.devices import Slot
+from worker.lease import Lease
+from worker.outbox import Outbox
+from worker.process import TRAINING, TrainingProcess, environment
+from worker.protocol import Failure, Order
+from worker.record import Record
+from worker.scratch import Scratch
+
+BATCH_SECONDS = 0.5
+LOOK_SECONDS = 0.1
+GIVE_UP_SECONDS = 5.0
+BLOCK = 2**20
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class LeftToTheLease(Exception):  # noqa: N818  (a signal, not an error)
+    """The worker ends while the database is away: the lease will run out."""
+
+
+class Supervisor:
+    """Runs claimed jobs to their end, one after another, in one slot."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        store: ArtifactStore,
+        settings: Settings,
+        scratch: Scratch,
+        slot: Slot,
+        closing: threading.Event,
+        command: Sequence[str] = TRAINING,
+    ) -> None:
+        """`closing` is set when the worker shuts down; `command` speaks `worker.protocol`."""
+        self._database = database
+        self._store = store
+        self._settings = settings
+        self._scratch = scratch
+        self._slot = slot
+        self._closing = closing
+        self._command = command
+
+    def run(self, claim: Claim) -> None:
+        """Supervise the attempt until its process is gone and its end is written down."""
+        lease = Lease(self._database, claim, self._settings)
+        lease.start()
+        try:
+            with self._scratch.attempt(claim.job_id, claim.attempt) as directory:
+                self._attempt(claim, lease, directory)
+        except (Fenced, LeftToTheLease) as end:
+            log.info("attempt %d of %s: %s", claim.attempt, claim.job_id, type(end).__name__)
+        except Exception as error:
+            # Whatever goes wrong here, the job has to end or to be taken up again.
+            log.exception("attempt %d of %s", claim.attempt, claim.job_id)
+            self._fail(claim, lease, _failure_here(error))
+        finally:
+            lease.stop()
+
+    def _attempt(self, claim: Claim, lease: Lease, directory: Path) -> None:
+        outbox = Outbox(directory / "outbox")
+        record = Record(self._database, self._store, claim, outbox)
+        try:
+            order = self._insist(lease, lambda: self._order(claim, directory, record.notes))
+        except TrainingError as error:
+            failure = Failure(code=error.code, message=str(error), hint=error.hint)
+            return self._fail(claim, lease, failure)
+        process = TrainingProcess(
+            self._command,
+            order,
+            directory,
+            environment(os.environ, self._slot.environment, directory),
+            outbox,
+        )
+        try:
+            lease.attend(process)
+            out_of_time = self._watch(claim, lease, process, outbox, record)
+            process.end()
+            self._conclude(claim, lease, process, outbox, record, out_of_time)
+        finally:
+            process.end()
+            lease.attend(None)
+            record.close()
+
+    def _watch(
+        self,
+        claim: Claim,
+        lease: Lease,
+        process: TrainingProcess,
+        outbox: Outbox,
+        record: Record,
+    ) -> bool:
+        """Write and obey until the process has ended; whether it was ended for its time limit."""
+        grace = self._settings.stop_grace_seconds
+        limit = claim.specification.get("max_runtime_seconds")
+        # The training keeps the limit itself, over all attempts; this ends one that does not.
+        out_of_time_at = time.monotonic() + limit + grace if limit is not None else float("inf")
+        backoff = Backoff()
+        write_at = 0.0
+        while not process.has_ended() and not outbox.is_complete():
+            lease.changed.wait(LOOK_SECONDS)
+            lease.changed.clear()
+            if lease.fenced:
+                raise Fenced
+            if lease.status is Status.cancelling:
+                process.stop(0, hurry=lambda: True)
+                return False
+            if lease.status is Status.pausing or self._closing.is_set():
+                process.stop(grace, hurry=lambda: lease.fenced or _is_cancelled(lease))
+                return False
+            if time.monotonic() > out_of_time_at:
+                process.stop(0, hurry=lambda: True)
+                return True
+            if time.monotonic() >= write_at:
+                write_at = time.monotonic() + BATCH_SECONDS
+                try:
+                    while record.write() and outbox.has_more() and not lease.changed.is_set():
+                        pass
+                    backoff.reset()
+                except DATABASE_AWAY:
+                    write_at = time.monotonic() + backoff.wait_seconds()
+        process.wait(grace)  # after its last word it has little left to do
+        return False
+
+    def _conclude(
+        self,
+        claim: Claim,
+        lease: Lease,
+        process: TrainingProcess,
+        outbox: Outbox,
+        record: Record,
+        out_of_time: bool,
+    ) -> None:
+        """Write what is left and how it ended. The process group is gone."""
+        if lease.fenced:
+            raise Fenced
+        if (finished := outbox.finished) is not None:
+
+            def end(session: Session) -> None:
+                record.succeed(session, finished)
+
+            def finish() -> None:
+                record.receive_artifacts()
+                record.finish(end)
+
+            return self._insist(lease, finish)
+        failure = outbox.failure
+        if out_of_time:
+            failure = _out_of_time(claim)
+        asked = lease.status in (Status.cancelling, Status.pausing) or self._closing.is_set()
+        reason = _how_it_ended(process.exit_status)
+
+        def stop(session: Session) -> None:
+            # Under the row's lock: a request that came in just now counts.
+            cancelled = lifecycle.asked(session, claim) is Status.cancelling
+            if failure is not None and not cancelled:
+                lifecycle.fail(session, claim, **vars(failure))
+            elif asked or cancelled:
+                lifecycle.stopped(session, claim)
+            else:
+                lifecycle.note(
+                    session, claim, "process_ended", reason=reason, log_tail=outbox.log_tail
+                )
+                lifecycle.lost(session, claim, reason=reason, max_losses=self._settings.max_losses)
+
+        return self._insist(lease, lambda: record.finish(stop))
+
+    def _order(self, claim: Claim, directory: Path, notes: list[str]) -> Order:
+        """What the training process is told. Raises DataError, or OSError."""
+        outgoing = directory / "outgoing"
+        outgoing.mkdir(exist_ok=True)
+        with self._database.reading() as session:
+            dataset = self._dataset(session, claim)
+            checkpoint = self._checkpoint(session, claim, notes)
+        (directory / "training").mkdir(exist_ok=True)
+        settings = self._settings
+        return Order(
+            specification=claim.specification,
+            dataset=dataset,
+            builtin=claim.dataset_id is None,
+            directory=str(directory / "training"),
+            outgoing=str(outgoing),
+            resume_from=str(checkpoint) if checkpoint is not None else None,
+            device=self._slot.device,
+            # It is to be gone when the lease of a worker that stands still runs out.
+            silence_seconds=max(
+                settings.lease_seconds - settings.heartbeat_seconds, settings.heartbeat_seconds
+            ),
+        )
+
+    def _dataset(self, session: Session, claim: Claim) -> str:
+        if claim.dataset_id is None:
+            return str(claim.specification["dataset"])
+        dataset = session.get(Dataset, claim.dataset_id)
+        if dataset is None or dataset.sha256 is None:
+            raise DataError(
+                f"the data set {claim.dataset_id} is not there",
+                hint="upload it again and submit the job with its new id",
+            )
+        path = self._store.path(dataset.sha256)
+        if not path.is_file():
+            raise DataError(
+                f"the file of the data set {dataset.name} is not in the artifact store",
+                hint="upload it again, or see that the worker has the same ARTIFACTS_URL as the "
+                "API and that its directory is shared",
+            )
+        return str(path)
+
+    def _checkpoint(self, session: Session, claim: Claim, notes: list[str]) -> Path | None:
+        """The newest checkpoint whose file is what it was when it was stored."""
+        stored = session.scalars(
+            select(Checkpoint)
+            .where(Checkpoint.job_id == claim.job_id)
+            .order_by(Checkpoint.step.desc())
+        ).all()
+        notes.clear()
+        for checkpoint in stored:
+            path = self._store.path(checkpoint.sha256)
+            problem = _damage(path, checkpoint.sha256)
+            if problem is None:
+                return path
+            notes.append(f"the checkpoint of step {checkpoint.step} {problem}; it is passed over")
+        if stored and not self._store.directory.is_dir():
+            # Not damaged: nothing of the store is there, and starting from zero would lose all.
+            raise OSError(f"the artifact store {self._store.directory} is not there")
+        return None
+
+    def _fail(self, claim: Claim, lease: Lease, failure: Failure) -> None:
+        def fail() -> None:
+            with self._database.writing() as session:
+                if lifecycle.asked(session, claim) is Status.cancelling:
+                    lifecycle.stopped(session, claim)
+                else:
+                    lifecycle.fail(session, claim, **vars(failure))
+
+        try:
+            self._insist(lease, fail)
+        except (Fenced, LeftToTheLease) as end:
+            log.info("attempt %d of %s: %s", claim.attempt, claim.job_id, type(end).__name__)
+
+    def _insist(self, lease: Lease, action: Callable[[], T]) -> T:
+        """Do it, again and again while the database is away."""
+        backoff = Backoff()
+        given_up_at: float | None = None
+        while True:
+            try:
+                return action()
+            except DATABASE_AWAY:
+                if lease.fenced:
+                    raise Fenced from None
+                if self._closing.is_set():
+                    given_up_at = given_up_at or time.monotonic() + GIVE_UP_SECONDS
+                    if time.monotonic() > given_up_at:
+                        raise LeftToTheLease from None
+                time.sleep(backoff.wait_seconds())
+
+
+def _is_cancelled(lease: Lease) -> bool:
+    return lease.status is Status.cancelling
+
+
+def _damage(path: Path, sha256: str) -> str | None:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except FileNotFoundError:
+        return "is not in the artifact store"
+    return None if digest.hexdigest() == sha256 else "is damaged"
+
+
+def _out_of_time(claim: Claim) -> Failure:
+    limit = claim.specification["max_runtime_seconds"]
+    return Failure(
+        code=TimeLimitError.code,
+        message=f"the training ran for longer than its max_runtime_seconds of {limit:g}",
+        hint="raise max_runtime_seconds or train for fewer epochs",
+    )
+
+
+def _how_it_ended(status: int | None) -> str:
+    if status is None or status >= 0:
+        return f"the training process ended with exit status {status} and without a result"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    hint = "; the system does that when memory runs out" if -status == signal.SIGKILL else ""
+    return f"the training process was killed by {name}{hint}"
+
+
+def _failure_here(error: Exception) -> Failure:
+    hint = "this is a defect of the service; the worker's log has the details"
+    if isinstance(error, OSError):
+        hint = "look at the disk of the worker and at the artifact store, then retry the job"
+    return Failure(
+        code=InternalError.code, message=f"the worker: {type(error).__name__}: {error}", hint=hint
+    )

@@ -1,0 +1,155 @@
+"""The training process: `python -m worker.training ORDER`, one attempt of one job.
+
+It has no credentials, no database and no broker. It ties its life to the worker's before it loads
+anything heavy, then passes on what `saf.train` reports.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from saf.errors import OutOfMemoryError, TrainingError
+from saf.reports import Artifact, Checkpoint, Report, Step
+from worker.protocol import STOP, Failure, Order, encode
+
+PR_SET_PDEATHSIG = 1
+FLUSH_SECONDS = 0.1
+FLUSH_BYTES = 32_768
+
+
+def main() -> int:
+    """Train as the order says; the exit status is 0 whenever the reports say how it ended."""
+    order = Order.read(Path(sys.argv[1]))
+    _die_with(order.parent_pid)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
+    threading.Thread(
+        target=_listen, args=(stop, order.silence_seconds), name="control", daemon=True
+    ).start()
+    os.set_inheritable(order.reports_fd, False)
+    line = ReportLine(order.reports_fd, Path(order.outgoing))
+    try:
+        for report in _train(order, stop.is_set):
+            line.send(report)
+    except TrainingError as error:
+        line.send(Failure(code=error.code, message=str(error), hint=error.hint))
+    except MemoryError as error:
+        traceback.print_exc()
+        line.send(
+            Failure(
+                code=OutOfMemoryError.code,
+                message=f"the machine has too little memory: {error}",
+                hint="take a smaller batch_size, fewer timesteps or a narrower network",
+            )
+        )
+    except Exception as error:
+        traceback.print_exc()
+        line.send(
+            Failure(
+                code="internal",
+                message=f"{type(error).__name__}: {error}",
+                hint="this is a defect of the service; the job's log has the details",
+            )
+        )
+    line.flush()
+    return 0
+
+
+class ReportLine:
+    """Writes reports to the pipe, several at a time; a worker that is behind makes it wait."""
+
+    def __init__(self, handle: int, outgoing: Path) -> None:
+        self._handle = handle
+        self._outgoing = outgoing
+        self._waiting = bytearray()
+        self._flushed_at = time.monotonic()
+        self._files = 0
+
+    def send(self, report: Report | Failure) -> None:
+        """Pass a report on. Its file is put where the training does not remove it."""
+        if isinstance(report, Checkpoint):
+            path = self._put_out(report.path)
+            report = Checkpoint(step=report.step, epoch=report.epoch, path=path)
+        elif isinstance(report, Artifact):
+            path = self._put_out(report.path)
+            report = Artifact(name=report.name, kind=report.kind, path=path)
+        self._waiting += encode(report).encode() + b"\n"
+        due = time.monotonic() - self._flushed_at >= FLUSH_SECONDS
+        if due or not isinstance(report, Step) or len(self._waiting) >= FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; blocks while the pipe is full."""
+        while self._waiting:
+            written = os.write(self._handle, self._waiting)
+            del self._waiting[:written]
+        self._flushed_at = time.monotonic()
+
+    def _put_out(self, path: Path) -> Path:
+        self._files += 1
+        target = self._outgoing / f"{self._files:06d}-{path.name}"
+        try:
+            os.link(path, target)
+        except OSError:  # a file system without links, or another one
+            shutil.copyfile(path, target)
+        return target
+
+
+def _train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
+    # Loads torch: after the process has tied itself to its worker, and in no other process.
+    import saf
+    import saf.data
+    from saf.config import JobSpecification
+
+    specification = JobSpecification.model_validate(order.specification)
+    dataset = saf.data.load(order.dataset) if order.builtin else saf.data.open(Path(order.dataset))
+    yield from saf.train(
+        specification,
+        dataset,
+        Path(order.directory),
+        device=order.device,
+        resume_from=Path(order.resume_from) if order.resume_from else None,
+        stop=stop,
+    )
+
+
+def _die_with(parent: int) -> None:
+    """Ask the kernel to kill this process when the worker's thread that started it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the call above
+        _end_group()
+
+
+def _listen(stop: threading.Event, silence_seconds: float) -> None:
+    """Follow the control pipe; its end, or silence, is the end of this process and its group."""
+    waiting = b""
+    while True:
+        readable, _, _ = select.select([0], [], [], silence_seconds)
+        received = os.read(0, 4096) if readable else b""
+        if not received:
+            _end_group()
+        waiting += received
+        *lines, waiting = waiting.split(b"\n")
+        if STOP.strip() in lines:
+            stop.set()
+
+
+def _end_group() -> None:
+    if os.getpgrp() == os.getpid():  # never the group of a shell that it was started from by hand
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
