@@ -1,0 +1,527 @@
+"""The training methods, one function each, with one signature.
+
+    method(network, x, y, timesteps=, loss=, update=, trace_bias_and_input=, chunk=) → Outcome
+
+`x` are images B C H W or event frames B T C H W in [0, 1] (the network normalises them), `y` what
+`loss(scores, y)` compares with. A method leaves gradients in `.grad` and calls `update()` whenever
+an optimizer step is due: once per batch, for ottt-o after every time step. The caller zeroes the
+gradients before the call and inside `update`. `chunk` is the number of time steps that SAF takes
+at once; it changes memory and speed, and no result.
+
+The gradients are derived in docs and papers: SAF, arXiv 2310.02772; OTTT, arXiv 2210.04195; DSR,
+arXiv 2205.00459. Shapes: `T` steps, `K` steps of a chunk, `B` samples, `…` a population.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from saf.architecture import INPUT
+from saf.network import (
+    Chunk,
+    Effective,
+    SpikingNetwork,
+    advance,
+    chunks,
+    constants,
+    gradient_factors,
+    rest,
+)
+from saf.neuron import accumulated_one
+from saf.scan import Gate
+from saf.stepwise import LIFNetworkState, lif_advance, lif_rest, twice
+from saf.surrogates import derivative
+from saf.synapse import apply, apply_traced, scale_over_time
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+class Outcome(NamedTuple):
+    """What a batch gave, without a graph."""
+
+    loss: Tensor  # scalar: what the gradients are of
+    scores: Tensor  # B classes: what a prediction is read from
+    firing_rates: Tensor  # spikes per neuron and step, for every population
+
+
+class Method(Protocol):
+    """A training method on one batch."""
+
+    def __call__(
+        self,
+        network: SpikingNetwork,
+        x: Tensor,
+        y: Tensor,
+        *,
+        timesteps: int,
+        loss: LossFunction,
+        update: Callable[[], None],
+        trace_bias_and_input: bool = False,
+        chunk: int = 1,
+    ) -> Outcome: ...
+
+
+def saf_e(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    *,
+    timesteps: int,
+    loss: LossFunction,
+    update: Callable[[], None],
+    trace_bias_and_input: bool = False,
+    chunk: int = 1,
+) -> Outcome:
+    """SAF with a loss at each step: Σ_t loss(o[t], y) / T with o[t] = W s_N[t] + b.
+
+    Forward by accumulations; backward with ∂â[t]/∂Û[t] = σ'(u[t] − V) and â[t−1] constant. The
+    gradients are those of `ottt_a`. The graph spans one chunk, so memory does not grow with T.
+    """
+    stimulus = network.stimulus(x, timesteps)
+    of_weights, of_constants = _Cut(), _Cut()
+    effective = {name: of_weights.population(e) for name, e in network.effective().items()}
+    constant = {
+        name: of_constants(value) for name, value in constants(network, effective, stimulus).items()
+    }
+    state, tally = rest(network, stimulus), _Tally(network, timesteps)
+    for steps in chunks(network, timesteps, chunk):
+        done, state = advance(
+            network,
+            effective,
+            constant,
+            stimulus,
+            state,
+            steps,
+            gate=_surrogate_gate(network),
+            trace_bias_and_input=trace_bias_and_input,
+        )
+        times = range(state.step - steps + 1, state.step + 1)
+        scores = _readout_at_each_step(
+            network, effective, constant, done, times, trace_bias_and_input
+        )
+        value = torch.stack([loss(o, y) for o in scores]).sum() / timesteps
+        value.backward()  # type: ignore[no-untyped-call]
+        tally.add(value, scores.sum(0), done.spikes)
+    of_constants.pass_on()
+    of_weights.pass_on()
+    update()
+    return tally.outcome()
+
+
+def saf_f(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    *,
+    timesteps: int,
+    loss: LossFunction,
+    update: Callable[[], None],
+    trace_bias_and_input: bool = True,
+    chunk: int = 1,
+) -> Outcome:
+    """SAF with a loss at the final step: loss(o, y) with o = W (â_N[T] / c[T]) + b.
+
+    Steps 1 … T−1 run without a graph; step T is differentiated with σ'(u[T] − V). In a network
+    without skips the gradient of the weights of spiking layer l of N is V^(N−l+1) times that of
+    `spike_representation` where both use one gate: one factor V for each spiking layer between
+    the weights and the loss. That of the readout is the same in both.
+    """
+    gate = _surrogate_gate(network)
+    return _at_the_final_step(
+        network, x, y, timesteps, loss, update, trace_bias_and_input, chunk, gate
+    )
+
+
+def spike_representation(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    *,
+    timesteps: int,
+    loss: LossFunction,
+    update: Callable[[], None],
+    trace_bias_and_input: bool = True,
+    chunk: int = 1,
+) -> Outcome:
+    """DSR: forward as `saf_f`, backward through a = clamp(m / V, 0, 1) of the rates.
+
+    m = Û[T] / c[T] and a = â[T] / c[T], so ∂â/∂Û = ∂a/∂m = 1/V where 0 < m < V, else 0. In rates
+    there is no trace to leave off: `trace_bias_and_input` has no effect.
+    """
+    threshold = network.neuron.threshold
+    c = accumulated_one(timesteps, network.neuron.decay)
+
+    def gate(potential: Tensor, _: Tensor) -> Tensor:
+        inside = (potential > 0) & (potential < c * threshold)
+        return inside.to(potential.dtype) / threshold
+
+    return _at_the_final_step(network, x, y, timesteps, loss, update, True, chunk, gate)
+
+
+def ottt_a(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    *,
+    timesteps: int,
+    loss: LossFunction,
+    update: Callable[[], None],
+    trace_bias_and_input: bool = False,
+    chunk: int = 1,
+) -> Outcome:
+    """OTTT, gradients of the T steps added up, one update: ∇W = Σ_t g_u[t] â_in[t]ᵀ.
+
+    Every map is evaluated once per step, on spikes, and its weight gradient taken at the trace â.
+    `chunk` has no effect: a LIF neuron needs its own last step before the next.
+    """
+    stimulus = network.stimulus(x, timesteps)
+    of_weights, of_constants = _Cut(), _Cut()
+    effective = {name: of_weights.population(e) for name, e in network.effective().items()}
+    constant = {
+        name: of_constants(value) for name, value in constants(network, effective, stimulus).items()
+    }
+    state, tally = lif_rest(network, stimulus), _Tally(network, timesteps)
+    for _ in range(timesteps):
+        scores, state = lif_advance(
+            network,
+            effective,
+            constant,
+            stimulus,
+            state.detached(),
+            synapse=apply_traced,
+            trace_bias_and_input=trace_bias_and_input,
+        )
+        _learn_online(scores, y, state, loss, tally)
+    of_constants.pass_on()
+    of_weights.pass_on()
+    update()
+    return tally.outcome()
+
+
+def ottt_o(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    *,
+    timesteps: int,
+    loss: LossFunction,
+    update: Callable[[], None],
+    trace_bias_and_input: bool = False,
+    chunk: int = 1,
+) -> Outcome:
+    """OTTT with an update after every step; the weights are made effective again for the next.
+
+    Potentials and traces live on over the updates, as in the published code. `chunk` has no effect.
+    """
+    stimulus = network.stimulus(x, timesteps)
+    state, tally = lif_rest(network, stimulus), _Tally(network, timesteps)
+    for _ in range(timesteps):
+        effective = network.effective()
+        scores, state = lif_advance(
+            network,
+            effective,
+            constants(network, effective, stimulus),
+            stimulus,
+            state.detached(),
+            synapse=apply_traced,
+            trace_bias_and_input=trace_bias_and_input,
+        )
+        _learn_online(scores, y, state, loss, tally)
+        update()
+    return tally.outcome()
+
+
+def ottt_as_published(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    *,
+    timesteps: int,
+    loss: LossFunction,
+    update: Callable[[], None],
+    trace_bias_and_input: bool = False,
+    chunk: int = 1,
+) -> Outcome:
+    """`ottt_a` at the cost of the published code, for benchmarks: the same gradients.
+
+    Each map after a spiking layer is evaluated twice per step, on spikes without a graph and on
+    traces with one; each evaluation standardises its weights anew, and so does the first layer.
+    """
+    stimulus = network.stimulus(x, timesteps)
+    state, tally = lif_rest(network, stimulus), _Tally(network, timesteps)
+    for _ in range(timesteps):
+        effective = network.effective()
+        with torch.no_grad():
+            of_spikes = network.effective()
+        scores, state = lif_advance(
+            network,
+            effective,
+            constants(network, effective, stimulus),
+            stimulus,
+            state.detached(),
+            synapse=twice(effective, of_spikes),
+            trace_bias_and_input=trace_bias_and_input,
+        )
+        _learn_online(scores, y, state, loss, tally)
+    update()
+    return tally.outcome()
+
+
+def bptt(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    *,
+    timesteps: int,
+    loss: LossFunction,
+    update: Callable[[], None],
+    trace_bias_and_input: bool = True,
+    chunk: int = 1,
+) -> Outcome:
+    """Back-propagation through time with surrogate gradients; the loss of `saf_e`.
+
+    The graph spans all T steps, through the leak of every potential and every feedback connection.
+    The reset V s[t−1] is a constant in it (`detach_reset`), which is common practice: through it
+    the surrogate's gradient is noise (Zenke & Vogels, Neural Computation 2021). There is no trace
+    to leave off: `trace_bias_and_input` and `chunk` have no effect.
+    """
+    stimulus = network.stimulus(x, timesteps)
+    effective = network.effective()
+    constant = constants(network, effective, stimulus)
+    state, tally = lif_rest(network, stimulus), _Tally(network, timesteps)
+    values = []
+    for _ in range(timesteps):
+        scores, state = lif_advance(
+            network,
+            effective,
+            constant,
+            stimulus,
+            state,
+            synapse=lambda operations, weights, spikes, _: apply(operations, weights, spikes),
+            trace_bias_and_input=False,
+        )
+        values.append(loss(scores, y) / timesteps)
+        tally.add(values[-1], scores, state.spikes())
+    torch.stack(values).sum().backward()  # type: ignore[no-untyped-call]
+    update()
+    return tally.outcome()
+
+
+METHODS: dict[str, Method] = {
+    "saf-e": saf_e,
+    "saf-f": saf_f,
+    "ottt-a": ottt_a,
+    "ottt-o": ottt_o,
+    "spike-representation": spike_representation,
+    "bptt": bptt,
+}
+
+Readout = Literal["sum", "final"]
+
+
+def readout_of(method: str) -> Readout:
+    """How a network trained with `method` is read: the sum of the readouts at each step, or the
+    readout of the weighted firing rate at the final one."""
+    return "final" if method in ("saf-f", "spike-representation") else "sum"
+
+
+class Inference(NamedTuple):
+    """What a network says of a batch."""
+
+    scores: Tensor  # B classes
+    firing_rates: Tensor  # spikes per neuron and step, for every population
+
+
+@torch.no_grad()
+def infer(
+    network: SpikingNetwork, x: Tensor, timesteps: int, *, readout: Readout, chunk: int = 1
+) -> Inference:
+    """Class scores of `x` (as for a method) by SAF, without a graph."""
+    stimulus = network.stimulus(x, timesteps)
+    effective = network.effective()
+    constant = constants(network, effective, stimulus)
+    state, tally = rest(network, stimulus), _Tally(network, timesteps)
+    nothing = x.new_zeros((), dtype=network.parameter_dtype, device=network.device)
+    for steps in chunks(network, timesteps, chunk):
+        done, state = advance(network, effective, constant, stimulus, state, steps)
+        times = range(state.step - steps + 1, state.step + 1)
+        if readout == "sum":
+            scores = _readout_at_each_step(network, effective, constant, done, times, False)
+            tally.add(nothing, scores.sum(0), done.spikes)
+        elif state.step == timesteps:
+            scores = _readout_of_rates(network, effective, constant, done, timesteps)
+            tally.add(nothing, scores, done.spikes)
+        else:
+            tally.add(nothing, nothing, done.spikes)
+    outcome = tally.outcome()
+    return Inference(outcome.scores, outcome.firing_rates)
+
+
+@torch.no_grad()
+def record(
+    network: SpikingNetwork, x: Tensor, timesteps: int
+) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Spikes s[t] and membrane potentials u[t] = Û[t] − V λ â[t−1] (before the reset), B … each,
+    of every population in order: one list per time step, so that memory does not grow with T."""
+    stimulus = network.stimulus(x, timesteps)
+    effective = network.effective()
+    constant = constants(network, effective, stimulus)
+    state = rest(network, stimulus)
+    reset = network.neuron.threshold * network.neuron.decay
+    for _ in range(timesteps):
+        before = state.accumulations
+        done, state = advance(network, effective, constant, stimulus, state, 1)
+        yield [
+            (done.spikes[p.name][0], done.potentials[p.name][0] - reset * before[p.name])
+            for p in network.architecture.populations
+        ]
+
+
+class _Cut:
+    """Tensors cut from their graph, so that many backward passes stop at them; `pass_on` then
+    sends the sum of what arrived through the graph, once."""
+
+    def __init__(self) -> None:
+        self._pairs: list[tuple[Tensor, Tensor]] = []
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        leaf = tensor.detach().requires_grad_(tensor.requires_grad)
+        self._pairs.append((tensor, leaf))
+        return leaf
+
+    def population(self, effective: Effective) -> Effective:
+        weights = tuple(tuple(self(w) for w in group) for group in effective.weights)
+        return Effective(weights, self(effective.bias))
+
+    def pass_on(self) -> None:
+        reached = [(whole, leaf.grad) for whole, leaf in self._pairs if leaf.grad is not None]
+        if reached:
+            wholes, grads = zip(*reached, strict=True)
+            torch.autograd.backward(wholes, grads)
+
+
+class _Tally:
+    """Sums over the steps of a batch."""
+
+    def __init__(self, network: SpikingNetwork, timesteps: int) -> None:
+        self._names = [population.name for population in network.architecture.populations]
+        self.timesteps = timesteps
+        self._loss: list[Tensor] = []
+        self._scores: list[Tensor] = []
+        self._rates: list[Tensor] = []
+
+    def add(self, loss: Tensor, scores: Tensor, spikes: Mapping[str, Tensor]) -> None:
+        """One or more steps: their share of the loss and the scores, their spikes K B …."""
+        self._loss.append(loss.detach())
+        self._scores.append(scores.detach())
+        rates = [spikes[n].detach().mean(dtype=loss.dtype) for n in self._names]
+        self._rates.append(torch.stack(rates) * len(spikes[self._names[0]]))
+
+    def outcome(self) -> Outcome:
+        rates = torch.stack(self._rates).sum(0) / self.timesteps
+        scores = torch.stack([s.expand_as(self._scores[-1]) for s in self._scores]).sum(0)
+        return Outcome(torch.stack(self._loss).sum(), scores, rates)
+
+
+def _surrogate_gate(network: SpikingNetwork) -> Gate:
+    sigma = derivative(network.neuron.surrogate)
+    return lambda _, x: sigma(x)
+
+
+def _learn_online(
+    scores: Tensor, y: Tensor, state: LIFNetworkState, loss: LossFunction, tally: _Tally
+) -> None:
+    """The loss of one step, and its gradient."""
+    value = loss(scores, y) / tally.timesteps
+    value.backward()  # type: ignore[no-untyped-call]
+    tally.add(value, scores, state.spikes())
+
+
+def _readout_at_each_step(
+    network: SpikingNetwork,
+    effective: Mapping[str, Effective],
+    constant: Mapping[str, Tensor],
+    done: Chunk,
+    times: Sequence[int],
+    trace_bias_and_input: bool,
+) -> Tensor:
+    """o[t] = W s_N[t] + b at the K steps of a chunk, K B classes; weight gradients use â_N[t]."""
+    population = network.architecture.readout
+    factors = gradient_factors(times, network.neuron.decay, trace_bias_and_input)
+    scores = scale_over_time(constant[population.name], [1.0] * len(times), factors)
+    weights = effective[population.name].weights
+    for connection, own in zip(population.connections, weights, strict=True):
+        if connection.source in done.spikes:
+            spikes = done.spikes[connection.source]
+            traced = connection.source != INPUT or trace_bias_and_input
+            trace = done.accumulations[connection.source] if traced else spikes
+            current = apply_traced(
+                connection.operations, own, spikes.flatten(0, 1), trace.flatten(0, 1)
+            )
+            scores = scores + current.view(len(times), -1, *current.shape[1:])
+    return scores.expand(-1, _samples(done), -1).to(network.parameter_dtype)
+
+
+def _readout_of_rates(
+    network: SpikingNetwork,
+    effective: Mapping[str, Effective],
+    constant: Mapping[str, Tensor],
+    done: Chunk,
+    timesteps: int,
+) -> Tensor:
+    """o = W (â_N[T] / c[T]) + b at the last step of a chunk, B classes."""
+    population = network.architecture.readout
+    c = accumulated_one(timesteps, network.neuron.decay)
+    scores = constant[population.name]
+    weights = effective[population.name].weights
+    for connection, own in zip(population.connections, weights, strict=True):
+        if connection.source in done.accumulations:
+            rate = done.accumulations[connection.source][-1] / c
+            scores = scores + apply(connection.operations, own, rate)
+    return scores.expand(_samples(done), -1).to(network.parameter_dtype)
+
+
+def _samples(done: Chunk) -> int:
+    return next(iter(done.spikes.values())).shape[1]
+
+
+def _at_the_final_step(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    timesteps: int,
+    loss: LossFunction,
+    update: Callable[[], None],
+    trace_bias_and_input: bool,
+    chunk: int,
+    gate: Gate,
+) -> Outcome:
+    stimulus = network.stimulus(x, timesteps)
+    effective = network.effective()
+    constant = constants(network, effective, stimulus)
+    state, tally = rest(network, stimulus), _Tally(network, timesteps)
+    nothing = x.new_zeros((), dtype=network.parameter_dtype, device=network.device)
+    with torch.no_grad():
+        for steps in chunks(network, timesteps - 1, chunk):
+            done, state = advance(network, effective, constant, stimulus, state, steps)
+            tally.add(nothing, nothing, done.spikes)
+    done, state = advance(
+        network,
+        effective,
+        constant,
+        stimulus,
+        state,
+        1,
+        gate=gate,
+        trace_bias_and_input=trace_bias_and_input,
+    )
+    scores = _readout_of_rates(network, effective, constant, done, timesteps)
+    value = loss(scores, y)
+    value.backward()  # type: ignore[no-untyped-call]
+    tally.add(value, scores, done.spikes)
+    update()
+    return tally.outcome()

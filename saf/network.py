@@ -1,0 +1,332 @@
+"""A spiking network with its weights, and its forward pass by spike accumulation.
+
+Shapes: `T` time steps, `K` steps of a chunk, `B` samples, `C H W` one image or frame, `…` the
+shape of a population. λ, V, â, Û, c[t] are those of `saf.neuron`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from saf.architecture import INPUT, Architecture, Connection, Conv, Linear
+from saf.config import Neuron
+from saf.errors import UserConfigError
+from saf.neuron import accumulated_one
+from saf.scan import Gate, spike_scan
+from saf.synapse import apply, apply_traced, scale_over_time, standardise
+
+
+class Effective(NamedTuple):
+    """What a population computes with: its weights standardised, its bias shaped to be added."""
+
+    weights: tuple[tuple[Tensor, ...], ...]  # per connection, per convolution or linear map
+    bias: Tensor  # C 1 1, or F
+
+
+class Stimulus(NamedTuple):
+    """A normalised input: an image that stays for T steps, or a frame for each of them."""
+
+    image: Tensor | None  # B C H W
+    frames: Tensor | None  # T B C H W
+
+    @property
+    def one(self) -> Tensor:
+        """B C H W: what one step shows."""
+        if self.image is not None:
+            return self.image
+        assert self.frames is not None
+        return self.frames[0]
+
+
+class _Weight(torch.nn.Module):
+    def __init__(self, shape: tuple[int, ...], standardised: bool) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(shape))
+        self.gain: torch.nn.Parameter | None = None
+        if standardised:
+            self.gain = torch.nn.Parameter(torch.ones(shape[0], *(1,) * (len(shape) - 1)))
+
+    def effective(self) -> Tensor:
+        return self.weight if self.gain is None else standardise(self.weight, self.gain)
+
+
+class SpikingNetwork(torch.nn.Module):
+    """Weights of an `Architecture`, with the normalisation of its input.
+
+    Parameters, for a population `layer1`: `layer1.0.weight` (and `layer1.0.gain` where it is
+    standardised) for its first convolution or linear map, counted through all its connections,
+    and `layer1.bias`, one per channel or feature. The modules hold no state of a sequence.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        neuron: Neuron,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        seed: int | None,
+        compute_dtype: torch.dtype | None = None,
+    ) -> None:
+        """Draw the weights from `seed` (None: from the operating system); no global generator.
+
+        `mean` and `std` are per input channel. `compute_dtype` is the type of the arithmetic where
+        it is not that of the parameters (bfloat16 with float32 parameters). Raises ValueError.
+
+        Initialisation as in the code published with OTTT: convolutions Kaiming-normal over the
+        fan-out (std = sqrt(2 / (out_channels · k²))), linear maps normal with 0.01, gains 1,
+        biases 0, and feedback connections start at 0.
+        """
+        super().__init__()
+        channels = architecture.input_shape[0]
+        if not len(mean) == len(std) == channels:
+            raise ValueError(f"mean and std are needed for each of {channels} input channels")
+        if min(std) <= 0:
+            raise ValueError("the standard deviation of an input channel must be positive")
+        self.architecture = architecture
+        self.neuron = neuron
+        self.compute_dtype = compute_dtype
+        shapes = architecture.shapes()
+        for population in (*architecture.populations, architecture.readout):
+            if hasattr(self, population.name):
+                raise ValueError(f"a layer cannot be named {population.name}")
+            module = torch.nn.Module()
+            maps = [m for c in population.connections for m in _maps(c, shapes[c.source])]
+            for number, (operation, shape) in enumerate(maps):
+                module.add_module(str(number), _Weight(shape, operation.standardised))
+            bias = torch.zeros(shapes[population.name][0])
+            module.register_parameter("bias", torch.nn.Parameter(bias))
+            self.add_module(population.name, module)
+        per_channel = (channels, *(1,) * (len(architecture.input_shape) - 1))
+        self.register_buffer("mean", torch.tensor(mean).view(per_channel))
+        self.register_buffer("std", torch.tensor(std).view(per_channel))
+        generator = torch.Generator()
+        if seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(seed)
+        self._initialise(generator)
+
+    @torch.no_grad()
+    def _initialise(self, generator: torch.Generator) -> None:
+        known = {INPUT}
+        for population in (*self.architecture.populations, self.architecture.readout):
+            left = iter(self._weights(population.name))
+            for connection in population.connections:
+                weights = [next(left).weight for _ in _maps(connection)]
+                for weight in weights:
+                    fan_out = weight.shape[0] * math.prod(weight.shape[2:])
+                    std = math.sqrt(2.0 / fan_out) if weight.dim() == 4 else 0.01
+                    weight.normal_(0.0, std, generator=generator)
+                if connection.source not in known and weights:
+                    weights[-1].zero_()
+            known.add(population.name)
+
+    def _weights(self, population: str) -> list[_Weight]:
+        return [m for m in self.get_submodule(population).children() if isinstance(m, _Weight)]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the arithmetic."""
+        return self.compute_dtype or self.parameter_dtype
+
+    @property
+    def parameter_dtype(self) -> torch.dtype:
+        """The type of the parameters, of the scores and of the loss."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """(x − mean) / std of B C H W or B T C H W in [0, 1], on the network's device."""
+        mean, std = self.mean, self.std
+        return ((x.to(mean) - mean) / std).to(self.dtype)
+
+    def effective(self) -> dict[str, Effective]:
+        """Weights as they act, of every population and of the readout, by name, with their graph.
+
+        Weight standardisation is done here, once, and not once per step.
+        """
+        found = {}
+        for population in (*self.architecture.populations, self.architecture.readout):
+            left = iter(self._weights(population.name))
+            weights = tuple(
+                tuple(next(left).effective().to(self.dtype) for _ in _maps(connection))
+                for connection in population.connections
+            )
+            shape = self.architecture.shapes()[population.name]
+            bias = self.get_parameter(f"{population.name}.bias").to(self.dtype)
+            found[population.name] = Effective(weights, bias.view(-1, *(1,) * (len(shape) - 1)))
+        return found
+
+    def stimulus(self, x: Tensor, timesteps: int) -> Stimulus:
+        """Normalise `x`, images B C H W or event frames B T C H W with values in [0, 1].
+
+        Raises UserConfigError when the frames are not `timesteps` many, ValueError when the shape
+        is another than the network's.
+        """
+        shape = self.architecture.input_shape
+        if timesteps < 1:
+            raise ValueError(f"a sequence has at least 1 time step, not {timesteps}")
+        if x.dim() not in (len(shape) + 1, len(shape) + 2) or x.shape[-len(shape) :] != shape:
+            raise ValueError(
+                f"the network takes images of {shape} (or frames, with the time steps before), "
+                f"and got a batch of {tuple(x.shape)}"
+            )
+        if x.dim() == len(shape) + 1:
+            return Stimulus(self.normalise(x), None)
+        if x.shape[1] != timesteps:
+            raise UserConfigError(
+                f"the samples have {x.shape[1]} frames and the job asks for {timesteps} time steps",
+                hint=f"set timesteps to {x.shape[1]}, or bin the events into {timesteps} frames",
+            )
+        return Stimulus(None, self.normalise(x).transpose(0, 1))
+
+
+def _maps(
+    connection: Connection, shape: tuple[int, ...] | None = None
+) -> list[tuple[Conv | Linear, tuple[int, ...]]]:
+    """The operations of `connection` that have weights; with their shapes if `shape` enters it."""
+    if shape is None:
+        return [(o, ()) for o in connection.operations if isinstance(o, Conv | Linear)]
+    return [
+        (operation, operation.weight_shape(before))
+        for operation, before in connection.shapes(shape)
+        if isinstance(operation, Conv | Linear)
+    ]
+
+
+class NetworkState(NamedTuple):
+    """A network of SAF neurons after some steps: passed in and returned, kept by nobody."""
+
+    step: int
+    accumulations: dict[str, Tensor]  # B …: â of every population; x̂ too where frames come in
+
+
+class Chunk(NamedTuple):
+    """What the populations did in K steps, by name; with `input`, x̂ and x, where frames come in."""
+
+    accumulations: dict[str, Tensor]  # K B …: â[t]
+    spikes: dict[str, Tensor]  # K B …: s[t]
+    potentials: dict[str, Tensor]  # K B …: Û[t]
+
+
+def rest(network: SpikingNetwork, stimulus: Stimulus) -> NetworkState:
+    """The state before the first step: nothing has accumulated."""
+    like = stimulus.one
+    shapes = network.architecture.shapes()
+    names = [population.name for population in network.architecture.populations]
+    accumulations = {name: like.new_zeros(len(like), *shapes[name]) for name in names}
+    if stimulus.image is None:
+        accumulations[INPUT] = torch.zeros_like(like)
+    return NetworkState(0, accumulations)
+
+
+def constants(
+    network: SpikingNetwork, effective: Mapping[str, Effective], stimulus: Stimulus
+) -> dict[str, Tensor]:
+    """What every population and the readout get at every step alike: the bias, and the current of
+    an image that stays. B … or, where there is a bias only, 1 C 1 1. Computed once per sequence."""
+    found = {}
+    for population in (*network.architecture.populations, network.architecture.readout):
+        of, constant = effective[population.name], effective[population.name].bias[None]
+        for connection, weights in zip(population.connections, of.weights, strict=True):
+            if connection.source == INPUT and stimulus.image is not None:
+                constant = constant + apply(connection.operations, weights, stimulus.image)
+        found[population.name] = constant
+    return found
+
+
+def gradient_factors(steps: Sequence[int], decay: float, traced: bool) -> list[float]:
+    """By how much a constant counts in the gradient of each step: c[t] with the trace, else 1."""
+    return [accumulated_one(t, decay) if traced else 1.0 for t in steps]
+
+
+def advance(
+    network: SpikingNetwork,
+    effective: Mapping[str, Effective],
+    constant: Mapping[str, Tensor],
+    stimulus: Stimulus,
+    state: NetworkState,
+    steps: int,
+    *,
+    gate: Gate | None = None,
+    trace_bias_and_input: bool = True,
+) -> tuple[Chunk, NetworkState]:
+    """Run K = `steps` time steps by spike accumulation, layer by layer, section 3 of the paper.
+
+        Û[t] = Σ W â_in[t] + c[t] (W x + b)          (frames: W x̂[t] + c[t] b)
+        s[t] = H(Û[t] − V (λ â[t−1] + 1)),           â[t] = λ â[t−1] + s[t]
+
+    Feedback brings â[t−1] of the step before, as a constant, and asks for K = 1.
+    `gate` is ∂â/∂Û; without it no gradient passes a population. `effective` and `constant` are
+    those of the functions above, kept over the sequence.
+    """
+    assert steps == 1 or not network.architecture.has_feedback
+    decay, threshold = network.neuron.decay, network.neuron.threshold
+    times = range(state.step + 1, state.step + steps + 1)
+    c = [accumulated_one(t, decay) for t in times]
+    of_gradient = gradient_factors(times, decay, trace_bias_and_input)
+    carried = dict(state.accumulations)
+    sent: dict[str, Tensor] = {}
+    frames = None
+    if stimulus.frames is not None:
+        frames = stimulus.frames[state.step : state.step + steps]
+        sent[INPUT] = _accumulate(frames, carried[INPUT], decay)
+    chunk = Chunk({}, {}, {})
+    if frames is not None:
+        chunk.accumulations[INPUT], chunk.spikes[INPUT] = sent[INPUT], frames
+    for population in network.architecture.populations:
+        name = population.name
+        potential = scale_over_time(constant[name], c, of_gradient)
+        weights = effective[name].weights
+        for connection, own in zip(population.connections, weights, strict=True):
+            if connection.source == INPUT and frames is None:
+                continue
+            if connection.source in sent:
+                source = sent[connection.source]
+            else:
+                source = state.accumulations[connection.source][None]
+            x = source.flatten(0, 1)
+            if connection.source == INPUT and frames is not None and not trace_bias_and_input:
+                current = apply_traced(connection.operations, own, x, frames.flatten(0, 1))
+            else:
+                current = apply(connection.operations, own, x)
+            potential = potential + current.view(steps, -1, *current.shape[1:])
+        potential = potential.expand(steps, len(carried[name]), *potential.shape[2:])
+        accumulation, spikes, carry = spike_scan(potential, carried[name], decay, threshold, gate)
+        sent[name] = accumulation
+        carried[name] = carry
+        chunk.accumulations[name] = accumulation
+        chunk.spikes[name] = spikes
+        chunk.potentials[name] = potential.detach()
+    if frames is not None:
+        carried[INPUT] = sent[INPUT][-1]
+    return chunk, NetworkState(state.step + steps, carried)
+
+
+def _accumulate(frames: Tensor, carry: Tensor, decay: float) -> Tensor:
+    """x̂[t] = λ x̂[t−1] + x[t] for K frames, K B C H W."""
+    accumulated = torch.empty_like(frames)
+    for k in range(len(frames)):
+        carry = decay * carry + frames[k]
+        accumulated[k] = carry
+    return accumulated
+
+
+def chunks(network: SpikingNetwork, timesteps: int, chunk: int) -> list[int]:
+    """Lengths of the chunks that `timesteps` fall into: `chunk` each, 1 where there is feedback."""
+    if chunk < 1:
+        raise ValueError(f"a chunk has at least 1 time step, not {chunk}")
+    size = 1 if network.architecture.has_feedback else chunk
+    return [min(size, timesteps - start) for start in range(0, timesteps, size)]

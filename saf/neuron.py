@@ -1,0 +1,63 @@
+"""The two neurons, as pure functions of an input and a state.
+
+`mathematics` names: λ `decay`, V `threshold`, u membrane potential, s spikes, â accumulation,
+Û accumulated potential. All tensors of a call have one shape; nothing is kept between calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+def heaviside(x: Tensor) -> Tensor:
+    """1 where x ≥ 0 (H(0) = 1), else 0, in the type of x."""
+    return (x >= 0).to(x.dtype)
+
+
+class LIFState(NamedTuple):
+    """A LIF neuron after a step; zeros before the first one."""
+
+    u: Tensor  # membrane potential, before the reset
+    s: Tensor  # spikes
+
+
+def lif_step(
+    current: Tensor,
+    state: LIFState,
+    decay: float,
+    threshold: float,
+    *,
+    fire: Callable[[Tensor], Tensor] = heaviside,
+) -> tuple[Tensor, LIFState]:
+    """One step of the leaky integrate-and-fire neuron with soft reset, eq. (1) of OTTT.
+
+        u[t] = λ (u[t−1] − V s[t−1]) + current[t]        s[t] = H(u[t] − V)
+
+    Returns s[t] and the state after the step. `fire` stands in for H where a gradient must pass.
+    """
+    u = decay * (state.u - threshold * state.s) + current
+    s = fire(u - threshold)
+    return s, LIFState(u=u, s=s)
+
+
+def saf_step(
+    potential: Tensor, accumulation: Tensor, decay: float, threshold: float
+) -> tuple[Tensor, Tensor]:
+    """One step of the spike-accumulation neuron (SAF, arXiv 2310.02772).
+
+        s[t] = H(Û[t] − V (λ â[t−1] + 1))        â[t] = λ â[t−1] + s[t]
+
+    Takes Û[t] and â[t−1] (zeros before the first step), returns s[t] and â[t]. The spikes are those
+    of `lif_step` where Û[t] = W â_in[t] + c[t] b is made of the same weights.
+    """
+    decayed = decay * accumulation
+    s = heaviside(potential - threshold * (decayed + 1.0))
+    return s, decayed + s
+
+
+def accumulated_one(t: int, decay: float) -> float:
+    """c[t] = Σ_{k<t} λ^k: what a constant 1 has accumulated to after t steps; c[0] = 0."""
+    return sum(decay**k for k in range(t))

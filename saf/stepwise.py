@@ -1,0 +1,143 @@
+"""The forward pass with LIF neurons, step by step, as OTTT and BPTT take it.
+
+Shapes: `B` samples, `…` the shape of a population. λ, V, u, s, â are those of `saf.neuron`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from saf.architecture import INPUT, Connection, Operation
+from saf.network import Effective, SpikingNetwork, Stimulus, gradient_factors
+from saf.neuron import LIFState, lif_step
+from saf.surrogates import derivative, fire
+from saf.synapse import apply, scale_over_time
+
+Synapse = Callable[[Sequence[Operation], Sequence[Tensor], Tensor, Tensor], Tensor]
+"""(operations, weights, spikes, trace) → current: `saf.synapse.apply_traced`, or one like it."""
+
+
+class LIFNetworkState(NamedTuple):
+    """A network of LIF neurons after some steps: passed in and returned, kept by nobody."""
+
+    step: int
+    neurons: dict[str, LIFState]  # B …
+    traces: dict[str, Tensor]  # B …: â of every population; x̂ too where frames come in
+
+    def detached(self) -> LIFNetworkState:
+        """The same state as a constant: the past has no gradient."""
+        neurons = {n: LIFState(z.u.detach(), z.s.detach()) for n, z in self.neurons.items()}
+        return LIFNetworkState(self.step, neurons, self.traces)
+
+    def spikes(self) -> dict[str, Tensor]:
+        """s[t] of this step by population, 1 B …."""
+        return {name: neuron.s[None] for name, neuron in self.neurons.items()}
+
+
+def lif_rest(network: SpikingNetwork, stimulus: Stimulus) -> LIFNetworkState:
+    """The state before the first step: u = 0, s = 0, â = 0."""
+    like = stimulus.one
+    shapes = network.architecture.shapes()
+    names = [population.name for population in network.architecture.populations]
+    zeros = {name: like.new_zeros(len(like), *shapes[name]) for name in names}
+    traces = dict(zeros)
+    if stimulus.frames is not None:
+        traces[INPUT] = torch.zeros_like(like)
+    return LIFNetworkState(0, {name: LIFState(z, z) for name, z in zeros.items()}, traces)
+
+
+def lif_advance(
+    network: SpikingNetwork,
+    effective: Mapping[str, Effective],
+    constant: Mapping[str, Tensor],
+    stimulus: Stimulus,
+    state: LIFNetworkState,
+    *,
+    synapse: Synapse,
+    trace_bias_and_input: bool,
+) -> tuple[Tensor, LIFNetworkState]:
+    """One time step: the readout o[t] = W s_N[t] + b (B classes) and the state after it.
+
+        u[t] = λ (u[t−1] − V s[t−1]) + W s_in[t] + b        s[t] = H(u[t] − V)
+
+    Gradients pass a spike as σ'(u − V) and a connection as `synapse` has it; the reset is a
+    constant. `effective` and `constant` are those of `saf.network`.
+    """
+    decay, threshold = network.neuron.decay, network.neuron.threshold
+    sigma = derivative(network.neuron.surrogate)
+    factors = gradient_factors([state.step + 1], decay, trace_bias_and_input)
+    spikes, traces = {name: neuron.s for name, neuron in state.neurons.items()}, dict(state.traces)
+    neurons = {}
+    if stimulus.frames is not None:
+        spikes[INPUT] = stimulus.frames[state.step]
+        traces[INPUT] = decay * traces[INPUT] + spikes[INPUT]
+
+    def current(name: str, connections: Sequence[Connection]) -> Tensor:
+        total = scale_over_time(constant[name], [1.0], factors)[0]
+        for connection, weights in zip(connections, effective[name].weights, strict=True):
+            source = connection.source
+            if source != INPUT or (stimulus.frames is not None and trace_bias_and_input):
+                arriving = synapse(connection.operations, weights, spikes[source], traces[source])
+            elif stimulus.frames is not None:
+                arriving = apply(connection.operations, weights, spikes[INPUT])
+            else:
+                continue  # an image is part of the constant
+            total = total + arriving
+        return total
+
+    for population in network.architecture.populations:
+        name = population.name
+        before = state.neurons[name]
+        spikes[name], neurons[name] = lif_step(
+            current(name, population.connections),
+            LIFState(before.u, before.s.detach()),
+            decay,
+            threshold,
+            fire=lambda x: fire(x, sigma),
+        )
+        traces[name] = decay * traces[name] + spikes[name].detach()
+    readout = network.architecture.readout
+    scores = current(readout.name, readout.connections).expand(len(stimulus.one), -1)
+    return scores.to(network.parameter_dtype), LIFNetworkState(state.step + 1, neurons, traces)
+
+
+def twice(effective: Mapping[str, Effective], of_spikes: Mapping[str, Effective]) -> Synapse:
+    """A synapse at the cost of the published code: the map is evaluated on the spikes with the
+    weights of `of_spikes`, without a graph, and on the trace with those of `effective`, with one.
+    The value is the first, the gradient is that of the second."""
+    without_graph = {
+        id(own): other
+        for name in effective
+        for group, others in zip(effective[name].weights, of_spikes[name].weights, strict=True)
+        for own, other in zip(group, others, strict=True)
+    }
+
+    def synapse(
+        operations: Sequence[Operation], weights: Sequence[Tensor], x: Tensor, trace: Tensor
+    ) -> Tensor:
+        with torch.no_grad():
+            value = apply(operations, [without_graph[id(w)] for w in weights], x)
+        of_trace = apply(operations, weights, _with_value(x, trace))
+        return _with_value(of_trace, value)
+
+    return synapse
+
+
+class _WithValue(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+def _with_value(x: Tensor, value: Tensor) -> Tensor:
+    """The value of `value`, the gradient of `x`."""
+    result: Tensor = _WithValue.apply(x, value)  # type: ignore[no-untyped-call]
+    return result
