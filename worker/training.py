@@ -6,6 +6,7 @@ anything heavy, then passes on what `saf.train` reports.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import select
@@ -27,8 +28,14 @@ FLUSH_SECONDS = 0.1
 FLUSH_BYTES = 32_768
 
 
-def main() -> int:
-    """Train as the order says; the exit status is 0 whenever the reports say how it ended."""
+Train = Callable[[Order, Callable[[], bool]], Iterator[Report]]
+
+
+def main(train: Train | None = None) -> int:
+    """Train as the order says; the exit status is 0 whenever the reports say how it ended.
+
+    `train(order, stop)` is the training, `saf.train` unless another is given.
+    """
     order = Order.read(Path(sys.argv[1]))
     _die_with(order.parent_pid)
     stop = threading.Event()
@@ -39,7 +46,7 @@ def main() -> int:
     os.set_inheritable(order.reports_fd, False)
     line = ReportLine(order.reports_fd, Path(order.outgoing))
     try:
-        for report in _train(order, stop.is_set):
+        for report in (train or _train)(order, stop.is_set):
             line.send(report)
     except TrainingError as error:
         line.send(Failure(code=error.code, message=str(error), hint=error.hint))
@@ -72,8 +79,9 @@ class ReportLine:
         self._handle = handle
         self._outgoing = outgoing
         self._waiting = bytearray()
-        self._flushed_at = time.monotonic()
+        self._lock = threading.Lock()
         self._files = 0
+        threading.Thread(target=self._flush_soon, name="reports", daemon=True).start()
 
     def send(self, report: Report | Failure) -> None:
         """Pass a report on. Its file is put where the training does not remove it."""
@@ -83,17 +91,23 @@ class ReportLine:
         elif isinstance(report, Artifact):
             path = self._put_out(report.path)
             report = Artifact(name=report.name, kind=report.kind, path=path)
-        self._waiting += encode(report).encode() + b"\n"
-        due = time.monotonic() - self._flushed_at >= FLUSH_SECONDS
-        if due or not isinstance(report, Step) or len(self._waiting) >= FLUSH_BYTES:
+        with self._lock:
+            self._waiting += encode(report).encode() + b"\n"
+        if not isinstance(report, Step) or len(self._waiting) >= FLUSH_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits; blocks while the pipe is full."""
-        while self._waiting:
-            written = os.write(self._handle, self._waiting)
-            del self._waiting[:written]
-        self._flushed_at = time.monotonic()
+        """Write what waits; blocks while the pipe is full. Raises OSError."""
+        with self._lock:
+            while self._waiting:
+                written = os.write(self._handle, self._waiting)
+                del self._waiting[:written]
+
+    def _flush_soon(self) -> None:
+        while True:
+            time.sleep(FLUSH_SECONDS)
+            with contextlib.suppress(OSError):  # the next `send` meets it too
+                self.flush()
 
     def _put_out(self, path: Path) -> Path:
         self._files += 1

@@ -1,0 +1,242 @@
+"""Jobs to run, a worker inside the test's process, and workers of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import select
+
+from api.settings import Settings
+from api.store import lifecycle, metrics
+from api.store.artifacts import ArtifactStore
+from api.store.database import Database
+from api.store.tables import Artifact, Event, Job, Status, new_id
+from saf.config import JobSpecification
+from worker.runner import Runner
+
+T = TypeVar("T")
+TRAINEE = (sys.executable, str(Path(__file__).with_name("trainee.py")))
+WORKER = str(Path(__file__).with_name("trainee_worker.py"))
+
+
+def until(condition: Callable[[], T], *, seconds: float = 30) -> T:
+    """Wait for something that is true, and return it."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"still {value!r} after {seconds} s"
+        time.sleep(0.02)
+    return value
+
+
+def undisturbed(steps: int) -> dict[str, list[int]]:
+    """The steps at which each metric of the trainee has a point, once."""
+    epochs = list(range(10, steps + 1, 10))
+    return {"loss": list(range(1, steps + 1)), "train_loss": epochs, "test_accuracy": epochs}
+
+
+def processes_with(text: str) -> list[int]:
+    """Running processes whose environment holds `text`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            zombie = (entry / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+            if not zombie and text.encode() in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+class Desk:
+    """Submits jobs and looks at what became of them."""
+
+    def __init__(self, database: Database, store: ArtifactStore) -> None:
+        self.database = database
+        self.store = store
+
+    def submit(self, specification: JobSpecification | None = None, /, **metadata: str) -> str:
+        chosen = specification or JobSpecification(metadata=metadata)
+        job = Job(
+            id=new_id("job"),
+            name="",
+            specification=chosen.model_dump(mode="json"),
+            method=chosen.method.name,
+            network=chosen.network.name,
+            dataset=chosen.dataset,
+            priority=chosen.priority,
+            parameters=1,
+            memory_bytes=1,
+            latest={},
+        )
+        with self.database.writing() as session:
+            lifecycle.submit(session, job)
+        return job.id
+
+    def job(self, job_id: str) -> Job:
+        with self.database.reading() as session:
+            return session.get_one(Job, job_id)
+
+    def cancel(self, job_id: str) -> None:
+        with self.database.writing() as session:
+            lifecycle.cancel(session, job_id)
+
+    def pause(self, job_id: str) -> None:
+        with self.database.writing() as session:
+            lifecycle.pause(session, job_id)
+
+    def resume(self, job_id: str) -> None:
+        with self.database.writing() as session:
+            lifecycle.resume(session, job_id)
+
+    def wait(self, job_id: str, *statuses: Status, seconds: float = 30) -> Job:
+        until(lambda: self.job(job_id).status in statuses, seconds=seconds)
+        return self.job(job_id)
+
+    def wait_for_step(self, job_id: str, step: int) -> None:
+        until(lambda: self.job(job_id).step >= step)
+
+    def steps(self, job_id: str) -> dict[str, list[int]]:
+        with self.database.reading() as session:
+            found: dict[str, list[int]] = {}
+            for name, _, step, _ in metrics.rows(session, job_id):
+                found.setdefault(name, []).append(step)
+            return found
+
+    def events(self, job_id: str) -> list[Event]:
+        with self.database.reading() as session:
+            query = select(Event).where(Event.job_id == job_id).order_by(Event.sequence)
+            return list(session.scalars(query))
+
+    def kinds(self, job_id: str) -> list[str]:
+        return [event.type for event in self.events(job_id)]
+
+    def artifacts(self, job_id: str) -> dict[str, bytes]:
+        with self.database.reading() as session:
+            found = session.scalars(select(Artifact).where(Artifact.job_id == job_id)).all()
+            return {item.name: self.store.path(item.sha256).read_bytes() for item in found}
+
+    def processes(self, job_id: str) -> list[int]:
+        """The running processes of a job's attempts."""
+        return processes_with(f"/{job_id}-")
+
+
+@pytest.fixture
+def desk(database: Database, settings: Settings) -> Desk:
+    return Desk(database, ArtifactStore(settings.artifacts))
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    """No broker: most tests here call what a message would call."""
+    return Settings(
+        data_dir=tmp_path,
+        database_url=database_url,
+        lease_seconds=6.0,
+        heartbeat_seconds=0.3,
+        sweep_seconds=0.3,
+        stop_grace_seconds=3.0,
+    )
+
+
+class Crew:
+    """Workers inside the test's process, in threads."""
+
+    def __init__(self) -> None:
+        self._runners: list[Runner] = []
+        self._threads: list[threading.Thread] = []
+
+    def hire(self, settings: Settings, command: tuple[str, ...] = TRAINEE) -> Runner:
+        runner = Runner(settings, lambda _job_id: None, command=command)
+        self._runners.append(runner)
+        return runner
+
+    def message(self, runner: Runner) -> threading.Thread:
+        """What Celery does when a message comes in."""
+        thread = threading.Thread(target=runner.work)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def leave(self) -> None:
+        for runner in self._runners:
+            runner.close()
+        for thread in self._threads:
+            thread.join(timeout=30)
+            assert not thread.is_alive()
+        for runner in self._runners:
+            runner.stop()
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    crew = Crew()
+    yield crew
+    crew.leave()
+
+
+@pytest.fixture
+def runner(crew: Crew, settings: Settings, database: Database) -> Runner:
+    return crew.hire(settings)
+
+
+class WorkerProcess:
+    """A worker in a process of its own, with a broker, and the trainee for a training."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        environment = {
+            **os.environ,
+            "DATABASE_URL": settings.database,
+            "BROKER_URL": settings.broker_url,
+            "SAF_DATA_DIR": str(settings.data_dir),
+            "SAF_LEASE_SECONDS": str(settings.lease_seconds),
+            "SAF_HEARTBEAT_SECONDS": str(settings.heartbeat_seconds),
+            "SAF_SWEEP_SECONDS": str(settings.sweep_seconds),
+            "SAF_STOP_GRACE_SECONDS": str(settings.stop_grace_seconds),
+        }
+        self._log = log
+        with log.open("ab") as output:
+            self.popen = subprocess.Popen(
+                [sys.executable, WORKER],
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_ready(self) -> None:
+        until(lambda: "ready." in self._log.read_text() or self.popen.poll() is not None)
+        assert self.popen.poll() is None, self._log.read_text()
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait()
+
+    def end(self) -> None:
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGCONT)
+            self.kill()
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[Callable[[Settings], WorkerProcess]]:
+    """Start workers; they end with the test."""
+    started: list[WorkerProcess] = []
+
+    def start(settings: Settings) -> WorkerProcess:
+        started.append(WorkerProcess(settings, tmp_path / f"worker-{len(started)}.log"))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.end()

@@ -1,0 +1,85 @@
+"""A training that needs no torch, run by the real `worker.training`. Its metadata steers it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from saf.errors import DivergedError
+from saf.reports import (
+    Artifact,
+    Checkpoint,
+    Converting,
+    Epoch,
+    Evaluation,
+    Finished,
+    Report,
+    Started,
+    Step,
+)
+from worker.protocol import Order
+from worker.training import main
+
+STEPS_PER_EPOCH = 10
+
+
+def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
+    wish = order.specification["metadata"]
+    steps = int(wish.get("steps", "40"))
+    pause = float(wish.get("step_seconds", "0.005"))
+    directory = Path(order.directory)
+    print("environment", json.dumps(dict(os.environ)))
+    if "ignore_term" in wish:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "grandchild" in wish:
+        subprocess.Popen(["sleep", "600"])
+    step, state = 0, "seed"
+    if order.resume_from is not None:
+        saved = json.loads(Path(order.resume_from).read_text())
+        step, state = saved["step"], saved["state"]
+    yield Started(
+        step=step, steps_total=steps, steps_per_epoch=STEPS_PER_EPOCH, parameters=1, device="none"
+    )
+    while step < steps:
+        time.sleep(pause)
+        step += 1
+        state = hashlib.sha256(f"{state}{step}".encode()).hexdigest()
+        yield Step(step=step, epoch=step / STEPS_PER_EPOCH, metrics={"loss": 1 / step})
+        if f"print_at_{step}" in wish:
+            print(wish[f"print_at_{step}"] * int(wish.get("times", "1")))
+        if step == int(wish.get("diverge_at", "-1")):
+            raise DivergedError(f"the loss is NaN at step {step}", hint="lower the learning rate")
+        if step == int(wish.get("crash_at", "-1")):
+            raise RuntimeError("a defect")
+        if step == int(wish.get("die_at", "-1")) and order.resume_from is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if step == int(wish.get("hang_at", "-1")):
+            time.sleep(600)
+        ends = step % STEPS_PER_EPOCH == 0
+        if ends:
+            epoch = step // STEPS_PER_EPOCH
+            yield Epoch(step=step, epoch=epoch, metrics={"train_loss": 1 / step})
+            yield Evaluation(step=step, epoch=epoch, metrics={"test_accuracy": step / 1000})
+        asked = stop() and "ignore_stop" not in wish
+        if ends or asked:
+            path = directory / f"step-{step:012d}.safetensors"
+            path.write_text(json.dumps({"step": step, "state": state}))
+            yield Checkpoint(step=step, epoch=step // STEPS_PER_EPOCH, path=path)
+            path.unlink()
+        if asked:
+            return
+    yield Converting(step=step)
+    (directory / "lif.safetensors").write_text(state)
+    yield Artifact(name="lif.safetensors", kind="network", path=directory / "lif.safetensors")
+    yield Finished(step=step, summary={"test_accuracy": step / 1000, "odd": float("nan")})
+
+
+if __name__ == "__main__":
+    sys.exit(main(train))
