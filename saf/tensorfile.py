@@ -28,7 +28,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
     }
     header = {key: json.dumps(value, allow_nan=False) for key, value in metadata.items()}
     header[CHECKSUM] = json.dumps(_digest(at_rest))
-    write_bytes(path, save(at_rest, header))
+    write_bytes(path, _sorted_header(save(at_rest, header)))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -73,6 +73,19 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if metadata.pop(CHECKSUM) != _digest(tensors):
         raise ValueError(f"{path.name} is damaged: its tensors are not those that were written")
     return tensors, metadata
+
+
+def _sorted_header(file: bytes) -> bytes:
+    """The same file with the keys of its header in order: same content, same bytes.
+
+    A safetensors file is the length of its header (8 bytes, little-endian), the header in JSON
+    padded with spaces, and the tensors at offsets counted from there.
+    """
+    length = int.from_bytes(file[:8], "little")
+    header = json.dumps(json.loads(file[8 : 8 + length]), sort_keys=True, separators=(",", ":"))
+    encoded = header.encode()
+    encoded += b" " * (-len(encoded) % 8)
+    return len(encoded).to_bytes(8, "little") + encoded + file[8 + length :]
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -1,0 +1,91 @@
+"""Samples on a device, and which of them each iteration sees.
+
+Everything random is a function of the seed of the job and of a number (the epoch, the
+iteration), never of a generator's state: a training goes on at any iteration as if it had not
+been interrupted.
+
+Shapes: `N` samples, `T` steps, `C H W` channels, height, width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from math import ceil
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+DEVICE_SHARE = 0.5  # of the free memory of a GPU that the samples may take
+
+
+class Batches:
+    """Division of every epoch into batches of nearly equal size.
+
+    `samples` are shuffled and cut into `ceil(samples / batch_size)` batches whose sizes differ by
+    one at most: every sample is used once per epoch, no batch is larger than asked for, and none
+    is so small that its gradient is mostly noise.
+    """
+
+    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
+        self.per_epoch = ceil(samples / batch_size)
+        self._samples, self._seed = samples, seed
+        self._epoch, self._order = -1, torch.empty(0)
+
+    def __getitem__(self, step: int) -> Tensor:
+        """Indices of the samples that iteration `step` (from 0) sees."""
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            generator = generator_of(self._seed, "order", epoch)
+            self._epoch = epoch
+            self._order = torch.randperm(self._samples, generator=generator)
+        return self._order.tensor_split(self.per_epoch)[position]
+
+
+class Samples:
+    """One half of a data set: on the device as it is stored where it fits, else in main memory."""
+
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """`x` is `N C H W` or `N T C H W`, bytes or floats in [0, 1]; `y` the classes, `N`."""
+        self.device, self.dtype = device, dtype
+        home = device
+        if device.type == "cuda" and x.nbytes > DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+            home = torch.device("cpu")
+        self.x = _tensor(x).to(home)
+        self.y = _tensor(y).to(home, torch.int64)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """`x` as floats (bytes divided by 255) and `y` of the samples at `indices`."""
+        indices = indices.to(self.x.device)
+        x, y = self.x[indices].to(self.device), self.y[indices].to(self.device)
+        return floats(x, self.dtype), y
+
+
+def floats(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """`x` in `dtype`; bytes are divided by 255."""
+    return x.to(dtype).div_(255) if x.dtype == torch.uint8 else x.to(dtype)
+
+
+def generator_of(seed: int, purpose: str, number: int) -> Generator:
+    """A generator that depends on its arguments alone."""
+    digest = hashlib.blake2b(f"{seed}/{purpose}/{number}".encode(), digest_size=8).digest()
+    return Generator().manual_seed(int.from_bytes(digest) >> 1)
+
+
+def identity(x: np.ndarray, y: np.ndarray) -> str:
+    """SHA-256 of samples and labels with their shapes and types."""
+    digest = hashlib.sha256()
+    for array in (x, y):
+        digest.update(f"{array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    # torch shares the memory of an array, and must not share one that it may not write to.
+    return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -1,0 +1,173 @@
+"""How a conversion was checked, and what came out: `certificate.json`.
+
+The trained network fires by spike accumulation (SAF), the converted one by the LIF recursion.
+Over the reals the spikes are the same; in floating point a potential within rounding of the
+threshold may fall on the other side. So both are run on held-out samples, step by step, and
+compared spike by spike, in float32 and in float64.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saf.batches import floats
+from saf.conversion import in_precision
+from saf.lif import LIFNetwork, load_lif
+from saf.methods import infer, record
+from saf.network import SpikingNetwork
+
+SAMPLES = {torch.float32: 10_000, torch.float64: 1_000}
+AGREEMENT = 0.998
+ACCURACY_POINTS = 0.2
+RULE = (
+    f"measured: in every check at least {AGREEMENT:.1%} of the predictions agree and the "
+    f"accuracies differ by at most {ACCURACY_POINTS} points; differs: otherwise. proven is left "
+    "to weights on a grid, where the arithmetic is exact."
+)
+
+
+def certify(
+    network: SpikingNetwork,
+    path: Path,
+    x: Tensor,
+    y: Tensor,
+    *,
+    batch_size: int = 128,
+    samples: dict[torch.dtype, int] | None = None,
+) -> dict[str, Any]:
+    """Compare `network` as trained with the LIF network read back from the file at `path`.
+
+    `x` (`N C H W`, or `N T C H W`; bytes, or floats in [0, 1]) and `y` (`N`) are samples that the
+    training did not see; the first `samples[precision]` of them are used (10,000 in float32 and
+    1,000 in float64 unless told). Memory does not grow with T. The result holds JSON values
+    alone. Raises ValueError when the file is damaged.
+    """
+    limits = SAMPLES if samples is None else samples
+    lif = load_lif(path)
+    checks = [
+        _check(network, lif, x[:limit], y[:limit], dtype, batch_size)
+        for dtype, limit in limits.items()
+    ]
+    measured = all(
+        check["predictions_agreeing"] >= AGREEMENT
+        and abs(check["accuracy_difference_points"]) <= ACCURACY_POINTS
+        for check in checks
+    )
+    verdict = "measured" if measured else "differs"
+    return {
+        "format": "saf-certificate/1",
+        "verdict": verdict,
+        "rule": RULE,
+        "statement": _statement(verdict, checks),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "timesteps": lif.timesteps,
+        "decay": lif.description.decay,
+        "threshold": lif.description.threshold,
+        "readout": lif.description.readout,
+        "weights": str(lif.dtype).removeprefix("torch."),
+        "trained_in": str(network.dtype).removeprefix("torch."),
+        "samples_available": len(x),
+        "checks": checks,
+    }
+
+
+@torch.no_grad()
+def _check(
+    network: SpikingNetwork,
+    lif: LIFNetwork,
+    x: Tensor,
+    y: Tensor,
+    dtype: torch.dtype,
+    batch_size: int,
+) -> dict[str, Any]:
+    """Both networks on `x` in `dtype`, on the device of `network`."""
+    device = network.device
+    saf, lif = in_precision(network, dtype), lif.to(device, dtype)
+    layers = {
+        population.name: _Layer(lif.description.threshold)
+        for population in saf.architecture.populations
+    }
+    differing = correct_saf = correct_lif = 0
+    for batch, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
+        images, labels = floats(batch.to(device), dtype), labels.to(device)
+        scores = infer(saf, images, lif.timesteps, readout=lif.description.readout).scores
+        steps = zip(record(saf, images, lif.timesteps), lif.run(images), strict=True)
+        for of_saf, of_lif in steps:
+            for (name, layer), (spikes, potential) in zip(layers.items(), of_saf, strict=True):
+                layer.compare(spikes, potential, of_lif.spikes[name], of_lif.potentials[name])
+        predicted_saf, predicted_lif = scores.argmax(1), of_lif.scores.argmax(1)
+        differing += int((predicted_saf != predicted_lif).sum())
+        correct_saf += int((predicted_saf == labels).sum())
+        correct_lif += int((predicted_lif == labels).sum())
+    count = len(x)
+    return {
+        "precision": str(dtype).removeprefix("torch."),
+        "samples": count,
+        "batch_size": batch_size,
+        "device": device.type,
+        "spikes_compared": sum(layer.compared for layer in layers.values()),
+        "spikes_differing": sum(layer.differing for layer in layers.values()),
+        "predictions_differing": differing,
+        "predictions_agreeing": 1.0 - differing / count,
+        "accuracy_saf": correct_saf / count,
+        "accuracy_lif": correct_lif / count,
+        "accuracy_difference_points": 100.0 * (correct_lif - correct_saf) / count,
+        "layers": [{"name": name, **layer.result()} for name, layer in layers.items()],
+    }
+
+
+class _Layer:
+    """What the comparison of one layer has come to, over batches and steps."""
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self.compared = 0
+        self.differing = 0
+        self._fired_saf = self._fired_lif = 0
+        self._largest = self._sum = 0.0
+
+    def compare(self, saf: Tensor, u_saf: Tensor, lif: Tensor, u_lif: Tensor) -> None:
+        """Add the spikes and potentials of one step, by SAF and by LIF."""
+        apart = saf != lif
+        self.compared += apart.numel()
+        self._fired_saf += int(saf.sum(dtype=torch.float64))
+        self._fired_lif += int(lif.sum(dtype=torch.float64))
+        if count := int(apart.sum()):
+            margins = torch.maximum(
+                (u_saf[apart] - self._threshold).abs(), (u_lif[apart] - self._threshold).abs()
+            ).double()
+            self.differing += count
+            self._largest = max(self._largest, float(margins.max()))
+            self._sum += float(margins.sum())
+
+    def result(self) -> dict[str, Any]:
+        """`margin_*` is |u − V| where the spikes differ, the larger of both networks."""
+        return {
+            "spikes_compared": self.compared,
+            "spikes_differing": self.differing,
+            "firing_rate_saf": self._fired_saf / self.compared,
+            "firing_rate_lif": self._fired_lif / self.compared,
+            "margin_largest": self._largest if self.differing else None,
+            "margin_mean": self._sum / self.differing if self.differing else None,
+        }
+
+
+def _statement(verdict: str, checks: list[dict[str, Any]]) -> str:
+    """The outcome in words."""
+    sentences = [
+        f"In {check['precision']}, on {check['samples']} samples that the training did not see, "
+        f"{check['spikes_differing']} of {check['spikes_compared']} spikes and "
+        f"{check['predictions_differing']} predictions differ between the trained network and its "
+        f"LIF form; the accuracy is {check['accuracy_saf']:.2%} and {check['accuracy_lif']:.2%}."
+        for check in checks
+    ]
+    outcome = {
+        "measured": "The LIF network may stand in for the trained one.",
+        "differs": "The LIF network does not behave like the trained one: do not rely on it.",
+    }
+    return " ".join([*sentences, outcome[verdict]])

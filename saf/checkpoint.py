@@ -1,0 +1,186 @@
+"""Everything a training needs to go on bit-exactly, in one file.
+
+Weights and optimizer buffers are tensors; the specification, the step, the sums of the unfinished
+epoch and the metrics of the finished ones are JSON in the header. Nothing else is needed: the
+order of the samples and the augmentation are functions of the seed and the step, and the learning
+rate is one of the step.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from saf import tensorfile
+from saf.config import JobSpecification
+
+KEPT = 2
+_NAME = re.compile(r"step-(\d{12})\.safetensors")
+
+
+class Progress(BaseModel):
+    """How far a training has come, without its tensors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    step: Annotated[int, Field(ge=0)] = 0
+    """Iterations done."""
+    seconds: dict[str, float] = Field(
+        default_factory=lambda: dict.fromkeys(
+            ("iterations", "network", "evaluations", "checkpoints", "conversion"), 0.0
+        )
+    )
+    """Time spent, all attempts together; `network` is a part of `iterations`."""
+    history: list[dict[str, float]] = Field(default_factory=list)
+    """Metrics of each finished epoch."""
+    sums: dict[str, float] = Field(default_factory=dict)
+    """Sums over the samples of the unfinished epoch: loss, correct, firing_rate/<layer>."""
+
+
+class _Header(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal["saf-checkpoint/1"] = "saf-checkpoint/1"
+    specification: JobSpecification
+    dataset: str
+    """Identity of the data the training saw."""
+    progress: Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A training at one step: `weights[parameter]` and `optimizer[parameter][buffer]`."""
+
+    specification: JobSpecification
+    dataset: str
+    progress: Progress
+    weights: dict[str, Tensor]
+    optimizer: dict[str, dict[str, Tensor]]
+
+    def write(self, path: Path) -> None:
+        """Write to `path`, whole or not at all. Raises OSError."""
+        tensors = {f"weights/{name}": tensor for name, tensor in self.weights.items()}
+        for name, buffers in self.optimizer.items():
+            tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in buffers.items()}
+        header = _Header(
+            specification=self.specification, dataset=self.dataset, progress=self.progress
+        )
+        tensorfile.write(path, tensors, header.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, path: Path) -> Checkpoint:
+        """The checkpoint at `path`; raises FileNotFoundError, or ValueError if it is damaged."""
+        tensors, metadata = tensorfile.read(path)
+        try:
+            header = _Header.model_validate(metadata)
+        except ValidationError as error:
+            raise ValueError(f"{path.name} is no checkpoint of this version: {error}") from error
+        weights: dict[str, Tensor] = {}
+        optimizer: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            match name.split("/"):
+                case ["weights", parameter]:
+                    weights[parameter] = tensor
+                case ["optimizer", parameter, buffer]:
+                    optimizer.setdefault(parameter, {})[buffer] = tensor
+                case _:
+                    raise ValueError(f"{path.name} holds a tensor that is none of ours: {name}")
+        return cls(
+            specification=header.specification,
+            dataset=header.dataset,
+            progress=header.progress,
+            weights=weights,
+            optimizer=optimizer,
+        )
+
+
+def path_of(directory: Path, step: int) -> Path:
+    """Where the checkpoint of `step` lies in `directory`."""
+    return directory / f"step-{step:012d}.safetensors"
+
+
+def steps(directory: Path) -> list[tuple[int, Path]]:
+    """The checkpoints in `directory` as (step, path), newest first; empty when there is none."""
+    if not directory.is_dir():
+        return []
+    found = ((_NAME.fullmatch(path.name), path) for path in directory.iterdir())
+    return sorted(((int(name[1]), path) for name, path in found if name), reverse=True)
+
+
+def save(checkpoint: Checkpoint, directory: Path) -> Path:
+    """Write `checkpoint` into `directory` and delete all but the newest `KEPT`. Raises OSError."""
+    path = path_of(directory, checkpoint.progress.step)
+    checkpoint.write(path)
+    for _, old in steps(directory)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def newest(path: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest readable checkpoint and what was wrong with those that were passed over.
+
+    `path` is a directory of checkpoints, or one of its files, and then none after it is read.
+    """
+    passed_over: list[str] = []
+    for candidate in _candidates(path):
+        try:
+            return Checkpoint.read(candidate), passed_over
+        except (ValueError, OSError) as error:
+            passed_over.append(str(error))
+    return None, passed_over
+
+
+def _candidates(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from (file for _, file in steps(path))
+        return
+    yield path
+    if name := _NAME.fullmatch(path.name):
+        yield from (file for step, file in steps(path.parent) if step < int(name[1]))
+
+
+def optimizer_buffers(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, torch.nn.Parameter]
+) -> dict[str, dict[str, Tensor]]:
+    """The tensors that `optimizer` keeps for each named parameter."""
+    return {
+        name: {key: value for key, value in state.items() if isinstance(value, Tensor)}
+        for name, parameter in parameters.items()
+        if (state := optimizer.state.get(parameter))
+    }
+
+
+def restore(
+    checkpoint: Checkpoint,
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, torch.nn.Parameter],
+) -> None:
+    """Put the weights and the buffers of `checkpoint` back, bit for bit.
+
+    Raises ValueError when they are not those of this network and optimizer.
+    """
+    if checkpoint.weights.keys() != parameters.keys():
+        raise ValueError(
+            "the checkpoint is of another network: they differ in "
+            f"{sorted(checkpoint.weights.keys() ^ parameters.keys())}"
+        )
+    for name, parameter in parameters.items():
+        saved = checkpoint.weights[name]
+        if saved.shape != parameter.shape or saved.dtype != parameter.dtype:
+            raise ValueError(
+                f"{name} is {saved.dtype} {tuple(saved.shape)} in the checkpoint and "
+                f"{parameter.dtype} {tuple(parameter.shape)} in the network"
+            )
+        with torch.no_grad():
+            parameter.copy_(saved)
+        for key, buffer in checkpoint.optimizer.get(name, {}).items():
+            # A counter of steps stays on the CPU, where the optimizer made it.
+            device = parameter.device if buffer.dim() else torch.device("cpu")
+            optimizer.state[parameter][key] = buffer.to(device)

@@ -1,0 +1,103 @@
+"""What makes a training fail, found out early and told with a remedy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from saf.architecture import Architecture, forecast
+from saf.checkpoint import Progress
+from saf.config import JobSpecification
+from saf.errors import DivergedError, OutOfMemoryError, SilentNetworkError, TimeLimitError
+
+SILENT_EPOCHS = 2
+
+
+def diverged(where: str, specification: JobSpecification) -> DivergedError:
+    """The error to raise where a loss that is not finite was found."""
+    rate = specification.optimizer.learning_rate
+    return DivergedError(
+        f"the loss became NaN or infinite {where}",
+        hint=f"lower the learning rate (it is {rate:g}; try {rate / 10:g}), add "
+        "schedule.warmup_epochs, or check the data set for extreme values",
+    )
+
+
+def check_time(specification: JobSpecification, progress: Progress) -> None:
+    """Raise `TimeLimitError` once the iterations and evaluations took `max_runtime_seconds`."""
+    limit, seconds = specification.max_runtime_seconds, progress.seconds
+    spent = seconds["iterations"] + seconds["evaluations"] + seconds["checkpoints"]
+    if limit is not None and spent > limit:
+        raise TimeLimitError(
+            f"the training took longer than max_runtime_seconds = {limit:g}; it had done "
+            f"{progress.step} iterations and {len(progress.history)} of "
+            f"{specification.epochs} epochs",
+            hint="raise max_runtime_seconds, or ask for fewer epochs or a smaller network",
+        )
+
+
+def check_not_silent(
+    specification: JobSpecification, progress: Progress, largest_class: float
+) -> None:
+    """Raise `SilentNetworkError` when a layer has been silent for two epochs and nothing is learnt.
+
+    A job of one epoch is judged by that one. Silence alone is no failure: the published VGG-11
+    begins with silent layers and wakes them up through the surrogate, and a layer beside a skip
+    connection may be silent for good. So the loss must also have stood still (less than 1 % down)
+    and the accuracy must be near that of naming the most frequent class, which makes up
+    `largest_class` of the samples.
+    """
+    recent = progress.history[-min(SILENT_EPOCHS, specification.epochs) :]
+    silent = [
+        key.removeprefix("firing_rate/")
+        for key in recent[-1]
+        if key.startswith("firing_rate/") and all(epoch[key] == 0.0 for epoch in recent)
+    ]
+    if (
+        not silent
+        or len(recent) < min(SILENT_EPOCHS, specification.epochs)
+        or recent[-1]["train_loss"] < 0.99 * recent[0]["train_loss"]
+        or recent[-1]["train_accuracy"] > 1.5 * largest_class
+    ):
+        return
+    raise SilentNetworkError(
+        f"{silent[0]} has not fired once in {len(recent)} epoch(s), so that nothing reaches the "
+        "layers after it",
+        hint=f"lower the threshold (V = {specification.neuron.threshold:g}), raise the decay "
+        f"(λ = {specification.neuron.decay:g}) or timesteps (T = {specification.timesteps}), or "
+        "take a smaller slope of the surrogate, so that the gradient reaches silent neurons",
+    )
+
+
+@contextmanager
+def memory_explained(
+    specification: JobSpecification,
+    architecture: Architecture,
+    samples: int,
+    device: torch.device,
+) -> Iterator[None]:
+    """Turn a failed allocation into an `OutOfMemoryError` that names a batch to try."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        lacking = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not lacking and "can't allocate memory" not in str(error):
+            raise
+        batch = min(specification.batch_size, samples)
+        needed = forecast(specification, architecture, limit_bytes=_memory_bytes(device))
+        smaller = max(1, min(batch // 2, needed.largest_batch))
+        remedy = f'set "batch_size" to {smaller} or less' if batch > 1 else "take a smaller network"
+        raise OutOfMemoryError(
+            f"the {device} device has too little memory for batches of {batch} samples "
+            f"(forecast: {needed.memory_bytes / 2**30:.1f} GiB)",
+            hint=remedy,
+        ) from error
+
+
+def _memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

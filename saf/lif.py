@@ -1,0 +1,306 @@
+"""A network of LIF neurons with soft reset, run from `lif.safetensors` alone.
+
+    u[t] = λ (u[t−1] − V s[t−1]) + W s_in[t] + b        s[t] = H(u[t] − V)
+
+Readout of T steps, in the way that the network was trained:
+`sum`: Σ_t (W s[t] + b); `final`: r[t] = λ r[t−1] + W s[t] + b divided by c[T] = Σ_{k<T} λ^k, that
+is W applied to the weighted firing rate, plus b.
+
+Shapes: `N` samples, `T` steps, `C H W` one image or frame, `K` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from saf import synapse, tensorfile
+from saf.architecture import INPUT, Architecture, Connection, Conv, Linear, Population, Shape
+from saf.neuron import LIFState, accumulated_one, lif_step
+
+LARGEST_SAMPLES_AT_ONCE = 2**24  # neurons × samples that `predict` holds at a time
+
+
+class LIFDescription(BaseModel):
+    """What a LIF network is, without its weights: the header of `lif.safetensors`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    format: Literal["saf-lif/1"] = "saf-lif/1"
+    architecture: Architecture
+    decay: Annotated[float, Field(gt=0, le=1)]
+    """λ"""
+    threshold: Annotated[float, Field(gt=0)]
+    """V"""
+    timesteps: Annotated[int, Field(ge=1)]
+    """T"""
+    readout: Literal["sum", "final"]
+    frames: bool
+    """Whether a sample is a sequence of T frames (`T C H W`) and not one image (`C H W`)."""
+    mean: tuple[float, ...]
+    """Per channel, subtracted from the input …"""
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+    """… which is then divided by this."""
+    class_names: tuple[str, ...]
+    specification: dict[str, Any]
+    """The job that trained the network, for the record."""
+
+    def tensor_shapes(self) -> dict[str, Shape]:
+        """Shape of every tensor of the file, by name."""
+        shapes = self.architecture.shapes()
+        weights = self.architecture.weight_shapes()
+        expected: dict[str, Shape] = {}
+        for population in (*self.architecture.populations, self.architecture.readout):
+            for name in weight_names(population):
+                expected[name] = next(weights)
+            expected[f"{population.name}.bias"] = shapes[population.name][:1]
+        return expected
+
+
+class SequenceState(NamedTuple):
+    """A LIF network after some steps: passed in and returned, kept by nobody."""
+
+    steps: int
+    neurons: tuple[LIFState, ...]  # u and s per population: N, then the shape of the population
+    readout: Tensor  # N K, the sum or the decaying sum
+
+
+class LIFStep(NamedTuple):
+    """One time step of a run, for those who look inside."""
+
+    potentials: dict[str, Tensor]  # u before the reset, per population: N, then its shape
+    spikes: dict[str, Tensor]  # s, likewise
+    scores: Tensor  # N K, after this step
+
+
+class LIFNetwork:
+    """A LIF network that computes class scores; `load_lif` reads one from a file.
+
+    Immutable: `to` returns another one, and the state of a sequence is the caller's.
+    """
+
+    def __init__(self, description: LIFDescription, tensors: Mapping[str, Tensor]) -> None:
+        """Raises ValueError where `tensors` are not those that `description` asks for."""
+        expected = description.tensor_shapes()
+        if expected.keys() != tensors.keys():
+            odd = sorted(expected.keys() ^ tensors.keys())
+            raise ValueError(f"the weights are not those of the architecture: {odd}")
+        for name, tensor in tensors.items():
+            if tuple(tensor.shape) != expected[name]:
+                raise ValueError(
+                    f"{name} has the shape {tuple(tensor.shape)} instead of {expected[name]}"
+                )
+            if not tensor.is_floating_point() or not tensor.isfinite().all():
+                raise ValueError(f"{name} holds values that are no finite numbers")
+        if len({tensor.dtype for tensor in tensors.values()}) != 1:
+            raise ValueError("the weights are of several data types")
+        channels = description.architecture.input_shape[0]
+        if not len(description.mean) == len(description.std) == channels:
+            raise ValueError(f"mean and std are needed for each of {channels} channels")
+        if len(description.class_names) != description.architecture.classes:
+            raise ValueError(
+                f"there are {len(description.class_names)} names for "
+                f"{description.architecture.classes} classes"
+            )
+        self.description = description
+        self._tensors = dict(tensors)
+        anyone = next(iter(tensors.values()))
+        self.dtype, self.device = anyone.dtype, anyone.device
+        per_channel = (channels, *(1,) * (len(description.architecture.input_shape) - 1))
+        self._mean = torch.tensor(description.mean).to(anyone).view(per_channel)
+        self._std = torch.tensor(description.std).to(anyone).view(per_channel)
+
+    @property
+    def timesteps(self) -> int:
+        """T"""
+        return self.description.timesteps
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class, in the order of the scores."""
+        return self.description.class_names
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> LIFNetwork:
+        """The same network on another device or in another floating-point type."""
+        moved = {k: v.to(device=device, dtype=dtype) for k, v in self._tensors.items()}
+        return LIFNetwork(self.description, moved)
+
+    def save(self, path: Path) -> None:
+        """Write the network to `path`, whole or not at all. Raises OSError."""
+        tensorfile.write(path, self._tensors, self.description.model_dump(mode="json"))
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """Class scores `N K` of images `N C H W` in [0, 1], or of event frames `N T C H W`.
+
+        Raises ValueError, saying what is expected, for any other input.
+        """
+        scores = None
+        for step in self.run(x):
+            scores = step.scores
+        assert scores is not None
+        return scores
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """Number of the class with the highest score, `N`; any number of samples at a time."""
+        self._check(x, sequence=self.description.frames)
+        per_sample = self.description.architecture.neurons + prod(x.shape[1:])
+        chunks = torch.split(x, max(1, LARGEST_SAMPLES_AT_ONCE // per_sample))
+        return torch.cat([self(chunk).argmax(1) for chunk in chunks])
+
+    @torch.no_grad()
+    def run(self, x: Tensor) -> Iterator[LIFStep]:
+        """The T steps on `x` (as for a call), one at a time. Raises ValueError at the first."""
+        self._check(x, sequence=self.description.frames)
+        static = None if self.description.frames else self._currents_of_input(x)
+        names = [population.name for population in self.description.architecture.populations]
+        state = None
+        for t in range(self.timesteps):
+            currents = self._currents_of_input(x[:, t]) if static is None else static
+            state = self._advance(currents, state, len(x))
+            yield LIFStep(
+                potentials={name: n.u for name, n in zip(names, state.neurons, strict=True)},
+                spikes={name: n.s for name, n in zip(names, state.neurons, strict=True)},
+                scores=self._scores(state),
+            )
+
+    @torch.no_grad()
+    def step(self, x_t: Tensor, state: SequenceState | None = None) -> tuple[Tensor, SequenceState]:
+        """One step on `x_t`, `N C H W`: the scores `N K` after it, and the state to pass on.
+
+        `None` starts a sequence. Raises ValueError for an input that does not fit.
+        """
+        self._check(x_t, sequence=False)
+        if state is not None and len(state.readout) != len(x_t):
+            raise ValueError(
+                f"the state is of {len(state.readout)} samples and the input of {len(x_t)}"
+            )
+        state = self._advance(self._currents_of_input(x_t), state, len(x_t))
+        return self._scores(state), state
+
+    def _advance(
+        self, of_input: Mapping[str, Tensor], state: SequenceState | None, samples: int
+    ) -> SequenceState:
+        """One step, given what the input and the biases bring to every population."""
+        architecture, decay = self.description.architecture, self.description.decay
+        state = self._rest(samples) if state is None else state
+        # Who has not fired in this step yet is heard, as feedback, with the spikes of the last.
+        sent = {p.name: n.s for p, n in zip(architecture.populations, state.neurons, strict=True)}
+        neurons = []
+        for population, before in zip(architecture.populations, state.neurons, strict=True):
+            current = self._current(population, sent, of_input[population.name])
+            spikes, after = lif_step(current, before, decay, self.description.threshold)
+            neurons.append(after)
+            sent[population.name] = spikes
+        name = architecture.readout.name
+        kept = decay * state.readout if self.description.readout == "final" else state.readout
+        return SequenceState(
+            steps=state.steps + 1,
+            neurons=tuple(neurons),
+            readout=kept + self._current(architecture.readout, sent, of_input[name]),
+        )
+
+    def _scores(self, state: SequenceState) -> Tensor:
+        if self.description.readout == "sum":
+            return state.readout
+        return state.readout / accumulated_one(state.steps, self.description.decay)
+
+    def _rest(self, samples: int) -> SequenceState:
+        shapes = self.description.architecture.shapes()
+
+        def zeros(name: str) -> Tensor:
+            return torch.zeros(samples, *shapes[name], dtype=self.dtype, device=self.device)
+
+        return SequenceState(
+            steps=0,
+            neurons=tuple(
+                LIFState(u=zeros(population.name), s=zeros(population.name))
+                for population in self.description.architecture.populations
+            ),
+            readout=zeros(self.description.architecture.readout.name),
+        )
+
+    def _currents_of_input(self, x: Tensor) -> dict[str, Tensor]:
+        """What every population gets from `x` (`N C H W`) and its bias, by name."""
+        normalised = (x.to(self.device, self.dtype) - self._mean) / self._std
+        architecture = self.description.architecture
+        currents = {}
+        for population in (*architecture.populations, architecture.readout):
+            bias = self._tensors[f"{population.name}.bias"]
+            sides = len(architecture.shapes()[population.name]) - 1
+            bias = bias.view(1, -1, *(1,) * sides)
+            currents[population.name] = self._current(population, {INPUT: normalised}, bias)
+        return currents
+
+    def _current(self, population: Population, sent: Mapping[str, Tensor], start: Tensor) -> Tensor:
+        """`start` and what arrives over those connections whose source is among `sent`."""
+        weights = iter(weight_names(population))
+        current = start
+        for connection in population.connections:
+            own = [self._tensors[next(weights)] for _ in weighted(connection)]
+            if connection.source in sent:
+                current = current + synapse.apply(
+                    connection.operations, own, sent[connection.source]
+                )
+        return current
+
+    def _check(self, x: Tensor, *, sequence: bool) -> None:
+        shape = self.description.architecture.input_shape
+        if sequence:
+            shape = (self.timesteps, *shape)
+        expected = f"N {' '.join(map(str, shape))}"
+        if sequence:
+            expected += f" (frames of T = {self.timesteps} steps)"
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            what = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(
+                f"the network takes a tensor of floats of shape {expected}, not {what}; "
+                "bytes become floats by x.float() / 255"
+            )
+        if x.dim() != len(shape) + 1 or tuple(x.shape[1:]) != shape or len(x) == 0:
+            raise ValueError(f"the network takes samples of shape {expected}, not {list(x.shape)}")
+        if not x.isfinite().all():
+            raise ValueError("the input holds NaN or infinite values")
+        if not self.description.frames and (x.min() < 0 or x.max() > 1):
+            raise ValueError(
+                f"the network takes pixels from 0 to 1, and these go from {float(x.min()):g} to "
+                f"{float(x.max()):g}; it does its normalisation itself"
+            )
+
+
+def weighted(connection: Connection) -> list[Conv | Linear]:
+    """The operations of `connection` that have weights, in order."""
+    return [op for op in connection.operations if isinstance(op, Conv | Linear)]
+
+
+def weight_names(population: Population) -> list[str]:
+    """Names of the weights of `population`, in the order of its connections and operations."""
+    count = sum(len(weighted(connection)) for connection in population.connections)
+    return [f"{population.name}.{number}.weight" for number in range(count)]
+
+
+def load_lif(path: Path | str) -> LIFNetwork:
+    """The network in `path`, a `lif.safetensors`, on the CPU; `.to(device)` moves it.
+
+    Raises FileNotFoundError when there is no such file, and ValueError, saying what is wrong,
+    when it is damaged, of another origin or of a later version.
+    """
+    path = Path(path)
+    tensors, metadata = tensorfile.read(path)
+    try:
+        description = LIFDescription.model_validate(metadata)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ValueError(
+            f"{path.name} is no LIF network that this version reads: {problems}"
+        ) from error
+    return LIFNetwork(description, tensors)

@@ -1,0 +1,344 @@
+"""One training from its specification to a checked LIF network, as a stream of reports.
+
+Shapes: `N` samples, `T` steps, `C H W` channels, height, width, `K` classes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from math import cos, isfinite, pi
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from saf import checkpoint as checkpoints
+from saf import tensorfile
+from saf.architecture import Architecture, build
+from saf.augment import augment
+from saf.batches import Batches, Samples, generator_of, identity
+from saf.certificate import certify
+from saf.checkpoint import Progress
+from saf.config import SGD, JobSpecification
+from saf.conversion import convert
+from saf.data import Dataset
+from saf.environment import deterministic, device_name, environment, peak_memory_bytes
+from saf.errors import UserConfigError
+from saf.failures import check_not_silent, check_time, diverged, memory_explained
+from saf.loss import LossFunction, loss_function
+from saf.meter import Meter
+from saf.methods import METHODS, infer, readout_of
+from saf.network import SpikingNetwork
+from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
+
+CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints, where an epoch is longer
+READ_EVERY = 10  # iterations between two waits for the numbers of a GPU
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+FREE_TO_CHANGE = {"name", "priority", "metadata", "max_runtime_seconds", "devices"}
+logger = logging.getLogger(__name__)
+
+
+def train(
+    specification: JobSpecification,
+    dataset: Dataset,
+    directory: Path,
+    *,
+    device: torch.device | str | None = None,
+    resume_from: Path | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Train, convert and check; write everything below `directory`.
+
+    Reports: `Started`; `Step` per iteration; `Epoch`, `Evaluation` and `Checkpoint` per epoch, and
+    a `Checkpoint` about every minute of a long one; `Converting`; an `Artifact` for each of
+    `lif.safetensors`, `certificate.json`, `report.json` and `checkpoint.safetensors`; `Finished`.
+
+    `stop` is asked between iterations. When it says True, a checkpoint is written and reported
+    and the generator returns, without `Finished`. `resume_from` is a checkpoint or a directory of
+    them: the newest readable one is used, a damaged one passed over for the one before, and with
+    none the training starts from the beginning; `Started.step` tells. On the same kind of device
+    and with the same number of threads the weights are, bit for bit, those of the undisturbed run.
+
+    An epoch cuts the shuffled samples into batches of nearly equal size, see `Batches`. While the
+    generator lives, torch's deterministic algorithms are on in this process.
+
+    Raises `UserConfigError`, `DivergedError`, `SilentNetworkError`, `OutOfMemoryError`,
+    `TimeLimitError`, each with a hint, and OSError where `directory` cannot be written.
+    """
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    architecture = _architecture(specification, dataset)
+    with (
+        deterministic(place),
+        memory_explained(specification, architecture, len(dataset.x_train), place),
+    ):
+        yield from _train(specification, dataset, architecture, directory, place, resume_from, stop)
+
+
+def _train(
+    specification: JobSpecification,
+    dataset: Dataset,
+    architecture: Architecture,
+    directory: Path,
+    device: torch.device,
+    resume_from: Path | None,
+    stop: Callable[[], bool],
+) -> Iterator[Report]:
+    seed, dtype = specification.seed, DTYPES[specification.precision]
+    mean, std = dataset.channel_statistics()
+    network = SpikingNetwork(architecture, specification.neuron, mean=mean, std=std, seed=seed)
+    network.to(device, dtype)
+    optimizer = _optimizer(specification, network)
+    method, loss = METHODS[specification.method.name], loss_function(specification.loss)
+    trace = getattr(specification.method, "trace_bias_and_input", True)
+    train_set = Samples(dataset.x_train, dataset.y_train, device, dtype)
+    test_set = Samples(dataset.x_test, dataset.y_test, device, dtype)
+    batches = Batches(len(train_set), specification.batch_size, seed)
+    last_step = specification.epochs * batches.per_epoch
+    parameters = dict(network.named_parameters())
+    data = identity(dataset.x_train, dataset.y_train)
+    progress = _resume(resume_from, specification, data, optimizer, parameters)
+
+    def update() -> None:
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def snapshot() -> checkpoints.Checkpoint:
+        return checkpoints.Checkpoint(
+            specification=specification,
+            dataset=data,
+            progress=progress,
+            weights=dict(parameters),
+            optimizer=checkpoints.optimizer_buffers(optimizer, parameters),
+        )
+
+    yield Started(
+        step=progress.step,
+        steps_total=last_step,
+        steps_per_epoch=batches.per_epoch,
+        parameters=architecture.parameters,
+        device=device_name(device),
+    )
+    meter = Meter(specification, architecture, batches.per_epoch, progress)
+    largest_class = float(train_set.y.bincount().max()) / len(train_set)
+    saved = perf_counter()
+    while progress.step < last_step:
+        began = perf_counter()
+        rate = learning_rate(specification, progress.step, batches.per_epoch)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        x, y = train_set[batches[progress.step]]
+        if specification.augment:
+            x = augment(x, specification.augment, generator_of(seed, "augment", progress.step))
+        computing = perf_counter()
+        outcome = method(
+            network,
+            x,
+            y,
+            timesteps=specification.timesteps,
+            loss=loss,
+            update=update,
+            trace_bias_and_input=trace,
+        )
+        progress.step += 1
+        progress.seconds["network"] += perf_counter() - computing
+        meter.add(began, rate, outcome, y)
+
+        epoch_ends = progress.step % batches.per_epoch == 0
+        asked, overdue = stop(), perf_counter() - saved > CHECKPOINT_SECONDS
+        if device.type == "cpu" or epoch_ends or asked or overdue or meter.waiting == READ_EVERY:
+            yield from meter.read()
+        check_time(specification, progress)
+
+        if epoch_ends:
+            yield (epoch := meter.finish_epoch())
+            check_not_silent(specification, progress, largest_class)
+            began = perf_counter()
+            metrics = evaluate(network, test_set, specification, loss)
+            progress.seconds["evaluations"] += perf_counter() - began
+            progress.history[-1] |= metrics
+            yield Evaluation(step=progress.step, epoch=epoch.epoch, metrics=metrics)
+        if epoch_ends or asked or overdue:
+            began = saved = perf_counter()
+            path = checkpoints.save(snapshot(), directory / "checkpoints")
+            progress.seconds["checkpoints"] += perf_counter() - began
+            yield Checkpoint(
+                step=progress.step, epoch=progress.step // batches.per_epoch, path=path
+            )
+        if asked:
+            return
+
+    yield Converting(step=progress.step)
+    began = perf_counter()
+    lif = convert(
+        network,
+        specification,
+        class_names=dataset.class_names,
+        frames=dataset.timesteps is not None,
+        dtype=dtype,
+    )
+    lif.save(directory / "lif.safetensors")
+    yield Artifact(name="lif.safetensors", kind="network", path=directory / "lif.safetensors")
+    certificate = certify(network, directory / "lif.safetensors", test_set.x, test_set.y)
+    progress.seconds["conversion"] += perf_counter() - began
+    yield _json(directory / "certificate.json", "certificate", certificate)
+    report = _report(specification, architecture, progress, certificate, device)
+    yield _json(directory / "report.json", "report", report)
+    snapshot().write(directory / "checkpoint.safetensors")
+    yield Artifact(
+        name="checkpoint.safetensors", kind="checkpoint", path=directory / "checkpoint.safetensors"
+    )
+    yield Finished(step=progress.step, summary=report["summary"])
+
+
+def learning_rate(specification: JobSpecification, step: int, steps_per_epoch: int) -> float:
+    """The learning rate of iteration `step`, counted from 0.
+
+    It rises linearly over the warm-up; then it stays, or falls as half a cosine that would reach
+    zero one iteration after the last.
+    """
+    peak = specification.optimizer.learning_rate
+    warmup = specification.schedule.warmup_epochs * steps_per_epoch
+    if step + 1 < warmup:
+        return peak * (step + 1) / warmup
+    if specification.schedule.name == "constant":
+        return peak
+    falling = specification.epochs * steps_per_epoch - warmup
+    return peak * 0.5 * (1.0 + cos(pi * max(0.0, step - warmup) / max(falling, 1.0)))
+
+
+@torch.no_grad()
+def evaluate(
+    network: SpikingNetwork, samples: Samples, specification: JobSpecification, loss: LossFunction
+) -> dict[str, float]:
+    """`test_loss` and `test_accuracy` of `network` on all of `samples`.
+
+    The loss is that of the scores over the number of steps that they are a sum of. Raises
+    `DivergedError` when it is not finite.
+    """
+    readout = readout_of(specification.method.name)
+    steps = specification.timesteps if readout == "sum" else 1
+    sums = torch.zeros(2, dtype=torch.float64)
+    for indices in torch.split(torch.arange(len(samples)), specification.batch_size):
+        x, y = samples[indices]
+        scores = infer(network, x, specification.timesteps, readout=readout).scores
+        correct = (scores.argmax(1) == y).sum()
+        value = loss(scores / steps, y) * len(y)
+        sums += torch.stack([value.double(), correct.double()]).cpu()
+    total, correct_total = sums.tolist()
+    if not isfinite(total):
+        raise diverged("on the test data", specification)
+    return {"test_loss": total / len(samples), "test_accuracy": correct_total / len(samples)}
+
+
+def _optimizer(specification: JobSpecification, network: SpikingNetwork) -> torch.optim.Optimizer:
+    chosen = specification.optimizer
+    if isinstance(chosen, SGD):
+        return torch.optim.SGD(
+            network.parameters(),
+            lr=chosen.learning_rate,
+            momentum=chosen.momentum,
+            weight_decay=chosen.weight_decay,
+        )
+    return torch.optim.AdamW(
+        network.parameters(),
+        lr=chosen.learning_rate,
+        betas=(chosen.beta1, chosen.beta2),
+        weight_decay=chosen.weight_decay,
+    )
+
+
+def _resume(
+    path: Path | None,
+    specification: JobSpecification,
+    data: str,
+    optimizer: torch.optim.Optimizer,
+    parameters: dict[str, torch.nn.Parameter],
+) -> Progress:
+    if path is None:
+        return Progress()
+    saved, passed_over = checkpoints.newest(path)
+    for problem in passed_over:
+        logger.warning("a checkpoint was passed over: %s", problem)
+    if saved is None:
+        return Progress()
+    differs = [
+        name
+        for name in JobSpecification.model_fields
+        if name not in FREE_TO_CHANGE
+        and getattr(saved.specification, name) != getattr(specification, name)
+    ]
+    if differs or saved.dataset != data:
+        what = f"another {', '.join(differs)}" if differs else "other training data"
+        raise UserConfigError(
+            f"the checkpoint is of a training with {what}",
+            hint="resume with the specification and the data set that the training began with, "
+            "or start a new one",
+        )
+    checkpoints.restore(saved, optimizer, parameters)
+    return saved.progress
+
+
+def _architecture(specification: JobSpecification, dataset: Dataset) -> Architecture:
+    frames = dataset.timesteps
+    if frames is not None and frames != specification.timesteps:
+        raise UserConfigError(
+            f"the data set has {frames} frames a sample and timesteps is {specification.timesteps}",
+            hint=f'set "timesteps" to {frames}',
+        )
+    try:
+        return build(specification.network, dataset.sample_shape, dataset.classes)
+    except ValueError as error:
+        raise UserConfigError(
+            str(error), hint="choose a network and a data set that fit together"
+        ) from error
+
+
+def _json(path: Path, kind: str, content: dict[str, Any]) -> Artifact:
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    tensorfile.write_bytes(path, text.encode() + b"\n")
+    return Artifact(name=path.name, kind=kind, path=path)
+
+
+def _report(
+    specification: JobSpecification,
+    architecture: Architecture,
+    progress: Progress,
+    certificate: dict[str, Any],
+    device: torch.device,
+) -> dict[str, Any]:
+    """`report.json`: the whole run, and a summary of it in a few numbers."""
+    seconds = dict(progress.seconds)
+    if device.type == "cuda":
+        del seconds["network"]  # computes while Python goes on: nothing that a clock here can see
+        outside = None
+    else:
+        outside = 1.0 - seconds["network"] / max(seconds["iterations"], 1e-9)
+    best = max(progress.history, key=lambda epoch: epoch["test_accuracy"])
+    last = progress.history[-1]
+    return {
+        "format": "saf-report/1",
+        "summary": {
+            "test_accuracy": last["test_accuracy"],
+            "test_loss": last["test_loss"],
+            "train_accuracy": last["train_accuracy"],
+            "train_loss": last["train_loss"],
+            "best_test_accuracy": best["test_accuracy"],
+            "best_epoch": best["epoch"],
+            "lif_accuracy": certificate["checks"][0]["accuracy_lif"],
+            "verdict": certificate["verdict"],
+            "parameters": architecture.parameters,
+            "neurons": architecture.neurons,
+            "iterations": progress.step,
+            "seconds": sum(v for k, v in seconds.items() if k != "network"),
+            "peak_memory_bytes": peak_memory_bytes(device),
+        },
+        "specification": specification.model_dump(mode="json"),
+        "seed": specification.seed,
+        "environment": environment(device),
+        "epochs": progress.history,
+        "seconds": seconds,
+        "share_of_iterations_outside_the_network": outside,
+    }
