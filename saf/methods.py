@@ -14,38 +14,22 @@ arXiv 2205.00459. Shapes: `T` steps, `K` steps of a chunk, `B` samples, `…` a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from saf.architecture import INPUT
-from saf.network import (
-    Chunk,
-    Effective,
-    SpikingNetwork,
-    advance,
-    chunks,
-    constants,
-    gradient_factors,
-    rest,
-)
+from saf.forward import advance, chunks, readout_at_each_step, readout_of_rates, rest
+from saf.network import Effective, SpikingNetwork, constants
 from saf.neuron import accumulated_one
+from saf.outcome import Outcome, Tally
 from saf.scan import Gate
-from saf.stepwise import LIFNetworkState, lif_advance, lif_rest, twice
+from saf.stepwise import LIFNetworkState, lif_advance, lif_rest
 from saf.surrogates import derivative
-from saf.synapse import apply, apply_traced, scale_over_time
+from saf.synapse import apply, apply_traced
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
-
-
-class Outcome(NamedTuple):
-    """What a batch gave, without a graph."""
-
-    loss: Tensor  # scalar: what the gradients are of
-    scores: Tensor  # B classes: what a prediction is read from
-    firing_rates: Tensor  # spikes per neuron and step, for every population
 
 
 class Method(Protocol):
@@ -87,7 +71,7 @@ def saf_e(
     constant = {
         name: of_constants(value) for name, value in constants(network, effective, stimulus).items()
     }
-    state, tally = rest(network, stimulus), _Tally(network, timesteps)
+    state, tally = rest(network, stimulus), Tally(network, timesteps)
     for steps in chunks(network, timesteps, chunk):
         done, state = advance(
             network,
@@ -100,7 +84,7 @@ def saf_e(
             trace_bias_and_input=trace_bias_and_input,
         )
         times = range(state.step - steps + 1, state.step + 1)
-        scores = _readout_at_each_step(
+        scores = readout_at_each_step(
             network, effective, constant, done, times, trace_bias_and_input
         )
         value = torch.stack([loss(o, y) for o in scores]).sum() / timesteps
@@ -184,7 +168,7 @@ def ottt_a(
     constant = {
         name: of_constants(value) for name, value in constants(network, effective, stimulus).items()
     }
-    state, tally = lif_rest(network, stimulus), _Tally(network, timesteps)
+    state, tally = lif_rest(network, stimulus), Tally(network, timesteps)
     for _ in range(timesteps):
         scores, state = lif_advance(
             network,
@@ -195,7 +179,7 @@ def ottt_a(
             synapse=apply_traced,
             trace_bias_and_input=trace_bias_and_input,
         )
-        _learn_online(scores, y, state, loss, tally)
+        learn_at_one_step(scores, y, state, loss, tally)
     of_constants.pass_on()
     of_weights.pass_on()
     update()
@@ -218,7 +202,7 @@ def ottt_o(
     Potentials and traces live on over the updates, as in the published code. `chunk` has no effect.
     """
     stimulus = network.stimulus(x, timesteps)
-    state, tally = lif_rest(network, stimulus), _Tally(network, timesteps)
+    state, tally = lif_rest(network, stimulus), Tally(network, timesteps)
     for _ in range(timesteps):
         effective = network.effective()
         scores, state = lif_advance(
@@ -230,44 +214,8 @@ def ottt_o(
             synapse=apply_traced,
             trace_bias_and_input=trace_bias_and_input,
         )
-        _learn_online(scores, y, state, loss, tally)
+        learn_at_one_step(scores, y, state, loss, tally)
         update()
-    return tally.outcome()
-
-
-def ottt_as_published(
-    network: SpikingNetwork,
-    x: Tensor,
-    y: Tensor,
-    *,
-    timesteps: int,
-    loss: LossFunction,
-    update: Callable[[], None],
-    trace_bias_and_input: bool = False,
-    chunk: int = 1,
-) -> Outcome:
-    """`ottt_a` at the cost of the published code, for benchmarks: the same gradients.
-
-    Each map after a spiking layer is evaluated twice per step, on spikes without a graph and on
-    traces with one; each evaluation standardises its weights anew, and so does the first layer.
-    """
-    stimulus = network.stimulus(x, timesteps)
-    state, tally = lif_rest(network, stimulus), _Tally(network, timesteps)
-    for _ in range(timesteps):
-        effective = network.effective()
-        with torch.no_grad():
-            of_spikes = network.effective()
-        scores, state = lif_advance(
-            network,
-            effective,
-            constants(network, effective, stimulus),
-            stimulus,
-            state.detached(),
-            synapse=twice(effective, of_spikes),
-            trace_bias_and_input=trace_bias_and_input,
-        )
-        _learn_online(scores, y, state, loss, tally)
-    update()
     return tally.outcome()
 
 
@@ -292,7 +240,7 @@ def bptt(
     stimulus = network.stimulus(x, timesteps)
     effective = network.effective()
     constant = constants(network, effective, stimulus)
-    state, tally = lif_rest(network, stimulus), _Tally(network, timesteps)
+    state, tally = lif_rest(network, stimulus), Tally(network, timesteps)
     values = []
     for _ in range(timesteps):
         scores, state = lif_advance(
@@ -344,16 +292,16 @@ def infer(
     stimulus = network.stimulus(x, timesteps)
     effective = network.effective()
     constant = constants(network, effective, stimulus)
-    state, tally = rest(network, stimulus), _Tally(network, timesteps)
+    state, tally = rest(network, stimulus), Tally(network, timesteps)
     nothing = x.new_zeros((), dtype=network.parameter_dtype, device=network.device)
     for steps in chunks(network, timesteps, chunk):
         done, state = advance(network, effective, constant, stimulus, state, steps)
         times = range(state.step - steps + 1, state.step + 1)
         if readout == "sum":
-            scores = _readout_at_each_step(network, effective, constant, done, times, False)
+            scores = readout_at_each_step(network, effective, constant, done, times, False)
             tally.add(nothing, scores.sum(0), done.spikes)
         elif state.step == timesteps:
-            scores = _readout_of_rates(network, effective, constant, done, timesteps)
+            scores = readout_of_rates(network, effective, constant, done, timesteps)
             tally.add(nothing, scores, done.spikes)
         else:
             tally.add(nothing, nothing, done.spikes)
@@ -404,89 +352,18 @@ class _Cut:
             torch.autograd.backward(wholes, grads)
 
 
-class _Tally:
-    """Sums over the steps of a batch."""
-
-    def __init__(self, network: SpikingNetwork, timesteps: int) -> None:
-        self._names = [population.name for population in network.architecture.populations]
-        self.timesteps = timesteps
-        self._loss: list[Tensor] = []
-        self._scores: list[Tensor] = []
-        self._rates: list[Tensor] = []
-
-    def add(self, loss: Tensor, scores: Tensor, spikes: Mapping[str, Tensor]) -> None:
-        """One or more steps: their share of the loss and the scores, their spikes K B …."""
-        self._loss.append(loss.detach())
-        self._scores.append(scores.detach())
-        rates = [spikes[n].detach().mean(dtype=loss.dtype) for n in self._names]
-        self._rates.append(torch.stack(rates) * len(spikes[self._names[0]]))
-
-    def outcome(self) -> Outcome:
-        rates = torch.stack(self._rates).sum(0) / self.timesteps
-        scores = torch.stack([s.expand_as(self._scores[-1]) for s in self._scores]).sum(0)
-        return Outcome(torch.stack(self._loss).sum(), scores, rates)
-
-
 def _surrogate_gate(network: SpikingNetwork) -> Gate:
     sigma = derivative(network.neuron.surrogate)
     return lambda _, x: sigma(x)
 
 
-def _learn_online(
-    scores: Tensor, y: Tensor, state: LIFNetworkState, loss: LossFunction, tally: _Tally
+def learn_at_one_step(
+    scores: Tensor, y: Tensor, state: LIFNetworkState, loss: LossFunction, tally: Tally
 ) -> None:
     """The loss of one step, and its gradient."""
     value = loss(scores, y) / tally.timesteps
     value.backward()  # type: ignore[no-untyped-call]
     tally.add(value, scores, state.spikes())
-
-
-def _readout_at_each_step(
-    network: SpikingNetwork,
-    effective: Mapping[str, Effective],
-    constant: Mapping[str, Tensor],
-    done: Chunk,
-    times: Sequence[int],
-    trace_bias_and_input: bool,
-) -> Tensor:
-    """o[t] = W s_N[t] + b at the K steps of a chunk, K B classes; weight gradients use â_N[t]."""
-    population = network.architecture.readout
-    factors = gradient_factors(times, network.neuron.decay, trace_bias_and_input)
-    scores = scale_over_time(constant[population.name], [1.0] * len(times), factors)
-    weights = effective[population.name].weights
-    for connection, own in zip(population.connections, weights, strict=True):
-        if connection.source in done.spikes:
-            spikes = done.spikes[connection.source]
-            traced = connection.source != INPUT or trace_bias_and_input
-            trace = done.accumulations[connection.source] if traced else spikes
-            current = apply_traced(
-                connection.operations, own, spikes.flatten(0, 1), trace.flatten(0, 1)
-            )
-            scores = scores + current.view(len(times), -1, *current.shape[1:])
-    return scores.expand(-1, _samples(done), -1).to(network.parameter_dtype)
-
-
-def _readout_of_rates(
-    network: SpikingNetwork,
-    effective: Mapping[str, Effective],
-    constant: Mapping[str, Tensor],
-    done: Chunk,
-    timesteps: int,
-) -> Tensor:
-    """o = W (â_N[T] / c[T]) + b at the last step of a chunk, B classes."""
-    population = network.architecture.readout
-    c = accumulated_one(timesteps, network.neuron.decay)
-    scores = constant[population.name]
-    weights = effective[population.name].weights
-    for connection, own in zip(population.connections, weights, strict=True):
-        if connection.source in done.accumulations:
-            rate = done.accumulations[connection.source][-1] / c
-            scores = scores + apply(connection.operations, own, rate)
-    return scores.expand(_samples(done), -1).to(network.parameter_dtype)
-
-
-def _samples(done: Chunk) -> int:
-    return next(iter(done.spikes.values())).shape[1]
 
 
 def _at_the_final_step(
@@ -503,7 +380,7 @@ def _at_the_final_step(
     stimulus = network.stimulus(x, timesteps)
     effective = network.effective()
     constant = constants(network, effective, stimulus)
-    state, tally = rest(network, stimulus), _Tally(network, timesteps)
+    state, tally = rest(network, stimulus), Tally(network, timesteps)
     nothing = x.new_zeros((), dtype=network.parameter_dtype, device=network.device)
     with torch.no_grad():
         for steps in chunks(network, timesteps - 1, chunk):
@@ -519,7 +396,7 @@ def _at_the_final_step(
         gate=gate,
         trace_bias_and_input=trace_bias_and_input,
     )
-    scores = _readout_of_rates(network, effective, constant, done, timesteps)
+    scores = readout_of_rates(network, effective, constant, done, timesteps)
     value = loss(scores, y)
     value.backward()  # type: ignore[no-untyped-call]
     tally.add(value, scores, done.spikes)

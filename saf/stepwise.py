@@ -6,13 +6,14 @@ Shapes: `B` samples, `…` the shape of a population. λ, V, u, s, â are those 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from saf.architecture import INPUT, Connection, Operation
-from saf.network import Effective, SpikingNetwork, Stimulus, gradient_factors
+from saf.forward import gradient_factors
+from saf.network import Effective, SpikingNetwork, Stimulus
 from saf.neuron import LIFState, lif_step
 from saf.surrogates import derivative, fire
 from saf.synapse import apply, scale_over_time
@@ -103,41 +104,3 @@ def lif_advance(
     readout = network.architecture.readout
     scores = current(readout.name, readout.connections).expand(len(stimulus.one), -1)
     return scores.to(network.parameter_dtype), LIFNetworkState(state.step + 1, neurons, traces)
-
-
-def twice(effective: Mapping[str, Effective], of_spikes: Mapping[str, Effective]) -> Synapse:
-    """A synapse at the cost of the published code: the map is evaluated on the spikes with the
-    weights of `of_spikes`, without a graph, and on the trace with those of `effective`, with one.
-    The value is the first, the gradient is that of the second."""
-    without_graph = {
-        id(own): other
-        for name in effective
-        for group, others in zip(effective[name].weights, of_spikes[name].weights, strict=True)
-        for own, other in zip(group, others, strict=True)
-    }
-
-    def synapse(
-        operations: Sequence[Operation], weights: Sequence[Tensor], x: Tensor, trace: Tensor
-    ) -> Tensor:
-        with torch.no_grad():
-            value = apply(operations, [without_graph[id(w)] for w in weights], x)
-        of_trace = apply(operations, weights, _with_value(x, trace))
-        return _with_value(of_trace, value)
-
-    return synapse
-
-
-class _WithValue(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0], None
-
-
-def _with_value(x: Tensor, value: Tensor) -> Tensor:
-    """The value of `value`, the gradient of `x`."""
-    result: Tensor = _WithValue.apply(x, value)  # type: ignore[no-untyped-call]
-    return result

@@ -1,0 +1,93 @@
+"""OTTT at the cost of the code published with it: the honest baseline of the benchmarks.
+
+Source: what github.com/pkuxmq/OTTT-SNN computes, written anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saf.architecture import Operation
+from saf.methods import LossFunction, learn_at_one_step
+from saf.network import Effective, SpikingNetwork, constants
+from saf.outcome import Outcome, Tally
+from saf.stepwise import Synapse, lif_advance, lif_rest
+from saf.synapse import apply
+
+
+def ottt_as_published(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    *,
+    timesteps: int,
+    loss: LossFunction,
+    update: Callable[[], None],
+    trace_bias_and_input: bool = False,
+    chunk: int = 1,
+) -> Outcome:
+    """`ottt_a` at the cost of the published code, for benchmarks: the same gradients.
+
+    Each map after a spiking layer is evaluated twice per step, on spikes without a graph and on
+    traces with one; each evaluation standardises its weights anew, and so does the first layer.
+    """
+    stimulus = network.stimulus(x, timesteps)
+    state, tally = lif_rest(network, stimulus), Tally(network, timesteps)
+    for _ in range(timesteps):
+        effective = network.effective()
+        with torch.no_grad():
+            of_spikes = network.effective()
+        scores, state = lif_advance(
+            network,
+            effective,
+            constants(network, effective, stimulus),
+            stimulus,
+            state.detached(),
+            synapse=twice(effective, of_spikes),
+            trace_bias_and_input=trace_bias_and_input,
+        )
+        learn_at_one_step(scores, y, state, loss, tally)
+    update()
+    return tally.outcome()
+
+
+def twice(effective: Mapping[str, Effective], of_spikes: Mapping[str, Effective]) -> Synapse:
+    """A synapse at the cost of the published code: the map is evaluated on the spikes with the
+    weights of `of_spikes`, without a graph, and on the trace with those of `effective`, with one.
+    The value is the first, the gradient is that of the second."""
+    without_graph = {
+        id(own): other
+        for name in effective
+        for group, others in zip(effective[name].weights, of_spikes[name].weights, strict=True)
+        for own, other in zip(group, others, strict=True)
+    }
+
+    def synapse(
+        operations: Sequence[Operation], weights: Sequence[Tensor], x: Tensor, trace: Tensor
+    ) -> Tensor:
+        with torch.no_grad():
+            value = apply(operations, [without_graph[id(w)] for w in weights], x)
+        of_trace = apply(operations, weights, _with_value(x, trace))
+        return _with_value(of_trace, value)
+
+    return synapse
+
+
+class _WithValue(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+def _with_value(x: Tensor, value: Tensor) -> Tensor:
+    """The value of `value`, the gradient of `x`."""
+    result: Tensor = _WithValue.apply(x, value)  # type: ignore[no-untyped-call]
+    return result
