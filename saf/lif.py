@@ -109,7 +109,7 @@ class LIFNetwork:
                 f"{description.architecture.classes} classes"
             )
         self.description = description
-        self._tensors = dict(tensors)
+        self.tensors = dict(tensors)
         anyone = next(iter(tensors.values()))
         self.dtype, self.device = anyone.dtype, anyone.device
         per_channel = (channels, *(1,) * (len(description.architecture.input_shape) - 1))
@@ -130,12 +130,12 @@ class LIFNetwork:
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> LIFNetwork:
         """The same network on another device or in another floating-point type."""
-        moved = {k: v.to(device=device, dtype=dtype) for k, v in self._tensors.items()}
+        moved = {k: v.to(device=device, dtype=dtype) for k, v in self.tensors.items()}
         return LIFNetwork(self.description, moved)
 
     def save(self, path: Path) -> None:
         """Write the network to `path`, whole or not at all. Raises OSError."""
-        tensorfile.write(path, self._tensors, self.description.model_dump(mode="json"))
+        tensorfile.write(path, self.tensors, self.description.model_dump(mode="json"))
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
@@ -235,7 +235,7 @@ class LIFNetwork:
         architecture = self.description.architecture
         currents = {}
         for population in (*architecture.populations, architecture.readout):
-            bias = self._tensors[f"{population.name}.bias"]
+            bias = self.tensors[f"{population.name}.bias"]
             sides = len(architecture.shapes()[population.name]) - 1
             bias = bias.view(1, -1, *(1,) * sides)
             currents[population.name] = self._current(population, {INPUT: normalised}, bias)
@@ -246,7 +246,7 @@ class LIFNetwork:
         weights = iter(weight_names(population))
         current = start
         for connection in population.connections:
-            own = [self._tensors[next(weights)] for _ in weighted(connection)]
+            own = [self.tensors[next(weights)] for _ in weighted(connection)]
             if connection.source in sent:
                 current = current + synapse.apply(
                     connection.operations, own, sent[connection.source]

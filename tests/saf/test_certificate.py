@@ -1,0 +1,142 @@
+"""The certificate says what it measured, and notices a network that behaves otherwise."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from saf.architecture import build
+from saf.certificate import certify
+from saf.config import ConvNet, JobSpecification
+from saf.conversion import convert
+from saf.lif import LIFNetwork, load_lif
+from saf.methods import infer
+from saf.network import SpikingNetwork
+
+SPECIFICATION = JobSpecification(timesteps=5)
+LIMITS = {torch.float32: 40, torch.float64: 16}
+
+
+@pytest.fixture(scope="module")
+def network() -> SpikingNetwork:
+    architecture = build(ConvNet(channels=(6, 8, 8)), (1, 8, 8), 4)
+    network = SpikingNetwork(architecture, SPECIFICATION.neuron, mean=(0.5,), std=(0.3,), seed=0)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("gain"):
+                parameter.mul_(1.5)
+        network.get_parameter("readout.0.weight").mul_(20.0)
+    return network
+
+
+@pytest.fixture(scope="module")
+def samples() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randint(0, 256, (48, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    return x, torch.randint(0, 4, (48,), generator=generator)
+
+
+def saved(network: SpikingNetwork, path: Path) -> LIFNetwork:
+    lif = convert(network, SPECIFICATION, class_names="abcd", frames=False)
+    lif.save(path)
+    return lif
+
+
+def test_certificate_of_a_sound_conversion(
+    network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "lif.safetensors"
+    lif = saved(network, path)
+    x, y = samples
+    certificate = certify(network, path, x, y, batch_size=16, samples=LIMITS)
+
+    assert certificate["verdict"] == "measured"
+    assert certificate["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert [check["precision"] for check in certificate["checks"]] == ["float32", "float64"]
+    assert [check["samples"] for check in certificate["checks"]] == [40, 16]
+    first, second = certificate["checks"]
+    neurons = lif.description.architecture.neurons
+    assert first["spikes_compared"] == 40 * 5 * neurons
+    assert second["spikes_differing"] == 0
+    right = (lif.predict(x[:40].float() / 255) == y[:40]).double().mean().item()
+    assert first["accuracy_lif"] == pytest.approx(right)
+    scores = infer(network, x[:40].float() / 255, 5, readout="final").scores
+    assert first["accuracy_saf"] == pytest.approx((scores.argmax(1) == y[:40]).double().mean())
+    assert all(layer["firing_rate_saf"] > 0 for layer in first["layers"])
+    assert json.loads(json.dumps(certificate, allow_nan=False)) == certificate
+
+
+def test_certificate_notices_weights_that_are_not_those_of_the_network(
+    network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "lif.safetensors"
+    lif = convert(network, SPECIFICATION, class_names="abcd", frames=False)
+    wrong = {name: -tensor for name, tensor in lif.tensors.items()}
+    LIFNetwork(lif.description, wrong).save(path)
+    certificate = certify(network, path, *samples, samples=LIMITS)
+    assert certificate["verdict"] == "differs"
+    assert "do not rely on it" in certificate["statement"]
+    assert all(check["spikes_differing"] > 0 for check in certificate["checks"])
+
+
+def test_margin_tells_how_far_from_the_threshold_a_differing_potential_was(
+    network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "lif.safetensors"
+    lif = convert(network, SPECIFICATION, class_names="abcd", frames=False)
+    nudged = dict(lif.tensors)
+    nudged["layer1.bias"] = nudged["layer1.bias"] + 0.001
+    LIFNetwork(lif.description, nudged).save(path)
+    certificate = certify(network, path, *samples, samples={torch.float64: 48})
+    (check,) = certificate["checks"]
+    first = check["layers"][0]
+    assert 0 < first["spikes_differing"] < 0.05 * first["spikes_compared"]
+    assert first["margin_largest"] is not None
+    # A current of 0.001 per step moves a potential by less than 0.002, unless a spike before
+    # differed, which moves it by V λ.
+    assert 0 < first["margin_mean"] <= first["margin_largest"] < 1.0
+
+
+def test_layers_without_a_difference_have_no_margin(
+    network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "lif.safetensors"
+    saved(network, path)
+    certificate = certify(network, path, *samples, samples={torch.float64: 16})
+    for layer in certificate["checks"][0]["layers"]:
+        assert layer["spikes_differing"] == 0
+        assert layer["margin_largest"] is layer["margin_mean"] is None
+
+
+def test_batches_do_not_change_what_is_measured(
+    network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "lif.safetensors"
+    saved(network, path)
+    limits = {torch.float64: 30}
+    one = certify(network, path, *samples, samples=limits, batch_size=30)["checks"][0]
+    other = certify(network, path, *samples, samples=limits, batch_size=7)["checks"][0]
+    assert one | {"batch_size": 7} == other
+
+
+def test_a_damaged_file_gets_no_certificate(
+    network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "lif.safetensors"
+    saved(network, path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="damaged"):
+        certify(network, path, *samples)
+
+
+def test_trained_network_is_left_as_it_is(
+    network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "lif.safetensors"
+    saved(network, path)
+    certify(network, path, *samples, samples=LIMITS)
+    assert network.dtype == torch.float32
+    assert load_lif(path).dtype == torch.float32
