@@ -4,6 +4,7 @@ ServiceError
  ├── InvalidRequestError   422  invalid_request    a field is wrong; `errors` says which
  ├── NotFoundError         404  not_found
  ├── ConflictError         409  conflict           the state forbids it
+ ├── GoneError             410  gone               it was there and is no longer
  ├── TooLargeError         413  too_large          more bytes than the limit
  ├── RangeError            416  range_not_satisfiable
  └── UnavailableError      503  unavailable        database or storage does not answer
@@ -57,6 +58,14 @@ class ConflictError(ServiceError):
     status = 409
     code = "conflict"
     title = "The state forbids it"
+
+
+class GoneError(ServiceError):
+    """The thing was there and is no longer."""
+
+    status = 410
+    code = "gone"
+    title = "Gone"
 
 
 class TooLargeError(ServiceError):
