@@ -1,0 +1,256 @@
+"""What the API answers with: the JSON of a job, of a line of its timeline, and of lists.
+
+Times are ISO 8601 in UTC, numbers that are none (NaN, infinities) are null, addresses are paths on
+this server.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from api.store.database import clock
+from api.store.tables import WAITING, Event, Job, Status
+
+Timestamp = Annotated[
+    str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-01-31T12:00:00.000Z"])
+]
+
+
+class Document(BaseModel):
+    """Base of everything that is sent."""
+
+    model_config = ConfigDict(
+        use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
+    )
+
+
+T = TypeVar("T")
+
+
+class Listing(Document, Generic[T]):
+    """One page of a list; ask for the next one with `after=<last_id>`."""
+
+    object: Literal["list"] = "list"
+    data: list[T]
+    first_id: str | None = None
+    last_id: str | None = None
+    has_more: bool = False
+
+
+class Progress(Document):
+    """How far a training is."""
+
+    step: int
+    """Iterations done."""
+    steps_total: int | None
+    """Iterations in all; null until the training has started."""
+    epoch: float
+    """Passes over the training data, with a fraction."""
+    epochs: int
+    fraction: float
+    """0 to 1."""
+
+
+class JobUrls(Document):
+    self: str
+    events: str
+    metrics: str
+    logs: str
+    artifacts: str
+    page: str
+
+
+class JobError(Document):
+    """Why a job failed."""
+
+    code: str
+    """user_config, data, diverged, silent_network, out_of_memory, time_limit, worker_lost or
+    internal"""
+    message: str
+    hint: str
+    """What to change."""
+
+
+class JobProgress(Document):
+    """The part of a job that changes while it runs; the live streams send it."""
+
+    id: str
+    object: Literal["job"] = "job"
+    name: str
+    status: Status
+    progress: Progress
+    eta_seconds: float | None
+    """Time left; null unless the job is running."""
+    jobs_ahead: int
+    """Waiting jobs that are served before this one; 0 unless it waits."""
+    attempt: int
+    """How often a worker has begun."""
+    device: str | None
+    latest_metrics: dict[str, float | None]
+    """The newest value of each metric; null where it is no number."""
+    best_accuracy: float | None
+    """The best on the test data so far, 0 to 1."""
+
+
+class JobDocument(JobProgress):
+    """A training job."""
+
+    specification: dict[str, Any]
+    """The job as it was sent, defaults filled in."""
+    worker: str | None
+    heartbeat_at: Timestamp | None
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    parameters: int
+    """Trainable numbers of the network."""
+    memory_forecast_bytes: int
+    error: JobError | None
+    """Only of a job that failed."""
+    retry_of: str | None
+    """The job that this one repeats."""
+    metadata: dict[str, str]
+    urls: JobUrls
+
+
+class EventDocument(Document):
+    """One line of a job's timeline."""
+
+    object: Literal["event"] = "event"
+    job_id: str
+    sequence: int
+    """1, 2, 3 … within the job."""
+    type: str
+    """A status that the job took, or a note such as `checkpoint`."""
+    attempt: int
+    at: Timestamp
+    data: dict[str, Any]
+
+
+def iso(seconds: float) -> str:
+    """Seconds since 1970 as ISO 8601 in UTC."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def maybe_iso(seconds: float | None) -> str | None:
+    """As `iso`; nothing stays nothing."""
+    return None if seconds is None else iso(seconds)
+
+
+def finite(value: float | None) -> float | None:
+    """The number, or None where JSON has none for it."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def without_nan(value: Any) -> Any:
+    """A JSON value in which every NaN and infinity is null."""
+    if isinstance(value, float):
+        return finite(value)
+    if isinstance(value, Mapping):
+        return {key: without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(entry) for entry in value]
+    return value
+
+
+def job_documents(session: Session, jobs: Sequence[Job]) -> list[JobDocument]:
+    """The JSON of some jobs, in two queries whatever their number."""
+    ahead = _jobs_ahead(session, jobs)
+    at = clock(session)
+    return [_job_document(job, ahead.get(job.id, 0), at) for job in jobs]
+
+
+def job_document(session: Session, job: Job) -> JobDocument:
+    """The JSON of one job."""
+    return job_documents(session, [job])[0]
+
+
+def job_progress(document: JobDocument) -> JobProgress:
+    """The part of a job that changes while it runs."""
+    return JobProgress.model_validate(document.model_dump(include=set(JobProgress.model_fields)))
+
+
+def event_document(event: Event) -> EventDocument:
+    """The JSON of one line of a timeline."""
+    return EventDocument(
+        job_id=event.job_id,
+        sequence=event.sequence,
+        type=event.type,
+        attempt=event.attempt,
+        at=iso(event.at),
+        data=without_nan(event.data),
+    )
+
+
+def _jobs_ahead(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
+    """For each of the jobs that waits, how many are served before it."""
+    waiting = [job.id for job in jobs if job.status in WAITING]
+    if not waiting:
+        return {}
+    place = func.row_number().over(order_by=(Job.priority, Job.queued_at, Job.id)).label("place")
+    line = select(Job.id, place).where(Job.status.in_(WAITING)).subquery()
+    found = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(waiting)))
+    return {job_id: number - 1 for job_id, number in found}
+
+
+def _job_document(job: Job, ahead: int, at: float) -> JobDocument:
+    path = f"/v1/jobs/{job.id}"
+    return JobDocument(
+        id=job.id,
+        name=job.name,
+        specification=job.specification,
+        status=Status(job.status),
+        progress=_progress(job),
+        eta_seconds=_eta(job, at),
+        jobs_ahead=ahead,
+        attempt=job.attempt,
+        worker=job.worker_id,
+        device=job.device,
+        heartbeat_at=maybe_iso(job.heartbeat_at),
+        created_at=iso(job.created_at),
+        started_at=maybe_iso(job.started_at),
+        finished_at=maybe_iso(job.finished_at),
+        latest_metrics={name: finite(value) for name, value in job.latest.items()},
+        best_accuracy=finite(job.best_accuracy),
+        parameters=job.parameters,
+        memory_forecast_bytes=job.memory_bytes,
+        error=JobError.model_validate(job.error) if job.error else None,
+        retry_of=job.retry_of,
+        metadata=job.specification.get("metadata", {}),
+        urls=JobUrls(
+            self=path,
+            events=f"{path}/events",
+            metrics=f"{path}/metrics",
+            logs=f"{path}/logs",
+            artifacts=f"{path}/artifacts",
+            page=f"/jobs/{job.id}",
+        ),
+    )
+
+
+def _progress(job: Job) -> Progress:
+    fraction = job.step / job.steps_total if job.steps_total else 0.0
+    return Progress(
+        step=job.step,
+        steps_total=job.steps_total,
+        epoch=job.epoch,
+        epochs=job.specification.get("epochs", 0),
+        fraction=1.0 if job.status == Status.succeeded else min(1.0, fraction),
+    )
+
+
+def _eta(job: Job, at: float) -> float | None:
+    """Seconds left at the pace of the running attempt."""
+    done = job.step - job.started_step
+    if job.status != Status.running or job.running_at is None or not job.steps_total or done <= 0:
+        return None
+    pace = max(0.0, at - job.running_at) / done
+    return round(pace * max(0, job.steps_total - job.step), 1)

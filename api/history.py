@@ -1,0 +1,253 @@
+"""What a job has left behind so far: its timeline, metrics, log; also live."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query, Request
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+
+from api.documents import Document, EventDocument, Listing, event_document, finite
+from api.errors import FieldError, InvalidRequestError
+from api.jobs import read_job
+from api.problems import responses
+from api.service import Service, ServiceDependency
+from api.store import logs, metrics
+from api.store.tables import Event
+
+router = APIRouter(prefix="/v1", tags=["jobs"])
+EVENT_STREAM = "text/event-stream"
+_STREAM_DOCUMENTATION = {
+    "content": {
+        EVENT_STREAM: {
+            "schema": {"type": "string"},
+            "example": 'id: 3\ndata: {"object": "event", "type": "running", …}\n\n'
+            'event: progress\ndata: {"id": "job_…", "progress": {…}, …}\n\n'
+            'event: done\ndata: {"object": "job", "status": "succeeded", …}\n\n',
+        }
+    }
+}
+MAX_POINTS = 1_000_000
+
+
+class MetricSeries(Document):
+    """The points of one metric."""
+
+    name: str
+    count: int
+    """Points in the range before down-sampling."""
+    points: list[tuple[int, float | None]]
+    """[step, value]; a value that is no number is null."""
+
+
+class MetricsDocument(Document):
+    """Metrics of a job."""
+
+    object: Literal["metrics"] = "metrics"
+    job_id: str
+    names: list[str]
+    """All metrics that the job has."""
+    series: list[MetricSeries]
+
+
+def find_events(
+    session: Session, job_id: str, *, after: int = 0, limit: int
+) -> tuple[list[Event], bool]:
+    """The timeline of a job after a sequence number, and whether there is more."""
+    found = session.scalars(
+        select(Event)
+        .where(Event.job_id == job_id, Event.sequence > after)
+        .order_by(Event.sequence)
+        .limit(limit + 1)
+    ).all()
+    return list(found[:limit]), len(found) > limit
+
+
+def read_metrics(
+    session: Session,
+    job_id: str,
+    *,
+    names: list[str],
+    max_points: int,
+    from_step: int = 0,
+    to_step: int | None = None,
+) -> MetricsDocument:
+    """The named metrics of a job (all when none is named), down-sampled without losing a peak."""
+    known = metrics.names(session, job_id)
+    series = metrics.read(
+        session,
+        job_id,
+        names=names or known,
+        from_step=from_step,
+        to_step=to_step,
+        max_points=max_points,
+    )
+    return MetricsDocument(
+        job_id=job_id,
+        names=known,
+        series=[
+            MetricSeries(
+                name=one.name,
+                count=one.count,
+                points=[
+                    (step, finite(value))
+                    for step, value in zip(one.steps.tolist(), one.values.tolist(), strict=True)
+                ],
+            )
+            for one in series
+        ],
+    )
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    summary="Timeline of a job, also live",
+    response_model=Listing[EventDocument],
+    responses={200: _STREAM_DOCUMENTATION, **responses(404, 422, 503)},
+)
+def list_events(
+    service: ServiceDependency,
+    request: Request,
+    job_id: str,
+    after: Annotated[int, Query(ge=0, description="A sequence number")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+    last_event_id: Annotated[
+        str | None, Header(description="As `after`; browsers send it when they reconnect")
+    ] = None,
+) -> Listing[EventDocument] | Response:
+    """With `Accept: text/event-stream`: the timeline as messages whose `id` is the sequence
+    number, `progress` whenever the job changed, and `done` with the job when it has ended."""
+    with service.database.reading() as session:
+        read_job(session, job_id)
+        if wants_stream(request):
+            start = _position(last_event_id, after)
+            return event_stream(service.streams.job(job_id, after=start))
+        events, has_more = find_events(session, job_id, after=after, limit=limit)
+    documents = [event_document(event) for event in events]
+    return Listing(
+        data=documents,
+        first_id=str(documents[0].sequence) if documents else None,
+        last_id=str(documents[-1].sequence) if documents else None,
+        has_more=has_more,
+    )
+
+
+@router.get(
+    "/jobs/{job_id}/metrics",
+    summary="Metrics of a job",
+    response_model=MetricsDocument,
+    responses={
+        200: {"content": {"text/csv": {"example": "name,attempt,step,value\nloss,1,1,2.3\n"}}},
+        **responses(404, 422, 503),
+    },
+)
+def get_metrics(
+    service: ServiceDependency,
+    job_id: str,
+    names: Annotated[
+        list[str] | None, Query(description="Repeated or separated by commas; all by default")
+    ] = None,
+    max_points: Annotated[
+        int, Query(ge=10, le=MAX_POINTS, description="Of each metric, at most")
+    ] = 2000,
+    from_step: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+    to_step: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+    format: Annotated[
+        Literal["json", "csv"], Query(description="`csv` is every point of every metric")
+    ] = "json",
+) -> MetricsDocument | Response:
+    """Down-sampling keeps of each range of steps the first, last, smallest and largest point."""
+    with service.database.reading() as session:
+        read_job(session, job_id)
+        if format == "csv":
+            return StreamingResponse(
+                _csv(service, job_id),
+                media_type="text/csv",
+                headers={"Content-Disposition": f'attachment; filename="{job_id}-metrics.csv"'},
+            )
+        document = read_metrics(
+            session,
+            job_id,
+            names=[name for given in names or [] for name in given.split(",") if name],
+            max_points=max_points,
+            from_step=from_step,
+            to_step=to_step,
+        )
+    # As it is: FastAPI would check each of the points once more.
+    return Response(document.model_dump_json(), media_type="application/json")
+
+
+@router.get(
+    "/jobs/{job_id}/logs",
+    summary="What a job printed, also live",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {EVENT_STREAM: {}}}, **responses(404, 422, 503)},
+)
+def get_logs(
+    service: ServiceDependency,
+    request: Request,
+    job_id: str,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="`X-Log-After` of an answer")] = 0,
+    tail: Annotated[int | None, Query(ge=0, le=100_000, description="The last lines only")] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """With `Accept: text/event-stream`: messages `{"text", "after"}` until the job has ended."""
+    with service.database.reading() as session:
+        read_job(session, job_id)
+        if wants_stream(request):
+            return event_stream(service.streams.log(job_id, after=_position(last_event_id, after)))
+        found = (
+            logs.read(session, job_id, after=after)
+            if tail is None
+            else logs.tail(session, job_id, tail)
+        )
+    return PlainTextResponse(found.text, headers={"X-Log-After": str(found.after)})
+
+
+@router.get(
+    "/stream",
+    tags=["jobs"],
+    summary="Changes of the newest jobs, live",
+    response_class=StreamingResponse,
+    responses={200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}}, **responses(503)},
+)
+def stream_jobs(service: ServiceDependency) -> Response:
+    """A `job` message (id, name, status, progress, eta_seconds, latest_metrics, …) for each of
+    the newest jobs, and again for each that changes."""
+    return event_stream(service.streams.jobs())
+
+
+def wants_stream(request: Request) -> bool:
+    """Whether the client asks for server-sent events."""
+    return EVENT_STREAM in request.headers.get("accept", "")
+
+
+def event_stream(messages: AsyncIterator[str]) -> StreamingResponse:
+    """The response for a live stream; proxies are told not to collect it."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(messages, media_type=EVENT_STREAM, headers=headers)
+
+
+def _position(last_event_id: str | None, after: int) -> int:
+    if last_event_id is None or last_event_id == "":
+        return after
+    if not last_event_id.isdecimal() or len(last_event_id) > 18:
+        detail = f"is a number that this stream sent as `id`, not {last_event_id!r}"
+        raise InvalidRequestError(detail, errors=[FieldError("last-event-id", detail)])
+    return int(last_event_id)
+
+
+def _csv(service: Service, job_id: str) -> Iterator[str]:
+    """Lines of CSV, many at a time."""
+    lines = ["name,attempt,step,value\n"]
+    with service.database.reading() as session:
+        for name, attempt, step, value in metrics.rows(session, job_id):
+            shown = "" if finite(value) is None else repr(value)
+            lines.append(f"{name},{attempt},{step},{shown}\n")
+            if len(lines) == 1000:
+                yield "".join(lines)
+                lines.clear()
+    yield "".join(lines)

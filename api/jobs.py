@@ -1,0 +1,269 @@
+"""Jobs: submit, list, read, cancel, pause, resume, retry, delete."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Header, Query, Request, Response
+from sqlalchemy import or_, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from api.documents import Document, JobDocument, Listing, job_document, job_documents
+from api.errors import ConflictError, NotFoundError
+from api.problems import ProblemField, responses
+from api.service import Service, ServiceDependency
+from api.store import artifacts, lifecycle
+from api.store.tables import Job, JobLabel, Status
+from api.submission import fingerprint, job_row, resolve, validation
+from saf.config import JobSpecification
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+_METADATA = re.compile(r"metadata\[(.+)\]")
+
+
+class Validation(Document):
+    """What a specification would need; the answer to `validate_only`."""
+
+    object: Literal["validation"] = "validation"
+    specification: dict[str, Any]
+    """With all defaults filled in."""
+    parameters: int
+    """Trainable numbers of the network."""
+    neurons: int
+    memory_forecast_bytes: int
+    largest_batch: int
+    """The largest batch that fits into the limit."""
+    warnings: list[ProblemField]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilter:
+    """Which jobs a list shows; what is empty does not restrict it."""
+
+    status: tuple[Status, ...] = ()
+    method: str = ""
+    dataset: str = ""  # name or id
+    network: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    q: str = ""  # part of the name or the id
+
+
+def find_jobs(
+    session: Session, wanted: JobFilter, *, limit: int, after: str = ""
+) -> tuple[list[Job], bool]:
+    """Jobs, newest first, at most `limit` of those older than the job `after`; and whether there
+    are more."""
+    query = select(Job).order_by(Job.id.desc()).limit(limit + 1)
+    if wanted.status:
+        query = query.where(Job.status.in_(wanted.status))
+    if wanted.method:
+        query = query.where(Job.method == wanted.method)
+    if wanted.network:
+        query = query.where(Job.network == wanted.network)
+    if wanted.dataset:
+        query = query.where(or_(Job.dataset == wanted.dataset, Job.dataset_id == wanted.dataset))
+    for key, value in wanted.metadata.items():
+        query = query.where(Job.labels.any((JobLabel.key == key) & (JobLabel.value == value)))
+    if wanted.q:
+        part = wanted.q
+        query = query.where(
+            or_(Job.name.icontains(part, autoescape=True), Job.id.contains(part, autoescape=True))
+        )
+    if after:
+        query = query.where(Job.id < after)
+    found = list(session.scalars(query))
+    return found[:limit], len(found) > limit
+
+
+def read_job(session: Session, job_id: str) -> Job:
+    """The job, or NotFoundError."""
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFoundError(f"there is no job {job_id}")
+    return job
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Submit a job",
+    response_model=JobDocument,
+    responses={
+        200: {
+            "model": JobDocument | Validation,
+            "description": "The same request came before (Idempotency-Key), or validate_only",
+        },
+        **responses(400, 403, 409, 413, 415, 422, 503),
+    },
+)
+def submit_job(
+    service: ServiceDependency,
+    response: Response,
+    specification: Annotated[JobSpecification, Body()],
+    validate_only: Annotated[
+        bool, Query(description="Only say what the job would need; nothing is stored")
+    ] = False,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="A text of your choice; the same request with it returns the same job",
+        ),
+    ] = None,
+) -> Any:
+    """Everything that has a default may be left out; unknown keys are refused."""
+    if validate_only:
+        with service.database.reading() as session:
+            submission = resolve(session, specification, service.settings)
+        response.status_code = 200
+        return _json(Validation.model_validate(validation(submission)), 200)
+    try:
+        with service.database.writing() as session:
+            job, is_new = _submit(session, service, specification, idempotency_key)
+            document = job_document(session, job)
+    except IntegrityError:
+        # The same key, or the deletion of the data set, at the same moment: it is there now.
+        with service.database.writing() as session:
+            job, is_new = _submit(session, service, specification, idempotency_key)
+            document = job_document(session, job)
+    if is_new:
+        service.doorbell.ring(document.id)
+    response.headers["Location"] = document.urls.self
+    response.status_code = 201 if is_new else 200
+    return document
+
+
+@router.get("", summary="List jobs, newest first", responses=responses(422, 503))
+def list_jobs(
+    service: ServiceDependency,
+    request: Request,
+    status: Annotated[list[Status] | None, Query(description="May be given repeatedly")] = None,
+    method: str = "",
+    dataset: Annotated[str, Query(description="Name or id")] = "",
+    network: str = "",
+    q: Annotated[str, Query(description="Part of the name or the id", max_length=200)] = "",
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    after: Annotated[str, Query(description="`last_id` of the page before")] = "",
+) -> Listing[JobDocument]:
+    """`metadata[key]=value` filters by an entry of the metadata, and may be given repeatedly."""
+    wanted = JobFilter(
+        status=tuple(status or ()),
+        method=method,
+        dataset=dataset,
+        network=network,
+        metadata=metadata_filter(request),
+        q=q,
+    )
+    with service.database.reading() as session:
+        jobs, has_more = find_jobs(session, wanted, limit=limit, after=after)
+        documents = job_documents(session, jobs)
+    return Listing(
+        data=documents,
+        first_id=documents[0].id if documents else None,
+        last_id=documents[-1].id if documents else None,
+        has_more=has_more,
+    )
+
+
+@router.get("/{job_id}", summary="Read a job", responses=responses(404, 503))
+def get_job(service: ServiceDependency, job_id: str) -> JobDocument:
+    """How far it is, what came out, and where the rest is."""
+    with service.database.reading() as session:
+        return job_document(session, read_job(session, job_id))
+
+
+@router.post("/{job_id}/cancel", summary="Cancel a job", responses=responses(403, 404, 409, 503))
+def cancel_job(service: ServiceDependency, job_id: str) -> JobDocument:
+    """A running job is `cancelling` until its process is gone and its device free."""
+    return _ask(service, job_id, lifecycle.cancel)
+
+
+@router.post("/{job_id}/pause", summary="Pause a job", responses=responses(403, 404, 409, 503))
+def pause_job(service: ServiceDependency, job_id: str) -> JobDocument:
+    """A running job writes a checkpoint and frees its device; `resume` goes on from there."""
+    return _ask(service, job_id, lifecycle.pause)
+
+
+@router.post("/{job_id}/resume", summary="Resume a job", responses=responses(403, 404, 409, 503))
+def resume_job(service: ServiceDependency, job_id: str) -> JobDocument:
+    """Puts a paused job back into the queue."""
+    document = _ask(service, job_id, lifecycle.resume)
+    service.doorbell.ring(job_id)
+    return document
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=201,
+    summary="Submit a failed or cancelled job again",
+    responses=responses(403, 404, 409, 422, 503),
+)
+def retry_job(service: ServiceDependency, response: Response, job_id: str) -> JobDocument:
+    """Makes a new job with the same specification; the old one stays as it is."""
+    with service.database.writing() as session:
+        old = read_job(session, job_id)
+        if old.status not in (Status.failed, Status.cancelled):
+            raise ConflictError(
+                f"job {job_id} is {old.status}; only a failed or cancelled job can be retried"
+            )
+        specification = JobSpecification.model_validate(old.specification)
+        submission = resolve(session, specification, service.settings)
+        job = job_row(submission, retry_of=job_id)
+        lifecycle.submit(session, job)
+        document = job_document(session, job)
+    service.doorbell.ring(document.id)
+    response.headers["Location"] = document.urls.self
+    return document
+
+
+@router.delete(
+    "/{job_id}",
+    status_code=204,
+    summary="Delete a job that has ended",
+    responses=responses(403, 404, 409, 503),
+)
+def delete_job(service: ServiceDependency, job_id: str) -> None:
+    """Its files go as well, unless another job refers to the same content."""
+    with service.database.writing() as session:
+        hashes = artifacts.hashes_of_job(session, job_id)
+        lifecycle.delete(session, job_id)
+        service.store.remove_unused(session, hashes)
+
+
+def metadata_filter(request: Request) -> dict[str, str]:
+    """The `metadata[key]=value` pairs of a query."""
+    pairs = ((_METADATA.fullmatch(key), value) for key, value in request.query_params.multi_items())
+    return {match[1]: value for match, value in pairs if match is not None}
+
+
+def _submit(
+    session: Session, service: Service, specification: JobSpecification, key: str | None
+) -> tuple[Job, bool]:
+    """The job for a request, and whether it is new."""
+    if key is not None:
+        job = session.scalar(select(Job).where(Job.idempotency_key == key))
+        if job is not None and job.request_sha256 == fingerprint(specification):
+            return job, False
+        if job is not None:
+            raise ConflictError(
+                f"the Idempotency-Key {key!r} was used for another request, job {job.id}; "
+                "use a new key"
+            )
+    submission = resolve(session, specification, service.settings)
+    job = job_row(submission, idempotency_key=key)
+    lifecycle.submit(session, job)
+    return job, True
+
+
+def _ask(service: Service, job_id: str, request: Callable[[Session, str], Job]) -> JobDocument:
+    with service.database.writing() as session:
+        return job_document(session, request(session, job_id))
+
+
+def _json(document: Document, status: int) -> Response:
+    return Response(document.model_dump_json(), status, media_type="application/json")

@@ -1,0 +1,124 @@
+"""The web application: `uvicorn --factory api.main:create_app`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from types import FrameType
+
+import anyio.to_thread
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from api import artifacts, datasets, history, jobs, problems
+from api.middleware import Envelope, Gate, RequestCounts
+from api.queue import Doorbell, celery_app
+from api.service import Service
+from api.settings import Settings
+from api.settings import settings as process_settings
+from api.store.artifacts import ArtifactStore
+from api.store.database import Database
+from api.store.migrate import migrate
+from api.store.sweeper import Sweeper
+from api.stream import Streams
+
+STATIC = Path(__file__).parent / "static"
+TAGS = [
+    {"name": "jobs", "description": "Trainings: submit, watch, steer, and read what came out."},
+    {"name": "artifacts", "description": "The files that a job leaves behind."},
+    {"name": "datasets", "description": "What can be trained on; uploads."},
+    {"name": "choices", "description": "Networks, methods and surrogates that a job can ask for."},
+    {"name": "system", "description": "Workers and health."},
+]
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; without settings, those of the process."""
+    chosen = settings or process_settings()
+    counts = RequestCounts()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service = await anyio.to_thread.run_sync(_open, chosen, counts)
+        sweeper = Sweeper(service.database, chosen, service.doorbell.ring)
+        sweeper.start()
+        app.state.service = service
+        with _streams_end_on_signals(service.streams):
+            yield
+        service.streams.close()
+        await anyio.to_thread.run_sync(_close, service, sweeper)
+
+    app = FastAPI(
+        title="Spiking network training service",
+        summary="SAF and OTTT training, and verified conversion to LIF neurons.",
+        version="0.1.0",
+        lifespan=lifespan,
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+    )
+    problems.install(app)
+    for module in (jobs, history, artifacts, datasets):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    # The last one added is the first that a request meets.
+    app.add_middleware(
+        Gate, allowed_hosts=chosen.allowed_hosts, upload_max_bytes=chosen.upload_max_bytes
+    )
+    app.add_middleware(Envelope, counts=counts)
+    return app
+
+
+def _open(settings: Settings, counts: RequestCounts) -> Service:
+    database = Database(settings.database)
+    migrate(database)
+    celery = celery_app(settings)
+    return Service(
+        settings=settings,
+        database=database,
+        store=ArtifactStore(settings.artifacts),
+        celery=celery,
+        doorbell=Doorbell(celery),
+        streams=Streams(database),
+        counts=counts,
+    )
+
+
+def _close(service: Service, sweeper: Sweeper) -> None:
+    sweeper.stop()
+    service.doorbell.close()
+    service.celery.close()
+    service.database.dispose()
+
+
+@contextmanager
+def _streams_end_on_signals(streams: Streams) -> Iterator[None]:
+    """End the live streams as soon as a signal asks the server to stop.
+
+    The server waits for open responses before it ends the lifespan, and a stream is one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(streams.close)
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

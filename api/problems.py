@@ -1,0 +1,233 @@
+"""Every error leaves as `application/problem+json` (RFC 9457), made here and nowhere else."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, get_args, get_origin
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from api.documents import Document
+from api.errors import FieldError, ServiceError
+from saf.config import JobSpecification
+
+MEDIA_TYPE = "application/problem+json"
+log = logging.getLogger(__name__)
+
+
+class ProblemField(Document):
+    """What is wrong with one field."""
+
+    pointer: str
+    """JSON pointer (RFC 6901) into the body; the name of a header or query parameter else."""
+    detail: str
+
+
+class Problem(Document):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    """What to change."""
+    code: str
+    """The same for programs."""
+    request_id: str
+    errors: list[ProblemField]
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The documentation of an endpoint's errors."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
+def problem(
+    request_id: str,
+    status: int,
+    detail: str,
+    *,
+    code: str | None = None,
+    title: str | None = None,
+    errors: Sequence[FieldError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    """The response for an error."""
+    phrase = HTTPStatus(status).phrase
+    name = code or phrase.lower().replace(" ", "_").replace("-", "_")
+    body: dict[str, Any] = {
+        "type": f"urn:saf:problem:{name}",
+        "title": title or phrase,
+        "status": status,
+        "detail": detail,
+        "code": name,
+        "request_id": request_id,
+        "errors": [error._asdict() for error in errors],
+    }
+    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+
+
+def handle(request: Request, error: Exception) -> Response:
+    """The one error handler."""
+    request_id = request_id_of(request)
+    match error:
+        case ServiceError():
+            return problem(
+                request_id,
+                error.status,
+                error.detail,
+                code=error.code,
+                title=error.title,
+                errors=error.errors,
+            )
+        case RequestValidationError():
+            return _invalid(request_id, request, error)
+        case HTTPException():
+            return problem(request_id, error.status_code, str(error.detail), headers=error.headers)
+        case OperationalError() | InterfaceError() | PoolTimeoutError():
+            log.error("the database does not answer (%s): %s", request_id, _first_line(error))
+            return problem(
+                request_id,
+                503,
+                "the database does not answer; try again in a moment",
+                code="unavailable",
+                headers={"Retry-After": "5"},
+            )
+        case _:
+            raise error
+
+
+def install(app: FastAPI) -> None:
+    """Send every error of an application through `handle`."""
+    known = (
+        ServiceError,
+        RequestValidationError,
+        HTTPException,
+        OperationalError,
+        InterfaceError,
+        PoolTimeoutError,
+    )
+    for kind in known:
+        app.add_exception_handler(kind, handle)
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the middleware gave the request."""
+    return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _invalid(request_id: str, request: Request, error: RequestValidationError) -> JSONResponse:
+    found = error.errors()
+    if any(entry["type"] == "json_invalid" for entry in found):
+        (entry,) = found
+        why = f"the body is no JSON: {entry['ctx']['error']} at character {entry['loc'][-1]}"
+        return problem(request_id, 400, why, code="invalid_json", title="Invalid JSON")
+    if isinstance(error.body, bytes) and error.body:
+        given = request.headers.get("content-type") or "no content type"
+        return problem(
+            request_id,
+            415,
+            f"send the body as application/json; this request has {given}",
+            code="unsupported_media_type",
+        )
+    errors = [_field(entry) for entry in found]
+    return problem(
+        request_id,
+        422,
+        "; ".join(f"{pointer or 'body'}: {detail}" for pointer, detail in errors),
+        code="invalid_request",
+        title="The request cannot be used as it is",
+        errors=errors,
+    )
+
+
+def _field(entry: Mapping[str, Any]) -> FieldError:
+    """One of pydantic's errors as a pointer and a sentence."""
+    place, *path = entry["loc"]
+    if place != "body":
+        return FieldError(str(path[0]) if path else str(place), _detail(entry))
+    parts, owner = _without_tags(path)
+    pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    if entry["type"] == "extra_forbidden" and owner is not None:
+        known = sorted(owner.model_fields)
+        near = difflib.get_close_matches(str(parts[-1]), known, n=1)
+        guess = f"; did you mean {near[0]!r}" if near else ""
+        return FieldError(pointer, f"there is no such key{guess}; known are {', '.join(known)}")
+    if entry["type"] == "union_tag_not_found" and owner is not None:
+        members = _members(owner.model_fields[str(parts[-1])].annotation)
+        names = ", ".join(repr(_name_of(member)) for member in members)
+        return FieldError(pointer, f"is an object with a 'name', one of {names}")
+    return FieldError(pointer, _detail(entry))
+
+
+def _detail(entry: Mapping[str, Any]) -> str:
+    message: str = entry["msg"]
+    match entry["type"]:
+        case "missing":
+            return "is required"
+        case "value_error":
+            return str(entry.get("ctx", {}).get("error", message))
+        case "union_tag_invalid":
+            return (
+                f"there is no {entry['ctx']['tag']!r}; use one of {entry['ctx']['expected_tags']}"
+            )
+        case _:
+            return message
+
+
+def _without_tags(path: Sequence[str | int]) -> tuple[list[str | int], type[BaseModel] | None]:
+    """A path into the body without what pydantic adds to it, and the model of its last key.
+
+    pydantic names the chosen member of a union after the union's field (`method`, `saf-e`,
+    `trace`), and marks the keys of a dictionary with `[key]`.
+    """
+    kept: list[str | int] = []
+    owner: type[BaseModel] | None = None
+    annotation: Any = JobSpecification
+    rest = list(path)
+    while rest:
+        part = rest.pop(0)
+        if part == "[key]":
+            continue
+        kept.append(part)
+        owner = annotation if _is_model(annotation) else None
+        field = owner.model_fields.get(str(part)) if owner is not None else None
+        annotation = field.annotation if field is not None else None
+        if field is not None and field.discriminator is not None and rest:
+            tag = rest.pop(0)
+            annotation = next(member for member in _members(annotation) if tag == _name_of(member))
+    return kept, owner
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return get_args(annotation)
+
+
+def _name_of(member: type[BaseModel]) -> Any:
+    return member.model_fields["name"].default

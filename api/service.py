@@ -1,0 +1,38 @@
+"""What every request works with: opened by the application's lifespan, asked for by endpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from celery import Celery
+from fastapi import Depends, Request
+
+from api.middleware import RequestCounts
+from api.queue import Doorbell
+from api.settings import Settings
+from api.store.artifacts import ArtifactStore
+from api.store.database import Database
+from api.stream import Streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """The parts of one running API process."""
+
+    settings: Settings
+    database: Database
+    store: ArtifactStore
+    celery: Celery
+    doorbell: Doorbell
+    streams: Streams
+    counts: RequestCounts
+
+
+async def _service(request: Request) -> Service:
+    # Not `def`: FastAPI would send it through the thread pool for each request.
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceDependency = Annotated[Service, Depends(_service)]

@@ -1,0 +1,296 @@
+"""Live streams (server-sent events): one poller per watched thing, with fan-out to its viewers.
+
+A poller looks into the database from a thread twice a second, begins with the first viewer and
+ends after the last. What it finds lies in its watch; a viewer keeps its own position in it, so a
+slow viewer misses nothing and one that reconnects goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeVar
+
+import anyio
+from sqlalchemy import func, or_, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.documents import event_document, job_document, job_documents, job_progress
+from api.store import logs
+from api.store.database import Database
+from api.store.tables import ACTIVE, TERMINAL, Event, Job, LogChunk
+
+POLL_SECONDS = 0.5  # also the least time between two `progress` messages
+COMMENT_SECONDS = 15.0
+LISTED_JOBS = 200  # the newest jobs, whose changes the stream of the list sends
+POLLING_THREADS = 4
+log = logging.getLogger(__name__)
+
+
+def message(data: str, *, event: str = "", id_: int | None = None) -> str:
+    """One message of the stream; `data` is a single line."""
+    head = f"id: {id_}\n" if id_ is not None else ""
+    head += f"event: {event}\n" if event else ""
+    return f"{head}data: {data}\n\n"
+
+
+def comment(text: str) -> str:
+    """A line that readers ignore; it keeps the connection open and shows that it is."""
+    return f": {text}\n\n"
+
+
+class Watch(Protocol):
+    """What one poller looks at."""
+
+    def look(self) -> bool:
+        """Look into the database (in a thread); True when something changed."""
+
+
+class JobWatch:
+    """A job and its whole timeline."""
+
+    def __init__(self, database: Database, job_id: str) -> None:
+        self._database = database
+        self._job_id = job_id
+        self.version = -1
+        self.events: list[tuple[int, str]] = []  # (sequence, JSON), 1, 2, 3 …
+        self.progress = ""
+        self.done: str | None = None  # the job's JSON once it is terminal
+        self.gone = False  # deleted
+
+    def look(self) -> bool:
+        with self._database.reading() as session:
+            version = session.scalar(select(Job.version).where(Job.id == self._job_id))
+            if version == self.version:
+                return False
+            job = session.get(Job, self._job_id)
+            if job is None:
+                self.gone = True
+                return True
+            document = job_document(session, job)
+            # After the row: what is terminal there has its last event here.
+            newer = session.scalars(
+                select(Event)
+                .where(Event.job_id == self._job_id, Event.sequence > len(self.events))
+                .order_by(Event.sequence)
+            ).all()
+        self.events += [
+            (event.sequence, event_document(event).model_dump_json()) for event in newer
+        ]
+        self.progress = job_progress(document).model_dump_json()
+        if document.status in TERMINAL:
+            self.done = document.model_dump_json()
+        self.version = job.version
+        return True
+
+
+class JobsWatch:
+    """The newest jobs and those that workers hold: which of them changed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._versions: dict[str, int] = {}
+        self.tick = 0
+        self.changes: dict[str, tuple[int, str]] = {}  # id → (tick of its last change, JSON)
+
+    def look(self) -> bool:
+        newest = select(Job.id).order_by(Job.id.desc()).limit(LISTED_JOBS)
+        with self._database.reading() as session:
+            found = session.execute(
+                select(Job.id, Job.version).where(or_(Job.id.in_(newest), Job.status.in_(ACTIVE)))
+            )
+            versions = {row.id: row.version for row in found}
+            changed = [
+                job_id
+                for job_id, version in versions.items()
+                if self._versions.get(job_id) != version
+            ]
+            jobs = session.scalars(select(Job).where(Job.id.in_(changed)).order_by(Job.id)).all()
+            documents = job_documents(session, jobs)
+        if not changed and versions.keys() == self._versions.keys():
+            return False
+        self.tick += 1
+        kept = {job_id: entry for job_id, entry in self.changes.items() if job_id in versions}
+        for document in documents:
+            kept[document.id] = (self.tick, job_progress(document).model_dump_json())
+        self._versions = versions
+        self.changes = kept
+        return True
+
+
+class LogWatch:
+    """How long the log of a job is, and whether it will grow."""
+
+    def __init__(self, database: Database, job_id: str) -> None:
+        self._database = database
+        self._job_id = job_id
+        self.newest = 0
+        self.ended = False
+
+    def look(self) -> bool:
+        with self._database.reading() as session:
+            status = session.scalar(select(Job.status).where(Job.id == self._job_id))
+            newest = session.scalar(
+                select(func.max(LogChunk.id)).where(LogChunk.job_id == self._job_id)
+            )
+        before = (self.newest, self.ended)
+        self.newest = newest or 0
+        self.ended = status is None or status in TERMINAL
+        return before != (self.newest, self.ended)
+
+
+W = TypeVar("W", bound=Watch)
+
+
+class _Poller:
+    """Looks at one watch for as long as somebody views it, and wakes the viewers."""
+
+    def __init__(self, watch: Watch, limiter: anyio.CapacityLimiter) -> None:
+        self.watch = watch
+        self.viewers = 0
+        self.failing = False
+        self.looked = asyncio.Event()  # has looked once
+        self.changed = asyncio.Event()  # replaced by a new one at each change
+        self._limiter = limiter
+        self.task = asyncio.create_task(self._run())
+
+    def wake(self) -> None:
+        """Let all viewers go round once."""
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                changed = await anyio.to_thread.run_sync(self.watch.look, limiter=self._limiter)
+                changed = changed or self.failing
+                self.failing = False
+                self.looked.set()
+            except Exception as error:  # viewers must not be left with a dead poller
+                changed = not self.failing
+                if changed:
+                    known = isinstance(error, SQLAlchemyError)
+                    log.warning("a live stream cannot read: %s", error, exc_info=not known)
+                self.failing = True
+            if changed:
+                self.wake()
+            await asyncio.sleep(POLL_SECONDS)
+
+
+class Streams:
+    """All live streams of this process. Use it from one event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._pollers: dict[str, _Poller] = {}
+        self._limiter: anyio.CapacityLimiter | None = None
+        self._closing = False
+
+    @property
+    def watched(self) -> int:
+        """How many things are polled."""
+        return len(self._pollers)
+
+    def close(self) -> None:
+        """End all streams; call it from the event loop."""
+        self._closing = True
+        for poller in self._pollers.values():
+            poller.wake()
+
+    async def job(self, job_id: str, *, after: int = 0) -> AsyncIterator[str]:
+        """The timeline after a sequence number, `progress` at each change, and `done`."""
+        sent, version = after, -1
+        async with self._viewing(f"job {job_id}", lambda: JobWatch(self._database, job_id)) as (
+            poller,
+            watch,
+        ):
+            async for note in self._rounds(poller):
+                if note:
+                    yield note
+                for sequence, text in watch.events[sent:]:
+                    yield message(text, id_=sequence)
+                    sent = sequence
+                if watch.done is not None:
+                    yield message(watch.done, event="done")
+                    return
+                if watch.gone:
+                    yield message(json.dumps({"id": job_id, "deleted": True}), event="done")
+                    return
+                if watch.version != version:
+                    version = watch.version
+                    yield message(watch.progress, event="progress")
+
+    async def jobs(self) -> AsyncIterator[str]:
+        """A `job` message for each job of the list, and again whenever one changes."""
+        seen = 0
+        async with self._viewing("jobs", lambda: JobsWatch(self._database)) as (poller, watch):
+            async for note in self._rounds(poller):
+                if note:
+                    yield note
+                tick, changes = watch.tick, watch.changes
+                for job_id in sorted(changes):
+                    changed_at, text = changes[job_id]
+                    if changed_at > seen:
+                        yield message(text, event="job")
+                seen = tick
+
+    async def log(self, job_id: str, *, after: int = 0) -> AsyncIterator[str]:
+        """What a job prints after a position, until it has ended."""
+        async with self._viewing(f"log {job_id}", lambda: LogWatch(self._database, job_id)) as (
+            poller,
+            watch,
+        ):
+            async for note in self._rounds(poller):
+                if note:
+                    yield note
+                ended = watch.ended
+                if watch.newest > after:
+                    try:
+                        piece = await anyio.to_thread.run_sync(self._read_log, job_id, after)
+                    except SQLAlchemyError:
+                        yield comment("the database does not answer; waiting")
+                        continue
+                    after = piece.after
+                    yield message(json.dumps({"text": piece.text, "after": after}), id_=after)
+                if ended:
+                    yield message(json.dumps({"after": after}), event="done")
+                    return
+
+    def _read_log(self, job_id: str, after: int) -> logs.LogText:
+        with self._database.reading() as session:
+            return logs.read(session, job_id, after=after)
+
+    @asynccontextmanager
+    async def _viewing(self, key: str, make: Callable[[], W]) -> AsyncIterator[tuple[_Poller, W]]:
+        """The poller for `key`, started for its first viewer and ended after the last."""
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(POLLING_THREADS)
+        poller = self._pollers.get(key)
+        if poller is None:
+            poller = self._pollers[key] = _Poller(make(), self._limiter)
+        watch: Any = poller.watch
+        poller.viewers += 1
+        try:
+            yield poller, watch
+        finally:
+            poller.viewers -= 1
+            if poller.viewers == 0:
+                poller.task.cancel()
+                del self._pollers[key]
+
+    async def _rounds(self, poller: _Poller) -> AsyncIterator[str]:
+        """One turn at the beginning and after each change, until the server stops.
+
+        Yields what to send before: a comment, or nothing.
+        """
+        yield "retry: 1000\n\n"
+        while not self._closing:
+            changed = poller.changed
+            yield comment("the database does not answer; waiting") if poller.failing else ""
+            try:
+                await asyncio.wait_for(changed.wait(), COMMENT_SECONDS)
+            except TimeoutError:
+                yield comment("still here")

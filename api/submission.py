@@ -1,0 +1,157 @@
+"""From a specification to a job: what it needs, whether it can work, and its row."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from api.datasets import DatasetFacts, find_facts
+from api.errors import FieldError, InvalidRequestError
+from api.settings import Settings
+from api.store.tables import Job, JobLabel, new_id
+from saf.architecture import Architecture, Forecast, build, forecast
+from saf.config import JobSpecification
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A specification that can work."""
+
+    specification: JobSpecification
+    dataset: DatasetFacts
+    architecture: Architecture
+    forecast: Forecast
+    warnings: tuple[FieldError, ...] = field(default=())
+
+
+def resolve(session: Session, specification: JobSpecification, settings: Settings) -> Submission:
+    """Look up the data set, build the network's description, forecast the memory.
+
+    Raises InvalidRequestError, with a pointer to the field, where the job could not work.
+    """
+    dataset = find_facts(session, specification.dataset)
+    if dataset.timesteps is not None and dataset.timesteps != specification.timesteps:
+        raise _invalid(
+            "/timesteps",
+            f"the data set {dataset.name} has {dataset.timesteps} event frames a sample; "
+            f"set timesteps to {dataset.timesteps}",
+        )
+    architecture = _architecture(specification, dataset)
+    limit = settings.job_max_memory_bytes or physical_memory()
+    needed = forecast(specification, architecture, limit_bytes=limit)
+    if needed.memory_bytes > limit:
+        remedy = (
+            f"use a batch of {needed.largest_batch} or less"
+            if needed.largest_batch >= 1
+            else "not even a batch of one fits: use a smaller network or fewer time steps"
+        )
+        raise _invalid(
+            "/batch_size",
+            f"the training needs about {_gib(needed.memory_bytes)} and the limit is "
+            f"{_gib(limit)}; {remedy}",
+        )
+    return Submission(
+        specification=specification,
+        dataset=dataset,
+        architecture=architecture,
+        forecast=needed,
+        warnings=tuple(_warnings(specification, dataset)),
+    )
+
+
+def job_row(
+    submission: Submission,
+    *,
+    idempotency_key: str | None = None,
+    retry_of: str | None = None,
+) -> Job:
+    """The row of a new job; `lifecycle.submit` stores it."""
+    specification = submission.specification
+    return Job(
+        id=new_id("job"),
+        name=specification.name,
+        specification=specification.model_dump(mode="json"),
+        method=specification.method.name,
+        network=specification.network.name,
+        dataset=submission.dataset.name,
+        dataset_id=submission.dataset.id,
+        priority=specification.priority,
+        parameters=submission.forecast.parameters,
+        memory_bytes=submission.forecast.memory_bytes,
+        idempotency_key=idempotency_key,
+        request_sha256=fingerprint(specification),
+        retry_of=retry_of,
+        latest={},
+        labels=[JobLabel(key=key, value=value) for key, value in specification.metadata.items()],
+    )
+
+
+def fingerprint(specification: JobSpecification) -> str:
+    """Equal for requests that ask for the same, however they are written."""
+    return hashlib.sha256(specification.model_dump_json().encode()).hexdigest()
+
+
+def physical_memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _architecture(specification: JobSpecification, dataset: DatasetFacts) -> Architecture:
+    network = specification.network
+    try:
+        return build(network, dataset.shape, dataset.classes)
+    except ValidationError as error:
+        reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise _invalid("/network", reason) from error
+    except ValueError as error:
+        pointer = "/network"
+        if network.pooling == "max":
+            pointer = "/network/pooling"
+        elif "classes" in str(error):
+            pointer = "/dataset"
+        raise _invalid(pointer, str(error)) from error
+
+
+def _warnings(specification: JobSpecification, dataset: DatasetFacts) -> list[FieldError]:
+    found = []
+    if dataset.train is not None and specification.batch_size > dataset.train:
+        found.append(
+            FieldError(
+                "/batch_size",
+                f"the data set has {dataset.train} training samples, so every batch is all of them",
+            )
+        )
+    if specification.epochs and specification.schedule.warmup_epochs >= specification.epochs:
+        found.append(
+            FieldError(
+                "/schedule/warmup_epochs",
+                "the warm-up lasts as long as the training or longer",
+            )
+        )
+    return found
+
+
+def _invalid(pointer: str, detail: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
+
+
+def _gib(number: int) -> str:
+    return f"{number / 2**30:.1f} GiB"
+
+
+def validation(submission: Submission) -> dict[str, Any]:
+    """What `validate_only` answers."""
+    needed = submission.forecast
+    return {
+        "specification": submission.specification.model_dump(mode="json"),
+        "parameters": needed.parameters,
+        "neurons": needed.neurons,
+        "memory_forecast_bytes": needed.memory_bytes,
+        "largest_batch": needed.largest_batch,
+        "warnings": [warning._asdict() for warning in submission.warnings],
+    }
