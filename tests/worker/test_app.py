@@ -1,0 +1,209 @@
+"""Workers in processes of their own, with a real broker: messages, signals and deaths."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from celery import Celery
+from sqlalchemy import select
+
+from api.queue import QUEUE, TASK, celery_app
+from api.settings import Settings
+from api.store.tables import Status, Worker
+from tests.worker.conftest import Desk, WorkerProcess, processes_with, undisturbed, until
+
+Start = Callable[[Settings], WorkerProcess]
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """One kind is enough here: the supervisor is tested on both."""
+    return sqlite_url
+
+
+@pytest.fixture
+def broker(service: Settings) -> Iterator[Celery]:
+    app = celery_app(service)
+    yield app
+    app.close()
+
+
+def ring(broker: Celery, job_id: str) -> None:
+    broker.send_task(TASK, args=(job_id,), queue=QUEUE)
+
+
+def messages(broker: Celery) -> int:
+    with broker.connection_for_read() as connection:
+        return int(connection.default_channel.client.llen(QUEUE))
+
+
+def workers(desk: Desk) -> list[Worker]:
+    with desk.database.reading() as session:
+        return list(session.scalars(select(Worker).order_by(Worker.id)))
+
+
+def test_a_worker_that_starts_finds_a_job_whose_message_was_lost(
+    desk: Desk, service: Settings, start_worker: Start
+) -> None:
+    job_id = desk.submit(steps="20")
+    patient = service.model_copy(update={"sweep_seconds": 600.0})
+
+    start_worker(patient)
+
+    desk.wait(job_id, Status.succeeded)
+    assert desk.steps(job_id) == undisturbed(20)
+
+
+def test_the_sweeper_announces_a_job_whose_message_was_lost(
+    desk: Desk, service: Settings, start_worker: Start
+) -> None:
+    start_worker(service).wait_ready()
+    job_id = desk.submit(steps="10")
+
+    desk.wait(job_id, Status.succeeded)
+
+
+def test_a_busy_worker_leaves_the_next_message_to_an_idle_one(
+    desk: Desk, service: Settings, start_worker: Start, broker: Celery
+) -> None:
+    patient = service.model_copy(update={"sweep_seconds": 600.0})
+    first = start_worker(patient)
+    until(lambda: "succeeded in" in first.log())  # it found nothing to do when it started
+    long = desk.submit(steps="100000", step_seconds="0.02")
+    ring(broker, long)
+    desk.wait_for_step(long, 1)
+    short = desk.submit(steps="10")
+    ring(broker, short)
+    ring(broker, short)
+    assert messages(broker) == 2
+
+    start_worker(patient)
+
+    assert desk.wait(short, Status.succeeded).worker_id != desk.job(long).worker_id
+    until(lambda: messages(broker) == 0)
+    assert desk.job(long).status == Status.running
+
+
+def test_a_message_is_read_soon_after_the_slot_is_free(
+    desk: Desk, service: Settings, start_worker: Start, broker: Celery
+) -> None:
+    start_worker(service.model_copy(update={"sweep_seconds": 600.0})).wait_ready()
+    for _ in range(3):
+        job_id = desk.submit(steps="1")
+        ring(broker, job_id)
+        desk.wait(job_id, Status.succeeded, seconds=4)
+
+
+def test_the_row_says_that_the_worker_lives_and_that_it_ended(
+    desk: Desk, service: Settings, start_worker: Start, broker: Celery
+) -> None:
+    worker = start_worker(service.model_copy(update={"worker_slots": 2}))
+    worker.wait_ready()
+    until(lambda: workers(desk))
+    row = workers(desk)[0]
+    assert (row.pid, row.slots, row.busy, row.stopped_at) == (worker.popen.pid, 2, 0, None)
+    until(lambda: workers(desk)[0].seen_at > row.seen_at)
+    job_id = desk.submit(steps="100000", step_seconds="0.02")
+    ring(broker, job_id)
+    until(lambda: workers(desk)[0].busy == 1)
+
+    worker.popen.send_signal(signal.SIGTERM)
+
+    assert worker.popen.wait(timeout=25) == 0, worker.log()
+    assert workers(desk)[0].stopped_at is not None
+    assert workers(desk)[0].busy == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_signal_makes_the_worker_hand_its_job_back_and_exit(
+    desk: Desk, service: Settings, start_worker: Start, number: signal.Signals
+) -> None:
+    job_id = desk.submit(steps="60", step_seconds="0.03")
+    worker = start_worker(service)
+    desk.wait_for_step(job_id, 3)
+
+    worker.popen.send_signal(number)
+
+    assert worker.popen.wait(timeout=25) == 0, worker.log()
+    assert desk.job(job_id).status == Status.queued
+    assert processes_with(job_id) == []
+    assert list((service.data_dir / "work").iterdir()) == []
+    at = desk.job(job_id).step
+    start_worker(service)
+    assert desk.wait(job_id, Status.succeeded).started_step == at
+    assert desk.steps(job_id) == undisturbed(60)
+
+
+def test_killed_worker_leaves_no_process_and_another_worker_finishes(
+    desk: Desk, service: Settings, start_worker: Start
+) -> None:
+    job_id = desk.submit(steps="60", step_seconds="0.03", grandchild="yes")
+    worker = start_worker(service)
+    desk.wait_for_step(job_id, 12)
+
+    worker.kill()
+
+    until(lambda: not desk.trainees(job_id), seconds=5)
+    other = start_worker(service)
+    job = desk.wait(job_id, Status.succeeded)
+    assert job.attempt == 2, other.log()
+    assert job.started_step >= 10
+    assert desk.steps(job_id) == undisturbed(60)
+    until(lambda: not processes_with(f"/{job_id}-"))
+    assert len(list((service.data_dir / "work").iterdir())) == 1
+
+
+def test_worker_that_slept_through_its_lease_ends_its_process_and_writes_nothing(
+    desk: Desk, service: Settings, start_worker: Start
+) -> None:
+    job_id = desk.submit(steps="150", step_seconds="0.03")
+    sleeper = start_worker(service)
+    desk.wait_for_step(job_id, 12)
+    sleeper.popen.send_signal(signal.SIGSTOP)
+    start_worker(service)
+    until(lambda: desk.job(job_id).attempt == 2)
+    assert processes_with(f"/{job_id}-1") == []
+    sleeper.popen.send_signal(signal.SIGCONT)
+
+    job = desk.wait(job_id, Status.succeeded)
+
+    assert job.attempt == 2
+    assert job.worker_id != workers(desk)[0].id
+    assert desk.steps(job_id) == undisturbed(150)
+    assert desk.kinds(job_id).count("succeeded") == 1
+
+
+def test_a_worker_waits_for_its_broker_and_ends_when_it_is_told_to(
+    desk: Desk, service: Settings, start_worker: Start
+) -> None:
+    absent = service.model_copy(
+        update={"broker_url": "redis+socket:///tmp/saf-there-is-no-such-socket"}
+    )
+    worker = start_worker(absent)
+    until(lambda: "annot connect" in worker.log())
+    assert worker.popen.poll() is None
+
+    worker.popen.send_signal(signal.SIGTERM)
+    assert worker.popen.wait(timeout=25) == 0, worker.log()
+
+
+def test_a_worker_process_loads_no_torch() -> None:
+    program = "import sys, worker.app; print('torch' in sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "False"
+
+
+def test_without_a_broker_the_worker_says_what_to_set() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "BROKER_URL"}
+    answer = subprocess.run(
+        [sys.executable, "-m", "worker"], capture_output=True, text=True, env=environment
+    )
+    assert answer.returncode == 2
+    assert "BROKER_URL is not set" in answer.stderr
