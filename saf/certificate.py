@@ -44,15 +44,22 @@ def certify(
 
     `x` (`N C H W`, or `N T C H W`; bytes, or floats in [0, 1]) and `y` (`N`) are samples that the
     training did not see; the first `samples[precision]` of them are used (10,000 in float32 and
-    1,000 in float64 unless told). Memory does not grow with T. The result holds JSON values
-    alone. Raises ValueError when the file is damaged.
+    1,000 in float64 unless told). A network that computes in lower precision is compared as it
+    is with the LIF network in float32 too (`as_trained`, which does not enter the verdict).
+    Memory does not grow with T. The result holds JSON values alone. Raises ValueError when the
+    file is damaged.
     """
     limits = SAMPLES if samples is None else samples
     lif = load_lif(path)
-    checks = [
-        _check(network, lif, x[:limit], y[:limit], dtype, batch_size)
-        for dtype, limit in limits.items()
-    ]
+
+    def compare(trained: SpikingNetwork, dtype: torch.dtype) -> dict[str, Any]:
+        limit = limits[dtype]
+        return _compare(trained, lif.to(network.device, dtype), x[:limit], y[:limit], batch_size)
+
+    checks = [compare(in_precision(network, dtype), dtype) for dtype in limits]
+    as_trained = None
+    if network.dtype == torch.bfloat16:
+        as_trained = compare(network, torch.float32)
     measured = all(
         check["predictions_agreeing"] >= AGREEMENT
         and abs(check["accuracy_difference_points"]) <= ACCURACY_POINTS
@@ -69,32 +76,26 @@ def certify(
         "decay": lif.description.decay,
         "threshold": lif.description.threshold,
         "readout": lif.description.readout,
-        "weights": str(lif.dtype).removeprefix("torch."),
-        "trained_in": str(network.dtype).removeprefix("torch."),
+        "weights": _name(lif.dtype),
+        "trained_in": _name(network.dtype),
         "samples_available": len(x),
         "checks": checks,
+        "as_trained": as_trained,
     }
 
 
 @torch.no_grad()
-def _check(
-    network: SpikingNetwork,
-    lif: LIFNetwork,
-    x: Tensor,
-    y: Tensor,
-    dtype: torch.dtype,
-    batch_size: int,
+def _compare(
+    saf: SpikingNetwork, lif: LIFNetwork, x: Tensor, y: Tensor, batch_size: int
 ) -> dict[str, Any]:
-    """Both networks on `x` in `dtype`, on the device of `network`."""
-    device = network.device
-    saf, lif = in_precision(network, dtype), lif.to(device, dtype)
+    """Both networks on `x`, on their device."""
     layers = {
         population.name: _Layer(lif.description.threshold)
         for population in saf.architecture.populations
     }
     differing = correct_saf = correct_lif = 0
     for batch, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
-        images, labels = floats(batch.to(device), dtype), labels.to(device)
+        images, labels = floats(batch.to(lif.device), lif.dtype), labels.to(lif.device)
         scores = infer(saf, images, lif.timesteps, readout=lif.description.readout).scores
         steps = zip(record(saf, images, lif.timesteps), lif.run(images), strict=True)
         for of_saf, of_lif in steps:
@@ -106,10 +107,11 @@ def _check(
         correct_lif += int((predicted_lif == labels).sum())
     count = len(x)
     return {
-        "precision": str(dtype).removeprefix("torch."),
+        "precision": _name(lif.dtype),
+        "precision_of_trained": _name(saf.dtype),
         "samples": count,
         "batch_size": batch_size,
-        "device": device.type,
+        "device": lif.device.type,
         "spikes_compared": sum(layer.compared for layer in layers.values()),
         "spikes_differing": sum(layer.differing for layer in layers.values()),
         "predictions_differing": differing,
@@ -155,6 +157,10 @@ class _Layer:
             "margin_largest": self._largest if self.differing else None,
             "margin_mean": self._sum / self.differing if self.differing else None,
         }
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _statement(verdict: str, checks: list[dict[str, Any]]) -> str:

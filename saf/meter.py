@@ -12,7 +12,7 @@ from saf.architecture import Architecture
 from saf.checkpoint import Progress
 from saf.config import JobSpecification
 from saf.failures import diverged
-from saf.methods import Outcome
+from saf.outcome import Outcome
 from saf.reports import Epoch, Step
 
 

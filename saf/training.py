@@ -24,7 +24,7 @@ from saf.certificate import certify
 from saf.checkpoint import Progress
 from saf.config import SGD, JobSpecification
 from saf.conversion import convert
-from saf.data import Dataset
+from saf.data.dataset import Dataset
 from saf.environment import deterministic, device_name, environment, peak_memory_bytes
 from saf.errors import UserConfigError
 from saf.failures import check_not_silent, check_time, diverged, memory_explained
@@ -36,7 +36,7 @@ from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, 
 
 CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints, where an epoch is longer
 READ_EVERY = 10  # iterations between two waits for the numbers of a GPU
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
 FREE_TO_CHANGE = {"name", "priority", "metadata", "max_runtime_seconds", "devices"}
 logger = logging.getLogger(__name__)
 
@@ -86,10 +86,9 @@ def _train(
     resume_from: Path | None,
     stop: Callable[[], bool],
 ) -> Iterator[Report]:
-    seed, dtype = specification.seed, DTYPES[specification.precision]
-    mean, std = dataset.channel_statistics()
-    network = SpikingNetwork(architecture, specification.neuron, mean=mean, std=std, seed=seed)
-    network.to(device, dtype)
+    seed = specification.seed
+    dtype = torch.float64 if specification.precision == "float64" else torch.float32
+    network = _network(specification, dataset, architecture).to(device, dtype)
     optimizer = _optimizer(specification, network)
     method, loss = METHODS[specification.method.name], loss_function(specification.loss)
     trace = getattr(specification.method, "trace_bias_and_input", True)
@@ -231,6 +230,21 @@ def evaluate(
     if not isfinite(total):
         raise diverged("on the test data", specification)
     return {"test_loss": total / len(samples), "test_accuracy": correct_total / len(samples)}
+
+
+def _network(
+    specification: JobSpecification, dataset: Dataset, architecture: Architecture
+) -> SpikingNetwork:
+    """The network before training; in bfloat16 its parameters are float32."""
+    mean, std = dataset.channel_statistics()
+    return SpikingNetwork(
+        architecture,
+        specification.neuron,
+        mean=mean.tolist(),
+        std=[deviation if deviation > FLAT_CHANNEL else 1.0 for deviation in std.tolist()],
+        seed=specification.seed,
+        compute_dtype=torch.bfloat16 if specification.precision == "bfloat16" else None,
+    )
 
 
 def _optimizer(specification: JobSpecification, network: SpikingNetwork) -> torch.optim.Optimizer:
