@@ -1,0 +1,56 @@
+"""A lock on a directory: one holder at a time, released by the kernel when the holder is gone."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+
+class DirectoryInUseError(Exception):
+    """Another process holds the directory; `holder` is its number, 0 when unknown."""
+
+    def __init__(self, directory: Path, holder: int) -> None:
+        who = f"process {holder}" if holder else "another process"
+        super().__init__(f"{directory} is in use by {who}")
+        self.directory = directory
+        self.holder = holder
+
+
+class DirectoryLock:
+    """An exclusive `flock` on the file `lock` in a directory.
+
+    A child that is given `fileno()` holds it too, until both have ended.
+    """
+
+    def __init__(self, directory: Path, *, patience: float = 0.0) -> None:
+        """Make the directory, for its owner only, and lock it.
+
+        Waits up to `patience` seconds for a holder that is just ending. Raises
+        `DirectoryInUseError`, and OSError where the directory cannot be made or written.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    holder = os.pread(self._file, 20, 0).strip()
+                    os.close(self._file)
+                    number = int(holder) if holder.isdigit() else 0
+                    raise DirectoryInUseError(directory, number) from None
+                time.sleep(0.05)
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def fileno(self) -> int:
+        """The descriptor that carries the lock."""
+        return self._file
+
+    def release(self) -> None:
+        """Give it back. The file stays: removing it would let two processes lock two files."""
+        os.close(self._file)
