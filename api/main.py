@@ -15,7 +15,17 @@ import anyio.to_thread
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
-from api import artifacts, datasets, history, jobs, problems
+from api import (
+    artifacts,
+    datasets,
+    documentation,
+    health,
+    history,
+    jobs,
+    networks,
+    problems,
+    workers,
+)
 from api.middleware import Envelope, Gate, RequestCounts
 from api.queue import Doorbell, celery_app
 from api.service import Service
@@ -64,7 +74,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    for module in (jobs, history, artifacts, datasets):
+    routers = (jobs, history, artifacts, datasets, networks, workers, health, documentation)
+    for module in routers:
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     # The last one added is the first that a request meets.

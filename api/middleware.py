@@ -18,6 +18,7 @@ from api.store.tables import new_id
 
 MAX_BODY_BYTES = 2**20
 FORM_BYTES = 2**16  # what the frame of a multipart upload may add to the file
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -42,7 +43,7 @@ class RequestCounts:
 
     def add(self, method: str, status: int) -> None:
         with self._lock:
-            self._counts[method, status] += 1
+            self._counts[method if method in METHODS else "other", status] += 1
 
     def read(self) -> list[tuple[str, int, int]]:
         """(method, status, count), sorted."""
