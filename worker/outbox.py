@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import logging
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,7 @@ class Outbox:
         self.finished: Finished | None = None
         self.failure: Failure | None = None
         self.artifacts: list[Artifact] = []
+        self.training_since: float | None = None  # by time.monotonic(), until it converts
         self._lock = threading.Lock()
         self._lines: deque[bytes] = deque()
         self._bytes = 0
@@ -111,6 +113,10 @@ class Outbox:
                 case _:
                     if isinstance(report, Checkpoint):
                         self._supersede(report.path)
+                    elif isinstance(report, Started):
+                        self.training_since = time.monotonic()
+                    elif isinstance(report, Converting):
+                        self.training_since = None
                     self._keep(line)
 
     def put_log(self, text: bytes) -> None:

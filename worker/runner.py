@@ -45,7 +45,7 @@ class Runner:
         self._ring = ring
         self._command = command
         self._database = Database(settings.database)
-        self._store = ArtifactStore(settings.artifacts)
+        self.store = ArtifactStore(settings.artifacts)
         self._scratch = Scratch(settings.data_dir, self.id)
         self._free = list(self.slots)
         self._lock = threading.Lock()
@@ -80,7 +80,7 @@ class Runner:
             return
         supervisor = Supervisor(
             database=self._database,
-            store=self._store,
+            store=self.store,
             settings=self._settings,
             scratch=self._scratch,
             slot=slot,

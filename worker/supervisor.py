@@ -124,8 +124,6 @@ class Supervisor:
         """Write and obey until the process has ended; whether it was ended for its time limit."""
         grace = self._settings.stop_grace_seconds
         limit = claim.specification.get("max_runtime_seconds")
-        # The training keeps the limit itself, over all attempts; this ends one that does not.
-        out_of_time_at = time.monotonic() + limit + grace if limit is not None else float("inf")
         backoff = Backoff()
         write_at = 0.0
         while not process.has_ended() and not outbox.is_complete():
@@ -139,7 +137,7 @@ class Supervisor:
             if lease.status is Status.pausing or self._closing.is_set():
                 process.stop(grace, hurry=lambda: lease.fenced or _is_cancelled(lease))
                 return False
-            if time.monotonic() > out_of_time_at:
+            if _overruns(outbox.training_since, limit, grace):
                 process.stop(0, hurry=lambda: True)
                 return True
             if time.monotonic() >= write_at:
@@ -288,6 +286,11 @@ class Supervisor:
 
 def _is_cancelled(lease: Lease) -> bool:
     return lease.status is Status.cancelling
+
+
+def _overruns(since: float | None, limit: float | None, grace: float) -> bool:
+    """The training keeps its limit itself, over all attempts; this ends an attempt that hangs."""
+    return since is not None and limit is not None and time.monotonic() > since + limit + grace
 
 
 def _damage(path: Path, sha256: str) -> str | None:

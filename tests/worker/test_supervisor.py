@@ -7,11 +7,12 @@ import json
 import os
 import signal
 
+import pytest
 from sqlalchemy import select, update
 
 from api.settings import Settings
 from api.store import lifecycle, logs
-from api.store.tables import Checkpoint, Job, Status
+from api.store.tables import Checkpoint, Dataset, Job, Status
 from saf.config import JobSpecification
 from tests.worker.conftest import Crew, Desk, undisturbed, until
 from worker.runner import Runner
@@ -58,7 +59,7 @@ def test_nothing_is_left_on_disk_but_what_rows_refer_to(
 
 
 def test_the_training_process_has_no_credentials(
-    desk: Desk, runner: Runner, monkeypatch: object
+    desk: Desk, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secrets = {
         "DATABASE_URL": "postgresql://u:hunter2@h/d",
@@ -66,13 +67,11 @@ def test_the_training_process_has_no_credentials(
         "AWS_SECRET_ACCESS_KEY": "hunter2",
         "PGPASSWORD": "hunter2",
     }
-    os.environ.update(secrets)
-    try:
-        job_id = desk.submit(steps="1")
-        runner.work()
-    finally:
-        for name in secrets:
-            del os.environ[name]
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    job_id = desk.submit(steps="1")
+
+    runner.work()
 
     with desk.database.reading() as session:
         text = logs.read(session, job_id).text
@@ -182,9 +181,7 @@ def test_cancel_kills_the_whole_group_though_it_ignores_term(
     assert len(desk.processes(job_id)) == 2
 
     desk.cancel(job_id)
-    until(lambda: desk.job(job_id).status == Status.cancelled or desk.processes(job_id))
-    while desk.job(job_id).status != Status.cancelled:
-        pass
+    until(lambda: desk.job(job_id).status == Status.cancelled)
     assert desk.processes(job_id) == []
 
     thread.join(timeout=30)
@@ -303,8 +300,6 @@ def test_a_flood_of_log_lines_is_cut_with_a_note(desk: Desk, runner: Runner) -> 
 
 
 def test_a_data_set_whose_file_is_gone_is_an_error_of_the_data(desk: Desk, runner: Runner) -> None:
-    from api.store.tables import Dataset
-
     job_id = desk.submit()
     with desk.database.writing() as session:
         session.add(

@@ -1,0 +1,112 @@
+"""What waits for the database keeps its order and its bounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from saf.reports import Checkpoint, Evaluation, Finished, Report, Started, Step
+from worker import outbox as module
+from worker.outbox import Outbox
+from worker.protocol import Failure, decode, encode
+
+
+def put(outbox: Outbox, report: Report) -> None:
+    outbox.put(encode(report).encode())
+
+
+def step(number: int) -> Step:
+    return Step(step=number, epoch=number / 10, metrics={"loss": 1 / number})
+
+
+def taken(outbox: Outbox) -> list[int]:
+    steps: list[int] = []
+    while not (batch := outbox.take()).is_empty():
+        steps += [at for at, _ in batch.points["loss"]]
+    return steps
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        Started(step=3, steps_total=9, steps_per_epoch=3, parameters=7, device="cpu"),
+        Step(step=1, epoch=0.1, metrics={"loss": 0.5}),
+        Checkpoint(step=2, epoch=0, path=Path("/a/b")),
+        Finished(step=9, summary={"test_accuracy": 0.9}),
+        Failure(code="data", message="no", hint="yes"),
+    ],
+)
+def test_a_report_comes_out_of_its_line_as_it_went_in(report: Report) -> None:
+    assert decode(encode(report)) == report
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", "{}", '{"report": "Step"}', '{"report": "Os"}'])
+def test_a_line_that_is_no_report_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="no report"):
+        decode(line)
+
+
+def test_points_beyond_memory_wait_in_a_file_and_keep_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MEMORY_BYTES", 1000)
+    outbox = Outbox(tmp_path / "spool")
+    for number in range(1, 501):
+        put(outbox, step(number))
+    assert (tmp_path / "spool").stat().st_size > 10_000
+    first = outbox.take()
+    assert first.points["loss"][0] == (1, 1.0)
+    for number in range(501, 601):
+        put(outbox, step(number))
+
+    rest = taken(outbox)
+
+    assert [at for at, _ in first.points["loss"]] + rest == list(range(1, 601))
+    assert not (tmp_path / "spool").exists()
+    assert not outbox.has_more()
+
+
+def test_a_batch_ends_at_a_checkpoint(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "spool")
+    put(outbox, step(1))
+    put(outbox, Checkpoint(step=1, epoch=0, path=tmp_path / "1"))
+    put(outbox, step(2))
+
+    first, second = outbox.take(), outbox.take()
+
+    assert first.checkpoint is not None
+    assert first.points == {"loss": [(1, 1.0)]}
+    assert second.points == {"loss": [(2, 0.5)]}
+    assert outbox.take().is_empty()
+
+
+def test_of_checkpoints_that_pile_up_the_newest_two_keep_their_files(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "spool")
+    files = [tmp_path / str(number) for number in range(5)]
+    for number, file in enumerate(files):
+        file.write_text("weights")
+        put(outbox, Checkpoint(step=number, epoch=0, path=file))
+
+    assert [file.exists() for file in files] == [False, False, False, True, True]
+
+
+def test_the_newest_values_and_the_best_accuracy_are_those_of_the_batch(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "spool")
+    for number, accuracy in ((1, 0.9), (2, 0.8)):
+        put(outbox, step(number))
+        put(outbox, Evaluation(step=number, epoch=1, metrics={"test_accuracy": accuracy}))
+
+    batch = outbox.take()
+
+    assert batch.latest == {"loss": 0.5, "test_accuracy": 0.8}
+    assert batch.best_accuracy == 0.9
+    assert batch.step == 2
+
+
+def test_a_character_that_arrives_in_two_pieces_is_one_character(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "spool")
+    outbox.put_log("λ".encode()[:1])
+    outbox.put_log("λ".encode()[1:] + b"\xff")
+    assert outbox.take().log == "λ\ufffd"
+    assert outbox.log_tail == "λ\ufffd"

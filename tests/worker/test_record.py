@@ -1,0 +1,119 @@
+"""A database that goes away in the middle loses nothing and doubles nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from api.settings import Settings
+from api.store import lifecycle, logs
+from api.store.database import Database
+from api.store.migrate import migrate
+from api.store.tables import Blob, Checkpoint, Status
+from saf.reports import Checkpoint as CheckpointReport
+from saf.reports import Started, Step
+from tests.postgres import PostgresServer
+from tests.worker.conftest import Crew, Desk, undisturbed
+from worker.outbox import Outbox
+from worker.protocol import encode
+from worker.record import Record
+
+
+class Flaky(Database):
+    """Loses the connection around each commit: before it, after it, or not at all."""
+
+    fails: str = ""
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        fails, self.fails = self.fails, ""
+        with super().writing() as session:
+            yield session
+            if fails == "before":
+                raise OperationalError("COMMIT", {}, Exception("connection lost"))
+        if fails == "after":
+            raise OperationalError("COMMIT", {}, Exception("connection lost"))
+
+
+@pytest.mark.parametrize("fails", ["before", "after"])
+def test_a_commit_that_nobody_knows_of_is_done_once(
+    desk: Desk, database_url: str, tmp_path: Path, fails: str
+) -> None:
+    job_id = desk.submit()
+    database = Flaky(database_url)
+    with database.writing() as session:
+        claim = lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=60)
+    assert claim is not None
+    outbox = Outbox(tmp_path / "spool")
+    record = Record(database, desk.store, claim, outbox)
+    record.notes.append("a note")
+    started = Started(step=0, steps_total=9, steps_per_epoch=3, parameters=1, device="cpu")
+    file = tmp_path / "checkpoint"
+    file.write_text("weights")
+    outbox.put(encode(started).encode())
+    for number in (1, 2):
+        outbox.put(encode(Step(step=number, epoch=0, metrics={"loss": 1.0})).encode())
+    outbox.put_log(b"a line\n")
+    outbox.put(encode(CheckpointReport(step=2, epoch=0, path=file)).encode())
+
+    database.fails = fails
+    with pytest.raises(OperationalError):
+        record.write()
+    outbox.put_log(b"another line\n")
+    while record.write():
+        pass
+    record.close()
+
+    assert desk.steps(job_id) == {"loss": [1, 2]}
+    assert desk.kinds(job_id) == ["queued", "starting", "note", "running"]
+    with desk.database.reading() as session:
+        assert logs.read(session, job_id).text == "a line\nanother line\n"
+        checkpoint = session.scalars(select(Checkpoint)).one()
+        assert desk.store.path(checkpoint.sha256).read_text() == "weights"
+        assert [blob.sha256 for blob in session.scalars(select(Blob))] == [checkpoint.sha256]
+    assert not file.exists()
+    assert not list(desk.store.directory.glob(".incoming-*"))
+    database.dispose()
+
+
+def test_a_database_that_is_away_for_seconds_loses_and_doubles_nothing(
+    settings_on_own_server: tuple[Settings, PostgresServer], crew: Crew
+) -> None:
+    settings, server = settings_on_own_server
+    database = Database(settings.database)
+    migrate(database)
+    runner = crew.hire(settings.model_copy(update={"lease_seconds": 60.0}))
+    desk = Desk(database, runner.store)
+    job_id = desk.submit(steps="150", step_seconds="0.02")
+    thread = crew.message(runner)
+    desk.wait_for_step(job_id, 12)
+
+    for _ in range(2):
+        server.stop()
+        thread.join(timeout=1.2)
+        server.start()
+        thread.join(timeout=0.5)
+    thread.join(timeout=30)
+
+    job = desk.job(job_id)
+    assert (job.status, job.attempt) == (Status.succeeded, 1)
+    assert desk.steps(job_id) == undisturbed(150)
+    with database.reading() as session:
+        assert logs.read(session, job_id).text.count("environment") == 1
+    database.dispose()
+
+
+@pytest.fixture
+def settings_on_own_server(tmp_path: Path) -> Iterator[tuple[Settings, PostgresServer]]:
+    server = PostgresServer()
+    yield (
+        Settings(data_dir=tmp_path, database_url=server.create_database("own")),
+        server,
+    )
+    server.remove()
