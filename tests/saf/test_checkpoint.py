@@ -1,0 +1,290 @@
+"""Checkpoints: whole, checked, and enough to go on bit-exactly."""
+
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from saf import checkpoint as checkpoints
+from saf.checkpoint import Checkpoint, Progress
+from saf.config import JobSpecification
+from saf.data.dataset import Dataset
+from saf.errors import UserConfigError
+from saf.reports import Checkpoint as CheckpointReport
+from saf.reports import Epoch, Finished, Report, Started, Step
+from saf.training import train
+
+
+def small_checkpoint(step: int = 7) -> Checkpoint:
+    return Checkpoint(
+        specification=JobSpecification(seed=3),
+        dataset="ab" * 32,
+        progress=Progress(step=step, history=[{"train_loss": 0.1 + 0.2}], sums={"loss": 1 / 3}),
+        weights={"layer1.0.weight": torch.arange(6.0).view(2, 3) / 7},
+        optimizer={
+            "layer1.0.weight": {"momentum_buffer": torch.ones(2, 3), "step": torch.tensor(7.0)}
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    """26 training samples of three classes that can be told apart."""
+    generator = np.random.default_rng(0)
+
+    def half(samples: int) -> tuple[np.ndarray, np.ndarray]:
+        y = np.arange(samples) % 3
+        x = generator.integers(0, 120, (samples, 1, 8, 8), dtype=np.uint8)
+        for number, label in enumerate(y):
+            x[number, :, :, 3 * label : 3 * label + 2] += 120
+        return x, y.astype(np.int64)
+
+    (x_train, y_train), (x_test, y_test) = half(26), half(12)
+    return Dataset(
+        x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, class_names=tuple("abc")
+    )
+
+
+def specification(optimizer: str = "sgd", **changes: Any) -> JobSpecification:
+    rate = 0.05 if optimizer == "sgd" else 0.003
+    values: dict[str, Any] = {
+        "network": {"name": "convnet", "channels": [4, 4]},
+        "method": {"name": "saf-e"},
+        "timesteps": 3,
+        "epochs": 3,
+        "batch_size": 6,
+        "optimizer": {"name": optimizer, "learning_rate": rate, "weight_decay": 0.01},
+        "schedule": {"name": "cosine", "warmup_epochs": 0.7},
+        "augment": ["crop", "flip", "cutout"],
+        "seed": 5,
+    }
+    return JobSpecification.model_validate(values | changes)
+
+
+def after(steps: int) -> Any:
+    """A `stop` that says True when asked for the `steps`-th time."""
+    asked = count(1)
+    return lambda: next(asked) >= steps
+
+
+def final_tensors(directory: Path) -> dict[str, Tensor]:
+    found = Checkpoint.read(directory / "checkpoint.safetensors")
+    tensors = dict(found.weights)
+    for name, buffers in found.optimizer.items():
+        tensors |= {f"{name}/{key}": buffer for key, buffer in buffers.items()}
+    return tensors
+
+
+def assert_same_bits(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
+    saved = small_checkpoint()
+    saved.write(tmp_path / "c.safetensors")
+    read = Checkpoint.read(tmp_path / "c.safetensors")
+    assert read.specification == saved.specification
+    assert read.progress == saved.progress
+    assert read.dataset == saved.dataset
+    assert_same_bits(read.weights, saved.weights)
+    assert_same_bits(read.optimizer["layer1.0.weight"], saved.optimizer["layer1.0.weight"])
+    assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+def test_the_last_two_are_kept(tmp_path: Path) -> None:
+    for step in (1, 2, 10, 30):
+        checkpoints.save(small_checkpoint(step), tmp_path)
+    assert [step for step, _ in checkpoints.steps(tmp_path)] == [30, 10]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.safetensors"
+    small_checkpoint(1).write(path)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        small_checkpoint(2).write(path)
+    assert Checkpoint.read(path).progress.step == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "empty", "foreign"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    damage: str, tmp_path: Path
+) -> None:
+    checkpoints.save(small_checkpoint(1), tmp_path)
+    last = checkpoints.save(small_checkpoint(2), tmp_path)
+    content = bytearray(last.read_bytes())
+    if damage == "bit":
+        content[-5] ^= 4
+    last.write_bytes(
+        {"cut": content[:-9], "bit": content, "empty": b"", "foreign": b"a" * 99}[damage]
+    )
+    found, passed_over = checkpoints.newest(tmp_path)
+    assert found is not None
+    assert found.progress.step == 1
+    assert len(passed_over) == 1
+    assert last.name in passed_over[0]
+    assert checkpoints.newest(last)[0] is not None
+
+
+def test_a_named_checkpoint_is_read_although_there_are_newer_ones(tmp_path: Path) -> None:
+    first = checkpoints.save(small_checkpoint(1), tmp_path)
+    checkpoints.save(small_checkpoint(2), tmp_path)
+    found, _ = checkpoints.newest(first)
+    assert found is not None
+    assert found.progress.step == 1
+
+
+def test_no_checkpoint_at_all_is_no_error(tmp_path: Path) -> None:
+    assert checkpoints.newest(tmp_path) == (None, [])
+    assert checkpoints.newest(tmp_path / "missing")[0] is None
+
+
+def test_weights_of_another_network_are_not_restored() -> None:
+    parameters = {"layer1.0.weight": torch.nn.Parameter(torch.zeros(3, 3))}
+    optimizer = torch.optim.SGD(parameters.values(), lr=0.1)
+    with pytest.raises(ValueError, match="is torch.float32 .2, 3. in the checkpoint"):
+        checkpoints.restore(small_checkpoint(), optimizer, parameters)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Tensor]]:
+    """Final weights and optimizer buffers of runs that nobody interrupts, by optimizer."""
+    found = {}
+    for optimizer in ("sgd", "adamw"):
+        directory = tmp_path_factory.mktemp(optimizer)
+        *_, last = train(specification(optimizer), dataset, directory, device="cpu")
+        assert isinstance(last, Finished)
+        found[optimizer] = final_tensors(directory)
+    return found
+
+
+# 26 samples in batches of 6 are 5 iterations an epoch: inside the first epoch, at its end, inside
+# the last one, and after the last iteration.
+@pytest.mark.parametrize("stopped_at", [1, 5, 13, 15])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_training_stopped_and_resumed_ends_with_the_bits_of_the_undisturbed_one(
+    optimizer: str,
+    stopped_at: int,
+    dataset: Dataset,
+    undisturbed: dict[str, dict[str, Tensor]],
+    tmp_path: Path,
+) -> None:
+    job = specification(optimizer)
+    first = list(train(job, dataset, tmp_path / "1", device="cpu", stop=after(stopped_at)))
+    last = first[-1]
+    assert isinstance(last, CheckpointReport)
+    assert last.step == stopped_at
+    assert not any(isinstance(report, Finished) for report in first)
+
+    second = list(train(job, dataset, tmp_path / "2", device="cpu", resume_from=last.path))
+    started = second[0]
+    assert isinstance(started, Started)
+    assert started.step == stopped_at
+    assert isinstance(second[-1], Finished)
+    assert_same_bits(final_tensors(tmp_path / "2"), undisturbed[optimizer])
+
+
+def numbers(reports: list[Report]) -> list[tuple[int, dict[str, float]]]:
+    return [
+        (report.step, {k: v for k, v in report.metrics.items() if k != "step_seconds"})
+        for report in reports
+        if isinstance(report, Step | Epoch)
+    ]
+
+
+def test_reports_of_both_parts_are_those_of_the_undisturbed_run(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    job = specification()
+    whole = list(train(job, dataset, tmp_path / "whole", device="cpu"))
+    first = list(train(job, dataset, tmp_path / "1", device="cpu", stop=after(7)))
+    second = list(
+        train(
+            job, dataset, tmp_path / "2", device="cpu", resume_from=tmp_path / "1" / "checkpoints"
+        )
+    )
+    assert numbers(first) + numbers(second) == numbers(whole)
+
+
+def test_resuming_passes_over_a_damaged_checkpoint(
+    dataset: Dataset, undisturbed: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    job = specification()
+    *_, last = train(job, dataset, tmp_path, device="cpu", stop=after(12))
+    assert isinstance(last, CheckpointReport)
+    last.path.write_bytes(last.path.read_bytes()[:-1])
+    reports = list(train(job, dataset, tmp_path, device="cpu", resume_from=last.path))
+    assert isinstance(reports[0], Started)
+    assert reports[0].step == 10
+    assert_same_bits(final_tensors(tmp_path), undisturbed["sgd"])
+
+
+def test_with_no_readable_checkpoint_the_training_begins_anew(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "step-000000000009.safetensors").write_bytes(b"nothing")
+    reports = train(specification(), dataset, tmp_path / "run", device="cpu", resume_from=tmp_path)
+    started = next(reports)
+    assert isinstance(started, Started)
+    assert started.step == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [({"timesteps": 4}, "timesteps"), ({"seed": 6}, "seed")]
+)
+def test_a_checkpoint_of_another_specification_is_refused(
+    change: dict[str, Any], named: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    *_, last = train(specification(), dataset, tmp_path, device="cpu", stop=after(1))
+    assert isinstance(last, CheckpointReport)
+    with pytest.raises(UserConfigError, match=f"another {named}"):
+        next(train(specification(**change), dataset, tmp_path, resume_from=last.path))
+
+
+def test_name_priority_and_time_limit_may_change_between_attempts(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    *_, last = train(specification(), dataset, tmp_path, device="cpu", stop=after(2))
+    assert isinstance(last, CheckpointReport)
+    job = specification(name="again", priority=1, max_runtime_seconds=3600, metadata={"a": "b"})
+    started = next(train(job, dataset, tmp_path, device="cpu", resume_from=last.path))
+    assert isinstance(started, Started)
+    assert started.step == 2
+
+
+def test_a_checkpoint_of_other_data_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    *_, last = train(specification(), dataset, tmp_path, device="cpu", stop=after(1))
+    assert isinstance(last, CheckpointReport)
+    other = Dataset(
+        x_train=dataset.x_train[::-1].copy(),
+        y_train=dataset.y_train,
+        x_test=dataset.x_test,
+        y_test=dataset.y_test,
+        class_names=dataset.class_names,
+    )
+    with pytest.raises(UserConfigError, match="other training data"):
+        next(train(specification(), other, tmp_path, resume_from=last.path))
+
+
+def test_a_long_epoch_gets_checkpoints_by_time(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("saf.training.CHECKPOINT_SECONDS", 0.0)
+    reports = list(train(specification(epochs=1), dataset, tmp_path, device="cpu"))
+    saved = [report.step for report in reports if isinstance(report, CheckpointReport)]
+    assert saved == [1, 2, 3, 4, 5]
