@@ -1,0 +1,94 @@
+"""The process in which an upload is checked: reads it, writes the canonical file and a verdict.
+
+    python -m saf.data.check INPUT OUTPUT --format auto --result RESULT.json
+
+RESULT.json says `{"ok": true, "summary": {…}, "sha256": "…", "bytes": …}`, or
+`{"ok": false, "problems": [{"message": "…", "hint": "…"}]}`. The exit code is 0 either way; any
+other means that the process itself came to harm. Memory and time of the process can be bounded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from saf.data.canonical import save
+from saf.data.limits import readable
+from saf.data.reading import FORMATS, read
+from saf.errors import DataError
+
+_GRACE_SECONDS = 5  # of processor time, to write the verdict in
+
+
+class _OutOfTime(BaseException):
+    """Past every `except Exception`: a reader must not take it for damage in the file."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check one upload; see the module. Raises OSError when results cannot be written."""
+    parser = argparse.ArgumentParser(
+        prog="python -m saf.data.check", description="Check a data set."
+    )
+    parser.add_argument("input", type=Path)
+    parser.add_argument("output", type=Path, help="the canonical file to write")
+    parser.add_argument("--format", default="auto", choices=("auto", *FORMATS))
+    parser.add_argument("--result", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--max-memory-bytes", type=int, help="address space of this process")
+    parser.add_argument("--max-seconds", type=int, help="processor time of this process")
+    options = parser.parse_args(arguments)
+    _bound(options.max_memory_bytes, options.max_seconds)
+    verdict = _verdict(options)
+    part = options.result.with_name(f".{options.result.name}.part")
+    part.write_text(json.dumps(verdict, allow_nan=False), encoding="utf-8")
+    os.replace(part, options.result)
+    return 0
+
+
+def _verdict(options: argparse.Namespace) -> dict[str, Any]:
+    try:
+        dataset = read(options.input, options.format)
+        saved = save(dataset, options.output)
+        summary = dataset.summary()
+    except DataError as error:
+        return _problem(str(error), error.hint)
+    except MemoryError:
+        return _problem(
+            f"reading needs more memory than the {readable(options.max_memory_bytes)} allowed"
+            if options.max_memory_bytes
+            else "reading needs more memory than there is",
+            "Send fewer or smaller samples.",
+        )
+    except _OutOfTime:
+        return _problem(
+            f"reading took longer than {options.max_seconds} s of processor time",
+            "Send fewer or smaller samples, or an .npz, which is read fastest.",
+        )
+    return {"ok": True, "summary": summary, "sha256": saved.sha256, "bytes": saved.bytes}
+
+
+def _problem(message: str, hint: str) -> dict[str, Any]:
+    return {"ok": False, "problems": [{"message": message, "hint": hint}]}
+
+
+def _bound(memory_bytes: int | None, seconds: int | None) -> None:
+    if memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    if seconds is not None:
+        signal.signal(signal.SIGXCPU, _out_of_time)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + _GRACE_SECONDS))
+
+
+def _out_of_time(number: int, frame: FrameType | None) -> NoReturn:
+    raise _OutOfTime
+
+
+if __name__ == "__main__":
+    sys.exit(main())

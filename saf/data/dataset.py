@@ -1,0 +1,227 @@
+"""A data set in memory: training and test samples with their labels.
+
+Shapes: N samples, T time steps, C channels, H × W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saf.errors import DataError
+
+Array = NDArray[Any]
+
+MAX_SIDE = 4096
+MAX_CHANNELS = 1024
+MAX_TIMESTEPS = 1024
+MAX_CLASSES = 65_536
+MAX_CLASS_NAME = 200
+_CHUNK = 2**22  # values looked at together: bounds the memory of whatever is computed of all
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled samples. Building one checks it; DataError says what is wrong with it.
+
+    `x_*` are `N C H W` for images, `N T C H W` for event frames. uint8 means value / 255; float32
+    means the value itself, which for images is in [0, 1] and for event frames a count of at least
+    0. `y_*` are int64 in [0, classes); other integers are converted.
+    """
+
+    x_train: Array
+    y_train: Array
+    x_test: Array
+    y_test: Array
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_class_names(self.class_names)
+        for split in ("train", "test"):
+            labels = check_labels(getattr(self, f"y_{split}"), f"y_{split}", self.classes)
+            object.__setattr__(self, f"y_{split}", labels)
+            _check_samples(getattr(self, f"x_{split}"), f"x_{split}", len(labels))
+        if self.x_train.shape[1:] != self.x_test.shape[1:]:
+            raise DataError(
+                f"training samples have the shape {self.x_train.shape[1:]}, "
+                f"test samples {self.x_test.shape[1:]}",
+                hint="Bring both splits to one shape.",
+            )
+        if self.x_train.dtype != self.x_test.dtype:
+            raise DataError(
+                f"x_train is {self.x_train.dtype}, x_test is {self.x_test.dtype}",
+                hint="Store both splits as uint8, or both as float32.",
+            )
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def is_events(self) -> bool:
+        """Whether the samples are event frames, that is change with time."""
+        return self.x_train.ndim == 5
+
+    @property
+    def timesteps(self) -> int | None:
+        """T of event frames, None for images."""
+        return int(self.x_train.shape[1]) if self.is_events else None
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self.x_train.shape[-3:]
+        return int(channels), int(height), int(width)
+
+    def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation (C,) of the training samples as the network sees them.
+
+        uint8 counts as value / 255. The deviation is at least 1e-6. Memory stays bounded.
+        """
+        channels = self.sample_shape[0]
+        total = np.zeros(channels, np.float64)
+        squares = np.zeros(channels, np.float64)
+        for chunk in _chunks(self.x_train):
+            by_channel = np.moveaxis(chunk, -3, 0).reshape(channels, -1).astype(np.float64)
+            total += by_channel.sum(axis=1)
+            squares += np.einsum("cn,cn->c", by_channel, by_channel)
+        count = self.x_train.size // channels
+        unit = 255.0 if self.x_train.dtype == np.uint8 else 1.0
+        mean = total / count
+        variance = np.maximum(squares / count - mean**2, 0.0)
+        deviation = np.maximum(np.sqrt(variance) / unit, 1e-6)
+        return (mean / unit).astype(np.float32), deviation.astype(np.float32)
+
+    def summary(self) -> dict[str, Any]:
+        """What a catalogue shows of the data set, as JSON values."""
+        mean, deviation = self.channel_statistics()
+        per_class = {
+            split: np.bincount(labels, minlength=self.classes).tolist()
+            for split, labels in (("train", self.y_train), ("test", self.y_test))
+        }
+        return {
+            "shape": list(self.sample_shape),
+            "timesteps": self.timesteps,
+            "classes": self.classes,
+            "class_names": list(self.class_names),
+            "counts": {
+                "train": len(self.y_train),
+                "test": len(self.y_test),
+                "per_class": per_class,
+            },
+            "dtype": self.x_train.dtype.name,
+            "mean": mean.tolist(),
+            "std": deviation.tolist(),
+        }
+
+
+def check_class_names(names: tuple[str, ...]) -> None:
+    """DataError unless these can name the classes of a data set."""
+    if not 2 <= len(names) <= MAX_CLASSES:
+        raise DataError(
+            f"the data set has {len(names)} class{'' if len(names) == 1 else 'es'}; "
+            f"a classifier needs 2 to {MAX_CLASSES}",
+            hint="Give samples of at least two classes, labelled 0, 1, 2, …",
+        )
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if not isinstance(name, str) or not 1 <= len(name) <= MAX_CLASS_NAME:
+            raise DataError(
+                f"the name of class {index} is no text of 1 to {MAX_CLASS_NAME} characters",
+                hint="Shorten or correct the class names.",
+            )
+        if not name.isprintable():
+            raise DataError(
+                f"the name of class {index} holds control characters: {name!a}",
+                hint="Use printable characters in class names.",
+            )
+        if name in seen:
+            raise DataError(f"two classes are named {name!r}", hint="Give each class its own name.")
+        seen.add(name)
+
+
+def check_labels(labels: Array, name: str, classes: int | None = None) -> NDArray[np.int64]:
+    """Labels `(N,)` as int64; DataError unless they are integers in [0, classes)."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise DataError(
+            f"{name} has the shape {labels.shape}; one label per sample is expected",
+            hint="Turn one-hot rows into class numbers with y.argmax(axis=1).",
+        )
+    if labels.dtype.kind not in "iu":
+        raise DataError(
+            f"{name} is {labels.dtype}; labels are integers",
+            hint=f"Convert with {name}.astype('int64').",
+        )
+    if len(labels) == 0:
+        raise DataError(
+            f"{name} is empty", hint="Both the training and the test split need samples."
+        )
+    upper = MAX_CLASSES if classes is None else classes
+    outside = (labels < 0) | (labels >= upper)
+    if outside.any():
+        index = int(outside.argmax())
+        raise DataError(
+            f"{name}[{index}] is {int(labels[index])}; labels are in 0…{upper - 1}",
+            hint="Number the classes 0, 1, 2, … the same way in both splits.",
+        )
+    return labels.astype(np.int64, copy=False)
+
+
+def _check_samples(x: Array, name: str, labels: int) -> None:
+    if x.ndim not in (4, 5):
+        raise DataError(
+            f"{name} has the shape {x.shape}",
+            hint="Images are N C H W, event frames N T C H W.",
+        )
+    if len(x) != labels:
+        raise DataError(
+            f"{name} has {len(x)} samples, and there are {labels} labels for it",
+            hint="Give exactly one label per sample.",
+        )
+    channels, height, width = x.shape[-3:]
+    steps = x.shape[1] if x.ndim == 5 else 1
+    for what, size, most in (
+        ("time steps", steps, MAX_TIMESTEPS),
+        ("channels", channels, MAX_CHANNELS),
+        ("pixels of height", height, MAX_SIDE),
+        ("pixels of width", width, MAX_SIDE),
+    ):
+        if not 1 <= size <= most:
+            raise DataError(
+                f"{name} of shape {x.shape} has {size} {what}; 1 to {most} are accepted",
+                hint="Check the order of the axes: N C H W, or N T C H W for event frames.",
+            )
+    if x.dtype == np.uint8:
+        return
+    if x.dtype != np.float32:
+        raise DataError(f"{name} is {x.dtype}", hint="Store samples as uint8 or float32.")
+    for chunk in _chunks(x):
+        lowest, highest = float(chunk.min()), float(chunk.max())  # NaN if there is one
+        if not np.isfinite([lowest, highest]).all():
+            raise DataError(
+                f"{name} holds NaN or infinite values", hint="Remove or replace those samples."
+            )
+        if x.ndim == 5 and lowest < 0:
+            raise DataError(
+                f"{name} holds the event count {lowest:g}; counts are at least 0",
+                hint="Put events of negative polarity into a channel of their own.",
+            )
+        if x.ndim == 4 and not 0 <= lowest <= highest <= 1:
+            raise DataError(
+                f"{name} holds values from {lowest:g} to {highest:g}; floats are in [0, 1]",
+                hint="Scale them, x / 255 for values up to 255, or store the images as uint8. "
+                "Normalisation is done by the network.",
+            )
+
+
+def _chunks(x: Array) -> Iterator[Array]:
+    step = max(1, _CHUNK // max(1, x[0].size))
+    for start in range(0, len(x), step):
+        yield x[start : start + step]

@@ -1,0 +1,96 @@
+"""How much a reader may take from a file that anybody may have made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from saf.errors import DataError
+
+MIB = 2**20
+GIB = 2**30
+FREE_BYTES = 64 * MIB
+"""Unpacked bytes to which the ratio of unpacked to packed bytes is not applied."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds on what `read` accepts. Exceeding one raises DataError."""
+
+    max_archive_bytes: int = 2 * GIB  # the file as it was sent
+    max_unpacked_bytes: int = 4 * GIB  # what comes out of it, and the pixels in memory
+    max_ratio: float = 200.0  # unpacked / packed, beyond the first 64 MiB
+    max_entries: int = 250_000  # files and folders inside
+    max_image_side: int = 1024  # pixels
+    max_samples: int = 10_000_000  # per split
+    max_name_length: int = 1024  # characters of a path inside an archive
+
+    def check_array(self, name: str, shape: Sequence[int], itemsize: int) -> int:
+        """The bytes of an array of samples, first axis first; DataError if it is too large."""
+        if shape and shape[0] > self.max_samples:
+            raise DataError(
+                f"{name} has {shape[0]} samples; at most {self.max_samples} are accepted",
+                hint="Send fewer samples.",
+            )
+        if len(shape) >= 3 and max(shape[-2:]) > self.max_image_side:
+            raise DataError(
+                f"{name} has the shape {tuple(shape)}: images may have at most "
+                f"{self.max_image_side} pixels on a side",
+                hint="Scale the images down.",
+            )
+        size = math.prod(shape) * itemsize
+        if size > self.max_unpacked_bytes:
+            raise DataError(
+                f"{name} of shape {tuple(shape)} takes {readable(size)}; at most "
+                f"{readable(self.max_unpacked_bytes)} are accepted",
+                hint="Send fewer or smaller samples.",
+            )
+        return size
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Budget:
+    """Counts the bytes that one pass over a file really yields, whatever its headers say."""
+
+    def __init__(self, limits: Limits, packed_bytes: int, label: str) -> None:
+        self._label = label
+        self._limits = limits
+        self._packed = max(packed_bytes, 1)
+        self.allowed = min(
+            limits.max_unpacked_bytes, max(FREE_BYTES, int(limits.max_ratio * self._packed))
+        )
+        self.spent = 0
+
+    def spend(self, count: int) -> None:
+        """Count `count` more bytes; DataError when the file unpacks to more than is allowed."""
+        self.spent += count
+        if self.spent > self.allowed:
+            self._refuse("unpacks to more than", self.allowed)
+
+    def expect(self, count: int) -> None:
+        """DataError at once if `count` bytes, announced by a header, could never be allowed."""
+        if count > self.allowed:
+            self._refuse("announces more than", self.allowed)
+
+    def _refuse(self, does: str, size: int) -> None:
+        if size < self._limits.max_unpacked_bytes:
+            raise DataError(
+                f"{self._label} {does} {self._limits.max_ratio:g} times its {self._packed} bytes, "
+                "as a decompression bomb does",
+                hint="Send the data uncompressed, or with less extreme compression.",
+            )
+        raise DataError(
+            f"{self._label} {does} {readable(size)}, the most that is accepted",
+            hint="Send fewer or smaller samples.",
+        )
+
+
+def readable(count: int) -> str:
+    """A number of bytes for people."""
+    for unit, factor in (("GiB", GIB), ("MiB", MIB), ("KiB", 1024)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} bytes"
