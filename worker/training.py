@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from saf.errors import OutOfMemoryError, TrainingError
+from saf.errors import DataError, OutOfMemoryError, TrainingError
 from saf.reports import Artifact, Checkpoint, Report, Step
 from worker.protocol import STOP, Failure, Order, encode
 
@@ -122,11 +122,16 @@ class ReportLine:
 def _train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
     # Loads torch: after the process has tied itself to its worker, and in no other process.
     import saf
-    import saf.data
     from saf.config import JobSpecification
+    from saf.data import BUILTIN, load
 
+    if order.builtin and order.dataset not in BUILTIN:
+        raise DataError(
+            f"there is no data set {order.dataset!r} built in",
+            hint=f"take one of {', '.join(BUILTIN)}, or upload the data set",
+        )
+    dataset = BUILTIN[order.dataset]() if order.builtin else load(Path(order.dataset))
     specification = JobSpecification.model_validate(order.specification)
-    dataset = saf.data.load(order.dataset) if order.builtin else saf.data.open(Path(order.dataset))
     yield from saf.train(
         specification,
         dataset,

