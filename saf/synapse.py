@@ -23,13 +23,12 @@ def standardise(weight: Tensor, gain: Tensor) -> Tensor:
     """Scaled weight standardisation, per output channel: (W − mean) / sqrt(var · n + 1e-4) · gain.
 
     `weight` is `out, …`, `gain` `out, 1, …`; n is the number of weights that one output sees, and
-    the variance is the unbiased one (divided by n − 1), as in the code published with OTTT. A
-    channel that sees one weight only has no unbiased variance: there it counts as 0.
+    the variance is the unbiased one (divided by n − 1), as in the code published with OTTT; n > 1.
     Source: Brock et al., arXiv 2101.08692, in the form of github.com/pkuxmq/OTTT-SNN.
     """
     fan_in = prod(weight.shape[1:])
     dims = tuple(range(1, weight.dim()))
-    var, mean = torch.var_mean(weight, dims, correction=min(1, fan_in - 1), keepdim=True)
+    var, mean = torch.var_mean(weight, dims, correction=1, keepdim=True)
     return (weight - mean) * (torch.rsqrt(var * fan_in + EPSILON) * gain)
 
 
