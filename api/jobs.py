@@ -213,6 +213,11 @@ def retry_job(service: ServiceDependency, response: Response, job_id: str) -> Jo
             )
         specification = JobSpecification.model_validate(old.specification)
         submission = resolve(session, specification, service.settings)
+        if submission.dataset.id != old.dataset_id:
+            raise ConflictError(
+                f"the data set of job {job_id} was deleted, and {old.dataset} is another one; "
+                "submit a new job"
+            )
         job = job_row(submission, retry_of=job_id)
         lifecycle.submit(session, job)
         document = job_document(session, job)

@@ -26,6 +26,7 @@ from api import (
     problems,
     workers,
 )
+from api.checks import Checks
 from api.middleware import Envelope, Gate, RequestCounts
 from api.queue import Doorbell, celery_app
 from api.service import Service
@@ -89,20 +90,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _open(settings: Settings, counts: RequestCounts) -> Service:
     database = Database(settings.database)
     migrate(database)
+    store = ArtifactStore(settings.artifacts)
     celery = celery_app(settings)
+    checks = Checks(database, store, settings)
+    checks.resume()
     return Service(
         settings=settings,
         database=database,
-        store=ArtifactStore(settings.artifacts),
+        store=store,
         celery=celery,
         doorbell=Doorbell(celery),
         streams=Streams(database),
+        checks=checks,
         counts=counts,
     )
 
 
 def _close(service: Service, sweeper: Sweeper) -> None:
     sweeper.stop()
+    service.checks.close()
     service.doorbell.close()
     service.celery.close()
     service.database.dispose()

@@ -8,6 +8,7 @@ from typing import Annotated
 from celery import Celery
 from fastapi import Depends, Request
 
+from api.checks import Checks
 from api.middleware import RequestCounts
 from api.queue import Doorbell
 from api.settings import Settings
@@ -26,6 +27,7 @@ class Service:
     celery: Celery
     doorbell: Doorbell
     streams: Streams
+    checks: Checks
     counts: RequestCounts
 
 

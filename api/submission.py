@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.datasets import DatasetFacts, find_facts
 from api.errors import FieldError, InvalidRequestError
+from api.memory import physical_memory
 from api.settings import Settings
 from api.store.tables import Job, JobLabel, new_id
 from saf.architecture import Architecture, Forecast, build, forecast
@@ -96,11 +96,6 @@ def fingerprint(specification: JobSpecification) -> str:
     return hashlib.sha256(specification.model_dump_json().encode()).hexdigest()
 
 
-def physical_memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 def _architecture(specification: JobSpecification, dataset: DatasetFacts) -> Architecture:
     network = specification.network
     try:
@@ -119,14 +114,14 @@ def _architecture(specification: JobSpecification, dataset: DatasetFacts) -> Arc
 
 def _warnings(specification: JobSpecification, dataset: DatasetFacts) -> list[FieldError]:
     found = []
-    if dataset.train is not None and specification.batch_size > dataset.train:
+    if specification.batch_size > dataset.train:
         found.append(
             FieldError(
                 "/batch_size",
                 f"the data set has {dataset.train} training samples, so every batch is all of them",
             )
         )
-    if specification.epochs and specification.schedule.warmup_epochs >= specification.epochs:
+    if specification.schedule.warmup_epochs >= specification.epochs:
         found.append(
             FieldError(
                 "/schedule/warmup_epochs",

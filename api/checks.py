@@ -1,0 +1,204 @@
+"""Checks of uploaded data sets, each in a process of its own with bounded memory and time.
+
+The upload waits in a directory of its own until its row says `ready` or `invalid`; a process that
+starts goes on with what another one left unfinished.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.child import Child
+from api.lock import DirectoryInUseError, DirectoryLock
+from api.memory import physical_memory
+from api.settings import GIB, Settings
+from api.store.artifacts import ArtifactStore
+from api.store.database import Database, now
+from api.store.tables import Dataset
+from api.upload import stored_file
+
+AT_ONCE = 2
+RETRY_SECONDS = 2.0
+GRACE_SECONDS = 30.0  # by the clock on the wall, beyond the processor time that a check may take
+INTERRUPTED = {
+    "message": "the check was interrupted and the upload is gone",
+    "hint": "Upload the file again.",
+}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Verdict:
+    summary: dict[str, Any] | None
+    problems: list[dict[str, str]]
+
+
+class Checks:
+    """Runs the checks, a few at a time, and writes what came out."""
+
+    def __init__(self, database: Database, store: ArtifactStore, settings: Settings) -> None:
+        self.directory = settings.data_dir.absolute() / "uploads"
+        self._database = database
+        self._store = store
+        self._settings = settings
+        self._stop = threading.Event()
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check")
+
+    def start(
+        self, dataset_id: str, *, file: Path, format_: str, lock: DirectoryLock
+    ) -> Future[None]:
+        """Check a file in the directory of `dataset_id`, whose row says `checking`.
+
+        Takes over the lock of the directory. The result is in the row.
+        """
+        return self._threads.submit(self._check, dataset_id, file, format_, lock)
+
+    def discard(self, directory: Path, lock: DirectoryLock) -> None:
+        """Remove an upload that is not wanted."""
+        shutil.rmtree(directory, ignore_errors=True)
+        lock.release()
+
+    def resume(self) -> None:
+        """Go on with checks that a process of this machine left unfinished, and clear away
+        uploads without a row. Raises what the database raises."""
+        with self._database.reading() as session:
+            rows = session.scalars(select(Dataset).where(Dataset.status == "checking")).all()
+        for row in rows:
+            self._adopt(row)
+        self.expire()
+        known = {row.id for row in rows}
+        for directory in self.directory.glob("ds_*"):
+            if directory.name not in known:
+                self._clear(directory)
+
+    def expire(self) -> None:
+        """Give up the checks of machines that are gone."""
+        patience = 2 * self._settings.check_max_seconds + 600
+        with self._database.writing() as session:
+            session.execute(
+                update(Dataset)
+                .where(Dataset.status == "checking", Dataset.created_at < now() - patience)
+                .values(status="invalid", problems=[INTERRUPTED], checked_at=now())
+            )
+
+    def close(self) -> None:
+        """Stop all checks; the next start goes on with them."""
+        self._stop.set()
+        self._threads.shutdown(cancel_futures=True)
+
+    def _adopt(self, row: Dataset) -> None:
+        directory = self.directory / row.id
+        file = stored_file(directory)
+        if file is None:
+            return  # of another machine, or lost: `expire` decides
+        try:
+            lock = DirectoryLock(directory)
+        except DirectoryInUseError:
+            return  # another process of this machine checks it
+        self.start(row.id, file=file, format_=row.format, lock=lock)
+
+    def _clear(self, directory: Path) -> None:
+        try:
+            lock = DirectoryLock(directory)
+        except DirectoryInUseError:
+            return  # is being received
+        self.discard(directory, lock)
+
+    def _check(self, dataset_id: str, file: Path, format_: str, lock: DirectoryLock) -> None:
+        directory = self.directory / dataset_id
+        canonical = directory / "canonical.safetensors"
+        try:
+            verdict = self._run(directory, file, canonical, format_)
+            if self._stop.is_set():
+                return
+            while not self._write(dataset_id, verdict, canonical):
+                if self._stop.wait(RETRY_SECONDS):
+                    return
+            shutil.rmtree(directory, ignore_errors=True)
+        except Exception:
+            log.exception("the check of %s failed; the next start tries again", dataset_id)
+        finally:
+            lock.release()
+
+    def _run(self, directory: Path, file: Path, canonical: Path, format_: str) -> _Verdict:
+        """The verdict of a child process."""
+        result = directory / "result.json"
+        seconds = self._settings.check_max_seconds
+        # The arrays and a copy of them, within what the machine has.
+        memory = min(2 * self._settings.unpacked_max_bytes + GIB, physical_memory())
+        command = [
+            *(sys.executable, "-P", "-m", "saf.data.check", str(file), str(canonical)),
+            *("--format", format_, "--result", str(result)),
+            *("--max-memory-bytes", str(memory), "--max-seconds", str(max(1, int(seconds)))),
+        ]
+        with (directory / "output.txt").open("wb") as output:
+            child = Child("check", command, environment=_environment(), output=output)
+            child.start()
+            deadline = time.monotonic() + seconds + GRACE_SECONDS
+            while not child.wait(0.5):
+                if self._stop.is_set() or time.monotonic() > deadline:
+                    child.kill()
+        if child.exit_status == 0:
+            found = json.loads(result.read_text())
+            return _Verdict(summary=found.get("summary"), problems=found.get("problems", []))
+        said = (directory / "output.txt").read_text(errors="replace").strip()
+        log.warning("the check of %s ended with %s: %s", file.name, child.exit_status, said[-2000:])
+        problem = {
+            "message": "the file could not be read within the limits on memory and time",
+            "hint": "Send fewer or smaller samples.",
+        }
+        return _Verdict(summary=None, problems=[problem])
+
+    def _write(self, dataset_id: str, verdict: _Verdict, canonical: Path) -> bool:
+        """Keep what came out; False when it has to be tried again."""
+        values: dict[str, Any] = {"status": "invalid", "problems": verdict.problems}
+        try:
+            incoming = None
+            if verdict.summary is not None:
+                incoming = self._store.receive(canonical)
+            with self._database.writing() as session:
+                if incoming is not None:
+                    values = {
+                        "status": "ready",
+                        "summary": verdict.summary,
+                        "sha256": self._store.keep(session, incoming),
+                    }
+                touched = session.execute(
+                    update(Dataset)
+                    .where(Dataset.id == dataset_id)
+                    .values(checked_at=now(), **values)
+                    .returning(Dataset.id)
+                ).one_or_none()
+                if touched is None and incoming is not None:  # deleted meanwhile
+                    self._store.remove_unused(session, [incoming.sha256])
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("data set %s cannot be stored yet: %s", dataset_id, error)
+            return False
+        finally:
+            if incoming is not None:
+                incoming.copy.unlink(missing_ok=True)
+        return True
+
+
+def _environment() -> dict[str, str]:
+    """No address or password of ours, and one thread: each further one costs address space."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return {
+        **kept,
+        "LC_ALL": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
