@@ -1,0 +1,236 @@
+// @ts-check
+// The form for a new job: shows what belongs together, asks the server while one types.
+import { size } from "./format.js";
+
+const PAUSE_MS = 300;
+const form = /** @type {HTMLFormElement} */ (document.getElementById("form"));
+const button = /** @type {HTMLButtonElement} */ (document.getElementById("submit"));
+const refusal = /** @type {HTMLElement} */ (document.getElementById("refusal"));
+const warnings = /** @type {HTMLElement} */ (document.getElementById("warnings"));
+const body = /** @type {HTMLElement} */ (document.getElementById("body"));
+
+/** @typedef {{ pointer: string, detail: string }} Problem */
+
+/** Fields of other choices (another network, another method) are hidden and not sent. */
+function choose() {
+  for (const field of /** @type {NodeListOf<HTMLElement>} */ (
+    form.querySelectorAll("[data-when]")
+  )) {
+    const select = /** @type {HTMLSelectElement} */ (
+      form.querySelector(`select[data-pointer="${field.dataset.when}"]`)
+    );
+    field.hidden = select.value !== field.dataset.is;
+  }
+  for (const select of form.querySelectorAll("select")) {
+    const notes = /** @type {NodeListOf<HTMLElement>} */ (
+      select.parentElement?.querySelectorAll("[data-note]") ?? []
+    );
+    for (const note of notes) {
+      note.hidden = note.dataset.note !== select.value;
+      note.id = note.hidden ? "" : `${select.id}-hint`;
+    }
+  }
+}
+
+/** @returns {HTMLElement[]} the inputs that are asked for */
+function inputs() {
+  const all = /** @type {NodeListOf<HTMLElement>} */ (form.querySelectorAll("[data-pointer]"));
+  return [...all].filter((input) => !input.closest("[hidden]"));
+}
+
+/** The specification as it stands. What is left empty is left to the server's default. */
+function specification() {
+  /** @type {Record<string, any>} */
+  const result = {};
+  for (const input of inputs()) {
+    const value = read(input);
+    if (value === undefined) continue;
+    const parts = (input.dataset.pointer ?? "").split("/").slice(1);
+    const last = /** @type {string} */ (parts.pop());
+    let place = result;
+    for (const part of parts) place = place[part] ??= {};
+    place[last] = value;
+  }
+  return result;
+}
+
+/**
+ * A text that is no number is sent as it is: the server says what it wants instead.
+ * @param {any} input
+ */
+function read(input) {
+  const text = (input.value ?? "").trim();
+  switch (input.dataset.kind) {
+    case "check":
+      return input.checked;
+    case "checks":
+      return [...input.querySelectorAll("input:checked")].map((box) => box.value);
+    case "list":
+      return text ? text.split(/[\s,]+/).filter(Boolean).map(numeric) : undefined;
+    case "pairs": {
+      const lines = text.split("\n").filter((line) => line.trim());
+      if (!lines.length) return undefined;
+      return Object.fromEntries(
+        lines.map((line) => {
+          const [key, ...rest] = line.split("=");
+          return [key.trim(), rest.join("=").trim()];
+        }),
+      );
+    }
+    case "integer":
+    case "number":
+      return text ? numeric(text) : undefined;
+    default:
+      return text || undefined;
+  }
+}
+
+/** @param {string} text */
+function numeric(text) {
+  const value = Number(text);
+  if (Number.isNaN(value)) return text;
+  // An integer that a JavaScript number cannot hold would arrive as another one.
+  return Number.isInteger(value) && !Number.isSafeInteger(value) ? text : value;
+}
+
+/** @param {Problem[]} problems */
+function show(problems) {
+  const known = inputs();
+  for (const input of known) {
+    const own = problems.filter((problem) => owner(problem.pointer, known) === input);
+    const place = document.getElementById(`${input.id}-problem`);
+    if (!place) continue;
+    place.textContent = own.map((problem) => problem.detail).join("; ");
+    place.hidden = !own.length;
+    if (own.length) input.setAttribute("aria-invalid", "true");
+    else input.removeAttribute("aria-invalid");
+  }
+  return problems.filter((problem) => !owner(problem.pointer, known));
+}
+
+/**
+ * The input for a pointer, or for the nearest thing around it (`/network/channels/1` is a part of
+ * the channels, `/network` is said beside the network's name).
+ * @param {string} pointer
+ * @param {HTMLElement[]} known
+ */
+function owner(pointer, known) {
+  for (let path = pointer; path; path = path.slice(0, path.lastIndexOf("/"))) {
+    const input = known.find((i) => [path, `${path}/name`].includes(i.dataset.pointer ?? ""));
+    if (input) return input;
+  }
+  return undefined;
+}
+
+/** @param {any} needs the answer to validate_only */
+function showNeeds(needs) {
+  for (const cell of /** @type {NodeListOf<HTMLElement>} */ (
+    document.querySelectorAll("[data-need]")
+  )) {
+    const value = needs?.[cell.dataset.need ?? ""];
+    if (value == null) cell.textContent = "–";
+    else if (cell.dataset.need === "memory_forecast_bytes") cell.textContent = size(value);
+    else cell.textContent = value.toLocaleString("en-US");
+  }
+  warnings.replaceChildren(
+    ...(needs?.warnings ?? []).map((/** @type {Problem} */ warning) => {
+      const line = document.createElement("p");
+      line.className = "notice warning";
+      const field = owner(warning.pointer, inputs())?.closest(".field")?.querySelector("label");
+      line.textContent = `${field?.textContent ?? warning.pointer}: ${warning.detail}`;
+      return line;
+    }),
+  );
+}
+
+/** @param {string} text */
+function refuse(text) {
+  refusal.textContent = text;
+  refusal.hidden = !text;
+}
+
+/** @param {Problem[]} problems @param {string} detail */
+function refuseWith(problems, detail) {
+  const elsewhere = show(problems);
+  if (!problems.length) refuse(detail);
+  else refuse(elsewhere.map((problem) => `${problem.pointer}: ${problem.detail}`).join("; "));
+}
+
+let turn = 0;
+let timer = 0;
+
+async function check() {
+  const mine = ++turn;
+  const wanted = JSON.stringify(specification());
+  body.textContent = JSON.stringify(JSON.parse(wanted), null, 2);
+  try {
+    const response = await post("/v1/jobs?validate_only=true", wanted);
+    const answer = await response.json();
+    if (mine !== turn) return;
+    if (response.ok) {
+      refuse("");
+      show([]);
+      showNeeds(answer);
+    } else {
+      refuseWith(answer.errors ?? [], answer.detail);
+      showNeeds(null);
+    }
+  } catch {
+    if (mine === turn) refuse("The server does not answer; what you typed is kept.");
+  }
+}
+
+/**
+ * @param {string} url
+ * @param {string} json
+ * @param {Record<string, string>} [headers]
+ */
+function post(url, json, headers = {}) {
+  return fetch(url, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...headers },
+    body: json,
+  });
+}
+
+// The same click sent twice (a lost answer) makes one job: a key for each state of the form.
+let sent = { body: "", key: "" };
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  window.clearTimeout(timer);
+  turn++;
+  button.disabled = true;
+  const wanted = JSON.stringify(specification());
+  if (sent.body !== wanted) sent = { body: wanted, key: key() };
+  try {
+    const response = await post("/v1/jobs", wanted, { "Idempotency-Key": sent.key });
+    const answer = await response.json();
+    if (response.ok) {
+      location.assign(answer.urls.page);
+      return;
+    }
+    refuseWith(answer.errors ?? [], answer.detail);
+    /** @type {HTMLElement | null} */ (form.querySelector("[aria-invalid]"))?.focus();
+  } catch {
+    refuse("The server does not answer. Nothing is lost: submit again, it will be one job.");
+  }
+  button.disabled = false;
+});
+
+/** crypto.randomUUID exists on https and loopback alone. */
+function key() {
+  return [...crypto.getRandomValues(new Uint8Array(16))]
+    .map((byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
+}
+
+form.addEventListener("input", () => {
+  choose();
+  turn++; // an answer on its way is about what stood there before
+  window.clearTimeout(timer);
+  timer = window.setTimeout(check, PAUSE_MS);
+});
+
+choose();
+check();

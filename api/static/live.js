@@ -1,0 +1,110 @@
+// @ts-check
+// Keeps the regions marked `data-live` as the server would render them now, and times readable.
+import { age } from "./format.js";
+
+const SPACING_MS = 1500;
+let waiting = 0;
+let last = 0;
+let running = false;
+let again = false;
+
+/** Fetch this page again soon, and exchange what differs in its live regions. */
+export function refreshSoon() {
+  if (waiting) return;
+  waiting = window.setTimeout(run, Math.max(0, last + SPACING_MS - Date.now()));
+}
+
+async function run() {
+  waiting = 0;
+  if (running) {
+    again = true;
+    return;
+  }
+  running = true;
+  last = Date.now();
+  try {
+    const address = location.href;
+    const response = await fetch(address, { headers: { Accept: "text/html" } });
+    const text = await response.text();
+    if (response.ok && location.href === address) {
+      replace(new DOMParser().parseFromString(text, "text/html"));
+    }
+  } catch {
+    // The server is away: the stream says so, and its first message refreshes again.
+  } finally {
+    running = false;
+    if (again) {
+      again = false;
+      refreshSoon();
+    }
+  }
+}
+
+/** @param {Document} fresh */
+function replace(fresh) {
+  for (const region of document.querySelectorAll("[data-live]")) {
+    const newer = fresh.getElementById(region.id);
+    if (newer) patch(region, newer);
+  }
+  readableTimes(document);
+  document.dispatchEvent(new CustomEvent("live:refreshed"));
+}
+
+/**
+ * Make `old` equal to `newer` and keep the elements that stay: focus, selection and scroll remain.
+ * Elements with an id are recognised by it, others by their place.
+ * @param {Element} old
+ * @param {Element} newer
+ */
+function patch(old, newer) {
+  for (const { name } of [...old.attributes]) {
+    if (!newer.hasAttribute(name)) old.removeAttribute(name);
+  }
+  for (const { name, value } of newer.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  if (old.innerHTML === newer.innerHTML) return;
+  if (!old.children.length || !newer.children.length || hasText(old) || hasText(newer)) {
+    old.replaceChildren(...newer.childNodes);
+    return;
+  }
+  const byId = new Map([...old.children].filter((child) => child.id).map((c) => [c.id, c]));
+  const places = [...old.children];
+  const result = [...newer.children].map((child, index) => {
+    const match = child.id ? byId.get(child.id) : places[index];
+    if (!match || match.id !== child.id || match.tagName !== child.tagName) return child;
+    patch(match, child);
+    return match;
+  });
+  const same = result.length === places.length && result.every((el, i) => el === places[i]);
+  if (!same) old.replaceChildren(...result);
+}
+
+/** @param {Element} element */
+function hasText(element) {
+  return [...element.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim());
+}
+
+/**
+ * Times in the reader's own zone; the title says them in UTC.
+ * @param {ParentNode} root
+ */
+function readableTimes(root) {
+  for (const time of root.querySelectorAll("time")) {
+    const moment = new Date(time.dateTime);
+    if ("age" in time.dataset) set(time, age(time.dateTime));
+    else if ("clock" in time.dataset) set(time, moment.toLocaleTimeString("en-GB"));
+    else if ("moment" in time.dataset) set(time, moment.toLocaleString("sv-SE"));
+  }
+}
+
+/**
+ * @param {Element} element
+ * @param {string} text
+ */
+export function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+readableTimes(document);
+window.setInterval(() => readableTimes(document), 20_000);

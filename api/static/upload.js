@@ -1,0 +1,125 @@
+// @ts-check
+// Uploading a data set: how far it is, what the check found.
+import { size } from "./format.js";
+import { refreshSoon } from "./live.js";
+
+const LOOK_MS = 700;
+const form = /** @type {HTMLFormElement} */ (document.getElementById("upload"));
+const file = /** @type {HTMLInputElement} */ (document.getElementById("file"));
+const drop = /** @type {HTMLElement} */ (document.getElementById("drop"));
+const sending = /** @type {HTMLElement} */ (document.getElementById("sending"));
+const bar = /** @type {HTMLProgressElement} */ (document.getElementById("sent"));
+const said = /** @type {HTMLElement} */ (document.getElementById("said"));
+const problems = /** @type {HTMLElement} */ (document.getElementById("problems"));
+const stop = /** @type {HTMLButtonElement} */ (document.getElementById("stop"));
+const button = /** @type {HTMLButtonElement} */ (form.querySelector("button.primary"));
+
+/** @param {boolean} busy */
+function setBusy(busy) {
+  sending.hidden = !busy;
+  stop.hidden = !busy;
+  button.disabled = busy;
+}
+
+/**
+ * @param {string} title
+ * @param {{ detail?: string, message?: string, hint?: string }[]} list
+ */
+function complain(title, list) {
+  const line = document.createElement("p");
+  line.textContent = title;
+  const items = document.createElement("ul");
+  for (const one of list) {
+    const item = document.createElement("li");
+    item.textContent = one.detail ?? `${one.message}. ${one.hint}`;
+    items.append(item);
+  }
+  problems.replaceChildren(line, ...(list.length ? [items] : []));
+  problems.hidden = !title;
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const chosen = file.files?.[0];
+  if (!chosen) return;
+  complain("", []);
+  const data = new FormData();
+  const name = /** @type {HTMLInputElement} */ (document.getElementById("name")).value.trim();
+  if (name) data.set("name", name);
+  data.set("file", chosen);
+  // fetch cannot say how much has been sent.
+  const request = new XMLHttpRequest();
+  request.open("POST", "/v1/datasets");
+  request.upload.onprogress = ({ loaded, total }) => {
+    bar.value = loaded / total;
+    said.textContent =
+      loaded < total ? `${size(loaded)} of ${size(total)} sent` : "Sent, is being checked";
+  };
+  request.onload = () => {
+    setBusy(false);
+    const answer = parse(request.responseText);
+    if (request.status >= 400 || !answer) {
+      said.textContent = "";
+      complain(answer?.detail ?? `The server answered ${request.status}.`, answer?.errors ?? []);
+      return;
+    }
+    refreshSoon();
+    watch(answer);
+  };
+  request.onerror = () => {
+    setBusy(false);
+    said.textContent = "";
+    complain("The connection was lost before the file had arrived. Upload it again.", []);
+  };
+  request.onabort = () => {
+    setBusy(false);
+    said.textContent = "Stopped; nothing was kept.";
+  };
+  stop.onclick = () => request.abort();
+  bar.value = 0;
+  setBusy(true);
+  request.send(data);
+});
+
+/**
+ * Look until the check of a data set is over.
+ * @param {any} dataset
+ */
+async function watch(dataset) {
+  while (dataset.status === "checking") {
+    said.textContent = `${dataset.name} is being checked`;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    try {
+      const response = await fetch(`/v1/datasets/${dataset.id}`);
+      if (response.ok) dataset = await response.json();
+    } catch {
+      said.textContent = "Connection lost, trying again.";
+    }
+  }
+  refreshSoon();
+  if (dataset.status === "ready") {
+    said.textContent = `${dataset.name} is ready.`;
+    form.reset();
+  } else {
+    said.textContent = "";
+    complain(`${dataset.name} cannot be used:`, dataset.problems);
+  }
+}
+
+/** @param {string} text */
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+for (const name of ["dragover", "dragleave", "drop"]) {
+  drop.addEventListener(name, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", name === "dragover");
+    const files = /** @type {DragEvent} */ (event).dataTransfer?.files;
+    if (name === "drop" && files?.length) file.files = files;
+  });
+}

@@ -1,0 +1,79 @@
+"""Numbers, times and sizes as people read them; `static/format.js` writes them the same way."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time in at most two units, such as `3 min 20 s`."""
+    if seconds is None:
+        return ""
+    whole = round(seconds)
+    for name, length, part, of in (
+        ("d", 86400, "h", 3600),
+        ("h", 3600, "min", 60),
+        ("min", 60, "s", 1),
+    ):
+        if whole >= length:
+            rest = whole % length // of
+            return (
+                f"{whole // length} {name} {rest} {part}" if rest else f"{whole // length} {name}"
+            )
+    return f"{whole} s"
+
+
+def age(moment: str) -> str:
+    """How long ago a time in ISO 8601 was, in one unit."""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    for name, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {name}"
+    return f"{max(0, int(seconds))} s"
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """A share as a percentage; a dash for none."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def number(value: float | None) -> str:
+    """A value of a metric in about four figures; `NaN` for none."""
+    if value is None:
+        return "NaN"
+    if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e5):
+        return f"{value:.3g}"
+    return f"{value:.4g}"
+
+
+def metric(value: float | None, name: str) -> str:
+    """A value of a metric as a person wants it: shares in percent, times in milliseconds."""
+    if value is None:
+        return "NaN"
+    if name.endswith("accuracy") or name.startswith("firing_rate"):
+        return percent(value)
+    if name.endswith("_seconds"):
+        return f"{1000 * value:.3g} ms"
+    return number(value)
+
+
+def size(count: int) -> str:
+    """A number of bytes with a binary unit."""
+    value = float(count)
+    for unit in ("bytes", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def clock_time(moment: str) -> str:
+    """A time in ISO 8601 as people write it, in UTC."""
+    return datetime.fromisoformat(moment).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def pretty(value: Any) -> str:
+    """A JSON value for people."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
