@@ -23,6 +23,7 @@ from api import (
     history,
     jobs,
     networks,
+    pages,
     problems,
     workers,
 )
@@ -78,6 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     routers = (jobs, history, artifacts, datasets, networks, workers, health, documentation)
     for module in routers:
         app.include_router(module.router)
+    pages.install(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     # The last one added is the first that a request meets.
     app.add_middleware(
