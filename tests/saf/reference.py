@@ -1,4 +1,4 @@
-"""The methods once more, slow and obvious: loops over time and layers, no automatic differentiation.
+"""The methods once more, slow and obvious: loops over time and layers, no autograd.
 
 Every derivative here is written out by hand, and convolutions are sums over unfolded windows, so
 that the library and this file share neither code nor an engine. LIF neurons throughout, as in

@@ -270,9 +270,7 @@ def test_bptt_goes_through_the_leak_and_leaves_out_the_reset() -> None:
             populations=(
                 Population(
                     name="layer1",
-                    connections=(
-                        Connection(source="input", operations=(Linear(out_features=1),)),
-                    ),
+                    connections=(Connection(source="input", operations=(Linear(out_features=1),)),),
                 ),
             ),
             readout=Population(
@@ -305,9 +303,7 @@ def test_bptt_goes_through_the_leak_and_leaves_out_the_reset() -> None:
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    case=cases(), name=st.sampled_from(["saf-e", "saf-f"]), chunk=st.integers(2, 9)
-)
+@given(case=cases(), name=st.sampled_from(["saf-e", "saf-f"]), chunk=st.integers(2, 9))
 def test_any_chunking_of_time_gives_the_same_numbers(case: Case, name: str, chunk: int) -> None:
     one, ones = train(METHODS[name], case, traced=False, chunk=1)
     many, manys = train(METHODS[name], case, traced=False, chunk=chunk)
@@ -321,9 +317,7 @@ def test_inference_repeats_the_scores_and_rates_of_training(name: str) -> None:
     case = firing_case(frames=True)
     outcome, _ = train(METHODS[name], case, traced=False)
     for chunk in (1, 4):
-        found = infer(
-            case.network, case.x, case.timesteps, readout=readout_of(name), chunk=chunk
-        )
+        found = infer(case.network, case.x, case.timesteps, readout=readout_of(name), chunk=chunk)
         torch.testing.assert_close(found.scores, outcome.scores, rtol=1e-12, atol=1e-13)
         torch.testing.assert_close(found.firing_rates, outcome.firing_rates)
         assert not found.scores.requires_grad
