@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.documents import Document, EventDocument, Listing, event_document, finite
 from api.errors import FieldError, InvalidRequestError
@@ -225,10 +226,24 @@ def wants_stream(request: Request) -> bool:
     return EVENT_STREAM in request.headers.get("accept", "")
 
 
-def event_stream(messages: AsyncIterator[str]) -> StreamingResponse:
-    """The response for a live stream; proxies are told not to collect it."""
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(messages, media_type=EVENT_STREAM, headers=headers)
+class _EventStream(StreamingResponse):
+    """Ends its messages, and with them the watching, as soon as the viewer is gone."""
+
+    def __init__(self, messages: AsyncGenerator[str]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # no proxy collects it
+        super().__init__(messages, media_type=EVENT_STREAM, headers=headers)
+        self._messages = messages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._messages.aclose()
+
+
+def event_stream(messages: AsyncGenerator[str]) -> StreamingResponse:
+    """The response for a live stream."""
+    return _EventStream(messages)
 
 
 def _position(last_event_id: str | None, after: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +21,7 @@ from api import (
     health,
     history,
     jobs,
+    log,
     networks,
     pages,
     problems,
@@ -47,11 +47,11 @@ TAGS = [
     {"name": "choices", "description": "Networks, methods and surrogates that a job can ask for."},
     {"name": "system", "description": "Workers and health."},
 ]
-log = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; without settings, those of the process."""
+    log.configure()
     chosen = settings or process_settings()
     counts = RequestCounts()
 

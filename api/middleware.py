@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.log import request_id as logged_id
 from api.problems import problem
 from api.store.tables import new_id
 
@@ -65,6 +66,7 @@ class Envelope:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else new_id("req")
+        logged_id.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
         begun = time.monotonic()
         status = 0
@@ -82,9 +84,9 @@ class Envelope:
         try:
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            log.info("the client of %s went away (%s)", scope["path"], request_id)
+            log.info("the client of %s went away", scope["path"])
         except Exception:
-            log.exception("%s %s failed (%s)", scope["method"], scope["path"], request_id)
+            log.exception("%s %s failed", scope["method"], scope["path"])
             if status:
                 raise  # the response has begun; the server can only cut the connection
             detail = f"a defect of ours; tell us this number: {request_id}"
@@ -94,12 +96,11 @@ class Envelope:
         finally:
             self._counts.add(scope["method"], status)
             log.info(
-                "%s %s %d %.0f ms (%s)",
+                "%s %s %d %.0f ms",
                 scope["method"],
                 scope["path"],
                 status,
                 1000 * (time.monotonic() - begun),
-                request_id,
             )
 
 

@@ -101,7 +101,7 @@ def handle(request: Request, error: Exception) -> Response:
         case HTTPException():
             return problem(request_id, error.status_code, str(error.detail), headers=error.headers)
         case OperationalError() | InterfaceError() | PoolTimeoutError():
-            log.error("the database does not answer (%s): %s", request_id, _first_line(error))
+            log.error("the database does not answer: %s", _first_line(error))
             return problem(
                 request_id,
                 503,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -200,7 +200,7 @@ class Streams:
         for poller in self._pollers.values():
             poller.wake()
 
-    async def job(self, job_id: str, *, after: int = 0) -> AsyncIterator[str]:
+    async def job(self, job_id: str, *, after: int = 0) -> AsyncGenerator[str]:
         """The timeline after a sequence number, `progress` at each change, and `done`."""
         sent, version = after, -1
         async with self._viewing(f"job {job_id}", lambda: JobWatch(self._database, job_id)) as (
@@ -223,7 +223,7 @@ class Streams:
                     version = watch.version
                     yield message(watch.progress, event="progress")
 
-    async def jobs(self) -> AsyncIterator[str]:
+    async def jobs(self) -> AsyncGenerator[str]:
         """A `job` message for each job of the list, and again whenever one changes."""
         seen = 0
         async with self._viewing("jobs", lambda: JobsWatch(self._database)) as (poller, watch):
@@ -237,7 +237,7 @@ class Streams:
                         yield message(text, event="job")
                 seen = tick
 
-    async def log(self, job_id: str, *, after: int = 0) -> AsyncIterator[str]:
+    async def log(self, job_id: str, *, after: int = 0) -> AsyncGenerator[str]:
         """What a job prints after a position, until it has ended."""
         async with self._viewing(f"log {job_id}", lambda: LogWatch(self._database, job_id)) as (
             poller,
@@ -281,7 +281,7 @@ class Streams:
                 poller.task.cancel()
                 del self._pollers[key]
 
-    async def _rounds(self, poller: _Poller) -> AsyncIterator[str]:
+    async def _rounds(self, poller: _Poller) -> AsyncGenerator[str]:
         """One turn at the beginning and after each change, until the server stops.
 
         Yields what to send before: a comment, or nothing.
