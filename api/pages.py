@@ -181,7 +181,7 @@ def system_page(request: Request, service: ServiceDependency) -> Response:
 STATUS_MEANING: Mapping[Status, str] = {
     Status.queued: "Waits for a worker.",
     Status.starting: "A worker has taken it and starts its training process.",
-    Status.running: "Trains.",
+    Status.running: "In training.",
     Status.converting: "Trained; is being converted to LIF neurons and checked.",
     Status.pausing: "Writes a checkpoint, then pauses.",
     Status.paused: "Waits until somebody resumes it; it goes on from its checkpoint.",

@@ -15,7 +15,7 @@ const LEGEND = 62;
 const GROUPS = [
   { title: "Loss", of: (name) => name === "loss" || name.endsWith("_loss") },
   { title: "Accuracy", of: (name) => name === "accuracy" || name.endsWith("_accuracy") },
-  { title: "Firing rate", of: (name) => name.split("/")[0] === "firing_rate" },
+  { title: "Firing rate", of: (name) => name.split("/")[0] === "firing_rate", wide: true },
   { title: "Learning rate", of: (name) => name === "learning_rate" },
   { title: "Time per step", of: (name) => name === "step_seconds" },
 ];
@@ -134,7 +134,7 @@ class Chart {
     this.names = [];
     this.plot = null;
     this.card = document.createElement("figure");
-    this.card.className = "card chart";
+    this.card.className = `card chart${group.wide ? " wide" : ""}`;
     this.card.hidden = group === OTHERS;
     const title = document.createElement("figcaption");
     title.textContent = group.title;
@@ -247,7 +247,11 @@ class Chart {
         },
       ],
       series: [
-        { label: "step" },
+        {
+          label: "step",
+          value: (/** @type {any} */ plot, /** @type {number | null} */ step) =>
+            String(step ?? plot.data[0][plot.data[0].length - 1]),
+        },
         ...this.names.map((name) => ({
           label: label(name),
           stroke: name.includes("/")
