@@ -29,7 +29,7 @@ TRAINEE = (sys.executable, str(Path(__file__).with_name("trainee.py")))
 WORKER = str(Path(__file__).with_name("trainee_worker.py"))
 
 
-def until(condition: Callable[[], T], *, seconds: float = 30) -> T:
+def until(condition: Callable[[], T], *, seconds: float = 60) -> T:
     """Wait for something that is true, and return it."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -96,7 +96,7 @@ class Desk:
         with self.database.writing() as session:
             lifecycle.resume(session, job_id)
 
-    def wait(self, job_id: str, *statuses: Status, seconds: float = 30) -> Job:
+    def wait(self, job_id: str, *statuses: Status, seconds: float = 60) -> Job:
         until(lambda: self.job(job_id).status in statuses, seconds=seconds)
         return self.job(job_id)
 
@@ -153,7 +153,7 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
 @pytest.fixture
 def service(settings: Settings, broker_url: str) -> Settings:
     """The settings with a broker, for workers of their own; leases end soon."""
-    return settings.model_copy(update={"broker_url": broker_url, "lease_seconds": 2.0})
+    return settings.model_copy(update={"broker_url": broker_url, "lease_seconds": 4.0})
 
 
 class Crew:

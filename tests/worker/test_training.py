@@ -11,17 +11,23 @@ import pytest
 
 from api.settings import Settings
 from api.store import logs
-from api.store.tables import Status
+from api.store.tables import Dataset, Job, Status
 from saf.config import ConvNet, JobSpecification
+from saf.data import digits, save
 from tests.worker.conftest import Crew, Desk
 from worker.process import TRAINING
 
-SMALL = JobSpecification(network=ConvNet(channels=(8, 8)), epochs=2, batch_size=64, timesteps=3)
+SMALL = JobSpecification(network=ConvNet(channels=(8, 8)), epochs=8, batch_size=64, timesteps=3)
 
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
     return sqlite_url
+
+
+def thrifty(settings: Settings) -> Settings:
+    """A thread or so for each training: the machines that run tests are busy."""
+    return settings.model_copy(update={"worker_slots": 2})
 
 
 def points(desk: Desk, job_id: str) -> dict[str, int]:
@@ -31,14 +37,15 @@ def points(desk: Desk, job_id: str) -> dict[str, int]:
 def test_killed_digits_training_ends_with_the_weights_of_the_undisturbed_one(
     desk: Desk, crew: Crew, settings: Settings
 ) -> None:
-    runner = crew.hire(settings, TRAINING)
+    runner = crew.hire(thrifty(settings), TRAINING)
     undisturbed = desk.submit(SMALL)
     disturbed = desk.submit(SMALL)
     thread = crew.message(runner)
     first = desk.wait(undisturbed, Status.succeeded, Status.failed, seconds=120)
     with desk.database.reading() as session:
         assert first.status == Status.succeeded, logs.read(session, undisturbed).text
-    per_epoch = (first.steps_total or 0) // SMALL.epochs
+    assert first.steps_total is not None
+    per_epoch = first.steps_total // SMALL.epochs
 
     desk.wait_for_step(disturbed, per_epoch + 1)
     for pid in desk.trainees(disturbed):
@@ -48,7 +55,7 @@ def test_killed_digits_training_ends_with_the_weights_of_the_undisturbed_one(
     second = desk.job(disturbed)
     assert second.status == Status.succeeded
     assert second.attempt == 2
-    assert second.started_step == per_epoch
+    assert per_epoch <= second.started_step < first.steps_total
     assert (
         desk.artifacts(disturbed)["lif.safetensors"]
         == desk.artifacts(undisturbed)["lif.safetensors"]
@@ -68,9 +75,6 @@ def test_killed_digits_training_ends_with_the_weights_of_the_undisturbed_one(
 def test_an_uploaded_data_set_is_read_from_the_store(
     desk: Desk, crew: Crew, settings: Settings, tmp_path: Path
 ) -> None:
-    from api.store.tables import Dataset, Job
-    from saf.data import digits, save
-
     file = tmp_path / "digits"
     save(digits(), file)
     job_id = desk.submit(SMALL.model_copy(update={"epochs": 1}))
@@ -92,7 +96,7 @@ def test_an_uploaded_data_set_is_read_from_the_store(
         session.flush()
         session.get_one(Job, job_id).dataset_id = "ds_1"
 
-    crew.hire(settings, TRAINING).work()
+    crew.hire(thrifty(settings), TRAINING).work()
 
     job = desk.job(job_id)
     assert job.status == Status.succeeded, job.error
@@ -103,7 +107,7 @@ def test_a_specification_that_cannot_work_is_told_apart_from_a_defect(
 ) -> None:
     job_id = desk.submit(JobSpecification(dataset="there-is-none"))
 
-    crew.hire(settings, TRAINING).work()
+    crew.hire(thrifty(settings), TRAINING).work()
 
     error = desk.job(job_id).error
     assert error is not None
