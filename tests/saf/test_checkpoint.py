@@ -155,7 +155,7 @@ def test_no_checkpoint_at_all_is_no_error(tmp_path: Path) -> None:
 def test_weights_of_another_network_are_not_restored() -> None:
     parameters = {"layer1.0.weight": torch.nn.Parameter(torch.zeros(3, 3))}
     optimizer = torch.optim.SGD(parameters.values(), lr=0.1)
-    with pytest.raises(ValueError, match="is torch.float32 .2, 3. in the checkpoint"):
+    with pytest.raises(ValueError, match=r"is torch\.float32 \(2, 3\) in the checkpoint"):
         checkpoints.restore(small_checkpoint(), optimizer, parameters)
 
 

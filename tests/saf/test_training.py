@@ -1,0 +1,374 @@
+"""One training from its specification to a checked LIF network."""
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import saf
+from saf.architecture import build
+from saf.batches import Batches, Samples
+from saf.checkpoint import Progress
+from saf.config import ConvNet, JobSpecification
+from saf.data import digits
+from saf.data.dataset import Dataset
+from saf.environment import peak_memory_bytes
+from saf.errors import (
+    DivergedError,
+    OutOfMemoryError,
+    SilentNetworkError,
+    TimeLimitError,
+    UserConfigError,
+)
+from saf.failures import check_not_silent, memory_explained
+from saf.reports import (
+    Artifact,
+    Checkpoint,
+    Converting,
+    Epoch,
+    Evaluation,
+    Finished,
+    Report,
+    Started,
+    Step,
+)
+from saf.training import learning_rate, train
+
+CPU = torch.device("cpu")
+
+
+def labelled(samples: int, *shape: int, dtype: type = np.uint8) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of three classes, told apart by which columns are bright."""
+    generator = np.random.default_rng(samples)
+    y = np.arange(samples) % 3
+    x = generator.integers(0, 100, (samples, *shape))
+    for number, label in enumerate(y):
+        x[number, ..., 2 * label : 2 * label + 2] += 150
+    scaled = x if dtype == np.uint8 else x / 255
+    return scaled.astype(dtype), y.astype(np.int64)
+
+
+def dataset(*shape: int, samples: int = 26, dtype: type = np.uint8) -> Dataset:
+    shape = shape or (1, 8, 8)
+    (x_train, y_train), (x_test, y_test) = (
+        labelled(samples, *shape, dtype=dtype),
+        labelled(12, *shape, dtype=dtype),
+    )
+    return Dataset(
+        x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, class_names=tuple("abc")
+    )
+
+
+def specification(**changes: Any) -> JobSpecification:
+    values: dict[str, Any] = {
+        "network": {"name": "convnet", "channels": [4, 4]},
+        "timesteps": 3,
+        "epochs": 2,
+        "batch_size": 6,
+    }
+    return JobSpecification.model_validate(values | changes)
+
+
+def run(job: JobSpecification, data: Dataset, directory: Path) -> list[Report]:
+    return list(train(job, data, directory, device="cpu"))
+
+
+def summary(reports: list[Report]) -> dict[str, Any]:
+    assert isinstance(reports[-1], Finished)
+    return reports[-1].summary
+
+
+def test_reports_come_in_the_order_that_is_promised(tmp_path: Path) -> None:
+    reports = run(specification(), dataset(), tmp_path)
+    epoch = [*[Step] * 5, Epoch, Evaluation, Checkpoint]
+    assert [type(report) for report in reports] == [
+        Started,
+        *epoch,
+        *epoch,
+        Converting,
+        *[Artifact] * 4,
+        Finished,
+    ]
+    started = reports[0]
+    assert isinstance(started, Started)
+    assert (started.step, started.steps_total, started.steps_per_epoch) == (0, 10, 5)
+    assert started.parameters == build(specification().network, (1, 8, 8), 3).parameters
+    steps = [report for report in reports if isinstance(report, Step)]
+    assert [step.step for step in steps] == list(range(1, 11))
+    assert steps[-1].epoch == 2.0
+    assert set(steps[0].metrics) == {
+        "loss",
+        "accuracy",
+        "firing_rate",
+        "learning_rate",
+        "step_seconds",
+    }
+
+
+def test_numbers_of_an_epoch_are_the_means_over_its_samples(tmp_path: Path) -> None:
+    reports = run(specification(epochs=1, batch_size=7), dataset(), tmp_path)
+    steps = [report.metrics for report in reports if isinstance(report, Step)]
+    sizes = [7, 7, 6, 6]  # 26 samples in four batches of nearly equal size
+    (epoch,) = [report.metrics for report in reports if isinstance(report, Epoch)]
+    for mean, of_step in (("train_loss", "loss"), ("train_accuracy", "accuracy")):
+        total = sum(n * step[of_step] for n, step in zip(sizes, steps, strict=True))
+        assert epoch[mean] == pytest.approx(total / 26)
+    assert {"firing_rate/layer1", "firing_rate/layer2"} < set(epoch)
+    # 8 × 8 × 4 neurons in the first layer, 4 × 4 × 4 in the second
+    rate = (256 * epoch["firing_rate/layer1"] + 64 * epoch["firing_rate/layer2"]) / 320
+    mean_rate = sum(n * s["firing_rate"] for n, s in zip(sizes, steps, strict=True)) / 26
+    assert rate == pytest.approx(mean_rate)
+
+
+def test_artifacts_hold_the_network_its_certificate_and_the_whole_run(tmp_path: Path) -> None:
+    data = dataset()
+    reports = run(specification(seed=4), data, tmp_path)
+    artifacts = {r.name: (r.kind, r.path) for r in reports if isinstance(r, Artifact)}
+    assert {name: kind for name, (kind, _) in artifacts.items()} == {
+        "lif.safetensors": "network",
+        "certificate.json": "certificate",
+        "report.json": "report",
+        "checkpoint.safetensors": "checkpoint",
+    }
+    assert all(path.is_file() for _, path in artifacts.values())
+
+    evaluations = [r.metrics for r in reports if isinstance(r, Evaluation)]
+    lif = saf.load_lif(artifacts["lif.safetensors"][1])
+    predicted = lif.predict(torch.from_numpy(data.x_test).float() / 255)
+    accuracy = float((predicted.numpy() == data.y_test).mean())
+    found = summary(reports)
+    assert found["lif_accuracy"] == pytest.approx(accuracy)
+    assert found["test_accuracy"] == evaluations[-1]["test_accuracy"]
+    assert found["verdict"] == "measured"
+
+    report = json.loads(artifacts["report.json"][1].read_text())
+    assert JobSpecification.model_validate(report["specification"]) == specification(seed=4)
+    assert [epoch["test_loss"] for epoch in report["epochs"]] == [
+        metrics["test_loss"] for metrics in evaluations
+    ]
+    assert report["environment"]["packages"]["torch"] == torch.__version__
+    assert 0 <= report["share_of_iterations_outside_the_network"] < 1
+    assert 2**20 < report["summary"]["peak_memory_bytes"] <= peak_memory_bytes(CPU)
+    certificate = json.loads(artifacts["certificate.json"][1].read_text())
+    assert certificate["checks"][1]["spikes_differing"] == 0
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(tmp_path: Path) -> None:
+    def losses(seed: int) -> list[float]:
+        job = specification(seed=seed, augment=["crop"])
+        return [r.metrics["loss"] for r in run(job, dataset(), tmp_path) if isinstance(r, Step)]
+
+    assert losses(1) == losses(1)
+    assert losses(1) != losses(2)
+
+
+@pytest.mark.parametrize(
+    "method", ["saf-e", "saf-f", "ottt-a", "ottt-o", "spike-representation", "bptt"]
+)
+@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
+def test_every_method_learns_in_every_precision(
+    method: str, precision: str, tmp_path: Path
+) -> None:
+    job = specification(method={"name": method}, precision=precision, epochs=8)
+    reports = run(job, dataset(samples=36), tmp_path)
+    assert summary(reports)["train_accuracy"] > 0.8
+    assert summary(reports)["verdict"] == "measured"
+    stored = torch.float64 if precision == "float64" else torch.float32
+    assert saf.load_lif(tmp_path / "lif.safetensors").dtype == stored
+    certificate = json.loads((tmp_path / "certificate.json").read_text())
+    assert (certificate["as_trained"] is not None) == (precision == "bfloat16")
+
+
+@pytest.mark.parametrize("method", ["saf-e", "saf-f", "ottt-o"])
+def test_event_frames_are_trained_on_and_run(method: str, tmp_path: Path) -> None:
+    data = dataset(3, 2, 8, 8, dtype=np.float32)  # T C H W
+    reports = run(specification(method={"name": method}, augment=["crop"]), data, tmp_path)
+    lif = saf.load_lif(tmp_path / "lif.safetensors")
+    assert lif.description.frames
+    predicted = lif.predict(torch.from_numpy(data.x_test))
+    accuracy = float((predicted.numpy() == data.y_test).mean())
+    assert summary(reports)["lif_accuracy"] == pytest.approx(accuracy)
+
+
+def test_an_epoch_shows_every_sample_once_in_batches_of_nearly_equal_size() -> None:
+    batches = Batches(samples=1437, batch_size=128, seed=0)
+    assert batches.per_epoch == 12
+    epochs = [[batches[12 * epoch + i] for i in range(12)] for epoch in range(2)]
+    for epoch in epochs:
+        assert {len(batch) for batch in epoch} == {119, 120}
+        assert torch.equal(torch.cat(epoch).sort().values, torch.arange(1437))
+    assert not torch.equal(epochs[0][0], epochs[1][0])
+
+
+def test_a_batch_depends_on_its_iteration_alone() -> None:
+    one, other = Batches(100, 16, seed=3), Batches(100, 16, seed=3)
+    in_order = [one[step] for step in range(20)]
+    assert all(torch.equal(other[step], in_order[step]) for step in (19, 2, 11, 0))
+
+
+def test_bytes_and_floats_of_one_image_are_the_same_to_the_network() -> None:
+    x, y = labelled(4, 1, 8, 8)
+    of_bytes, _ = Samples(x, y, CPU, torch.float32)[torch.arange(4)]
+    of_floats, _ = Samples((x / 255).astype(np.float32), y, CPU, torch.float32)[torch.arange(4)]
+    assert torch.equal(of_bytes, of_floats)
+
+
+def test_read_only_samples_are_taken() -> None:
+    x, y = labelled(4, 1, 8, 8)
+    x.flags.writeable = False
+    assert len(Samples(x, y, CPU, torch.float32)) == 4
+
+
+def test_cosine_falls_from_the_peak_to_zero() -> None:
+    job = specification(epochs=4, optimizer={"name": "sgd", "learning_rate": 0.2})
+    rates = [learning_rate(job, step, 10) for step in range(41)]
+    assert rates[0] == 0.2
+    assert rates[20] == pytest.approx(0.1)
+    assert rates[40] == pytest.approx(0.0, abs=1e-15)
+    assert all(b < a for a, b in pairwise(rates))
+
+
+@pytest.mark.parametrize("name", ["cosine", "constant"])
+def test_warm_up_rises_linearly_to_the_peak(name: str) -> None:
+    job = specification(epochs=4, schedule={"name": name, "warmup_epochs": 1})
+    rates = [learning_rate(job, step, 10) for step in range(40)]
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) / 10 for step in range(10)])
+    assert rates[10] == 0.1
+    assert (rates[39] == 0.1) == (name == "constant")
+
+
+def test_a_loss_that_is_not_finite_names_the_iteration_and_a_remedy(tmp_path: Path) -> None:
+    job = specification(
+        optimizer={"name": "sgd", "learning_rate": 100}, loss={"mse_share": 1.0}, epochs=60
+    )
+    with pytest.raises(DivergedError, match=r"at iteration \d+|on the test data") as caught:
+        run(job, dataset(), tmp_path)
+    assert "lower the learning rate" in caught.value.hint
+    for path in (tmp_path / "checkpoints").glob("*"):
+        assert path.is_file()
+
+
+def test_a_network_that_never_fires_is_named_with_a_remedy(tmp_path: Path) -> None:
+    job = specification(neuron={"threshold": 1000}, epochs=5)
+    with pytest.raises(SilentNetworkError, match="layer1 has not fired once in 2 epoch") as caught:
+        run(job, dataset(), tmp_path)
+    assert "lower the threshold" in caught.value.hint
+
+
+def epochs(*rows: tuple[float, float, float]) -> Progress:
+    """A history of (firing rate of layer2, loss, accuracy)."""
+    return Progress(
+        history=[
+            {
+                "firing_rate/layer1": 0.1,
+                "firing_rate/layer2": r,
+                "train_loss": x,
+                "train_accuracy": a,
+            }
+            for r, x, a in rows
+        ]
+    )
+
+
+def test_silence_fails_only_where_nothing_is_learnt() -> None:
+    job = specification(epochs=9)
+    with pytest.raises(SilentNetworkError, match="layer2"):
+        check_not_silent(job, epochs((0.0, 2.3, 0.1), (0.0, 2.3, 0.1)), 0.1)
+    check_not_silent(job, epochs((0.0, 2.3, 0.1)), 0.1)  # wait for the second epoch
+    check_not_silent(job, epochs((0.0, 2.3, 0.1), (1e-9, 2.3, 0.1)), 0.1)  # it woke up
+    check_not_silent(job, epochs((0.0, 2.3, 0.1), (0.0, 2.2, 0.1)), 0.1)  # the loss falls
+    check_not_silent(job, epochs((0.0, 0.1, 0.9), (0.0, 0.1, 0.9)), 0.1)  # a skip goes around it
+    with pytest.raises(SilentNetworkError):
+        check_not_silent(specification(epochs=1), epochs((0.0, 2.3, 0.1)), 0.1)
+
+
+def test_memory_that_cannot_be_had_names_a_smaller_batch() -> None:
+    job = specification(batch_size=50_000_000 // 10)
+    architecture = build(ConvNet(), (1, 8, 8), 3)
+    with (
+        pytest.raises(OutOfMemoryError, match="too little memory for batches of 4096") as caught,
+        memory_explained(job, architecture, 4096, CPU),
+    ):
+        torch.empty(2**60)
+    assert caught.value.hint == 'set "batch_size" to 2048 or less'
+
+
+def test_another_error_of_torch_stays_what_it_is() -> None:
+    architecture = build(ConvNet(), (1, 8, 8), 3)
+    with (
+        pytest.raises(RuntimeError, match="shape"),
+        memory_explained(specification(), architecture, 10, CPU),
+    ):
+        torch.zeros(2).view(3)
+
+
+def test_a_training_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    job = specification(max_runtime_seconds=1e-9)
+    with pytest.raises(TimeLimitError, match="1 iterations and 0 of 2 epochs"):
+        run(job, dataset(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes", "message"),
+    [
+        ((4, 1, 8, 8), {}, "4 frames a sample and timesteps is 3"),
+        ((1, 128, 128), {}, "8 to 64 pixels a side"),
+        ((1, 8, 8), {"network": {"name": "vgg11"}}, "16 to 512 pixels a side"),
+        ((65, 8, 8), {}, "1 to 64 channels"),
+        ((1, 8, 8), {"network": {"name": "convnet", "pooling": "max"}}, "max pooling breaks"),
+    ],
+)
+def test_data_that_the_network_cannot_take_is_refused_before_anything_is_done(
+    shape: tuple[int, ...], changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserConfigError, match=message):
+        next(train(specification(**changes), dataset(*shape), tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_channel_that_is_always_the_same_does_no_harm(tmp_path: Path) -> None:
+    data = dataset(2, 8, 8, samples=60)
+    data.x_train[:, 1] = 77
+    data.x_test[:, 1] = 78
+    assert summary(run(specification(epochs=12), data, tmp_path))["test_accuracy"] > 0.8
+
+
+def test_what_the_caller_does_between_reports_is_no_time_of_the_training(tmp_path: Path) -> None:
+    job = specification(epochs=1, max_runtime_seconds=3600)
+    seconds = 0.0
+    for report in train(job, dataset(), tmp_path, device="cpu"):
+        if isinstance(report, Step):
+            seconds += report.metrics["step_seconds"]
+            torch.randn(300, 300) @ torch.randn(300, 300)
+    spent = json.loads((tmp_path / "report.json").read_text())["seconds"]
+    assert spent["iterations"] == pytest.approx(seconds)
+    assert spent["network"] <= spent["iterations"]
+
+
+@pytest.mark.parametrize("method", ["saf-f", "saf-e", "ottt-a", "ottt-o"])
+def test_handwritten_digits_are_learnt_to_95_percent_and_kept_by_lif(
+    method: str, tmp_path: Path
+) -> None:
+    job = JobSpecification.model_validate({"method": {"name": method}, "epochs": 4})
+    found = summary(run(job, digits(), tmp_path))
+    assert found["test_accuracy"] >= 0.95
+    assert abs(found["test_accuracy"] - found["lif_accuracy"]) <= 1 / 360  # one image
+    assert found["verdict"] == "measured"
+
+
+def test_importing_saf_and_reading_a_specification_loads_no_torch() -> None:
+    code = "import sys, saf; saf.JobSpecification(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_public_name_can_be_had() -> None:
+    assert all(getattr(saf, name) is not None for name in saf.__all__)
+    assert set(saf.__all__) <= set(dir(saf))
+    with pytest.raises(AttributeError, match="no attribute 'tarin'"):
+        _ = saf.tarin  # type: ignore[attr-defined]
