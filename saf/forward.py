@@ -6,14 +6,14 @@ Shapes: `T` time steps, `K` steps of a chunk, `B` samples, `…` the shape of a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from saf.architecture import INPUT
-from saf.network import Effective, SpikingNetwork, Stimulus
+from saf.network import Presentation, SpikingNetwork
 from saf.neuron import accumulated_one
 from saf.scan import Gate, spike_scan
 from saf.synapse import apply, apply_traced, scale_over_time
@@ -34,13 +34,13 @@ class Chunk(NamedTuple):
     potentials: dict[str, Tensor]  # K B …: Û[t]
 
 
-def rest(network: SpikingNetwork, stimulus: Stimulus) -> NetworkState:
+def rest(shown: Presentation) -> NetworkState:
     """The state before the first step: nothing has accumulated."""
-    like = stimulus.one
-    shapes = network.architecture.shapes()
-    names = [population.name for population in network.architecture.populations]
+    like, architecture = shown.stimulus.one, shown.network.architecture
+    shapes = architecture.shapes()
+    names = [population.name for population in architecture.populations]
     accumulations = {name: like.new_zeros(len(like), *shapes[name]) for name in names}
-    if stimulus.image is None:
+    if shown.stimulus.frames is not None:
         accumulations[INPUT] = torch.zeros_like(like)
     return NetworkState(0, accumulations)
 
@@ -51,25 +51,22 @@ def gradient_factors(steps: Sequence[int], decay: float, traced: bool) -> list[f
 
 
 def advance(
-    network: SpikingNetwork,
-    effective: Mapping[str, Effective],
-    constant: Mapping[str, Tensor],
-    stimulus: Stimulus,
+    shown: Presentation,
     state: NetworkState,
     steps: int,
     *,
     gate: Gate | None = None,
     trace_bias_and_input: bool = True,
 ) -> tuple[Chunk, NetworkState]:
-    """Run K = `steps` time steps by spike accumulation, layer by layer, section 3 of the paper.
+    """Run K = `steps` time steps by spike accumulation, layer by layer; SAF, arXiv 2310.02772.
 
         Û[t] = Σ W â_in[t] + c[t] (W x + b)          (frames: W x̂[t] + c[t] b)
         s[t] = H(Û[t] − V (λ â[t−1] + 1)),           â[t] = λ â[t−1] + s[t]
 
     Feedback brings â[t−1] of the step before, as a constant, and asks for K = 1.
-    `gate` is ∂â/∂Û; without it no gradient passes a population. `effective` and `constant` are
-    those of the functions above, kept over the sequence.
+    `gate` is ∂â/∂Û; without it no gradient passes a population.
     """
+    network, stimulus, effective, constant = shown
     assert steps == 1 or not network.architecture.has_feedback
     decay, threshold = network.neuron.decay, network.neuron.threshold
     times = range(state.step + 1, state.step + steps + 1)
@@ -131,14 +128,13 @@ def chunks(network: SpikingNetwork, timesteps: int, chunk: int) -> list[int]:
 
 
 def readout_at_each_step(
-    network: SpikingNetwork,
-    effective: Mapping[str, Effective],
-    constant: Mapping[str, Tensor],
+    shown: Presentation,
     done: Chunk,
     times: Sequence[int],
     trace_bias_and_input: bool,
 ) -> Tensor:
     """o[t] = W s_N[t] + b at the K steps of a chunk, K B classes; weight gradients use â_N[t]."""
+    network, _, effective, constant = shown
     population = network.architecture.readout
     factors = gradient_factors(times, network.neuron.decay, trace_bias_and_input)
     scores = scale_over_time(constant[population.name], [1.0] * len(times), factors)
@@ -152,17 +148,16 @@ def readout_at_each_step(
                 connection.operations, own, spikes.flatten(0, 1), trace.flatten(0, 1)
             )
             scores = scores + current.view(len(times), -1, *current.shape[1:])
-    return scores.expand(-1, _samples(done), -1).to(network.parameter_dtype)
+    return scores.expand(-1, shown.samples, -1).to(network.parameter_dtype)
 
 
 def readout_of_rates(
-    network: SpikingNetwork,
-    effective: Mapping[str, Effective],
-    constant: Mapping[str, Tensor],
+    shown: Presentation,
     done: Chunk,
     timesteps: int,
 ) -> Tensor:
     """o = W (â_N[T] / c[T]) + b at the last step of a chunk, B classes."""
+    network, _, effective, constant = shown
     population = network.architecture.readout
     c = accumulated_one(timesteps, network.neuron.decay)
     scores = constant[population.name]
@@ -171,8 +166,4 @@ def readout_of_rates(
         if connection.source in done.accumulations:
             rate = done.accumulations[connection.source][-1] / c
             scores = scores + apply(connection.operations, own, rate)
-    return scores.expand(_samples(done), -1).to(network.parameter_dtype)
-
-
-def _samples(done: Chunk) -> int:
-    return next(iter(done.spikes.values())).shape[1]
+    return scores.expand(shown.samples, -1).to(network.parameter_dtype)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from saf.forward import advance, chunks, readout_at_each_step, readout_of_rates, rest
-from saf.network import Effective, SpikingNetwork, constants
+from saf.network import Effective, Presentation, SpikingNetwork, Stimulus, constants, present
 from saf.neuron import accumulated_one
 from saf.outcome import Outcome, Tally
 from saf.scan import Gate
@@ -66,32 +66,22 @@ def saf_e(
     gradients are those of `ottt_a`. The graph spans one chunk, so memory does not grow with T.
     """
     stimulus = network.stimulus(x, timesteps)
-    of_weights, of_constants = _Cut(), _Cut()
-    effective = {name: of_weights.population(e) for name, e in network.effective().items()}
-    constant = {
-        name: of_constants(value) for name, value in constants(network, effective, stimulus).items()
-    }
-    state, tally = rest(network, stimulus), Tally(network, timesteps)
+    shown, pass_on = present_cut(network, stimulus)
+    state, tally = rest(shown), Tally(network, timesteps)
     for steps in chunks(network, timesteps, chunk):
         done, state = advance(
-            network,
-            effective,
-            constant,
-            stimulus,
+            shown,
             state,
             steps,
             gate=_surrogate_gate(network),
             trace_bias_and_input=trace_bias_and_input,
         )
         times = range(state.step - steps + 1, state.step + 1)
-        scores = readout_at_each_step(
-            network, effective, constant, done, times, trace_bias_and_input
-        )
+        scores = readout_at_each_step(shown, done, times, trace_bias_and_input)
         value = torch.stack([loss(o, y) for o in scores]).sum() / timesteps
         value.backward()  # type: ignore[no-untyped-call]
         tally.add(value, scores.sum(0), done.spikes)
-    of_constants.pass_on()
-    of_weights.pass_on()
+    pass_on()
     update()
     return tally.outcome()
 
@@ -163,25 +153,17 @@ def ottt_a(
     `chunk` has no effect: a LIF neuron needs its own last step before the next.
     """
     stimulus = network.stimulus(x, timesteps)
-    of_weights, of_constants = _Cut(), _Cut()
-    effective = {name: of_weights.population(e) for name, e in network.effective().items()}
-    constant = {
-        name: of_constants(value) for name, value in constants(network, effective, stimulus).items()
-    }
+    shown, pass_on = present_cut(network, stimulus)
     state, tally = lif_rest(network, stimulus), Tally(network, timesteps)
     for _ in range(timesteps):
         scores, state = lif_advance(
-            network,
-            effective,
-            constant,
-            stimulus,
+            shown,
             state.detached(),
             synapse=apply_traced,
             trace_bias_and_input=trace_bias_and_input,
         )
         learn_at_one_step(scores, y, state, loss, tally)
-    of_constants.pass_on()
-    of_weights.pass_on()
+    pass_on()
     update()
     return tally.outcome()
 
@@ -204,12 +186,8 @@ def ottt_o(
     stimulus = network.stimulus(x, timesteps)
     state, tally = lif_rest(network, stimulus), Tally(network, timesteps)
     for _ in range(timesteps):
-        effective = network.effective()
         scores, state = lif_advance(
-            network,
-            effective,
-            constants(network, effective, stimulus),
-            stimulus,
+            present(network, stimulus),
             state.detached(),
             synapse=apply_traced,
             trace_bias_and_input=trace_bias_and_input,
@@ -238,16 +216,12 @@ def bptt(
     to leave off: `trace_bias_and_input` and `chunk` have no effect.
     """
     stimulus = network.stimulus(x, timesteps)
-    effective = network.effective()
-    constant = constants(network, effective, stimulus)
+    shown = present(network, stimulus)
     state, tally = lif_rest(network, stimulus), Tally(network, timesteps)
     values = []
     for _ in range(timesteps):
         scores, state = lif_advance(
-            network,
-            effective,
-            constant,
-            stimulus,
+            shown,
             state,
             synapse=lambda operations, weights, spikes, _: apply(operations, weights, spikes),
             trace_bias_and_input=False,
@@ -289,19 +263,17 @@ def infer(
     network: SpikingNetwork, x: Tensor, timesteps: int, *, readout: Readout, chunk: int = 1
 ) -> Inference:
     """Class scores of `x` (as for a method) by SAF, without a graph."""
-    stimulus = network.stimulus(x, timesteps)
-    effective = network.effective()
-    constant = constants(network, effective, stimulus)
-    state, tally = rest(network, stimulus), Tally(network, timesteps)
+    shown = present(network, network.stimulus(x, timesteps))
+    state, tally = rest(shown), Tally(network, timesteps)
     nothing = x.new_zeros((), dtype=network.parameter_dtype, device=network.device)
     for steps in chunks(network, timesteps, chunk):
-        done, state = advance(network, effective, constant, stimulus, state, steps)
+        done, state = advance(shown, state, steps)
         times = range(state.step - steps + 1, state.step + 1)
         if readout == "sum":
-            scores = readout_at_each_step(network, effective, constant, done, times, False)
+            scores = readout_at_each_step(shown, done, times, False)
             tally.add(nothing, scores.sum(0), done.spikes)
         elif state.step == timesteps:
-            scores = readout_of_rates(network, effective, constant, done, timesteps)
+            scores = readout_of_rates(shown, done, timesteps)
             tally.add(nothing, scores, done.spikes)
         else:
             tally.add(nothing, nothing, done.spikes)
@@ -315,14 +287,12 @@ def record(
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Spikes s[t] and membrane potentials u[t] = Û[t] − V λ â[t−1] (before the reset), B … each,
     of every population in order: one list per time step, so that memory does not grow with T."""
-    stimulus = network.stimulus(x, timesteps)
-    effective = network.effective()
-    constant = constants(network, effective, stimulus)
-    state = rest(network, stimulus)
+    shown = present(network, network.stimulus(x, timesteps))
+    state = rest(shown)
     reset = network.neuron.threshold * network.neuron.decay
     for _ in range(timesteps):
         before = state.accumulations
-        done, state = advance(network, effective, constant, stimulus, state, 1)
+        done, state = advance(shown, state, 1)
         yield [
             (done.spikes[p.name][0], done.potentials[p.name][0] - reset * before[p.name])
             for p in network.architecture.populations
@@ -341,15 +311,34 @@ class _Cut:
         self._pairs.append((tensor, leaf))
         return leaf
 
-    def population(self, effective: Effective) -> Effective:
-        weights = tuple(tuple(self(w) for w in group) for group in effective.weights)
-        return Effective(weights, self(effective.bias))
-
     def pass_on(self) -> None:
         reached = [(whole, leaf.grad) for whole, leaf in self._pairs if leaf.grad is not None]
         if reached:
             wholes, grads = zip(*reached, strict=True)
             torch.autograd.backward(wholes, grads)
+
+
+def present_cut(
+    network: SpikingNetwork, stimulus: Stimulus
+) -> tuple[Presentation, Callable[[], None]]:
+    """As `present`, for many backward passes: each ends at the effective weights and the constants,
+    and the function that comes along takes the sums on to the parameters, once per sequence."""
+    of_weights, of_constants = _Cut(), _Cut()
+    effective = {
+        name: Effective(
+            tuple(tuple(of_weights(w) for w in group) for group in own.weights),
+            of_weights(own.bias),
+        )
+        for name, own in network.effective().items()
+    }
+    whole = constants(network, stimulus, effective)
+    constant = {name: of_constants(value) for name, value in whole.items()}
+
+    def pass_on() -> None:
+        of_constants.pass_on()
+        of_weights.pass_on()
+
+    return Presentation(network, stimulus, effective, constant), pass_on
 
 
 def _surrogate_gate(network: SpikingNetwork) -> Gate:
@@ -377,26 +366,21 @@ def _at_the_final_step(
     chunk: int,
     gate: Gate,
 ) -> Outcome:
-    stimulus = network.stimulus(x, timesteps)
-    effective = network.effective()
-    constant = constants(network, effective, stimulus)
-    state, tally = rest(network, stimulus), Tally(network, timesteps)
+    shown = present(network, network.stimulus(x, timesteps))
+    state, tally = rest(shown), Tally(network, timesteps)
     nothing = x.new_zeros((), dtype=network.parameter_dtype, device=network.device)
     with torch.no_grad():
         for steps in chunks(network, timesteps - 1, chunk):
-            done, state = advance(network, effective, constant, stimulus, state, steps)
+            done, state = advance(shown, state, steps)
             tally.add(nothing, nothing, done.spikes)
     done, state = advance(
-        network,
-        effective,
-        constant,
-        stimulus,
+        shown,
         state,
         1,
         gate=gate,
         trace_bias_and_input=trace_bias_and_input,
     )
-    scores = readout_of_rates(network, effective, constant, done, timesteps)
+    scores = readout_of_rates(shown, done, timesteps)
     value = loss(scores, y)
     value.backward()  # type: ignore[no-untyped-call]
     tally.add(value, scores, done.spikes)

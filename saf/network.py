@@ -8,7 +8,7 @@ Shapes: `T` time steps, `B` samples, `C H W` one image or frame.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -210,11 +210,32 @@ def _maps(
     ]
 
 
-def constants(
-    network: SpikingNetwork, effective: Mapping[str, Effective], stimulus: Stimulus
-) -> dict[str, Tensor]:
+class Presentation(NamedTuple):
+    """A stimulus before a network, with what is computed once for it and not at every step."""
+
+    network: SpikingNetwork
+    stimulus: Stimulus
+    effective: dict[str, Effective]
+    constant: dict[str, Tensor]
     """What every population and the readout get at every step alike: the bias, and the current of
-    an image that stays. B … or, where there is a bias only, 1 C 1 1. Computed once per sequence."""
+    an image that stays. B …, or 1 C 1 1 where there is a bias only."""
+
+    @property
+    def samples(self) -> int:
+        """B"""
+        return len(self.stimulus.one)
+
+
+def present(network: SpikingNetwork, stimulus: Stimulus) -> Presentation:
+    """Show `stimulus` to `network` with its weights as they are; the graph leads to them."""
+    effective = network.effective()
+    return Presentation(network, stimulus, effective, constants(network, stimulus, effective))
+
+
+def constants(
+    network: SpikingNetwork, stimulus: Stimulus, effective: dict[str, Effective]
+) -> dict[str, Tensor]:
+    """`Presentation.constant` of these effective weights."""
     found = {}
     for population in (*network.architecture.populations, network.architecture.readout):
         of, constant = effective[population.name], effective[population.name].bias[None]

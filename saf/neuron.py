@@ -1,7 +1,7 @@
 """The two neurons, as pure functions of an input and a state.
 
-`mathematics` names: λ `decay`, V `threshold`, u membrane potential, s spikes, â accumulation,
-Û accumulated potential. All tensors of a call have one shape; nothing is kept between calls.
+Names: λ `decay`, V `threshold`, u membrane potential, s spikes, â spike accumulation, Û potential
+accumulation. All tensors of a call have one shape; nothing is kept between calls.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saf.architecture import Operation
 from saf.methods import LossFunction, learn_at_one_step
-from saf.network import Effective, SpikingNetwork, constants
+from saf.network import Effective, SpikingNetwork, present
 from saf.outcome import Outcome, Tally
 from saf.stepwise import Synapse, lif_advance, lif_rest
 from saf.synapse import apply
@@ -38,16 +38,13 @@ def ottt_as_published(
     stimulus = network.stimulus(x, timesteps)
     state, tally = lif_rest(network, stimulus), Tally(network, timesteps)
     for _ in range(timesteps):
-        effective = network.effective()
+        shown = present(network, stimulus)
         with torch.no_grad():
             of_spikes = network.effective()
         scores, state = lif_advance(
-            network,
-            effective,
-            constants(network, effective, stimulus),
-            stimulus,
+            shown,
             state.detached(),
-            synapse=twice(effective, of_spikes),
+            synapse=twice(shown.effective, of_spikes),
             trace_bias_and_input=trace_bias_and_input,
         )
         learn_at_one_step(scores, y, state, loss, tally)

@@ -5,7 +5,7 @@ Shapes: `B` samples, `…` the shape of a population. λ, V, u, s, â are those 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saf.architecture import INPUT, Connection, Operation
 from saf.forward import gradient_factors
-from saf.network import Effective, SpikingNetwork, Stimulus
+from saf.network import Presentation, SpikingNetwork, Stimulus
 from saf.neuron import LIFState, lif_step
 from saf.surrogates import derivative, fire
 from saf.synapse import apply, scale_over_time
@@ -52,10 +52,7 @@ def lif_rest(network: SpikingNetwork, stimulus: Stimulus) -> LIFNetworkState:
 
 
 def lif_advance(
-    network: SpikingNetwork,
-    effective: Mapping[str, Effective],
-    constant: Mapping[str, Tensor],
-    stimulus: Stimulus,
+    shown: Presentation,
     state: LIFNetworkState,
     *,
     synapse: Synapse,
@@ -66,8 +63,9 @@ def lif_advance(
         u[t] = λ (u[t−1] − V s[t−1]) + W s_in[t] + b        s[t] = H(u[t] − V)
 
     Gradients pass a spike as σ'(u − V) and a connection as `synapse` has it; the reset is a
-    constant. `effective` and `constant` are those of `saf.network`.
+    constant.
     """
+    network, stimulus, effective, constant = shown
     decay, threshold = network.neuron.decay, network.neuron.threshold
     sigma = derivative(network.neuron.surrogate)
     factors = gradient_factors([state.step + 1], decay, trace_bias_and_input)
@@ -102,5 +100,5 @@ def lif_advance(
         )
         traces[name] = decay * traces[name] + spikes[name].detach()
     readout = network.architecture.readout
-    scores = current(readout.name, readout.connections).expand(len(stimulus.one), -1)
+    scores = current(readout.name, readout.connections).expand(shown.samples, -1)
     return scores.to(network.parameter_dtype), LIFNetworkState(state.step + 1, neurons, traces)

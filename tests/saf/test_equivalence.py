@@ -13,7 +13,7 @@ from saf.architecture import build
 from saf.config import VGG11, ConvNet, Neuron
 from saf.forward import advance, chunks, rest
 from saf.methods import infer, record
-from saf.network import SpikingNetwork, constants
+from saf.network import SpikingNetwork, present
 from saf.stepwise import lif_advance, lif_rest
 from saf.synapse import apply_traced
 from tests.saf import reference
@@ -33,16 +33,12 @@ def names(case: Case) -> list[str]:
 def lif_spikes(network: SpikingNetwork, x: torch.Tensor, timesteps: int) -> list[torch.Tensor]:
     """Spikes of every population, T B …, by the recursion of the library's LIF neurons."""
     stimulus = network.stimulus(x, timesteps)
-    effective = network.effective()
-    constant = constants(network, effective, stimulus)
+    shown = present(network, stimulus)
     state = lif_rest(network, stimulus)
     found: dict[str, list[torch.Tensor]] = {name: [] for name in state.neurons}
     for _ in range(timesteps):
         _, state = lif_advance(
-            network,
-            effective,
-            constant,
-            stimulus,
+            shown,
             state,
             synapse=apply_traced,
             trace_bias_and_input=False,
@@ -84,12 +80,11 @@ def test_the_lif_forward_pass_of_the_library_is_the_loop_reference(case: Case) -
 def test_spikes_do_not_depend_on_how_time_is_cut(case: Case, chunk: int) -> None:
     network = case.network
     stimulus = network.stimulus(case.x, case.timesteps)
-    effective = network.effective()
-    constant = constants(network, effective, stimulus)
-    state = rest(network, stimulus)
+    shown = present(network, stimulus)
+    state = rest(shown)
     parts = []
     for steps in chunks(network, case.timesteps, chunk):
-        part, state = advance(network, effective, constant, stimulus, state, steps)
+        part, state = advance(shown, state, steps)
         parts.append(part)
     assert state.step == case.timesteps
     expected = saf_spikes(network, case.x, case.timesteps)
