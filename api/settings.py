@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +12,7 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 GIB = 2**30
+PLAIN = ("database_url", "broker_url", "artifacts_url")  # known without the prefix too
 
 
 def _plain_name(name: str) -> AliasChoices:
@@ -42,6 +45,8 @@ class Settings(BaseSettings):
     ]
     """A directory, plain or as `file:///…`; empty: in `data_dir`."""
 
+    url: str = "http://127.0.0.1:8000"
+    """Where the commands of `saf` find the server."""
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     """Names under which the API answers; another `Host` is refused, so that a page of another
     site cannot reach a server on loopback. `*` allows all."""
@@ -67,6 +72,19 @@ class Settings(BaseSettings):
     """Time between asking a training process to stop and killing it."""
     worker_slots: Annotated[int, Field(ge=0, le=1024)] = 0
     """Jobs that one worker runs at once; 0: one per GPU, or one where there is none."""
+
+    def environment(self) -> dict[str, str]:
+        """The environment for a child process that is to have exactly these settings."""
+        # Celery takes its own variables for more important than what it is told.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("CELERY_")}
+        values = self.model_dump(mode="json") | {"data_dir": str(self.data_dir.absolute())}
+        own = {
+            name.upper() if name in PLAIN else f"SAF_{name.upper()}": (
+                value if isinstance(value, str) else json.dumps(value)
+            )
+            for name, value in values.items()
+        }
+        return inherited | own
 
     @property
     def database(self) -> str:

@@ -1,0 +1,204 @@
+"""What the server answers with, as the Python client returns and raises it.
+
+Documents are dictionaries with known keys; the server may send more, `GET /openapi.json`
+describes all.
+
+ClientError
+ ├── ApiError          the server refused: `status`, `code`, `detail`, `errors`
+ ├── UnreachableError  no server answers at that address
+ ├── WaitTimeoutError  the job had not ended in time
+ └── ChecksumError     a downloaded file is not the one that the server has
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict
+
+Status = Literal[
+    "queued",
+    "starting",
+    "running",
+    "converting",
+    "pausing",
+    "paused",
+    "recovering",
+    "cancelling",
+    "succeeded",
+    "failed",
+    "cancelled",
+]
+TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class Progress(TypedDict):
+    """How far a training is."""
+
+    step: int
+    steps_total: int | None
+    epoch: float
+    epochs: int
+    fraction: float
+
+
+class JobError(TypedDict):
+    """Why a job failed, and what to change."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class JobProgress(TypedDict):
+    """The part of a job that changes while it runs."""
+
+    id: str
+    name: str
+    status: Status
+    progress: Progress
+    eta_seconds: float | None
+    jobs_ahead: int
+    attempt: int
+    device: str | None
+    latest_metrics: dict[str, float | None]
+    best_accuracy: float | None
+
+
+class Job(JobProgress):
+    """A training job."""
+
+    specification: dict[str, Any]
+    worker: str | None
+    heartbeat_at: str | None
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    parameters: int
+    memory_forecast_bytes: int
+    error: JobError | None
+    retry_of: str | None
+    metadata: dict[str, str]
+    urls: dict[str, str]
+
+
+class FieldProblem(TypedDict):
+    """What is wrong with one field; `pointer` is a JSON pointer."""
+
+    pointer: str
+    detail: str
+
+
+class ClientError(Exception):
+    """What a call of the client can fail with; the message is for people."""
+
+
+class ApiError(ClientError):
+    """The server refused: the fields of its problem document (RFC 9457)."""
+
+    def __init__(
+        self,
+        status: int,
+        *,
+        code: str,
+        title: str,
+        detail: str,
+        request_id: str = "",
+        errors: Sequence[FieldProblem] = (),
+    ) -> None:
+        super().__init__(detail or title)
+        self.status = status
+        self.code = code
+        self.title = title
+        self.detail = detail
+        self.request_id = request_id
+        self.errors = list(errors)
+
+
+class UnreachableError(ClientError):
+    """No server answers at that address."""
+
+
+class WaitTimeoutError(ClientError):
+    """The job had not ended in time; it goes on."""
+
+
+class ChecksumError(ClientError):
+    """A downloaded file is not the one that the server has."""
+
+
+class Validation(TypedDict):
+    """What a specification would need."""
+
+    specification: dict[str, Any]
+    parameters: int
+    neurons: int
+    memory_forecast_bytes: int
+    largest_batch: int
+    warnings: list[FieldProblem]
+
+
+class Event(TypedDict):
+    """One line of a job's timeline."""
+
+    job_id: str
+    sequence: int
+    type: str
+    attempt: int
+    at: str
+    data: dict[str, Any]
+
+
+class MetricSeries(TypedDict):
+    """One metric: `points` are [step, value], `count` their number before down-sampling."""
+
+    name: str
+    count: int
+    points: list[list[float | None]]
+
+
+class Metrics(TypedDict):
+    """Metrics of a job."""
+
+    job_id: str
+    names: list[str]
+    series: list[MetricSeries]
+
+
+class Artifact(TypedDict):
+    """A file that a job left behind."""
+
+    id: str
+    job_id: str
+    name: str
+    kind: str
+    bytes: int
+    sha256: str
+    created_at: str
+    url: str
+
+
+class Worker(TypedDict):
+    """A worker process."""
+
+    id: str
+    alive: bool
+    host: str
+    pid: int
+    devices: list[str]
+    slots: int
+    busy: int
+    jobs: list[dict[str, Any]]
+    seen_at: str
+
+
+class Dataset(TypedDict):
+    """A data set of the catalogue or an uploaded one."""
+
+    id: str
+    name: str
+    status: str
+    problems: list[dict[str, Any]]
+    shape: list[int] | None
+    timesteps: int | None
+    classes: int | None
+    counts: dict[str, Any] | None

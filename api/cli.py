@@ -1,0 +1,210 @@
+"""The `saf` command.
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no server answers, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+from urllib.parse import urlsplit
+
+import typer
+
+from api import demo, remote, specfile
+from api.client import ApiError, ClientError, UnreachableError
+from api.local import run_network, train_here
+from api.serve import LocalService, ServeError
+from api.settings import Settings, settings
+from api.specfile import (
+    DatasetOption,
+    EpochsOption,
+    MethodOption,
+    NameOption,
+    NetworkOption,
+    SetOption,
+    SpecificationError,
+    SpecificationFile,
+    TimestepsOption,
+)
+from api.terminal import AsJson, complain, console, print_json, say
+from saf.errors import TrainingError
+
+app = typer.Typer(
+    name="saf",
+    help="Train spiking neural networks, here or on a server.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(remote.commands)
+
+
+@app.callback()
+def common(
+    url: Annotated[
+        str, typer.Option("--url", help="The server; by default SAF_URL or http://127.0.0.1:8000.")
+    ] = "",
+) -> None:
+    """Train spiking neural networks, here or on a server."""
+    remote.server_url.set(url)
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="0: any free one.", show_default="8000, or the next free one"
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where everything is kept.", show_default="./data")
+    ] = None,
+    allow_host: Annotated[
+        list[str], typer.Option(help="A name under which others reach the service; repeatable.")
+    ] = [],  # noqa: B006
+) -> None:
+    """Start the whole service on this machine: API, pages, worker, broker."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s serve %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    chosen = settings()
+    if data_dir is not None:
+        chosen = chosen.model_copy(update={"data_dir": data_dir})
+    if allow_host:
+        chosen = chosen.model_copy(update={"allowed_hosts": (*chosen.allowed_hosts, *allow_host)})
+    service = LocalService(chosen, host=host, port=port)
+    with service.stopped_by_signals():
+        if service.start():
+            _announce(service, chosen)
+            service.tend()
+        say("stopping; trainings write a checkpoint. Ctrl-C again stops at once")
+        service.stop()
+
+
+@app.command()
+def worker() -> NoReturn:
+    """Run a worker for the service that BROKER_URL and DATABASE_URL name."""
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "worker"])
+
+
+@app.command()
+def train(
+    spec: SpecificationFile = None,
+    dataset: DatasetOption = None,
+    network: NetworkOption = None,
+    method: MethodOption = None,
+    name: NameOption = None,
+    epochs: EpochsOption = None,
+    timesteps: TimestepsOption = None,
+    set_: SetOption = [],  # noqa: B006
+    out: Annotated[Path, typer.Option(help="Folder for what comes out.")] = Path("trained"),
+    as_json: AsJson = False,
+) -> None:
+    """Train on this machine, without a server; goes on from a checkpoint in the folder."""
+    body = specfile.read(
+        spec,
+        {
+            "dataset": dataset,
+            "network": network,
+            "method": method,
+            "name": name,
+            "epochs": epochs,
+            "timesteps": timesteps,
+        },
+        set_,
+    )
+    terminal = console(stderr=as_json)
+    summary = train_here(specfile.check(body), out, terminal)
+    if summary is None:
+        complain(f"interrupted; the same command goes on from the checkpoint in {out}")
+        raise typer.Exit(130)
+    if as_json:
+        return print_json(summary)
+    say(
+        f"test accuracy {summary['test_accuracy']:.2%}, as LIF network "
+        f"{summary['lif_accuracy']:.2%}, verdict {summary['verdict']}"
+    )
+    return say(str(out / "lif.safetensors"))
+
+
+@app.command()
+def run(
+    network: Annotated[Path, typer.Argument(metavar="lif.safetensors")],
+    dataset: Annotated[str, typer.Argument(help="digits, or a folder or file of yours.")],
+    split: Annotated[str, typer.Option(help="test or train.")] = "test",
+    batch_size: Annotated[int, typer.Option(min=1)] = 128,
+    as_json: AsJson = False,
+) -> None:
+    """Run a downloaded network, with LIF neurons, on a data set."""
+    if split not in ("test", "train"):
+        raise typer.BadParameter("is test or train", param_hint="--split")
+    found = run_network(network, dataset, split=split, batch_size=batch_size)
+    if as_json:
+        return print_json(vars(found))
+    say(
+        f"accuracy {found.accuracy:.2%} on {found.samples} samples, firing rate "
+        f"{found.firing_rate:.3f} spikes per neuron and step, "
+        f"{found.samples_per_second:.0f} samples/s"
+    )
+    for layer, rate in found.firing_rates.items():
+        say(f"  {layer}: {rate:.3f}")
+    return None
+
+
+@app.command(name="demo")
+def demo_(
+    directory: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path("data/demo"),
+) -> None:
+    """Start the service, train on real handwritten digits, check and run the LIF network."""
+    raise typer.Exit(demo.main(directory, console()))
+
+
+def main() -> None:
+    """Entry point: what goes wrong is told in words, without a traceback."""
+    try:
+        app()
+    except UnreachableError as error:
+        complain(f"{error}\n`saf serve` starts a server here; SAF_URL or --url names another")
+        sys.exit(3)
+    except ApiError as error:
+        complain(f"{error.title}: {error.detail}" if error.title else error.detail)
+        if len(error.errors) > 1:
+            for field in error.errors:
+                complain(f"  {field['pointer']}: {field['detail']}")
+        sys.exit(1)
+    except SpecificationError as error:
+        complain(str(error))
+        for pointer, detail in error.errors:
+            complain(f"  {pointer}: {detail}")
+        sys.exit(1)
+    except TrainingError as error:
+        complain(f"{error}\n{error.hint}".rstrip())
+        sys.exit(1)
+    except (ClientError, ServeError, ValueError) as error:
+        complain(str(error))
+        sys.exit(1)
+    except OSError as error:
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        sys.exit(1)
+
+
+def _announce(service: LocalService, chosen: Settings) -> None:
+    say(f"ready at {service.url}  (pages, API; documentation at {service.url}/docs)")
+    say(f"data in {service.directory}; Ctrl-C stops")
+    for what, address in (("database", chosen.database_url), ("broker", chosen.broker_url)):
+        if address:
+            say(f"{what} from outside: {_without_password(address)}")
+
+
+def _without_password(address: str) -> str:
+    parts = urlsplit(address)
+    return address.replace(f":{parts.password}@", ":…@") if parts.password else address
+
+
+if __name__ == "__main__":
+    main()

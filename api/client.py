@@ -1,0 +1,434 @@
+"""The Python client: everything that the service does, over HTTP.
+
+    from api.client import Client
+
+    with Client("http://127.0.0.1:8000") as client:
+        job = client.submit({"dataset": "digits", "method": {"name": "saf-f"}})
+        job = client.wait(job["id"])
+        files = client.download(job["id"], "results")
+
+Documents are the dictionaries of `api.answers`, where the errors stand too.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
+
+import httpx
+
+from api import download as downloads
+from api.answers import (
+    TERMINAL,
+    ApiError,
+    Artifact,
+    ChecksumError,
+    ClientError,
+    Dataset,
+    Event,
+    Job,
+    JobProgress,
+    Metrics,
+    UnreachableError,
+    Validation,
+    WaitTimeoutError,
+    Worker,
+)
+from api.events import Message, messages
+
+__all__ = [
+    "ApiError",
+    "ChecksumError",
+    "Client",
+    "ClientError",
+    "Message",
+    "UnreachableError",
+    "WaitTimeoutError",
+]
+
+SILENCE_SECONDS = 40.0  # the server says something every 15 s; a stream silent for longer is dead
+POLL_SECONDS = 1.0
+STREAMS_TRIED = 3  # in a row without any message, before it is asked at intervals instead
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+BUSY = frozenset({429, 502, 503, 504})
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+Specification = Mapping[str, Any]
+"""The body of a job, as `saf.config.JobSpecification` describes it; defaults may be left out."""
+
+
+class Client:
+    """A connection to one server; a context manager. Not to be shared between threads.
+
+    Every call raises `ApiError` when the server refuses and `UnreachableError` when none answers.
+    Requests that may be repeated are, `retries` times with growing pauses; so is `submit`, under
+    an idempotency key, so that a job is never submitted twice.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        timeout: float = 30.0,
+        retries: int = 4,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """`timeout` in seconds is for one answer; `transport` replaces the network."""
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise ClientError(f"{url!r} is no address: {error}") from error
+        if address.scheme not in ("http", "https") or not address.host:
+            raise ClientError(f"{url!r} is no address; one looks like http://127.0.0.1:8000")
+        self.url = url.rstrip("/")
+        self._retries = retries
+        self._http = httpx.Client(
+            base_url=address,
+            timeout=timeout,
+            transport=transport,
+            # A proxy of the environment does not lead to this machine.
+            trust_env=address.host not in LOOPBACK,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def submit(self, specification: Specification, *, idempotency_key: str | None = None) -> Job:
+        """Submit a job. The same key with the same specification returns the same job."""
+        headers = {"idempotency-key": idempotency_key or uuid.uuid4().hex}
+        return cast(Job, self._json("POST", "/v1/jobs", json=dict(specification), headers=headers))
+
+    def validate(self, specification: Specification) -> Validation:
+        """What a specification would need; nothing is submitted."""
+        params = {"validate_only": "true"}
+        found = self._json("POST", "/v1/jobs", json=dict(specification), params=params, safe=True)
+        return cast(Validation, found)
+
+    def get(self, job_id: str) -> Job:
+        """One job."""
+        return cast(Job, self._json("GET", f"/v1/jobs/{job_id}"))
+
+    def jobs(
+        self,
+        *,
+        status: Sequence[str] = (),
+        method: str = "",
+        dataset: str = "",
+        q: str = "",
+        metadata: Mapping[str, str] | None = None,
+        page: int = 100,
+    ) -> Iterator[Job]:
+        """All jobs that match, newest first; asks for one page after the other as needed."""
+        params: dict[str, Any] = {
+            "limit": page,
+            "status": list(status),
+            "method": method,
+            "dataset": dataset,
+            "q": q,
+            **{f"metadata[{key}]": value for key, value in (metadata or {}).items()},
+        }
+        params = {name: value for name, value in params.items() if value}
+        yield from self._pages("/v1/jobs", params)
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel it; a running job is `cancelling` until its process is gone."""
+        return self._ask(job_id, "cancel")
+
+    def pause(self, job_id: str) -> Job:
+        """Let it write a checkpoint and free its device."""
+        return self._ask(job_id, "pause")
+
+    def resume(self, job_id: str) -> Job:
+        """Put a paused job back into the queue."""
+        return self._ask(job_id, "resume")
+
+    def retry(self, job_id: str) -> Job:
+        """Submit the specification of a failed or cancelled job again; returns the new job."""
+        return self._ask(job_id, "retry")
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job that has ended, and its files."""
+        self._request("DELETE", f"/v1/jobs/{job_id}")
+
+    def events(self, job_id: str, *, after: int = 0) -> list[Event]:
+        """The timeline of a job after a sequence number."""
+        found: list[Event] = []
+        while True:
+            page = self._json("GET", f"/v1/jobs/{job_id}/events", params={"after": after})
+            found += page["data"]
+            if not page["has_more"]:
+                return found
+            after = int(page["last_id"])
+
+    def watch(self, job_id: str, *, after: int = 0, patience: float = 120.0) -> Iterator[Message]:
+        """The job as it happens, up to and with the message `done`.
+
+        A broken stream is opened again after the last event that came; where none can be had, the
+        server is asked at intervals. Raises `UnreachableError` after `patience` seconds without
+        an answer.
+        """
+        watching = _Watching(after=after)
+        barren, pause, heard = 0, FIRST_PAUSE, time.monotonic()
+        while not watching.done:
+            streaming = barren < STREAMS_TRIED
+            try:
+                barren += streaming  # taken back by the first message
+                for message in (self._streamed if streaming else self._polled)(job_id, watching):
+                    barren, pause, heard = 0 if streaming else barren, FIRST_PAUSE, time.monotonic()
+                    yield message
+            except (httpx.TransportError, UnreachableError, ApiError) as error:
+                if isinstance(error, ApiError) and error.status not in BUSY:
+                    raise
+                if time.monotonic() - heard > patience:
+                    raise self._unreachable(error) from error
+                if isinstance(error, httpx.ConnectError):
+                    barren = 0  # nobody there says nothing about streams
+            if not watching.done:
+                time.sleep(pause)
+                pause = min(2 * pause, POLL_SECONDS)
+
+    def wait(
+        self,
+        job_id: str,
+        *,
+        timeout: float | None = None,
+        progress: Callable[[JobProgress], None] = lambda _: None,
+    ) -> Job:
+        """Wait for the end of a job and return it, whatever the end is.
+
+        `progress` is called with each change. Raises `WaitTimeoutError` after `timeout` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for message in self.watch(job_id):
+            if message.kind == "done":
+                if message.data.get("deleted"):
+                    raise ClientError(f"job {job_id} was deleted")
+                return cast(Job, message.data)
+            if message.kind == "progress":
+                progress(cast(JobProgress, message.data))
+            if deadline is not None and time.monotonic() > deadline:
+                break
+        raise WaitTimeoutError(f"job {job_id} has not ended after {timeout:.0f} s; it goes on")
+
+    def metrics(
+        self,
+        job_id: str,
+        names: Sequence[str] = (),
+        *,
+        max_points: int = 2000,
+        from_step: int = 0,
+        to_step: int | None = None,
+    ) -> Metrics:
+        """Metrics of a job, all or the named ones, down-sampled without losing a peak."""
+        params: dict[str, Any] = {"max_points": max_points, "from_step": from_step}
+        if names:
+            params["names"] = list(names)
+        if to_step is not None:
+            params["to_step"] = to_step
+        return cast(Metrics, self._json("GET", f"/v1/jobs/{job_id}/metrics", params=params))
+
+    def logs(self, job_id: str, *, tail: int | None = None) -> str:
+        """What a job printed, or its last `tail` lines."""
+        params = {} if tail is None else {"tail": tail}
+        return self._request("GET", f"/v1/jobs/{job_id}/logs", params=params).text
+
+    def artifacts(self, job_id: str) -> list[Artifact]:
+        """The files that a job left behind, by name."""
+        return cast(list[Artifact], self._json("GET", f"/v1/jobs/{job_id}/artifacts")["data"])
+
+    def download(
+        self,
+        job_id: str,
+        directory: Path | str,
+        names: Sequence[str] = (),
+        *,
+        report: downloads.Reported = lambda _artifact, _bytes: None,
+    ) -> list[Path]:
+        """Download the files of a job, all or the named ones, into `directory`.
+
+        Each goes on where an earlier try stopped and is verified by its SHA-256. `report` is
+        called with an artifact and how many of its bytes are there. Raises `ChecksumError`,
+        OSError, and `ClientError` for a name that the job does not have.
+        """
+        found = {artifact["name"]: artifact for artifact in self.artifacts(job_id)}
+        missing = [name for name in names if name not in found]
+        if missing:
+            there = ", ".join(found) or "no file yet"
+            raise ClientError(f"job {job_id} has no file {missing[0]!r}; it has {there}")
+        return [
+            downloads.download(self._http, found[name], Path(directory), report)
+            for name in names or found
+        ]
+
+    def datasets(self) -> Iterator[Dataset]:
+        """The catalogue and the uploaded data sets."""
+        yield from self._pages("/v1/datasets", {})
+
+    def dataset(self, dataset_id: str) -> Dataset:
+        """One data set."""
+        return cast(Dataset, self._json("GET", f"/v1/datasets/{dataset_id}"))
+
+    def upload_dataset(self, path: Path | str, *, name: str = "", format: str = "auto") -> Dataset:
+        """Upload a file, an archive or a folder (which is packed) and return the data set.
+
+        Checking goes on after a large upload: the status is `checking`, `ready` or `invalid`.
+        Raises OSError where the path cannot be read.
+        """
+        fields = {"format": format} | ({"name": name} if name else {})
+        patient = httpx.Timeout(30.0, read=None, write=None)
+        with _one_file(Path(path)) as file, file.open("rb") as content:
+            response = self._request(
+                "POST",
+                "/v1/datasets",
+                files={"file": (file.name, content)},
+                data=fields,
+                timeout=patient,
+            )
+        return cast(Dataset, response.json())
+
+    def wait_dataset(self, dataset_id: str) -> Dataset:
+        """Wait until an uploaded data set is checked: `ready`, or `invalid` with `problems`."""
+        while (found := self.dataset(dataset_id))["status"] == "checking":
+            time.sleep(POLL_SECONDS / 2)
+        return found
+
+    def workers(self) -> list[Worker]:
+        """Who works for the service: those that live first."""
+        return cast(list[Worker], self._json("GET", "/v1/workers")["data"])
+
+    def _ask(self, job_id: str, what: str) -> Job:
+        return cast(Job, self._json("POST", f"/v1/jobs/{job_id}/{what}"))
+
+    def _pages(self, path: str, params: Mapping[str, Any]) -> Iterator[Any]:
+        after: dict[str, str] = {}
+        while True:
+            page = self._json("GET", path, params={**params, **after})
+            yield from page["data"]
+            if not page.get("has_more"):
+                return
+            after = {"after": page["last_id"]}
+
+    def _json(self, method: str, path: str, **options: Any) -> Any:
+        return self._request(method, path, **options).json()
+
+    def _request(
+        self, method: str, path: str, *, safe: bool = False, **options: Any
+    ) -> httpx.Response:
+        """One answer below 400. `safe`: it may be repeated though its method does not say so."""
+        repeatable = (
+            safe
+            or method in ("GET", "HEAD", "DELETE")
+            or "idempotency-key" in options.get("headers", {})
+        )
+        for attempt in range(self._retries + 1):
+            last = attempt == self._retries
+            pause = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
+            try:
+                response = self._http.request(method, path, **options)
+            except httpx.ConnectError as error:
+                # Nothing was sent; but a stream of content cannot be sent a second time.
+                if last or "files" in options:
+                    raise self._unreachable(error) from error
+            except httpx.TransportError as error:
+                if last or not repeatable:
+                    raise self._unreachable(error) from error
+            else:
+                if last or not repeatable or response.status_code not in BUSY:
+                    return _accepted(response)
+                given = response.headers.get("retry-after", "")
+                pause = min(float(given), LONGEST_PAUSE) if given.isdecimal() else pause
+            time.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _streamed(self, job_id: str, watching: _Watching) -> Iterator[Message]:
+        headers = {"accept": "text/event-stream", "last-event-id": str(watching.after)}
+        timeout = httpx.Timeout(30.0, read=SILENCE_SECONDS)
+        path = f"/v1/jobs/{job_id}/events"
+        with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+            if response.status_code >= 400:
+                response.read()
+                _accepted(response)
+            if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                return
+            for message in messages(response.iter_lines()):
+                watching.note(message)
+                yield message
+                if watching.done:
+                    return
+
+    def _polled(self, job_id: str, watching: _Watching) -> Iterator[Message]:
+        """What a stream would say, as far as one look shows it."""
+        job = self.get(job_id)
+        for event in self.events(job_id, after=watching.after):
+            message = Message(kind="event", data=event, sequence=event["sequence"])
+            watching.note(message)
+            yield message
+        message = Message(kind="done" if job["status"] in TERMINAL else "progress", data=job)
+        watching.note(message)
+        yield message
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        reason = str(error) or type(error).__name__
+        return UnreachableError(f"no server answers at {self.url} ({reason})")
+
+
+class _Watching:
+    """Where the viewer of a stream is."""
+
+    def __init__(self, *, after: int) -> None:
+        self.after = after
+        self.done = False
+
+    def note(self, message: Message) -> None:
+        self.after = max(self.after, message.sequence or 0)
+        self.done = self.done or message.kind == "done"
+
+
+def _accepted(response: httpx.Response) -> httpx.Response:
+    """The response, or `ApiError` with the fields of its problem document."""
+    if response.status_code < 400:
+        return response
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
+        problem = {"detail": response.text[:500]}
+    raise ApiError(
+        response.status_code,
+        code=str(problem.get("code", "")),
+        title=str(problem.get("title", response.reason_phrase)),
+        detail=str(problem.get("detail", "")),
+        request_id=str(problem.get("request_id", response.headers.get("x-request-id", ""))),
+        errors=problem.get("errors", []),
+    )
+
+
+@contextmanager
+def _one_file(path: Path) -> Iterator[Path]:
+    """The file at `path`, or the folder there as a zip for as long as the block lasts."""
+    if not path.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="saf-upload-") as directory:
+        name = path.resolve().name or "dataset"
+        yield Path(shutil.make_archive(str(Path(directory) / name), "zip", path))

@@ -1,0 +1,137 @@
+"""Training and running on this machine, without a server: `saf train` and `saf run`.
+
+Nothing of torch is loaded before one of them is called.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from api.progress import Moment, TrainingBar
+from saf.config import JobSpecification
+from saf.data import BUILTIN, Dataset, read
+from saf.errors import DataError
+from saf.reports import Checkpoint, Converting, Epoch, Evaluation, Finished, Report, Started, Step
+
+if TYPE_CHECKING:
+    from saf.deployment import Measured
+
+
+def dataset_of(name_or_path: str) -> Dataset:
+    """A built-in data set by its name, or whatever lies at a path. Raises DataError."""
+    if name_or_path in BUILTIN:
+        return BUILTIN[name_or_path]()
+    if not Path(name_or_path).exists():
+        raise DataError(
+            f"there is no data set {name_or_path!r}",
+            hint=f"Name one of {', '.join(BUILTIN)}, or a folder or file on this machine.",
+        )
+    return read(name_or_path)
+
+
+def train_here(
+    specification: JobSpecification, directory: Path, console: Console
+) -> dict[str, Any] | None:
+    """Train into `directory`, with a live bar; goes on from a checkpoint that is there.
+
+    Returns the summary of the run, None when it was interrupted and a checkpoint was written.
+    Raises TrainingError, OSError.
+    """
+    dataset = dataset_of(specification.dataset)
+    directory.mkdir(parents=True, exist_ok=True)
+    from saf.training import train
+
+    checkpoints = directory / "checkpoints"
+    summary: dict[str, Any] | None = None
+    with _interrupt() as interrupted, TrainingBar(console, "training") as bar:
+        follow = _Follower(console, bar)
+        for report in train(
+            specification,
+            dataset,
+            directory,
+            resume_from=checkpoints if checkpoints.is_dir() else None,
+            stop=interrupted.is_set,
+        ):
+            follow(report)
+            if isinstance(report, Finished):
+                summary = report.summary
+    return summary
+
+
+def run_network(network: Path, dataset: str, *, split: str, batch_size: int) -> Measured:
+    """Run a `lif.safetensors` on a split of a data set. Raises DataError, ValueError, OSError."""
+    data = dataset_of(dataset)
+    from saf.deployment import measure
+    from saf.lif import load_lif
+
+    x, y = (data.x_test, data.y_test) if split == "test" else (data.x_train, data.y_train)
+    return measure(load_lif(network), x, y, batch_size=batch_size)
+
+
+class _Follower:
+    """Turns the reports of a training into what the bar shows."""
+
+    def __init__(self, console: Console, bar: TrainingBar) -> None:
+        self._console = console
+        self._bar = bar
+        self._status = "starting"
+        self._metrics: dict[str, float] = {}
+        self._begun = (0, 0.0)  # step and time
+        self._total = 0
+
+    def __call__(self, report: Report) -> None:
+        match report:
+            case Started():
+                self._begun = (report.step, time.monotonic())
+                self._total = report.steps_total
+                self._status = "running"
+                if report.step:
+                    self._console.print(f"goes on from step {report.step}", highlight=False)
+            case Step() | Epoch() | Evaluation():
+                self._metrics |= report.metrics
+            case Converting():
+                self._status = "converting"
+            case Checkpoint() | Finished():
+                pass
+            case _:
+                return
+        self._bar.show(
+            Moment(
+                status=self._status,
+                step=getattr(report, "step", 0),
+                steps_total=self._total,
+                metrics=self._metrics,
+                seconds_left=self._left(getattr(report, "step", 0)),
+            )
+        )
+
+    def _left(self, step: int) -> float | None:
+        first, began = self._begun
+        if step <= first or self._status != "running":
+            return None
+        return (time.monotonic() - began) / (step - first) * (self._total - step)
+
+
+@contextmanager
+def _interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event; a second one interrupts as usual."""
+    event = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(_number: int, _frame: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)

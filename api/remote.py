@@ -1,0 +1,312 @@
+"""The commands of `saf` that talk to a server."""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+from api import specfile
+from api.answers import Artifact, Dataset, Job, JobProgress
+from api.client import Client
+from api.progress import Moment, TrainingBar
+from api.settings import settings
+from api.specfile import (
+    DatasetOption,
+    EpochsOption,
+    MethodOption,
+    NameOption,
+    NetworkOption,
+    SetOption,
+    SpecificationFile,
+    TimestepsOption,
+)
+from api.terminal import AsJson, complain, console, moment, percent, print_json, say, size, table
+
+commands = typer.Typer()
+server_url: ContextVar[str] = ContextVar("server_url", default="")
+"""The address that `--url` gave; empty: that of the settings."""
+
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
+
+
+@commands.command()
+def submit(
+    spec: SpecificationFile = None,
+    dataset: DatasetOption = None,
+    network: NetworkOption = None,
+    method: MethodOption = None,
+    name: NameOption = None,
+    epochs: EpochsOption = None,
+    timesteps: TimestepsOption = None,
+    set_: SetOption = [],  # noqa: B006
+    dry: Annotated[bool, typer.Option("--dry", help="Only say what the job would need.")] = False,
+    watch_: Annotated[bool, typer.Option("--watch", help="Show it until it has ended.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job."""
+    body = specfile.read(
+        spec,
+        {
+            "dataset": dataset,
+            "network": network,
+            "method": method,
+            "name": name,
+            "epochs": epochs,
+            "timesteps": timesteps,
+        },
+        set_,
+    )
+    with _client() as client:
+        if dry:
+            found = client.validate(body)
+            if as_json:
+                return print_json(found)
+            say(
+                f"{found['parameters']} parameters, {found['neurons']} neurons, about "
+                f"{size(found['memory_forecast_bytes'])} of memory"
+            )
+            for warning in found["warnings"]:
+                say(f"{warning['pointer']}: {warning['detail']}")
+            return None
+        job = client.submit(body)
+        if as_json and not watch_:
+            return print_json(job)
+        if not as_json:
+            say(f"{job['id']}  {client.url}{job['urls']['page']}")
+        if watch_:
+            _watch(client, job["id"], as_json)
+    return None
+
+
+@commands.command()
+def watch(job_id: JobId, as_json: AsJson = False) -> None:
+    """Show a job live until it has ended; exit status 0 if it succeeded."""
+    with _client() as client:
+        _watch(client, job_id, as_json)
+
+
+@commands.command(name="list")
+def list_(
+    status: Annotated[list[str], typer.Option(help="Only these; repeatable.")] = [],  # noqa: B006
+    method: Annotated[str, typer.Option()] = "",
+    dataset: Annotated[str, typer.Option()] = "",
+    search: Annotated[str, typer.Option(help="Part of the name or id.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    with _client() as client:
+        found = client.jobs(
+            status=status, method=method, dataset=dataset, q=search, page=min(limit, 200)
+        )
+        jobs = [job for job, _ in zip(found, range(limit), strict=False)]
+    if as_json:
+        return print_json(jobs)
+    rows = [
+        (
+            job["id"],
+            job["name"],
+            job["status"],
+            str(job["specification"]["method"]["name"]),
+            str(job["specification"]["dataset"]),
+            f"{job['progress']['fraction']:.0%}",
+            percent(job["best_accuracy"]),
+            moment(job["created_at"]),
+        )
+        for job in jobs
+    ]
+    head = ("id", "name", "status", "method", "data set", "done", "accuracy", "submitted")
+    return table(head, rows, "no job")
+
+
+@commands.command()
+def show(job_id: JobId, as_json: AsJson = False) -> None:
+    """Show a job and its files."""
+    with _client() as client:
+        job = client.get(job_id)
+        if as_json:
+            return print_json(job)
+        artifacts = client.artifacts(job_id)
+        _describe(client, job)
+    rows = [(a["name"], a["kind"], size(a["bytes"]), a["sha256"][:16]) for a in artifacts]
+    return table(("file", "kind", "size", "sha256"), rows, "")
+
+
+@commands.command()
+def logs(job_id: JobId, tail: Annotated[int | None, typer.Option(min=0)] = None) -> None:
+    """Print what a job printed."""
+    with _client() as client:
+        sys.stdout.write(client.logs(job_id, tail=tail))
+
+
+@commands.command()
+def cancel(job_id: JobId) -> None:
+    """Cancel a job."""
+    _ask("cancel", job_id)
+
+
+@commands.command()
+def pause(job_id: JobId) -> None:
+    """Let a job write a checkpoint and free its device."""
+    _ask("pause", job_id)
+
+
+@commands.command()
+def resume(job_id: JobId) -> None:
+    """Let a paused job go on."""
+    _ask("resume", job_id)
+
+
+@commands.command()
+def retry(job_id: JobId) -> None:
+    """Submit a failed or cancelled job again."""
+    _ask("retry", job_id)
+
+
+@commands.command()
+def delete(job_id: JobId) -> None:
+    """Delete a job that has ended, and its files."""
+    with _client() as client:
+        client.delete(job_id)
+
+
+@commands.command()
+def download(
+    job_id: JobId,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE]...", help="By default all of them.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder.", show_default="./JOB")] = None,
+) -> None:
+    """Download the files of a job; goes on where an earlier try stopped, and verifies them."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
+    out = console(stderr=True)
+    with _client() as client, Progress(*columns, console=out, disable=not out.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def report(artifact: Artifact, count: int) -> None:
+            if artifact["id"] not in tasks:
+                tasks[artifact["id"]] = bar.add_task(artifact["name"], total=artifact["bytes"])
+            bar.update(tasks[artifact["id"]], completed=count)
+
+        paths = client.download(job_id, to or Path(job_id), names or (), report=report)
+    for path in paths:
+        say(f"{path}  checksum verified")
+
+
+@commands.command()
+def upload(
+    path: Annotated[Path, typer.Argument(help="A file, an archive or a folder.")],
+    name: Annotated[str, typer.Option(help="By default the file's.")] = "",
+    format: Annotated[
+        str, typer.Option(help="auto, image-folder, idx, cifar-python, npz.")
+    ] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Upload a data set and wait until it is checked."""
+    with _client() as client:
+        dataset = client.wait_dataset(client.upload_dataset(path, name=name, format=format)["id"])
+    if as_json:
+        print_json(dataset)
+    elif dataset["status"] == "ready":
+        say(f"{dataset['id']}  {_dataset_line(dataset)}")
+    if dataset["status"] != "ready":
+        for problem in dataset["problems"]:
+            complain(f"{problem['message']}\n{problem['hint']}")
+        raise typer.Exit(1)
+
+
+@commands.command()
+def datasets(as_json: AsJson = False) -> None:
+    """List the data sets that a job can name."""
+    with _client() as client:
+        found = list(client.datasets())
+    if as_json:
+        return print_json(found)
+    rows = [(entry["id"], entry["name"], entry["status"], _dataset_line(entry)) for entry in found]
+    return table(("id", "name", "status", "content"), rows, "no data set")
+
+
+def watched(client: Client, job_id: str, bar: TrainingBar) -> Job:
+    """The job once it has ended, shown live until then."""
+
+    def show(job: JobProgress) -> None:
+        bar.show(moment_of(job))
+
+    job = client.wait(job_id, progress=show)
+    bar.show(moment_of(job))
+    return job
+
+
+def moment_of(job: JobProgress) -> Moment:
+    """What the bar shows of a job."""
+    ahead = job["jobs_ahead"]
+    return Moment(
+        status=job["status"],
+        step=job["progress"]["step"],
+        steps_total=job["progress"]["steps_total"],
+        metrics=job["latest_metrics"],
+        seconds_left=job["eta_seconds"],
+        note=f"{ahead} before it" if ahead else "",
+    )
+
+
+def _client() -> Client:
+    url = server_url.get() or settings().url
+    return Client(url, retries=2)
+
+
+def _watch(client: Client, job_id: str, as_json: bool) -> None:
+    client.get(job_id)  # an id that does not exist is told before anything is shown
+    out = console(stderr=as_json)
+    try:
+        with TrainingBar(out, job_id) as bar:
+            job = watched(client, job_id, bar)
+    except KeyboardInterrupt:
+        complain(f"the job goes on; `saf watch {job_id}` shows it, `saf cancel {job_id}` ends it")
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(job)
+    else:
+        _describe(client, job)
+    if job["status"] != "succeeded":
+        raise typer.Exit(1)
+
+
+def _ask(what: str, job_id: str) -> None:
+    with _client() as client:
+        job: Job = getattr(client, what)(job_id)
+        say(f"{job['id']} is {job['status']}")
+
+
+def _describe(client: Client, job: Job) -> None:
+    specification = job["specification"]
+    say(f"{job['id']}  {job['name']}".rstrip())
+    say(
+        f"{job['status']}  {specification['method']['name']} on {specification['dataset']}, "
+        f"{specification['network']['name']}, T = {specification['timesteps']}, "
+        f"{job['parameters']} parameters"
+    )
+    progress = job["progress"]
+    say(
+        f"step {progress['step']} of {progress['steps_total'] or '?'}, attempt {job['attempt']}"
+        + (f", best accuracy {percent(job['best_accuracy'])}" if job["best_accuracy"] else "")
+        + (f" on {job['device']}" if job["device"] else "")
+    )
+    if job["error"]:
+        say(f"{job['error']['code']}: {job['error']['message']}\n{job['error']['hint']}")
+    say(client.url + job["urls"]["page"])
+
+
+def _dataset_line(dataset: Dataset) -> str:
+    if dataset["shape"] is None or dataset["counts"] is None:
+        return "; ".join(problem["message"] for problem in dataset["problems"])
+    counts = dataset["counts"]
+    shape = " × ".join(map(str, dataset["shape"]))
+    return f"{counts['train']} + {counts['test']} samples of {shape}, {dataset['classes']} classes"

@@ -1,0 +1,124 @@
+"""A job specification as people write it: a JSON file, options of a command, or both."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from api.errors import FieldError
+from saf.config import JobSpecification
+
+SpecificationFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="[SPEC.json]", help="The job as JSON; - reads it from stdin."),
+]
+DatasetOption = Annotated[str | None, typer.Option("--dataset", help="Name, id or path.")]
+NetworkOption = Annotated[str | None, typer.Option("--network", help="convnet, vgg11, …")]
+MethodOption = Annotated[str | None, typer.Option("--method", help="saf-e, saf-f, ottt-a, …")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Free text.")]
+EpochsOption = Annotated[int | None, typer.Option("--epochs")]
+TimestepsOption = Annotated[int | None, typer.Option("--timesteps", help="T.")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Any other, as neuron.decay=0.5.")
+]
+
+
+class SpecificationError(Exception):
+    """It cannot be read, or a field is wrong; `errors` says which."""
+
+    def __init__(self, detail: str, errors: Iterable[FieldError] = ()) -> None:
+        super().__init__(detail)
+        self.errors = list(errors)
+
+
+def read(path: Path | None, options: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """What a file says (`-` is the standard input), then what options say, then `KEY=VALUE`s.
+
+    `options` are top-level keys, None for one that was not given; those for `network`, `method`
+    and the like are names. A key of a setting may have dots (`neuron.decay=0.5`), and its value is
+    JSON where it can be read as such, text else. Nothing is checked beyond that. Raises
+    `SpecificationError`.
+    """
+    body = {} if path is None else _file(path)
+    for key, value in options.items():
+        if value is None:
+            continue
+        if key in ("network", "method"):
+            old = body.get(key)
+            # Settings of another method would be none of this one.
+            body[key] = (
+                old if isinstance(old, dict) and old.get("name") == value else {"name": value}
+            )
+        else:
+            body[key] = value
+    for setting in settings:
+        _set(body, setting)
+    return body
+
+
+def check(body: Mapping[str, Any]) -> JobSpecification:
+    """The specification, defaults filled in. Raises `SpecificationError` with the fields."""
+    try:
+        return JobSpecification.model_validate(body)
+    except ValidationError as error:
+        fields = [
+            FieldError("/" + "/".join(map(str, _path(entry["loc"], body))), entry["msg"])
+            for entry in error.errors()
+        ]
+        raise SpecificationError("the specification cannot be used as it is", fields) from error
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise SpecificationError(f"{path} cannot be read: {reason}") from error
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise SpecificationError(f"{path} is no JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise SpecificationError(
+            f'{path} holds no JSON object; one looks like {{"dataset": "digits"}}'
+        )
+    return body
+
+
+def _set(body: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    parts = key.split(".")
+    if not equals or not all(parts):
+        raise SpecificationError(
+            f"{setting!r} sets nothing; write KEY=VALUE, for example neuron.decay=0.5"
+        )
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    for part in parts[:-1]:
+        inner = body.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise SpecificationError(f"{setting!r}: {part} is a value and has nothing inside")
+        body = inner
+    body[parts[-1]] = value
+
+
+def _path(place: tuple[int | str, ...], body: Any) -> list[int | str]:
+    """A place as pydantic gives it, without the chosen member of a union, which is no key."""
+    path: list[int | str] = []
+    for part in place:
+        if isinstance(body, dict) and path and part == body.get("name") and part not in body:
+            continue
+        path.append(part)
+        try:
+            body = body[part]
+        except (KeyError, IndexError, TypeError):
+            body = None
+    return path

@@ -1,0 +1,74 @@
+"""What the commands print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where things are shown to a person."""
+    return Console(highlight=False, stderr=stderr)
+
+
+def say(text: str) -> None:
+    """One line; no markup and no wrapping, since ids and paths are copied from here."""
+    console().print(text, markup=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """A line about what went wrong."""
+    console(stderr=True).print(text, markup=False, soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    """A document for a script."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
+    """Columns of text, or what to say where there is no row."""
+    shown = Table(box=None, pad_edge=False)
+    for name in head:
+        shown.add_column(name, no_wrap=True, overflow="fold")
+    for row in rows:
+        shown.add_row(*(_plain(cell) for cell in row))
+    if shown.row_count:
+        out = console()
+        # A pipe has no width; a line per row is what the next program wants.
+        out.print(shown, width=out.width if out.is_terminal else 1000)
+    elif empty:
+        say(empty)
+
+
+def size(count: int) -> str:
+    """`512 B`, `1.5 MiB`."""
+    amount, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while amount >= 1024 and len(units) > 1:
+        amount, units = amount / 1024, units[1:]
+    return f"{amount:.0f} {units[0]}" if units[0] == "B" else f"{amount:.1f} {units[0]}"
+
+
+def percent(share: float | None) -> str:
+    """`97.50%`, nothing where there is none."""
+    return "" if share is None else f"{share:.2%}"
+
+
+def moment(iso: str) -> str:
+    """A time of the server in the time zone of this machine."""
+    return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _plain(text: str) -> str:
+    """Text of others without what a terminal would obey, or rich take for markup."""
+    shown = "".join(c if c.isprintable() else "�" for c in text)
+    return shown.replace("[", "\\[")
