@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+_NO_NUL = r"^[^\x00]*$"  # a character that PostgreSQL cannot store
 Metadata = dict[
     Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w.\-/]+$")],
-    Annotated[str, StringConstraints(max_length=512)],
+    Annotated[str, StringConstraints(max_length=512, pattern=_NO_NUL)],
 ]
 
 
@@ -176,9 +177,13 @@ class JobSpecification(_Specification):
         }
     )
 
-    name: Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)] = ""
+    name: Annotated[
+        str, StringConstraints(max_length=200, strip_whitespace=True, pattern=_NO_NUL)
+    ] = ""
     """Free text for people."""
-    dataset: Annotated[str, StringConstraints(min_length=1, max_length=4096)] = "digits"
+    dataset: Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=_NO_NUL)] = (
+        "digits"
+    )
     """Name or id of a data set of the catalogue (`GET /v1/datasets`)."""
     network: Network = ConvNet()
     method: Method = SafF()
