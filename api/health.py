@@ -70,8 +70,8 @@ def get_readiness(service: ServiceDependency) -> Readiness:
 def get_prometheus(service: ServiceDependency) -> PlainTextResponse:
     """Jobs by status, queue, workers, and the requests that this process answered."""
     with service.database.reading() as session:
-        counted = select(Job.status, func.count()).group_by(Job.status)
-        jobs = dict(session.execute(counted).tuples().all())
+        counted = select(Job.status, func.count().label("number")).group_by(Job.status)
+        jobs = {row.status: int(row.number) for row in session.execute(counted)}
         oldest = session.scalar(select(func.min(Job.queued_at)).where(Job.status.in_(WAITING)))
         waited = 0.0 if oldest is None else max(0.0, clock(session) - oldest)
         alive = session.execute(

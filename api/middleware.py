@@ -122,7 +122,7 @@ class Gate:
             return
         headers = Headers(scope=scope)
         limit = self._limit(scope)
-        refusal = self._refusal(scope["method"], headers, limit)
+        refusal = self._refusal(scope, headers, limit)
         if refusal is not None:
             status, code, detail = refusal
             response = problem(scope["state"]["request_id"], status, detail, code=code)
@@ -145,7 +145,7 @@ class Gate:
         is_upload = scope["method"] == "POST" and scope["path"] == "/v1/datasets"
         return self._upload_max_bytes + FORM_BYTES if is_upload else MAX_BODY_BYTES
 
-    def _refusal(self, method: str, headers: Headers, limit: int) -> tuple[int, str, str] | None:
+    def _refusal(self, scope: Scope, headers: Headers, limit: int) -> tuple[int, str, str] | None:
         host = _host_name(headers.get("host", ""))
         if "*" not in self._hosts and host not in self._hosts:
             names = ", ".join(sorted(self._hosts))
@@ -156,10 +156,12 @@ class Gate:
                 "given in SAF_ALLOWED_HOSTS",
             )
         origin = headers.get("origin")
-        if method not in SAFE_METHODS and origin is not None:
+        if scope["method"] not in SAFE_METHODS and origin is not None:
             there = origin.partition("://")[2].lower()
             if there != headers.get("host", "").lower():
                 return 403, "other_origin", f"a page of {origin} may not change anything here"
+        if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
+            return 400, "bad_request", "the address holds the character NUL"
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > limit:
             return 413, "too_large", _too_large(limit)

@@ -21,6 +21,13 @@ from api.errors import FieldError, ServiceError
 from saf.config import JobSpecification
 
 MEDIA_TYPE = "application/problem+json"
+CODES = {  # of errors that the framework finds
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
 log = logging.getLogger(__name__)
 
 
@@ -70,7 +77,7 @@ def problem(
 ) -> JSONResponse:
     """The response for an error."""
     phrase = HTTPStatus(status).phrase
-    name = code or phrase.lower().replace(" ", "_").replace("-", "_")
+    name = code or CODES.get(status, f"http_{status}")
     body: dict[str, Any] = {
         "type": f"urn:saf:problem:{name}",
         "title": title or phrase,

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.store import artifacts
+from tests.api.conftest import Server
+
+CONTENT = bytes(range(256)) * 500
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+def keep(server: Server, name: str = "lif.safetensors") -> dict[str, Any]:
+    """A job with one file; its JSON in the list."""
+    job = server.submit()
+    file = server.service.store.directory.parent / "file"
+    file.write_bytes(CONTENT)
+    incoming = server.service.store.receive(file)
+    with server.service.database.writing() as session:
+        sha256 = server.service.store.keep(session, incoming)
+        artifacts.register(session, job_id=job["id"], name=name, kind="network", sha256=sha256)
+    (artifact,) = server.get(job["urls"]["artifacts"])["data"]
+    found: dict[str, Any] = artifact
+    return found
+
+
+def test_a_file_arrives_with_its_checksum_and_name(server: Server) -> None:
+    artifact = keep(server)
+    assert (artifact["name"], artifact["kind"]) == ("lif.safetensors", "network")
+    assert (artifact["bytes"], artifact["sha256"]) == (len(CONTENT), SHA256)
+    response = server.http.get(artifact["url"])
+    assert response.status_code == 200
+    assert response.content == CONTENT
+    digest = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
+    assert response.headers["repr-digest"] == f"sha-256=:{digest}:"
+    assert response.headers["etag"] == f'"{SHA256}"'
+    assert response.headers["content-disposition"] == 'attachment; filename="lif.safetensors"'
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["accept-ranges"] == "bytes"
+    head = server.http.head(artifact["url"])
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(CONTENT))
+    assert head.headers["etag"] == response.headers["etag"]
+
+
+@pytest.mark.parametrize(
+    ("name", "disposition"),
+    [
+        ("a b.json", "attachment; filename*=utf-8''a%20b.json"),
+        ('λ".json', "attachment; filename*=utf-8''%CE%BB%22.json"),
+        ("deep/er.json", 'attachment; filename="er.json"'),
+    ],
+)
+def test_any_file_name_survives_the_header(shared: Server, name: str, disposition: str) -> None:
+    response = shared.http.get(keep(shared, name)["url"])
+    assert response.headers["content-disposition"] == disposition
+    assert response.headers["content-type"] == "application/json"
+
+
+@pytest.fixture(scope="module")
+def url(shared: Server) -> str:
+    found: str = keep(shared)["url"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("asked", "begin", "end"),
+    [("bytes=0-9", 0, 10), ("bytes=127990-", 127990, 128000), ("bytes=-5", 127995, 128000)],
+)
+def test_a_broken_download_goes_on_where_it_stopped(
+    shared: Server, url: str, asked: str, begin: int, end: int
+) -> None:
+    response = shared.http.get(url, headers={"Range": asked, "If-Range": f'"{SHA256}"'})
+    assert response.status_code == 206
+    assert response.content == CONTENT[begin:end]
+    assert response.headers["content-range"] == f"bytes {begin}-{end - 1}/{len(CONTENT)}"
+    other = shared.http.get(url, headers={"Range": asked, "If-Range": '"another"'})
+    assert (other.status_code, other.content) == (200, CONTENT)
+
+
+@pytest.mark.parametrize("asked", ["bytes=128000-", "bytes=9-3", "bytes=a-b", "lines=1-2"])
+def test_a_range_outside_the_file_is_a_problem(shared: Server, url: str, asked: str) -> None:
+    response = shared.http.get(url, headers={"Range": asked})
+    assert response.status_code in (400, 416)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["content-range"] == "bytes */128000"
+    assert response.json()["status"] == response.status_code
+    assert "128000 bytes" in response.json()["detail"]
+
+
+def test_what_the_client_has_already_is_not_sent_again(shared: Server, url: str) -> None:
+    for tag in (f'"{SHA256}"', f'"other", W/"{SHA256}"', "*"):
+        response = shared.http.get(url, headers={"If-None-Match": tag})
+        assert (response.status_code, response.content) == (304, b"")
+        assert response.headers["etag"] == f'"{SHA256}"'
+    assert shared.http.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_a_file_that_vanished_is_gone_and_no_defect(server: Server) -> None:
+    artifact = keep(server)
+    server.service.store.path(artifact["sha256"]).unlink()
+    for method in ("GET", "HEAD"):
+        response = server.http.request(method, artifact["url"])
+        assert response.status_code == 410
+        assert response.headers["content-type"] == "application/problem+json"
+    assert Path(server.service.store.directory).is_dir()
