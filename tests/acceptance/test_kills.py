@@ -1,0 +1,98 @@
+"""kill -9 of every process of the service, one after another, while one job trains."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.acceptance.conftest import Service
+
+
+def descendants(parent: int) -> dict[int, str]:
+    """The processes under `parent`, with their command lines."""
+    children: dict[int, list[int]] = {}
+    commands: dict[int, str] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if fields[0] == "Z":
+                continue
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+            commands[int(entry.name)] = (
+                (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            )
+        except OSError:
+            continue
+    found: dict[int, str] = {}
+    open_ = [parent]
+    while open_:
+        for child in children.get(open_.pop(), []):
+            if child not in found:
+                found[child] = commands.get(child, "")
+                open_.append(child)
+    return found
+
+
+def find(service: Service, part: str, seconds: float = 40) -> int:
+    """The process of the service whose command line holds `part`, once there is one."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for pid, command in sorted(descendants(service.process.pid).items()):
+            if part in command:
+                return pid
+        time.sleep(0.05)
+    raise AssertionError((part, descendants(service.process.pid), service.log.read_text()[-2000:]))
+
+
+def test_a_job_survives_kill_9_of_each_process_and_succeeds_once(own_service: Service) -> None:
+    service = own_service
+    job_id = service.submit(dataset="digits", epochs=150, seed=3)
+    service.wait(job_id, "running", step=30)
+    for part in ("worker.training", "-m worker", "uvicorn", "valkey"):
+        victim = find(service, part)
+        os.kill(victim, signal.SIGKILL)
+        deadline = time.monotonic() + 40
+        while victim in descendants(service.process.pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        service.wait_until_ready()
+        step = service.get(f"/v1/jobs/{job_id}")["progress"]["step"]
+        job = service.wait(job_id, "running", "converting", "succeeded", step=step + 15)
+        assert job["status"] == "running", "the job was over before all was broken: make it longer"
+    job = service.wait(job_id, seconds=180)
+    assert job["status"] == "succeeded", service.logs(job_id)
+    assert job["attempt"] >= 3
+    types = [event["type"] for event in service.get(f"/v1/jobs/{job_id}/events", limit=200)["data"]]
+    assert types.count("succeeded") == 1
+    for name in ("loss", "accuracy"):
+        (series,) = service.get(f"/v1/jobs/{job_id}/metrics", names=name, max_points=100000)[
+            "series"
+        ]
+        steps = [step for step, _ in series["points"]]
+        assert steps == list(range(1, job["progress"]["steps_total"] + 1))
+
+
+def test_kill_9_of_the_service_itself_leaves_nothing_behind(own_service: Service) -> None:
+    service = own_service
+    job_id = service.submit(dataset="digits", epochs=5000)
+    service.wait(job_id, "running", step=5)
+    family = descendants(service.process.pid)
+    assert len(family) >= 4
+    service.process.kill()
+    service.process.wait()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        left = [pid for pid in family if alive(pid)]
+        if not left:
+            return
+        time.sleep(0.05)
+    raise AssertionError({pid: family[pid] for pid in left})
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
