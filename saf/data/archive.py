@@ -152,7 +152,7 @@ class Tar(Source):
             content = Content(decompressed(raw, self._compression), budget, self.label)
             content.ceiling = BLOCK
             try:
-                archive = _TarFile.open(  # noqa: SIM115
+                archive = _TarFile.open(
                     self.label,
                     mode="r|",
                     fileobj=io.BufferedReader(content),

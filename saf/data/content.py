@@ -112,7 +112,7 @@ class Content(io.RawIOBase):
             ) from error
         except DAMAGE as error:
             raise damaged(self.name, error) from error
-        self.budget.spend(len(part))
+        self.budget.spend(len(part), self.name)
         self.delivered += len(part)
         if self.ceiling is not None and self.delivered > self.ceiling:
             raise DataError(
@@ -124,8 +124,7 @@ class Content(io.RawIOBase):
 
 def gunzip(content: Content) -> Content:
     """What is inside a gzip stream, charged to the same budget."""
-    stream = gzip.GzipFile(fileobj=io.BufferedReader(content), mode="rb")
-    return Content(stream, content.budget, content.name)
+    return Content(_Gunzipped(content), content.budget, content.name)
 
 
 def damaged(name: str, error: BaseException) -> DataError:
@@ -135,6 +134,16 @@ def damaged(name: str, error: BaseException) -> DataError:
         f"{name} is damaged or not what its name says: {reason}",
         hint="Check that the file opens on your own machine, then send it again.",
     )
+
+
+class _Gunzipped:
+    """A gzip stream that yields all it can before it raises EOFError."""
+
+    def __init__(self, packed: Content) -> None:
+        self._stream = gzip.GzipFile(fileobj=io.BufferedReader(packed), mode="rb")
+
+    def read(self, size: int, /) -> bytes:
+        return self._stream.read1(size)
 
 
 class XZStream:

@@ -113,7 +113,7 @@ def _read_array(content: Content, limits: Limits, *, images: bool) -> Bytes:
         raise _wrong_length(name, "its header", 4 + len(head), 4 + found)
     shape = struct.unpack(f">{ndim}I", head.tobytes())
     size = limits.check_array(name, shape, 1)
-    content.budget.expect(size)
+    content.budget.expect(size, name)
     if ndim == 4 and shape[3] in (1, 3, 4) and shape[1] > 4:
         raise DataError(
             f"{name} has the shape {shape}, which looks like N H W C",

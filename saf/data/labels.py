@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from saf.data.dataset import Array, check_labels
+from saf.data.dataset import Array, check_class_names, check_labels
 from saf.errors import DataError
 
 HOLDOUT_FRACTION = 0.2
@@ -26,7 +26,9 @@ def class_names_of(y_train: Array, name: str) -> tuple[str, ...]:
             f"{name} goes up to {classes - 1}, but only {present} different labels occur",
             hint="Number the classes 0, 1, 2, … without gaps.",
         )
-    return tuple(str(index) for index in range(classes))
+    names = tuple(str(index) for index in range(classes))
+    check_class_names(names)
+    return names
 
 
 def holdout(labels: NDArray[np.int64], keys: Sequence[str], classes: int) -> NDArray[np.bool_]:

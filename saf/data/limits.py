@@ -64,26 +64,27 @@ class Budget:
         )
         self.spent = 0
 
-    def spend(self, count: int) -> None:
-        """Count `count` more bytes; DataError when the file unpacks to more than is allowed."""
+    def spend(self, count: int, name: str) -> None:
+        """Count `count` more bytes, of the member `name`; DataError once they are too many."""
         self.spent += count
         if self.spent > self.allowed:
-            self._refuse("unpacks to more than", self.allowed)
+            self._refuse(name, "unpacks to more than")
 
-    def expect(self, count: int) -> None:
+    def expect(self, count: int, name: str) -> None:
         """DataError at once if `count` bytes, announced by a header, could never be allowed."""
         if count > self.allowed:
-            self._refuse("announces more than", self.allowed)
+            self._refuse(name, "announces more than")
 
-    def _refuse(self, does: str, size: int) -> None:
-        if size < self._limits.max_unpacked_bytes:
+    def _refuse(self, name: str, does: str) -> None:
+        subject = name if name == self._label else f"{name} in {self._label}"
+        if self.allowed < self._limits.max_unpacked_bytes:
             raise DataError(
-                f"{self._label} {does} {self._limits.max_ratio:g} times its {self._packed} bytes, "
+                f"{subject} {does} {self._limits.max_ratio:g} times the {self._packed} bytes sent, "
                 "as a decompression bomb does",
                 hint="Send the data uncompressed, or with less extreme compression.",
             )
         raise DataError(
-            f"{self._label} {does} {readable(size)}, the most that is accepted",
+            f"{subject} {does} {readable(self.allowed)}, the most that is accepted",
             hint="Send fewer or smaller samples.",
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from saf.data.content import BLOCK, DAMAGE, Content
+from saf.data.content import BLOCK, Content
 from saf.data.dataset import Array, Dataset, check_labels
 from saf.data.labels import class_names_of
 from saf.data.limits import Limits
@@ -62,10 +62,13 @@ def _read_array(content: Content, limits: Limits) -> Array:
             f"{name} is an array of {dtype.name if dtype.hasobject else dtype}, which is not read",
             hint="Save arrays of numbers: x.astype('uint8') or 'float32', y.astype('int64').",
         )
-    if any(n < 0 for n in shape):
-        raise DataError(f"{name} has the shape {shape}", hint=_HINT)
+    if len(shape) > 5 or any(n < 1 for n in shape) or dtype.itemsize == 0:
+        raise DataError(
+            f"{name} has the shape {shape}",
+            hint="No array may be empty; images are N C H W, event frames N T C H W.",
+        )
     size = limits.check_array(name, shape, dtype.itemsize)
-    content.budget.expect(size)
+    content.budget.expect(size, name)
     raw = np.empty(size, np.uint8)
     found = content.fill(raw.data)
     if found < size:
@@ -74,8 +77,6 @@ def _read_array(content: Content, limits: Limits) -> Array:
             hint="The file was cut short; write it again.",
         )
     content.read(BLOCK)  # at the end of the member its checksum is compared
-    if size == 0:
-        return np.zeros(shape, dtype)
     return raw.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
@@ -86,11 +87,14 @@ def _header(content: Content) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
             version = np.lib.format.read_magic(content)
             if version == (1, 0):
                 return np.lib.format.read_array_header_1_0(content)
-            return np.lib.format.read_array_header_2_0(content)
+            if version == (2, 0):
+                return np.lib.format.read_array_header_2_0(content)
+            raise ValueError(f"version {version} of the format")
     except DataError:
         raise
-    except (*DAMAGE, TypeError, SyntaxError, AttributeError, Warning) as error:
-        # The header is a Python literal, and numpy lets through what parsing it may raise.
+    except Exception as error:
+        # The header is a Python literal, and numpy lets through whatever parsing it may raise:
+        # errors of the tokenizer, of the syntax, a MemoryError for too deep a nesting.
         raise DataError(f"{content.name} has a broken header", hint=_HINT) from error
 
 
@@ -104,7 +108,8 @@ def _samples(array: Array, name: str) -> Array:
             f"{name} has the shape {array.shape}",
             hint="Images are N C H W or N H W, event frames N T C H W.",
         )
-    if array.shape[-1] in (1, 2, 3, 4)[array.ndim == 4 :] + (1,) and array.shape[-3] > 4:
+    channel_counts = (1, 3, 4) if array.ndim == 4 else (1, 2, 3, 4)
+    if array.shape[-1] in channel_counts and array.shape[-3] > 4:
         order = "0, 3, 1, 2" if array.ndim == 4 else "0, 1, 4, 2, 3"
         raise DataError(
             f"{name} has the shape {array.shape}, which looks like channels last",
@@ -113,19 +118,17 @@ def _samples(array: Array, name: str) -> Array:
     if array.ndim == 5 or array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # too large for float32: infinite, refused as such
             return np.ascontiguousarray(array, np.float32)
-    if array.size and array.dtype != np.uint8:
-        lowest, highest = int(array.min()), int(array.max())
-        if lowest < 0 or highest > 255:
-            raise DataError(
-                f"{name} holds integers from {lowest} to {highest}; pixels are in 0…255",
-                hint="Scale the images to 0…255 as uint8, or to [0, 1] as float32.",
-            )
-        if array.dtype.kind == "b" or highest <= 1:
-            raise DataError(
-                f"{name} holds only 0 and 1 as {array.dtype}, which as pixels of 0…255 is all but "
-                "black",
-                hint="Store it as float32 in [0, 1].",
-            )
+    lowest, highest = int(array.min()), int(array.max())
+    if lowest < 0 or highest > 255:
+        raise DataError(
+            f"{name} holds integers from {lowest} to {highest}; pixels are in 0…255",
+            hint="Scale the images to 0…255 as uint8, or to [0, 1] as float32.",
+        )
+    if highest == 1:
+        raise DataError(
+            f"{name} holds only 0 and 1 as {array.dtype}; of 0…255 that is all but black",
+            hint="Multiply it by 255, or store it as float32.",
+        )
     return np.ascontiguousarray(array, np.uint8)
 
 
