@@ -1,7 +1,7 @@
 """Training of spiking neural networks by Spike Accumulation Forwarding, and conversion to LIF.
 
-    import saf
-    for report in saf.train(saf.JobSpecification(), saf.load_dataset("digits"), directory): ...
+    import saf, saf.data
+    for report in saf.train(saf.JobSpecification(), saf.data.digits(), directory): ...
     network = saf.load_lif(directory / "lif.safetensors")
     scores = network(images)                      # N C H W in [0, 1] → N classes
 

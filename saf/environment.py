@@ -50,7 +50,8 @@ def peak_memory_bytes(device: torch.device) -> int:
 def deterministic(device: torch.device) -> Iterator[None]:
     """Choose the algorithms that give the same bits every time, and put back what was chosen.
 
-    On a CPU the operations of a training are so already, for one number of threads.
+    On a CPU the operations of a training are so already, for one number of threads. On a GPU
+    convolutions in float32 are then float32, and not TF32, which rounds their inputs to 11 bits.
     """
     if device.type != "cuda":
         yield
@@ -60,7 +61,9 @@ def deterministic(device: torch.device) -> Iterator[None]:
     only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ):
             yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=only_warned)

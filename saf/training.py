@@ -36,6 +36,7 @@ from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, 
 
 CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints, where an epoch is longer
 READ_EVERY = 10  # iterations between two waits for the numbers of a GPU
+CERTIFIED_AT_ONCE = 128
 FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
 FREE_TO_CHANGE = {"name", "priority", "metadata", "max_runtime_seconds", "devices"}
 logger = logging.getLogger(__name__)
@@ -62,8 +63,8 @@ def train(
     none the training starts from the beginning; `Started.step` tells. On the same kind of device
     and with the same number of threads the weights are, bit for bit, those of the undisturbed run.
 
-    An epoch cuts the shuffled samples into batches of nearly equal size, see `Batches`. While the
-    generator lives, torch's deterministic algorithms are on in this process.
+    An epoch cuts the shuffled samples into batches of nearly equal size, see `Batches`. On a GPU,
+    torch's deterministic algorithms are on in this process while the generator lives.
 
     Raises `UserConfigError`, `DivergedError`, `SilentNetworkError`, `OutOfMemoryError`,
     `TimeLimitError`, each with a hint, and OSError where `directory` cannot be written.
@@ -180,7 +181,13 @@ def _train(
     )
     lif.save(directory / "lif.safetensors")
     yield Artifact(name="lif.safetensors", kind="network", path=directory / "lif.safetensors")
-    certificate = certify(network, directory / "lif.safetensors", test_set.x, test_set.y)
+    certificate = certify(
+        network,
+        directory / "lif.safetensors",
+        test_set.x,
+        test_set.y,
+        batch_size=min(specification.batch_size, CERTIFIED_AT_ONCE),
+    )
     progress.seconds["conversion"] += perf_counter() - began
     yield _json(directory / "certificate.json", "certificate", certificate)
     report = _report(specification, architecture, progress, certificate, device)

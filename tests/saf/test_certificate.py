@@ -61,10 +61,12 @@ def test_certificate_of_a_sound_conversion(
     neurons = lif.description.architecture.neurons
     assert first["spikes_compared"] == 40 * 5 * neurons
     assert second["spikes_differing"] == 0
-    right = (lif.predict(x[:40].float() / 255) == y[:40]).double().mean().item()
+    spread = torch.arange(40) * 48 // 40
+    images, labels = x[spread].float() / 255, y[spread]
+    right = (lif.predict(images) == labels).double().mean().item()
     assert first["accuracy_lif"] == pytest.approx(right)
-    scores = infer(network, x[:40].float() / 255, 5, readout="final").scores
-    assert first["accuracy_saf"] == pytest.approx((scores.argmax(1) == y[:40]).double().mean())
+    scores = infer(network, images, 5, readout="final").scores
+    assert first["accuracy_saf"] == pytest.approx((scores.argmax(1) == labels).double().mean())
     assert all(layer["firing_rate_saf"] > 0 for layer in first["layers"])
     assert json.loads(json.dumps(certificate, allow_nan=False)) == certificate
 
@@ -109,6 +111,21 @@ def test_layers_without_a_difference_have_no_margin(
     for layer in certificate["checks"][0]["layers"]:
         assert layer["spikes_differing"] == 0
         assert layer["margin_largest"] is layer["margin_mean"] is None
+
+
+def test_samples_sorted_by_class_are_not_cut_off_at_the_first_classes(
+    network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "lif.safetensors"
+    lif = saved(network, path)
+    x, _ = samples
+    predicted = lif.predict(x.float() / 255)
+    order = torch.argsort(predicted, stable=True)
+    # Only the last samples, all of one class, are right.
+    wrong = (predicted[order] + 1) % 4
+    wrong[-12:] = predicted[order][-12:]
+    check = certify(network, path, x[order], wrong, samples={torch.float32: 12})["checks"][0]
+    assert check["correct_lif"] == 3
 
 
 def test_batches_do_not_change_what_is_measured(
