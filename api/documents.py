@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from api.store import line
 from api.store.database import clock
-from api.store.tables import WAITING, Event, Job, Status
+from api.store.tables import Event, Job, Status
 
 Timestamp = Annotated[
     str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-01-31T12:00:00.000Z"])
@@ -163,7 +163,7 @@ def without_nan(value: Any) -> Any:
 
 def job_documents(session: Session, jobs: Sequence[Job]) -> list[JobDocument]:
     """The JSON of some jobs, in two queries whatever their number."""
-    ahead = _jobs_ahead(session, jobs)
+    ahead = line.jobs_ahead(session, jobs)
     at = clock(session)
     return [_job_document(job, ahead.get(job.id, 0), at) for job in jobs]
 
@@ -188,17 +188,6 @@ def event_document(event: Event) -> EventDocument:
         at=iso(event.at),
         data=without_nan(event.data),
     )
-
-
-def _jobs_ahead(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
-    """For each of the jobs that waits, how many are served before it."""
-    waiting = [job.id for job in jobs if job.status in WAITING]
-    if not waiting:
-        return {}
-    place = func.row_number().over(order_by=(Job.priority, Job.queued_at, Job.id)).label("place")
-    line = select(Job.id, place).where(Job.status.in_(WAITING)).subquery()
-    found = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(waiting)))
-    return {job_id: number - 1 for job_id, number in found}
 
 
 def _job_document(job: Job, ahead: int, at: float) -> JobDocument:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from api.errors import ConflictError, NotFoundError
@@ -30,7 +30,6 @@ from api.store.tables import (
     Event,
     Job,
     Status,
-    Worker,
 )
 
 CHECKPOINTS_KEPT = 2
@@ -314,41 +313,6 @@ def expire_leases(session: Session, *, max_losses: int) -> list[str]:
         if _recover(session, job_id, attempt, reason, max_losses) is Status.recovering:
             recovered.append(job_id)
     return recovered
-
-
-def announce_waiting(session: Session, *, after_seconds: float, limit: int = 10) -> list[str]:
-    """Jobs whose message may be lost: waiting for long although a live worker has a free slot."""
-    live = and_(Worker.stopped_at.is_(None), Worker.seen_at > now() - 3 * after_seconds)
-    free = select(Worker.id).where(live, Worker.busy < Worker.slots).exists()
-    unheard = or_(Job.announced_at.is_(None), Job.announced_at < now() - after_seconds)
-    first = (
-        select(Job.id)
-        .where(Job.status.in_(WAITING), unheard, free)
-        .order_by(Job.priority, Job.queued_at)
-        .limit(limit)
-    )
-    return list(
-        session.scalars(
-            update(Job)
-            .where(Job.id.in_(first), unheard)
-            .values(announced_at=now())
-            .returning(Job.id)
-            .execution_options(synchronize_session=False)
-        )
-    )
-
-
-def jobs_ahead(session: Session, job: Job) -> int:
-    """How many waiting jobs are served before this one; 0 unless it waits."""
-    if job.status not in WAITING:
-        return 0
-    earlier = or_(
-        Job.priority < job.priority,
-        and_(Job.priority == job.priority, Job.queued_at < job.queued_at),
-        and_(Job.priority == job.priority, Job.queued_at == job.queued_at, Job.id < job.id),
-    )
-    waiting = select(func.count()).where(Job.status.in_(WAITING), earlier)
-    return session.scalar(waiting) or 0
 
 
 def _fenced(claim: Claim) -> Any:

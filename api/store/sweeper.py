@@ -13,7 +13,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings
-from api.store import lifecycle
+from api.store import lifecycle, line
 from api.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -45,9 +45,7 @@ class Sweeper:
         with self._database.writing() as session:
             waiting = lifecycle.expire_leases(session, max_losses=self._settings.max_losses)
         with self._database.writing() as session:
-            waiting += lifecycle.announce_waiting(
-                session, after_seconds=3 * self._settings.sweep_seconds
-            )
+            waiting += line.announce(session, after_seconds=3 * self._settings.sweep_seconds)
         for job_id in waiting:
             self._ring(job_id)
 

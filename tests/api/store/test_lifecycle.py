@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from api.errors import ConflictError, NotFoundError
-from api.store import lifecycle, metrics
+from api.store import lifecycle, line, metrics
 from api.store.database import Database, clock
 from api.store.tables import Event, Job, Status, Worker
 
@@ -78,10 +78,7 @@ def test_a_job_goes_from_queued_to_succeeded(database: Database, submit: Submit)
 def test_the_queue_is_served_by_priority_then_age(database: Database, submit: Submit) -> None:
     late, urgent, later = submit(priority=5), submit(priority=0), submit(priority=5)
     with database.reading() as session:
-        ahead = {
-            job_id: lifecycle.jobs_ahead(session, session.get_one(Job, job_id))
-            for job_id in (late, urgent, later)
-        }
+        ahead = line.jobs_ahead(session, session.scalars(select(Job)).all())
     assert ahead == {urgent: 0, late: 1, later: 2}
     assert [claim(database).job_id for _ in range(3)] == [urgent, late, later]
     with database.writing() as session:
@@ -280,7 +277,7 @@ def test_a_lost_message_is_sent_again_only_when_a_worker_is_free(
 
     def announce() -> list[str]:
         with database.writing() as session:
-            return lifecycle.announce_waiting(session, after_seconds=10)
+            return line.announce(session, after_seconds=10)
 
     assert announce() == []
     with database.writing() as session:

@@ -1,0 +1,44 @@
+"""The line of jobs that wait for a worker: by priority, then by age."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from api.store.database import now
+from api.store.tables import WAITING, Job, Worker
+
+
+def jobs_ahead(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
+    """For each of the jobs that waits, how many are served before it; one query for all."""
+    waiting = [job.id for job in jobs if job.status in WAITING]
+    if not waiting:
+        return {}
+    place = func.row_number().over(order_by=(Job.priority, Job.queued_at, Job.id)).label("place")
+    line = select(Job.id, place).where(Job.status.in_(WAITING)).subquery()
+    found = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(waiting)))
+    return {job_id: number - 1 for job_id, number in found}
+
+
+def announce(session: Session, *, after_seconds: float, limit: int = 10) -> list[str]:
+    """Jobs whose message may be lost: waiting for long although a live worker has a free slot."""
+    live = and_(Worker.stopped_at.is_(None), Worker.seen_at > now() - 3 * after_seconds)
+    free = select(Worker.id).where(live, Worker.busy < Worker.slots).exists()
+    unheard = or_(Job.announced_at.is_(None), Job.announced_at < now() - after_seconds)
+    first = (
+        select(Job.id)
+        .where(Job.status.in_(WAITING), unheard, free)
+        .order_by(Job.priority, Job.queued_at)
+        .limit(limit)
+    )
+    return list(
+        session.scalars(
+            update(Job)
+            .where(Job.id.in_(first), unheard)
+            .values(announced_at=now())
+            .returning(Job.id)
+            .execution_options(synchronize_session=False)
+        )
+    )
