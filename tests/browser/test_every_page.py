@@ -1,0 +1,53 @@
+"""What holds for every page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.service import Pages
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Tabs
+
+NO_NAME = """
+() => [...document.querySelectorAll("input, select, textarea, button, progress, a")]
+  .filter((element) => element.offsetParent && !element.labels?.length)
+  .filter((element) => !element.ariaLabel && !element.textContent.trim())
+  .map((element) => element.outerHTML)
+"""
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(390, "light"), (1024, "light"), (1600, "light"), (390, "dark")]
+)
+def test_pages_fit_their_width_and_log_no_error(
+    tabs: Tabs, pages: Pages, width: int, scheme: str
+) -> None:
+    long_name = "averyveryverylongnamewithoutanyspace" * 4
+    job_id, claim = pages.running(name=long_name)
+    pages.report(claim, {"loss": [(1, 2.0), (2, 1.0)], "firing_rate/layer1": [(2, 0.1)]})
+    page = tabs.open(pages.url, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    backgrounds = set()
+    for path in ("/", f"/jobs/{job_id}", "/new", "/datasets", "/system"):
+        page.goto(pages.url + path)
+        expect(page.get_by_role("main")).to_be_visible()
+        expect(page.get_by_role("heading", level=1)).to_have_count(1)
+        too_wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert page.evaluate(too_wide) <= 0, path
+        assert page.evaluate(NO_NAME) == [], path
+        backgrounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert len(backgrounds) == 1
+    channels = backgrounds.pop().removeprefix("rgb(").removesuffix(")").split(",")
+    assert (max(map(int, channels)) < 64) == (scheme == "dark")
+    pages.cancelled(claim)
+
+
+def test_what_is_not_there_is_a_page_too(tabs: Tabs, pages: Pages) -> None:
+    page = tabs.open(f"{pages.url}/jobs/job_nowhere")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
+    page.get_by_role("link", name="To the list of jobs").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Jobs")
+    tabs.complaints[:] = [text for text in tabs.complaints if "status of 404" not in text]

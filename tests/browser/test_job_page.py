@@ -1,0 +1,132 @@
+"""The page of one job, fed step by step."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from tests.browser.service import Pages, until
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Tabs
+
+
+def test_values_grow_while_one_looks_and_the_stream_ends_with_the_job(
+    tabs: Tabs, pages: Pages
+) -> None:
+    job_id, claim = pages.running(name="live")
+    page = tabs.open(f"{pages.url}/jobs/{job_id}")
+    expect(page.locator("#status")).to_have_text("running")
+    pages.report(claim, {"loss": [(1, 2.5), (2, 2.25)], "test_accuracy": [(2, 0.5)]})
+    expect(page.locator("[data-value=loss]")).to_have_text("2.25")
+    expect(page.locator("[data-value=best_accuracy]")).to_have_text("50.00 %")
+    expect(page.locator("#steps")).to_have_text("step 2 of 100 · epoch 0.20 of 10")
+    expect(page.get_by_role("img", name=re.compile("^Loss.*2.25"))).to_be_visible()
+    pages.report(claim, {"loss": [(3, 1.125)]})
+    expect(page.get_by_role("img", name=re.compile("^Loss.*1.125"))).to_be_visible()
+    pages.succeed(claim)
+    expect(page.locator("#status")).to_have_text("succeeded")
+    expect(page.get_by_role("button", name="Delete")).to_be_visible()
+    until(lambda: "\nsaf_streams_watched 0\n" in pages.http.get("/metrics").text)
+
+
+def test_a_long_history_arrives_thinned_out_and_in_detail_where_one_zooms(
+    tabs: Tabs, pages: Pages
+) -> None:
+    job_id, claim = pages.running(steps_total=30_000, name="long")
+    loss = [(step, 1 / step if step != 12_345 else 50.0) for step in range(1, 30_001)]
+    pages.report(claim, {"loss": loss})
+    pages.cancelled(claim)
+    page = tabs.open("about:blank")
+    answers: list[tuple[str, list[list[float]]]] = []
+
+    def keep(response: object) -> None:
+        url = str(getattr(response, "url", ""))
+        if "/metrics?" in url:
+            answers.append((url, response.json()["series"][0]["points"]))  # type: ignore[attr-defined]
+
+    page.on("response", keep)
+    page.goto(f"{pages.url}/jobs/{job_id}")
+    until(lambda: page.wait_for_timeout(50) or answers)
+    assert len(answers[0][1]) <= 600
+    assert [12_345, 50.0] in answers[0][1]
+
+    area = page.locator(".chart .u-over").first
+    box = area.bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.4 * box["width"], middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], middle, steps=3)
+    page.mouse.up()
+    until(lambda: page.wait_for_timeout(50) or "from_step" in answers[-1][0])
+    steps = [step for step, _ in answers[-1][1]]
+    assert 10_000 < steps[0] < 13_500
+    assert 16_500 < steps[-1] < 20_000
+    asked = len(answers)
+    page.get_by_role("button", name="Reset zoom").click()
+    until(lambda: page.wait_for_timeout(50) or len(answers) > asked)
+    assert "from_step" not in answers[-1][0]
+
+
+def test_a_lost_connection_is_said_and_what_was_missed_is_caught_up(
+    tabs: Tabs, pages: Pages
+) -> None:
+    job_id, claim = pages.running(name="cut off")
+    page = tabs.open(f"{pages.url}/jobs/{job_id}")
+    pages.report(claim, {"loss": [(1, 2.0)]})
+    expect(page.locator("[data-value=loss]")).to_have_text("2")
+    pages.kill()
+    expect(page.get_by_text("Connection lost, trying again")).to_be_visible()
+    pages.report(claim, {"loss": [(2, 1.5)]})
+    pages.start()
+    expect(page.get_by_text("Connection lost, trying again")).to_be_hidden()
+    expect(page.locator("[data-value=loss]")).to_have_text("1.5")
+    pages.cancelled(claim)
+    expect(page.locator("#status")).to_have_text("cancelled")
+    # The browser logs each connection that fails.
+    tabs.complaints[:] = [text for text in tabs.complaints if "net::ERR_" not in text]
+
+
+def test_a_failed_job_says_why_and_what_to_change(tabs: Tabs, pages: Pages) -> None:
+    from api.store import lifecycle
+
+    job_id, claim = pages.running(name="bad luck")
+    page = tabs.open(f"{pages.url}/jobs/{job_id}")
+    with pages.database.writing() as session:
+        lifecycle.fail(
+            session, claim, code="diverged", message="the loss is NaN", hint="lower the rate"
+        )
+    expect(page.locator("#reason")).to_contain_text("diverged: the loss is NaN")
+    expect(page.locator("#reason")).to_contain_text("lower the rate")
+    page.get_by_role("button", name="Retry").click()
+    page.wait_for_url(lambda url: job_id not in url)
+    expect(page.locator("#facts")).to_contain_text(job_id)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#status")).to_have_text("cancelled")
+
+
+def test_the_log_follows(tabs: Tabs, pages: Pages) -> None:
+    from api.store import logs
+
+    job_id, claim = pages.running(name="talkative")
+    page = tabs.open(f"{pages.url}/jobs/{job_id}")
+    with pages.database.writing() as session:
+        logs.append(session, job_id, 1, "first line\n<b>second</b> line\n")
+    pages.report(claim, {"loss": [(1, 1.0)]})
+    expect(page.locator("#log")).to_have_text("first line\n<b>second</b> line\n")
+    pages.cancelled(claim)
+
+
+def test_reading_works_without_javascript(tabs: Tabs, pages: Pages) -> None:
+    _, claim = pages.running(name="quiet")
+    pages.report(claim, {"loss": [(1, 0.75)], "test_accuracy": [(1, 0.5)]})
+    page = tabs.open(f"{pages.url}/", java_script_enabled=False)
+    expect(page.get_by_role("row").filter(has_text="quiet")).to_contain_text("50.00 %")
+    page.get_by_role("link", name="quiet").click()
+    expect(page.locator("[data-value=loss]")).to_have_text("0.75")
+    expect(page.locator("#timeline")).to_contain_text("running")
+    pages.cancelled(claim)

@@ -1,0 +1,86 @@
+"""The form for a new job."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.service import Pages
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Tabs
+
+
+def problem(page: Page, label: str) -> str:
+    """The id of the paragraph beside a field that says what is wrong with it."""
+    field = page.get_by_label(label, exact=True).and_(page.locator(":visible"))
+    return f"#{field.get_attribute('id')}-problem"
+
+
+def ignore_refusals(tabs: Tabs) -> None:
+    """Chromium logs each answer that is a refusal."""
+    tabs.complaints[:] = [text for text in tabs.complaints if "status of 422" not in text]
+
+
+def test_a_bad_value_shows_its_error_beside_the_field(tabs: Tabs, pages: Pages) -> None:
+    page = tabs.open(f"{pages.url}/new")
+    page.get_by_label("Decay λ").fill("2")
+    expect(page.locator(problem(page, "Decay λ"))).to_contain_text("less than or equal to 1")
+    expect(page.get_by_label("Decay λ")).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Decay λ").fill("0.9")
+    expect(page.locator(problem(page, "Decay λ"))).to_be_hidden()
+    page.get_by_label("Pooling").and_(page.locator(":visible")).select_option("max")
+    expect(page.locator(problem(page, "Pooling"))).to_contain_text("average")
+    page.get_by_label("Pooling").and_(page.locator(":visible")).select_option("average")
+    page.get_by_label("Channels of each layer").fill("8, many")
+    expect(page.locator(problem(page, "Channels of each layer"))).to_contain_text("integer")
+    page.get_by_label("Metadata").fill("a key with spaces = 1")
+    page.get_by_role("button", name="Submit job").click()
+    expect(page.locator(problem(page, "Metadata"))).to_be_visible()
+    assert page.url.endswith("/new")
+    ignore_refusals(tabs)
+
+
+def test_what_the_job_needs_follows_what_one_types(tabs: Tabs, pages: Pages) -> None:
+    page = tabs.open(f"{pages.url}/new")
+    needs = page.locator("#needs")
+    expect(needs).to_contain_text("58,474")
+    page.get_by_label("Channels of each layer").fill("4")
+    expect(needs).not_to_contain_text("58,474")
+    expect(needs).to_contain_text(re.compile(r"\d+ ?(MiB|KiB)"))
+    page.get_by_label("Batch size").fill("5000")
+    expect(page.locator("#warnings")).to_contain_text("Batch size: the data set has")
+
+
+def test_fields_belong_to_the_chosen_network_and_method(tabs: Tabs, pages: Pages) -> None:
+    page = tabs.open(f"{pages.url}/new")
+    page.get_by_label("Network", exact=True).select_option("vgg11")
+    expect(page.get_by_label("Width factor")).to_be_visible()
+    expect(page.get_by_label("Channels of each layer")).to_be_hidden()
+    page.get_by_label("Method", exact=True).select_option("bptt")
+    expect(page.get_by_label("Trace on bias and first layer")).to_have_count(4)
+    visible = page.get_by_label("Trace on bias and first layer").and_(page.locator(":visible"))
+    expect(visible).to_have_count(0)
+    # 8 × 8 digits are too small for this network: said at the network.
+    expect(page.locator(problem(page, "Network"))).to_contain_text("16")
+    ignore_refusals(tabs)
+
+
+def test_a_job_is_submitted_again_with_changes(tabs: Tabs, pages: Pages) -> None:
+    job_id, claim = pages.running(
+        name="original", network={"name": "convnet", "channels": [4, 8]}, metadata={"team": "a=b"}
+    )
+    pages.cancelled(claim)
+    page = tabs.open(f"{pages.url}/jobs/{job_id}")
+    page.get_by_role("link", name="Submit again with changes").click()
+    expect(page.get_by_label("Channels of each layer")).to_have_value("4, 8")
+    page.get_by_label("Seed").fill("7")
+    page.get_by_role("button", name="Submit job").click()
+    page.wait_for_url(lambda url: "/jobs/job_" in url and job_id not in url)
+    specification = pages.job(page.url.rpartition("/")[2])["specification"]
+    assert specification == {**pages.job(job_id)["specification"], "seed": 7}
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#status")).to_have_text("cancelled")

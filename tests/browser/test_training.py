@@ -1,0 +1,71 @@
+"""From the form to a verified file, in a browser, with a real training."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+import safetensors
+from playwright.sync_api import Page, expect
+
+from tests.browser.service import WholeService, until
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Tabs
+
+ENDED = re.compile("succeeded|failed|cancelled")
+
+
+def status(page: Page, words: str | re.Pattern[str], seconds: float = 60) -> None:
+    expect(page.locator("#status")).to_have_text(words, timeout=1000 * seconds)
+
+
+def last_step(page: Page) -> int:
+    """The newest step that the loss chart shows."""
+    value = page.locator(".chart").first.locator(".u-legend .u-value").first
+    return int(value.inner_text()) if value.count() else 0
+
+
+def test_a_job_from_the_form_to_a_verified_network(tabs: Tabs, service: WholeService) -> None:
+    page = tabs.open(f"{service.url}/new")
+    page.get_by_label("Name", exact=True).fill("from the form")
+    page.get_by_label("Channels of each layer").fill("8, 16")
+    page.get_by_label("Epochs", exact=True).fill("8")
+    page.get_by_role("button", name="Submit job").click()
+    page.wait_for_url("**/jobs/job_*")
+    expect(page.get_by_role("heading", level=1)).to_have_text("from the form")
+
+    first = until(lambda: last_step(page), 60)
+    until(lambda: last_step(page) > first, 60)
+    status(page, "succeeded")
+
+    expect(page.locator("#certificate")).to_contain_text("Verdict: measured")
+    expect(page.locator("[data-value=best_accuracy]")).to_have_text(re.compile(r"9\d|100"))
+    until(lambda: last_step(page) == 96)
+    row = page.get_by_role("row").filter(has_text="lif.safetensors")
+    with page.expect_download() as downloading:
+        row.get_by_role("link").click()
+    path = downloading.value.path()
+    assert downloading.value.suggested_filename == "lif.safetensors"
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == row.locator(".hash").inner_text()
+    with safetensors.safe_open(path, framework="numpy") as network:
+        assert list(network.keys())
+
+
+def test_a_running_job_is_paused_resumed_and_cancelled(tabs: Tabs, service: WholeService) -> None:
+    job_id = service.submit(name="endless", epochs=100_000, network={"name": "convnet"})
+    page = tabs.open(f"{service.url}/jobs/{job_id}")
+    page.on("dialog", lambda dialog: dialog.accept())
+    status(page, "running")
+    page.get_by_role("button", name="Pause").click()
+    status(page, "paused")
+    page.get_by_role("button", name="Resume").click()
+    status(page, re.compile("queued|starting|running"))
+    page.get_by_role("button", name="Cancel").click()
+    status(page, "cancelled")
+    assert service.job(job_id)["status"] == "cancelled"
+    expect(page.locator("#timeline")).to_contain_text("paused")
+    page.get_by_role("button", name="Delete").click()
+    page.wait_for_url(f"{service.url}/")
+    assert service.http.get(f"/v1/jobs/{job_id}").status_code == 404
