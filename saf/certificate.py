@@ -67,7 +67,7 @@ def certify(
         "format": "saf-certificate/1",
         "verdict": verdict,
         "rule": RULE,
-        "statement": _statement(verdict, checks),
+        "statement": _statement(verdict, checks, as_trained),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "timesteps": lif.timesteps,
         "decay": lif.description.decay,
@@ -168,7 +168,9 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _statement(verdict: str, checks: list[dict[str, Any]]) -> str:
+def _statement(
+    verdict: str, checks: list[dict[str, Any]], as_trained: dict[str, Any] | None
+) -> str:
     """The outcome in words."""
     sentences = [
         f"In {check['precision']}, on {check['samples']} samples that the training did not see, "
@@ -177,6 +179,12 @@ def _statement(verdict: str, checks: list[dict[str, Any]]) -> str:
         f"LIF form; the accuracy is {check['accuracy_saf']:.2%} and {check['accuracy_lif']:.2%}."
         for check in checks
     ]
+    if as_trained is not None:
+        sentences.append(
+            f"Computed in {as_trained['precision_of_trained']}, as it was trained, the network "
+            f"gives {as_trained['predictions_differing']} other predictions than its LIF form in "
+            f"{as_trained['precision']}, at an accuracy of {as_trained['accuracy_saf']:.2%}."
+        )
     outcome = {
         "measured": "The LIF network may stand in for the trained one.",
         "differs": "The LIF network does not behave like the trained one: do not rely on it.",

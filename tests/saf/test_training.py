@@ -183,6 +183,7 @@ def test_every_method_learns_in_every_precision(
     assert saf.load_lif(tmp_path / "lif.safetensors").dtype == stored
     certificate = json.loads((tmp_path / "certificate.json").read_text())
     assert (certificate["as_trained"] is not None) == (precision == "bfloat16")
+    assert ("Computed in bfloat16" in certificate["statement"]) == (precision == "bfloat16")
 
 
 @pytest.mark.parametrize("method", ["saf-e", "saf-f", "ottt-o"])
