@@ -6,10 +6,16 @@ Content-Security-Policy of this service allows neither.
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse
 
+from api.problems import MEDIA_TYPE, Problem, ProblemField, responses
+
 router = APIRouter(include_in_schema=False)
+REFERENCE = "#/components/schemas/{model}"
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -26,6 +32,32 @@ PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
+
+
+class Application(FastAPI):
+    """FastAPI whose OpenAPI document shows errors as they are sent: as problems."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = _with_problems(super().openapi())
+        return self.openapi_schema
+
+
+def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
+    models = models_json_schema(
+        [(Problem, "serialization"), (ProblemField, "serialization")], ref_template=REFERENCE
+    )
+    schemas = document["components"]["schemas"]
+    schemas |= models[1]["$defs"]
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            invalid = operation["responses"].get("422")
+            if invalid is not None and MEDIA_TYPE not in invalid["content"]:
+                operation["responses"]["422"] = responses(422)[422]
+    return document
 
 
 @router.get("/docs", response_class=HTMLResponse)

@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         service.streams.close()
         await anyio.to_thread.run_sync(_close, service, sweeper)
 
-    app = FastAPI(
+    app = documentation.Application(
         title="Spiking network training service",
         summary="SAF and OTTT training, and verified conversion to LIF neurons.",
         version="0.1.0",

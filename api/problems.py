@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
@@ -41,6 +41,27 @@ class ProblemField(Document):
 
 class Problem(Document):
     """RFC 9457."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:saf:problem:invalid_request",
+                    "title": "The request cannot be used as it is",
+                    "status": 422,
+                    "detail": "/neuron/decay: Input should be less than or equal to 1",
+                    "code": "invalid_request",
+                    "request_id": "req_01k8x6v3m4t5w7y9z2b4d6f8h0",
+                    "errors": [
+                        {
+                            "pointer": "/neuron/decay",
+                            "detail": "Input should be less than or equal to 1",
+                        }
+                    ],
+                }
+            ]
+        }
+    )
 
     type: str
     title: str

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import api
+from api.broker import EmbeddedBroker
+from api.documentation import PAGE
+from api.main import create_app
+from api.settings import Settings
+from saf.config import JobSpecification
+from tests.api.conftest import Server, serving
+
+
+def test_the_api_loads_neither_torch_nor_scikit_learn_nor_the_worker() -> None:
+    program = (
+        "import api.main, sys; api.main.create_app();"
+        "print([m for m in ('torch', 'sklearn', 'worker') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert found.stdout.decode().strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(Settings()).openapi()
+
+
+OPEN_PATHS = {"/healthz", "/readyz", "/metrics"}
+
+
+def test_every_operation_is_described_and_documents_its_problems(document: dict[str, Any]) -> None:
+    for path, operations in document["paths"].items():
+        assert path.startswith("/v1/") or path in OPEN_PATHS
+        for verb, operation in operations.items():
+            where = f"{verb} {path}"
+            assert operation["summary"], where
+            assert operation["description"], where
+            assert operation["tags"], where
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    assert list(response["content"]) == ["application/problem+json"], where
+            if "{" in path:
+                assert "404" in operation["responses"], where
+            if verb != "get":
+                assert "403" in operation["responses"], where
+
+
+def test_every_reference_of_the_document_leads_somewhere(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    names = set(re.findall(r"#/components/schemas/([\w.\-]+)", str(document)))
+    assert names <= set(schemas)
+    assert "Problem" in names
+    assert "HTTPValidationError" not in schemas
+
+
+def test_the_examples_of_the_document_can_be_sent(document: dict[str, Any]) -> None:
+    examples = document["components"]["schemas"]["JobSpecification"]["examples"]
+    assert examples
+    for example in examples:
+        JobSpecification.model_validate(example)
+
+
+def test_the_documentation_page_loads_everything_from_here(shared: Server) -> None:
+    assert shared.http.get("/docs").text == PAGE
+    for address in re.findall(r'(?:src|href)="([^"]+)"', PAGE):
+        assert address.startswith("/static/")
+        assert shared.http.get(address).status_code == 200
+    assert re.search(r"<script(?![^>]*src=)", PAGE) is None
+    folder = Path(api.__file__).parent / "static" / "vendor" / "swagger-ui"
+    assert {"LICENSE", "VERSION.txt"} <= {path.name for path in folder.iterdir()}
+
+
+def test_readiness_tells_each_thing_that_is_missing(tmp_path: Path) -> None:
+    with EmbeddedBroker(tmp_path / "broker") as broker:
+        settings = Settings(data_dir=tmp_path, broker_url=broker.url)
+        with serving(settings) as server:
+            ready = server.get("/readyz")
+            assert ready["status"] == "ready"
+            assert [(check["name"], check["ok"]) for check in ready["checks"]] == [
+                ("database", True),
+                ("broker", True),
+                ("storage", True),
+            ]
+            (tmp_path / "artifacts").rmdir()
+            (tmp_path / "artifacts").write_text("no directory")
+            response = server.http.get("/readyz")
+            assert response.status_code == 503
+            (error,) = response.json()["errors"]
+            assert error["pointer"] == "storage"
+            assert "ARTIFACTS_URL" in error["detail"]
+
+
+def test_a_job_rings_the_doorbell_after_it_is_committed(tmp_path: Path) -> None:
+    from redis import Redis
+
+    from tests.api.conftest import until
+
+    with EmbeddedBroker(tmp_path / "broker") as broker:
+        settings = Settings(data_dir=tmp_path, broker_url=broker.url)
+        with serving(settings) as server:
+            job = server.submit()
+            path = broker.url.removeprefix("redis+socket://").partition("?")[0]
+            with Redis(unix_socket_path=path) as redis:
+                message = until(lambda: redis.lindex("saf", 0))
+            assert job["id"].encode() in message
