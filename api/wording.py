@@ -43,9 +43,10 @@ def number(value: float | None) -> str:
     """A value of a metric in about four figures; `NaN` for none."""
     if value is None:
         return "NaN"
-    if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e5):
-        return f"{value:.3g}"
-    return f"{value:.4g}"
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        mantissa, _, exponent = f"{value:.2e}".partition("e")
+        return f"{mantissa}e{int(exponent):+d}"
+    return _rounded(value, 4)
 
 
 def metric(value: float | None, name: str) -> str:
@@ -55,7 +56,7 @@ def metric(value: float | None, name: str) -> str:
     if name.endswith("accuracy") or name.startswith("firing_rate"):
         return percent(value)
     if name.endswith("_seconds"):
-        return f"{1000 * value:.3g} ms"
+        return f"{_rounded(1000 * value, 3)} ms"
     return number(value)
 
 
@@ -77,3 +78,7 @@ def clock_time(moment: str) -> str:
 def pretty(value: Any) -> str:
     """A JSON value for people."""
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _rounded(value: float, figures: int) -> str:
+    return f"{float(f'{value:.{figures}g}'):.15g}"

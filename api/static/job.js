@@ -131,6 +131,7 @@ if (root.dataset.over !== "true") {
           return;
         }
         show(job);
+        document.getElementById("way")?.classList.add("over");
         charts.reload();
         logSoon();
         refreshSoon();

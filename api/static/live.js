@@ -47,7 +47,6 @@ function replace(fresh) {
     if (newer) patch(region, newer);
   }
   readableTimes(document);
-  document.dispatchEvent(new CustomEvent("live:refreshed"));
 }
 
 /**

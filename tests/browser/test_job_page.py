@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from playwright.sync_api import expect
+from playwright.sync_api import Response, Route, expect
 
+from api.store import lifecycle, logs
 from tests.browser.service import Pages, until
 
 if TYPE_CHECKING:
@@ -42,10 +43,9 @@ def test_a_long_history_arrives_thinned_out_and_in_detail_where_one_zooms(
     page = tabs.open("about:blank")
     answers: list[tuple[str, list[list[float]]]] = []
 
-    def keep(response: object) -> None:
-        url = str(getattr(response, "url", ""))
-        if "/metrics?" in url:
-            answers.append((url, response.json()["series"][0]["points"]))  # type: ignore[attr-defined]
+    def keep(response: Response) -> None:
+        if "/metrics?" in response.url:
+            answers.append((response.url, response.json()["series"][0]["points"]))
 
     page.on("response", keep)
     page.goto(f"{pages.url}/jobs/{job_id}")
@@ -90,9 +90,29 @@ def test_a_lost_connection_is_said_and_what_was_missed_is_caught_up(
     tabs.complaints[:] = [text for text in tabs.complaints if "net::ERR_" not in text]
 
 
-def test_a_failed_job_says_why_and_what_to_change(tabs: Tabs, pages: Pages) -> None:
-    from api.store import lifecycle
+def test_a_stream_that_is_refused_is_asked_for_again(tabs: Tabs, pages: Pages) -> None:
+    job_id, claim = pages.running(name="refused")
+    page = tabs.open("about:blank")
+    refusals: list[str] = []
 
+    def refuse_once(route: Route) -> None:
+        if refusals:
+            route.continue_()
+        else:
+            refusals.append(route.request.url)
+            route.fulfill(status=503, body="")
+
+    page.route("**/events*", refuse_once)
+    page.goto(f"{pages.url}/jobs/{job_id}")
+    expect(page.get_by_text("Connection lost, trying again")).to_be_visible()
+    expect(page.get_by_text("Connection lost, trying again")).to_be_hidden()
+    pages.report(claim, {"loss": [(1, 0.5)]})
+    expect(page.locator("[data-value=loss]")).to_have_text("0.5")
+    pages.cancelled(claim)
+    tabs.complaints[:] = [text for text in tabs.complaints if "status of 503" not in text]
+
+
+def test_a_failed_job_says_why_and_what_to_change(tabs: Tabs, pages: Pages) -> None:
     job_id, claim = pages.running(name="bad luck")
     page = tabs.open(f"{pages.url}/jobs/{job_id}")
     with pages.database.writing() as session:
@@ -110,8 +130,6 @@ def test_a_failed_job_says_why_and_what_to_change(tabs: Tabs, pages: Pages) -> N
 
 
 def test_the_log_follows(tabs: Tabs, pages: Pages) -> None:
-    from api.store import logs
-
     job_id, claim = pages.running(name="talkative")
     page = tabs.open(f"{pages.url}/jobs/{job_id}")
     with pages.database.writing() as session:

@@ -1,0 +1,63 @@
+"""The form for a new job covers the whole specification."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from api import form
+from api.form import Field
+from saf.config import JobSpecification
+
+FIXED = {"/devices"}  # one value is allowed, so nobody is asked
+
+
+def fields(values: dict[str, Any] | None = None) -> dict[str, Field]:
+    """What is asked for with the chosen network, method and optimizer."""
+    every = [field for section in form.sections(values) for field in section.fields]
+    chosen = {field.pointer: field.value for field in every if field.kind == "select"}
+    return {
+        field.pointer: field
+        for field in every
+        if field.when is None or chosen[field.when[0]] == field.when[1]
+    }
+
+
+def leaves(value: Any, pointer: str = "") -> dict[str, Any]:
+    if isinstance(value, dict) and pointer != "/metadata":
+        return {k: v for name in value for k, v in leaves(value[name], f"{pointer}/{name}").items()}
+    return {pointer: value}
+
+
+SPECIFICATIONS = [
+    {},
+    {"network": {"name": "vgg11", "width": 0.5}, "optimizer": {"name": "adamw", "beta1": 0.8}},
+    {
+        "name": "all of it",
+        "method": {"name": "ottt-o", "trace_bias_and_input": True},
+        "neuron": {"decay": 0.9, "threshold": 2.0, "surrogate": {"name": "arctan", "slope": 2.0}},
+        "augment": ["flip"],
+        "max_runtime_seconds": 60.0,
+        "metadata": {"team": "a"},
+    },
+]
+
+
+@pytest.mark.parametrize("given", SPECIFICATIONS)
+def test_form_shows_each_value_of_a_specification(given: dict[str, Any]) -> None:
+    specification = JobSpecification.model_validate(given).model_dump(mode="json")
+    shown = {pointer: field.value for pointer, field in fields(specification).items()}
+    wanted = {k: v for k, v in leaves(specification).items() if k not in FIXED}
+    assert shown == wanted
+
+
+def test_form_begins_with_the_defaults() -> None:
+    specification = JobSpecification().model_dump(mode="json")
+    shown = {pointer: field.value or None for pointer, field in fields().items()}
+    assert shown == {k: v or None for k, v in leaves(specification).items() if k not in FIXED}
+
+
+def test_inputs_have_ids_of_their_own() -> None:
+    ids = [field.id for section in form.sections() for field in section.fields]
+    assert len(set(ids)) == len(ids)

@@ -1,0 +1,78 @@
+"""Makes the pictures of the documentation: `python -m tests.browser.screenshots`.
+
+A real service trains real jobs meanwhile; it takes two or three minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.conftest import FLAGS, find_chromium
+from tests.browser.service import WholeService, until
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+MAX_BYTES = 200_000
+SIZES = {"wide": (1280, 800), "narrow": (390, 844)}
+JOBS = (
+    {"name": "SAF-F, the default", "epochs": 12},
+    {"name": "SAF-E, T = 8", "method": {"name": "saf-e"}, "timesteps": 8, "epochs": 25},
+    {"name": "OTTT with an update per step", "method": {"name": "ottt-o"}, "epochs": 10},
+    {"name": "BPTT baseline", "method": {"name": "bptt"}, "epochs": 10},
+)
+
+
+def picture(
+    browser: Browser, url: str, name: str, size: str = "wide", scheme: str = "light"
+) -> None:
+    """Store what a window of that size shows as `docs/images/<name>.png`, in 256 colours."""
+    width, height = SIZES[size]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB"
+    )
+    page = context.new_page()
+    page.goto(url)
+    page.wait_for_timeout(1500)  # charts and the first messages of the stream
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    context.close()
+    target = IMAGES / f"{name}.png"
+    image.quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
+    print(f"{target.relative_to(IMAGES.parents[1])}: {target.stat().st_size} bytes")
+    if target.stat().st_size > MAX_BYTES:
+        raise SystemExit(f"{target} is larger than {MAX_BYTES} bytes")
+
+
+def main() -> int:
+    """Start the service, train, take the pictures; the exit status."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory, sync_playwright() as playwright:
+        path = find_chromium(playwright.chromium.executable_path)
+        if path is None:
+            print("no Chromium was found; name one in SAF_CHROMIUM", file=sys.stderr)
+            return 2
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        service = WholeService(Path(directory))
+        try:
+            done, running, *_ = [service.submit(**job) for job in JOBS]
+            until(lambda: service.job(done)["status"] == "succeeded", 180)
+            until(lambda: service.job(running)["progress"]["fraction"] > 0.4, 180)
+            picture(browser, f"{service.url}/jobs/{running}", "job-running")
+            picture(browser, f"{service.url}/jobs/{running}", "job-running-dark", scheme="dark")
+            picture(browser, f"{service.url}/", "jobs")
+            picture(browser, f"{service.url}/", "jobs-narrow", size="narrow", scheme="dark")
+            picture(browser, f"{service.url}/jobs/{done}", "job-succeeded")
+            picture(browser, f"{service.url}/new", "new")
+            picture(browser, f"{service.url}/datasets", "datasets")
+        finally:
+            service.close()
+            browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
