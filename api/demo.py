@@ -121,8 +121,8 @@ def _address(service: Child, directory: Path, log: Path) -> str:
         if not service.is_alive:
             break
         time.sleep(0.05)
-    last = log.read_text(errors="replace").strip().splitlines()[-3:]
-    raise ServeError("the service does not start: " + " / ".join(last or ["no reason given"]))
+    last = log.read_text(errors="replace").strip().rpartition("\n")[2]
+    raise ServeError(f"the service does not start: {last or 'no reason given'}; its log is {log}")
 
 
 def _why(job: Job) -> str:

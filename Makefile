@@ -1,0 +1,37 @@
+# Everything runs from .venv in this checkout; `scripts/install` makes it.
+# Modules are called through Python, not by their scripts, which hold absolute paths.
+
+PYTHON := .venv/bin/python
+SAF := $(PYTHON) -m api.cli
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check clean
+
+help:
+	@echo "make demo    train on handwritten digits, convert, check, run the LIF network"
+	@echo "make serve   the same service, kept running; its data is in ./data"
+	@echo "make test    every check and every test"
+	@echo "make check   ruff, mypy and import-linter alone"
+	@echo "make clean   remove .venv and caches; ./data stays"
+
+demo:
+	@sh scripts/install
+	@$(SAF) demo
+
+serve:
+	@sh scripts/install
+	@$(SAF) serve
+
+test: check
+	@sh scripts/chromium
+	$(PYTHON) -m pytest
+
+check:
+	@sh scripts/install test
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+clean:
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
