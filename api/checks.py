@@ -13,7 +13,7 @@ import shutil
 import sys
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.child import Child
+from api.errors import UnavailableError
 from api.lock import DirectoryInUseError, DirectoryLock
 from api.memory import physical_memory
 from api.settings import GIB, Settings
@@ -31,8 +32,13 @@ from api.store.tables import Dataset
 from api.upload import stored_file
 
 AT_ONCE = 2
+WAITING = 8  # requests that may wait for a check; each holds a thread of the server
 RETRY_SECONDS = 2.0
 GRACE_SECONDS = 30.0  # by the clock on the wall, beyond the processor time that a check may take
+FAILED = {
+    "message": "the check could not be carried out on this server",
+    "hint": "Upload the file again; if that fails too, its operator finds the reason in the log.",
+}
 INTERRUPTED = {
     "message": "the check was interrupted and the upload is gone",
     "hint": "Upload the file again.",
@@ -55,6 +61,7 @@ class Checks:
         self._store = store
         self._settings = settings
         self._stop = threading.Event()
+        self._waiting = threading.BoundedSemaphore(WAITING)
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check")
 
     def start(
@@ -65,6 +72,20 @@ class Checks:
         Takes over the lock of the directory. The result is in the row.
         """
         return self._threads.submit(self._check, dataset_id, file, format_, lock)
+
+    def wait(self, check: Future[None], seconds: float) -> None:
+        """Wait for a check, unless many do already or the server is being stopped.
+
+        Raises UnavailableError when the result could not be stored, and what went wrong here.
+        """
+        if not self._waiting.acquire(blocking=False):
+            return
+        try:
+            check.result(timeout=seconds)
+        except (TimeoutError, CancelledError):
+            return  # it goes on, or the next start of the server goes on with it
+        finally:
+            self._waiting.release()
 
     def discard(self, directory: Path, lock: DirectoryLock) -> None:
         """Remove an upload that is not wanted."""
@@ -122,16 +143,30 @@ class Checks:
         canonical = directory / "canonical.safetensors"
         try:
             verdict = self._run(directory, file, canonical, format_)
-            if self._stop.is_set():
-                return
-            while not self._write(dataset_id, verdict, canonical):
-                if self._stop.wait(RETRY_SECONDS):
-                    return
-            shutil.rmtree(directory, ignore_errors=True)
-        except Exception:
-            log.exception("the check of %s failed; the next start tries again", dataset_id)
+            if not self._stop.is_set() and self._keep_trying(dataset_id, verdict, canonical):
+                shutil.rmtree(directory, ignore_errors=True)
+        except Exception as error:
+            log.exception("the check of %s failed", dataset_id)
+            if self._keep_trying(dataset_id, _Verdict(summary=None, problems=[FAILED]), canonical):
+                shutil.rmtree(directory, ignore_errors=True)
+            if isinstance(error, OSError):
+                reason = error.strerror or type(error).__name__
+                raise UnavailableError(f"the data set cannot be stored: {reason}") from error
+            raise
         finally:
             lock.release()
+
+    def _keep_trying(self, dataset_id: str, verdict: _Verdict, canonical: Path) -> bool:
+        """Write what came out, however long the database is away; False: the server stops."""
+        while True:
+            try:
+                self._write(dataset_id, verdict, canonical)
+            except SQLAlchemyError as error:
+                log.warning("the check of %s waits for the database: %s", dataset_id, error)
+                if self._stop.wait(RETRY_SECONDS):
+                    return False
+            else:
+                return True
 
     def _run(self, directory: Path, file: Path, canonical: Path, format_: str) -> _Verdict:
         """The verdict of a child process."""
@@ -162,13 +197,11 @@ class Checks:
         }
         return _Verdict(summary=None, problems=[problem])
 
-    def _write(self, dataset_id: str, verdict: _Verdict, canonical: Path) -> bool:
-        """Keep what came out; False when it has to be tried again."""
+    def _write(self, dataset_id: str, verdict: _Verdict, canonical: Path) -> None:
+        """Keep what came out. Raises OSError and SQLAlchemyError."""
         values: dict[str, Any] = {"status": "invalid", "problems": verdict.problems}
+        incoming = self._store.receive(canonical) if verdict.summary is not None else None
         try:
-            incoming = None
-            if verdict.summary is not None:
-                incoming = self._store.receive(canonical)
             with self._database.writing() as session:
                 if incoming is not None:
                     values = {
@@ -184,13 +217,9 @@ class Checks:
                 ).one_or_none()
                 if touched is None and incoming is not None:  # deleted meanwhile
                     self._store.remove_unused(session, [incoming.sha256])
-        except (SQLAlchemyError, OSError) as error:
-            log.warning("data set %s cannot be stored yet: %s", dataset_id, error)
-            return False
         finally:
             if incoming is not None:
                 incoming.copy.unlink(missing_ok=True)
-        return True
 
 
 def _environment() -> dict[str, str]:

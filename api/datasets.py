@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -213,7 +212,12 @@ def upload_dataset(
             raise _taken(row.name) from error
         raise
     check = service.checks.start(dataset_id, file=upload.file, format_=row.format, lock=upload.lock)
-    _wait(check)
+    try:
+        service.checks.wait(check, CHECK_WAIT_SECONDS)
+    except Exception:
+        with service.database.writing() as session:
+            session.execute(delete(Dataset).where(Dataset.id == dataset_id))
+        raise
     with service.database.writing() as session:
         checked = _existing(session, dataset_id)
         if checked.status == "invalid":
@@ -303,13 +307,6 @@ def _insert(session: Session, row: Dataset) -> None:
     row.created_at = clock(session)
     session.add(row)
     session.flush()
-
-
-def _wait(check: Future[None]) -> None:
-    try:
-        check.result(timeout=CHECK_WAIT_SECONDS)
-    except (TimeoutError, CancelledError):
-        return  # it goes on, or the next start of the server goes on with it
 
 
 def _find(session: Session, name_or_id: str) -> Dataset | None:

@@ -94,7 +94,8 @@ class Envelope:
                 scope, receive, send_with_headers
             )
         finally:
-            self._counts.add(scope["method"], status)
+            if status:  # else the client went away before an answer
+                self._counts.add(scope["method"], status)
             log.info(
                 "%s %s %d %.0f ms",
                 scope["method"],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from api import datasets
+from api import checks, datasets
 from api.settings import Settings
 from api.store.tables import Dataset
 from saf.data import load
@@ -148,6 +149,34 @@ def test_a_long_check_goes_on_after_the_answer(
     assert refused["problems"][0]["message"] in body["errors"][0]["detail"]
     again = upload(server, name="bad")
     assert again.status_code == 201, "an invalid upload keeps no name"
+
+
+@pytest.mark.parametrize(
+    ("broken", "status"), [("interpreter", 503), ("storage", 503), ("verdict", 500)]
+)
+def test_a_check_that_fails_on_our_side_is_not_blamed_on_the_file(
+    server: Server, monkeypatch: pytest.MonkeyPatch, broken: str, status: int
+) -> None:
+    if broken == "interpreter":
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    elif broken == "storage":
+        server.service.store.directory.write_text("no directory")
+    else:
+        monkeypatch.setattr(checks, "GRACE_SECONDS", None)
+    check(upload(server), status)
+    monkeypatch.undo()
+    assert [entry["name"] for entry in server.get("/v1/datasets")["data"]] == ["digits"]
+    assert leftovers(server) == []
+
+
+def test_more_uploads_than_may_wait_are_answered_at_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.service.checks, "_waiting", threading.BoundedSemaphore(1))
+    with server.service.checks._waiting:
+        response = upload(server)
+    assert response.status_code == 201
+    until(lambda: server.get("/v1/datasets/mine")["status"] == "ready")
 
 
 def test_a_check_that_was_cut_off_goes_on_when_the_server_starts(
