@@ -182,10 +182,13 @@ class Checks:
         with (directory / "output.txt").open("wb") as output:
             child = Child("check", command, environment=_environment(), output=output)
             child.start()
-            deadline = time.monotonic() + seconds + GRACE_SECONDS
-            while not child.wait(0.5):
-                if self._stop.is_set() or time.monotonic() > deadline:
-                    child.kill()
+            try:
+                deadline = time.monotonic() + seconds + GRACE_SECONDS
+                while not child.wait(0.5):
+                    if self._stop.is_set() or time.monotonic() > deadline:
+                        break
+            finally:
+                child.kill()
         if child.exit_status == 0:
             found = json.loads(result.read_text())
             return _Verdict(summary=found.get("summary"), problems=found.get("problems", []))
