@@ -35,11 +35,11 @@ class Zip(Source):
         super().__init__(path, limits)
         self._size = check_archive_size(path, limits)
 
-    def contents(self, wanted: Collection[str]) -> Iterator[Content]:
+    def _contents(self, wanted: Collection[str]) -> Iterator[Content]:
         budget = Budget(self.limits, self._size, self.label)
         with self._open() as archive:
             for info in archive.infolist():
-                if info.is_dir():
+                if info.filename.endswith("/"):
                     continue
                 name = check_name(info.filename, self.label, self.limits)
                 if name not in wanted:
@@ -65,7 +65,7 @@ class Zip(Source):
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                     raise special(self.label, name)
-                if info.is_dir():
+                if info.filename.endswith("/"):
                     continue
                 # LZMA members may ask for gigabytes of dictionary, whatever they hold.
                 if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -129,7 +129,7 @@ class Tar(Source):
         self._size = check_archive_size(path, limits)
         self._compression = compression
 
-    def contents(self, wanted: Collection[str]) -> Iterator[Content]:
+    def _contents(self, wanted: Collection[str]) -> Iterator[Content]:
         wanted = frozenset(wanted)
         for archive, info, name in self._walk(whole=False):
             if not info.isreg() or name not in wanted:

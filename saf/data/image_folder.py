@@ -106,6 +106,7 @@ def _plan_of_splits(source: Source, images: list[tuple[str, list[str]]]) -> _Pla
     if "train" not in tops:
         raise DataError(f"{source.label} holds no train folder", hint=LAYOUT)
     classes = tuple(sorted({parts[1] for _, parts in images if parts[0].lower() == "train"}))
+    check_class_names(classes)
     if tops == {"train"}:
         return _plan_of_classes(source, [(name, parts[1:]) for name, parts in images])
     index_of = {name: index for index, name in enumerate(classes)}

@@ -46,6 +46,10 @@ class Source(ABC):
         """All files by name; hidden ones and what operating systems strew about are left out."""
         found: dict[str, Member] = {}
         for member in self._list():
+            if not member.name:
+                raise DataError(
+                    f"{self.label} holds a file without a name", hint="Pack the files again."
+                )
             if member.name in found:
                 raise DataError(
                     f"{self.label} holds {member.name!r} twice",
@@ -54,9 +58,21 @@ class Source(ABC):
             found[member.name] = member
         return tuple(found[name] for name in sorted(found) if not _is_litter(name))
 
-    @abstractmethod
     def contents(self, wanted: Collection[str]) -> Iterator[Content]:
         """The wanted members, each to be read before the next is asked for."""
+        count = 0
+        for content in self._contents(wanted):
+            count += 1
+            yield content
+        if count != len(wanted):
+            raise DataError(
+                f"{self.label} changed while it was being read",
+                hint="Let no other program write to it, and try again.",
+            )
+
+    @abstractmethod
+    def _contents(self, wanted: Collection[str]) -> Iterator[Content]:
+        """What `contents` yields, in the order that costs least."""
 
     @abstractmethod
     def _list(self) -> Iterator[Member]:
@@ -75,7 +91,7 @@ class Folder(Source):
 
     archive = False
 
-    def contents(self, wanted: Collection[str]) -> Iterator[Content]:
+    def _contents(self, wanted: Collection[str]) -> Iterator[Content]:
         total = sum(member.size for member in self.members)
         budget = Budget(self.limits, total, self.label)
         for name in wanted:

@@ -65,6 +65,13 @@ def test_names_that_point_elsewhere_are_refused_and_nothing_is_written(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_file_without_a_name_is_refused(good: Files, pack: Pack) -> None:
+    path = pack(good | {"X": b"x"}, "zip")
+    path.write_bytes(path.read_bytes().replace(b"X", b"\0"))
+    refused(path, "holds a file without a name")
+    refused(pack(good | {".": b"x"}, "tar"), "holds a file without a name")
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_a_name_that_is_no_utf8_is_refused(kind: str, good: Files, pack: Pack) -> None:
     path = pack(good | {"train/a/XX.png": b"x"}, kind)
@@ -273,7 +280,11 @@ def test_a_tar_cut_between_two_members_is_not_taken_for_a_smaller_one(
 ) -> None:
     whole = pack(good, "tar").read_bytes()
     cut = whole[: whole.index(b"test/b/01.png")]
-    squeeze = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+    squeeze: dict[str, Callable[[bytes], bytes]] = {
+        "gz": gzip.compress,
+        "bz2": bz2.compress,
+        "xz": lzma.compress,
+    }
     path = tmp_path / f"cut.{kind}"
     path.write_bytes(squeeze.get(kind.removeprefix("tar."), bytes)(cut))
     refused(path, "damaged or was cut short")

@@ -245,4 +245,4 @@ def test_the_first_images_of_the_real_cifar_archive_are_reached_as_a_stream() ->
         content = next(contents)
         assert content.name == name
         assert Image.open(io.BytesIO(content.read_whole(10_000))).size == (32, 32)
-    contents.close()
+    del contents  # closes the archive

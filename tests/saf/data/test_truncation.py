@@ -49,8 +49,8 @@ def whole(
         path = pack(mnist(gz=True), "tar")
     elif kind == "cifar":
         batch = {"data": np.zeros((2, 3072), np.uint8), "labels": [0, 1]}
-        names = ("data_batch_1", "test_batch")
-        path = pack({name: pickle.dumps(batch, 2) for name in names}, "tar")
+        batches = dict.fromkeys(("data_batch_1", "test_batch"), pickle.dumps(batch, 2))
+        path = pack(batches, "tar")
     else:
         path = pack(image_files("train/a", "train/b", "test/a", "test/b", count=1), kind)
     assert read(path).classes >= 2
