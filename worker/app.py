@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from celery import signals
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.worker import state
 
@@ -69,6 +70,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(levelname)s %(message)s")
     # Celery warns a superuser of messages that carry code; these carry JSON only.
     warnings.simplefilter("ignore", SecurityWarning)
+    # And, when a connection was lost, of a default that api.queue sets anyway.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)
     if not settings().broker_url:
         print("BROKER_URL is not set; `saf serve` brings a broker of its own", file=sys.stderr)
         return 2

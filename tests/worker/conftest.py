@@ -110,6 +110,15 @@ class Desk:
                 found.setdefault(name, []).append(step)
             return found
 
+    def attempts(self, job_id: str, metric: str) -> dict[int, list[int]]:
+        """The steps of a metric's points by the attempt that they are of."""
+        with self.database.reading() as session:
+            found: dict[int, list[int]] = {}
+            for name, attempt, step, _ in metrics.rows(session, job_id):
+                if name == metric:
+                    found.setdefault(attempt, []).append(step)
+            return found
+
     def events(self, job_id: str) -> list[Event]:
         with self.database.reading() as session:
             query = select(Event).where(Event.job_id == job_id).order_by(Event.sequence)

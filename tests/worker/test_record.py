@@ -82,6 +82,30 @@ def test_a_commit_that_nobody_knows_of_is_done_once(
     database.dispose()
 
 
+@pytest.mark.parametrize("what", ["a point", "a line"])
+def test_an_overtaken_attempt_cannot_write(desk: Desk, tmp_path: Path, what: str) -> None:
+    job_id = desk.submit()
+    with desk.database.writing() as session:
+        claim = lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=0.0)
+    assert claim is not None
+    outbox = Outbox(tmp_path / "spool")
+    record = Record(desk.database, desk.store, claim, outbox)
+    with desk.database.writing() as session:
+        lifecycle.expire_leases(session, max_losses=5)
+        lifecycle.claim(session, worker_id="another", device="cpu", lease_seconds=60.0)
+
+    if what == "a point":
+        outbox.put(encode(Step(step=1, epoch=0, metrics={"loss": 1.0})).encode())
+    else:
+        outbox.put_log(b"a line\n")
+    with pytest.raises(lifecycle.Fenced):
+        record.write()
+
+    assert desk.steps(job_id) == {}
+    with desk.database.reading() as session:
+        assert logs.read(session, job_id).text == ""
+
+
 def test_a_database_that_is_away_for_seconds_loses_and_doubles_nothing(
     settings_on_own_server: tuple[Settings, PostgresServer], crew: Crew
 ) -> None:

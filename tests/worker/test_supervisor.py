@@ -113,7 +113,7 @@ def test_a_defect_is_internal_and_its_traceback_is_in_the_log(desk: Desk, runner
 
 
 def test_killed_training_process_goes_on_from_its_checkpoint(desk: Desk, runner: Runner) -> None:
-    job_id = desk.submit(steps="40", die_at="25")
+    job_id = desk.submit(steps="30", step_seconds="0.04", die_at="25")
 
     runner.work()
 
@@ -121,8 +121,9 @@ def test_killed_training_process_goes_on_from_its_checkpoint(desk: Desk, runner:
     assert job.status == Status.succeeded
     assert job.attempt == 2
     assert job.started_step == 20
-    assert desk.steps(job_id) == undisturbed(40)
-    assert desk.artifacts(job_id) == {"lif.safetensors": final_state(40)}
+    assert desk.steps(job_id) == undisturbed(30)
+    assert desk.attempts(job_id, "loss") == {1: list(range(1, 21)), 2: list(range(21, 31))}
+    assert desk.artifacts(job_id) == {"lif.safetensors": final_state(30)}
     ended = next(event for event in desk.events(job_id) if event.type == "process_ended")
     assert "SIGKILL" in ended.data["reason"]
     assert "environment" in ended.data["log_tail"]
