@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from api.datasets import DatasetFacts, find_facts
@@ -14,8 +13,10 @@ from api.errors import FieldError, InvalidRequestError
 from api.memory import physical_memory
 from api.settings import Settings
 from api.store.tables import Job, JobLabel, new_id
-from saf.architecture import Architecture, Forecast, build, forecast
+from saf.architecture import Architecture
 from saf.config import JobSpecification
+from saf.forecast import Forecast, forecast
+from saf.networks import NetworkError, build
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,16 +101,8 @@ def _architecture(specification: JobSpecification, dataset: DatasetFacts) -> Arc
     network = specification.network
     try:
         return build(network, dataset.shape, dataset.classes)
-    except ValidationError as error:
-        reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-        raise _invalid("/network", reason) from error
-    except ValueError as error:
-        pointer = "/network"
-        if network.pooling == "max":
-            pointer = "/network/pooling"
-        elif "classes" in str(error):
-            pointer = "/dataset"
-        raise _invalid(pointer, str(error)) from error
+    except NetworkError as error:
+        raise _invalid(error.pointer, str(error)) from error
 
 
 def _warnings(specification: JobSpecification, dataset: DatasetFacts) -> list[FieldError]:

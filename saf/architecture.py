@@ -20,16 +20,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from saf.config import ConvNet, JobSpecification, Network
-
 Shape = tuple[int, ...]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
 INPUT = "input"
-SPIKE_SCALE = 2.74  # after every spiking layer, as published with OTTT
-MAX_SIDE_CONVNET = 64
-MAX_SIDE = 512
-MAX_CHANNELS = 64
-MAX_CLASSES = 10_000
 
 
 class _Description(BaseModel):
@@ -52,6 +45,7 @@ class Conv(_Description):
         channels, *sides = _image(shape, "a convolution")
         if channels % self.groups or self.out_channels % self.groups:
             raise ValueError(f"{self.groups} groups do not divide {channels} channels")
+        _check_standardised(self.standardised, self.weight_shape(shape))
         sides = [(n + 2 * self.padding - self.kernel) // self.stride + 1 for n in sides]
         if min(sides) < 1:
             raise ValueError(f"a {self.kernel} × {self.kernel} kernel does not fit into {shape}")
@@ -71,6 +65,7 @@ class Linear(_Description):
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) != 1:
             raise ValueError(f"a linear layer needs a flat input, not {shape}")
+        _check_standardised(self.standardised, self.weight_shape(shape))
         return (self.out_features,)
 
     def weight_shape(self, shape: Shape) -> Shape:
@@ -239,117 +234,12 @@ def _image(shape: Shape, who: str) -> Shape:
     return shape
 
 
-def _chain(operations: list[list[Operation]], input_shape: Shape) -> Architecture:
-    """Populations one after the other; the last entry of `operations` leads to the readout."""
-    populations = []
-    source = INPUT
-    for number, chain in enumerate(operations, start=1):
-        last = number == len(operations)
-        name = "readout" if last else f"layer{number}"
-        scale: list[Operation] = [] if source == INPUT else [Scale(factor=SPIKE_SCALE)]
-        connection = Connection(source=source, operations=(*scale, *chain))
-        populations.append(Population(name=name, connections=(connection,)))
-        source = name
-    return Architecture(
-        input_shape=input_shape, populations=tuple(populations[:-1]), readout=populations[-1]
-    )
+def _check_standardised(standardised: bool, weight_shape: Shape) -> None:
+    if standardised and prod(weight_shape[1:]) < 2:
+        raise ValueError(
+            "one weight alone cannot be standardised; let every output see two inputs or more"
+        )
 
 
 def _out_channels(operation: Conv | Linear) -> int:
     return operation.out_channels if isinstance(operation, Conv) else operation.out_features
-
-
-def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
-    """The architecture that `network` asks for on samples of `input_shape` (C H W).
-
-    Raises ValueError, with what to change, where the network cannot take such samples or where
-    it would break the identity between SAF and LIF neurons.
-    """
-    if network.pooling == "max":
-        raise ValueError(
-            "max pooling breaks the identity between SAF and LIF neurons (the largest "
-            'accumulation is not the accumulation of the largest); use "average"'
-        )
-    if len(input_shape) != 3:
-        raise ValueError(
-            f"{network.name} takes images of C H W, and the data set has {input_shape}"
-        )
-    channels, height, width = input_shape
-    small, large = (8, MAX_SIDE_CONVNET) if isinstance(network, ConvNet) else (16, MAX_SIDE)
-    if not (small <= min(height, width) and max(height, width) <= large):
-        other = "vgg11" if isinstance(network, ConvNet) and min(height, width) >= 16 else ""
-        remedy = f"; use {other}, or resize the images" if other else "; resize the images"
-        raise ValueError(
-            f"{network.name} takes images of {small} to {large} pixels a side, and the data set "
-            f"has {height} × {width}{remedy}"
-        )
-    if channels > MAX_CHANNELS:
-        raise ValueError(f"{network.name} takes 1 to {MAX_CHANNELS} channels, not {channels}")
-    if not 2 <= classes <= MAX_CLASSES:
-        raise ValueError(f"a data set needs 2 to {MAX_CLASSES} classes, not {classes}")
-    if isinstance(network, ConvNet):
-        return _convnet(network, input_shape, classes)
-    return _vgg11(network.width, input_shape, classes)
-
-
-def _convnet(network: ConvNet, input_shape: Shape, classes: int) -> Architecture:
-    side = min(input_shape[1:])
-    layers: list[list[Operation]] = [[Conv(out_channels=network.channels[0])]]
-    for channels in network.channels[1:]:
-        chain: list[Operation] = []
-        if side >= 4:
-            chain.append(AveragePool())
-            side //= 2
-        layers.append([*chain, Conv(out_channels=channels)])
-    layers.append([Flatten(), Linear(out_features=classes)])
-    return _chain(layers, input_shape)
-
-
-def _vgg11(width: float, input_shape: Shape, classes: int) -> Architecture:
-    layers: list[list[Operation]] = []
-    pool: list[Operation] = []
-    shape = input_shape
-    for entry in (64, 128, "P", 256, 256, "P", 512, 512, "P", 512, 512):
-        if entry == "P":
-            pool = [AveragePool()]
-            shape = AveragePool().output_shape(shape)
-            continue
-        layers.append([*pool, Conv(out_channels=max(1, round(width * int(entry))))])
-        pool = []
-    if shape[1] != shape[2]:
-        raise ValueError("vgg11 ends in a global pooling of square images; crop or pad the images")
-    layers.append([AveragePool(kernel=shape[1]), Flatten(), Linear(out_features=classes)])
-    return _chain(layers, input_shape)
-
-
-class Forecast(_Description):
-    """What a job will need, before it runs."""
-
-    parameters: int
-    neurons: int
-    memory_bytes: int
-    """Estimate of the peak of a training process, without the interpreter and the libraries."""
-    largest_batch: int
-    """The largest batch that stays below the limit asked about."""
-
-
-def forecast(
-    specification: JobSpecification, architecture: Architecture, *, limit_bytes: int
-) -> Forecast:
-    """Estimate the memory of a training on `architecture`, and the batch that fits `limit_bytes`.
-
-    Per neuron and sample a step keeps about six numbers (potential, accumulation, derivative,
-    scaled copy and their gradients); bptt keeps them for every one of the T steps.
-    """
-    number = {"float64": 8, "float32": 4, "bfloat16": 2}[specification.precision]
-    optimizer_states = 1 if specification.optimizer.name == "sgd" else 2
-    fixed = architecture.parameters * 4 * (3 + optimizer_states)
-    kept_steps = specification.timesteps if specification.method.name == "bptt" else 1
-    per_sample = 6 * number * architecture.neurons * kept_steps
-    per_sample += 8 * number * prod(architecture.input_shape)
-    return Forecast(
-        parameters=architecture.parameters,
-        neurons=architecture.neurons,
-        memory_bytes=fixed + per_sample * specification.batch_size,
-        largest_batch=max(0, (limit_bytes - fixed) // per_sample),
-    )

@@ -42,13 +42,16 @@ class Neuron(_Specification):
     surrogate: Surrogate = Surrogate()
 
 
+Channels = Annotated[int, Field(ge=1, le=4096)]
+Features = Annotated[int, Field(ge=1, le=65_536)]
+Width = Annotated[float, Field(gt=0, le=4)]
+
+
 class ConvNet(_Specification):
     """Small convolutional network for images of 8 × 8 to 64 × 64 pixels."""
 
     name: Literal["convnet"] = "convnet"
-    channels: Annotated[
-        tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_length=1, max_length=8)
-    ] = (32, 64, 64)
+    channels: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=8)] = (32, 64, 64)
     """Output channels of each spiking 3 × 3 convolution; a 2 × 2 pooling follows all but the last
     while the image has 4 pixels or more on a side."""
     pooling: Literal["average", "max"] = "average"
@@ -61,13 +64,79 @@ class VGG11(_Specification):
     pixels or more."""
 
     name: Literal["vgg11"] = "vgg11"
-    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    width: Width = 1.0
     """Factor on every number of channels; 1.0 is the published network."""
     pooling: Literal["average", "max"] = "average"
     """`max` is refused, see `convnet`."""
 
 
-Network = Annotated[ConvNet | VGG11, Field(discriminator="name")]
+class VGG16(_Specification):
+    """VGG-16: 64 64 P 128 128 P 256 256 256 P 512 512 512 P 512 512 512, with the same
+    standardisation and global pooling as `vgg11`, for images of 32 × 32 pixels or more."""
+
+    name: Literal["vgg16"] = "vgg16"
+    width: Width = 1.0
+    """Factor on every number of channels."""
+
+
+class MobileNet(_Specification):
+    """MobileNet (v1): depthwise and pointwise convolutions in turn, a spiking layer after each,
+    for images of 32 × 32 pixels or more."""
+
+    name: Literal["mobilenet"] = "mobilenet"
+    width: Width = 1.0
+    """Factor on every number of channels."""
+
+
+class MLP(_Specification):
+    """Fully connected spiking layers on the flattened image."""
+
+    name: Literal["mlp"] = "mlp"
+    features: Annotated[tuple[Features, ...], Field(min_length=1, max_length=16)] = (512, 512)
+    """Neurons of each spiking layer."""
+
+
+class ConvLayer(_Specification):
+    """A convolution and a layer of spiking neurons."""
+
+    kind: Literal["conv"] = "conv"
+    channels: Channels
+    kernel: Annotated[int, Field(ge=1, le=15)] = 3
+    stride: Annotated[int, Field(ge=1, le=8)] = 1
+    padding: Annotated[int, Field(ge=0, le=15)] | None = None
+    """null: half the kernel."""
+    groups: Channels = 1
+    """As many as there are channels: a depthwise convolution."""
+
+
+class LinearLayer(_Specification):
+    """A fully connected map on all that came before and a layer of spiking neurons."""
+
+    kind: Literal["linear"] = "linear"
+    features: Features
+
+
+class PoolLayer(_Specification):
+    """Pooling over windows of `kernel × kernel`; it belongs to the layer that follows."""
+
+    kind: Literal["average_pool", "max_pool"] = "average_pool"
+    """`max_pool` is refused, see `convnet`."""
+    kernel: Annotated[int, Field(ge=2, le=64)] = 2
+
+
+Layer = Annotated[ConvLayer | LinearLayer | PoolLayer, Field(discriminator="kind")]
+
+
+class LayerList(_Specification):
+    """A network of your own, layer by layer; the readout to the classes is added."""
+
+    name: Literal["layers"] = "layers"
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=128)]
+
+
+Network = Annotated[
+    ConvNet | VGG11 | VGG16 | MobileNet | MLP | LayerList, Field(discriminator="name")
+]
 
 
 class SafE(_Specification):
@@ -81,7 +150,7 @@ class SafE(_Specification):
 
 class SafF(_Specification):
     """Spike Accumulation Forwarding, a loss at the final step only: one backward pass per batch
-    whatever T is. Same gradient as the Spike Representation up to a constant."""
+    whatever T is. Same gradient as the Spike Representation up to a power of V per layer."""
 
     name: Literal["saf-f"] = "saf-f"
     trace_bias_and_input: bool = True

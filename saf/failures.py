@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 import torch
 
-from saf.architecture import Architecture, forecast
+from saf.architecture import Architecture
 from saf.checkpoint import Progress
 from saf.config import JobSpecification
 from saf.errors import DivergedError, OutOfMemoryError, SilentNetworkError, TimeLimitError
+from saf.forecast import forecast
 
 SILENT_EPOCHS = 2
 

@@ -45,11 +45,6 @@ class Stimulus(NamedTuple):
 class _Weight(torch.nn.Module):
     def __init__(self, shape: tuple[int, ...], standardised: bool) -> None:
         super().__init__()
-        if standardised and math.prod(shape[1:]) < 2:
-            raise ValueError(
-                "one weight alone cannot be standardised; set standardised to false where an "
-                "output sees a single input"
-            )
         self.weight = torch.nn.Parameter(torch.zeros(shape))
         self.gain: torch.nn.Parameter | None = None
         if standardised:

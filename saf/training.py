@@ -17,7 +17,7 @@ import torch
 
 from saf import checkpoint as checkpoints
 from saf import tensorfile
-from saf.architecture import Architecture, build
+from saf.architecture import Architecture
 from saf.augment import augment
 from saf.batches import Batches, Samples, generator_of, identity
 from saf.certificate import certify
@@ -32,6 +32,7 @@ from saf.loss import LossFunction, loss_function
 from saf.meter import Meter
 from saf.methods import METHODS, infer, readout_of
 from saf.network import SpikingNetwork
+from saf.networks import build
 from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
 
 CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints, where an epoch is longer

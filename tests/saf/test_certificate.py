@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from saf.architecture import build
 from saf.certificate import certify
 from saf.config import ConvNet, JobSpecification
 from saf.conversion import convert
 from saf.lif import LIFNetwork, load_lif
 from saf.methods import infer
 from saf.network import SpikingNetwork
+from saf.networks import build
 
 SPECIFICATION = JobSpecification(timesteps=5)
 LIMITS = {torch.float32: 40, torch.float64: 16}

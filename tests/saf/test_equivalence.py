@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saf.architecture import build
 from saf.config import VGG11, ConvNet, Neuron
 from saf.forward import advance, chunks, rest
 from saf.methods import infer, record
 from saf.network import SpikingNetwork, present
+from saf.networks import build
 from saf.stepwise import lif_advance, lif_rest
 from saf.synapse import apply_traced
 from tests.saf import reference

@@ -12,11 +12,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from saf.architecture import Architecture, Connection, Conv, Flatten, Linear, Population, build
+from saf.architecture import Architecture, Connection, Conv, Flatten, Linear, Population
 from saf.config import ConvNet, Neuron, Surrogate
 from saf.errors import UserConfigError
 from saf.methods import METHODS, Method, Outcome, infer, readout_of, record
 from saf.network import SpikingNetwork
+from saf.networks import build
 from saf.published import ottt_as_published
 from tests.saf import reference
 from tests.saf.random_networks import Case, cases, randomise

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import saf
-from saf.architecture import build
 from saf.batches import Batches, Samples
 from saf.checkpoint import Progress
 from saf.config import ConvNet, JobSpecification
@@ -27,6 +26,7 @@ from saf.errors import (
     UserConfigError,
 )
 from saf.failures import check_not_silent, memory_explained
+from saf.networks import build
 from saf.reports import (
     Artifact,
     Checkpoint,

@@ -1,0 +1,253 @@
+"""The networks that can be asked for, as architectures for the images of a data set; no torch.
+
+All have scaled weight standardisation and the scale of 2.74 after every spiking layer, as in the
+settings published with OTTT; the readout is a plain linear layer. Depth and width come from the
+specification, channels, size and classes from the data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from saf.architecture import (
+    INPUT,
+    Architecture,
+    AveragePool,
+    Connection,
+    Conv,
+    Flatten,
+    Linear,
+    Operation,
+    Population,
+    Scale,
+    Shape,
+)
+from saf.config import (
+    MLP,
+    VGG11,
+    VGG16,
+    ConvLayer,
+    ConvNet,
+    LayerList,
+    LinearLayer,
+    MobileNet,
+    Network,
+    PoolLayer,
+)
+
+SPIKE_SCALE = 2.74
+SIDES = {"convnet": (8, 64), "vgg11": (16, 512), "vgg16": (32, 512), "mobilenet": (32, 512)}
+MAX_SIDE = 512
+MAX_CHANNELS = 64
+MAX_CLASSES = 10_000
+VGG11_PLAN = (64, 128, "P", 256, 256, "P", 512, 512, "P", 512, 512)
+VGG16_PLAN = (64, 64, "P", 128, 128, "P", 256, 256, 256, "P", 512, 512, 512, "P", 512, 512, 512)
+# Output channels and stride of every pair of a depthwise and a pointwise convolution: table 1 of
+# Howard et al., arXiv 1704.04861, with three of its five strides, for images of 32 pixels.
+MOBILENET_PLAN = (
+    *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
+    *((512, 1),) * 5,
+    *((1024, 1), (1024, 1)),
+)
+MAX_POOLING = (
+    "max pooling breaks the identity between SAF and LIF neurons (the largest accumulation is "
+    "not the accumulation of the largest); use average pooling"
+)
+
+
+class NetworkError(ValueError):
+    """The network cannot take such images, or would not convert; says what to change."""
+
+    def __init__(self, message: str, *, pointer: str = "/network") -> None:
+        """`pointer` is the JSON pointer to the field of the specification that is wrong."""
+        super().__init__(message)
+        self.pointer = pointer
+
+
+def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
+    """The architecture that `network` asks for on samples of `input_shape` (C H W).
+
+    Raises NetworkError.
+    """
+    _check_images(network, input_shape)
+    if not 2 <= classes <= MAX_CLASSES:
+        raise NetworkError(
+            f"a data set needs 2 to {MAX_CLASSES} classes, not {classes}", pointer="/dataset"
+        )
+    if isinstance(network, ConvNet | VGG11) and network.pooling == "max":
+        raise NetworkError(MAX_POOLING, pointer="/network/pooling")
+    try:
+        layers = _layers(network, input_shape)
+        last = _output_shape(layers, input_shape)
+        return _chain([*layers, _readout(network, last, classes)], input_shape)
+    except ValidationError as error:
+        reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise NetworkError(reason) from error
+    except NetworkError:
+        raise
+    except ValueError as error:
+        raise NetworkError(str(error)) from error
+
+
+def _check_images(network: Network, input_shape: Shape) -> None:
+    if len(input_shape) != 3:
+        raise NetworkError(
+            f"{network.name} takes images of C H W, and the data set has {input_shape}"
+        )
+    channels, height, width = input_shape
+    small, large = SIDES.get(network.name, (1, MAX_SIDE))
+    if not (small <= min(height, width) and max(height, width) <= large):
+        others = [
+            name
+            for name, (low, high) in SIDES.items()
+            if low <= min(height, width) and max(height, width) <= high
+        ]
+        remedy = f"use {' or '.join(others)}, or resize the images" if others else "resize them"
+        raise NetworkError(
+            f"{network.name} takes images of {small} to {large} pixels a side, and the data set "
+            f"has {height} × {width}; {remedy}"
+        )
+    if channels > MAX_CHANNELS:
+        raise NetworkError(f"{network.name} takes 1 to {MAX_CHANNELS} channels, not {channels}")
+
+
+def _layers(network: Network, input_shape: Shape) -> list[list[Operation]]:
+    """The operations that lead to each spiking layer."""
+    match network:
+        case ConvNet():
+            return _convnet(network.channels, input_shape)
+        case VGG11():
+            return _vgg(VGG11_PLAN, network.width)
+        case VGG16():
+            return _vgg(VGG16_PLAN, network.width)
+        case MobileNet():
+            return _mobilenet(network.width)
+        case MLP():
+            first, *rest = (Linear(out_features=n, standardised=True) for n in network.features)
+            layers: list[list[Operation]] = [[Flatten(), first]]
+            layers.extend([linear] for linear in rest)
+            return layers
+        case LayerList():
+            return _listed(network.layers, input_shape)
+
+
+def _readout(network: Network, shape: Shape, classes: int) -> list[Operation]:
+    """What leads from the last spiking layer, of `shape`, to the classes."""
+    linear = Linear(out_features=classes)
+    if isinstance(network, VGG11 | VGG16 | MobileNet):
+        _, height, width = shape
+        if height != width:
+            raise NetworkError(
+                f"{network.name} ends in a global pooling of square images; crop or pad the images"
+            )
+        return [AveragePool(kernel=height), Flatten(), linear]
+    return [Flatten(), linear] if len(shape) == 3 else [linear]
+
+
+def _convnet(channels: Sequence[int], input_shape: Shape) -> list[list[Operation]]:
+    side = min(input_shape[1:])
+    layers: list[list[Operation]] = [[Conv(out_channels=channels[0])]]
+    for number in channels[1:]:
+        pool: list[Operation] = []
+        if side >= 4:
+            pool.append(AveragePool())
+            side //= 2
+        layers.append([*pool, Conv(out_channels=number)])
+    return layers
+
+
+def _vgg(plan: Sequence[int | str], width: float) -> list[list[Operation]]:
+    layers: list[list[Operation]] = []
+    pool: list[Operation] = []
+    for entry in plan:
+        if isinstance(entry, str):
+            pool = [AveragePool()]
+        else:
+            layers.append([*pool, Conv(out_channels=_scaled(entry, width))])
+            pool = []
+    return layers
+
+
+def _mobilenet(width: float) -> list[list[Operation]]:
+    channels = _scaled(32, width)
+    layers: list[list[Operation]] = [[Conv(out_channels=channels)]]
+    for entry, stride in MOBILENET_PLAN:
+        layers.append([Conv(out_channels=channels, stride=stride, groups=channels)])
+        channels = _scaled(entry, width)
+        layers.append([Conv(out_channels=channels, kernel=1, padding=0)])
+    return layers
+
+
+def _listed(
+    listed: Sequence[ConvLayer | LinearLayer | PoolLayer], input_shape: Shape
+) -> list[list[Operation]]:
+    """One list of operations for each spiking layer; a pooling goes to the layer after it."""
+    layers: list[list[Operation]] = []
+    before: list[Operation] = []
+    shape = input_shape
+    for number, layer in enumerate(listed):
+        pointer = f"/network/layers/{number}"
+        try:
+            match layer:
+                case PoolLayer(kind="max_pool"):
+                    raise NetworkError(MAX_POOLING, pointer=f"{pointer}/kind")
+                case PoolLayer():
+                    before.append(AveragePool(kernel=layer.kernel))
+                case ConvLayer():
+                    padding = layer.kernel // 2 if layer.padding is None else layer.padding
+                    before.append(
+                        Conv(
+                            out_channels=layer.channels,
+                            kernel=layer.kernel,
+                            stride=layer.stride,
+                            padding=padding,
+                            groups=layer.groups,
+                        )
+                    )
+                case LinearLayer():
+                    if len(shape) == 3:
+                        before.append(Flatten())
+                        shape = before[-1].output_shape(shape)
+                    before.append(Linear(out_features=layer.features, standardised=True))
+            shape = before[-1].output_shape(shape)
+        except NetworkError:
+            raise
+        except ValueError as error:
+            raise NetworkError(str(error), pointer=pointer) from error
+        if not isinstance(layer, PoolLayer):
+            layers.append(before)
+            before = []
+    if before:
+        raise NetworkError(
+            "the list ends in a pooling; end it in a layer of neurons",
+            pointer=f"/network/layers/{len(listed) - 1}",
+        )
+    return layers
+
+
+def _scaled(channels: int, width: float) -> int:
+    return max(1, round(width * channels))
+
+
+def _output_shape(layers: Sequence[Sequence[Operation]], shape: Shape) -> Shape:
+    for chain in layers:
+        for operation in chain:
+            shape = operation.output_shape(shape)
+    return shape
+
+
+def _chain(operations: Sequence[Sequence[Operation]], input_shape: Shape) -> Architecture:
+    """Populations one after the other; the last entry of `operations` leads to the readout."""
+    populations = []
+    source = INPUT
+    for number, chain in enumerate(operations, start=1):
+        name = "readout" if number == len(operations) else f"layer{number}"
+        scale: list[Operation] = [] if source == INPUT else [Scale(factor=SPIKE_SCALE)]
+        connection = Connection(source=source, operations=(*scale, *chain))
+        populations.append(Population(name=name, connections=(connection,)))
+        source = name
+    return Architecture(
+        input_shape=input_shape, populations=tuple(populations[:-1]), readout=populations[-1]
+    )
