@@ -1,14 +1,14 @@
 """Every way in which a training can fail, each with a code, a message and a remedy.
 
-    TrainingError
-     ├── UserConfigError    user_config     the specification cannot work
-     ├── DataError          data            the data set cannot be read or used
-     ├── DivergedError      diverged        the loss became NaN or infinite
-     ├── SilentNetworkError silent_network  a layer never fires, so nothing can be learnt
-     ├── OutOfMemoryError   out_of_memory   the device has too little memory
-     ├── TimeLimitError     time_limit      max_runtime_seconds has passed
-     ├── WorkerLostError    worker_lost     the machine went away too often
-     └── InternalError      internal        a defect of ours
+TrainingError
+ ├── UserConfigError    user_config     the specification cannot work
+ ├── DataError          data            the data set cannot be read or used
+ ├── DivergedError      diverged        the loss became NaN or infinite
+ ├── SilentNetworkError silent_network  a layer never fires, so nothing can be learnt
+ ├── OutOfMemoryError   out_of_memory   the device has too little memory
+ ├── TimeLimitError     time_limit      max_runtime_seconds has passed
+ ├── WorkerLostError    worker_lost     the machine went away too often
+ └── InternalError      internal        a defect of ours
 """
 
 from __future__ import annotations
