@@ -31,7 +31,7 @@ class Choice(Document):
     name: str
     description: str
     defaults: dict[str, Any]
-    """The object to send, with every key at its default."""
+    """The object to send, with every key that has a default."""
     parameters: dict[str, Any]
     """Each key as a JSON schema: type, limits, default, meaning."""
 
@@ -85,9 +85,13 @@ def _members(union: Any) -> tuple[type[BaseModel], ...]:
 
 
 def _choice(kind: Literal["network", "method", "surrogate"], model: type[BaseModel]) -> Choice:
-    defaults = model().model_dump(mode="json")
-    parameters = model.model_json_schema()["properties"]
+    schema = model.model_json_schema()
+    parameters = schema["properties"]
+    defaults = {key: entry["default"] for key, entry in parameters.items() if "default" in entry}
     parameters.pop("name")
+    for entry in parameters.values():
+        if "#/$defs/" in str(entry):
+            entry["$defs"] = schema["$defs"]
     return Choice(
         object=kind,
         name=defaults["name"],

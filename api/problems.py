@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any, get_args, get_origin
 
@@ -194,18 +195,19 @@ def _field(entry: Mapping[str, Any]) -> FieldError:
     place, *path = entry["loc"]
     if place != "body":
         return FieldError(str(path[0]) if path else str(place), _detail(entry))
-    parts, owner = _without_tags(path)
+    parts, last = _without_tags(path)
     pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
-    if entry["type"] == "extra_forbidden" and owner is not None:
-        known = sorted(owner.model_fields)
-        near = difflib.get_close_matches(str(parts[-1]), known, n=1)
-        guess = f"; did you mean {near[0]!r}" if near else ""
-        return FieldError(pointer, f"there is no such key{guess}; known are {', '.join(known)}")
-    if entry["type"] == "union_tag_not_found" and owner is not None:
-        members = _members(owner.model_fields[str(parts[-1])].annotation)
-        names = ", ".join(repr(_name_of(member)) for member in members)
-        return FieldError(pointer, f"is an object with a 'name', one of {names}")
-    return FieldError(pointer, _detail(entry))
+    match entry["type"]:
+        case "extra_forbidden" if last.owner is not None:
+            known = sorted(last.owner.model_fields)
+            near = difflib.get_close_matches(str(parts[-1]), known, n=1)
+            guess = f"; did you mean {near[0]!r}" if near else ""
+            return FieldError(pointer, f"there is no such key{guess}; known are {', '.join(known)}")
+        case "union_tag_not_found" if last.key is not None:
+            names = ", ".join(repr(tag) for member in last.members for tag in member.tags(last.key))
+            return FieldError(pointer, f"is an object with a {last.key!r}, one of {names}")
+        case _:
+            return FieldError(pointer, _detail(entry))
 
 
 def _detail(entry: Mapping[str, Any]) -> str:
@@ -216,46 +218,65 @@ def _detail(entry: Mapping[str, Any]) -> str:
         case "value_error":
             return str(entry.get("ctx", {}).get("error", message))
         case "union_tag_invalid":
-            return (
-                f"there is no {entry['ctx']['tag']!r}; use one of {entry['ctx']['expected_tags']}"
-            )
+            tag, expected = entry["ctx"]["tag"], entry["ctx"]["expected_tags"]
+            return f"there is no {tag!r}; use one of {expected}"
         case _:
             return message
 
 
-def _without_tags(path: Sequence[str | int]) -> tuple[list[str | int], type[BaseModel] | None]:
-    """A path into the body without what pydantic adds to it, and the model of its last key.
+@dataclass(frozen=True)
+class _Place:
+    """What the specification has at some place: a value of this type, in this model."""
+
+    annotation: Any
+    key: str | None = None  # of a union: the key that says which member is meant
+    owner: type[BaseModel] | None = None
+
+    @property
+    def members(self) -> list[_Place]:
+        """Of a union."""
+        return [_Place(member) for member in get_args(self.annotation)]
+
+    def tags(self, key: str) -> tuple[Any, ...]:
+        """The values of `key` that mean this model."""
+        return get_args(self.annotation.model_fields[key].annotation)
+
+    def inside(self, part: str | int) -> _Place:
+        """What a key or an index leads to."""
+        if isinstance(self.annotation, type) and issubclass(self.annotation, BaseModel):
+            field = self.annotation.model_fields.get(str(part))
+            if field is None:
+                return _Place(None, owner=self.annotation)
+            key = field.discriminator if isinstance(field.discriminator, str) else None
+            return _Place(field.annotation, key, self.annotation)
+        if get_origin(self.annotation) in (tuple, list):
+            item = get_args(self.annotation)[0]
+            if get_origin(item) is not Annotated:
+                return _Place(item)
+            item, *constraints = get_args(item)
+            keys = (getattr(each, "discriminator", None) for each in constraints)
+            return _Place(item, next((key for key in keys if isinstance(key, str)), None))
+        return _Place(None)
+
+    def chosen(self, tag: Any) -> _Place:
+        """The member of a union."""
+        assert self.key is not None
+        return next(member for member in self.members if tag in member.tags(self.key))
+
+
+def _without_tags(path: Sequence[str | int]) -> tuple[list[str | int], _Place]:
+    """A path into the body without what pydantic adds to it, and the place of its last part.
 
     pydantic names the chosen member of a union after the union's field (`method`, `saf-e`,
     `trace`), and marks the keys of a dictionary with `[key]`.
     """
     kept: list[str | int] = []
-    owner: type[BaseModel] | None = None
-    annotation: Any = JobSpecification
-    rest = list(path)
+    here, last = _Place(JobSpecification), _Place(None)
+    rest = [part for part in path if part != "[key]"]
     while rest:
         part = rest.pop(0)
-        if part == "[key]":
-            continue
         kept.append(part)
-        owner = annotation if _is_model(annotation) else None
-        field = owner.model_fields.get(str(part)) if owner is not None else None
-        annotation = field.annotation if field is not None else None
-        if field is not None and field.discriminator is not None and rest:
-            tag = rest.pop(0)
-            annotation = next(member for member in _members(annotation) if tag == _name_of(member))
-    return kept, owner
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _members(annotation: Any) -> tuple[Any, ...]:
-    if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    return get_args(annotation)
-
-
-def _name_of(member: type[BaseModel]) -> Any:
-    return member.model_fields["name"].default
+        here = last = here.inside(part)
+        if here.key is not None and rest:
+            here = here.chosen(rest.pop(0))
+    return kept, last

@@ -22,6 +22,13 @@ def check(response: httpx.Response, status: int) -> dict[str, Any]:
     return body
 
 
+CONV = {"kind": "conv", "channels": 4}
+
+
+def layers(*listed: dict[str, Any]) -> dict[str, Any]:
+    return {"network": {"name": "layers", "layers": listed}}
+
+
 @pytest.mark.parametrize(
     ("change", "pointer", "remedy"),
     [
@@ -39,6 +46,15 @@ def check(response: httpx.Response, status: int) -> dict[str, Any]:
         ({"network": {"name": "convnet", "pooling": "max"}}, "/network/pooling", "average"),
         ({"network": {"name": "vgg11"}}, "/network", "16 to 512 pixels"),
         ({"optimizer": {"name": "sgd", "beta1": 0.5}}, "/optimizer/beta1", "momentum"),
+        (layers(CONV, {"kind": "conv"}), "/network/layers/1/channels", "required"),
+        (
+            layers(CONV, {"kind": "average_pool", "size": 2}),
+            "/network/layers/1/size",
+            "kernel",
+        ),
+        (layers(CONV, {"kind": "dropout"}), "/network/layers/1", "'linear'"),
+        (layers(CONV, {"channels": 4}), "/network/layers/1", "'max_pool'"),
+        (layers({"kind": "max_pool"}), "/network/layers/0/kind", "average"),
         ({"dataset": "imagenet"}, "/dataset", "digits"),
         ({"timesteps": 0}, "/timesteps", "greater than or equal to 1"),
         ({"batch_size": 5_000_000}, "/batch_size", "use a batch of"),
