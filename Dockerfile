@@ -1,0 +1,57 @@
+# One image for API and worker.
+#
+#   docker build --target cpu --build-arg TORCH_INDEX_URL=… -t saf-service:cpu .
+#   docker build --target gpu -t saf-service:gpu .
+#
+# TORCH_INDEX_URL: a package index with CPU builds of torch (PyTorch names it on its page "Get
+# started"). Without it the target cpu works too, with some gigabytes of CUDA libraries in it that
+# it does not use.
+
+ARG PYTHON_VERSION=3.13
+
+FROM python:${PYTHON_VERSION}-slim AS base
+ENV PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    SAF_DATA_DIR=/data \
+    ARTIFACTS_URL=/artifacts
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /data saf \
+    && install --directory --owner saf --group saf --mode 0750 /data /artifacts
+WORKDIR /app
+COPY pyproject.toml requirements.lock ./
+# The dependencies are a layer of their own: a change of the code does not install them again.
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+    > requirements.txt
+
+FROM base AS cpu-dependencies
+ARG TORCH_INDEX_URL=
+RUN if [ -n "$TORCH_INDEX_URL" ]; then \
+        pip install --no-deps --index-url "$TORCH_INDEX_URL" "$(grep '^torch==' requirements.lock)"; \
+    fi \
+    && pip install -c requirements.lock -r requirements.txt setuptools
+
+FROM base AS gpu-dependencies
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+RUN pip install -c requirements.lock -r requirements.txt setuptools
+
+FROM cpu-dependencies AS cpu
+COPY . .
+RUN pip install --no-deps --no-build-isolation .
+USER saf
+WORKDIR /data
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s \
+    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+CMD ["uvicorn", "--factory", "api.main:create_app", "--host", "0.0.0.0", "--port", "8000", \
+     "--timeout-graceful-shutdown", "3", "--no-access-log"]
+
+FROM gpu-dependencies AS gpu
+COPY . .
+RUN pip install --no-deps --no-build-isolation .
+USER saf
+WORKDIR /data
+# For workers: the API needs no GPU.
+HEALTHCHECK NONE
+CMD ["python", "-m", "worker"]
