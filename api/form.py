@@ -14,13 +14,15 @@ from typing import Any, Literal
 from api.networks import SURROGATES
 from saf.config import JobSpecification
 
-Kind = Literal["text", "number", "integer", "check", "select", "checks", "list", "pairs"]
+Kind = Literal["text", "number", "integer", "check", "select", "checks", "list", "json", "pairs"]
 Schema = Mapping[str, Any]
 
 LABELS = {
     "/name": "Name",
     "/dataset": "Data set",
     "/network/channels": "Channels of each layer",
+    "/network/features": "Neurons of each layer",
+    "/network/layers": "Layers (JSON)",
     "/network/width": "Width factor",
     "/method/trace_bias_and_input": "Trace on bias and first layer",
     "/neuron/decay": "Decay λ",
@@ -48,6 +50,13 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 REST = "The run"
+EXAMPLES = {  # what a field without a default begins with
+    "/network/layers": [
+        {"kind": "conv", "channels": 32},
+        {"kind": "average_pool"},
+        {"kind": "linear", "features": 128},
+    ],
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +93,11 @@ class Section:
     fields: tuple[Field, ...]
 
 
+def choices(name: str) -> tuple[str, ...]:
+    """What can be chosen for a field such as `method`, `network`, `optimizer`."""
+    return next(field.choices for field in _fields() if field.pointer == f"/{name}/name")
+
+
 def sections(values: Mapping[str, Any] | None = None) -> list[Section]:
     """The form, filled with the values of a specification, or with the defaults."""
     filled = [_filled(field, values) for field in _fields()] if values else list(_fields())
@@ -117,7 +131,7 @@ def _of_object(
         if "const" in entry:
             continue  # the tag of a variant; the select of its union sets it
         here = f"{pointer}/{name}"
-        value = default.get(name, entry.get("default"))
+        value = default.get(name, entry.get("default", EXAMPLES.get(here)))
         if "discriminator" in entry:
             yield from _of_union(entry, definitions, here, value)
         elif "$ref" in entry:
@@ -160,7 +174,7 @@ def _of_value(entry: Schema, pointer: str, value: Any, when: tuple[str, str] | N
         case "number":
             kind = "number"
         case "array":
-            kind = "checks" if "enum" in items else "list"
+            kind = "checks" if "enum" in items else "list" if "type" in items else "json"
         case "object":
             kind = "pairs"
         case _:

@@ -26,7 +26,6 @@ from api.errors import FieldError, InvalidRequestError, ServiceError, Unavailabl
 from api.health import Check, get_readiness
 from api.history import find_events
 from api.jobs import JobFilter, find_jobs, metadata_filter, read_job
-from api.networks import methods, networks
 from api.service import Service, ServiceDependency
 from api.store import logs
 from api.store.artifacts import ArtifactStore
@@ -96,8 +95,8 @@ def jobs_page(
         "older": "/?" + urlencode([*older, ("after", jobs[-1].id)]) if has_more else None,
         "newest": "/?" + urlencode(older) if older else "/",
         "statuses": list(Status),
-        "methods": [choice.name for choice in methods()],
-        "networks": [choice.name for choice in networks()],
+        "methods": form.choices("method"),
+        "networks": form.choices("network"),
         "datasets": names,
     }
     return _page(request, "jobs.html", context)

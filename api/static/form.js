@@ -67,6 +67,12 @@ function read(input) {
       return [...input.querySelectorAll("input:checked")].map((box) => box.value);
     case "list":
       return text ? text.split(/[\s,]+/).filter(Boolean).map(numeric) : undefined;
+    case "json":
+      try {
+        return text ? JSON.parse(text) : undefined;
+      } catch {
+        return text;
+      }
     case "pairs": {
       const lines = text.split("\n").filter((line) => line.trim());
       if (!lines.length) return undefined;

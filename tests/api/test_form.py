@@ -32,6 +32,7 @@ def leaves(value: Any, pointer: str = "") -> dict[str, Any]:
 
 SPECIFICATIONS = [
     {},
+    {"network": {"name": "layers", "layers": [{"kind": "linear", "features": 9}]}},
     {"network": {"name": "vgg11", "width": 0.5}, "optimizer": {"name": "adamw", "beta1": 0.8}},
     {
         "name": "all of it",
@@ -56,6 +57,20 @@ def test_form_begins_with_the_defaults() -> None:
     specification = JobSpecification().model_dump(mode="json")
     shown = {pointer: field.value or None for pointer, field in fields().items()}
     assert shown == {k: v or None for k, v in leaves(specification).items() if k not in FIXED}
+
+
+@pytest.mark.parametrize(
+    ("name", "choice"),
+    [(name, c) for name in ("network", "method", "optimizer") for c in form.choices(name)],
+)
+def test_every_choice_begins_with_values_that_are_accepted(name: str, choice: str) -> None:
+    every = [field for section in form.sections() for field in section.fields]
+    asked = {
+        field.pointer.rpartition("/")[2]: field.value
+        for field in every
+        if field.when == (f"/{name}/name", choice)
+    }
+    JobSpecification.model_validate({name: {"name": choice, **asked}})
 
 
 def test_inputs_have_ids_of_their_own() -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.browser.service import Pages, WholeService
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+PATIENCE_MS = 30_000  # a machine that is busy with trainings answers late
 FLAGS = ["--no-sandbox", "--disable-background-networking"]
 
 
@@ -27,6 +28,7 @@ def find_chromium(installed_by_playwright: str) -> str | None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         path = find_chromium(playwright.chromium.executable_path)
         if path is None:
@@ -52,7 +54,7 @@ class Tabs:
 
     def open(self, url: str, **options: Any) -> Page:
         context = self._browser.new_context(**{"locale": "en-GB", **options})
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE_MS)
         self._contexts.append(context)
         page = context.new_page()
         page.on("console", self._on_console)

@@ -36,7 +36,9 @@ def picture(
         viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB"
     )
     page = context.new_page()
-    page.goto(url)
+    answer = page.goto(url)
+    if answer is None or not answer.ok:
+        raise SystemExit(f"{url} cannot be shown")
     page.wait_for_timeout(1500)  # charts and the first messages of the stream
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     context.close()
@@ -45,6 +47,13 @@ def picture(
     print(f"{target.relative_to(IMAGES.parents[1])}: {target.stat().st_size} bytes")
     if target.stat().st_size > MAX_BYTES:
         raise SystemExit(f"{target} is larger than {MAX_BYTES} bytes")
+
+
+def fraction(service: WholeService, job_id: str) -> float:
+    """How far a job is; AssertionError when it failed."""
+    job = service.job(job_id)
+    assert job["error"] is None, job["error"]
+    return float(job["progress"]["fraction"])
 
 
 def main() -> int:
@@ -60,7 +69,7 @@ def main() -> int:
         try:
             done, running, *_ = [service.submit(**job) for job in JOBS]
             until(lambda: service.job(done)["status"] == "succeeded", 180)
-            until(lambda: service.job(running)["progress"]["fraction"] > 0.4, 180)
+            until(lambda: fraction(service, running) > 0.4, 180)
             picture(browser, f"{service.url}/jobs/{running}", "job-running")
             picture(browser, f"{service.url}/jobs/{running}", "job-running-dark", scheme="dark")
             picture(browser, f"{service.url}/", "jobs")

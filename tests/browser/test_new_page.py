@@ -52,12 +52,15 @@ def test_what_the_job_needs_follows_what_one_types(tabs: Tabs, pages: Pages) -> 
     expect(needs).to_contain_text(re.compile(r"\d+ ?(MiB|KiB)"))
     page.get_by_label("Batch size").fill("5000")
     expect(page.locator("#warnings")).to_contain_text("Batch size: the data set has")
+    page.get_by_label("Network", exact=True).select_option("layers")
+    page.get_by_label("Layers (JSON)").fill('[{"kind": "linear", "features": 10}]')
+    expect(needs).to_contain_text("770")  # 64 · 10, gains, biases; readout 10 · 10 + 10
 
 
 def test_fields_belong_to_the_chosen_network_and_method(tabs: Tabs, pages: Pages) -> None:
     page = tabs.open(f"{pages.url}/new")
     page.get_by_label("Network", exact=True).select_option("vgg11")
-    expect(page.get_by_label("Width factor")).to_be_visible()
+    expect(page.get_by_label("Width factor").and_(page.locator(":visible"))).to_have_count(1)
     expect(page.get_by_label("Channels of each layer")).to_be_hidden()
     page.get_by_label("Method", exact=True).select_option("bptt")
     expect(page.get_by_label("Trace on bias and first layer")).to_have_count(4)
