@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from api.store import artifacts, lifecycle, logs, metrics
+from api.store import artifacts, checkpoints, lifecycle, logs, metrics
 from api.store.artifacts import ArtifactStore, Incoming
 from api.store.database import Database
 from api.store.lifecycle import Claim
@@ -115,7 +115,7 @@ class Record:
                 for text in self.notes:
                     lifecycle.note(session, claim, "note", text=text)
             metrics.cut(session, claim.job_id, after_step=batch.started.step)
-            unused += lifecycle.forget_checkpoints(session, claim, after_step=batch.started.step)
+            unused += checkpoints.forget(session, claim, after_step=batch.started.step)
             lifecycle.running(
                 session,
                 claim,
@@ -137,9 +137,7 @@ class Record:
             logs.append(session, claim.job_id, claim.attempt, batch.log)
         if batch.checkpoint is not None and batch.checkpoint.path in self._incoming:
             sha256 = self._store.keep(session, self._incoming[batch.checkpoint.path])
-            unused += lifecycle.checkpointed(
-                session, claim, step=batch.checkpoint.step, sha256=sha256
-            )
+            unused += checkpoints.add(session, claim, step=batch.checkpoint.step, sha256=sha256)
         if batch.converting:
             lifecycle.converting(session, claim)
 

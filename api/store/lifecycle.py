@@ -26,13 +26,10 @@ from api.store.tables import (
     ACTIVE,
     TERMINAL,
     WAITING,
-    Checkpoint,
     Event,
     Job,
     Status,
 )
-
-CHECKPOINTS_KEPT = 2
 
 
 class Fenced(Exception):  # noqa: N818  (a signal, not an error)
@@ -173,42 +170,10 @@ def converting(session: Session, claim: Claim) -> None:
     _move(session, claim, Status.converting, {Status.starting, Status.running})
 
 
-def checkpointed(session: Session, claim: Claim, *, step: int, sha256: str) -> list[str]:
-    """A checkpoint is stored; the last two are kept. Returns the files that may go."""
+def secured(session: Session, claim: Claim) -> None:
+    """A checkpoint is stored: whatever happens now, the job does not fall back behind it."""
     fence(session, claim)
     session.execute(_fenced(claim).values(losses=0))
-    session.merge(
-        Checkpoint(
-            job_id=claim.job_id,
-            step=step,
-            attempt=claim.attempt,
-            sha256=sha256,
-            created_at=clock(session),
-        )
-    )
-    session.flush()
-    old = session.scalars(
-        select(Checkpoint)
-        .where(Checkpoint.job_id == claim.job_id)
-        .order_by(Checkpoint.step.desc())
-        .offset(CHECKPOINTS_KEPT)
-    ).all()
-    for checkpoint in old:
-        session.delete(checkpoint)
-    session.flush()
-    return [checkpoint.sha256 for checkpoint in old]
-
-
-def forget_checkpoints(session: Session, claim: Claim, *, after_step: int) -> list[str]:
-    """Drop the checkpoints after a step, which an attempt could not use. Returns their files."""
-    fence(session, claim)
-    dropped = session.scalars(
-        select(Checkpoint).where(Checkpoint.job_id == claim.job_id, Checkpoint.step > after_step)
-    ).all()
-    for checkpoint in dropped:
-        session.delete(checkpoint)
-    session.flush()
-    return [checkpoint.sha256 for checkpoint in dropped]
 
 
 def note(session: Session, claim: Claim, type_: str, **data: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from api.errors import ConflictError, NotFoundError
-from api.store import lifecycle, line, metrics
+from api.store import checkpoints, lifecycle, line, metrics
 from api.store.database import Database, clock
 from api.store.tables import Event, Job, Status, Worker
 
@@ -130,7 +130,7 @@ def test_an_expired_lease_is_recovered_and_the_old_attempt_is_fenced(
         lambda session: lifecycle.renew(session, old, lease_seconds=30),
         lambda session: lifecycle.running(session, old, step=0, steps_total=10),
         lambda session: lifecycle.progress(session, old, step=1, epoch=0.1, latest={}),
-        lambda session: lifecycle.checkpointed(session, old, step=1, sha256="0" * 64),
+        lambda session: checkpoints.add(session, old, step=1, sha256="0" * 64),
         lambda session: lifecycle.converting(session, old),
         lambda session: lifecycle.succeed(session, old),
         lambda session: lifecycle.fail(session, old, code="internal", message="", hint=""),
@@ -313,7 +313,7 @@ def test_the_last_two_checkpoints_are_kept(database: Database, submit: Submit) -
         with database.writing() as session:
             session.add(Blob(sha256=sha256, bytes=1, created_at=0.0))
             session.flush()
-            dropped += lifecycle.checkpointed(session, held, step=step, sha256=sha256)
+            dropped += checkpoints.add(session, held, step=step, sha256=sha256)
     assert dropped == [f"{10:064d}"]
     with database.reading() as session:
         steps = session.scalars(select(Checkpoint.step).where(Checkpoint.job_id == job_id))

@@ -1,0 +1,49 @@
+"""The states from which a job can go on. A worker writes them, under the fence of its claim."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.store import lifecycle
+from api.store.database import clock
+from api.store.tables import Checkpoint
+
+KEPT = 2
+
+
+def add(session: Session, claim: lifecycle.Claim, *, step: int, sha256: str) -> list[str]:
+    """A checkpoint is stored; the last two are kept. Returns the files that may go."""
+    lifecycle.secured(session, claim)
+    session.merge(
+        Checkpoint(
+            job_id=claim.job_id,
+            step=step,
+            attempt=claim.attempt,
+            sha256=sha256,
+            created_at=clock(session),
+        )
+    )
+    session.flush()
+    old = session.scalars(
+        select(Checkpoint)
+        .where(Checkpoint.job_id == claim.job_id)
+        .order_by(Checkpoint.step.desc())
+        .offset(KEPT)
+    ).all()
+    for checkpoint in old:
+        session.delete(checkpoint)
+    session.flush()
+    return [checkpoint.sha256 for checkpoint in old]
+
+
+def forget(session: Session, claim: lifecycle.Claim, *, after_step: int) -> list[str]:
+    """Drop the checkpoints after a step, which an attempt could not use. Returns their files."""
+    lifecycle.fence(session, claim)
+    dropped = session.scalars(
+        select(Checkpoint).where(Checkpoint.job_id == claim.job_id, Checkpoint.step > after_step)
+    ).all()
+    for checkpoint in dropped:
+        session.delete(checkpoint)
+    session.flush()
+    return [checkpoint.sha256 for checkpoint in dropped]
