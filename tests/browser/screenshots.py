@@ -30,7 +30,7 @@ JOBS = (
 def picture(
     browser: Browser, url: str, name: str, size: str = "wide", scheme: str = "light"
 ) -> None:
-    """Store what a window of that size shows as `docs/images/<name>.png`, in 256 colours."""
+    """Store what a window of that size shows as `docs/images/<name>.png`."""
     width, height = SIZES[size]
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB"
@@ -43,7 +43,7 @@ def picture(
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     context.close()
     target = IMAGES / f"{name}.png"
-    image.quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
+    image.save(target, optimize=True)
     print(f"{target.relative_to(IMAGES.parents[1])}: {target.stat().st_size} bytes")
     if target.stat().st_size > MAX_BYTES:
         raise SystemExit(f"{target} is larger than {MAX_BYTES} bytes")
