@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 class _Verdict:
     summary: dict[str, Any] | None
     problems: list[dict[str, str]]
+    format: str | None = None
 
 
 class Checks:
@@ -177,6 +178,8 @@ class Checks:
         command = [
             *(sys.executable, "-P", "-m", "saf.data.check", str(file), str(canonical)),
             *("--format", format_, "--result", str(result)),
+            *("--max-archive-bytes", str(self._settings.upload_max_bytes)),
+            *("--max-unpacked-bytes", str(self._settings.unpacked_max_bytes)),
             *("--max-memory-bytes", str(memory), "--max-seconds", str(max(1, int(seconds)))),
         ]
         with (directory / "output.txt").open("wb") as output:
@@ -191,7 +194,11 @@ class Checks:
                 child.kill()
         if child.exit_status == 0:
             found = json.loads(result.read_text())
-            return _Verdict(summary=found.get("summary"), problems=found.get("problems", []))
+            return _Verdict(
+                summary=found.get("summary"),
+                format=found.get("format"),
+                problems=found.get("problems", []),
+            )
         said = (directory / "output.txt").read_text(errors="replace").strip()
         log.warning("the check of %s ended with %s: %s", file.name, child.exit_status, said[-2000:])
         problem = {
@@ -209,6 +216,7 @@ class Checks:
                 if incoming is not None:
                     values = {
                         "status": "ready",
+                        "format": verdict.format,
                         "summary": verdict.summary,
                         "sha256": self._store.keep(session, incoming),
                     }

@@ -2,7 +2,7 @@
 
     python -m saf.data.check INPUT OUTPUT --format auto --result RESULT.json
 
-RESULT.json says `{"ok": true, "summary": {…}, "sha256": "…", "bytes": …}`, or
+RESULT.json says `{"ok": true, "format": "…", "summary": {…}, "sha256": "…", "bytes": …}`, or
 `{"ok": false, "problems": [{"message": "…", "hint": "…"}]}`. The exit code is 0 either way; any
 other means that the process itself came to harm. Memory and time of the process can be bounded.
 """
@@ -21,8 +21,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from saf.data.canonical import save
-from saf.data.limits import readable
-from saf.data.reading import FORMATS, read
+from saf.data.limits import DEFAULT_LIMITS, Limits, readable
+from saf.data.reading import FORMATS, detect, read
 from saf.errors import DataError
 
 _GRACE_SECONDS = 5  # of processor time, to write the verdict in
@@ -41,6 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("output", type=Path, help="the canonical file to write")
     parser.add_argument("--format", default="auto", choices=("auto", *FORMATS))
     parser.add_argument("--result", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument(
+        "--max-archive-bytes",
+        type=int,
+        default=DEFAULT_LIMITS.max_archive_bytes,
+        help="size of the input",
+    )
+    parser.add_argument(
+        "--max-unpacked-bytes",
+        type=int,
+        default=DEFAULT_LIMITS.max_unpacked_bytes,
+        help="size of what comes out of it",
+    )
     parser.add_argument("--max-memory-bytes", type=int, help="address space of this process")
     parser.add_argument("--max-seconds", type=int, help="processor time of this process")
     options = parser.parse_args(arguments)
@@ -53,8 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _verdict(options: argparse.Namespace) -> dict[str, Any]:
+    limits = Limits(
+        max_archive_bytes=options.max_archive_bytes, max_unpacked_bytes=options.max_unpacked_bytes
+    )
     try:
-        dataset = read(options.input, options.format)
+        format_ = options.format
+        if format_ == "auto":
+            format_ = detect(options.input, limits=limits)
+        dataset = read(options.input, format_, limits=limits)
         saved = save(dataset, options.output)
         summary = dataset.summary()
     except DataError as error:
@@ -71,7 +89,13 @@ def _verdict(options: argparse.Namespace) -> dict[str, Any]:
             f"reading took longer than {options.max_seconds} s of processor time",
             "Send fewer or smaller samples, or an .npz, which is read fastest.",
         )
-    return {"ok": True, "summary": summary, "sha256": saved.sha256, "bytes": saved.bytes}
+    return {
+        "ok": True,
+        "format": format_,
+        "summary": summary,
+        "sha256": saved.sha256,
+        "bytes": saved.bytes,
+    }
 
 
 def _problem(message: str, hint: str) -> dict[str, Any]:

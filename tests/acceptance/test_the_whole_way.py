@@ -62,25 +62,25 @@ def test_a_digits_job_ends_with_a_network_that_runs_as_certified(
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "shape", "counts"),
+    ("format_", "content", "shape", "counts"),
     [
-        ("idx.zip", real_digits.as_idx_zip, [1, 8, 8], (1000, 300)),
-        ("folder.zip", real_digits.as_image_folder_zip, [1, 8, 8], (600, 200)),
+        ("idx", real_digits.as_idx_zip, [1, 8, 8], (1000, 300)),
+        ("image-folder", real_digits.as_image_folder_zip, [1, 8, 8], (600, 200)),
     ],
 )
 def test_an_uploaded_data_set_is_trained_on_downloaded_and_run(
     service: Service,
     tmp_path: Path,
-    name: str,
+    format_: str,
     content: object,
     shape: list[int],
     counts: tuple[int, int],
 ) -> None:
     assert callable(content)
-    response = service.http.post("/v1/datasets", files={"file": (name, content())})
+    response = service.http.post("/v1/datasets", files={"file": (f"{format_}.zip", content())})
     assert response.status_code == 201, response.text
     dataset = response.json()
-    assert dataset["status"] == "ready"
+    assert (dataset["status"], dataset["format"]) == ("ready", format_)
     assert dataset["shape"] == shape
     assert (dataset["counts"]["train"], dataset["counts"]["test"]) == counts
     job_id = service.submit(dataset=dataset["id"], epochs=12, batch_size=64)
