@@ -11,13 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Double, Engine, create_engine, event, select
+from sqlalchemy import Connection, Double, Engine, create_engine, event, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
 BUSY_TIMEOUT_MS = 15_000
+# A process that is stopped in the middle of a transaction must not keep its locks: a job whose
+# row it holds could not be recovered.
+_END_WHEN_IDLE = text("SET LOCAL idle_in_transaction_session_timeout = '20s'")
 
 
 class now(FunctionElement[float]):  # noqa: N801  (a SQL function)
@@ -82,6 +85,8 @@ class Database:
     def writing(self) -> Iterator[Session]:
         """A session whose transaction is committed at the end, or rolled back by an exception."""
         with Session(self._writing, expire_on_commit=False) as session, session.begin():
+            if not self.is_sqlite:
+                session.execute(_END_WHEN_IDLE)
             yield session
 
     def dispose(self) -> None:
