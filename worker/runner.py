@@ -48,6 +48,7 @@ class Runner:
         self.store = ArtifactStore(settings.artifacts)
         self._scratch = Scratch(settings.data_dir, self.id)
         self._free = list(self.slots)
+        self._training = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._stopped = False
@@ -71,7 +72,7 @@ class Runner:
     def busy(self) -> int:
         """How many slots train."""
         with self._lock:
-            return len(self.slots) - len(self._free)
+            return self._training
 
     def work(self) -> None:
         """Claim and supervise until nothing waits. What a message means."""
@@ -90,12 +91,14 @@ class Runner:
         try:
             while (claim := self._claim(slot)) is not None:
                 log.info("attempt %d of %s on %s", claim.attempt, claim.job_id, slot.label)
-                self._presence.changed()
-                supervisor.run(claim)
+                self._count(1)
+                try:
+                    supervisor.run(claim)
+                finally:
+                    self._count(-1)
         finally:
             with self._lock:
                 self._free.append(slot)
-            self._presence.changed()
 
     def close(self) -> None:
         """Claim no more; what trains writes a checkpoint and is handed back. Never blocks."""
@@ -108,12 +111,18 @@ class Runner:
                 return
             self._stopped = True
         self._closing.set()
-        while self.busy():  # Celery does not wait for its threads when it shuts down cold
+        # Celery does not wait for its threads when it shuts down cold.
+        while len(self._free) < len(self.slots):
             time.sleep(0.05)
         self._sweeper.stop()
         self._presence.stop()
         self._scratch.remove()
         self._database.dispose()
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._training += more
+        self._presence.changed()
 
     def _take_slot(self) -> Slot | None:
         with self._lock:

@@ -21,9 +21,9 @@ Start = Callable[[Settings], WorkerProcess]
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """One kind is enough here: the supervisor is tested on both."""
-    return sqlite_url
+def database_url(postgres_url: str) -> str:
+    """Several workers are for PostgreSQL; the supervisor is tested on both."""
+    return postgres_url
 
 
 @pytest.fixture
