@@ -12,7 +12,6 @@ import httpx
 
 from api.answers import Artifact, ChecksumError, ClientError, UnreachableError
 
-BLOCK = 2**20
 ATTEMPTS = 6  # in a row that bring nothing
 OPEN_ENDED = httpx.Timeout(30.0, read=60.0)
 
@@ -94,7 +93,7 @@ def _fetch_rest(
         whole = response.status_code == 200
         with part.open("wb" if whole else "ab") as file:
             count = 0 if whole else there
-            for block in response.iter_raw(BLOCK):
+            for block in response.iter_raw():  # as it comes: what a size collects, a break loses
                 file.write(block)
                 count += len(block)
                 report(artifact, count)
