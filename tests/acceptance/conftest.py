@@ -66,7 +66,7 @@ class Service:
 
     def get(self, path: str, **params: Any) -> dict[str, Any]:
         """GET that outlives a server that is just being restarted."""
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 90
         while True:
             try:
                 response = self.http.get(path, params=params)
@@ -87,7 +87,7 @@ class Service:
         return job_id
 
     def wait(
-        self, job_id: str, *statuses: str, seconds: float = 120, step: int = 0
+        self, job_id: str, *statuses: str, seconds: float = 240, step: int = 0
     ) -> dict[str, Any]:
         """The job once it is in one of `statuses` (terminal by default) and at `step` or later."""
         deadline = time.monotonic() + seconds
