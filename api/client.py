@@ -18,6 +18,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -55,6 +57,7 @@ __all__ = [
 
 SILENCE_SECONDS = 40.0  # the server says something every 15 s; a stream silent for longer is dead
 POLL_SECONDS = 1.0
+PATIENCE_SECONDS = 120.0  # with a server that does not answer
 STREAMS_TRIED = 3  # in a row without any message, before it is asked at intervals instead
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 BUSY = frozenset({429, 502, 503, 504})
@@ -179,32 +182,16 @@ class Client:
                 return found
             after = int(page["last_id"])
 
-    def watch(self, job_id: str, *, after: int = 0, patience: float = 120.0) -> Iterator[Message]:
+    def watch(
+        self, job_id: str, *, after: int = 0, patience: float = PATIENCE_SECONDS
+    ) -> Iterator[Message]:
         """The job as it happens, up to and with the message `done`.
 
         A broken stream is opened again after the last event that came; where none can be had, the
         server is asked at intervals. Raises `UnreachableError` after `patience` seconds without
         an answer.
         """
-        watching = _Watching(after=after)
-        barren, pause, heard = 0, FIRST_PAUSE, time.monotonic()
-        while not watching.done:
-            streaming = barren < STREAMS_TRIED
-            try:
-                barren += streaming  # taken back by the first message
-                for message in (self._streamed if streaming else self._polled)(job_id, watching):
-                    barren, pause, heard = 0 if streaming else barren, FIRST_PAUSE, time.monotonic()
-                    yield message
-            except (httpx.TransportError, UnreachableError, ApiError) as error:
-                if isinstance(error, ApiError) and error.status not in BUSY:
-                    raise
-                if time.monotonic() - heard > patience:
-                    raise self._unreachable(error) from error
-                if isinstance(error, httpx.ConnectError):
-                    barren = 0  # nobody there says nothing about streams
-            if not watching.done:
-                time.sleep(pause)
-                pause = min(2 * pause, POLL_SECONDS)
+        return self._follow(job_id, _Watching(after=after), patience)
 
     def wait(
         self,
@@ -215,18 +202,17 @@ class Client:
     ) -> Job:
         """Wait for the end of a job and return it, whatever the end is.
 
-        `progress` is called with each change. Raises `WaitTimeoutError` after `timeout` seconds.
+        `progress` is called with each change. Raises `WaitTimeoutError` when the job has not ended
+        after `timeout` seconds (noticed up to 15 s later where nothing happens).
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        for message in self.watch(job_id):
+        watching = _Watching(deadline=None if timeout is None else time.monotonic() + timeout)
+        for message in self._follow(job_id, watching, PATIENCE_SECONDS):
             if message.kind == "done":
                 if message.data.get("deleted"):
                     raise ClientError(f"job {job_id} was deleted")
                 return cast(Job, message.data)
             if message.kind == "progress":
                 progress(cast(JobProgress, message.data))
-            if deadline is not None and time.monotonic() > deadline:
-                break
         raise WaitTimeoutError(f"job {job_id} has not ended after {timeout:.0f} s; it goes on")
 
     def metrics(
@@ -359,9 +345,33 @@ class Client:
             time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
+    def _follow(self, job_id: str, watching: _Watching, patience: float) -> Iterator[Message]:
+        """Messages up to `done`, or until the time of `watching` is over."""
+        barren, pause = 0, FIRST_PAUSE
+        failing_since: float | None = None
+        while not (watching.done or watching.is_over()):
+            streaming = barren < STREAMS_TRIED
+            try:
+                barren += streaming  # taken back by the first message
+                for message in (self._streamed if streaming else self._polled)(job_id, watching):
+                    barren, pause = 0 if streaming else barren, FIRST_PAUSE
+                    failing_since = None
+                    yield message
+            except (httpx.TransportError, UnreachableError, ApiError) as error:
+                if isinstance(error, ApiError) and error.status not in BUSY:
+                    raise
+                failing_since = failing_since or time.monotonic()
+                if time.monotonic() - failing_since > patience:
+                    raise self._unreachable(error) from error
+                if isinstance(error, httpx.ConnectError):
+                    barren = 0  # nobody there says nothing about streams
+            if not watching.done:
+                time.sleep(pause)
+                pause = min(2 * pause, POLL_SECONDS)
+
     def _streamed(self, job_id: str, watching: _Watching) -> Iterator[Message]:
         headers = {"accept": "text/event-stream", "last-event-id": str(watching.after)}
-        timeout = httpx.Timeout(30.0, read=SILENCE_SECONDS)
+        timeout = httpx.Timeout(30.0, read=min(SILENCE_SECONDS, watching.left()))
         path = f"/v1/jobs/{job_id}/events"
         with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
             if response.status_code >= 400:
@@ -369,7 +379,8 @@ class Client:
                 _accepted(response)
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 return
-            for message in messages(response.iter_lines()):
+            lines = takewhile(lambda _: not watching.is_over(), response.iter_lines())
+            for message in messages(lines):
                 watching.note(message)
                 yield message
                 if watching.done:
@@ -392,11 +403,19 @@ class Client:
 
 
 class _Watching:
-    """Where the viewer of a stream is."""
+    """Where the viewer of a stream is, and until when it looks."""
 
-    def __init__(self, *, after: int) -> None:
+    def __init__(self, *, after: int = 0, deadline: float | None = None) -> None:
         self.after = after
         self.done = False
+        self._deadline = deadline
+
+    def left(self) -> float:
+        """Seconds, some even when the time is over."""
+        return inf if self._deadline is None else max(0.05, self._deadline - time.monotonic())
+
+    def is_over(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
 
     def note(self, message: Message) -> None:
         self.after = max(self.after, message.sequence or 0)

@@ -245,8 +245,10 @@ def test_waiting_shows_the_progress_and_returns_the_job_that_ended(
 def test_waiting_ends_in_time_and_the_job_goes_on(shared: Server, client: Client) -> None:
     put_away(shared)
     job_id = client.submit({})["id"]
+    seen: list[str] = []
     with pytest.raises(WaitTimeoutError, match="it goes on"):
-        client.wait(job_id, timeout=0.01)
+        client.wait(job_id, timeout=0.3, progress=lambda job: seen.append(job["status"]))
+    assert seen  # it was listening when nothing more came
     assert client.get(job_id)["status"] == "queued"
 
 
