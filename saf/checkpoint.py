@@ -1,9 +1,9 @@
 """Everything a training needs to go on bit-exactly, in one file.
 
-Weights and optimizer buffers are tensors; the specification, the step, the sums of the unfinished
-epoch and the metrics of the finished ones are JSON in the header. Nothing else is needed: the
-order of the samples and the augmentation are functions of the seed and the step, and the learning
-rate is one of the step.
+Weights, their moving average and optimizer buffers are tensors; the specification, the step, the
+sums of the unfinished epoch and the metrics of the finished ones are JSON in the header. Nothing
+else is needed: the order of the samples and the augmentation are functions of the seed and the
+step, and the learning rate is one of the step.
 """
 
 from __future__ import annotations
@@ -56,17 +56,20 @@ class _Header(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A training at one step: `weights[parameter]` and `optimizer[parameter][buffer]`."""
+    """A training at one step: `weights[parameter]`, `average[parameter]` where there is a moving
+    average, and `optimizer[parameter][buffer]`."""
 
     specification: JobSpecification
     dataset: str
     progress: Progress
     weights: dict[str, Tensor]
+    average: dict[str, Tensor]
     optimizer: dict[str, dict[str, Tensor]]
 
     def write(self, path: Path) -> None:
         """Write to `path`, whole or not at all. Raises OSError."""
         tensors = {f"weights/{name}": tensor for name, tensor in self.weights.items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
         for name, buffers in self.optimizer.items():
             tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in buffers.items()}
         header = _Header(
@@ -83,11 +86,14 @@ class Checkpoint:
         except ValidationError as error:
             raise ValueError(f"{path.name} is no checkpoint of this version: {error}") from error
         weights: dict[str, Tensor] = {}
+        average: dict[str, Tensor] = {}
         optimizer: dict[str, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             match name.split("/"):
                 case ["weights", parameter]:
                     weights[parameter] = tensor
+                case ["average", parameter]:
+                    average[parameter] = tensor
                 case ["optimizer", parameter, buffer]:
                     optimizer.setdefault(parameter, {})[buffer] = tensor
                 case _:
@@ -97,6 +103,7 @@ class Checkpoint:
             dataset=header.dataset,
             progress=header.progress,
             weights=weights,
+            average=average,
             optimizer=optimizer,
         )
 

@@ -7,9 +7,17 @@ This module loads no torch: the API process reads it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 _NO_NUL = r"^[^\x00]*$"  # a character that PostgreSQL cannot store
 Metadata = dict[
@@ -225,6 +233,33 @@ class Loss(_Specification):
     """(1 − mse_share) · cross entropy + mse_share · mean squared error to the one-hot target."""
 
     mse_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target that is spread evenly over all classes, in both parts."""
+
+
+MOST_GRID_BITS = 20
+MOST_GRID_TIMESTEPS = 16
+"""λ = ½ halves T − 1 times and leaves 24 − (T − 1) bits of float32 to the weights."""
+
+
+class Conversion(_Specification):
+    """How the trained network becomes one of LIF neurons."""
+
+    grid_bits: Annotated[int, Field(ge=1, le=MOST_GRID_BITS)] | Literal["auto"] | None = None
+    """k: round all weights to multiples of 2^−k, so that arithmetic is exact and the certificate
+    can be `proven`; `auto` takes the largest k that can be proven at 0.3 points of accuracy or
+    less; null: no rounding. Needs images, λ = 0.5, V = 1 and T ≤ 16."""
+
+    @field_validator("grid_bits", mode="before")
+    @classmethod
+    def _whole_number_or_auto(cls, value: Any) -> Any:
+        if value is None or value == "auto":
+            return value
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f'is a whole number from 1 to {MOST_GRID_BITS}, "auto" or null')
+        if not 1 <= value <= MOST_GRID_BITS:
+            raise ValueError(f"is {value}; give 1 to {MOST_GRID_BITS} bits")
+        return value
 
 
 class JobSpecification(_Specification):
@@ -259,11 +294,17 @@ class JobSpecification(_Specification):
     neuron: Neuron = Neuron()
     timesteps: Annotated[int, Field(ge=1, le=1024)] = 6
     """T, the number of time steps that a sample is shown for."""
+    conversion: Conversion = Conversion()
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 128
     """Samples per iteration, all devices together."""
     optimizer: Optimizer = SGD()
     schedule: Schedule = Schedule()
+    max_gradient_norm: Annotated[float, Field(gt=0)] | None = None
+    """The gradient of all weights together is scaled down to this norm where it is larger."""
+    average_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay per iteration of a moving average of the weights (EMA); the average is what is
+    evaluated and converted. null: the last weights."""
     loss: Loss = Loss()
     augment: tuple[Literal["crop", "flip", "cutout"], ...] = ()
     """Random changes to training images: crop with padding, horizontal flip, cutout."""
@@ -283,3 +324,26 @@ class JobSpecification(_Specification):
         if len(set(self.augment)) != len(self.augment):
             raise ValueError("augment names the same change twice")
         return self
+
+    @field_validator("conversion")
+    @classmethod
+    def _exact_on_a_grid(cls, conversion: Conversion, info: ValidationInfo) -> Conversion:
+        neuron, timesteps = info.data.get("neuron"), info.data.get("timesteps")
+        if conversion.grid_bits is None or neuron is None or timesteps is None:
+            return conversion
+        if neuron.decay != 0.5:
+            raise ValueError(
+                f"grid_bits needs neuron.decay = 0.5, not {neuron.decay:g}: halving is exact in "
+                "floating point, another λ leaves the grid at the first step"
+            )
+        if neuron.threshold != 1.0:
+            raise ValueError(
+                f"grid_bits needs neuron.threshold = 1, not {neuron.threshold:g}: the reset must "
+                "stay on the grid of the weights"
+            )
+        if timesteps > MOST_GRID_TIMESTEPS:
+            raise ValueError(
+                f"grid_bits needs timesteps of at most {MOST_GRID_TIMESTEPS}, not {timesteps}: "
+                "every step takes one of the 24 bits of float32"
+            )
+        return conversion

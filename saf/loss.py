@@ -18,16 +18,19 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 def loss_function(loss: Loss) -> LossFunction:
     """`(scores N K, labels N) → scalar`: (1 − m) · cross entropy + m · mean squared error.
 
-    Both are means over the samples; the squared error, to the one-hot target, is also a mean over
-    the classes. This is the loss of the code published with OTTT (m = 0.05) at one time step;
-    the factor 1 / T of methods with a loss at each step is theirs to apply.
+    Both are means over the samples; the squared error is also a mean over the classes. The target
+    is one-hot, or (1 − s) · one-hot + s / K with label smoothing s. Without, this is the loss of
+    the code published with OTTT (m = 0.05) at one time step; the factor 1 / T of methods with a
+    loss at each step is theirs to apply.
     """
-    share = loss.mse_share
+    share, smoothing = loss.mse_share, loss.label_smoothing
 
     def evaluate(scores: Tensor, labels: Tensor) -> Tensor:
-        value = (1.0 - share) * F.cross_entropy(scores, labels)
+        value = (1.0 - share) * F.cross_entropy(scores, labels, label_smoothing=smoothing)
         if share:
-            target = F.one_hot(labels, scores.shape[1]).to(scores.dtype)
+            classes = scores.shape[1]
+            target = F.one_hot(labels, classes).to(scores.dtype)
+            target = (1.0 - smoothing) * target + smoothing / classes
             value = value + share * F.mse_loss(scores, target)
         return value
 

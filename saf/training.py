@@ -19,11 +19,12 @@ from saf import checkpoint as checkpoints
 from saf import tensorfile
 from saf.architecture import Architecture
 from saf.augment import augment
+from saf.averaging import MovingAverage
 from saf.batches import Batches, Samples, generator_of, identity
-from saf.certificate import certify
+from saf.certificate import SAMPLES, certify, spread
 from saf.checkpoint import Progress
 from saf.config import SGD, JobSpecification
-from saf.conversion import convert
+from saf.conversion import convert, round_to_grid
 from saf.data.dataset import Dataset
 from saf.environment import deterministic, device_name, environment, peak_memory_bytes
 from saf.errors import UserConfigError
@@ -39,7 +40,7 @@ CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints, where an epoch
 READ_EVERY = 10  # iterations between two waits for the numbers of a GPU
 CERTIFIED_AT_ONCE = 128
 FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
-FREE_TO_CHANGE = {"name", "priority", "metadata", "max_runtime_seconds", "devices"}
+FREE_TO_CHANGE = {"name", "priority", "metadata", "max_runtime_seconds", "devices", "conversion"}
 logger = logging.getLogger(__name__)
 
 
@@ -100,9 +101,16 @@ def _train(
     last_step = specification.epochs * batches.per_epoch
     parameters = dict(network.named_parameters())
     data = identity(dataset.x_train, dataset.y_train)
-    progress = _resume(resume_from, specification, data, optimizer, parameters)
+    average = (
+        MovingAverage(parameters, specification.average_decay)
+        if specification.average_decay is not None
+        else None
+    )
+    progress = _resume(resume_from, specification, data, optimizer, parameters, average)
 
     def update() -> None:
+        if specification.max_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), specification.max_gradient_norm)
         optimizer.step()
         optimizer.zero_grad()
 
@@ -112,6 +120,7 @@ def _train(
             dataset=data,
             progress=progress,
             weights=dict(parameters),
+            average=average.weights if average is not None else {},
             optimizer=checkpoints.optimizer_buffers(optimizer, parameters),
         )
 
@@ -144,6 +153,8 @@ def _train(
             trace_bias_and_input=trace,
         )
         progress.step += 1
+        if average is not None:
+            average.update(progress.step)
         progress.seconds["network"] += perf_counter() - computing
         meter.add(began, rate, outcome, y)
 
@@ -157,7 +168,8 @@ def _train(
             yield (epoch := meter.finish_epoch())
             check_not_silent(specification, progress, largest_class)
             began = perf_counter()
-            metrics = evaluate(network, test_set, specification, loss)
+            shown = average.applied_to(network) if average is not None else network
+            metrics = evaluate(shown, test_set, specification, loss)
             progress.seconds["evaluations"] += perf_counter() - began
             progress.history[-1] |= metrics
             yield Evaluation(step=progress.step, epoch=epoch.epoch, metrics=metrics)
@@ -173,6 +185,8 @@ def _train(
 
     yield Converting(step=progress.step)
     began = perf_counter()
+    if average is not None:
+        network = average.applied_to(network)
     lif = convert(
         network,
         specification,
@@ -180,6 +194,10 @@ def _train(
         frames=dataset.timesteps is not None,
         dtype=dtype,
     )
+    grid_refused = None
+    if (bits := specification.conversion.grid_bits) is not None:
+        held_out = spread(test_set.x, test_set.y, SAMPLES[torch.float32])
+        lif, grid_refused = round_to_grid(lif.to(device), bits, *held_out)
     lif.save(directory / "lif.safetensors")
     yield Artifact(name="lif.safetensors", kind="network", path=directory / "lif.safetensors")
     certificate = certify(
@@ -188,6 +206,7 @@ def _train(
         test_set.x,
         test_set.y,
         batch_size=min(specification.batch_size, CERTIFIED_AT_ONCE),
+        grid_refused=grid_refused,
     )
     progress.seconds["conversion"] += perf_counter() - began
     yield _json(directory / "certificate.json", "certificate", certificate)
@@ -278,6 +297,7 @@ def _resume(
     data: str,
     optimizer: torch.optim.Optimizer,
     parameters: dict[str, torch.nn.Parameter],
+    average: MovingAverage | None,
 ) -> Progress:
     if path is None:
         return Progress()
@@ -300,6 +320,8 @@ def _resume(
             "or start a new one",
         )
     checkpoints.restore(saved, optimizer, parameters)
+    if average is not None:
+        average.restore(saved.average)
     return saved.progress
 
 
@@ -309,6 +331,12 @@ def _architecture(specification: JobSpecification, dataset: Dataset) -> Architec
         raise UserConfigError(
             f"the data set has {frames} frames a sample and timesteps is {specification.timesteps}",
             hint=f'set "timesteps" to {frames}',
+        )
+    if frames is not None and specification.conversion.grid_bits is not None:
+        raise UserConfigError(
+            "conversion.grid_bits needs images with pixels in [0, 1]; event frames hold counts "
+            "without a declared maximum, so there is no worst case to compute",
+            hint='set "conversion.grid_bits" to null: the conversion is measured then',
         )
     try:
         return build(specification.network, dataset.sample_shape, dataset.classes)

@@ -25,6 +25,7 @@ def small_checkpoint(step: int = 7) -> Checkpoint:
         dataset="ab" * 32,
         progress=Progress(step=step, history=[{"train_loss": 0.1 + 0.2}], sums={"loss": 1 / 3}),
         weights={"layer1.0.weight": torch.arange(6.0).view(2, 3) / 7},
+        average={"layer1.0.weight": torch.arange(6.0).view(2, 3) / 9},
         optimizer={
             "layer1.0.weight": {"momentum_buffer": torch.ones(2, 3), "step": torch.tensor(7.0)}
         },
@@ -60,6 +61,9 @@ def specification(optimizer: str = "sgd", **changes: Any) -> JobSpecification:
         "optimizer": {"name": optimizer, "learning_rate": rate, "weight_decay": 0.01},
         "schedule": {"name": "cosine", "warmup_epochs": 0.7},
         "augment": ["crop", "flip", "cutout"],
+        "max_gradient_norm": 1.0,
+        "average_decay": 0.9,
+        "loss": {"label_smoothing": 0.1},
         "seed": 5,
     }
     return JobSpecification.model_validate(values | changes)
@@ -74,6 +78,7 @@ def after(steps: int) -> Any:
 def final_tensors(directory: Path) -> dict[str, Tensor]:
     found = Checkpoint.read(directory / "checkpoint.safetensors")
     tensors = dict(found.weights)
+    tensors |= {f"average/{name}": tensor for name, tensor in found.average.items()}
     for name, buffers in found.optimizer.items():
         tensors |= {f"{name}/{key}": buffer for key, buffer in buffers.items()}
     return tensors
@@ -93,6 +98,7 @@ def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
     assert read.progress == saved.progress
     assert read.dataset == saved.dataset
     assert_same_bits(read.weights, saved.weights)
+    assert_same_bits(read.average, saved.average)
     assert_same_bits(read.optimizer["layer1.0.weight"], saved.optimizer["layer1.0.weight"])
     assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
 
