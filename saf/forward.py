@@ -1,21 +1,23 @@
 """The forward pass by spike accumulation: what SAF trains with and every network is run with.
 
-Shapes: `T` time steps, `K` steps of a chunk, `B` samples, `…` the shape of a population. λ, V, â,
-Û, s, c[t] are those of `saf.neuron`; x̂ is the input accumulated, where it comes as frames.
+Shapes: `T` time steps, `K` steps of a chunk, `B` samples, `…` the shape of a population; `K · B`
+is steps and samples merged. λ, V, â, Û, u, s, c[t] are those of `saf.neuron`; x̂ is the input
+accumulated, where it comes as frames.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from saf.architecture import INPUT
+from saf.architecture import INPUT, Flatten
 from saf.network import Presentation, SpikingNetwork
 from saf.neuron import accumulated_one
-from saf.scan import Gate, spike_scan
+from saf.scan import Constant, Gate, scan, spike_scan
 from saf.synapse import apply, apply_traced, scale_over_time
 
 
@@ -23,26 +25,31 @@ class NetworkState(NamedTuple):
     """A network of SAF neurons after some steps: passed in and returned, kept by nobody."""
 
     step: int
-    accumulations: dict[str, Tensor]  # B …: â of every population; x̂ too where frames come in
+    accumulations: dict[str, Tensor]
+    """â of every population, B …, and x̂ where frames come in; none before the first step, when
+    all are zero."""
 
 
 class Chunk(NamedTuple):
-    """What the populations did in K steps, by name; with `input`, x̂ and x, where frames come in."""
+    """What happened in K steps."""
 
-    accumulations: dict[str, Tensor]  # K B …: â[t]
-    spikes: dict[str, Tensor]  # K B …: s[t]
-    potentials: dict[str, Tensor]  # K B …: Û[t]
+    steps: int  # K
+    accumulations: dict[str, Tensor]  # K · B …: â[t] of those that were to be kept
+    before: dict[str, Tensor]  # B …: â before the first of the steps, if it is not zero
+    potentials: dict[str, Tensor]  # K · B …: u[t] before the reset, of all where asked for
+    fired: Tensor  # spikes of every population, added up over K and B
+    decay: float
+
+    def spikes(self, name: str) -> Tensor:
+        """s[t] = â[t] − λ â[t−1], K · B …; its gradient is that of â[t], the past a constant."""
+        spikes: Tensor = _Spikes.apply(  # type: ignore[no-untyped-call]
+            self.accumulations[name], self.before.get(name), self.steps, self.decay
+        )
+        return spikes
 
 
-def rest(shown: Presentation) -> NetworkState:
-    """The state before the first step: nothing has accumulated."""
-    like, architecture = shown.stimulus.one, shown.network.architecture
-    shapes = architecture.shapes()
-    names = [population.name for population in architecture.populations]
-    accumulations = {name: like.new_zeros(len(like), *shapes[name]) for name in names}
-    if shown.stimulus.frames is not None:
-        accumulations[INPUT] = torch.zeros_like(like)
-    return NetworkState(0, accumulations)
+REST = NetworkState(0, {})
+FULL_BATCH = 128
 
 
 def gradient_factors(steps: Sequence[int], decay: float, traced: bool) -> list[float]:
@@ -57,70 +64,127 @@ def advance(
     *,
     gate: Gate | None = None,
     trace_bias_and_input: bool = True,
+    keep: Collection[str] | None = None,
+    potentials: bool = False,
 ) -> tuple[Chunk, NetworkState]:
     """Run K = `steps` time steps by spike accumulation, layer by layer; SAF, arXiv 2310.02772.
 
-        Û[t] = Σ W â_in[t] + c[t] (W x + b)          (frames: W x̂[t] + c[t] b)
-        s[t] = H(Û[t] − V (λ â[t−1] + 1)),           â[t] = λ â[t−1] + s[t]
+        u[t] = Σ W â_in[t] + c[t] (W x + b) − V λ â[t−1]        (frames: W x̂[t] + c[t] b)
+        s[t] = H(u[t] − V),                  â[t] = λ â[t−1] + s[t]
 
     Feedback brings â[t−1] of the step before, as a constant, and asks for K = 1.
-    `gate` is ∂â/∂Û; without it no gradient passes a population.
+    `gate` is ∂â/∂Û; without it no gradient passes a population. The chunk holds â of those that
+    the readout listens to, or of `keep`; others go when nobody listens to them any more. With
+    `potentials`, which is for recordings without a gradient, it holds u of all populations.
     """
     network, stimulus, effective, constant = shown
-    assert steps == 1 or not network.architecture.has_feedback
+    architecture = network.architecture
+    assert steps == 1 or not architecture.has_feedback
     decay, threshold = network.neuron.decay, network.neuron.threshold
     times = range(state.step + 1, state.step + steps + 1)
     c = [accumulated_one(t, decay) for t in times]
     of_gradient = gradient_factors(times, decay, trace_bias_and_input)
-    carried = dict(state.accumulations)
+    if keep is None:
+        keep = {connection.source for connection in architecture.readout.connections}
+    listening = Counter(
+        connection.source
+        for population in architecture.populations
+        for connection in population.connections
+    )
+    carried: dict[str, Tensor] = {}
     sent: dict[str, Tensor] = {}
     frames = None
     if stimulus.frames is not None:
-        frames = stimulus.frames[state.step : state.step + steps]
-        sent[INPUT] = _accumulate(frames, carried[INPUT], decay)
-    chunk = Chunk({}, {}, {})
-    if frames is not None:
-        chunk.accumulations[INPUT], chunk.spikes[INPUT] = sent[INPUT], frames
-    for population in network.architecture.populations:
-        name = population.name
-        potential = scale_over_time(constant[name], c, of_gradient)
-        weights = effective[name].weights
-        for connection, own in zip(population.connections, weights, strict=True):
-            if connection.source == INPUT and frames is None:
-                continue
-            if connection.source in sent:
-                source = sent[connection.source]
+        frames = stimulus.frames[state.step : state.step + steps].flatten(0, 1)
+        sent[INPUT] = _accumulate(frames, state.accumulations.get(INPUT), steps, decay)
+        carried[INPUT] = _last(sent[INPUT], steps)
+    fired, recorded = [], {}
+    for population in architecture.populations:
+        name, own = population.name, effective[population.name]
+        current = arriving = x = None
+        for connection, operations, weights in zip(
+            population.connections, own.operations, own.weights, strict=True
+        ):
+            source = connection.source
+            x = sent[source] if source in sent else state.accumulations.get(source)
+            if x is None:
+                continue  # an image, which is part of the constant, or the past of the first step
+            if source == INPUT and frames is not None and not trace_bias_and_input:
+                arriving = apply_traced(operations, weights, x, frames)
             else:
-                source = state.accumulations[connection.source][None]
-            x = source.flatten(0, 1)
-            if connection.source == INPUT and frames is not None and not trace_bias_and_input:
-                current = apply_traced(connection.operations, own, x, frames.flatten(0, 1))
+                arriving = apply(operations, weights, x)
+            if current is not None:
+                current = current + arriving
+            elif all(isinstance(operation, Flatten) for operation in operations):
+                current = arriving.clone()  # what was sent itself, and the scan overwrites
             else:
-                current = apply(connection.operations, own, x)
-            potential = potential + current.view(steps, -1, *current.shape[1:])
-        potential = potential.expand(steps, len(carried[name]), *potential.shape[2:])
-        accumulation, spikes, carry = spike_scan(potential, carried[name], decay, threshold, gate)
+                current = arriving
+        value = constant[name]
+        if current is None:
+            value = value.expand(shown.samples, *value.shape[1:])
+        carry, arriving_always = state.accumulations.get(name), Constant(value, c, of_gradient)
+        if potentials:
+            scanned = scan(current, arriving_always, carry, decay, threshold, lambda u, _: u)
+            accumulation, count = scanned.accumulation, scanned.fired
+            assert scanned.derivative is not None
+            recorded[name] = scanned.derivative
+        else:
+            accumulation, count = spike_scan(
+                current, arriving_always, carry, decay, threshold, gate
+            )
+        del current, arriving, x
+        fired.append(count)
         sent[name] = accumulation
-        carried[name] = carry
-        chunk.accumulations[name] = accumulation
-        chunk.spikes[name] = spikes
-        chunk.potentials[name] = potential.detach()
-    if frames is not None:
-        carried[INPUT] = sent[INPUT][-1]
+        carried[name] = _last(accumulation, steps)
+        listening.subtract(connection.source for connection in population.connections)
+        for heard in [s for s in sent if listening[s] == 0 and s not in keep]:
+            del sent[heard]
+    kept = {name: sent[name] for name in keep if name in sent}
+    chunk = Chunk(steps, kept, state.accumulations, recorded, torch.stack(fired), decay)
     return chunk, NetworkState(state.step + steps, carried)
 
 
-def _accumulate(frames: Tensor, carry: Tensor, decay: float) -> Tensor:
-    """x̂[t] = λ x̂[t−1] + x[t] for K frames, K B C H W."""
-    accumulated = torch.empty_like(frames)
-    for k in range(len(frames)):
-        carry = decay * carry + frames[k]
-        accumulated[k] = carry
+def _last(accumulation: Tensor, steps: int) -> Tensor:
+    """â of the last step, B …, without the memory of the others."""
+    last = accumulation.detach()[-(len(accumulation) // steps) :]
+    return last if steps == 1 else last.clone()
+
+
+def _accumulate(frames: Tensor, carry: Tensor | None, steps: int, decay: float) -> Tensor:
+    """x̂[t] = λ x̂[t−1] + x[t] of K frames, K · B C H W."""
+    accumulated = frames.clone()
+    for now in accumulated.chunk(steps):
+        if carry is not None:
+            now.add_(carry, alpha=decay)
+        carry = now
     return accumulated
 
 
-def chunks(network: SpikingNetwork, timesteps: int, chunk: int) -> list[int]:
-    """Lengths of the chunks that `timesteps` fall into: `chunk` each, 1 where there is feedback."""
+class _Spikes(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, accumulation: Tensor, before: Tensor | None, steps: int, decay: float
+    ) -> Tensor:
+        spikes = accumulation.clone()
+        past = accumulation.chunk(steps)[:-1]
+        for now, last in zip(spikes.chunk(steps), (before, *past), strict=True):
+            if last is not None:
+                now.sub_(last, alpha=decay)
+        return spikes.ge_(0.5)  # 0 and 1 but for rounding
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        return grads[0], None, None, None
+
+
+def chunks(network: SpikingNetwork, samples: int, timesteps: int, chunk: int | None) -> list[int]:
+    """Lengths of the chunks that `timesteps` fall into: `chunk` each, 1 where there is feedback.
+
+    None takes as many steps at once as make up a batch of `FULL_BATCH`: with fewer samples
+    convolutions lose speed, and with more they gain none, only memory.
+    """
+    if chunk is None:
+        chunk = max(1, FULL_BATCH // samples)
     if chunk < 1:
         raise ValueError(f"a chunk has at least 1 time step, not {chunk}")
     size = 1 if network.architecture.has_feedback else chunk
@@ -134,20 +198,23 @@ def readout_at_each_step(
     trace_bias_and_input: bool,
 ) -> Tensor:
     """o[t] = W s_N[t] + b at the K steps of a chunk, K B classes; weight gradients use â_N[t]."""
-    network, _, effective, constant = shown
-    population = network.architecture.readout
+    network, stimulus, effective, constant = shown
+    own, name = effective[network.architecture.readout.name], network.architecture.readout.name
     factors = gradient_factors(times, network.neuron.decay, trace_bias_and_input)
-    scores = scale_over_time(constant[population.name], [1.0] * len(times), factors)
-    weights = effective[population.name].weights
-    for connection, own in zip(population.connections, weights, strict=True):
-        if connection.source in done.spikes:
-            spikes = done.spikes[connection.source]
-            traced = connection.source != INPUT or trace_bias_and_input
-            trace = done.accumulations[connection.source] if traced else spikes
-            current = apply_traced(
-                connection.operations, own, spikes.flatten(0, 1), trace.flatten(0, 1)
-            )
-            scores = scores + current.view(len(times), -1, *current.shape[1:])
+    scores = scale_over_time(constant[name], [1.0] * len(times), factors)
+    for connection, operations, weights in zip(
+        network.architecture.readout.connections, own.operations, own.weights, strict=True
+    ):
+        source = connection.source
+        if source == INPUT:
+            if stimulus.frames is None:
+                continue
+            spikes = stimulus.frames[times[0] - 1 : times[-1]].flatten(0, 1)
+            trace = done.accumulations[INPUT] if trace_bias_and_input else spikes
+        else:
+            spikes, trace = done.spikes(source), done.accumulations[source]
+        current = apply_traced(operations, weights, spikes, trace)
+        scores = scores + current.view(len(times), -1, *current.shape[1:])
     return scores.expand(-1, shown.samples, -1).to(network.parameter_dtype)
 
 
@@ -158,12 +225,13 @@ def readout_of_rates(
 ) -> Tensor:
     """o = W (â_N[T] / c[T]) + b at the last step of a chunk, B classes."""
     network, _, effective, constant = shown
-    population = network.architecture.readout
+    own, name = effective[network.architecture.readout.name], network.architecture.readout.name
     c = accumulated_one(timesteps, network.neuron.decay)
-    scores = constant[population.name]
-    weights = effective[population.name].weights
-    for connection, own in zip(population.connections, weights, strict=True):
+    scores = constant[name]
+    for connection, operations, weights in zip(
+        network.architecture.readout.connections, own.operations, own.weights, strict=True
+    ):
         if connection.source in done.accumulations:
-            rate = done.accumulations[connection.source][-1] / c
-            scores = scores + apply(connection.operations, own, rate)
+            last = done.accumulations[connection.source][-shown.samples :]
+            scores = scores + apply(operations, weights, last / c)
     return scores.expand(shown.samples, -1).to(network.parameter_dtype)

@@ -6,7 +6,8 @@
 `loss(scores, y)` compares with. A method leaves gradients in `.grad` and calls `update()` whenever
 an optimizer step is due: once per batch, for ottt-o after every time step. The caller zeroes the
 gradients before the call and inside `update`. `chunk` is the number of time steps that SAF takes
-at once; it changes memory and speed, and no result.
+at once (None: what suits the batch, see `saf.forward.chunks`); it changes memory and speed, and no
+result.
 
 The gradients are derived in docs and papers: SAF, arXiv 2310.02772; OTTT, arXiv 2210.04195; DSR,
 arXiv 2205.00459. Shapes: `T` steps, `K` steps of a chunk, `B` samples, `…` a population.
@@ -20,7 +21,7 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from saf.forward import advance, chunks, readout_at_each_step, readout_of_rates, rest
+from saf.forward import REST, advance, chunks, readout_at_each_step, readout_of_rates
 from saf.network import Effective, Presentation, SpikingNetwork, Stimulus, constants, present
 from saf.neuron import accumulated_one
 from saf.outcome import Outcome, Tally
@@ -45,7 +46,7 @@ class Method(Protocol):
         loss: LossFunction,
         update: Callable[[], None],
         trace_bias_and_input: bool = False,
-        chunk: int = 1,
+        chunk: int | None = None,
     ) -> Outcome: ...
 
 
@@ -58,17 +59,17 @@ def saf_e(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = False,
-    chunk: int = 1,
+    chunk: int | None = None,
 ) -> Outcome:
     """SAF with a loss at each step: Σ_t loss(o[t], y) / T with o[t] = W s_N[t] + b.
 
     Forward by accumulations; backward with ∂â[t]/∂Û[t] = σ'(u[t] − V) and â[t−1] constant. The
     gradients are those of `ottt_a`. The graph spans one chunk, so memory does not grow with T.
     """
-    stimulus = network.stimulus(x, timesteps)
+    stimulus = network.stimulus(x, timesteps).channels_last()
     shown, pass_on = present_cut(network, stimulus)
-    state, tally = rest(shown), Tally(network, timesteps)
-    for steps in chunks(network, timesteps, chunk):
+    state, tally = REST, Tally(network, len(x), timesteps)
+    for steps in chunks(network, len(x), timesteps, chunk):
         done, state = advance(
             shown,
             state,
@@ -80,7 +81,7 @@ def saf_e(
         scores = readout_at_each_step(shown, done, times, trace_bias_and_input)
         value = torch.stack([loss(o, y) for o in scores]).sum() / timesteps
         value.backward()  # type: ignore[no-untyped-call]
-        tally.add(value, scores.sum(0), done.spikes)
+        tally.add(done.fired, value, scores.sum(0))
     pass_on()
     update()
     return tally.outcome()
@@ -95,7 +96,7 @@ def saf_f(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = True,
-    chunk: int = 1,
+    chunk: int | None = None,
 ) -> Outcome:
     """SAF with a loss at the final step: loss(o, y) with o = W (â_N[T] / c[T]) + b.
 
@@ -119,7 +120,7 @@ def spike_representation(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = True,
-    chunk: int = 1,
+    chunk: int | None = None,
 ) -> Outcome:
     """DSR: forward as `saf_f`, backward through a = clamp(m / V, 0, 1) of the rates.
 
@@ -127,9 +128,11 @@ def spike_representation(
     there is no trace to leave off: `trace_bias_and_input` has no effect.
     """
     threshold = network.neuron.threshold
-    c = accumulated_one(timesteps, network.neuron.decay)
+    decay = network.neuron.decay
+    c = accumulated_one(timesteps, decay)
 
-    def gate(potential: Tensor, _: Tensor) -> Tensor:
+    def gate(u: Tensor, before: Tensor | None) -> Tensor:
+        potential = u if before is None else u + threshold * decay * before
         inside = (potential > 0) & (potential < c * threshold)
         return inside.to(potential.dtype) / threshold
 
@@ -145,16 +148,16 @@ def ottt_a(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = False,
-    chunk: int = 1,
+    chunk: int | None = None,
 ) -> Outcome:
     """OTTT, gradients of the T steps added up, one update: ∇W = Σ_t g_u[t] â_in[t]ᵀ.
 
     Every map is evaluated once per step, on spikes, and its weight gradient taken at the trace â.
     `chunk` has no effect: a LIF neuron needs its own last step before the next.
     """
-    stimulus = network.stimulus(x, timesteps)
+    stimulus = network.stimulus(x, timesteps).channels_last()
     shown, pass_on = present_cut(network, stimulus)
-    state, tally = lif_rest(network, stimulus), Tally(network, timesteps)
+    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps)
     for _ in range(timesteps):
         scores, state = lif_advance(
             shown,
@@ -177,14 +180,14 @@ def ottt_o(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = False,
-    chunk: int = 1,
+    chunk: int | None = None,
 ) -> Outcome:
     """OTTT with an update after every step; the weights are made effective again for the next.
 
     Potentials and traces live on over the updates, as in the published code. `chunk` has no effect.
     """
-    stimulus = network.stimulus(x, timesteps)
-    state, tally = lif_rest(network, stimulus), Tally(network, timesteps)
+    stimulus = network.stimulus(x, timesteps).channels_last()
+    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps)
     for _ in range(timesteps):
         scores, state = lif_advance(
             present(network, stimulus),
@@ -206,7 +209,7 @@ def bptt(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = True,
-    chunk: int = 1,
+    chunk: int | None = None,
 ) -> Outcome:
     """Back-propagation through time with surrogate gradients; the loss of `saf_e`.
 
@@ -215,9 +218,9 @@ def bptt(
     the surrogate's gradient is noise (Zenke & Vogels, Neural Computation 2021). There is no trace
     to leave off: `trace_bias_and_input` and `chunk` have no effect.
     """
-    stimulus = network.stimulus(x, timesteps)
+    stimulus = network.stimulus(x, timesteps).channels_last()
     shown = present(network, stimulus)
-    state, tally = lif_rest(network, stimulus), Tally(network, timesteps)
+    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps)
     values = []
     for _ in range(timesteps):
         scores, state = lif_advance(
@@ -227,7 +230,7 @@ def bptt(
             trace_bias_and_input=False,
         )
         values.append(loss(scores, y) / timesteps)
-        tally.add(values[-1], scores, state.spikes())
+        tally.add(state.fired(), values[-1], scores)
     torch.stack(values).sum().backward()  # type: ignore[no-untyped-call]
     update()
     return tally.outcome()
@@ -260,23 +263,27 @@ class Inference(NamedTuple):
 
 @torch.no_grad()
 def infer(
-    network: SpikingNetwork, x: Tensor, timesteps: int, *, readout: Readout, chunk: int = 1
+    network: SpikingNetwork,
+    x: Tensor,
+    timesteps: int,
+    *,
+    readout: Readout,
+    chunk: int | None = None,
 ) -> Inference:
     """Class scores of `x` (as for a method) by SAF, without a graph."""
     shown = present(network, network.stimulus(x, timesteps))
-    state, tally = rest(shown), Tally(network, timesteps)
-    nothing = x.new_zeros((), dtype=network.parameter_dtype, device=network.device)
-    for steps in chunks(network, timesteps, chunk):
+    state, tally = REST, Tally(network, len(x), timesteps)
+    for steps in chunks(network, len(x), timesteps, chunk):
         done, state = advance(shown, state, steps)
         times = range(state.step - steps + 1, state.step + 1)
         if readout == "sum":
             scores = readout_at_each_step(shown, done, times, False)
-            tally.add(nothing, scores.sum(0), done.spikes)
+            tally.add(done.fired, scores=scores.sum(0))
         elif state.step == timesteps:
             scores = readout_of_rates(shown, done, timesteps)
-            tally.add(nothing, scores, done.spikes)
+            tally.add(done.fired, scores=scores)
         else:
-            tally.add(nothing, nothing, done.spikes)
+            tally.add(done.fired)
     outcome = tally.outcome()
     return Inference(outcome.scores, outcome.firing_rates)
 
@@ -288,15 +295,11 @@ def record(
     """Spikes s[t] and membrane potentials u[t] = Û[t] − V λ â[t−1] (before the reset), B … each,
     of every population in order: one list per time step, so that memory does not grow with T."""
     shown = present(network, network.stimulus(x, timesteps))
-    state = rest(shown)
-    reset = network.neuron.threshold * network.neuron.decay
+    names = [population.name for population in network.architecture.populations]
+    state = REST
     for _ in range(timesteps):
-        before = state.accumulations
-        done, state = advance(shown, state, 1)
-        yield [
-            (done.spikes[p.name][0], done.potentials[p.name][0] - reset * before[p.name])
-            for p in network.architecture.populations
-        ]
+        done, state = advance(shown, state, 1, keep=names, potentials=True)
+        yield [(done.spikes(name), done.potentials[name]) for name in names]
 
 
 class _Cut:
@@ -326,11 +329,13 @@ def present_cut(
     of_weights, of_constants = _Cut(), _Cut()
     effective = {
         name: Effective(
+            own.operations,
             tuple(tuple(of_weights(w) for w in group) for group in own.weights),
             of_weights(own.bias),
         )
-        for name, own in network.effective().items()
+        for name, own in network.folded().items()
     }
+    stimulus = stimulus.channels_last()
     whole = constants(network, stimulus, effective)
     constant = {name: of_constants(value) for name, value in whole.items()}
 
@@ -343,7 +348,8 @@ def present_cut(
 
 def _surrogate_gate(network: SpikingNetwork) -> Gate:
     sigma = derivative(network.neuron.surrogate)
-    return lambda _, x: sigma(x)
+    threshold = network.neuron.threshold
+    return lambda u, _: sigma(u - threshold)
 
 
 def learn_at_one_step(
@@ -352,7 +358,7 @@ def learn_at_one_step(
     """The loss of one step, and its gradient."""
     value = loss(scores, y) / tally.timesteps
     value.backward()  # type: ignore[no-untyped-call]
-    tally.add(value, scores, state.spikes())
+    tally.add(state.fired(), value, scores)
 
 
 def _at_the_final_step(
@@ -363,16 +369,15 @@ def _at_the_final_step(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool,
-    chunk: int,
+    chunk: int | None,
     gate: Gate,
 ) -> Outcome:
     shown = present(network, network.stimulus(x, timesteps))
-    state, tally = rest(shown), Tally(network, timesteps)
-    nothing = x.new_zeros((), dtype=network.parameter_dtype, device=network.device)
+    state, tally = REST, Tally(network, len(x), timesteps)
     with torch.no_grad():
-        for steps in chunks(network, timesteps - 1, chunk):
+        for steps in chunks(network, len(x), timesteps - 1, chunk):
             done, state = advance(shown, state, steps)
-            tally.add(nothing, nothing, done.spikes)
+            tally.add(done.fired)
     done, state = advance(
         shown,
         state,
@@ -383,6 +388,6 @@ def _at_the_final_step(
     scores = readout_of_rates(shown, done, timesteps)
     value = loss(scores, y)
     value.backward()  # type: ignore[no-untyped-call]
-    tally.add(value, scores, done.spikes)
+    tally.add(done.fired, value, scores)
     update()
     return tally.outcome()

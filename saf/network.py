@@ -8,21 +8,22 @@ Shapes: `T` time steps, `B` samples, `C H W` one image or frame.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from saf.architecture import INPUT, Architecture, Connection, Conv, Linear
+from saf.architecture import INPUT, Architecture, Connection, Conv, Linear, Operation
 from saf.config import Neuron
 from saf.errors import UserConfigError
-from saf.synapse import apply, standardise
+from saf.synapse import apply, channels_last, standardise, standardised, without_scales
 
 
 class Effective(NamedTuple):
     """What a population computes with: its weights standardised, its bias shaped to be added."""
 
+    operations: tuple[tuple[Operation, ...], ...]  # per connection
     weights: tuple[tuple[Tensor, ...], ...]  # per connection, per convolution or linear map
     bias: Tensor  # C 1 1, or F
 
@@ -41,6 +42,26 @@ class Stimulus(NamedTuple):
         assert self.frames is not None
         return self.frames[0]
 
+    def channels_last(self) -> Stimulus:
+        """The same in the layout in which convolutions need no copies."""
+        return Stimulus(
+            None if self.image is None else channels_last(self.image),
+            None if self.frames is None else channels_last(self.frames),
+        )
+
+    def zeros(self, shape: tuple[int, ...]) -> Tensor:
+        """B `shape`, in the type, the layout and on the device of the stimulus."""
+        one = self.one
+        last = len(shape) == 3 and one.dim() == 4
+        last = last and one.is_contiguous(memory_format=torch.channels_last)
+        return torch.zeros((len(one), *shape), dtype=one.dtype, device=one.device).contiguous(
+            memory_format=torch.channels_last if last else torch.contiguous_format
+        )
+
+
+_Maps = tuple[tuple[Operation, ...], tuple[Tensor, ...]]
+"""The operations of a connection, and the weights of those that have some."""
+
 
 class _Weight(torch.nn.Module):
     def __init__(self, shape: tuple[int, ...], standardised: bool) -> None:
@@ -52,6 +73,11 @@ class _Weight(torch.nn.Module):
 
     def effective(self) -> Tensor:
         return self.weight if self.gain is None else standardise(self.weight, self.gain)
+
+    def folded(self, factor: float, dtype: torch.dtype) -> Tensor:
+        if self.gain is not None:
+            return standardised(self.weight, self.gain, factor, dtype)
+        return channels_last((self.weight if factor == 1.0 else factor * self.weight).to(dtype))
 
 
 class SpikingNetwork(torch.nn.Module):
@@ -156,16 +182,41 @@ class SpikingNetwork(torch.nn.Module):
 
         Weight standardisation is done here, once, and not once per step.
         """
+        return self._effective(
+            lambda connection, own: (
+                connection.operations,
+                tuple(weight.effective().to(self.dtype) for weight in own),
+            )
+        )
+
+    def folded(self) -> dict[str, Effective]:
+        """`effective` to compute with: the constant factors of a connection are part of its last
+        weight, and weights are laid out for convolutions with the channels last."""
+
+        def fold(connection: Connection, own: list[_Weight]) -> _Maps:
+            operations, factor = without_scales(connection.operations)
+            if not own:
+                return connection.operations, ()
+            factors = [1.0] * (len(own) - 1) + [factor]
+            weights = (w.folded(f, self.dtype) for w, f in zip(own, factors, strict=True))
+            return operations, tuple(weights)
+
+        return self._effective(fold)
+
+    def _effective(
+        self, maps: Callable[[Connection, list[_Weight]], _Maps]
+    ) -> dict[str, Effective]:
         found = {}
+        shapes = self.architecture.shapes()
         for population in (*self.architecture.populations, self.architecture.readout):
             left = iter(self._weights(population.name))
-            weights = tuple(
-                tuple(next(left).effective().to(self.dtype) for _ in _maps(connection))
-                for connection in population.connections
-            )
-            shape = self.architecture.shapes()[population.name]
+            pairs = [maps(c, [next(left) for _ in _maps(c)]) for c in population.connections]
             bias = self.get_parameter(f"{population.name}.bias").to(self.dtype)
-            found[population.name] = Effective(weights, bias.view(-1, *(1,) * (len(shape) - 1)))
+            found[population.name] = Effective(
+                tuple(operations for operations, _ in pairs),
+                tuple(weights for _, weights in pairs),
+                bias.view(-1, *(1,) * (len(shapes[population.name]) - 1)),
+            )
         return found
 
     def stimulus(self, x: Tensor, timesteps: int) -> Stimulus:
@@ -223,7 +274,7 @@ class Presentation(NamedTuple):
 
 def present(network: SpikingNetwork, stimulus: Stimulus) -> Presentation:
     """Show `stimulus` to `network` with its weights as they are; the graph leads to them."""
-    effective = network.effective()
+    effective, stimulus = network.folded(), stimulus.channels_last()
     return Presentation(network, stimulus, effective, constants(network, stimulus, effective))
 
 
@@ -233,9 +284,12 @@ def constants(
     """`Presentation.constant` of these effective weights."""
     found = {}
     for population in (*network.architecture.populations, network.architecture.readout):
-        of, constant = effective[population.name], effective[population.name].bias[None]
-        for connection, weights in zip(population.connections, of.weights, strict=True):
+        own = effective[population.name]
+        constant = own.bias[None]
+        for connection, operations, weights in zip(
+            population.connections, own.operations, own.weights, strict=True
+        ):
             if connection.source == INPUT and stimulus.image is not None:
-                constant = constant + apply(connection.operations, weights, stimulus.image)
+                constant = constant + apply(operations, weights, stimulus.image)
         found[population.name] = constant
     return found

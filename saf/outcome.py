@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -22,21 +22,28 @@ class Outcome(NamedTuple):
 class Tally:
     """Sums over the steps of a batch."""
 
-    def __init__(self, network: SpikingNetwork, timesteps: int) -> None:
-        self._names = [population.name for population in network.architecture.populations]
+    def __init__(self, network: SpikingNetwork, samples: int, timesteps: int) -> None:
+        shapes = network.architecture.shapes()
         self.timesteps = timesteps
+        self._neurons = [
+            samples * timesteps * prod(shapes[p.name]) for p in network.architecture.populations
+        ]
         self._loss: list[Tensor] = []
         self._scores: list[Tensor] = []
-        self._rates: list[Tensor] = []
+        self._fired: list[Tensor] = []
 
-    def add(self, loss: Tensor, scores: Tensor, spikes: Mapping[str, Tensor]) -> None:
-        """One or more steps: their share of the loss and the scores, their spikes K B …."""
-        self._loss.append(loss.detach())
-        self._scores.append(scores.detach())
-        rates = [spikes[n].detach().mean(dtype=loss.dtype) for n in self._names]
-        self._rates.append(torch.stack(rates) * len(spikes[self._names[0]]))
+    def add(self, fired: Tensor, loss: Tensor | None = None, scores: Tensor | None = None) -> None:
+        """One or more steps: how many spikes of every population, and the share of these steps in
+        the loss and in the scores, if they have one."""
+        self._fired.append(fired)
+        if loss is not None:
+            self._loss.append(loss.detach())
+        if scores is not None:
+            self._scores.append(scores.detach())
 
     def outcome(self) -> Outcome:
-        rates = torch.stack(self._rates).sum(0) / self.timesteps
-        scores = torch.stack([s.expand_as(self._scores[-1]) for s in self._scores]).sum(0)
-        return Outcome(torch.stack(self._loss).sum(), scores, rates)
+        fired = torch.stack(self._fired).sum(0)
+        scores = torch.stack(self._scores).sum(0)
+        loss = torch.stack(self._loss).sum() if self._loss else scores.new_zeros(())
+        neurons = torch.tensor(self._neurons, dtype=fired.dtype, device=fired.device)
+        return Outcome(loss, scores, fired / neurons)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saf.architecture import Operation
 from saf.methods import LossFunction, learn_at_one_step
-from saf.network import Effective, SpikingNetwork, present
+from saf.network import Effective, Presentation, SpikingNetwork, constants
 from saf.outcome import Outcome, Tally
 from saf.stepwise import Synapse, lif_advance, lif_rest
 from saf.synapse import apply
@@ -28,7 +28,7 @@ def ottt_as_published(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = False,
-    chunk: int = 1,
+    chunk: int | None = None,
 ) -> Outcome:
     """`ottt_a` at the cost of the published code, for benchmarks: the same gradients.
 
@@ -36,9 +36,10 @@ def ottt_as_published(
     traces with one; each evaluation standardises its weights anew, and so does the first layer.
     """
     stimulus = network.stimulus(x, timesteps)
-    state, tally = lif_rest(network, stimulus), Tally(network, timesteps)
+    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps)
     for _ in range(timesteps):
-        shown = present(network, stimulus)
+        effective = network.effective()
+        shown = Presentation(network, stimulus, effective, constants(network, stimulus, effective))
         with torch.no_grad():
             of_spikes = network.effective()
         scores, state = lif_advance(

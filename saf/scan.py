@@ -1,92 +1,194 @@
-"""The scan of a layer of SAF neurons over a chunk of time.
+"""The scan of a population of SAF neurons over a chunk of time.
 
-Shapes: `K` steps, `B` samples, `…` the shape of the population.
+Shapes: `K` steps, `B` samples, `…` the shape of the population. Steps and samples are merged,
+K · B …, as the maps between the populations take them.
 
-`scan` is the plain torch form, in any floating-point type; other back ends have its signature and
-are checked against it. `spike_scan` is the scan with its gradient: only â crosses from step to
-step, as a constant, so the backward pass is one product per neuron and step,
+`scan` overwrites what arrives at the neurons, and goes through it in blocks that stay in the
+cache: so its elementwise operations cost little beside the maps, and their results take no memory
+but that of the accumulation. `spike_scan` is the scan with its gradient. Only â crosses from step
+to step, as a constant, so the backward pass is one product per neuron and step,
 
-    ∂L/∂Û[t] = (∂L/∂â[t] + ∂L/∂s[t]) · σ'[t],
+    ∂L/∂Û[t] = ∂L/∂â[t] · σ'[t],
 
 and σ' is all that is saved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from saf.neuron import saf_step
+Gate = Callable[[Tensor, Tensor | None], Tensor]
+"""∂â[t]/∂Û[t], elementwise, of u[t] = Û[t] − V λ â[t−1] and of â[t−1], or None where that is 0."""
 
-Gate = Callable[[Tensor, Tensor], Tensor]
-"""∂â[t]/∂Û[t] of Û[t] and x = u[t] − V, elementwise."""
+BLOCK_BYTES = 2**19  # of one tensor in a block; a step works on about four of them
+
+
+class Constant(NamedTuple):
+    """What arrives alike at every step, the bias and the current of an image, and its weight."""
+
+    value: Tensor  # B …, or 1 C 1 1 (1 F) where it is the same for all samples
+    forward: Sequence[float]  # K: c[t]
+    backward: Sequence[float]  # K: c[t] with the trace in the gradient, else 1
 
 
 class Scanned(NamedTuple):
     """What `scan` returns."""
 
-    accumulation: Tensor  # K B …: â[t]
-    spikes: Tensor  # K B …: s[t]
-    carry: Tensor  # B …: â of the last step
-    derivative: Tensor | None  # K B …: the gate; None where none is asked for
+    accumulation: Tensor  # K · B …: â[t]
+    derivative: Tensor | None  # K · B …: the gate; None where none is asked for
+    fired: Tensor  # scalar: how many spikes there were
 
 
 def scan(
-    potential: Tensor, carry: Tensor, decay: float, threshold: float, gate: Gate | None
+    current: Tensor | None,
+    constant: Constant,
+    carry: Tensor | None,
+    decay: float,
+    threshold: float,
+    gate: Gate | None,
 ) -> Scanned:
-    """Run SAF neurons over the K steps of `potential` Û (K B …), from `carry` â[t−1] (B …).
+    """Run SAF neurons over K steps; SAF, arXiv 2310.02772.
 
-        x[t] = Û[t] − V (λ â[t−1] + 1)    s[t] = H(x[t])    â[t] = λ â[t−1] + s[t]
+        u[t] = current[t] + c[t] constant − V λ â[t−1]
+        s[t] = H(u[t] − V)                       â[t] = λ â[t−1] + s[t]
 
-    Arithmetic is in the type of `potential`. Source: SAF, arXiv 2310.02772.
+    `current`, K · B …, is overwritten: by the gate where one is asked for, else by â. None is no
+    current; the constant is B … then. `carry` is â before the first step, B …, or None for zero.
     """
-    accumulation = torch.empty_like(potential)
-    spikes = torch.empty_like(potential)
-    derivative = None if gate is None else torch.empty_like(potential)
-    for k in range(len(potential)):
-        spikes[k], accumulation[k] = saf_step(potential[k], carry, decay, threshold)
-        if derivative is not None and gate is not None:
-            derivative[k] = gate(potential[k], potential[k] - threshold * (decay * carry + 1.0))
-        carry = accumulation[k]
-    return Scanned(accumulation, spikes, carry, derivative)
+    value, factors, _ = constant
+    arriving = current is not None
+    if current is None:
+        current = _several(value, len(factors))
+    samples = len(current) // len(factors)
+    accumulation = current if gate is None else torch.empty_like(current)
+    counts = []
+    for block in blocks(current[:samples]):
+        before = None if carry is None else carry[block]
+        for k, c in enumerate(factors):
+            rows = slice(k * samples + block.start, k * samples + block.stop)
+            u, a = current[rows], accumulation[rows]
+            if not arriving:
+                torch.mul(value[block], c, out=u)
+            elif len(value) == 1:
+                u.add_(c * value)
+            else:
+                u.add_(value[block], alpha=c)
+            if before is not None:
+                u.sub_(before, alpha=threshold * decay)
+            if gate is not None:
+                torch.ge(u, threshold, out=a)
+                u.copy_(gate(u, before))
+            else:
+                a.ge_(threshold)
+            counts.append(count_spikes(a))
+            if before is not None:
+                a.add_(before, alpha=decay)
+            before = a
+    return Scanned(accumulation, None if gate is None else current, torch.stack(counts).sum())
+
+
+def blocks(x: Tensor) -> Iterator[slice]:
+    """Samples of `x`, B …, that are worked on together: few enough for the cache of a CPU."""
+    size = len(x)
+    if x.device.type == "cpu":
+        size = max(1, BLOCK_BYTES // (prod(x.shape[1:]) * x.element_size()))
+    for start in range(0, len(x), size):
+        yield slice(start, min(start + size, len(x)))
+
+
+def _several(x: Tensor, times: int) -> Tensor:
+    """Memory for `times` of `x`, one after the other, in its layout."""
+    channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return torch.empty(
+        (times * len(x), *x.shape[1:]),
+        dtype=x.dtype,
+        device=x.device,
+        memory_format=torch.channels_last if channels_last else torch.contiguous_format,
+    )
+
+
+def count_spikes(spikes: Tensor) -> Tensor:
+    """How many of `spikes` are 1: a scalar."""
+    return spikes.detach().sum(dtype=_counting(spikes.dtype))
+
+
+def _counting(dtype: torch.dtype) -> torch.dtype:
+    """A type in which a sum over many neurons is exact enough."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 class _SpikeScan(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, potential: Tensor, carry: Tensor, decay: float, threshold: float, gate: Gate
+        ctx: Any,
+        current: Tensor | None,
+        value: Tensor,
+        constant: Constant,
+        carry: Tensor | None,
+        decay: float,
+        threshold: float,
+        gate: Gate,
     ) -> tuple[Tensor, Tensor]:
-        scanned = scan(potential, carry, decay, threshold, gate)
+        # Nobody else holds the current: what is saved takes its place in memory.
+        overwritten = None if current is None else current.detach()
+        scanned = scan(overwritten, constant, carry, decay, threshold, gate)
         assert scanned.derivative is not None
         ctx.save_for_backward(scanned.derivative)
-        ctx.set_materialize_grads(False)
-        return scanned.accumulation, scanned.spikes
+        ctx.shape, ctx.factors = value.shape, constant.backward
+        ctx.mark_non_differentiable(scanned.fired)
+        return scanned.accumulation, scanned.fired
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None, None, None, None]:
-        (derivative,) = ctx.saved_tensors
-        of_accumulation, of_spikes = grads
-        if of_accumulation is None or of_spikes is None:
-            grad = of_spikes if of_accumulation is None else of_accumulation
-        else:
-            grad = of_accumulation + of_spikes
-        return None if grad is None else grad * derivative, None, None, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = ctx.saved_tensors
+        samples = len(grad) // len(ctx.factors)
+        of_value = None
+        if ctx.needs_input_grad[1]:
+            of_value = grad.new_zeros(ctx.shape, dtype=_counting(grad.dtype))
+        summed = (0, *range(2, grad.dim()))
+        for block in blocks(grad[:samples]):
+            for k, factor in enumerate(ctx.factors):
+                rows = slice(k * samples + block.start, k * samples + block.stop)
+                # In place: the derivative has done its duty, and a backward pass runs once.
+                g = grad[rows].mul_(grads[0][rows])
+                if of_value is None:
+                    continue
+                if len(of_value) == 1:
+                    of_value.add_(g.sum(summed, True, dtype=of_value.dtype), alpha=factor)
+                else:
+                    of_value[block].add_(g, alpha=factor)
+        of_current = grad if ctx.needs_input_grad[0] else None
+        return of_current, of_value, None, None, None, None, None
 
 
 def spike_scan(
-    potential: Tensor, carry: Tensor, decay: float, threshold: float, gate: Gate | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`scan` through which a gradient passes: â (K B …), s (K B …) and the carry (B …, constant).
+    current: Tensor | None,
+    constant: Constant,
+    carry: Tensor | None,
+    decay: float,
+    threshold: float,
+    gate: Gate | None,
+) -> tuple[Tensor, Tensor]:
+    """`scan` through which a gradient passes: â (K · B …), and how many spikes there were.
 
-    Without `gate`, or where no gradient is recorded, nothing is saved.
+    Without `gate`, or where no gradient is recorded, nothing is saved. `current` is overwritten.
     """
-    if gate is None or not (torch.is_grad_enabled() and potential.requires_grad):
-        scanned = scan(potential.detach(), carry, decay, threshold, None)
-        return scanned.accumulation, scanned.spikes, scanned.carry
-    accumulation, spikes = _SpikeScan.apply(  # type: ignore[no-untyped-call]
-        potential, carry.detach(), decay, threshold, gate
+    if gate is not None and torch.is_grad_enabled():
+        accumulation, fired = _SpikeScan.apply(  # type: ignore[no-untyped-call]
+            current, constant.value, constant, carry, decay, threshold, gate
+        )
+        return accumulation, fired
+    scanned = scan(
+        None if current is None else current.detach(),
+        constant._replace(value=constant.value.detach()),
+        carry,
+        decay,
+        threshold,
+        None,
     )
-    return accumulation, spikes, accumulation[-1].detach()
+    return scanned.accumulation, scanned.fired

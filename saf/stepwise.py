@@ -15,6 +15,7 @@ from saf.architecture import INPUT, Connection, Operation
 from saf.forward import gradient_factors
 from saf.network import Presentation, SpikingNetwork, Stimulus
 from saf.neuron import LIFState, lif_step
+from saf.scan import count_spikes
 from saf.surrogates import derivative, fire
 from saf.synapse import apply, scale_over_time
 
@@ -34,20 +35,19 @@ class LIFNetworkState(NamedTuple):
         neurons = {n: LIFState(z.u.detach(), z.s.detach()) for n, z in self.neurons.items()}
         return LIFNetworkState(self.step, neurons, self.traces)
 
-    def spikes(self) -> dict[str, Tensor]:
-        """s[t] of this step by population, 1 B …."""
-        return {name: neuron.s[None] for name, neuron in self.neurons.items()}
+    def fired(self) -> Tensor:
+        """How many spikes there were in this step, of every population."""
+        return torch.stack([count_spikes(neuron.s) for neuron in self.neurons.values()])
 
 
 def lif_rest(network: SpikingNetwork, stimulus: Stimulus) -> LIFNetworkState:
     """The state before the first step: u = 0, s = 0, â = 0."""
-    like = stimulus.one
     shapes = network.architecture.shapes()
     names = [population.name for population in network.architecture.populations]
-    zeros = {name: like.new_zeros(len(like), *shapes[name]) for name in names}
+    zeros = {name: stimulus.zeros(shapes[name]) for name in names}
     traces = dict(zeros)
     if stimulus.frames is not None:
-        traces[INPUT] = torch.zeros_like(like)
+        traces[INPUT] = stimulus.zeros(network.architecture.input_shape)
     return LIFNetworkState(0, {name: LIFState(z, z) for name, z in zeros.items()}, traces)
 
 
@@ -77,12 +77,14 @@ def lif_advance(
 
     def current(name: str, connections: Sequence[Connection]) -> Tensor:
         total = scale_over_time(constant[name], [1.0], factors)[0]
-        for connection, weights in zip(connections, effective[name].weights, strict=True):
+        for connection, operations, weights in zip(
+            connections, effective[name].operations, effective[name].weights, strict=True
+        ):
             source = connection.source
             if source != INPUT or (stimulus.frames is not None and trace_bias_and_input):
-                arriving = synapse(connection.operations, weights, spikes[source], traces[source])
+                arriving = synapse(operations, weights, spikes[source], traces[source])
             elif stimulus.frames is not None:
-                arriving = apply(connection.operations, weights, spikes[INPUT])
+                arriving = apply(operations, weights, spikes[INPUT])
             else:
                 continue  # an image is part of the constant
             total = total + arriving

@@ -32,8 +32,8 @@ def derivative(surrogate: Surrogate) -> Derivative:
     k = surrogate.slope
 
     def sigmoid(x: Tensor) -> Tensor:
-        s = torch.sigmoid(k * x)
-        return k * s * (1.0 - s)
+        s = (k * x).sigmoid_()
+        return torch.addcmul(s, s, s, value=-1.0).mul_(k)
 
     def triangle(x: Tensor) -> Tensor:
         return k * (1.0 - k * x.abs()).clamp(min=0.0)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saf.config import VGG11, ConvNet, Neuron
-from saf.forward import advance, chunks, rest
+from saf.forward import REST, advance, chunks
 from saf.methods import infer, record
 from saf.network import SpikingNetwork, present
 from saf.networks import build
@@ -43,8 +43,8 @@ def lif_spikes(network: SpikingNetwork, x: torch.Tensor, timesteps: int) -> list
             synapse=apply_traced,
             trace_bias_and_input=False,
         )
-        for name, spikes in state.spikes().items():
-            found[name].append(spikes[0])
+        for name, neuron in state.neurons.items():
+            found[name].append(neuron.s)
     return [torch.stack(spikes) for spikes in found.values()]
 
 
@@ -81,15 +81,15 @@ def test_spikes_do_not_depend_on_how_time_is_cut(case: Case, chunk: int) -> None
     network = case.network
     stimulus = network.stimulus(case.x, case.timesteps)
     shown = present(network, stimulus)
-    state = rest(shown)
+    state = REST
     parts = []
-    for steps in chunks(network, case.timesteps, chunk):
-        part, state = advance(shown, state, steps)
+    for steps in chunks(network, len(case.x), case.timesteps, chunk):
+        part, state = advance(shown, state, steps, keep=names(case))
         parts.append(part)
     assert state.step == case.timesteps
     expected = saf_spikes(network, case.x, case.timesteps)
     for name, spikes in zip(names(case), expected, strict=True):
-        assert torch.equal(torch.cat([part.spikes[name] for part in parts]), spikes)
+        assert torch.equal(torch.cat([part.spikes(name) for part in parts]), spikes.flatten(0, 1))
 
 
 def test_saf_spikes_are_lif_spikes_in_vgg11() -> None:

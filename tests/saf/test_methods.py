@@ -15,6 +15,7 @@ from torch import Tensor
 from saf.architecture import Architecture, Connection, Conv, Flatten, Linear, Population
 from saf.config import ConvNet, Neuron, Surrogate
 from saf.errors import UserConfigError
+from saf.forward import chunks
 from saf.methods import METHODS, Method, Outcome, infer, readout_of, record
 from saf.network import SpikingNetwork
 from saf.networks import build
@@ -317,7 +318,7 @@ def test_any_chunking_of_time_gives_the_same_numbers(case: Case, name: str, chun
 def test_inference_repeats_the_scores_and_rates_of_training(name: str) -> None:
     case = firing_case(frames=True)
     outcome, _ = train(METHODS[name], case, traced=False)
-    for chunk in (1, 4):
+    for chunk in (1, 4, None):
         found = infer(case.network, case.x, case.timesteps, readout=readout_of(name), chunk=chunk)
         torch.testing.assert_close(found.scores, outcome.scores, rtol=1e-12, atol=1e-13)
         torch.testing.assert_close(found.firing_rates, outcome.firing_rates)
@@ -386,7 +387,7 @@ def kept_bytes(method: Callable[[], object]) -> int:
     return largest
 
 
-def memory(name: str, timesteps: int, chunk: int = 1) -> int:
+def memory(name: str, timesteps: int, chunk: int | None = 1) -> int:
     case = firing_case(timesteps=timesteps)
     return kept_bytes(lambda: train(METHODS[name], case, traced=False, chunk=chunk))
 
@@ -400,6 +401,21 @@ def test_what_bptt_keeps_grows_with_time_and_what_saf_keeps_with_the_chunk() -> 
     """The measurement above can fail."""
     assert memory("bptt", 16) > 3 * memory("bptt", 4)
     assert memory("saf-e", 16, chunk=8) > 2 * memory("saf-e", 16, chunk=2)
+
+
+@pytest.mark.parametrize(
+    ("samples", "timesteps", "expected"),
+    [(16, 6, [6]), (64, 5, [2, 2, 1]), (128, 3, [1, 1, 1]), (1000, 2, [1, 1])],
+)
+def test_a_small_batch_takes_several_steps_at_once_up_to_the_size_of_a_full_one(
+    samples: int, timesteps: int, expected: list[int]
+) -> None:
+    assert chunks(firing_case().network, samples, timesteps, None) == expected
+
+
+def test_a_chunk_of_no_steps_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 time step"):
+        chunks(firing_case().network, 16, 6, 0)
 
 
 def test_frames_of_another_number_of_steps_are_refused_with_both_numbers() -> None:

@@ -25,7 +25,7 @@ from saf.architecture import (
 from saf.config import VGG11, ConvNet, Neuron
 from saf.network import SpikingNetwork
 from saf.networks import build
-from saf.synapse import apply, apply_traced, scale_over_time, standardise
+from saf.synapse import apply, apply_traced, scale_over_time, standardise, standardised
 from tests.saf import reference
 from tests.saf.random_networks import Case, cases
 
@@ -133,6 +133,50 @@ def test_effective_weights_are_standardised_by_output_channel() -> None:
     torch.testing.assert_close(rows.mean(1), torch.zeros(5, dtype=torch.float64))
     # var · n = gain² for weights that are large against the 1e-4
     torch.testing.assert_close(rows.var(1) * 36, gain.flatten() ** 2, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 3, 3), (5, 7), (4, 1, 3, 3)])
+def test_standardising_in_few_passes_is_standardising_and_a_factor(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(shape, dtype=torch.float64, generator=generator) * 0.3 + 0.2
+    gain = torch.rand(shape[0], *(1,) * (len(shape) - 1), dtype=torch.float64, generator=generator)
+    weight.requires_grad_()
+    gain.requires_grad_()
+    expected = 2.74 * standardise(weight, gain)
+    found = standardised(weight, gain, 2.74, torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-14)
+    by = torch.randn(shape, dtype=torch.float64, generator=generator)
+    ours = torch.autograd.grad((found * by).sum(), (weight, gain))
+    theirs = torch.autograd.grad((expected * by).sum(), (weight, gain))
+    for of, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(of, other, rtol=1e-11, atol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(case=cases())
+def test_folded_weights_and_operations_are_the_plain_ones(case: Case) -> None:
+    network = case.network
+    plain, folded = network.effective(), network.folded()
+    shapes = network.architecture.shapes()
+    for population in (*network.architecture.populations, network.architecture.readout):
+        own, other = plain[population.name], folded[population.name]
+        assert torch.equal(own.bias, other.bias)
+        for number, connection in enumerate(population.connections):
+            x = torch.rand(2, *shapes[connection.source], dtype=torch.float64)
+            torch.testing.assert_close(
+                apply(own.operations[number], own.weights[number], x),
+                apply(other.operations[number], other.weights[number], x),
+                rtol=1e-12,
+                atol=1e-13,
+            )
+
+
+def test_pooling_keeps_nothing_for_the_backward_pass() -> None:
+    saved: list[Tensor] = []
+    x = torch.rand(2, 3, 8, 8, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+        apply((AveragePool(), SumPool()), [], x)
+    assert not saved
 
 
 def test_standardising_a_single_weight_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""The two neurons, the scan over time, and one step through which a gradient passes."""
+"""The two neurons."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saf.neuron import LIFState, accumulated_one, heaviside, lif_step, saf_step
-from saf.scan import scan, spike_scan
 
 
 def double(*values: float) -> torch.Tensor:
@@ -88,49 +87,3 @@ def test_both_neurons_fire_alike(decay: float, threshold: float, steps: int, see
         assert torch.equal(s_lif, s_saf)
         u = potential - threshold * decay * before
         torch.testing.assert_close(u, state.u, rtol=1e-10, atol=1e-10 * threshold)
-
-
-def test_scan_is_the_step_repeated_and_can_be_cut_anywhere() -> None:
-    potential = torch.randn(7, 3, 5, generator=torch.Generator().manual_seed(0)) * 2 + 1
-    carry = torch.zeros(3, 5)
-    whole = scan(potential, carry, 0.7, 0.9, lambda potential, x: potential + 10 * x)
-    accumulation = carry
-    for k in range(7):
-        x = potential[k] - 0.9 * (0.7 * accumulation + 1)
-        s, accumulation = saf_step(potential[k], accumulation, 0.7, 0.9)
-        assert torch.equal(whole.spikes[k], s)
-        assert torch.equal(whole.accumulation[k], accumulation)
-        assert whole.derivative is not None
-        torch.testing.assert_close(whole.derivative[k], potential[k] + 10 * x)
-    assert torch.equal(whole.carry, accumulation)
-    head = scan(potential[:4], carry, 0.7, 0.9, None)
-    tail = scan(potential[4:], head.carry, 0.7, 0.9, None)
-    assert torch.equal(torch.cat([head.spikes, tail.spikes]), whole.spikes)
-    assert head.derivative is None
-
-
-def test_gradient_of_the_scan_takes_the_past_as_a_constant() -> None:
-    generator = torch.Generator().manual_seed(1)
-    potential = torch.randn(4, 2, 3, generator=generator, dtype=torch.float64).requires_grad_()
-    by_a, by_s = torch.randn(2, 4, 2, 3, generator=generator, dtype=torch.float64)
-    carry = torch.zeros(2, 3, dtype=torch.float64)
-    accumulation, spikes, after = spike_scan(potential, carry, 0.5, 1.0, lambda _, x: x * x)
-    (accumulation * by_a + spikes * by_s).sum().backward()
-    past = torch.cat([carry[None], accumulation.detach()[:-1]])
-    x = potential.detach() - (0.5 * past + 1.0)
-    torch.testing.assert_close(potential.grad, (by_a + by_s) * x * x)
-    assert not after.requires_grad
-
-
-def test_scan_saves_nothing_but_the_derivative() -> None:
-    saved: list[torch.Size] = []
-    potential = torch.ones(4, 2, 3, requires_grad=True)
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda t: saved.append(t.shape) or t, lambda t: t
-    ):
-        spike_scan(potential, torch.zeros(2, 3), 0.5, 1.0, lambda _, x: x.cos())
-        assert saved == [potential.shape]
-        spike_scan(potential, torch.zeros(2, 3), 0.5, 1.0, None)
-        with torch.no_grad():
-            spike_scan(potential, torch.zeros(2, 3), 0.5, 1.0, lambda _, x: x.cos())
-    assert len(saved) == 1
