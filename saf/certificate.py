@@ -3,32 +3,41 @@
 The trained network fires by spike accumulation (SAF), the converted one by the LIF recursion.
 Over the reals the spikes are the same; in floating point a potential within rounding of the
 threshold may fall on the other side. So both are run on held-out samples, step by step, and
-compared spike by spike, in float32 and in float64.
+compared spike by spike, in float32 and in float64. On a grid the spikes can be proven to be the
+same, see `docs/proof.md`.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from saf.batches import floats
-from saf.conversion import in_precision
-from saf.lif import LIFNetwork, load_lif
+from saf.conversion import count_correct, effective_weights, fold, in_precision, on_grid
+from saf.errors import InternalError
+from saf.lif import LIFNetwork, LIFStep, load_lif
 from saf.methods import infer, record
 from saf.network import SpikingNetwork
+from saf.proof import SIGNIFICANT_BITS, LayerBound, bounds, run_saf
 
 SAMPLES = {torch.float32: 10_000, torch.float64: 1_000}
 TOLERATED = 0.002  # of the samples
 RULE = (
+    "proven: the weights are those of the trained network on a grid, in every layer float32 is "
+    "exact for every input (grid.layers), and in the checks not one spike differs. "
     f"measured: in every check the predictions differ on at most {TOLERATED:.1%} of the samples, "
     f"and so do the numbers of correct ones ({100 * TOLERATED:.1f} points of accuracy); one sample "
-    f"is tolerated where that is less than one. differs: otherwise. proven is left to weights on a "
-    "grid, where the arithmetic is exact."
+    "is tolerated where that is less than one. differs: otherwise."
 )
+Verdict = Literal["proven", "measured", "differs"]
+Run = Callable[[Tensor], Iterable[LIFStep]]
 
 
 def certify(
@@ -39,6 +48,7 @@ def certify(
     *,
     batch_size: int = 128,
     samples: dict[torch.dtype, int] | None = None,
+    grid_refused: str | None = None,
 ) -> dict[str, Any]:
     """Compare `network` as trained with the LIF network read back from the file at `path`.
 
@@ -46,28 +56,54 @@ def certify(
     training did not see; `samples[precision]` of them, spread evenly, are used (10,000 in float32
     and 1,000 in float64 unless told). A network that computes in lower precision is compared as it
     is with the LIF network in float32 too (`as_trained`, which does not enter the verdict).
+
+    Where the file is on a grid, SAF runs on the trained network's weights rounded to that grid,
+    `grid` holds the bounds of `saf.proof` and what the rounding cost, and the verdict may be
+    `proven`. `grid_refused` says why a grid was asked for and not taken.
+
     Memory does not grow with T. The result holds JSON values alone. Raises ValueError when the
-    file is damaged.
+    file is damaged, and InternalError when a spike differs that is proven not to.
     """
     limits = SAMPLES if samples is None else samples
     lif = load_lif(path)
+    trained = _as_trained(network, lif)
+    expected = None
+    if lif.description.grid is not None:
+        expected = on_grid(trained, lif.description.grid.bits)
 
-    def compare(trained: SpikingNetwork, dtype: torch.dtype) -> dict[str, Any]:
-        count = min(limits[dtype], len(x))
-        chosen = torch.arange(count, device=x.device) * len(x) // count
-        return _compare(trained, lif.to(network.device, dtype), x[chosen], y[chosen], batch_size)
+    def chosen(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        return spread(x, y, limits[dtype])
 
-    checks = [compare(in_precision(network, dtype), dtype) for dtype in limits]
+    def check(dtype: torch.dtype) -> dict[str, Any]:
+        here = lif.to(network.device, dtype)
+        if expected is None:
+            run: Run = partial(_run, in_precision(network, dtype), lif)
+        else:
+            run = partial(run_saf, expected.to(network.device, dtype))
+        return _compare(run, dtype, here, *chosen(dtype), batch_size)
+
+    checks = [check(dtype) for dtype in limits]
     as_trained = None
     if network.dtype == torch.bfloat16:
-        as_trained = compare(network, torch.float32)
-    measured = all(_within_tolerance(check) for check in checks)
-    verdict = "measured" if measured else "differs"
+        as_trained = _compare(
+            partial(_run, network, lif),
+            network.dtype,
+            lif.to(network.device, torch.float32),
+            *chosen(torch.float32),
+            batch_size,
+        )
+    grid: dict[str, Any] | None = None
+    if expected is not None:
+        most = max(limits, key=lambda dtype: limits[dtype])
+        grid = _grid(trained, expected, lif, *chosen(most), device=network.device)
+    elif grid_refused is not None:
+        grid = {"bits": None, "refused": grid_refused}
+    verdict = _verdict(checks, grid)
     return {
         "format": "saf-certificate/1",
         "verdict": verdict,
         "rule": RULE,
-        "statement": _statement(verdict, checks, as_trained),
+        "statement": _statement(verdict, checks, as_trained, grid),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "timesteps": lif.timesteps,
         "decay": lif.description.decay,
@@ -78,34 +114,73 @@ def certify(
         "samples_available": len(x),
         "checks": checks,
         "as_trained": as_trained,
+        "grid": grid,
     }
+
+
+def spread(x: Tensor, y: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """At most so many of the samples, at even distances: sorted by class or not."""
+    count = min(most, len(x))
+    indices = torch.arange(count, device=x.device) * len(x) // count
+    return x[indices], y[indices]
+
+
+def _as_trained(network: SpikingNetwork, lif: LIFNetwork) -> LIFNetwork:
+    """`network` as a LIF network of plain weights on no grid, otherwise described as `lif` is."""
+    architecture, weights = fold(network.architecture, effective_weights(network))
+    description = lif.description.model_copy(
+        update={
+            "architecture": architecture,
+            "mean": tuple(network.mean.flatten().tolist()),
+            "std": tuple(network.std.flatten().tolist()),
+            "grid": None,
+        }
+    )
+    return LIFNetwork(description, {name: w.to(lif.dtype) for name, w in weights.items()})
+
+
+def _run(network: SpikingNetwork, lif: LIFNetwork, images: Tensor) -> Iterator[LIFStep]:
+    """The steps of `network` as it is; the scores are those of the last step all along."""
+    of = lif.description
+    scores = infer(network, images, of.timesteps, readout=of.readout).scores
+    names = [population.name for population in network.architecture.populations]
+    for step in record(network, images, of.timesteps):
+        spikes, potentials = zip(*step, strict=True)
+        yield LIFStep(
+            potentials=dict(zip(names, potentials, strict=True)),
+            spikes=dict(zip(names, spikes, strict=True)),
+            scores=scores,
+        )
 
 
 @torch.no_grad()
 def _compare(
-    saf: SpikingNetwork, lif: LIFNetwork, x: Tensor, y: Tensor, batch_size: int
+    run: Run, of: torch.dtype, lif: LIFNetwork, x: Tensor, y: Tensor, batch_size: int
 ) -> dict[str, Any]:
-    """Both networks on `x`, on their device."""
+    """The steps of SAF in the precision `of`, and those of `lif`, on `x`, on the same device."""
     layers = {
         population.name: _Layer(lif.description.threshold)
-        for population in saf.architecture.populations
+        for population in lif.description.architecture.populations
     }
     differing = correct_saf = correct_lif = 0
     for batch, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
         images, labels = floats(batch.to(lif.device), lif.dtype), labels.to(lif.device)
-        scores = infer(saf, images, lif.timesteps, readout=lif.description.readout).scores
-        steps = zip(record(saf, images, lif.timesteps), lif.run(images), strict=True)
-        for of_saf, of_lif in steps:
-            for (name, layer), (spikes, potential) in zip(layers.items(), of_saf, strict=True):
-                layer.compare(spikes, potential, of_lif.spikes[name], of_lif.potentials[name])
-        predicted_saf, predicted_lif = scores.argmax(1), of_lif.scores.argmax(1)
+        for of_saf, of_lif in zip(run(images), lif.run(images), strict=True):
+            for name, layer in layers.items():
+                layer.compare(
+                    of_saf.spikes[name],
+                    of_saf.potentials[name],
+                    of_lif.spikes[name],
+                    of_lif.potentials[name],
+                )
+        predicted_saf, predicted_lif = of_saf.scores.argmax(1), of_lif.scores.argmax(1)
         differing += int((predicted_saf != predicted_lif).sum())
         correct_saf += int((predicted_saf == labels).sum())
         correct_lif += int((predicted_lif == labels).sum())
     count = len(x)
     return {
         "precision": _name(lif.dtype),
-        "precision_of_trained": _name(saf.dtype),
+        "precision_of_trained": _name(of),
         "samples": count,
         "batch_size": batch_size,
         "device": lif.device.type,
@@ -120,6 +195,68 @@ def _compare(
         "accuracy_difference_points": 100.0 * (correct_lif - correct_saf) / count,
         "layers": [{"name": name, **layer.result()} for name, layer in layers.items()],
     }
+
+
+def _grid(
+    trained: LIFNetwork,
+    expected: LIFNetwork,
+    lif: LIFNetwork,
+    x: Tensor,
+    y: Tensor,
+    *,
+    device: torch.device,
+) -> dict[str, Any]:
+    """The bounds of `lif`, whether it is what is `expected`, and what the rounding cost."""
+    grid = lif.description.grid
+    assert grid is not None
+    *layers, readout = (_listed(bound, grid.bits) for bound in bounds(lif))
+    before = count_correct(trained.to(device), x, y)
+    after = count_correct(lif.to(device), x, y)
+    return {
+        "bits": grid.bits,
+        "input_bits": grid.input_bits,
+        "refused": None,
+        "is_of_the_trained_network": lif.description == expected.description
+        and all(torch.equal(lif.tensors[name], w) for name, w in expected.tensors.items()),
+        "within": all(layer["within"] for layer in layers),
+        "layers": layers,
+        "readout": readout,
+        "rounding": {
+            "samples": len(x),
+            "accuracy_as_trained": before / len(x),
+            "accuracy_on_grid": after / len(x),
+            "cost_points": 100.0 * (before - after) / len(x),
+        },
+    }
+
+
+def _listed(bound: LayerBound, grid_bits: int) -> dict[str, Any]:
+    """A bound as JSON values."""
+    return {
+        "name": bound.name,
+        "grid_bits": grid_bits,
+        "fraction_bits": bound.fraction_bits,
+        "largest_magnitude": bound.magnitude,
+        "bits_needed": ceil(bound.exponent),
+        "bits_available": SIGNIFICANT_BITS,
+        "within": bound.within,
+    }
+
+
+def _verdict(checks: list[dict[str, Any]], grid: dict[str, Any] | None) -> Verdict:
+    """By `RULE`. Raises InternalError where a proof and a measurement contradict each other."""
+    if grid is not None and grid["bits"] is not None:
+        differing = sum(check["spikes_differing"] for check in checks)
+        if grid["within"] and grid["is_of_the_trained_network"]:
+            if differing:
+                raise InternalError(
+                    f"{differing} spikes differ between the SAF and the LIF form of a network for "
+                    "which float32 is proven to be exact: the proof, its code or the arithmetic of "
+                    "this machine is wrong",
+                    hint="report this with the job; without conversion.grid_bits it succeeds",
+                )
+            return "proven"
+    return "measured" if all(map(_within_tolerance, checks)) else "differs"
 
 
 def _within_tolerance(check: dict[str, Any]) -> bool:
@@ -169,14 +306,19 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _statement(
-    verdict: str, checks: list[dict[str, Any]], as_trained: dict[str, Any] | None
+    verdict: Verdict,
+    checks: list[dict[str, Any]],
+    as_trained: dict[str, Any] | None,
+    grid: dict[str, Any] | None,
 ) -> str:
     """The outcome in words."""
+    rounded_to = "" if grid is None or grid["bits"] is None else ", both on the grid"
     sentences = [
         f"In {check['precision']}, on {check['samples']} samples that the training did not see, "
         f"{check['spikes_differing']} of {check['spikes_compared']} spikes and "
         f"{check['predictions_differing']} predictions differ between the trained network and its "
-        f"LIF form; the accuracy is {check['accuracy_saf']:.2%} and {check['accuracy_lif']:.2%}."
+        f"LIF form{rounded_to}; the accuracy is {check['accuracy_saf']:.2%} and "
+        f"{check['accuracy_lif']:.2%}."
         for check in checks
     ]
     if as_trained is not None:
@@ -185,8 +327,38 @@ def _statement(
             f"gives {as_trained['predictions_differing']} other predictions than its LIF form in "
             f"{as_trained['precision']}, at an accuracy of {as_trained['accuracy_saf']:.2%}."
         )
+    if grid is not None:
+        sentences.append(_about_grid(grid))
     outcome = {
+        "proven": "The spikes of the LIF network are the same in every order of summation, for "
+        "every image, wherever float32 sums of products are computed as such (docs/proof.md).",
         "measured": "The LIF network may stand in for the trained one.",
         "differs": "The LIF network does not behave like the trained one: do not rely on it.",
     }
     return " ".join([*sentences, outcome[verdict]])
+
+
+def _about_grid(grid: dict[str, Any]) -> str:
+    if grid["bits"] is None:
+        return f"The weights are on no grid, though one was asked for: {grid['refused']}."
+    rounding = grid["rounding"]
+    cost = (
+        f"Rounding the weights to multiples of 2^-{grid['bits']} took the accuracy from "
+        f"{rounding['accuracy_as_trained']:.2%} to {rounding['accuracy_on_grid']:.2%} on "
+        f"{rounding['samples']} samples."
+    )
+    if not grid["is_of_the_trained_network"]:
+        return f"{cost} The file does not hold the trained network on that grid."
+    over = [layer for layer in grid["layers"] if not layer["within"]]
+    if over:
+        worst = max(over, key=lambda layer: layer["bits_needed"])
+        return (
+            f"{cost} This is no proof: {worst['name']} may need {worst['bits_needed']} of "
+            f"{worst['bits_available']} bits; take fewer grid_bits."
+        )
+    needed = max(layer["bits_needed"] for layer in grid["layers"])
+    scores = "as well" if grid["readout"]["within"] else "not covered"
+    return (
+        f"{cost} Float32 is exact in every layer for every image: at most {needed} of "
+        f"{SIGNIFICANT_BITS} bits are needed; the scores are {scores}."
+    )

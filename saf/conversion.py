@@ -3,12 +3,16 @@
 Weight standardisation, gains, the scale after every spike and the factor 1 / k² of an average
 pooling are all linear, so they go into one weight per connection; an average pooling leaves a sum
 behind. The neurons are swapped; the spikes stay (mathematics: sections 1 and 2).
+
+The plain weights can be rounded to a grid on which the arithmetic is exact, see `docs/proof.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from itertools import islice
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,10 +28,16 @@ from saf.architecture import (
     Scale,
     SumPool,
 )
-from saf.config import JobSpecification
+from saf.batches import floats
+from saf.config import MOST_GRID_BITS, JobSpecification
+from saf.grid import MOST_INPUT_BITS, Grid, rounded
 from saf.lif import LIFDescription, LIFNetwork, weight_names, weighted
 from saf.methods import readout_of
 from saf.network import SpikingNetwork
+from saf.proof import bounds, input_bounds
+
+MOST_COST = 0.3  # points of accuracy that the rounding to a grid of `auto` may cost
+GRIDS_TRIED = 3
 
 
 def convert(
@@ -75,7 +85,7 @@ def effective_weights(network: SpikingNetwork) -> dict[str, Tensor]:
     effective = exact.effective()
     named: dict[str, Tensor] = {}
     for population in (*exact.architecture.populations, exact.architecture.readout):
-        weights = [weight for own in effective[population.name].weights for weight in own]
+        weights = [w.detach() for own in effective[population.name].weights for w in own]
         named |= dict(zip(weight_names(population), weights, strict=True))
         named[f"{population.name}.bias"] = exact.get_parameter(f"{population.name}.bias").detach()
     return named
@@ -131,3 +141,107 @@ def _without_factors(connection: Connection) -> tuple[list[Operation], float]:
             case _:
                 operations.append(operation)
     return operations, factor
+
+
+class Rounding(NamedTuple):
+    """A LIF network rounded to a grid, or left as it was, with the reason."""
+
+    network: LIFNetwork
+    refused: str | None
+
+
+def round_to_grid(
+    network: LIFNetwork, bits: int | Literal["auto"], x: Tensor, y: Tensor
+) -> Rounding:
+    """`network` on a grid of 2^−bits, or on the finest for which the proof and the accuracy hold.
+
+    `auto` takes the largest k for which float32 is exact in every layer (and in the readout) and
+    which is right on at most 0.3 points fewer of the samples `x`, `y` (as for `saf.certify`) than
+    `network` is. Where the finest exact grids lose more, and so would coarser ones, the network
+    comes back as it was. Raises ValueError for a network that cannot be on a grid.
+    """
+    if bits != "auto":
+        return Rounding(on_grid(network, bits), None)
+    before = count_correct(network, x, y)
+    costs = {}
+    for candidate in islice(_exact_grids(network), GRIDS_TRIED):
+        assert candidate.description.grid is not None
+        cost = 100.0 * (before - count_correct(candidate, x, y)) / len(x)
+        if cost <= MOST_COST:
+            return Rounding(candidate, None)
+        costs[candidate.description.grid.bits] = cost
+    if not costs:
+        return Rounding(network, "float32 is exact for no grid: the weights are too large")
+    lost = ", ".join(f"k = {k} costs {cost:.2f}" for k, cost in costs.items())
+    return Rounding(
+        network, f"the finest exact grids cost more than {MOST_COST} points of accuracy: {lost}"
+    )
+
+
+def _exact_grids(network: LIFNetwork) -> Iterator[LIFNetwork]:
+    """`network` on the grids for which float32 is exact in every layer, the finest first."""
+    for bits in range(MOST_GRID_BITS, 0, -1):
+        candidate = on_grid(network, bits)
+        if all(bound.within for bound in bounds(candidate)):
+            yield candidate
+
+
+def on_grid(network: LIFNetwork, bits: int) -> LIFNetwork:
+    """`network` with its weights, biases and factors rounded to multiples of 2^−bits.
+
+    The pixels get as many bits as leave the sum of the first layer exact, 10 at most. Raises
+    ValueError for a network that cannot be on a grid.
+    """
+    architecture = _factors_on_grid(network.description.architecture, bits)
+    tensors = {
+        name: rounded(tensor.double(), bits).to(tensor.dtype)
+        for name, tensor in network.tensors.items()
+    }
+
+    def with_input(input_bits: int) -> LIFNetwork:
+        changes = {
+            "architecture": architecture,
+            "grid": Grid(bits=bits, input_bits=input_bits),
+        }
+        description = dict(network.description) | changes
+        return LIFNetwork(LIFDescription.model_validate(description), tensors)
+
+    for input_bits in range(MOST_INPUT_BITS, 0, -1):
+        candidate = with_input(input_bits)
+        if all(bound.within for bound in input_bounds(candidate)):
+            return candidate
+    return with_input(MOST_INPUT_BITS)
+
+
+@torch.no_grad()
+def count_correct(network: LIFNetwork, x: Tensor, y: Tensor, *, at_once: int = 128) -> int:
+    """How many of the samples `x` (bytes, or floats in [0, 1]) `network` puts into class `y`."""
+    correct = 0
+    for batch, labels in zip(torch.split(x, at_once), torch.split(y, at_once), strict=True):
+        predicted = network.predict(floats(batch.to(network.device), network.dtype))
+        correct += int((predicted == labels.to(network.device)).sum())
+    return correct
+
+
+def _factors_on_grid(architecture: Architecture, bits: int) -> Architecture:
+    """`architecture` with the factors of its connections without weights on the grid."""
+
+    def on_it(operation: Operation) -> Operation:
+        if not isinstance(operation, Scale):
+            return operation
+        return Scale(factor=round(operation.factor * 2**bits) / 2**bits)
+
+    def plain(population: Population) -> Population:
+        return Population(
+            name=population.name,
+            connections=tuple(
+                Connection(source=c.source, operations=tuple(map(on_it, c.operations)))
+                for c in population.connections
+            ),
+        )
+
+    return Architecture(
+        input_shape=architecture.input_shape,
+        populations=tuple(map(plain, architecture.populations)),
+        readout=plain(architecture.readout),
+    )

@@ -6,22 +6,38 @@ Readout of T steps, in the way that the network was trained:
 `sum`: Σ_t (W s[t] + b); `final`: r[t] = λ r[t−1] + W s[t] + b divided by c[T] = Σ_{k<T} λ^k, that
 is W applied to the weighted firing rate, plus b.
 
+On a grid (`LIFDescription.grid`) the pixels are looked up in a table, and the current that they
+bring is rounded once: every other operation is exact in float32, see `docs/proof.md`.
+
 Shapes: `N` samples, `T` steps, `C H W` one image or frame, `K` classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
 from saf import synapse, tensorfile
-from saf.architecture import INPUT, Architecture, Connection, Conv, Linear, Population, Shape
+from saf.architecture import (
+    INPUT,
+    Architecture,
+    AveragePool,
+    Connection,
+    Conv,
+    Linear,
+    Population,
+    Scale,
+    Shape,
+)
+from saf.config import MOST_GRID_TIMESTEPS
+from saf.grid import Grid, is_on_grid, look_up, pixel_values, rounded
 from saf.neuron import LIFState, accumulated_one, lif_step
 
 LARGEST_SAMPLES_AT_ONCE = 2**24  # neurons × samples that `predict` holds at a time
@@ -48,8 +64,28 @@ class LIFDescription(BaseModel):
     std: tuple[Annotated[float, Field(gt=0)], ...]
     """… which is then divided by this."""
     class_names: tuple[str, ...]
+    grid: Grid | None = None
+    """What the weights, the pixels and the currents of the input are rounded to; null: nothing."""
     specification: dict[str, Any]
     """The job that trained the network, for the record."""
+
+    @model_validator(mode="after")
+    def _can_be_on_a_grid(self) -> LIFDescription:
+        if self.grid is None:
+            return self
+        if self.frames:
+            raise ValueError("a network of event frames cannot be on a grid")
+        if self.decay != 0.5 or self.threshold != 1.0 or self.timesteps > MOST_GRID_TIMESTEPS:
+            raise ValueError(
+                f"a network on a grid has λ = 0.5, V = 1 and T ≤ {MOST_GRID_TIMESTEPS}"
+            )
+        for population in (*self.architecture.populations, self.architecture.readout):
+            for operation in (o for c in population.connections for o in c.operations):
+                if isinstance(operation, AveragePool):
+                    raise ValueError("a network on a grid has sum pooling, not average pooling")
+                if isinstance(operation, Scale) and (operation.factor * 2**self.grid.bits) % 1:
+                    raise ValueError(f"the factor {operation.factor} is not on the grid")
+        return self
 
     def tensor_shapes(self) -> dict[str, Shape]:
         """Shape of every tensor of the file, by name."""
@@ -100,6 +136,13 @@ class LIFNetwork:
                 raise ValueError(f"{name} holds values that are no finite numbers")
         if len({tensor.dtype for tensor in tensors.values()}) != 1:
             raise ValueError("the weights are of several data types")
+        if description.grid is not None:
+            for name, tensor in tensors.items():
+                if not is_on_grid(tensor, description.grid.bits):
+                    raise ValueError(
+                        f"{name} is not on the grid of 2^-{description.grid.bits} that the "
+                        "network is said to be on"
+                    )
         channels = description.architecture.input_shape[0]
         if not len(description.mean) == len(description.std) == channels:
             raise ValueError(f"mean and std are needed for each of {channels} channels")
@@ -115,6 +158,11 @@ class LIFNetwork:
         per_channel = (channels, *(1,) * (len(description.architecture.input_shape) - 1))
         self._mean = torch.tensor(description.mean).to(anyone).view(per_channel)
         self._std = torch.tensor(description.std).to(anyone).view(per_channel)
+        self._pixel_values: Tensor | None = None
+        if description.grid is not None:
+            self._pixel_values = pixel_values(
+                description.mean, description.std, description.grid.input_bits
+            ).to(anyone)
 
     @property
     def timesteps(self) -> int:
@@ -161,11 +209,11 @@ class LIFNetwork:
     def run(self, x: Tensor) -> Iterator[LIFStep]:
         """The T steps on `x` (as for a call), one at a time. Raises ValueError at the first."""
         self._check(x, sequence=self.description.frames)
-        static = None if self.description.frames else self._currents_of_input(x)
+        static = None if self.description.frames else self.currents_of_input(x)
         names = [population.name for population in self.description.architecture.populations]
         state = None
         for t in range(self.timesteps):
-            currents = self._currents_of_input(x[:, t]) if static is None else static
+            currents = self.currents_of_input(x[:, t]) if static is None else static
             state = self._advance(currents, state, len(x))
             yield LIFStep(
                 potentials={name: n.u for name, n in zip(names, state.neurons, strict=True)},
@@ -184,7 +232,7 @@ class LIFNetwork:
             raise ValueError(
                 f"the state is of {len(state.readout)} samples and the input of {len(x_t)}"
             )
-        state = self._advance(self._currents_of_input(x_t), state, len(x_t))
+        state = self._advance(self.currents_of_input(x_t), state, len(x_t))
         return self._scores(state), state
 
     def _advance(
@@ -197,7 +245,7 @@ class LIFNetwork:
         sent = {p.name: n.s for p, n in zip(architecture.populations, state.neurons, strict=True)}
         neurons = []
         for population, before in zip(architecture.populations, state.neurons, strict=True):
-            current = self._current(population, sent, of_input[population.name])
+            current = self.current(population, sent, of_input[population.name])
             spikes, after = lif_step(current, before, decay, self.description.threshold)
             neurons.append(after)
             sent[population.name] = spikes
@@ -206,7 +254,7 @@ class LIFNetwork:
         return SequenceState(
             steps=state.steps + 1,
             neurons=tuple(neurons),
-            readout=kept + self._current(architecture.readout, sent, of_input[name]),
+            readout=kept + self.current(architecture.readout, sent, of_input[name]),
         )
 
     def _scores(self, state: SequenceState) -> Tensor:
@@ -229,29 +277,42 @@ class LIFNetwork:
             readout=zeros(self.description.architecture.readout.name),
         )
 
-    def _currents_of_input(self, x: Tensor) -> dict[str, Tensor]:
+    def currents_of_input(self, x: Tensor) -> dict[str, Tensor]:
         """What every population gets from `x` (`N C H W`) and its bias, by name."""
-        normalised = (x.to(self.device, self.dtype) - self._mean) / self._std
-        architecture = self.description.architecture
+        architecture, grid = self.description.architecture, self.description.grid
+        normalised = self._normalise(x.to(self.device))
         currents = {}
         for population in (*architecture.populations, architecture.readout):
             bias = self.tensors[f"{population.name}.bias"]
             sides = len(architecture.shapes()[population.name]) - 1
             bias = bias.view(1, -1, *(1,) * sides)
-            currents[population.name] = self._current(population, {INPUT: normalised}, bias)
+            current = self.current(population, {INPUT: normalised}, bias)
+            currents[population.name] = current if grid is None else rounded(current, grid.bits)
         return currents
 
-    def _current(self, population: Population, sent: Mapping[str, Tensor], start: Tensor) -> Tensor:
+    def _normalise(self, x: Tensor) -> Tensor:
+        if self._pixel_values is not None:
+            return look_up(x, self._pixel_values)
+        return (x.to(self.dtype) - self._mean) / self._std
+
+    def current(self, population: Population, sent: Mapping[str, Tensor], start: Tensor) -> Tensor:
         """`start` and what arrives over those connections whose source is among `sent`."""
         weights = iter(weight_names(population))
         current = start
         for connection in population.connections:
             own = [self.tensors[next(weights)] for _ in weighted(connection)]
             if connection.source in sent:
-                current = current + synapse.apply(
-                    connection.operations, own, sent[connection.source]
-                )
+                with self._sums_of_products():
+                    arriving = synapse.apply(connection.operations, own, sent[connection.source])
+                current = current + arriving
         return current
+
+    def _sums_of_products(self) -> AbstractContextManager[None]:
+        """On a grid, keep a GPU from algorithms that do not add up products: Winograd and FFT
+        leave the grid on their way. cuDNN may choose them; torch's own convolution does not."""
+        if self.description.grid is None or self.device.type != "cuda":
+            return nullcontext()
+        return torch.backends.cudnn.flags(enabled=False, allow_tf32=False)
 
     def _check(self, x: Tensor, *, sequence: bool) -> None:
         shape = self.description.architecture.input_shape

@@ -153,7 +153,8 @@ def test_nothing_but_plain_operations_is_left() -> None:
 
 
 def test_constants_of_a_chain_go_into_its_weight() -> None:
-    operations = (Scale(factor=3.0), AveragePool(kernel=2), Conv(out_channels=1, kernel=1))
+    convolution = Conv(out_channels=1, kernel=1, padding=0, standardised=False)
+    operations = (Scale(factor=3.0), AveragePool(kernel=2), convolution)
     neuron = Population(
         name="layer1", connections=(Connection(source="input", operations=operations),)
     )
