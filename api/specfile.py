@@ -103,11 +103,17 @@ def _set(body: dict[str, Any], setting: str) -> None:
     except ValueError:
         value = text
     for part in parts[:-1]:
-        inner = body.setdefault(part, {})
+        inner = body.setdefault(part, _named(part))
         if not isinstance(inner, dict):
             raise SpecificationError(f"{setting!r}: {part} is a value and has nothing inside")
         body = inner
     body[parts[-1]] = value
+
+
+def _named(key: str) -> dict[str, Any]:
+    """What a setting inside `key` begins with: the default choice, where there is a choice."""
+    field = JobSpecification.model_fields.get(key)
+    return {"name": field.default.name} if field is not None and field.discriminator else {}
 
 
 def _path(place: tuple[int | str, ...], body: Any) -> list[int | str]:

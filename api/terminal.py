@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
@@ -21,13 +22,13 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def say(text: str) -> None:
-    """One line; no markup and no wrapping, since ids and paths are copied from here."""
-    console().print(text, markup=False, soft_wrap=True)
+    """Some lines; no markup and no wrapping, since ids and paths are copied from here."""
+    console().print(_harmless(text), markup=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """A line about what went wrong."""
-    console(stderr=True).print(text, markup=False, soft_wrap=True)
+    console(stderr=True).print(_harmless(text), markup=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
@@ -41,11 +42,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> Non
     for name in head:
         shown.add_column(name, no_wrap=True, overflow="fold")
     for row in rows:
-        shown.add_row(*(_plain(cell) for cell in row))
+        shown.add_row(*(Text(_harmless(cell)) for cell in row))
     if shown.row_count:
         out = console()
-        # A pipe has no width; a line per row is what the next program wants.
-        out.print(shown, width=out.width if out.is_terminal else 1000)
+        if not out.is_terminal:
+            out.width = 1000  # a pipe has none; whole cells are what the next program wants
+        out.print(shown)
     elif empty:
         say(empty)
 
@@ -68,7 +70,6 @@ def moment(iso: str) -> str:
     return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _plain(text: str) -> str:
-    """Text of others without what a terminal would obey, or rich take for markup."""
-    shown = "".join(c if c.isprintable() else "�" for c in text)
-    return shown.replace("[", "\\[")
+def _harmless(text: str) -> str:
+    """Text that others may have written, without what a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

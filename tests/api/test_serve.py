@@ -36,7 +36,7 @@ def children(parent: int) -> dict[str, int]:
             continue
         if int(fields[1]) != parent or fields[0] == "Z":
             continue
-        if command[0].endswith("/valkey-server"):
+        if "/valkey-server" in command[0]:  # it writes its address behind its name
             found["valkey"] = int(entry.name)
         for name in ("uvicorn", "worker"):
             if command[1:4] == ["-P", "-m", name]:
@@ -86,6 +86,20 @@ class Serving:
         return self.process.wait(timeout=40)
 
 
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[], Serving]]:
+    """Starts the service, again and again on the same directory; stopped after the test."""
+    started: list[Serving] = []
+
+    def begin() -> Serving:
+        started.append(Serving(tmp_path))
+        return started[-1]
+
+    yield begin
+    for running in started:
+        running.stop(signal.SIGKILL)
+
+
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     running = Serving(tmp_path_factory.mktemp("a folder"))
@@ -125,8 +139,10 @@ def test_nobody_but_the_owner_may_look_into_the_data(serving: Serving) -> None:
     assert serving.directory.stat().st_mode & 0o077 == 0
 
 
-def test_a_stop_ends_everything_in_order_and_the_next_start_goes_on(tmp_path: Path) -> None:
-    first = Serving(tmp_path)
+def test_a_stop_ends_everything_in_order_and_the_next_start_goes_on(
+    start: Callable[[], Serving],
+) -> None:
+    first = start()
     until(lambda: len(children(first.process.pid)) == 3)
     family = children(first.process.pid)
     assert first.url is not None
@@ -134,19 +150,21 @@ def test_a_stop_ends_everything_in_order_and_the_next_start_goes_on(tmp_path: Pa
     assert first.stop(signal.SIGINT) == 0, first.log.read_text()
     assert all(is_gone(pid) for pid in family.values())
     assert serving_at(first.directory) is None
-    second = Serving(tmp_path)
+    second = start()
     assert httpx.get(f"{second.url}/v1/jobs/{job['id']}").json()["id"] == job["id"]
     assert second.stop(signal.SIGTERM) == 0
 
 
-def test_kill_9_of_the_service_leaves_no_process_and_the_directory_free(tmp_path: Path) -> None:
-    first = Serving(tmp_path)
+def test_kill_9_of_the_service_leaves_no_process_and_the_directory_free(
+    start: Callable[[], Serving],
+) -> None:
+    first = start()
     until(lambda: len(children(first.process.pid)) == 3)
     family = children(first.process.pid)
     first.process.kill()
     first.process.wait()
     until(lambda: all(is_gone(pid) for pid in family.values()))
-    second = Serving(tmp_path)
+    second = start()
     assert second.is_ready()
     assert second.stop() == 0
 
