@@ -30,7 +30,7 @@ from saf.architecture import (
 )
 from saf.batches import floats
 from saf.config import MOST_GRID_BITS, JobSpecification
-from saf.grid import MOST_INPUT_BITS, Grid, rounded
+from saf.grid import LEAST_INPUT_BITS, MOST_INPUT_BITS, Grid, rounded
 from saf.lif import LIFDescription, LIFNetwork, weight_names, weighted
 from saf.methods import readout_of
 from saf.network import SpikingNetwork
@@ -189,8 +189,9 @@ def _exact_grids(network: LIFNetwork) -> Iterator[LIFNetwork]:
 def on_grid(network: LIFNetwork, bits: int) -> LIFNetwork:
     """`network` with its weights, biases and factors rounded to multiples of 2^−bits.
 
-    The pixels get as many bits as leave the sum of the first layer exact, 10 at most. Raises
-    ValueError for a network that cannot be on a grid.
+    The normalised pixels get 8 to 10 fractional bits, as many as leave the sum of the first layer
+    exact; with fewer they would lose more than the weights do. Raises ValueError for a network
+    that cannot be on a grid.
     """
     architecture = _factors_on_grid(network.description.architecture, bits)
     tensors = {
@@ -206,7 +207,7 @@ def on_grid(network: LIFNetwork, bits: int) -> LIFNetwork:
         description = dict(network.description) | changes
         return LIFNetwork(LIFDescription.model_validate(description), tensors)
 
-    for input_bits in range(MOST_INPUT_BITS, 0, -1):
+    for input_bits in range(MOST_INPUT_BITS, LEAST_INPUT_BITS - 1, -1):
         candidate = with_input(input_bits)
         if all(bound.within for bound in input_bounds(candidate)):
             return candidate

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saf.config import MOST_GRID_BITS
 
-MOST_INPUT_BITS = 10
+LEAST_INPUT_BITS, MOST_INPUT_BITS = 8, 10
 LEVELS = 256  # that a pixel can have, from 0 to 1
 
 

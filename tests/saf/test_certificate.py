@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ from torch import Tensor
 
 from saf.certificate import certify
 from saf.config import ConvNet, JobSpecification
-from saf.conversion import convert
-from saf.lif import LIFNetwork, load_lif
+from saf.conversion import convert, on_grid
+from saf.errors import InternalError
+from saf.lif import LIFNetwork, LIFStep, load_lif
 from saf.methods import infer
 from saf.network import SpikingNetwork
 from saf.networks import build
+from saf.proof import run_saf
 
 SPECIFICATION = JobSpecification(timesteps=5)
 LIMITS = {torch.float32: 40, torch.float64: 16}
@@ -157,3 +160,101 @@ def test_trained_network_is_left_as_it_is(
     certify(network, path, *samples, samples=LIMITS)
     assert network.dtype == torch.float32
     assert load_lif(path).dtype == torch.float32
+
+
+def on_a_grid(network: SpikingNetwork, path: Path, bits: int) -> LIFNetwork:
+    lif = on_grid(convert(network, SPECIFICATION, class_names="abcd", frames=False), bits)
+    lif.save(path)
+    return lif
+
+
+def test_certificate_on_a_grid_is_proven_and_says_layer_by_layer_why(
+    network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "lif.safetensors"
+    lif = on_a_grid(network, path, 10)
+    certificate = certify(network, path, *samples, samples=LIMITS)
+    grid = certificate["grid"]
+
+    assert certificate["verdict"] == "proven"
+    assert "for every image" in certificate["statement"]
+    assert (grid["bits"], grid["within"], grid["refused"]) == (10, True, None)
+    assert [layer["name"] for layer in grid["layers"]] == ["layer1", "layer2", "layer3"]
+    for layer in grid["layers"]:
+        assert layer["grid_bits"] == 10
+        assert layer["fraction_bits"] == 10 + 4
+        assert layer["bits_needed"] <= layer["bits_available"] == 24
+        assert layer["within"]
+    assert grid["readout"]["name"] == "readout"
+    assert all(check["spikes_differing"] == 0 for check in certificate["checks"])
+    assert all(check["predictions_differing"] == 0 for check in certificate["checks"])
+    assert all(layer["firing_rate_saf"] > 0 for layer in certificate["checks"][0]["layers"])
+    assert json.loads(json.dumps(certificate, allow_nan=False)) == certificate
+
+    x, y = samples
+    spread = torch.arange(40) * 48 // 40
+    images, labels = x[spread].float() / 255, y[spread]
+    plain = convert(network, SPECIFICATION, class_names="abcd", frames=False)
+    before = (plain.predict(images) == labels).double().mean().item()
+    after = (lif.predict(images) == labels).double().mean().item()
+    assert grid["rounding"] == {
+        "samples": 40,
+        "accuracy_as_trained": pytest.approx(before),
+        "accuracy_on_grid": pytest.approx(after),
+        "cost_points": pytest.approx(100 * (before - after)),
+    }
+
+
+def test_too_fine_a_grid_is_measured_and_the_layer_is_named(
+    network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "lif.safetensors"
+    on_a_grid(network, path, 18)
+    certificate = certify(network, path, *samples, samples=LIMITS)
+    assert certificate["verdict"] == "measured"
+    assert not certificate["grid"]["within"]
+    assert "This is no proof: layer" in certificate["statement"]
+
+
+def test_other_weights_on_the_grid_are_not_proven(
+    network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "lif.safetensors"
+    lif = on_a_grid(network, path, 10)
+    nudged = dict(lif.tensors)
+    nudged["layer1.bias"] = nudged["layer1.bias"] + 2.0**-10
+    LIFNetwork(lif.description, nudged).save(path)
+    certificate = certify(network, path, *samples, samples=LIMITS)
+    assert certificate["verdict"] != "proven"
+    assert certificate["grid"]["within"]
+    assert not certificate["grid"]["is_of_the_trained_network"]
+    assert "does not hold the trained network" in certificate["statement"]
+
+
+def test_a_spike_that_differs_against_the_proof_is_an_internal_error(
+    network: SpikingNetwork,
+    samples: tuple[Tensor, Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(lif: LIFNetwork, x: Tensor) -> Iterator[LIFStep]:
+        for step in run_saf(lif, x):
+            step.spikes["layer2"][0, 0, 0, 0] = 1 - step.spikes["layer2"][0, 0, 0, 0]
+            yield step
+
+    path = tmp_path / "lif.safetensors"
+    on_a_grid(network, path, 10)
+    monkeypatch.setattr("saf.certificate.run_saf", broken)
+    with pytest.raises(InternalError, match="proven to be exact"):
+        certify(network, path, *samples, samples=LIMITS)
+
+
+def test_a_grid_that_was_refused_is_named_with_the_reason(
+    network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "lif.safetensors"
+    saved(network, path)
+    certificate = certify(network, path, *samples, samples=LIMITS, grid_refused="too large")
+    assert certificate["verdict"] == "measured"
+    assert certificate["grid"] == {"bits": None, "refused": "too large"}
+    assert "though one was asked for: too large" in certificate["statement"]

@@ -373,3 +373,36 @@ def test_every_public_name_can_be_had() -> None:
     assert set(saf.__all__) <= set(dir(saf))
     with pytest.raises(AttributeError, match="no attribute 'tarin'"):
         _ = saf.tarin  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("bits", "method"), [("auto", "saf-e"), (6, "saf-f")])
+def test_a_job_on_a_grid_ends_with_a_proof(bits: int | str, method: str, tmp_path: Path) -> None:
+    job = specification(conversion={"grid_bits": bits}, method={"name": method})
+    reports = run(job, dataset(), tmp_path)
+    assert summary(reports)["verdict"] == "proven"
+    certificate = json.loads((tmp_path / "certificate.json").read_text())
+    assert certificate["grid"]["within"]
+    if bits == "auto":
+        assert certificate["grid"]["rounding"]["cost_points"] <= 0.3
+    grid = saf.load_lif(tmp_path / "lif.safetensors").description.grid
+    assert grid is not None
+    assert grid.bits == certificate["grid"]["bits"]
+    assert bits in ("auto", grid.bits)
+
+
+def test_event_frames_on_a_grid_are_refused_with_a_hint(tmp_path: Path) -> None:
+    job = specification(conversion={"grid_bits": "auto"})
+    with pytest.raises(UserConfigError, match="event frames") as refused:
+        run(job, dataset(3, 2, 8, 8), tmp_path)
+    assert "null" in refused.value.hint
+
+
+def test_training_goes_on_with_another_conversion(tmp_path: Path) -> None:
+    run(specification(epochs=1), dataset(), tmp_path)
+    job = specification(epochs=1, conversion={"grid_bits": 8})
+    reports = list(
+        train(job, dataset(), tmp_path, device="cpu", resume_from=tmp_path / "checkpoints")
+    )
+    assert isinstance(reports[0], Started)
+    assert reports[0].step == reports[0].steps_total
+    assert summary(reports)["verdict"] == "proven"
