@@ -30,6 +30,7 @@ LABELS = {
     "/neuron/surrogate": "Surrogate",
     "/neuron/surrogate/slope": "Slope of the surrogate",
     "/timesteps": "Time steps T",
+    "/conversion/grid_bits": "Bits of the weights, for a proof",
     "/schedule": "Learning rate over the run",
     "/schedule/warmup_epochs": "Warm-up (epochs)",
     "/loss/mse_share": "Share of squared error in the loss",
@@ -38,7 +39,7 @@ LABELS = {
 }
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "What to train": ("name", "dataset", "network"),
-    "How it spikes": ("method", "timesteps", "neuron"),
+    "How it spikes": ("method", "timesteps", "neuron", "conversion"),
     "Training": (
         "epochs",
         "batch_size",

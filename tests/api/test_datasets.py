@@ -312,6 +312,12 @@ def test_a_data_set_stays_while_an_unfinished_job_needs_it(server: Server) -> No
     ("summary", "change", "pointer", "says"),
     [
         ({"timesteps": 4}, {"timesteps": 6}, "/timesteps", "set timesteps to 4"),
+        (
+            {"timesteps": 4},
+            {"timesteps": 4, "conversion": {"grid_bits": 8}},
+            "/conversion/grid_bits",
+            "set grid_bits to null",
+        ),
         ({"shape": [3, 128, 128]}, {}, "/network", "128 × 128"),
         ({"shape": [65, 8, 8]}, {}, "/network", "1 to 64 channels"),
         ({"classes": 20_000}, {}, "/dataset", "2 to 10000 classes"),

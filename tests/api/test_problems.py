@@ -63,6 +63,12 @@ def layers(*listed: dict[str, Any]) -> dict[str, Any]:
         ({"metadata": {"a": 1}}, "/metadata/a", "string"),
         ({"metadata": {"a/b": 1}}, "/metadata/a~1b", "string"),
         ({"metadata": {"a b": "c"}}, "/metadata/a b", "pattern"),
+        ({"conversion": {"grid_bits": "many"}}, "/conversion/grid_bits", '"auto"'),
+        (
+            {"conversion": {"grid_bits": 8}, "neuron": {"decay": 0.9}},
+            "/conversion",
+            "neuron.decay = 0.5",
+        ),
         ({"max_runtime_seconds": -1}, "/max_runtime_seconds", "greater than 0"),
     ],
 )
