@@ -1,0 +1,46 @@
+"""What the import contracts of pyproject.toml cannot say without naming every module."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def imports(folder: str) -> set[str]:
+    """The modules of ours that the files of a folder import, as `package.module`."""
+    found: set[str] = set()
+    for file in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                continue
+            found |= {".".join(name.split(".")[:2]) for name in names if name.count(".")}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("folder", "allowed"),
+    [
+        ("worker", {"api.store", "api.settings", "api.queue"}),
+        ("api/store", {"api.store", "api.settings", "api.errors"}),
+        ("saf", set()),
+    ],
+)
+def test_a_folder_imports_only_what_the_layout_allows(folder: str, allowed: set[str]) -> None:
+    of_api = {name for name in imports(folder) if name.startswith("api.")}
+    assert of_api <= allowed
+
+
+@pytest.mark.parametrize("module", ["api.main", "api.serve", "worker.app", "saf", "saf.data"])
+def test_importing_loads_no_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
