@@ -5,13 +5,14 @@ PYTHON := .venv/bin/python
 SAF := $(PYTHON) -m api.cli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check clean
+.PHONY: help demo serve test check bench clean
 
 help:
 	@echo "make demo    train on handwritten digits, convert, check, run the LIF network"
 	@echo "make serve   the same service, kept running; its data is in ./data"
 	@echo "make test    every check and every test"
 	@echo "make check   ruff, mypy and import-linter alone"
+	@echo "make bench   time and memory of an iteration beside others' (an hour; results in benchmarks/)"
 	@echo "make clean   remove .venv and caches; ./data stays"
 
 demo:
@@ -35,3 +36,7 @@ check:
 
 clean:
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+bench:
+	@sh scripts/install bench
+	$(PYTHON) -m benchmarks.iteration

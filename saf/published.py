@@ -53,6 +53,28 @@ def ottt_as_published(
     return tally.outcome()
 
 
+@torch.no_grad()
+def evaluate_as_published(network: SpikingNetwork, x: Tensor, timesteps: int) -> Tensor:
+    """Scores, B classes, at the cost of an evaluation by the published code, for benchmarks.
+
+    Each map is evaluated once per step and standardises its weights anew; so does the first layer.
+    """
+    stimulus = network.stimulus(x, timesteps)
+    state = lif_rest(network, stimulus)
+    total = torch.zeros((), dtype=network.parameter_dtype, device=network.device)
+    for _ in range(timesteps):
+        effective = network.effective()
+        scores, state = lif_advance(
+            Presentation(network, stimulus, effective, constants(network, stimulus, effective)),
+            state,
+            synapse=lambda operations, weights, spikes, _: apply(operations, weights, spikes),
+            trace_bias_and_input=False,
+            track=False,
+        )
+        total = total + scores
+    return total
+
+
 def twice(effective: Mapping[str, Effective], of_spikes: Mapping[str, Effective]) -> Synapse:
     """A synapse at the cost of the published code: the map is evaluated on the spikes with the
     weights of `of_spikes`, without a graph, and on the trace with those of `effective`, with one.

@@ -57,11 +57,13 @@ def lif_advance(
     *,
     synapse: Synapse,
     trace_bias_and_input: bool,
+    track: bool = True,
 ) -> tuple[Tensor, LIFNetworkState]:
     """One time step: the readout o[t] = W s_N[t] + b (B classes) and the state after it.
 
         u[t] = λ (u[t−1] − V s[t−1]) + W s_in[t] + b        s[t] = H(u[t] − V)
 
+    Without `track` the traces stay as they are: an evaluation needs none.
     Gradients pass a spike as σ'(u − V) and a connection as `synapse` has it; the reset is a
     constant.
     """
@@ -100,7 +102,8 @@ def lif_advance(
             threshold,
             fire=lambda x: fire(x, sigma),
         )
-        traces[name] = decay * traces[name] + spikes[name].detach()
+        if track:
+            traces[name] = decay * traces[name] + spikes[name].detach()
     readout = network.architecture.readout
     scores = current(readout.name, readout.connections).expand(shown.samples, -1)
     return scores.to(network.parameter_dtype), LIFNetworkState(state.step + 1, neurons, traces)

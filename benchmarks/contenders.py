@@ -1,0 +1,158 @@
+"""Who is measured: every method of the library, what it is compared with, and the limits.
+
+All on VGG-11 as published with OTTT, images of 3 × 32 × 32, ten classes, random data, gains of
+1.3 so that every layer fires, cross entropy, no optimizer step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from benchmarks.measure import Run
+from saf.architecture import AveragePool, Conv, Flatten, Linear, Operation
+from saf.config import VGG11, JobSpecification, Neuron
+from saf.conversion import convert
+from saf.methods import METHODS, infer
+from saf.network import SpikingNetwork
+from saf.networks import build
+from saf.published import evaluate_as_published, ottt_as_published
+
+GAIN = 1.3
+BASELINE, EVALUATION = "OTTT as published", "evaluation as published"
+
+
+def network(device: torch.device, dtype: torch.dtype | None = None) -> SpikingNetwork:
+    """VGG-11; `dtype` is that of the arithmetic, of float32 parameters."""
+    found = SpikingNetwork(
+        build(VGG11(), (3, 32, 32), 10),
+        Neuron(),
+        mean=[0.5] * 3,
+        std=[0.25] * 3,
+        seed=0,
+        compute_dtype=dtype,
+    )
+    with torch.no_grad():
+        for name, parameter in found.named_parameters():
+            if name.endswith("gain"):
+                parameter.fill_(GAIN)
+    return found.to(device)
+
+
+def batch(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(size, 3, 32, 32, generator=generator)
+    return x.to(device), torch.randint(10, (size,), generator=generator).to(device)
+
+
+def of_the_library(
+    size: int, timesteps: int, device: torch.device, *, all_methods: bool = True
+) -> dict[str, Run]:
+    """Iterations in float32 (without a mark) and bfloat16."""
+    x, y = batch(size, device)
+    found: dict[str, Run] = {}
+
+    def training(name: str, of: SpikingNetwork, method: Callable[..., object], **more: int) -> None:
+        def run() -> None:
+            of.zero_grad(set_to_none=True)
+            method(of, x, y, timesteps=timesteps, loss=F.cross_entropy, update=lambda: None, **more)
+
+        found[name] = run
+
+    full, low = network(device), network(device, torch.bfloat16)
+    training(BASELINE, full, ottt_as_published)
+    found[EVALUATION] = partial(evaluate_as_published, full, x, timesteps)
+    if all_methods:
+        training("OTTT, one evaluation", full, METHODS["ottt-a"])
+        training("BPTT", full, METHODS["bptt"])
+        training("spike representation", full, METHODS["spike-representation"])
+    for mark, of in (("", full), (" bfloat16", low)):
+        training(f"SAF-E{mark}", of, METHODS["saf-e"])
+        training(f"SAF-E K=1{mark}", of, METHODS["saf-e"], chunk=1)
+        training(f"SAF-F{mark}", of, METHODS["saf-f"])
+        found[f"inference{mark}"] = partial(infer, of, x, timesteps, readout="sum")
+    specification = JobSpecification(timesteps=timesteps)
+    lif = convert(full, specification, class_names=list("0123456789"), frames=False).to(device)
+    found["LIF network"] = partial(lif, x)
+    return found
+
+
+def limits(size: int, timesteps: int, device: torch.device) -> dict[str, Run]:
+    """What the same convolutions cost with nothing around them, and a network without time."""
+    found: dict[str, Run] = {}
+    for mark, dtype in (("", torch.float32), (" bfloat16", torch.bfloat16)):
+        once = _Convolutions(size, device, dtype)
+        many = _Convolutions(size * timesteps, device, dtype)
+        found[f"limit of SAF-E{mark}"] = lambda m=many: (m.forward(), m.backward())  # type: ignore[misc]
+        found[f"limit of SAF-F{mark}"] = lambda m=many, o=once: (m.forward(), o.backward())  # type: ignore[misc]
+        found[f"limit of inference{mark}"] = many.forward
+    found["ReLU network"] = _relu_network(size, device)
+    return found
+
+
+def _chain() -> list[tuple[Operation, tuple[int, ...]]]:
+    """The operations of VGG-11 one after the other, with the shapes that enter them."""
+    architecture = build(VGG11(), (3, 32, 32), 10)
+    shapes = architecture.shapes()
+    return [
+        pair
+        for population in (*architecture.populations, architecture.readout)
+        for connection in population.connections
+        for pair in connection.shapes(shapes[connection.source])
+    ]
+
+
+class _Convolutions:
+    """All but the first, which a constant input needs once."""
+
+    def __init__(self, size: int, device: torch.device, dtype: torch.dtype) -> None:
+        self._calls = []
+        convolutions = [(o, s) for o, s in _chain() if isinstance(o, Conv)]
+        for operation, shape in convolutions[1:]:
+            tensors = [
+                torch.randn(shape_of, device=device).to(dtype, memory_format=torch.channels_last)
+                for shape_of in (
+                    (size, *shape),
+                    operation.weight_shape(shape),
+                    (size, *operation.output_shape(shape)),
+                )
+            ]
+            self._calls.append(tensors)
+
+    def forward(self) -> None:
+        for x, weight, _ in self._calls:
+            F.conv2d(x, weight, None, 1, 1)
+
+    def backward(self) -> None:
+        for x, weight, grad in self._calls:
+            torch.ops.aten.convolution_backward(
+                grad, x, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
+            )
+
+
+def _relu_network(size: int, device: torch.device) -> Run:
+    """The same shape with ReLU, shown once: forward and backward in float32."""
+    modules: list[nn.Module] = []
+    for operation, shape in _chain():
+        match operation:
+            case Conv(out_channels=channels):
+                modules += [nn.Conv2d(shape[0], channels, 3, padding=1), nn.ReLU()]
+            case AveragePool(kernel=kernel):
+                modules.append(nn.AvgPool2d(kernel))
+            case Flatten():
+                modules.append(nn.Flatten())
+            case Linear(out_features=features):
+                modules.append(nn.Linear(shape[0], features))
+    plain = nn.Sequential(*modules).to(device).to(memory_format=torch.channels_last)
+    x, y = batch(size, device)
+    x = x.contiguous(memory_format=torch.channels_last)
+
+    def run() -> None:
+        plain.zero_grad(set_to_none=True)
+        F.cross_entropy(plain(x), y).backward()
+
+    return run
