@@ -17,7 +17,7 @@ import typer
 from api import demo, remote, specfile
 from api.client import ApiError, ClientError, UnreachableError
 from api.local import run_network, train_here
-from api.serve import LocalService, ServeError
+from api.serve import LOOPBACK, LocalService, ServeError
 from api.settings import Settings, settings
 from api.specfile import (
     DatasetOption,
@@ -78,6 +78,11 @@ def serve(
     if allow_host:
         chosen = chosen.model_copy(update={"allowed_hosts": (*chosen.allowed_hosts, *allow_host)})
     service = LocalService(chosen, host=host, port=port)
+    if host not in LOOPBACK:
+        complain(
+            f"WARNING: on {host} everybody who reaches this machine can use the service: it asks "
+            "for no password, and what is sent is not encrypted. Put something in front that does."
+        )
     with service.stopped_by_signals():
         if service.start():
             _announce(service, chosen)

@@ -16,8 +16,8 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from itertools import takewhile
 from math import inf
 from pathlib import Path
@@ -206,13 +206,14 @@ class Client:
         after `timeout` seconds (noticed up to 15 s later where nothing happens).
         """
         watching = _Watching(deadline=None if timeout is None else time.monotonic() + timeout)
-        for message in self._follow(job_id, watching, PATIENCE_SECONDS):
-            if message.kind == "done":
-                if message.data.get("deleted"):
-                    raise ClientError(f"job {job_id} was deleted")
-                return cast(Job, message.data)
-            if message.kind == "progress":
-                progress(cast(JobProgress, message.data))
+        with closing(self._follow(job_id, watching, PATIENCE_SECONDS)) as followed:
+            for message in followed:
+                if message.kind == "done":
+                    if message.data.get("deleted"):
+                        raise ClientError(f"job {job_id} was deleted")
+                    return cast(Job, message.data)
+                if message.kind == "progress":
+                    progress(cast(JobProgress, message.data))
         raise WaitTimeoutError(f"job {job_id} has not ended after {timeout:.0f} s; it goes on")
 
     def metrics(
@@ -345,7 +346,9 @@ class Client:
             time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
-    def _follow(self, job_id: str, watching: _Watching, patience: float) -> Iterator[Message]:
+    def _follow(
+        self, job_id: str, watching: _Watching, patience: float
+    ) -> Generator[Message, None, None]:
         """Messages up to `done`, or until the time of `watching` is over."""
         barren, pause = 0, FIRST_PAUSE
         failing_since: float | None = None
