@@ -94,6 +94,17 @@ class SumPool(_Pool):
     kind: Literal["sum_pool"] = "sum_pool"
 
 
+class Upsample(_Description):
+    """Every pixel repeated over a window of `factor × factor` (nearest neighbour)."""
+
+    kind: Literal["upsample"] = "upsample"
+    factor: Annotated[int, Field(ge=2, le=512)]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        channels, height, width = _image(shape, "upsampling")
+        return (channels, height * self.factor, width * self.factor)
+
+
 class Scale(_Description):
     """Multiplication by a constant."""
 
@@ -114,7 +125,8 @@ class Flatten(_Description):
 
 
 Operation = Annotated[
-    Conv | Linear | AveragePool | SumPool | Scale | Flatten, Field(discriminator="kind")
+    Conv | Linear | AveragePool | SumPool | Upsample | Scale | Flatten,
+    Field(discriminator="kind"),
 ]
 
 

@@ -78,6 +78,15 @@ class VGG11(_Specification):
     """`max` is refused, see `convnet`."""
 
 
+class VGG11F(_Specification):
+    """VGG-F of the OTTT paper: `vgg11` with a feedback connection from the last spiking layer to
+    the first, a 3 × 3 convolution after upsampling. Square images, sides a multiple of 8."""
+
+    name: Literal["vgg11-f"] = "vgg11-f"
+    width: Width = 1.0
+    """Factor on every number of channels; 1.0 is the published network."""
+
+
 class VGG16(_Specification):
     """VGG-16: 64 64 P 128 128 P 256 256 256 P 512 512 512 P 512 512 512, with the same
     standardisation and global pooling as `vgg11`, for images of 32 × 32 pixels or more."""
@@ -143,7 +152,7 @@ class LayerList(_Specification):
 
 
 Network = Annotated[
-    ConvNet | VGG11 | VGG16 | MobileNet | MLP | LayerList, Field(discriminator="name")
+    ConvNet | VGG11 | VGG11F | VGG16 | MobileNet | MLP | LayerList, Field(discriminator="name")
 ]
 
 

@@ -23,10 +23,12 @@ from saf.architecture import (
     Population,
     Scale,
     Shape,
+    Upsample,
 )
 from saf.config import (
     MLP,
     VGG11,
+    VGG11F,
     VGG16,
     ConvLayer,
     ConvNet,
@@ -38,7 +40,13 @@ from saf.config import (
 )
 
 SPIKE_SCALE = 2.74
-SIDES = {"convnet": (8, 64), "vgg11": (16, 512), "vgg16": (32, 512), "mobilenet": (32, 512)}
+SIDES = {
+    "convnet": (8, 64),
+    "vgg11": (16, 512),
+    "vgg11-f": (16, 512),
+    "vgg16": (32, 512),
+    "mobilenet": (32, 512),
+}
 MAX_SIDE = 512
 MAX_CHANNELS = 64
 MAX_CLASSES = 10_000
@@ -81,7 +89,8 @@ def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
     try:
         layers = _layers(network, input_shape)
         last = _output_shape(layers, input_shape)
-        return _chain([*layers, _readout(network, last, classes)], input_shape)
+        architecture = _chain([*layers, _readout(network, last, classes)], input_shape)
+        return _with_feedback(architecture) if isinstance(network, VGG11F) else architecture
     except ValidationError as error:
         reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         raise NetworkError(reason) from error
@@ -118,7 +127,7 @@ def _layers(network: Network, input_shape: Shape) -> list[list[Operation]]:
     match network:
         case ConvNet():
             return _convnet(network.channels, input_shape)
-        case VGG11():
+        case VGG11() | VGG11F():
             return _vgg(VGG11_PLAN, network.width)
         case VGG16():
             return _vgg(VGG16_PLAN, network.width)
@@ -136,7 +145,7 @@ def _layers(network: Network, input_shape: Shape) -> list[list[Operation]]:
 def _readout(network: Network, shape: Shape, classes: int) -> list[Operation]:
     """What leads from the last spiking layer, of `shape`, to the classes."""
     linear = Linear(out_features=classes)
-    if isinstance(network, VGG11 | VGG16 | MobileNet):
+    if isinstance(network, VGG11 | VGG11F | VGG16 | MobileNet):
         _, height, width = shape
         if height != width:
             raise NetworkError(
@@ -250,4 +259,31 @@ def _chain(operations: Sequence[Sequence[Operation]], input_shape: Shape) -> Arc
         source = name
     return Architecture(
         input_shape=input_shape, populations=tuple(populations[:-1]), readout=populations[-1]
+    )
+
+
+def _with_feedback(architecture: Architecture) -> Architecture:
+    """`architecture` with a connection from its last spiking layer to its first, as in VGG-F of
+    arXiv 2210.04195: upsampled to the first layer's size, then a plain 3 × 3 convolution."""
+    first, last = architecture.populations[0], architecture.populations[-1]
+    shapes = architecture.shapes()
+    (channels, height, width), (_, small, narrow) = shapes[first.name], shapes[last.name]
+    if height != width or height % small or height // small < 2:
+        raise NetworkError(
+            f"the feedback of {small} × {narrow} pixels cannot be upsampled to {height} × {width}; "
+            "crop or pad the images to squares whose sides are a multiple of 8"
+        )
+    feedback = Connection(
+        source=last.name,
+        operations=(
+            Scale(factor=SPIKE_SCALE),
+            Upsample(factor=height // small),
+            Conv(out_channels=channels, standardised=False),
+        ),
+    )
+    heard = first.model_copy(update={"connections": (*first.connections, feedback)})
+    return Architecture(
+        input_shape=architecture.input_shape,
+        populations=(heard, *architecture.populations[1:]),
+        readout=architecture.readout,
     )

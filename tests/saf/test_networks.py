@@ -6,6 +6,7 @@ import torch
 from saf.config import (
     MLP,
     VGG11,
+    VGG11F,
     VGG16,
     ConvLayer,
     ConvNet,
@@ -44,6 +45,7 @@ LISTED = listed(
         (ConvNet(), (1, 8, 8), 352 + 18560 + 36992 + 2570),
         (VGG11(), (3, 32, 32), 9_228_362),
         (VGG16(), (3, 32, 32), 14_724_042),
+        (VGG11F(), (3, 32, 32), 9_228_362 + 512 * 64 * 9),
         (MLP(features=(10,)), (1, 8, 8), 64 * 10 + 20 + 110),
     ],
 )
@@ -62,6 +64,7 @@ def test_a_network_has_the_parameters_that_its_plan_says(
     ("network", "shape"),
     [
         (VGG16(width=0.05), (3, 32, 32)),
+        (VGG11F(width=0.05), (3, 32, 32)),
         (MobileNet(width=0.1), (3, 32, 32)),
         (MLP(features=(30, 20)), (2, 5, 7)),
         (LISTED, (1, 28, 28)),
@@ -78,6 +81,8 @@ def test_every_network_spikes_alike_with_saf_and_lif_neurons(
         for name, parameter in module.named_parameters():
             if name.endswith("gain"):
                 parameter.fill_(2.0)
+            if not parameter.any() and name.endswith("weight"):  # of feedback, which starts at 0
+                parameter.normal_(0.0, 0.1, generator=torch.Generator().manual_seed(4))
             if name.endswith("bias"):
                 parameter.uniform_(0.0, 0.5, generator=torch.Generator().manual_seed(3))
     x = torch.rand(3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
@@ -98,6 +103,7 @@ def test_every_network_spikes_alike_with_saf_and_lif_neurons(
         (ConvNet(), (3, 128, 128), "/network", "vgg11"),
         (VGG11(), (1, 8, 8), "/network", "convnet"),
         (VGG11(), (3, 32, 40), "/network", "square"),
+        (VGG11F(), (1, 28, 28), "/network", "multiple of 8"),
         (VGG11(pooling="max"), (3, 32, 32), "/network/pooling", "average"),
         (MobileNet(), (1, 28, 28), "/network", "convnet or vgg11"),
         (ConvNet(), (100, 32, 32), "/network", "64 channels"),
