@@ -20,6 +20,7 @@ from saf.architecture import (
     Scale,
     Shape,
     SumPool,
+    Upsample,
 )
 from saf.config import Neuron, Surrogate
 from saf.network import SpikingNetwork
@@ -63,6 +64,9 @@ def _connecting(draw: st.DrawFn, source: str, shape: Shape, target: Shape) -> Co
         ratio = side // wanted
         pool = draw(st.sampled_from([AveragePool, SumPool]))
         operations.append(pool(kernel=ratio))
+        side = wanted
+    if side < wanted and wanted % side == 0 and draw(st.booleans()):
+        operations.append(Upsample(factor=wanted // side))
         side = wanted
     if side >= wanted:
         ratio = side // wanted

@@ -26,6 +26,7 @@ from saf.architecture import (
     Population,
     Scale,
     SumPool,
+    Upsample,
 )
 from saf.network import SpikingNetwork
 
@@ -132,6 +133,8 @@ def forward(m: Map, x: Tensor) -> Tensor:
             return windows_of(x, k).mean((3, 5))
         case SumPool(kernel=k):
             return windows_of(x, k).sum((3, 5))
+        case Upsample(factor=k):
+            return x.repeat_interleave(k, 2).repeat_interleave(k, 3)
         case Scale(factor=factor):
             return factor * x
         case Flatten():
@@ -169,6 +172,8 @@ def backward(m: Map, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor | None]:
             of_x = torch.zeros_like(x)
             of_x[:, :, : spread.shape[2], : spread.shape[3]] = spread
             return (of_x / k**2 if isinstance(m.operation, AveragePool) else of_x), None
+        case Upsample(factor=k):
+            return windows_of(grad, k).sum((3, 5)), None
         case Scale(factor=factor):
             return factor * grad, None
         case Flatten():
