@@ -14,16 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from saf.architecture import (
-    AveragePool,
-    Conv,
-    Flatten,
-    Linear,
-    Operation,
-    Scale,
-    SumPool,
-    Upsample,
-)
+from saf.architecture import AveragePool, Conv, Flatten, Linear, Operation, Scale, SumPool
 
 EPSILON = 1e-4  # of the standardisation, as published with OTTT
 
@@ -142,10 +133,6 @@ def _fixed(operation: Operation, x: Tensor) -> Tensor:
             return _pooled(x, kernel, None)
         case SumPool(kernel=kernel):
             return _pooled(x, kernel, 1)
-        case Upsample(factor=k):
-            n, c, h, w = x.shape
-            repeated = x[:, :, :, None, :, None].expand(-1, -1, -1, k, -1, k)
-            return repeated.reshape(n, c, h * k, w * k)
         case Scale(factor=factor):
             return x * factor
         case Flatten():
@@ -169,21 +156,16 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (grad,) = grads
+        k = ctx.kernel
+        height, width = grad.shape[2:]
         last = grad.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if last else torch.contiguous_format
         of_x = torch.empty(ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=layout)
-        # It looks at its second argument for the shape and the layout alone.
-        torch.ops.aten.avg_pool2d_backward.grad_input(
-            grad,
-            of_x,
-            [ctx.kernel, ctx.kernel],
-            [ctx.kernel, ctx.kernel],
-            [0, 0],
-            False,
-            True,
-            ctx.divisor,
-            grad_input=of_x,
-        )
+        whole = of_x[:, :, : height * k, : width * k]
+        if whole.shape != of_x.shape:
+            of_x.zero_()  # what incomplete windows leave out
+        windows = whole.unflatten(3, (width, k)).unflatten(2, (height, k))
+        windows.copy_((grad / (ctx.divisor or k * k))[:, :, :, None, :, None])
         return of_x, None, None
 
 
