@@ -14,7 +14,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from saf.architecture import AveragePool, Conv, Flatten, Linear, Operation, Scale, SumPool
+from saf.architecture import (
+    AveragePool,
+    Conv,
+    Flatten,
+    Linear,
+    Operation,
+    Scale,
+    SumPool,
+    Upsample,
+)
 
 EPSILON = 1e-4  # of the standardisation, as published with OTTT
 
@@ -133,6 +142,10 @@ def _fixed(operation: Operation, x: Tensor) -> Tensor:
             return _pooled(x, kernel, None)
         case SumPool(kernel=kernel):
             return _pooled(x, kernel, 1)
+        case Upsample(factor=k):
+            n, c, h, w = x.shape
+            repeated = x[:, :, :, None, :, None].expand(-1, -1, -1, k, -1, k)
+            return repeated.reshape(n, c, h * k, w * k)
         case Scale(factor=factor):
             return x * factor
         case Flatten():
