@@ -43,6 +43,7 @@ from api.answers import (
     WaitTimeoutError,
     Worker,
 )
+from api.connection import BUSY, FIRST_PAUSE, Connection, accepted
 from api.events import Message, messages
 
 __all__ = [
@@ -59,9 +60,6 @@ SILENCE_SECONDS = 40.0  # the server says something every 15 s; a stream silent 
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 120.0  # with a server that does not answer
 STREAMS_TRIED = 3  # in a row without any message, before it is asked at intervals instead
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-BUSY = frozenset({429, 502, 503, 504})
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 Specification = Mapping[str, Any]
 """The body of a job, as `saf.config.JobSpecification` describes it; defaults may be left out."""
@@ -84,21 +82,8 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """`timeout` in seconds is for one answer; `transport` replaces the network."""
-        try:
-            address = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise ClientError(f"{url!r} is no address: {error}") from error
-        if address.scheme not in ("http", "https") or not address.host:
-            raise ClientError(f"{url!r} is no address; one looks like http://127.0.0.1:8000")
-        self.url = url.rstrip("/")
-        self._retries = retries
-        self._http = httpx.Client(
-            base_url=address,
-            timeout=timeout,
-            transport=transport,
-            # A proxy of the environment does not lead to this machine.
-            trust_env=address.host not in LOOPBACK,
-        )
+        self._connection = Connection(url, timeout=timeout, retries=retries, transport=transport)
+        self.url = self._connection.url
 
     def __enter__(self) -> Self:
         return self
@@ -113,22 +98,27 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._connection.http.close()
 
     def submit(self, specification: Specification, *, idempotency_key: str | None = None) -> Job:
         """Submit a job. The same key with the same specification returns the same job."""
         headers = {"idempotency-key": idempotency_key or uuid.uuid4().hex}
-        return cast(Job, self._json("POST", "/v1/jobs", json=dict(specification), headers=headers))
+        return cast(
+            Job,
+            self._connection.json("POST", "/v1/jobs", json=dict(specification), headers=headers),
+        )
 
     def validate(self, specification: Specification) -> Validation:
         """What a specification would need; nothing is submitted."""
         params = {"validate_only": "true"}
-        found = self._json("POST", "/v1/jobs", json=dict(specification), params=params, safe=True)
+        found = self._connection.json(
+            "POST", "/v1/jobs", json=dict(specification), params=params, safe=True
+        )
         return cast(Validation, found)
 
     def get(self, job_id: str) -> Job:
         """One job."""
-        return cast(Job, self._json("GET", f"/v1/jobs/{job_id}"))
+        return cast(Job, self._connection.json("GET", f"/v1/jobs/{job_id}"))
 
     def jobs(
         self,
@@ -150,7 +140,7 @@ class Client:
             **{f"metadata[{key}]": value for key, value in (metadata or {}).items()},
         }
         params = {name: value for name, value in params.items() if value}
-        yield from self._pages("/v1/jobs", params)
+        yield from self._connection.pages("/v1/jobs", params)
 
     def cancel(self, job_id: str) -> Job:
         """Cancel it; a running job is `cancelling` until its process is gone."""
@@ -170,13 +160,15 @@ class Client:
 
     def delete(self, job_id: str) -> None:
         """Delete a job that has ended, and its files."""
-        self._request("DELETE", f"/v1/jobs/{job_id}")
+        self._connection.request("DELETE", f"/v1/jobs/{job_id}")
 
     def events(self, job_id: str, *, after: int = 0) -> list[Event]:
         """The timeline of a job after a sequence number."""
         found: list[Event] = []
         while True:
-            page = self._json("GET", f"/v1/jobs/{job_id}/events", params={"after": after})
+            page = self._connection.json(
+                "GET", f"/v1/jobs/{job_id}/events", params={"after": after}
+            )
             found += page["data"]
             if not page["has_more"]:
                 return found
@@ -231,16 +223,20 @@ class Client:
             params["names"] = list(names)
         if to_step is not None:
             params["to_step"] = to_step
-        return cast(Metrics, self._json("GET", f"/v1/jobs/{job_id}/metrics", params=params))
+        return cast(
+            Metrics, self._connection.json("GET", f"/v1/jobs/{job_id}/metrics", params=params)
+        )
 
     def logs(self, job_id: str, *, tail: int | None = None) -> str:
         """What a job printed, or its last `tail` lines."""
         params = {} if tail is None else {"tail": tail}
-        return self._request("GET", f"/v1/jobs/{job_id}/logs", params=params).text
+        return self._connection.request("GET", f"/v1/jobs/{job_id}/logs", params=params).text
 
     def artifacts(self, job_id: str) -> list[Artifact]:
         """The files that a job left behind, by name."""
-        return cast(list[Artifact], self._json("GET", f"/v1/jobs/{job_id}/artifacts")["data"])
+        return cast(
+            list[Artifact], self._connection.json("GET", f"/v1/jobs/{job_id}/artifacts")["data"]
+        )
 
     def download(
         self,
@@ -262,17 +258,17 @@ class Client:
             there = ", ".join(found) or "no file yet"
             raise ClientError(f"job {job_id} has no file {missing[0]!r}; it has {there}")
         return [
-            downloads.download(self._http, found[name], Path(directory), report)
+            downloads.download(self._connection.http, found[name], Path(directory), report)
             for name in names or found
         ]
 
     def datasets(self) -> Iterator[Dataset]:
         """The catalogue and the uploaded data sets."""
-        yield from self._pages("/v1/datasets", {})
+        yield from self._connection.pages("/v1/datasets", {})
 
     def dataset(self, dataset_id: str) -> Dataset:
         """One data set."""
-        return cast(Dataset, self._json("GET", f"/v1/datasets/{dataset_id}"))
+        return cast(Dataset, self._connection.json("GET", f"/v1/datasets/{dataset_id}"))
 
     def upload_dataset(self, path: Path | str, *, name: str = "", format: str = "auto") -> Dataset:
         """Upload a file, an archive or a folder (which is packed) and return the data set.
@@ -283,7 +279,7 @@ class Client:
         fields = {"format": format} | ({"name": name} if name else {})
         patient = httpx.Timeout(30.0, read=None, write=None)
         with _one_file(Path(path)) as file, file.open("rb") as content:
-            response = self._request(
+            response = self._connection.request(
                 "POST",
                 "/v1/datasets",
                 files={"file": (file.name, content)},
@@ -300,51 +296,10 @@ class Client:
 
     def workers(self) -> list[Worker]:
         """Who works for the service: those that live first."""
-        return cast(list[Worker], self._json("GET", "/v1/workers")["data"])
+        return cast(list[Worker], self._connection.json("GET", "/v1/workers")["data"])
 
     def _ask(self, job_id: str, what: str) -> Job:
-        return cast(Job, self._json("POST", f"/v1/jobs/{job_id}/{what}"))
-
-    def _pages(self, path: str, params: Mapping[str, Any]) -> Iterator[Any]:
-        after: dict[str, str] = {}
-        while True:
-            page = self._json("GET", path, params={**params, **after})
-            yield from page["data"]
-            if not page.get("has_more"):
-                return
-            after = {"after": page["last_id"]}
-
-    def _json(self, method: str, path: str, **options: Any) -> Any:
-        return self._request(method, path, **options).json()
-
-    def _request(
-        self, method: str, path: str, *, safe: bool = False, **options: Any
-    ) -> httpx.Response:
-        """One answer below 400. `safe`: it may be repeated though its method does not say so."""
-        repeatable = (
-            safe
-            or method in ("GET", "HEAD", "DELETE")
-            or "idempotency-key" in options.get("headers", {})
-        )
-        for attempt in range(self._retries + 1):
-            last = attempt == self._retries
-            pause = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
-            try:
-                response = self._http.request(method, path, **options)
-            except httpx.ConnectError as error:
-                # Nothing was sent; but a stream of content cannot be sent a second time.
-                if last or "files" in options:
-                    raise self._unreachable(error) from error
-            except httpx.TransportError as error:
-                if last or not repeatable:
-                    raise self._unreachable(error) from error
-            else:
-                if last or not repeatable or response.status_code not in BUSY:
-                    return _accepted(response)
-                given = response.headers.get("retry-after", "")
-                pause = min(float(given), LONGEST_PAUSE) if given.isdecimal() else pause
-            time.sleep(pause)
-        raise AssertionError("the last attempt returns or raises")
+        return cast(Job, self._connection.json("POST", f"/v1/jobs/{job_id}/{what}"))
 
     def _follow(
         self, job_id: str, watching: _Watching, patience: float
@@ -365,7 +320,7 @@ class Client:
                     raise
                 failing_since = failing_since or time.monotonic()
                 if time.monotonic() - failing_since > patience:
-                    raise self._unreachable(error) from error
+                    raise self._connection.unreachable(error) from error
                 if isinstance(error, httpx.ConnectError):
                     barren = 0  # nobody there says nothing about streams
             if not watching.done:
@@ -376,10 +331,12 @@ class Client:
         headers = {"accept": "text/event-stream", "last-event-id": str(watching.after)}
         timeout = httpx.Timeout(30.0, read=min(SILENCE_SECONDS, watching.left()))
         path = f"/v1/jobs/{job_id}/events"
-        with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+        with self._connection.http.stream(
+            "GET", path, headers=headers, timeout=timeout
+        ) as response:
             if response.status_code >= 400:
                 response.read()
-                _accepted(response)
+                accepted(response)
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 return
             lines = takewhile(lambda _: not watching.is_over(), response.iter_lines())
@@ -400,10 +357,6 @@ class Client:
         watching.note(message)
         yield message
 
-    def _unreachable(self, error: Exception) -> UnreachableError:
-        reason = str(error) or type(error).__name__
-        return UnreachableError(f"no server answers at {self.url} ({reason})")
-
 
 class _Watching:
     """Where the viewer of a stream is, and until when it looks."""
@@ -423,26 +376,6 @@ class _Watching:
     def note(self, message: Message) -> None:
         self.after = max(self.after, message.sequence or 0)
         self.done = self.done or message.kind == "done"
-
-
-def _accepted(response: httpx.Response) -> httpx.Response:
-    """The response, or `ApiError` with the fields of its problem document."""
-    if response.status_code < 400:
-        return response
-    try:
-        problem = response.json()
-    except ValueError:
-        problem = None
-    if not isinstance(problem, dict):
-        problem = {"detail": response.text[:500]}
-    raise ApiError(
-        response.status_code,
-        code=str(problem.get("code", "")),
-        title=str(problem.get("title", response.reason_phrase)),
-        detail=str(problem.get("detail", "")),
-        request_id=str(problem.get("request_id", response.headers.get("x-request-id", ""))),
-        errors=problem.get("errors", []),
-    )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from api import client as client_module
+from api import connection
 from api.client import (
     ApiError,
     ChecksumError,
@@ -72,8 +73,13 @@ class Cut(httpx.SyncByteStream):
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "POLL_SECONDS"):
-        monkeypatch.setattr(client_module, name, 0.02)
+    for module, name in (
+        (connection, "FIRST_PAUSE"),
+        (connection, "LONGEST_PAUSE"),
+        (client_module, "FIRST_PAUSE"),
+        (client_module, "POLL_SECONDS"),
+    ):
+        monkeypatch.setattr(module, name, 0.02)
 
 
 @pytest.fixture
