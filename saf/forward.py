@@ -35,7 +35,7 @@ class Chunk(NamedTuple):
 
     steps: int  # K
     accumulations: dict[str, Tensor]  # K · B …: â[t] of those that were to be kept
-    before: dict[str, Tensor]  # B …: â before the first of the steps, if it is not zero
+    before: dict[str, Tensor]  # B …: theirs before the first of the steps, where it is not zero
     potentials: dict[str, Tensor]  # K · B …: u[t] before the reset, of all where asked for
     fired: Tensor  # spikes of every population, added up over K and B
     decay: float
@@ -140,7 +140,8 @@ def advance(
         for heard in [s for s in sent if listening[s] == 0 and s not in keep]:
             del sent[heard]
     kept = {name: sent[name] for name in keep if name in sent}
-    chunk = Chunk(steps, kept, state.accumulations, recorded, torch.stack(fired), decay)
+    before = {name: state.accumulations[name] for name in kept if name in state.accumulations}
+    chunk = Chunk(steps, kept, before, recorded, torch.stack(fired), decay)
     return chunk, NetworkState(state.step + steps, carried)
 
 
