@@ -177,7 +177,7 @@ class _Pool(torch.autograd.Function):
         whole = of_x[:, :, : height * k, : width * k]
         if whole.shape != of_x.shape:
             of_x.zero_()  # what incomplete windows leave out
-        windows = whole.unflatten(3, (width, k)).unflatten(2, (height, k))
+        windows = torch.unflatten(torch.unflatten(whole, 3, (width, k)), 2, (height, k))
         windows.copy_((grad / (ctx.divisor or k * k))[:, :, :, None, :, None])
         return of_x, None, None
 

@@ -124,7 +124,9 @@ def _train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
     import saf
     from saf.config import JobSpecification
     from saf.data import BUILTIN, load
+    from saf.memory import keep_freed_memory
 
+    keep_freed_memory()
     if order.builtin and order.dataset not in BUILTIN:
         raise DataError(
             f"there is no data set {order.dataset!r} built in",
