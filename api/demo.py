@@ -63,7 +63,8 @@ def main(directory: Path, console: Console) -> int:
         finally:
             service.stop(STOP_SECONDS)
     seconds = time.monotonic() - began
-    say(f"everything is stopped after {seconds:.0f} s; `make serve` keeps the service running")
+    say(f"everything is stopped after {seconds:.0f} s; `make serve` keeps a service running, and")
+    say(f"`.venv/bin/saf serve --data-dir '{directory}'` shows this job again")
     return 0 if good else 1
 
 

@@ -34,6 +34,9 @@ LABELS = {
     "/schedule": "Learning rate over the run",
     "/schedule/warmup_epochs": "Warm-up (epochs)",
     "/loss/mse_share": "Share of squared error in the loss",
+    "/loss/label_smoothing": "Label smoothing",
+    "/max_gradient_norm": "Largest norm of the gradient",
+    "/average_decay": "Decay of the average of the weights",
     "/augment": "Changes to training images",
     "/max_runtime_seconds": "Longest run time (seconds)",
 }
@@ -46,6 +49,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
         "optimizer",
         "schedule",
         "loss",
+        "max_gradient_norm",
+        "average_decay",
         "augment",
         "precision",
     ),
