@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from saf.architecture import INPUT, Flatten
+from saf.forecast import steps_at_once
 from saf.network import Presentation, SpikingNetwork
 from saf.neuron import accumulated_one
 from saf.scan import Constant, Gate, scan, spike_scan
@@ -49,7 +50,6 @@ class Chunk(NamedTuple):
 
 
 REST = NetworkState(0, {})
-FULL_BATCH = 128
 
 
 def gradient_factors(steps: Sequence[int], decay: float, traced: bool) -> list[float]:
@@ -181,11 +181,10 @@ class _Spikes(torch.autograd.Function):
 def chunks(network: SpikingNetwork, samples: int, timesteps: int, chunk: int | None) -> list[int]:
     """Lengths of the chunks that `timesteps` fall into: `chunk` each, 1 where there is feedback.
 
-    None takes as many steps at once as make up a batch of `FULL_BATCH`: with fewer samples
-    convolutions lose speed, and with more they gain none, only memory.
+    None leaves the number to `steps_at_once`.
     """
     if chunk is None:
-        chunk = max(1, FULL_BATCH // samples)
+        chunk = steps_at_once(samples, timesteps)
     if chunk < 1:
         raise ValueError(f"a chunk has at least 1 time step, not {chunk}")
     size = 1 if network.architecture.has_feedback else chunk

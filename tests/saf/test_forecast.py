@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from saf.config import JobSpecification
+from saf.forecast import forecast
+from saf.loss import loss_function
+from saf.methods import METHODS
+from saf.network import SpikingNetwork
+from saf.networks import build
+
+GIB = 2**30
+
+
+def specification(**changes: Any) -> JobSpecification:
+    return JobSpecification.model_validate({"network": {"name": "vgg11", "width": 0.1}, **changes})
+
+
+ARCHITECTURE = build(specification().network, (3, 32, 32), 10)
+
+
+def peak_bytes(job: JobSpecification) -> int:
+    """Parameters, and the largest sum of the tensors that one iteration keeps at a time."""
+    network = SpikingNetwork(ARCHITECTURE, job.neuron, mean=[0.5] * 3, std=[0.3] * 3, seed=0)
+    x = torch.rand(job.batch_size, 3, 32, 32)
+    y = torch.zeros(job.batch_size, dtype=torch.int64)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        METHODS[job.method.name](
+            network,
+            x,
+            y,
+            timesteps=job.timesteps,
+            loss=loss_function(job.loss),
+            update=lambda: None,
+        )
+    now = peak = 0
+    for event in record.profiler.kineto_results.events():  # type: ignore[union-attr]
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            peak = max(peak, now)
+    return peak + sum(4 * p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("batch", "timesteps"), [(4, 2), (4, 12), (48, 4)])
+def test_the_forecast_is_above_what_an_iteration_takes_and_not_far_above(
+    method: str, batch: int, timesteps: int
+) -> None:
+    job = specification(method={"name": method}, batch_size=batch, timesteps=timesteps)
+    predicted = forecast(job, ARCHITECTURE, limit_bytes=GIB).memory_bytes
+    measured = peak_bytes(job)
+    assert measured < predicted < 4 * measured
+
+
+@pytest.mark.parametrize("method", ["saf-e", "bptt"])
+@pytest.mark.parametrize("limit", [2**22, 2**24, 2**26, 2**28, 2**30])
+def test_the_largest_batch_fits_and_one_more_does_not(method: str, limit: int) -> None:
+    def needed(batch: int) -> int:
+        job = specification(method={"name": method}, batch_size=batch)
+        return forecast(job, ARCHITECTURE, limit_bytes=limit).memory_bytes
+
+    largest = forecast(
+        specification(method={"name": method}), ARCHITECTURE, limit_bytes=limit
+    ).largest_batch
+    if largest:
+        assert needed(largest) <= limit
+    assert needed(largest + 1) > limit
