@@ -25,6 +25,7 @@ LABELS = {
     "/network/layers": "Layers (JSON)",
     "/network/width": "Width factor",
     "/method/trace_bias_and_input": "Trace on bias and first layer",
+    "/method/update": "The optimizer steps once per",
     "/neuron/decay": "Decay λ",
     "/neuron/threshold": "Threshold V",
     "/neuron/surrogate": "Surrogate",

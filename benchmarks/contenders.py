@@ -17,7 +17,8 @@ from benchmarks.measure import Run
 from saf.architecture import AveragePool, Conv, Flatten, Linear, Operation
 from saf.config import VGG11, JobSpecification, Neuron
 from saf.conversion import convert
-from saf.methods import METHODS, infer
+from saf.inference import infer
+from saf.methods import METHODS
 from saf.network import SpikingNetwork
 from saf.networks import build
 from saf.published import evaluate_as_published, ottt_as_published

@@ -22,8 +22,8 @@ from torch import Tensor
 from saf.batches import floats
 from saf.conversion import count_correct, effective_weights, fold, in_precision, on_grid
 from saf.errors import InternalError
+from saf.inference import infer, record
 from saf.lif import LIFNetwork, LIFStep, load_lif
-from saf.methods import infer, record
 from saf.network import SpikingNetwork
 from saf.proof import SIGNIFICANT_BITS, LayerBound, bounds, run_saf
 

@@ -160,6 +160,8 @@ class SafE(_Specification):
     """Spike Accumulation Forwarding, a loss at each step. Same gradient as OTTT."""
 
     name: Literal["saf-e"] = "saf-e"
+    update: Literal["sequence", "step"] = "sequence"
+    """When the optimizer steps: once per batch, or after every time step, as `ottt-o` does."""
     trace_bias_and_input: bool = False
     """Also apply the trace to the bias and to the first layer's constant input (c[t] g instead of
     g). The formula asks for it; the code published with OTTT does not do it."""

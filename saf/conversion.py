@@ -31,8 +31,8 @@ from saf.architecture import (
 from saf.batches import floats
 from saf.config import MOST_GRID_BITS, JobSpecification
 from saf.grid import LEAST_INPUT_BITS, MOST_INPUT_BITS, Grid, rounded
+from saf.inference import readout_of
 from saf.lif import LIFDescription, LIFNetwork, weight_names, weighted
-from saf.methods import readout_of
 from saf.network import SpikingNetwork
 from saf.proof import bounds, input_bounds
 

@@ -15,18 +15,20 @@ arXiv 2205.00459. Shapes: `T` steps, `K` steps of a chunk, `B` samples, `…` a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from saf.config import Method as ChosenMethod
+from saf.config import SafE
 from saf.forward import REST, advance, chunks, readout_at_each_step, readout_of_rates
 from saf.network import Effective, Presentation, SpikingNetwork, Stimulus, constants, present
 from saf.neuron import accumulated_one
 from saf.outcome import Outcome, Tally
 from saf.scan import Gate
-from saf.stepwise import LIFNetworkState, lif_advance, lif_rest
+from saf.stepwise import LIFNetworkState, NeuronStep, lif, lif_advance, lif_rest, saf
 from saf.surrogates import derivative
 from saf.synapse import apply, apply_traced
 
@@ -186,18 +188,26 @@ def ottt_o(
 
     Potentials and traces live on over the updates, as in the published code. `chunk` has no effect.
     """
-    stimulus = network.stimulus(x, timesteps).channels_last()
-    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps)
-    for _ in range(timesteps):
-        scores, state = lif_advance(
-            present(network, stimulus),
-            state.detached(),
-            synapse=apply_traced,
-            trace_bias_and_input=trace_bias_and_input,
-        )
-        learn_at_one_step(scores, y, state, loss, tally)
-        update()
-    return tally.outcome()
+    return _updated_at_each_step(network, x, y, timesteps, loss, update, trace_bias_and_input, lif)
+
+
+def saf_e_by_step(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    *,
+    timesteps: int,
+    loss: LossFunction,
+    update: Callable[[], None],
+    trace_bias_and_input: bool = False,
+    chunk: int | None = None,
+) -> Outcome:
+    """SAF-E with an update after every step, the trajectory of `ottt_o`.
+
+    W â_in[t] would apply the weights of this step to all the past, so the potential follows its
+    recurrence Û[t] = λ Û[t−1] + W s_in[t] + b. `chunk` has no effect.
+    """
+    return _updated_at_each_step(network, x, y, timesteps, loss, update, trace_bias_and_input, saf)
 
 
 def bptt(
@@ -245,61 +255,12 @@ METHODS: dict[str, Method] = {
     "bptt": bptt,
 }
 
-Readout = Literal["sum", "final"]
 
-
-def readout_of(method: str) -> Readout:
-    """How a network trained with `method` is read: the sum of the readouts at each step, or the
-    readout of the weighted firing rate at the final one."""
-    return "final" if method in ("saf-f", "spike-representation") else "sum"
-
-
-class Inference(NamedTuple):
-    """What a network says of a batch."""
-
-    scores: Tensor  # B classes
-    firing_rates: Tensor  # spikes per neuron and step, for every population
-
-
-@torch.no_grad()
-def infer(
-    network: SpikingNetwork,
-    x: Tensor,
-    timesteps: int,
-    *,
-    readout: Readout,
-    chunk: int | None = None,
-) -> Inference:
-    """Class scores of `x` (as for a method) by SAF, without a graph."""
-    shown = present(network, network.stimulus(x, timesteps))
-    state, tally = REST, Tally(network, len(x), timesteps)
-    for steps in chunks(network, len(x), timesteps, chunk):
-        done, state = advance(shown, state, steps)
-        times = range(state.step - steps + 1, state.step + 1)
-        if readout == "sum":
-            scores = readout_at_each_step(shown, done, times, False)
-            tally.add(done.fired, scores=scores.sum(0))
-        elif state.step == timesteps:
-            scores = readout_of_rates(shown, done, timesteps)
-            tally.add(done.fired, scores=scores)
-        else:
-            tally.add(done.fired)
-    outcome = tally.outcome()
-    return Inference(outcome.scores, outcome.firing_rates)
-
-
-@torch.no_grad()
-def record(
-    network: SpikingNetwork, x: Tensor, timesteps: int
-) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Spikes s[t] and membrane potentials u[t] = Û[t] − V λ â[t−1] (before the reset), B … each,
-    of every population in order: one list per time step, so that memory does not grow with T."""
-    shown = present(network, network.stimulus(x, timesteps))
-    names = [population.name for population in network.architecture.populations]
-    state = REST
-    for _ in range(timesteps):
-        done, state = advance(shown, state, 1, keep=names, potentials=True)
-        yield [(done.spikes(name), done.potentials[name]) for name in names]
+def method_of(chosen: ChosenMethod) -> Method:
+    """The function for a method of a specification."""
+    if isinstance(chosen, SafE) and chosen.update == "step":
+        return saf_e_by_step
+    return METHODS[chosen.name]
 
 
 class _Cut:
@@ -359,6 +320,31 @@ def learn_at_one_step(
     value = loss(scores, y) / tally.timesteps
     value.backward()  # type: ignore[no-untyped-call]
     tally.add(state.fired(), value, scores)
+
+
+def _updated_at_each_step(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    timesteps: int,
+    loss: LossFunction,
+    update: Callable[[], None],
+    trace_bias_and_input: bool,
+    neuron_step: NeuronStep,
+) -> Outcome:
+    stimulus = network.stimulus(x, timesteps).channels_last()
+    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps)
+    for _ in range(timesteps):
+        scores, state = lif_advance(
+            present(network, stimulus),
+            state.detached(),
+            synapse=apply_traced,
+            trace_bias_and_input=trace_bias_and_input,
+            neuron_step=neuron_step,
+        )
+        learn_at_one_step(scores, y, state, loss, tally)
+        update()
+    return tally.outcome()
 
 
 def _at_the_final_step(

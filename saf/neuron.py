@@ -58,6 +58,27 @@ def saf_step(
     return s, decayed + s
 
 
+def saf_step_of_current(
+    current: Tensor,
+    state: LIFState,
+    accumulation: Tensor,
+    decay: float,
+    threshold: float,
+    *,
+    fire: Callable[[Tensor], Tensor] = heaviside,
+) -> tuple[Tensor, LIFState]:
+    """One step of the spike-accumulation neuron where weights change inside the sequence.
+
+        Û[t] = λ Û[t−1] + current[t]        s[t] = H(Û[t] − V (λ â[t−1] + 1))
+
+    `current` is W s_in[t] + b with the weights of this step, `state.u` holds Û[t−1] and
+    `accumulation` is â[t−1]. While the weights stay, Û[t] is that of `saf_step`.
+    """
+    potential = decay * state.u + current
+    s = fire(potential - threshold * (decay * accumulation + 1.0))
+    return s, LIFState(u=potential, s=s)
+
+
 def accumulated_one(t: int, decay: float) -> float:
     """c[t] = Σ_{k<t} λ^k: what a constant 1 has accumulated to after t steps; c[0] = 0."""
     return sum(decay**k for k in range(t))

@@ -14,13 +14,41 @@ from torch import Tensor
 from saf.architecture import INPUT, Connection, Operation
 from saf.forward import gradient_factors
 from saf.network import Presentation, SpikingNetwork, Stimulus
-from saf.neuron import LIFState, lif_step
+from saf.neuron import LIFState, lif_step, saf_step_of_current
 from saf.scan import count_spikes
 from saf.surrogates import derivative, fire
 from saf.synapse import apply, scale_over_time
 
+NeuronStep = Callable[
+    [Tensor, LIFState, Tensor, float, float, Callable[[Tensor], Tensor]], tuple[Tensor, LIFState]
+]
+"""(current, state, â[t−1], λ, V, fire) → s[t] and the state after the step."""
 Synapse = Callable[[Sequence[Operation], Sequence[Tensor], Tensor, Tensor], Tensor]
 """(operations, weights, spikes, trace) → current: `saf.synapse.apply_traced`, or one like it."""
+
+
+def lif(
+    current: Tensor,
+    state: LIFState,
+    _trace: Tensor,
+    decay: float,
+    threshold: float,
+    fire: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, LIFState]:
+    """LIF neurons, which need no trace."""
+    return lif_step(current, state, decay, threshold, fire=fire)
+
+
+def saf(
+    current: Tensor,
+    state: LIFState,
+    trace: Tensor,
+    decay: float,
+    threshold: float,
+    fire: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, LIFState]:
+    """SAF neurons with the recurrence of the potential, for weights that change at every step."""
+    return saf_step_of_current(current, state, trace, decay, threshold, fire=fire)
 
 
 class LIFNetworkState(NamedTuple):
@@ -58,12 +86,14 @@ def lif_advance(
     synapse: Synapse,
     trace_bias_and_input: bool,
     track: bool = True,
+    neuron_step: NeuronStep = lif,
 ) -> tuple[Tensor, LIFNetworkState]:
     """One time step: the readout o[t] = W s_N[t] + b (B classes) and the state after it.
 
         u[t] = λ (u[t−1] − V s[t−1]) + W s_in[t] + b        s[t] = H(u[t] − V)
 
-    Without `track` the traces stay as they are: an evaluation needs none.
+    `neuron_step` may be `saf`, which fires alike by accumulations. Without `track` the traces stay
+    as they are: an evaluation needs none.
     Gradients pass a spike as σ'(u − V) and a connection as `synapse` has it; the reset is a
     constant.
     """
@@ -95,12 +125,13 @@ def lif_advance(
     for population in network.architecture.populations:
         name = population.name
         before = state.neurons[name]
-        spikes[name], neurons[name] = lif_step(
+        spikes[name], neurons[name] = neuron_step(
             current(name, population.connections),
             LIFState(before.u, before.s.detach()),
+            traces[name],
             decay,
             threshold,
-            fire=lambda x: fire(x, sigma),
+            lambda x: fire(x, sigma),
         )
         if track:
             traces[name] = decay * traces[name] + spikes[name].detach()

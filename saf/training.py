@@ -29,9 +29,10 @@ from saf.data.dataset import Dataset
 from saf.environment import deterministic, device_name, environment, peak_memory_bytes
 from saf.errors import UserConfigError
 from saf.failures import check_not_silent, check_time, diverged, memory_explained
+from saf.inference import infer, readout_of
 from saf.loss import LossFunction, loss_function
 from saf.meter import Meter
-from saf.methods import METHODS, infer, readout_of
+from saf.methods import method_of
 from saf.network import SpikingNetwork
 from saf.networks import build
 from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
@@ -93,7 +94,7 @@ def _train(
     dtype = torch.float64 if specification.precision == "float64" else torch.float32
     network = _network(specification, dataset, architecture).to(device, dtype)
     optimizer = _optimizer(specification, network)
-    method, loss = METHODS[specification.method.name], loss_function(specification.loss)
+    method, loss = method_of(specification.method), loss_function(specification.loss)
     trace = getattr(specification.method, "trace_bias_and_input", True)
     train_set = Samples(dataset.x_train, dataset.y_train, device, dtype)
     test_set = Samples(dataset.x_test, dataset.y_test, device, dtype)

@@ -13,8 +13,8 @@ from saf.certificate import certify
 from saf.config import ConvNet, JobSpecification
 from saf.conversion import convert, on_grid
 from saf.errors import InternalError
+from saf.inference import infer
 from saf.lif import LIFNetwork, LIFStep, load_lif
-from saf.methods import infer
 from saf.network import SpikingNetwork
 from saf.networks import build
 from saf.proof import run_saf

@@ -20,8 +20,8 @@ from saf.architecture import (
 )
 from saf.config import JobSpecification, Neuron
 from saf.conversion import convert, fold
+from saf.inference import infer, record
 from saf.lif import LIFNetwork
-from saf.methods import infer, record
 from saf.network import SpikingNetwork
 
 CLASSES = tuple("abc")

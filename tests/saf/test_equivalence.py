@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from saf.config import VGG11, ConvNet, Neuron
 from saf.forward import REST, advance, chunks
-from saf.methods import infer, record
+from saf.inference import infer, record
 from saf.network import SpikingNetwork, present
 from saf.networks import build
 from saf.stepwise import lif_advance, lif_rest

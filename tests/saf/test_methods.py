@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from saf.architecture import Architecture, Connection, Conv, Flatten, Linear, Population
-from saf.config import ConvNet, Neuron, Surrogate
+from saf.config import ConvNet, Neuron, OtttA, SafE, Surrogate
 from saf.errors import UserConfigError
 from saf.forward import chunks
-from saf.methods import METHODS, Method, Outcome, infer, readout_of, record
+from saf.inference import infer, readout_of, record
+from saf.methods import METHODS, Method, Outcome, method_of
 from saf.network import SpikingNetwork
 from saf.networks import build
 from saf.published import ottt_as_published
@@ -132,6 +134,48 @@ def test_ottt_evaluated_twice_as_published_has_the_same_gradient(case: Case, tra
     other, twice = train(ottt_as_published, case, traced=traced)
     assert_close(once, twice, 1e-12)
     torch.testing.assert_close(outcome.scores, other.scores)
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=cases(), traced=st.booleans())
+def test_saf_e_updated_at_every_step_takes_the_trajectory_of_ottt_o(
+    case: Case, traced: bool
+) -> None:
+    ends = []
+    for method in (METHODS["ottt-o"], method_of(SafE(update="step"))):
+        network = deepcopy(case.network)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.02, momentum=0.9)
+
+        def update(optimizer: torch.optim.Optimizer = optimizer) -> None:
+            optimizer.step()
+            optimizer.zero_grad()
+
+        for _ in range(3):
+            outcome = method(
+                network,
+                case.x,
+                case.y,
+                timesteps=case.timesteps,
+                loss=F.cross_entropy,
+                update=update,
+                trace_bias_and_input=traced,
+            )
+        ends.append((outcome, dict(network.named_parameters())))
+    (of_ottt, weights_of_ottt), (of_saf, weights_of_saf) = ends
+    assume(all_layers_fire(of_ottt))
+    assert torch.equal(of_ottt.firing_rates, of_saf.firing_rates)
+    torch.testing.assert_close(of_saf.scores, of_ottt.scores, rtol=1e-9, atol=1e-9)
+    changed = False
+    for name, weight in weights_of_ottt.items():
+        torch.testing.assert_close(weights_of_saf[name], weight, rtol=1e-9, atol=1e-10)
+        changed |= not torch.equal(weight, case.network.get_parameter(name))
+    assert changed
+
+
+def test_a_specification_chooses_when_saf_e_updates() -> None:
+    assert method_of(SafE()) is METHODS["saf-e"]
+    assert method_of(SafE(update="step")) is not METHODS["saf-e"]
+    assert method_of(OtttA()) is METHODS["ottt-a"]
 
 
 @pytest.mark.parametrize("traced", [False, True])

@@ -20,7 +20,7 @@ from saf.config import (
     SafE,
 )
 from saf.conversion import convert
-from saf.methods import infer, record
+from saf.inference import infer, record
 from saf.network import SpikingNetwork
 from saf.networks import NetworkError, build
 

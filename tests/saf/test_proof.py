@@ -27,8 +27,8 @@ from saf.architecture import (
 from saf.config import JobSpecification, Neuron
 from saf.conversion import convert, on_grid, round_to_grid
 from saf.grid import Grid, is_on_grid, look_up, pixel_values
+from saf.inference import record
 from saf.lif import LIFDescription, LIFNetwork, LIFStep, load_lif, weight_names, weighted
-from saf.methods import record
 from saf.network import SpikingNetwork
 from saf.proof import SIGNIFICANT_BITS, bounds, run_saf
 from tests.saf.random_networks import CLASSES, INPUT_SHAPE, architectures, randomise

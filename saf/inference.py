@@ -1,0 +1,72 @@
+"""A network run by SAF without a graph: its scores, and its spikes step by step.
+
+Shapes: `B` samples, `…` the shape of a population.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from saf.forward import REST, advance, chunks, readout_at_each_step, readout_of_rates
+from saf.network import SpikingNetwork, present
+from saf.outcome import Tally
+
+Readout = Literal["sum", "final"]
+
+
+def readout_of(method: str) -> Readout:
+    """How a network trained with `method` is read: the sum of the readouts at each step, or the
+    readout of the weighted firing rate at the final one."""
+    return "final" if method in ("saf-f", "spike-representation") else "sum"
+
+
+class Inference(NamedTuple):
+    """What a network says of a batch."""
+
+    scores: Tensor  # B classes
+    firing_rates: Tensor  # spikes per neuron and step, for every population
+
+
+@torch.no_grad()
+def infer(
+    network: SpikingNetwork,
+    x: Tensor,
+    timesteps: int,
+    *,
+    readout: Readout,
+    chunk: int | None = None,
+) -> Inference:
+    """Class scores of `x` (as for a method) by SAF, without a graph."""
+    shown = present(network, network.stimulus(x, timesteps))
+    state, tally = REST, Tally(network, len(x), timesteps)
+    for steps in chunks(network, len(x), timesteps, chunk):
+        done, state = advance(shown, state, steps)
+        times = range(state.step - steps + 1, state.step + 1)
+        if readout == "sum":
+            scores = readout_at_each_step(shown, done, times, False)
+            tally.add(done.fired, scores=scores.sum(0))
+        elif state.step == timesteps:
+            scores = readout_of_rates(shown, done, timesteps)
+            tally.add(done.fired, scores=scores)
+        else:
+            tally.add(done.fired)
+    outcome = tally.outcome()
+    return Inference(outcome.scores, outcome.firing_rates)
+
+
+@torch.no_grad()
+def record(
+    network: SpikingNetwork, x: Tensor, timesteps: int
+) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Spikes s[t] and membrane potentials u[t] = Û[t] − V λ â[t−1] (before the reset), B … each,
+    of every population in order: one list per time step, so that memory does not grow with T."""
+    shown = present(network, network.stimulus(x, timesteps))
+    names = [population.name for population in network.architecture.populations]
+    state = REST
+    for _ in range(timesteps):
+        done, state = advance(shown, state, 1, keep=names, potentials=True)
+        yield [(done.spikes(name), done.potentials[name]) for name in names]
