@@ -6,7 +6,6 @@ ServiceError
  ├── ConflictError         409  conflict           the state forbids it
  ├── GoneError             410  gone               it was there and is no longer
  ├── TooLargeError         413  too_large          more bytes than the limit
- ├── RangeError            416  range_not_satisfiable
  └── UnavailableError      503  unavailable        database or storage does not answer
 """
 
@@ -74,14 +73,6 @@ class TooLargeError(ServiceError):
     status = 413
     code = "too_large"
     title = "Too large"
-
-
-class RangeError(ServiceError):
-    """The requested range lies outside the file."""
-
-    status = 416
-    code = "range_not_satisfiable"
-    title = "Range not satisfiable"
 
 
 class UnavailableError(ServiceError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -140,11 +139,6 @@ def hashes_of_job(session: Session, job_id: str) -> list[str]:
         *session.scalars(select(Artifact.sha256).where(Artifact.job_id == job_id)),
         *session.scalars(select(Checkpoint.sha256).where(Checkpoint.job_id == job_id)),
     ]
-
-
-def free_bytes(directory: Path) -> int:
-    """Space left where the files go."""
-    return shutil.disk_usage(directory).free
 
 
 def _sync_directory(directory: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.store.tables import MetricChunk
@@ -90,17 +90,6 @@ def names(session: Session, job_id: str) -> list[str]:
     """The metrics that a job has, sorted."""
     found = select(MetricChunk.name).where(MetricChunk.job_id == job_id).distinct()
     return sorted(session.scalars(found))
-
-
-def counts(session: Session, job_id: str) -> dict[str, int]:
-    """How many points each metric of a job has."""
-    found = (
-        select(MetricChunk.name, func.sum(MetricChunk.count))
-        .where(MetricChunk.job_id == job_id)
-        .group_by(MetricChunk.name)
-        .order_by(MetricChunk.name)
-    )
-    return {name: int(count) for name, count in session.execute(found)}
 
 
 def read(

@@ -32,7 +32,7 @@ def test_points_come_back_in_order_and_unchanged(database: Database, job_id: str
             metrics.append(session, job_id, 1, {"loss": sent[begin : begin + 7]})
     assert points(database, job_id) == sent
     with database.reading() as session:
-        assert metrics.counts(session, job_id) == {"loss": 1299}
+        assert metrics.names(session, job_id) == ["loss"]
 
 
 def test_a_batch_that_is_sent_again_is_not_doubled(database: Database, job_id: str) -> None:
