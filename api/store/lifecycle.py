@@ -4,11 +4,15 @@
     running → pausing → paused → queued            (resume)
     running → queued                               (handed back by a worker that shuts down)
     a lease runs out → recovering → starting       (or failed, worker_lost, after too many)
+    an error that may pass → recovering → starting (or failed, with that error, after too many)
     cancelling → cancelled, and failed, from whatever is not terminal
 
 Every function is one conditional UPDATE inside the caller's transaction plus one event; terminal
 states are never left. Writes of a worker name their attempt and raise `Fenced` when a newer one
 exists, so a worker that slept through its lease can change nothing any more.
+
+A recovering job may have a `retry_at`, before which no worker takes it: the wait doubles with
+every attempt that was lost since the last checkpoint.
 """
 
 from __future__ import annotations
@@ -21,12 +25,13 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from api.errors import ConflictError, NotFoundError
+from api.store import patience, timeline
 from api.store.database import clock, now
+from api.store.line import ready
 from api.store.tables import (
     ACTIVE,
     TERMINAL,
     WAITING,
-    Event,
     Job,
     Status,
 )
@@ -43,25 +48,28 @@ class Claim:
     job_id: str
     attempt: int
     specification: dict[str, Any]
+    """As it was sent, except for the number of micro-batches once memory ran out."""
     dataset_id: str | None
+    memory_bytes: int = 0
+    """The forecast for the job as it was sent."""
 
 
-def submit(session: Session, job: Job) -> None:
-    """Store a new job as queued."""
+def submit(session: Session, job: Job, **data: Any) -> None:
+    """Store a new job as queued; `data` goes into the first line of its timeline."""
     job.status = Status.queued
     job.attempt = 0
     job.events_count = 0
     job.created_at = job.queued_at = job.announced_at = clock(session)
     session.add(job)
     session.flush()
-    _event(session, job.id, Status.queued)
+    timeline.add(session, job.id, Status.queued, **data)
 
 
 def claim(session: Session, *, worker_id: str, device: str, lease_seconds: float) -> Claim | None:
     """Take the job that is first in line; None when nothing waits."""
     first = (
         select(Job.id)
-        .where(Job.status.in_(WAITING))
+        .where(ready())
         .order_by(Job.priority, Job.queued_at, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -77,21 +85,33 @@ def claim(session: Session, *, worker_id: str, device: str, lease_seconds: float
             device=device,
             lease_until=now() + lease_seconds,
             heartbeat_at=now(),
+            retry_at=None,
             started_at=func.coalesce(Job.started_at, now()),
             running_at=None,
             version=Job.version + 1,
         )
-        .returning(Job.id, Job.attempt, Job.specification, Job.dataset_id)
+        .returning(
+            Job.id,
+            Job.attempt,
+            Job.specification,
+            Job.dataset_id,
+            Job.micro_batches,
+            Job.memory_bytes,
+        )
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
         return None
-    _event(session, row.id, Status.starting, worker_id=worker_id, device=device)
+    timeline.add(session, row.id, Status.starting, worker_id=worker_id, device=device)
+    specification = dict(row.specification)
+    if row.micro_batches is not None:
+        specification["micro_batches"] = row.micro_batches
     return Claim(
         job_id=row.id,
         attempt=row.attempt,
-        specification=row.specification,
+        specification=specification,
         dataset_id=row.dataset_id,
+        memory_bytes=row.memory_bytes,
     )
 
 
@@ -179,7 +199,7 @@ def secured(session: Session, claim: Claim) -> None:
 def note(session: Session, claim: Claim, type_: str, **data: Any) -> None:
     """Add a line to the timeline that changes no status."""
     fence(session, claim)
-    _event(session, claim.job_id, type_, **data)
+    timeline.add(session, claim.job_id, type_, **data)
 
 
 def succeed(session: Session, claim: Claim, **data: Any) -> None:
@@ -210,10 +230,37 @@ def stopped(session: Session, claim: Claim) -> Status:
     return Status.queued
 
 
-def lost(session: Session, claim: Claim, *, reason: str, max_losses: int) -> Status:
+def lost(
+    session: Session, claim: Claim, *, reason: str, max_losses: int, retry_seconds: float = 0.0
+) -> Status:
     """The training process died under its worker: recover, or give up after too many starts."""
     fence(session, claim)
-    return _recover(session, claim.job_id, claim.attempt, reason, max_losses)
+    wait = patience.of_a_lost_worker(retry_seconds)
+    return _recover(session, claim.job_id, claim.attempt, _lost(reason), max_losses, wait)
+
+
+def try_again(
+    session: Session,
+    claim: Claim,
+    *,
+    code: str,
+    message: str,
+    hint: str,
+    max_losses: int,
+    retry_seconds: float = 0.0,
+    micro_batches: int | None = None,
+) -> Status:
+    """The attempt ended with an error that another attempt may not meet: recover, or give up.
+
+    With `micro_batches` the next attempt computes each batch in so many parts, and need not wait.
+    """
+    fence(session, claim)
+    wait = patience.of_an_error(retry_seconds)
+    if micro_batches is not None:
+        wait = patience.of_a_change
+        session.execute(_fenced(claim).values(micro_batches=micro_batches))
+    error = {"code": code, "message": message, "hint": hint}
+    return _recover(session, claim.job_id, claim.attempt, error, max_losses, wait)
 
 
 def cancel(session: Session, job_id: str) -> Job:
@@ -265,7 +312,7 @@ def delete(session: Session, job_id: str) -> None:
     session.flush()
 
 
-def expire_leases(session: Session, *, max_losses: int) -> list[str]:
+def expire_leases(session: Session, *, max_losses: int, retry_seconds: float = 0.0) -> list[str]:
     """Recover every job whose lease has run out; returns the jobs that wait again."""
     overdue = session.execute(
         select(Job.id, Job.attempt)
@@ -273,11 +320,23 @@ def expire_leases(session: Session, *, max_losses: int) -> list[str]:
         .with_for_update(skip_locked=True)
     ).all()
     recovered = []
+    error = _lost("the worker has not been heard of for longer than its lease")
+    wait = patience.of_a_lost_worker(retry_seconds)
     for job_id, attempt in overdue:
-        reason = "the worker has not been heard of for longer than its lease"
-        if _recover(session, job_id, attempt, reason, max_losses) is Status.recovering:
+        if _recover(session, job_id, attempt, error, max_losses, wait) is Status.recovering:
             recovered.append(job_id)
     return recovered
+
+
+def correct_times(session: Session, *, lease_seconds: float) -> None:
+    """Shorten leases and waits that end later than any can: the clock has been put back since."""
+    for column, most in ((Job.lease_until, lease_seconds), (Job.retry_at, patience.LONGEST_WAIT)):
+        session.execute(
+            update(Job)
+            .where(column > now() + most)
+            .values({column: now() + most})
+            .execution_options(synchronize_session=False)
+        )
 
 
 def _fenced(claim: Claim) -> Any:
@@ -309,7 +368,7 @@ def _move(
         .returning(Job.id)
     ).one_or_none()
     if moved is not None:
-        _event(session, claim.job_id, to, **(event or {}))
+        timeline.add(session, claim.job_id, to, **(event or {}))
     elif values:
         session.execute(_fenced(claim).values(**values))
 
@@ -330,34 +389,50 @@ def _end(
     _move(session, claim, to, allowed, event=data, **values)
 
 
-def _recover(session: Session, job_id: str, attempt: int, reason: str, max_losses: int) -> Status:
+def _lost(reason: str) -> dict[str, str]:
+    return {
+        "code": "worker_lost",
+        "message": reason,
+        "hint": "look at the job's log for what stops the process (often memory), then retry",
+    }
+
+
+def _recover(
+    session: Session,
+    job_id: str,
+    attempt: int,
+    error: dict[str, str],
+    max_losses: int,
+    wait: patience.Wait,
+) -> Status:
     job = _locked(session, job_id)
     if job.attempt != attempt or job.status not in ACTIVE:
         return Status(job.status)
     job.lease_until = None
     job.losses += 1
-    job.announced_at = clock(session)
-    data: dict[str, Any] = {"reason": reason}
+    at = job.announced_at = clock(session)
+    data: dict[str, Any] = {"reason": error["message"]}
     if job.status == Status.cancelling:
         to = Status.cancelled
     elif job.status == Status.pausing:
         to = Status.paused
     elif job.losses > max_losses:
         to = Status.failed
-        job.error = {
-            "code": "worker_lost",
-            "message": f"{reason}, {job.losses} times without a checkpoint in between",
-            "hint": "look at the job's log for what stops the process (often memory), then retry",
-        }
+        times = f"{job.losses} times without a checkpoint in between"
+        job.error = {**error, "message": f"{error['message']}, {times}"}
         data["error"] = job.error
     else:
         to = Status.recovering
+        if seconds := wait(job.losses):
+            job.retry_at = at + seconds
+            data["reason"] += f"; the next try is in {seconds:g} s"
+            data["retry_in_seconds"] = seconds
     if to in TERMINAL:
-        job.finished_at = clock(session)
+        job.finished_at = at
     job.status = to
     job.version += 1
     session.flush()
-    _event(session, job_id, to, **data)
+    timeline.add(session, job_id, to, **data)
     return to
 
 
@@ -375,9 +450,10 @@ def _request(
     for to, allowed in moves.items():
         if job.status in allowed:
             job.status = to
+            job.retry_at = None
             job.version += 1
             session.flush()
-            _event(session, job_id, to)
+            timeline.add(session, job_id, to)
             return job
     raise ConflictError(f"job {job_id} is {job.status}; it cannot {verb} from there")
 
@@ -392,24 +468,3 @@ def _locked(session: Session, job_id: str) -> Job:
     if job is None:
         raise NotFoundError(f"there is no job {job_id}")
     return job
-
-
-def _event(session: Session, job_id: str, type_: str, **data: Any) -> None:
-    row = session.execute(
-        update(Job)
-        .where(Job.id == job_id)
-        .values(events_count=Job.events_count + 1)
-        .returning(Job.events_count, Job.attempt)
-        .execution_options(synchronize_session=False)
-    ).one()
-    session.add(
-        Event(
-            job_id=job_id,
-            sequence=row.events_count,
-            type=str(type_),
-            attempt=row.attempt,
-            at=clock(session),
-            data=data,
-        )
-    )
-    session.flush()

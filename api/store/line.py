@@ -4,32 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from api.store.database import now
 from api.store.tables import WAITING, Job, Worker
 
 
+def ready() -> ColumnElement[bool]:
+    """The condition on a job's row that a worker may take it now: it waits, and not for a time."""
+    return and_(Job.status.in_(WAITING), or_(Job.retry_at.is_(None), Job.retry_at <= now()))
+
+
 def jobs_ahead(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
-    """For each of the jobs that waits, how many are served before it; one query for all."""
+    """For each of the jobs that waits, how many are served before it; one query for all.
+
+    A job that is tried again at a later time stands in no line before.
+    """
     waiting = [job.id for job in jobs if job.status in WAITING]
     if not waiting:
         return {}
     place = func.row_number().over(order_by=(Job.priority, Job.queued_at, Job.id)).label("place")
-    line = select(Job.id, place).where(Job.status.in_(WAITING)).subquery()
+    line = select(Job.id, place).where(ready()).subquery()
     found = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(waiting)))
     return {job_id: number - 1 for job_id, number in found}
 
 
 def announce(session: Session, *, after_seconds: float, limit: int = 10) -> list[str]:
-    """Jobs whose message may be lost: waiting for long although a live worker has a free slot."""
-    live = and_(Worker.stopped_at.is_(None), Worker.seen_at > now() - 3 * after_seconds)
+    """Jobs whose message may be lost: waiting for long although a live worker has a free slot.
+
+    Also those whose time for another try has come. A message of the future was sent by a clock
+    that has been put back since.
+    """
+    live = and_(
+        Worker.stopped_at.is_(None),
+        Worker.draining.is_(None),
+        Worker.seen_at > now() - 3 * after_seconds,
+    )
     free = select(Worker.id).where(live, Worker.busy < Worker.slots).exists()
-    unheard = or_(Job.announced_at.is_(None), Job.announced_at < now() - after_seconds)
+    unheard = or_(
+        Job.announced_at.is_(None),
+        Job.announced_at < now() - after_seconds,
+        Job.announced_at < Job.retry_at,
+        Job.announced_at > now(),
+    )
     first = (
         select(Job.id)
-        .where(Job.status.in_(WAITING), unheard, free)
+        .where(ready(), unheard, free)
         .order_by(Job.priority, Job.queued_at)
         .limit(limit)
     )

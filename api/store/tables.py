@@ -113,6 +113,18 @@ class Dataset(Base):
     checked_at: Mapped[float | None]
 
 
+class DatasetPreview(Base):
+    """A picture of an uploaded data set, and where everything is on it (`saf.data.preview`)."""
+
+    __tablename__ = "dataset_previews"
+
+    dataset_id: Mapped[str] = mapped_column(
+        ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True
+    )
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
+    layout: Mapped[dict[str, Any]]
+
+
 class Job(Base):
     """A training job; `lifecycle` alone writes `status`."""
 
@@ -134,7 +146,10 @@ class Job(Base):
 
     status: Mapped[str] = mapped_column(String(20))
     attempt: Mapped[int] = mapped_column(default=0)  # the fence: raised by every claim
-    losses: Mapped[int] = mapped_column(default=0)  # workers lost since the last checkpoint
+    losses: Mapped[int] = mapped_column(default=0)  # attempts lost since the last checkpoint
+    retry_at: Mapped[float | None]  # of a recovering job: no worker takes it before
+    micro_batches: Mapped[int | None]  # parts of a batch since memory ran out; null: as specified
+    inherited_step: Mapped[int | None] = mapped_column(BigInteger)  # taken over from `retry_of`
     worker_id: Mapped[str | None] = mapped_column(String(40))
     device: Mapped[str | None] = mapped_column(String(200))
     lease_until: Mapped[float | None]
@@ -262,3 +277,4 @@ class Worker(Base):
     started_at: Mapped[float]
     seen_at: Mapped[float]
     stopped_at: Mapped[float | None]
+    draining: Mapped[str | None] = mapped_column(String(20))  # asked to end: hand_back, finish
