@@ -14,6 +14,7 @@ from saf.config import JobSpecification
 from saf.failures import diverged
 from saf.outcome import Outcome
 from saf.reports import Epoch, Step
+from saf.usage import Usage
 
 
 class Meter:
@@ -25,11 +26,13 @@ class Meter:
         architecture: Architecture,
         per_epoch: int,
         progress: Progress,
+        usage: Usage,
     ) -> None:
         shapes = architecture.shapes()
         neurons = {p.name: prod(shapes[p.name]) for p in architecture.populations}
         self._share = {name: count / sum(neurons.values()) for name, count in neurons.items()}
         self._specification, self._per_epoch, self._progress = specification, per_epoch, progress
+        self._usage = usage
         self._waiting: list[tuple[int, float, int, Tensor]] = []
         self._began = 0.0
 
@@ -75,6 +78,7 @@ class Meter:
             }
             reports.append(Step(step=step, epoch=step / self._per_epoch, metrics=metrics))
         self._waiting.clear()
+        reports[-1].metrics.update(self._usage.read())
         return reports
 
     def finish_epoch(self) -> Epoch:

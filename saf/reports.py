@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
+
+MEMBRANE_BINS = 25
+MEMBRANE_RANGE = (-2.0, 3.0)  # of u / V: the threshold, 1, is an edge between two bins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,9 @@ class Step:
 
     step: int  # iterations done, this one included
     epoch: float  # epochs done, as a fraction
-    metrics: dict[str, float]  # loss, accuracy, firing_rate, learning_rate, step_seconds
+    metrics: dict[str, float]
+    """loss, accuracy, firing_rate, learning_rate, step_seconds; about once a second memory_bytes
+    and device_use too"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,27 @@ class Evaluation:
     step: int
     epoch: int
     metrics: dict[str, float]  # test_loss, test_accuracy
+
+
+class LayerVitals(TypedDict):
+    """What some samples do to the neurons of one layer."""
+
+    firing_rate: float  # spikes per neuron and step
+    dead: float  # share of the neurons that never fire
+    saturated: float  # share of the neurons that fire at 95 % of the steps or more
+    gradient_norm: float | None  # of all its parameters together, before any clipping
+    membrane: list[float]  # histogram of u / V: MEMBRANE_BINS shares over MEMBRANE_RANGE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vitals:
+    """A look into the network, now and then; see `saf.vitals`."""
+
+    step: int
+    epoch: float
+    samples: int  # of the batch that were looked at
+    readout_gradient_norm: float | None
+    layers: dict[str, LayerVitals]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,4 +104,6 @@ class Finished:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-Report = Started | Step | Epoch | Evaluation | Checkpoint | Converting | Artifact | Finished
+Report = (
+    Started | Step | Epoch | Evaluation | Vitals | Checkpoint | Converting | Artifact | Finished
+)

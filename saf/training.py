@@ -26,7 +26,8 @@ from saf.checkpoint import Progress
 from saf.config import SGD, JobSpecification
 from saf.conversion import convert, round_to_grid
 from saf.data.dataset import Dataset
-from saf.environment import deterministic, device_name, environment, peak_memory_bytes
+from saf.deployment import measure
+from saf.environment import deterministic, device_name
 from saf.errors import UserConfigError
 from saf.failures import check_not_silent, check_time, diverged, memory_explained
 from saf.inference import infer, readout_of
@@ -36,6 +37,9 @@ from saf.methods import method_of
 from saf.network import SpikingNetwork
 from saf.networks import build
 from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
+from saf.summary import deployment, summarise
+from saf.usage import Usage
+from saf.vitals import Probe
 
 CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints, where an epoch is longer
 READ_EVERY = 10  # iterations between two waits for the numbers of a GPU
@@ -56,9 +60,10 @@ def train(
 ) -> Iterator[Report]:
     """Train, convert and check; write everything below `directory`.
 
-    Reports: `Started`; `Step` per iteration; `Epoch`, `Evaluation` and `Checkpoint` per epoch, and
-    a `Checkpoint` about every minute of a long one; `Converting`; an `Artifact` for each of
-    `lif.safetensors`, `certificate.json`, `report.json` and `checkpoint.safetensors`; `Finished`.
+    Reports: `Started`; `Step` per iteration, `Vitals` after some of them; `Epoch`, `Evaluation`
+    and `Checkpoint` per epoch, and a `Checkpoint` about every minute of a long one; `Converting`;
+    an `Artifact` for each of `lif.safetensors`, `certificate.json`, `report.json` and
+    `checkpoint.safetensors`; `Finished`.
 
     `stop` is asked between iterations. When it says True, a checkpoint is written and reported
     and the generator returns, without `Finished`. `resume_from` is a checkpoint or a directory of
@@ -110,6 +115,8 @@ def _train(
     progress = _resume(resume_from, specification, data, optimizer, parameters, average)
 
     def update() -> None:
+        if looking:
+            probe.gradients()
         if specification.max_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(network.parameters(), specification.max_gradient_norm)
         optimizer.step()
@@ -132,7 +139,8 @@ def _train(
         parameters=architecture.parameters,
         device=device_name(device),
     )
-    meter = Meter(specification, architecture, batches.per_epoch, progress)
+    meter = Meter(specification, architecture, batches.per_epoch, progress, Usage(device))
+    probe = Probe(network, specification.timesteps, last_step, progress)
     largest_class = float(train_set.y.bincount().max()) / len(train_set)
     saved = perf_counter()
     while progress.step < last_step:
@@ -143,6 +151,7 @@ def _train(
         x, y = train_set[batches[progress.step]]
         if specification.augment:
             x = augment(x, specification.augment, generator_of(seed, "augment", progress.step))
+        looking = probe.is_due()
         computing = perf_counter()
         outcome = method(
             network,
@@ -163,6 +172,8 @@ def _train(
         asked, overdue = stop(), perf_counter() - saved > CHECKPOINT_SECONDS
         if device.type == "cpu" or epoch_ends or asked or overdue or meter.waiting == READ_EVERY:
             yield from meter.read()
+            if looking:
+                yield probe.look(network, x, progress.step / batches.per_epoch)
         check_time(specification, progress)
 
         if epoch_ends:
@@ -209,9 +220,15 @@ def _train(
         batch_size=min(specification.batch_size, CERTIFIED_AT_ONCE),
         grid_refused=grid_refused,
     )
+    measured = measure(
+        lif.to(device),
+        *(part.cpu().numpy() for part in spread(test_set.x, test_set.y, SAMPLES[torch.float32])),
+        batch_size=min(specification.batch_size, CERTIFIED_AT_ONCE),
+    )
     progress.seconds["conversion"] += perf_counter() - began
     yield _json(directory / "certificate.json", "certificate", certificate)
-    report = _report(specification, architecture, progress, certificate, device)
+    report = summarise(specification, architecture, progress, certificate, device)
+    report["deployment"] = deployment(measured, lif.description)
     yield _json(directory / "report.json", "report", report)
     snapshot().write(directory / "checkpoint.safetensors")
     yield Artifact(
@@ -351,45 +368,3 @@ def _json(path: Path, kind: str, content: dict[str, Any]) -> Artifact:
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     tensorfile.write_bytes(path, text.encode() + b"\n")
     return Artifact(name=path.name, kind=kind, path=path)
-
-
-def _report(
-    specification: JobSpecification,
-    architecture: Architecture,
-    progress: Progress,
-    certificate: dict[str, Any],
-    device: torch.device,
-) -> dict[str, Any]:
-    """`report.json`: the whole run, and a summary of it in a few numbers."""
-    seconds = dict(progress.seconds)
-    if device.type == "cuda":
-        del seconds["network"]  # computes while Python goes on: nothing that a clock here can see
-        outside = None
-    else:
-        outside = 1.0 - seconds["network"] / max(seconds["iterations"], 1e-9)
-    best = max(progress.history, key=lambda epoch: epoch["test_accuracy"])
-    last = progress.history[-1]
-    return {
-        "format": "saf-report/1",
-        "summary": {
-            "test_accuracy": last["test_accuracy"],
-            "test_loss": last["test_loss"],
-            "train_accuracy": last["train_accuracy"],
-            "train_loss": last["train_loss"],
-            "best_test_accuracy": best["test_accuracy"],
-            "best_epoch": best["epoch"],
-            "lif_accuracy": certificate["checks"][0]["accuracy_lif"],
-            "verdict": certificate["verdict"],
-            "parameters": architecture.parameters,
-            "neurons": architecture.neurons,
-            "iterations": progress.step,
-            "seconds": sum(v for k, v in seconds.items() if k != "network"),
-            "peak_memory_bytes": peak_memory_bytes(device),
-        },
-        "specification": specification.model_dump(mode="json"),
-        "seed": specification.seed,
-        "environment": environment(device),
-        "epochs": progress.history,
-        "seconds": seconds,
-        "share_of_iterations_outside_the_network": outside,
-    }

@@ -1,0 +1,67 @@
+"""`report.json`: the whole run, a summary of it in a few numbers, and what its network costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from saf.architecture import Architecture
+from saf.checkpoint import Progress
+from saf.config import JobSpecification
+from saf.deployment import Measured
+from saf.energy import estimate
+from saf.environment import environment, peak_memory_bytes
+from saf.lif import LIFDescription
+
+
+def summarise(
+    specification: JobSpecification,
+    architecture: Architecture,
+    progress: Progress,
+    certificate: dict[str, Any],
+    device: torch.device,
+) -> dict[str, Any]:
+    """The content of `report.json`, but for `deployment`."""
+    seconds = dict(progress.seconds)
+    if device.type == "cuda":
+        del seconds["network"]  # computes while Python goes on: nothing that a clock here can see
+        outside = None
+    else:
+        outside = 1.0 - seconds["network"] / max(seconds["iterations"], 1e-9)
+    best = max(progress.history, key=lambda epoch: epoch["test_accuracy"])
+    last = progress.history[-1]
+    return {
+        "format": "saf-report/1",
+        "summary": {
+            "test_accuracy": last["test_accuracy"],
+            "test_loss": last["test_loss"],
+            "train_accuracy": last["train_accuracy"],
+            "train_loss": last["train_loss"],
+            "best_test_accuracy": best["test_accuracy"],
+            "best_epoch": best["epoch"],
+            "lif_accuracy": certificate["checks"][0]["accuracy_lif"],
+            "verdict": certificate["verdict"],
+            "parameters": architecture.parameters,
+            "neurons": architecture.neurons,
+            "iterations": progress.step,
+            "seconds": sum(v for k, v in seconds.items() if k != "network"),
+            "peak_memory_bytes": peak_memory_bytes(device),
+        },
+        "specification": specification.model_dump(mode="json"),
+        "seed": specification.seed,
+        "environment": environment(device),
+        "epochs": progress.history,
+        "seconds": seconds,
+        "share_of_iterations_outside_the_network": outside,
+    }
+
+
+def deployment(measured: Measured, description: LIFDescription) -> dict[str, Any]:
+    """The LIF network in use: accuracy after 1, 2 … T steps, firing rates, and its energy."""
+    return {
+        "samples": measured.samples,
+        "accuracy_after": measured.accuracy_after,
+        "firing_rates": measured.firing_rates,
+        "energy": estimate(description, measured.spikes),
+    }
