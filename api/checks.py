@@ -28,7 +28,7 @@ from api.memory import physical_memory
 from api.settings import GIB, Settings
 from api.store.artifacts import ArtifactStore
 from api.store.database import Database, now
-from api.store.tables import Dataset
+from api.store.tables import Dataset, DatasetPreview
 from api.upload import stored_file
 
 AT_ONCE = 2
@@ -51,6 +51,7 @@ class _Verdict:
     summary: dict[str, Any] | None
     problems: list[dict[str, str]]
     format: str | None = None
+    layout: dict[str, Any] | None = None  # of the picture beside the canonical file
 
 
 class Checks:
@@ -178,6 +179,7 @@ class Checks:
         command = [
             *(sys.executable, "-P", "-m", "saf.data.check", str(file), str(canonical)),
             *("--format", format_, "--result", str(result)),
+            *("--preview", str(canonical.with_suffix(".png"))),
             *("--max-archive-bytes", str(self._settings.upload_max_bytes)),
             *("--max-unpacked-bytes", str(self._settings.unpacked_max_bytes)),
             *("--max-memory-bytes", str(memory), "--max-seconds", str(max(1, int(seconds)))),
@@ -197,6 +199,7 @@ class Checks:
             return _Verdict(
                 summary=found.get("summary"),
                 format=found.get("format"),
+                layout=found.get("preview"),
                 problems=found.get("problems", []),
             )
         said = (directory / "output.txt").read_text(errors="replace").strip()
@@ -210,15 +213,17 @@ class Checks:
     def _write(self, dataset_id: str, verdict: _Verdict, canonical: Path) -> None:
         """Keep what came out. Raises OSError and SQLAlchemyError."""
         values: dict[str, Any] = {"status": "invalid", "problems": verdict.problems}
-        incoming = self._store.receive(canonical) if verdict.summary is not None else None
+        files = [] if verdict.summary is None else [self._store.receive(canonical)]
         try:
+            if verdict.layout is not None:
+                files.append(self._store.receive(canonical.with_suffix(".png")))
             with self._database.writing() as session:
-                if incoming is not None:
+                if verdict.summary is not None:
                     values = {
                         "status": "ready",
                         "format": verdict.format,
                         "summary": verdict.summary,
-                        "sha256": self._store.keep(session, incoming),
+                        "sha256": self._store.keep(session, files[0]),
                     }
                 touched = session.execute(
                     update(Dataset)
@@ -226,11 +231,17 @@ class Checks:
                     .values(checked_at=now(), **values)
                     .returning(Dataset.id)
                 ).one_or_none()
-                if touched is None and incoming is not None:  # deleted meanwhile
-                    self._store.remove_unused(session, [incoming.sha256])
+                if touched is None:  # deleted meanwhile
+                    self._store.remove_unused(session, [file.sha256 for file in files])
+                elif verdict.layout is not None:
+                    self._store.keep(session, files[1])
+                    preview = DatasetPreview(
+                        dataset_id=dataset_id, sha256=files[1].sha256, layout=verdict.layout
+                    )
+                    session.merge(preview)
         finally:
-            if incoming is not None:
-                incoming.copy.unlink(missing_ok=True)
+            for file in files:
+                file.copy.unlink(missing_ok=True)
 
 
 def _environment() -> dict[str, str]:

@@ -20,7 +20,7 @@ from starlette.templating import Jinja2Templates
 
 from api import form, problems, wording
 from api.artifacts import ArtifactDocument, find_artifacts
-from api.datasets import find_datasets
+from api.catalogue import find_datasets
 from api.documents import event_document, job_document, job_documents
 from api.errors import FieldError, InvalidRequestError, ServiceError, UnavailableError
 from api.health import Check, get_readiness

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from api.datasets import DatasetFacts, find_facts
+from api.catalogue import DatasetFacts, find_facts
 from api.errors import FieldError, InvalidRequestError
 from api.memory import physical_memory
 from api.settings import Settings

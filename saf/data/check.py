@@ -2,7 +2,8 @@
 
     python -m saf.data.check INPUT OUTPUT --format auto --result RESULT.json
 
-RESULT.json says `{"ok": true, "format": "…", "summary": {…}, "sha256": "…", "bytes": …}`, or
+RESULT.json says
+`{"ok": true, "format": "…", "summary": {…}, "preview": {…}, "sha256": "…", "bytes": …}`, or
 `{"ok": false, "problems": [{"message": "…", "hint": "…"}]}`. The exit code is 0 either way; any
 other means that the process itself came to harm. Memory and time of the process can be bounded.
 """
@@ -21,7 +22,9 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from saf.data.canonical import save
+from saf.data.dataset import Dataset
 from saf.data.limits import DEFAULT_LIMITS, Limits, readable
+from saf.data.preview import preview
 from saf.data.reading import FORMATS, detect, read
 from saf.errors import DataError
 
@@ -41,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("output", type=Path, help="the canonical file to write")
     parser.add_argument("--format", default="auto", choices=("auto", *FORMATS))
     parser.add_argument("--result", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--preview", type=Path, help="the picture (PNG) to write")
     parser.add_argument(
         "--max-archive-bytes",
         type=int,
@@ -93,9 +97,20 @@ def _verdict(options: argparse.Namespace) -> dict[str, Any]:
         "ok": True,
         "format": format_,
         "summary": summary,
+        "preview": _preview(dataset, options.preview) if options.preview is not None else None,
         "sha256": saved.sha256,
         "bytes": saved.bytes,
     }
+
+
+def _preview(dataset: Dataset, path: Path) -> dict[str, Any] | None:
+    """Write the picture; its layout, or None where memory or time are not enough for one."""
+    try:
+        made = preview(dataset)
+    except (MemoryError, _OutOfTime):
+        return None
+    path.write_bytes(made.picture)
+    return made.layout
 
 
 def _problem(message: str, hint: str) -> dict[str, Any]:

@@ -1,0 +1,119 @@
+"""The picture that shows what a data set looks like."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saf.data import BUILTIN, Dataset
+from saf.data.preview import OFF, ON, Preview, preview
+
+SHIPPED = Path(__file__).parents[3] / "api" / "static" / "previews"
+
+
+def pixels(made: Preview) -> Any:
+    return np.asarray(Image.open(io.BytesIO(made.picture)))
+
+
+def sample(made: Preview, row: int, column: int, sheet: int = 0) -> Any:
+    """The pixels of one sample, found as a page finds them."""
+    layout = made.layout
+    height, width = layout["tile"]
+    down, right = height + layout["gap"], width + layout["gap"]
+    top = sheet // layout["across"] * len(layout["rows"]) * down + row * down
+    left = sheet % layout["across"] * layout["columns"] * right + column * right
+    return pixels(made)[top : top + height, left : left + width]
+
+
+def images(classes: int, side: int, channels: int = 3) -> Dataset:
+    generator = np.random.default_rng(0)
+    count = 20 * classes
+    x = generator.integers(0, 256, (count, channels, side, side), np.uint8)
+    y = np.arange(count) % classes
+    names = tuple(f"class {n}" for n in range(classes))
+    return Dataset(x, y, x[:classes], y[:classes], names)
+
+
+def events(steps: int, side: int = 5) -> Dataset:
+    """One event a step, of channel 0 in even and of channel 1 in odd steps, along the diagonal."""
+    x = np.zeros((4, steps, 2, side, side), np.float32)
+    for step in range(steps):
+        x[:, step, step % 2, step % side, step % side] = 1
+    y = np.array([0, 1, 0, 1])
+    return Dataset(x, y, x[:2], y[:2], ("left", "right"))
+
+
+def test_each_row_holds_samples_of_its_class() -> None:
+    dataset = images(classes=3, side=9)
+    made = preview(dataset)
+    assert made.layout["rows"] == [0, 1, 2]
+    assert made.layout["columns"] == 10
+    for row in range(3):
+        own = dataset.x_train[dataset.y_train == row]
+        for column in range(10):
+            shown = np.moveaxis(sample(made, row, column)[..., :3], -1, 0)
+            assert any((shown == x).all() for x in own)
+
+
+def test_large_images_are_reduced_by_the_mean_of_squares() -> None:
+    dataset = images(classes=2, side=200, channels=1)
+    made = preview(dataset)
+    assert made.layout["tile"] == [67, 67]  # thirds; the last one of a row sees two pixels
+    first = dataset.x_train[0, 0].astype(float)
+    shown = sample(made, 0, 0)[..., 0]
+    assert shown[0, 0] == round(first[:3, :3].mean())
+    assert shown[66, 66] == round(first[198:, 198:].mean())
+
+
+def test_event_frames_have_a_sheet_for_each_step_and_a_colour_for_each_polarity() -> None:
+    made = preview(events(steps=4))
+    assert made.layout["steps"] == [1, 2, 3, 4]
+    for step in range(4):
+        frame = sample(made, 1, 0, sheet=step + 1)
+        assert np.argwhere(frame[..., 3]).tolist() == [[step, step]]
+        assert tuple(frame[step, step, :3]) == (OFF, ON)[step % 2]
+    together = sample(made, 1, 0)
+    assert np.argwhere(together[..., 3]).tolist() == [[n, n] for n in range(4)]
+    assert made.layout["activity"] == [[1, 0], [0, 1], [1, 0], [0, 1]]
+
+
+def test_many_steps_and_classes_give_a_picture_of_bounded_size() -> None:
+    long = preview(events(steps=500, side=130)).layout
+    assert len(long["steps"]) == 32
+    assert (long["steps"][0], long["steps"][-1]) == (1, 500)
+    assert long["width"] <= 4096
+    many = preview(images(classes=300, side=4)).layout
+    assert many["rows"] == list(range(24))
+
+
+def test_float_images_are_shown_as_the_same_images_in_bytes_are() -> None:
+    dataset = images(classes=2, side=6)
+    x = dataset.x_train.astype(np.float32) / 255
+    same = Dataset(x, dataset.y_train, x[:2], dataset.y_train[:2], dataset.class_names)
+    assert (pixels(preview(same)) == pixels(preview(dataset))).all()
+    histogram = preview(same).layout["histogram"]
+    assert sum(histogram) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_class_without_training_samples_has_an_empty_row() -> None:
+    x = np.full((6, 1, 4, 4), 200, np.uint8)
+    dataset = Dataset(x, np.zeros(6, np.int64), x, np.ones(6, np.int64), ("seen", "unseen"))
+    made = preview(dataset)
+    assert sample(made, 0, 0)[..., 3].all()
+    assert not sample(made, 1, 0).any()
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_the_pictures_that_are_shipped_are_those_of_the_data(name: str) -> None:
+    dataset = BUILTIN[name]()
+    made = preview(dataset)
+    shipped = json.loads((SHIPPED / f"{name}.json").read_text(encoding="utf-8"))
+    assert shipped == {"summary": dataset.summary(), "layout": made.layout}
+    picture = np.asarray(Image.open(SHIPPED / f"{name}.png"))
+    assert (picture == pixels(made)).all()
