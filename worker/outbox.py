@@ -24,6 +24,7 @@ from saf.reports import (
     Finished,
     Started,
     Step,
+    Vitals,
 )
 from worker.protocol import Failure, decode
 
@@ -45,6 +46,7 @@ class Batch:
     step: int | None = None
     epoch: float = 0.0
     latest: dict[str, float] = field(default_factory=dict)
+    vitals: list[Vitals] = field(default_factory=list)
     best_accuracy: float | None = None
     log: str = ""
     checkpoint: Checkpoint | None = None
@@ -53,9 +55,18 @@ class Batch:
 
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.started or self.points or self.log or self.checkpoint or self.converting)
+        return not (
+            self.started
+            or self.points
+            or self.vitals
+            or self.log
+            or self.checkpoint
+            or self.converting
+        )
 
-    def add(self, report: Started | Step | Epoch | Evaluation | Checkpoint | Converting) -> None:
+    def add(
+        self, report: Started | Step | Epoch | Evaluation | Vitals | Checkpoint | Converting
+    ) -> None:
         """Put a report at the end."""
         match report:
             case Started():
@@ -64,6 +75,8 @@ class Batch:
                 self.checkpoint = report
             case Converting():
                 self.converting = True
+            case Vitals():
+                self.vitals.append(report)
             case Step() | Epoch() | Evaluation():
                 for name, value in report.metrics.items():
                     self.points.setdefault(name, []).append((report.step, float(value)))

@@ -62,6 +62,7 @@ _KINDS: dict[str, type[Any]] = {
         reports.Step,
         reports.Epoch,
         reports.Evaluation,
+        reports.Vitals,
         reports.Checkpoint,
         reports.Converting,
         reports.Artifact,

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from api.store import artifacts, checkpoints, lifecycle, logs, metrics
+from api.store import artifacts, checkpoints, lifecycle, logs, metrics, vitals
 from api.store.artifacts import ArtifactStore, Incoming
 from api.store.database import Database
 from api.store.lifecycle import Claim
@@ -115,6 +115,7 @@ class Record:
                 for text in self.notes:
                     lifecycle.note(session, claim, "note", text=text)
             metrics.cut(session, claim.job_id, after_step=batch.started.step)
+            vitals.cut(session, claim.job_id, after_step=batch.started.step)
             unused += checkpoints.forget(session, claim, after_step=batch.started.step)
             lifecycle.running(
                 session,
@@ -124,6 +125,9 @@ class Record:
             )
         if batch.points:
             metrics.append(session, claim.job_id, claim.attempt, batch.points)
+        if batch.vitals:
+            looks = [(look.step, _plain(vars(look))) for look in batch.vitals]
+            vitals.append(session, claim.job_id, claim.attempt, looks)
         if batch.step is not None:
             lifecycle.progress(
                 session,

@@ -221,6 +221,17 @@ class MetricChunk(Base):
     __table_args__ = (Index(None, "job_id", "name", "first_step"),)
 
 
+class Vitals(Base):
+    """What a look into the network in training found, as `saf.reports.Vitals` has it."""
+
+    __tablename__ = "vitals"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    attempt: Mapped[int]
+    data: Mapped[dict[str, Any]]
+
+
 class LogChunk(Base):
     """Some lines that a job's processes printed; `id` is the position to read on from."""
 
