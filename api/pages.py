@@ -20,12 +20,13 @@ from starlette.templating import Jinja2Templates
 
 from api import form, problems, wording
 from api.artifacts import ArtifactDocument, find_artifacts
-from api.catalogue import find_datasets
+from api.catalogue import find_datasets, read_dataset
 from api.documents import event_document, job_document, job_documents
 from api.errors import FieldError, InvalidRequestError, ServiceError, UnavailableError
 from api.health import Check, get_readiness
 from api.history import find_events
 from api.jobs import JobFilter, find_jobs, metadata_filter, read_job
+from api.previews import find_preview
 from api.service import Service, ServiceDependency
 from api.store import logs
 from api.store.artifacts import ArtifactStore
@@ -36,6 +37,7 @@ router = APIRouter(include_in_schema=False)
 templates = Jinja2Templates(Path(__file__).parent / "templates")
 PAGE_JOBS = 50
 PAGE_DATASETS = 100
+SHOWN_CLASSES = 200
 OFFERED_DATASETS = 200  # in a select; others can be named in the address
 SHOWN_EVENTS = 200
 LOG_LINES = 500
@@ -155,6 +157,25 @@ def datasets_page(request: Request, service: ServiceDependency, after: str = "")
         "upload_max_bytes": service.settings.upload_max_bytes,
     }
     return _page(request, "datasets.html", context)
+
+
+@router.get("/datasets/{dataset}")
+def dataset_page(request: Request, service: ServiceDependency, dataset: str) -> Response:
+    """What is in a data set, by its id or name."""
+    with service.database.reading() as session:
+        found = read_dataset(session, dataset)
+        preview = find_preview(session, dataset)
+    counts = found.counts["per_class"]["train"] if found.counts else []
+    context = {
+        "dataset": found,
+        "preview": preview,
+        "shown": range(min(found.classes or 0, SHOWN_CLASSES)),
+        "largest": max(counts, default=1) or 1,
+        "activity_most": max(
+            (max(step) for step in (preview and preview.activity) or []), default=0
+        ),
+    }
+    return _page(request, "dataset.html", context)
 
 
 @router.get("/system")
