@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from api.documents import Document, JobDocument, Listing, job_document, job_documents
 from api.errors import ConflictError, NotFoundError
+from api.outlook import MemoryCurve, TimeForecast, memory_curves, time_forecast
 from api.problems import ProblemField, responses
 from api.service import Service, ServiceDependency
 from api.store import artifacts, lifecycle
@@ -37,6 +38,10 @@ class Validation(Document):
     memory_forecast_bytes: int
     largest_batch: int
     """The largest batch that fits into the limit."""
+    memory_curves: list[MemoryCurve]
+    """The memory forecast at other numbers of time steps and by other methods."""
+    time_forecast: TimeForecast | None
+    """null: no earlier run says anything about it."""
     warnings: list[ProblemField]
 
 
@@ -120,8 +125,13 @@ def submit_job(
     if validate_only:
         with service.database.reading() as session:
             submission = resolve(session, specification, service.settings)
+            seconds = time_forecast(session, submission)
         response.status_code = 200
-        return _json(Validation.model_validate(validation(submission)), 200)
+        found = validation(submission) | {
+            "memory_curves": memory_curves(submission),
+            "time_forecast": seconds,
+        }
+        return _json(Validation.model_validate(found), 200)
     try:
         with service.database.writing() as session:
             job, is_new = _submit(session, service, specification, idempotency_key)
@@ -237,7 +247,7 @@ def delete_job(service: ServiceDependency, job_id: str) -> None:
     with service.database.writing() as session:
         hashes = artifacts.hashes_of_job(session, job_id)
         lifecycle.delete(session, job_id)
-        service.store.remove_unused(session, hashes)
+    service.store.remove_unused_of(service.database, hashes)
 
 
 def metadata_filter(request: Request) -> dict[str, str]:
