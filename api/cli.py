@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from api import demo, remote, specfile
+from api import demo, remote, specfile, upkeep
+from api.backup import BackupError
 from api.client import ApiError, ClientError, UnreachableError
 from api.local import run_network, train_here
 from api.serve import LOOPBACK, LocalService, ServeError
@@ -41,6 +42,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(remote.commands)
+app.add_typer(upkeep.commands)
 
 
 @app.callback()
@@ -190,7 +192,7 @@ def main() -> None:
     except TrainingError as error:
         complain(f"{error}\n{error.hint}".rstrip())
         sys.exit(1)
-    except (ClientError, ServeError, ValueError) as error:
+    except (ClientError, ServeError, BackupError, ValueError) as error:
         complain(str(error))
         sys.exit(1)
     except OSError as error:

@@ -24,10 +24,14 @@ from api import (
     log,
     networks,
     pages,
+    predictions,
+    previews,
     problems,
+    vitals,
     workers,
 )
 from api.checks import Checks
+from api.janitor import Janitor
 from api.middleware import Envelope, Gate, RequestCounts
 from api.queue import Doorbell, celery_app
 from api.service import Service
@@ -38,6 +42,7 @@ from api.store.database import Database
 from api.store.migrate import migrate
 from api.store.sweeper import Sweeper
 from api.stream import Streams
+from api.trials import Trials
 
 STATIC = Path(__file__).parent / "static"
 TAGS = [
@@ -60,10 +65,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         service = await anyio.to_thread.run_sync(_open, chosen, counts)
         sweeper = Sweeper(service.database, chosen, service.doorbell.ring)
         sweeper.start()
+        janitor = Janitor(service.database, service.store, chosen)
+        janitor.start()
         app.state.service = service
         with _streams_end_on_signals(service.streams):
             yield
         service.streams.close()
+        await anyio.to_thread.run_sync(janitor.stop)
         await anyio.to_thread.run_sync(_close, service, sweeper)
 
     app = documentation.Application(
@@ -76,7 +84,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    routers = (jobs, history, artifacts, datasets, networks, workers, health, documentation)
+    routers = (
+        jobs,
+        history,
+        vitals,
+        predictions,
+        artifacts,
+        datasets,
+        previews,
+        networks,
+        workers,
+        health,
+        documentation,
+    )
     for module in routers:
         app.include_router(module.router)
     pages.install(app)
@@ -104,6 +124,7 @@ def _open(settings: Settings, counts: RequestCounts) -> Service:
         doorbell=Doorbell(celery),
         streams=Streams(database),
         checks=checks,
+        trials=Trials(settings),
         counts=counts,
     )
 
@@ -111,6 +132,7 @@ def _open(settings: Settings, counts: RequestCounts) -> Service:
 def _close(service: Service, sweeper: Sweeper) -> None:
     sweeper.stop()
     service.checks.close()
+    service.trials.close()
     service.doorbell.close()
     service.celery.close()
     service.database.dispose()

@@ -59,6 +59,30 @@ class Settings(BaseSettings):
     job_max_memory_bytes: Annotated[int, Field(ge=0)] = 0
     """A job whose forecast is above is refused; 0: the memory of the machine that runs the API."""
 
+    retain_metrics_days: Annotated[float, Field(ge=0)] = 0.0
+    """Metrics of a job that ended so long ago go; 0: they stay. So in all that follow."""
+    retain_logs_days: Annotated[float, Field(ge=0)] = 0.0
+    """Logs of a job that ended so long ago go."""
+    retain_checkpoints_days: Annotated[float, Field(ge=0)] = 7.0
+    """Checkpoints of a job that succeeded so long ago go, all but the last one."""
+    retain_artifacts_days: Annotated[float, Field(ge=0)] = 0.0
+    """All files of a job that ended so long ago go, the last checkpoint too."""
+    retain_invalid_datasets_days: Annotated[float, Field(ge=0)] = 7.0
+    """Rows of uploads that could not be used go after so long."""
+    retain_unused_datasets_days: Annotated[float, Field(ge=0)] = 0.0
+    """Uploads that no job has used for so long go."""
+    gc_grace_hours: Annotated[float, Field(gt=0)] = 24.0
+    """Files that nothing refers to stay for so long: one may be under way."""
+    gc_hours: Annotated[float, Field(ge=0)] = 6.0
+    """How often the API removes what may go; 0: only `saf gc` does."""
+
+    trial_max_memory_bytes: Annotated[int, Field(ge=0)] = 4 * GIB
+    """Memory of the process in which people try networks; 0: networks are not run here."""
+    trial_max_seconds: Annotated[float, Field(gt=0)] = 20.0
+    """Time that one sample may take there."""
+    trial_idle_seconds: Annotated[float, Field(gt=0)] = 120.0
+    """That process ends when nobody has asked for so long."""
+
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
     """A job whose worker has not been heard of for so long is recovered."""
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0

@@ -1,12 +1,14 @@
 """Files by content hash. A row in `blobs` says that a file is there, and its lock guards it.
 
-A file is written under its SHA-256, so the same content is stored once; it is removed when the
-last row that refers to it goes.
+A file is written under its SHA-256, so the same content is stored once; it is removed after the
+commit that took the last row which refers to it, never before: a process that is killed in between
+leaves a file too many, and `garbage` finds it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -15,14 +17,25 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import Column, ColumnElement, delete, exists, not_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from api.store.database import clock, now
-from api.store.tables import Artifact, Blob, Checkpoint, Dataset, new_id
+from api.store.database import Database, clock, now
+from api.store.tables import Artifact, Base, Blob, Checkpoint, new_id
 
 BLOCK = 2**20
+INCOMING = ".incoming-"  # files that are being received
+BACKUP = ".backup-"  # folders of links, of a backup under way
+REFERRING: tuple[Column[Any], ...] = tuple(
+    key.parent
+    for table in Base.metadata.sorted_tables
+    for key in table.foreign_keys
+    if key.column.table is Blob.__table__
+)
+"""The columns that name a file, whatever table they are in."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +77,7 @@ class ArtifactStore:
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
-        handle, name = tempfile.mkstemp(prefix=".incoming-", dir=self.directory)
+        handle, name = tempfile.mkstemp(prefix=INCOMING, dir=self.directory)
         copy = Path(name)
         try:
             with os.fdopen(handle, "wb") as target, source.open("rb") as origin:
@@ -97,18 +110,14 @@ class ArtifactStore:
         return incoming.sha256
 
     def remove_unused(self, session: Session, hashes: Iterable[str]) -> int:
-        """Remove those of the files that no row refers to; returns the bytes freed."""
+        """Remove those of the files that no row refers to; returns the bytes freed.
+
+        In a transaction of its own, after the rows that referred to them are gone for good.
+        """
         freed = 0
         for sha256 in sorted(set(hashes)):
             blob = session.scalar(select(Blob).where(Blob.sha256 == sha256).with_for_update())
-            used = session.scalar(
-                select(
-                    exists().where(Artifact.sha256 == sha256)
-                    | exists().where(Checkpoint.sha256 == sha256)
-                    | exists().where(Dataset.sha256 == sha256)
-                )
-            )
-            if blob is None or used:
+            if blob is None or not session.scalar(select(unreferenced(sha256))):
                 continue
             freed += blob.bytes
             session.execute(delete(Blob).where(Blob.sha256 == sha256))
@@ -116,6 +125,34 @@ class ArtifactStore:
             # waits for the lock and then writes the file anew.
             self.path(sha256).unlink(missing_ok=True)
         return freed
+
+    def remove_unused_of(self, database: Database, hashes: Iterable[str]) -> None:
+        """`remove_unused` once the caller has committed; what fails is left to `saf gc`."""
+        try:
+            if hashes := list(hashes):
+                with database.writing() as session:
+                    self.remove_unused(session, hashes)
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("files that nothing refers to stay for now: %s", type(error).__name__)
+
+    def remove_orphan(self, session: Session, sha256: str) -> bool:
+        """Remove a file that has no row; False when it has one.
+
+        The row is made for a moment: who stores the same content meanwhile waits for its key, and
+        writes the file after this transaction.
+        """
+        insert = _insert(session)(Blob).values(sha256=sha256, bytes=0, created_at=now())
+        made = session.scalar(insert.on_conflict_do_nothing().returning(Blob.sha256))
+        if made is None:
+            return False
+        self.path(sha256).unlink(missing_ok=True)
+        session.execute(delete(Blob).where(Blob.sha256 == sha256))
+        return True
+
+
+def unreferenced(sha256: Any) -> ColumnElement[bool]:
+    """No row of any table refers to the file."""
+    return not_(or_(*(exists().where(column == sha256) for column in REFERRING)))
 
 
 def register(session: Session, *, job_id: str, name: str, kind: str, sha256: str) -> Artifact:

@@ -1,0 +1,104 @@
+"""The commands of `saf` for who operates the service: clear up, back up, restore."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import backup as backups
+from api.janitor import Janitor
+from api.restore import restore as restored
+from api.settings import Settings, settings
+from api.store.artifacts import ArtifactStore
+from api.store.database import Database
+from api.store.migrate import is_current
+from api.terminal import AsJson, print_json, say, size, table
+
+commands = typer.Typer()
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where the service keeps everything.", show_default="./data")
+]
+
+
+@commands.command()
+def gc(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list what would go, and how many bytes.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what the retention settings or nobody keeps any more; the service may run."""
+    chosen = _settings(data_dir)
+    url = urlsplit(chosen.database)
+    if url.scheme == "sqlite" and not Path(url.path[1:]).is_file():
+        raise ValueError(
+            f"there is no service in {chosen.data_dir}; name its directory with --data-dir"
+        )
+    database = Database(chosen.database)
+    try:
+        if not is_current(database):
+            raise ValueError(
+                "the tables are of another version than this program; start the service once, or "
+                "use the program that made them"
+            )
+        _collect(Janitor(database, ArtifactStore(chosen.artifacts), chosen), dry_run, as_json)
+    except SQLAlchemyError as error:
+        raise ValueError(f"the database does not answer: {type(error).__name__}") from error
+    finally:
+        database.dispose()
+
+
+def _collect(janitor: Janitor, dry_run: bool, as_json: bool) -> None:
+    things: list[dict[str, str | int]] = []
+    count: Counter[str] = Counter()
+    freed: Counter[str] = Counter()
+    for item in janitor.find():
+        if dry_run or item.remove():
+            things.append({"kind": item.kind, "name": item.name, "bytes": item.bytes})
+            count[item.kind] += 1
+            freed[item.kind] += item.bytes
+    if as_json:
+        total = sum(freed.values())
+        return print_json({"dry_run": dry_run, "bytes": total, "items": things})
+    if dry_run:
+        rows = [(str(t["kind"]), str(t["name"]), size(int(t["bytes"]))) for t in things]
+        table(("kind", "name", "size"), rows, "")
+    for kind in sorted(count):
+        say(f"{kind}: {count[kind]}, {size(freed[kind])}")
+    does = "would go" if dry_run else "removed"
+    return say(f"{does}: {size(sum(freed.values()))} in {len(things)} things")
+
+
+@commands.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; a new one.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Write all that the one-machine service remembers into one file; the service may run."""
+    manifest = backups.write(_settings(data_dir), file)
+    say(f"{file}: the database and {len(manifest.blobs)} files, {size(file.stat().st_size)}")
+
+
+@commands.command()
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `saf backup` wrote.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Make a new data directory from a backup; `saf serve` goes on with its jobs."""
+    chosen = _settings(data_dir)
+    manifest = restored(chosen, file)
+    say(
+        f"{chosen.data_dir}: the database and {len(manifest.blobs)} files, all verified; "
+        f"`saf serve --data-dir {chosen.data_dir}` goes on with its jobs"
+    )
+
+
+def _settings(data_dir: Path | None) -> Settings:
+    chosen = settings()
+    return chosen if data_dir is None else chosen.model_copy(update={"data_dir": data_dir})
