@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import sys
 import threading
@@ -21,7 +20,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.child import Child
+from api.child import Child, plain_environment
 from api.errors import UnavailableError
 from api.lock import DirectoryInUseError, DirectoryLock
 from api.memory import physical_memory
@@ -185,7 +184,7 @@ class Checks:
             *("--max-memory-bytes", str(memory), "--max-seconds", str(max(1, int(seconds)))),
         ]
         with (directory / "output.txt").open("wb") as output:
-            child = Child("check", command, environment=_environment(), output=output)
+            child = Child("check", command, environment=plain_environment(), output=output)
             child.start()
             try:
                 deadline = time.monotonic() + seconds + GRACE_SECONDS
@@ -242,14 +241,3 @@ class Checks:
         finally:
             for file in files:
                 file.copy.unlink(missing_ok=True)
-
-
-def _environment() -> dict[str, str]:
-    """No address or password of ours, and one thread: each further one costs address space."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-    return {
-        **kept,
-        "LC_ALL": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }

@@ -115,3 +115,15 @@ class Child:
         self.ask_to_stop()
         if not self.wait(seconds):
             self.kill()
+
+
+def plain_environment() -> dict[str, str]:
+    """For a child that reads what anybody may have sent: no address or password of ours, and one
+    thread, as each further one costs address space."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+    return {
+        **kept,
+        "LC_ALL": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }

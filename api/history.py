@@ -32,6 +32,7 @@ _STREAM_DOCUMENTATION = {
     }
 }
 MAX_POINTS = 1_000_000
+FOUND_LINES = 2000
 
 
 class MetricSeries(Document):
@@ -193,18 +194,23 @@ def get_logs(
     job_id: str,
     after: Annotated[int, Query(ge=0, lt=2**63, description="`X-Log-After` of an answer")] = 0,
     tail: Annotated[int | None, Query(ge=0, le=100_000, description="The last lines only")] = None,
+    q: Annotated[
+        str, Query(max_length=200, description="Only lines with this, and their numbers")
+    ] = "",
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """With `Accept: text/event-stream`: messages `{"text", "after"}` until the job has ended."""
+    """With `Accept: text/event-stream`: messages `{"text", "after"}` until the job has ended.
+    With `q`: of the whole log the last lines, `tail` or 2,000 of them, that hold it in any case."""
     with service.database.reading() as session:
         read_job(session, job_id)
         if wants_stream(request):
             return event_stream(service.streams.log(job_id, after=_position(last_event_id, after)))
-        found = (
-            logs.read(session, job_id, after=after)
-            if tail is None
-            else logs.tail(session, job_id, tail)
-        )
+        if q:
+            found = logs.search(session, job_id, q, most=FOUND_LINES if tail is None else tail)
+        elif tail is None:
+            found = logs.read(session, job_id, after=after)
+        else:
+            found = logs.tail(session, job_id, tail)
     return PlainTextResponse(found.text, headers={"X-Log-After": str(found.after)})
 
 

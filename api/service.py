@@ -15,6 +15,7 @@ from api.settings import Settings
 from api.store.artifacts import ArtifactStore
 from api.store.database import Database
 from api.stream import Streams
+from api.trials import Trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Service:
     doorbell: Doorbell
     streams: Streams
     checks: Checks
+    trials: Trials
     counts: RequestCounts
 
 

@@ -65,3 +65,15 @@ def tail(session: Session, job_id: str, lines: int) -> LogText:
         text, before = row.text + text, row.id
     kept = text.splitlines(keepends=True)[-lines:] if lines > 0 else []
     return LogText("".join(kept), newest)
+
+
+def search(session: Session, job_id: str, part: str, *, most: int) -> LogText:
+    """The last `most` lines that hold `part` in any case, each after its number in the log."""
+    text, after = read(session, job_id)
+    wanted = part.casefold()
+    found = [
+        f"{number:>6}  {line}\n"
+        for number, line in enumerate(text.splitlines(), 1)
+        if wanted in line.casefold()
+    ]
+    return LogText("".join(found[-most:]), after)

@@ -58,7 +58,7 @@ def read_image_folder(source: Source, limits: Limits) -> Dataset:
         warnings.simplefilter("error")  # Pillow warns of damage that it reads over
         for content in source.contents(plan.places.keys()):
             split, row = plan.places[content.name]
-            image = _decode(content.name, content.read_whole(_MAX_FILE), limits)
+            image = decode_image(content.name, content.read_whole(_MAX_FILE), limits)
             pixels.put(content.name, split, row, image)
     return Dataset(
         x_train=pixels.stacks["train"],
@@ -182,7 +182,8 @@ class _Stack:
         }
 
 
-def _decode(name: str, blob: bytes, limits: Limits) -> Pixels:
+def decode_image(name: str, blob: bytes, limits: Limits) -> Pixels:
+    """The pixels `C H W` of a PNG or JPEG, one channel or three. Raises DataError."""
     try:
         with Image.open(io.BytesIO(blob), formats=_FORMATS) as image:
             if max(image.size) > limits.max_image_side:  # known before anything is decoded

@@ -1,0 +1,190 @@
+"""Trying a job's network: an image or a sample of the data set goes in, its prediction comes out,
+step by step."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.datastructures import UploadFile
+
+from api.documents import Document
+from api.errors import ConflictError, FieldError, GoneError, InvalidRequestError
+from api.jobs import read_job
+from api.problems import responses
+from api.service import Service, ServiceDependency
+from api.store.tables import Artifact, Dataset, Job
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+IMAGES = ("image/png", "image/jpeg")
+NETWORK = "lif.safetensors"
+
+
+class Question(BaseModel):
+    """What is shown to the network: exactly one of these."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    sample: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    """A sample of the evaluation split, counted from 0."""
+    image: Annotated[str, Field(max_length=1_400_000)] | None = None
+    """A PNG or JPEG in base64."""
+    pixels: list[Any] | None = None
+    """Nested lists `C H W`, values from 0 to 1."""
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Question:
+        if sum(value is not None for value in (self.sample, self.image, self.pixels)) != 1:
+            raise ValueError("give exactly one of sample, image and pixels")
+        return self
+
+
+class LayerActivity(Document):
+    """What one layer did."""
+
+    name: str
+    shape: list[int]
+    neurons: int
+    spikes: list[int]
+    """At each time step."""
+    shown: list[int] | None = None
+    """With `detail`: some of its neurons at even distances, by their number …"""
+    raster: list[list[int]] | None = None
+    """… at each time step, which of these (their positions in `shown`) fire …"""
+    membrane: list[list[float]] | None = None
+    """… and u / V of each before the reset; 1 is the threshold."""
+
+
+class Prediction(Document):
+    """What the network of a job says of one sample."""
+
+    object: Literal["prediction"] = "prediction"
+    job_id: str
+    timesteps: int
+    class_names: list[str]
+    predicted: int
+    """The class with the highest score after the last step."""
+    label: int | None
+    """The right class, of a sample of the data set."""
+    scores: list[list[float]]
+    """Of each class, after each time step."""
+    predictions: list[int]
+    """The class with the highest score after each time step."""
+    image: str
+    """What the network saw, as a data URL."""
+    scaled_from: tuple[int, int] | None
+    """Width and height of an image that had to be fitted."""
+    layers: list[LayerActivity]
+
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "image/png": {"schema": {"type": "string", "format": "binary"}},
+            "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+            "application/json": {"schema": Question.model_json_schema(), "example": {"sample": 0}},
+        },
+    }
+}
+
+
+async def _question(request: Request) -> Question:
+    """The body in any of its forms. Raises InvalidRequestError."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        async with request.form(max_files=1, max_fields=1) as form:
+            file = form.get("file")
+            if not isinstance(file, UploadFile):
+                raise _invalid("file", "send the image as the field `file`: -F file=@digit.png")
+            return _image(await file.read())
+    if kind in IMAGES:
+        return _image(await request.body())
+    if kind != "application/json":
+        raise _invalid(
+            "content-type",
+            f"is one of {', '.join((*IMAGES, 'multipart/form-data', 'application/json'))}, "
+            f"not {kind!r}",
+        )
+    try:
+        return Question.model_validate_json(await request.body())
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _invalid("/" + "/".join(map(str, first["loc"])), first["msg"]) from error
+
+
+@router.post(
+    "/{job_id}/predict",
+    summary="Try the network of a job",
+    responses=responses(404, 409, 410, 413, 422, 503),
+    openapi_extra=_BODY,
+)
+def predict(
+    service: ServiceDependency,
+    job_id: str,
+    question: Annotated[Question, Depends(_question)],
+    detail: Annotated[bool, Query(description="With spikes and potentials of neurons")] = False,
+) -> Prediction:
+    """Runs `lif.safetensors` on one sample: `curl --data-binary @digit.png -H 'content-type:
+    image/png'`, or `{"sample": 3}` for one of the evaluation split. An image is made gray or RGB,
+    cut to the network's proportions around its middle, scaled, and divided by 255."""
+    with service.database.reading() as session:
+        job = read_job(session, job_id)
+        asked: dict[str, Any] = {"network": _network(session, service, job), "detail": detail}
+        if question.sample is not None:
+            asked["sample"] = {**_dataset(session, service, job), "index": question.sample}
+    asked |= question.model_dump(include={"image", "pixels"}, exclude_none=True)
+    answer = service.trials.ask(asked)
+    if not answer["ok"]:
+        hint = f"; {answer['hint']}" if answer["hint"] else ""
+        raise InvalidRequestError(answer["message"] + hint)
+    return Prediction(job_id=job_id, **{key: answer[key] for key in answer if key != "ok"})
+
+
+def _network(session: Session, service: Service, job: Job) -> str:
+    sha256 = session.scalar(
+        select(Artifact.sha256).where(Artifact.job_id == job.id, Artifact.name == NETWORK)
+    )
+    if sha256 is None:
+        raise ConflictError(
+            f"job {job.id} is {job.status} and has left no {NETWORK}; its network can be tried "
+            "once the job has succeeded"
+        )
+    return _path(service, sha256, NETWORK)
+
+
+def _dataset(session: Session, service: Service, job: Job) -> dict[str, Any]:
+    if job.dataset_id is None:
+        return {"dataset": job.dataset, "builtin": True}
+    dataset = session.get(Dataset, job.dataset_id)
+    if dataset is None or dataset.sha256 is None:
+        raise GoneError(f"the data set {job.dataset} was deleted; show an image instead")
+    return {"dataset": _path(service, dataset.sha256, dataset.name), "builtin": False}
+
+
+def _path(service: Service, sha256: str, name: str) -> str:
+    path = service.store.path(sha256)
+    if not path.is_file():
+        raise GoneError(f"the file {name} is not in the artifact store of this server")
+    return str(path)
+
+
+def _image(content: bytes) -> Question:
+    if not content:
+        raise _invalid("file", "the image is empty")
+    return Question(image=base64.b64encode(content).decode())
+
+
+def _invalid(pointer: str, detail: str) -> InvalidRequestError:
+    return InvalidRequestError(detail, errors=[FieldError(pointer, detail)])

@@ -1,0 +1,237 @@
+"""The process in which people try networks of LIF neurons: `python -m saf.trial SOCKET`.
+
+Over the socket (a file descriptor) come questions, one line of JSON each: `network` is the path of
+a `lif.safetensors`, and one of `image` (a PNG or JPEG in base64), `pixels` (`C H W` in [0, 1]) or
+`sample` (`{"dataset": name or path, "builtin": bool, "index": i}`, of the evaluation split) is
+shown to it. An answer is one line as well: `{"ok": true, …}` as `run` has it, or
+`{"ok": false, "message": "…", "hint": "…"}`. The first line says whether networks can run here.
+
+Shapes: `T` steps, `C H W` channels, height, width, `K` classes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import os
+import resource
+import socket
+import sys
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from saf.data import BUILTIN, Dataset, Limits, load
+from saf.data.image_folder import decode_image
+from saf.errors import DataError
+
+if TYPE_CHECKING:
+    from saf.lif import LIFNetwork
+
+NETWORKS_KEPT = 2
+SHOWN_NEURONS = 128  # of a layer …
+SHOWN_NUMBERS = 12_000  # … and neurons × steps of it, at most
+LARGEST_IMAGE = Limits(max_image_side=4096)
+Floats = NDArray[Any]
+
+
+class Shown(NamedTuple):
+    """What a network is shown."""
+
+    x: Floats  # C H W, or T C H W, float32
+    label: int | None  # the right class, where it is known
+    scaled_from: tuple[int, int] | None  # width and height before it was fitted
+
+
+def main() -> int:
+    """Answer until the socket ends; see the module."""
+    parser = argparse.ArgumentParser(prog="python -m saf.trial", description="Try a network.")
+    parser.add_argument("socket", type=int)
+    parser.add_argument("--max-memory-bytes", type=int, required=True)
+    options = parser.parse_args()
+    bounds = (options.max_memory_bytes, options.max_memory_bytes)
+    resource.setrlimit(resource.RLIMIT_DATA, bounds)
+    os.nice(5)  # trainings have the machine first
+    with socket.socket(fileno=options.socket) as line, line.makefile("rwb") as stream:
+        try:
+            import torch
+        except ImportError as error:
+            _say(stream, {"ok": False, "message": f"PyTorch is missing: {error}", "hint": ""})
+            return 1
+        torch.set_num_threads(1)
+        _say(stream, {"ok": True})
+        for question in stream:
+            _say(stream, answer(json.loads(question)))
+    return 0
+
+
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """What comes back for a question; nothing that it holds raises."""
+    try:
+        network = _network(question["network"])
+        return {"ok": True, **run(network, shown(network, question), bool(question.get("detail")))}
+    except DataError as error:
+        return {"ok": False, "message": str(error), "hint": error.hint}
+    except (ValueError, OSError) as error:
+        return {"ok": False, "message": str(error), "hint": ""}
+    except (MemoryError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return {
+            "ok": False,
+            "message": f"the network could not be run within its memory: {reason}",
+            "hint": "download lif.safetensors and run it where there is more",
+        }
+
+
+def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
+    """What `question` shows, as `network` takes it. Raises DataError, ValueError, OSError."""
+    shape = network.description.architecture.input_shape
+    if (sample := question.get("sample")) is not None:
+        dataset = _dataset(sample["dataset"], sample["builtin"])
+        index = sample["index"]
+        if not 0 <= index < len(dataset.x_test):
+            raise DataError(
+                f"there is no sample {index}",
+                hint=f"the evaluation split has the samples 0 to {len(dataset.x_test) - 1}",
+            )
+        x = np.asarray(dataset.x_test[index])
+        as_floats = x.astype(np.float32) / 255 if x.dtype == np.uint8 else x
+        return Shown(as_floats, int(dataset.y_test[index]), None)
+    if network.description.frames:
+        raise DataError(
+            "the network takes event frames and no image",
+            hint='choose a sample of the evaluation split: {"sample": 0}',
+        )
+    if (pixels := question.get("pixels")) is not None:
+        x = np.array(pixels, np.float32)
+        if x.shape != shape:
+            raise DataError(
+                f"the pixels have the shape {list(x.shape)}",
+                hint=f"give nested lists of shape {list(shape)}, values from 0 to 1",
+            )
+        return Shown(x, None, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Pillow warns of damage that it reads over
+        image = decode_image("the image", base64.b64decode(question["image"]), LARGEST_IMAGE)
+    return fitted(image, shape)
+
+
+def fitted(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> Shown:
+    """An image `C H W` as the network's samples are: gray or RGB as they, cut to their
+    proportions around the middle and scaled to their size, bytes / 255. Raises DataError."""
+    channels, height, width = shape if len(shape) == 3 else (0, 0, 0)
+    if channels not in (1, 3):
+        raise DataError(
+            f"the network takes samples of shape {list(shape)}, which is no image",
+            hint='choose a sample of the evaluation split: {"sample": 0}',
+        )
+    before = pixels.shape[2], pixels.shape[1]
+    if len(pixels) != channels or before != (width, height):
+        image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+        image = image.convert("L" if channels == 1 else "RGB")
+        if image.size != (width, height):
+            shrinks = image.width >= width and image.height >= height
+            method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+            image = ImageOps.fit(image, (width, height), method)
+        pixels = np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
+    x = pixels.astype(np.float32) / 255
+    return Shown(x, None, before if before != (width, height) else None)
+
+
+def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
+    """The steps of `network` on one sample, as JSON values.
+
+    `scores` (T × K) are those after each step, `layers` hold the spikes of each step. With
+    `detail` also `shown`, indices of some neurons at even distances, the positions of those among
+    them that fire at each step (`raster`), and u / V of them before the reset (`membrane`).
+    """
+    import torch
+
+    description = network.description
+    neurons = {
+        population.name: shape
+        for population in description.architecture.populations
+        for shape in [description.architecture.shapes()[population.name]]
+    }
+    layers: dict[str, dict[str, Any]] = {}
+    chosen = {}
+    for name, shape in neurons.items():
+        count = int(np.prod(shape))
+        most = max(1, min(count, SHOWN_NEURONS, SHOWN_NUMBERS // description.timesteps))
+        chosen[name] = torch.arange(most) * count // most
+        layers[name] = {"name": name, "shape": list(shape), "neurons": count, "spikes": []}
+        if detail:
+            more = {"shown": chosen[name].tolist(), "raster": [], "membrane": []}
+            layers[name] |= more
+    scores = []
+    for step in network.run(torch.from_numpy(what.x)[None]):
+        scores.append(_rounded(step.scores[0]))
+        for name, layer in layers.items():
+            spikes = step.spikes[name].reshape(-1)
+            layer["spikes"].append(int(spikes.sum()))
+            if detail:
+                layer["raster"].append(spikes[chosen[name]].nonzero().flatten().tolist())
+                u = step.potentials[name].reshape(-1)[chosen[name]] / description.threshold
+                layer["membrane"].append(_rounded(u))
+    return {
+        "timesteps": description.timesteps,
+        "class_names": list(description.class_names),
+        "scores": scores,
+        "predictions": [int(np.argmax(of_step)) for of_step in scores],
+        "predicted": int(np.argmax(scores[-1])),
+        "label": what.label,
+        "image": _picture(what.x),
+        "scaled_from": what.scaled_from,
+        "layers": list(layers.values()),
+    }
+
+
+def _picture(x: Floats) -> str:
+    """What the network saw, as a PNG in a data URL; of frames and other channels their mean."""
+    image = x.mean(0) if x.ndim == 4 else x
+    if len(image) not in (1, 3):
+        image = image.mean(0, keepdims=True)
+    image = image / max(1.0, float(image.max()))
+    pixels = (255 * image).round().astype(np.uint8)
+    picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _rounded(values: Any) -> list[float]:
+    return [round(value, 4) for value in values.tolist()]
+
+
+@lru_cache(NETWORKS_KEPT)
+def _network(path: str) -> LIFNetwork:
+    from saf.lif import load_lif
+
+    return load_lif(Path(path))
+
+
+@lru_cache(NETWORKS_KEPT)
+def _dataset(name: str, builtin: bool) -> Dataset:
+    if not builtin:
+        return load(Path(name))
+    if name not in BUILTIN:
+        raise DataError(f"there is no data set {name!r} built in", hint="show an image instead")
+    make: Callable[[], Dataset] = BUILTIN[name]
+    return make()
+
+
+def _say(stream: Any, message: dict[str, Any]) -> None:
+    stream.write(json.dumps(message, allow_nan=False).encode() + b"\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
