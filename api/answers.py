@@ -134,6 +134,8 @@ class Validation(TypedDict):
     neurons: int
     memory_forecast_bytes: int
     largest_batch: int
+    memory_curves: list[dict[str, Any]]
+    time_forecast: dict[str, Any] | None
     warnings: list[FieldProblem]
 
 
