@@ -86,7 +86,6 @@ def _unpack(file: IO[bytes], work: Path, store: ArtifactStore) -> Manifest:
 
 def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (member := archive.next()) is not None:
-        archive.members = []  # type: ignore[attr-defined]
         yield member
 
 

@@ -11,7 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, and_, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Text,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from api.settings import Settings
@@ -28,6 +40,7 @@ from api.store.tables import (
     LogChunk,
     MetricChunk,
     Status,
+    Vitals,
 )
 
 DAY = 86_400.0
@@ -58,6 +71,8 @@ class Retention:
             yield from self._chunks(
                 "metrics", MetricChunk, func.length(MetricChunk.points), _ended(days)
             )
+            size = func.length(cast(Vitals.data, Text))
+            yield from self._chunks("vitals", Vitals, size, _ended(days))
         if days := settings.retain_logs_days:
             yield from self._chunks("log", LogChunk, func.length(LogChunk.text), _ended(days))
         if days := settings.retain_checkpoints_days:
