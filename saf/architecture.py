@@ -2,9 +2,10 @@
 
 A population is a layer of spiking neurons. Its potential is the sum of its connections plus a
 bias; a connection is a chain of linear operations applied to what another population (or the
-input) sends. The readout has connections too and does not spike. A connection from an earlier
-population is a forward or a skip connection; from the same or a later one it is feedback and
-carries the accumulation of the step before.
+input) sends. A relay is a population without neurons: it sends that sum on as it is, so that a
+residual stream is added up once and not once for each of its listeners. The readout does not spike
+either. A connection from an earlier population is a forward or a skip connection; from the same or
+a later one it is feedback and carries the accumulation of the step before.
 
 This module loads no torch: the API checks shapes, counts parameters and forecasts memory with it,
 `saf.network` gives the same description its weights, and the header of `lif.safetensors` holds it.
@@ -29,7 +30,14 @@ class _Description(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Conv(_Description):
+class _Weighted(_Description):
+    residual_gain: float | None = None
+    """A learnable factor on all that the map gives, and the value that it starts at: the gain that
+    ends a residual branch in SkipInit (De & Smith, arXiv 2002.10444), which starts at 0. null:
+    none."""
+
+
+class Conv(_Weighted):
     """Convolution with a square kernel; weights `out_channels, C // groups, kernel, kernel`."""
 
     kind: Literal["conv"] = "conv"
@@ -55,7 +63,7 @@ class Conv(_Description):
         return (self.out_channels, shape[0] // self.groups, self.kernel, self.kernel)
 
 
-class Linear(_Description):
+class Linear(_Weighted):
     """Fully connected map; weights `out_features, F`."""
 
     kind: Literal["linear"] = "linear"
@@ -153,12 +161,15 @@ class Population(_Description):
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
     connections: Annotated[tuple[Connection, ...], Field(min_length=1)]
+    relay: bool = False
+    """Send the sum on without spiking. No feedback comes from a relay, which has no state."""
 
 
 class Architecture(_Description):
     """A spiking network: populations in the order they are computed, and the readout.
 
-    Raises ValueError (pydantic's ValidationError) when a shape does not fit or a name is unknown.
+    `populations` holds the relays as well, `spiking` those that fire. Raises ValueError
+    (pydantic's ValidationError) when a shape does not fit or a name is unknown.
     """
 
     input_shape: Annotated[tuple[Size, ...], Field(min_length=1, max_length=3)]
@@ -168,7 +179,24 @@ class Architecture(_Description):
     @model_validator(mode="after")
     def _fits(self) -> Architecture:
         self.shapes()
+        if not self.spiking:
+            raise ValueError("no layer of the network spikes")
+        relays = {population.name for population in self.populations if population.relay}
+        known = set()
+        for population in self.populations:
+            known.add(population.name)
+            for source in (c.source for c in population.connections):
+                if source in relays and (source not in known or source == population.name):
+                    raise ValueError(
+                        f"layer {population.name} gets feedback from {source}, which is a relay "
+                        "and remembers nothing; let the feedback come from spiking layers"
+                    )
         return self
+
+    @property
+    def spiking(self) -> tuple[Population, ...]:
+        """The populations that have neurons, in order."""
+        return tuple(population for population in self.populations if not population.relay)
 
     def shapes(self) -> dict[str, Shape]:
         """Shape of one sample of the input, of every population and of the readout, by name."""
@@ -215,7 +243,13 @@ class Architecture(_Description):
     def neurons(self) -> int:
         """Spiking neurons, all populations together."""
         shapes = self.shapes()
-        return sum(prod(shapes[p.name]) for p in self.populations)
+        return sum(prod(shapes[p.name]) for p in self.spiking)
+
+    @property
+    def relayed(self) -> int:
+        """Numbers that all relays together send at a step."""
+        shapes = self.shapes()
+        return sum(prod(shapes[p.name]) for p in self.populations if p.relay)
 
     def weight_shapes(self) -> Iterator[Shape]:
         """Shape of every weight, in the order of the network's parameters."""
@@ -228,15 +262,16 @@ class Architecture(_Description):
 
     @property
     def parameters(self) -> int:
-        """Trainable numbers: weights, gains and biases."""
+        """Trainable numbers: weights, gains (of channels and of branches) and biases."""
         shapes = self.shapes()
         count = sum(prod(shape) for shape in self.weight_shapes())
         for population in (*self.populations, self.readout):
             count += shapes[population.name][0]
             for connection in population.connections:
                 for operation in connection.operations:
-                    if isinstance(operation, Conv | Linear) and operation.standardised:
-                        count += _out_channels(operation)
+                    if isinstance(operation, Conv | Linear):
+                        count += _out_channels(operation) if operation.standardised else 0
+                        count += operation.residual_gain is not None
         return count
 
 

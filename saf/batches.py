@@ -71,10 +71,12 @@ def floats(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype).div_(255) if x.dtype == torch.uint8 else x.to(dtype)
 
 
-def generator_of(seed: int, purpose: str, number: int) -> Generator:
-    """A generator that depends on its arguments alone."""
+def generator_of(
+    seed: int, purpose: str, number: int, device: torch.device | str = "cpu"
+) -> Generator:
+    """A generator on `device` that depends on the other arguments alone."""
     digest = hashlib.blake2b(f"{seed}/{purpose}/{number}".encode(), digest_size=8).digest()
-    return Generator().manual_seed(int.from_bytes(digest) >> 1)
+    return Generator(device).manual_seed(int.from_bytes(digest) >> 1)
 
 
 def identity(x: np.ndarray, y: np.ndarray) -> str:

@@ -143,7 +143,7 @@ def _run(network: SpikingNetwork, lif: LIFNetwork, images: Tensor) -> Iterator[L
     """The steps of `network` as it is; the scores are those of the last step all along."""
     of = lif.description
     scores = infer(network, images, of.timesteps, readout=of.readout).scores
-    names = [population.name for population in network.architecture.populations]
+    names = [population.name for population in network.architecture.spiking]
     for step in record(network, images, of.timesteps):
         spikes, potentials = zip(*step, strict=True)
         yield LIFStep(
@@ -160,7 +160,7 @@ def _compare(
     """The steps of SAF in the precision `of`, and those of `lif`, on `x`, on the same device."""
     layers = {
         population.name: _Layer(lif.description.threshold)
-        for population in lif.description.architecture.populations
+        for population in lif.description.architecture.spiking
     }
     differing = correct_saf = correct_lif = 0
     for batch, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):

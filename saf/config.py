@@ -48,6 +48,10 @@ class Neuron(_Specification):
     threshold: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """V, in units of the membrane potential."""
     surrogate: Surrogate = Surrogate()
+    dropout: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Share of the neurons of each spiking layer that send nothing while training; the others send
+    1 / (1 − dropout). One choice per sample for all time steps. OTTT: 0.1 on CIFAR10-DVS, else
+    0."""
 
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -94,6 +98,30 @@ class VGG16(_Specification):
     name: Literal["vgg16"] = "vgg16"
     width: Width = 1.0
     """Factor on every number of channels."""
+
+
+class _ResNet(_Specification):
+    width: Width = 1.0
+    """Factor on every number of channels; 1.0 is the published network."""
+
+
+class ResNet18(_ResNet):
+    """ResNet-18 of the OTTT paper, free of normalisation, for images of 8 × 8 pixels or more: a
+    7 × 7 convolution of stride 2 and a pooling first where a side is over 64 pixels, else 3 × 3."""
+
+    name: Literal["resnet18"] = "resnet18"
+
+
+class ResNet34(_ResNet):
+    """As `resnet18`, with 16 residual blocks instead of 8: the network of OTTT on ImageNet."""
+
+    name: Literal["resnet34"] = "resnet34"
+
+
+class ResNet50(_ResNet):
+    """As `resnet34`, each block three convolutions (1 × 1, 3 × 3, 1 × 1) with a bottleneck."""
+
+    name: Literal["resnet50"] = "resnet50"
 
 
 class MobileNet(_Specification):
@@ -152,11 +180,38 @@ class LayerList(_Specification):
 
 
 Network = Annotated[
-    ConvNet | VGG11 | VGG11F | VGG16 | MobileNet | MLP | LayerList, Field(discriminator="name")
+    ConvNet | VGG11 | VGG11F | VGG16 | ResNet18 | ResNet34 | ResNet50 | MobileNet | MLP | LayerList,
+    Field(discriminator="name"),
 ]
 
 
-class SafE(_Specification):
+class _PerStep(_Specification):
+    """A method with a loss at each step."""
+
+    readout: Literal["mean", "weighted"] = "mean"
+    """What the network is read by. `mean`: the mean of the scores of all steps, each with a loss of
+    its own, as published with OTTT. `weighted`: the mean with weights λ^(T−t), at each step over
+    the steps so far, as `saf-f` takes it at the last one."""
+
+
+class _FinalStep(_Specification):
+    """A method with a loss at the final step."""
+
+    readout: Literal["weighted"] = "weighted"
+    """The λ-weighted mean, which is what the loss at the final step sees."""
+
+    @field_validator("readout", mode="before")
+    @classmethod
+    def _weighted(cls, value: Any) -> Any:
+        if value == "mean":
+            raise ValueError(
+                "saf-f and spike-representation train the weighted readout, and the mean would "
+                "lose accuracy; for readout = mean take saf-e, ottt-a, ottt-o or bptt"
+            )
+        return value
+
+
+class SafE(_PerStep):
     """Spike Accumulation Forwarding, a loss at each step. Same gradient as OTTT."""
 
     name: Literal["saf-e"] = "saf-e"
@@ -167,7 +222,7 @@ class SafE(_Specification):
     g). The formula asks for it; the code published with OTTT does not do it."""
 
 
-class SafF(_Specification):
+class SafF(_FinalStep):
     """Spike Accumulation Forwarding, a loss at the final step only: one backward pass per batch
     whatever T is. Same gradient as the Spike Representation up to a power of V per layer."""
 
@@ -176,7 +231,7 @@ class SafF(_Specification):
     """As in `saf-e`; on by default, since Theorem 2 of the paper needs it."""
 
 
-class OtttA(_Specification):
+class OtttA(_PerStep):
     """Online Training Through Time, gradients accumulated over the sequence, one update."""
 
     name: Literal["ottt-a"] = "ottt-a"
@@ -184,7 +239,7 @@ class OtttA(_Specification):
     """As in `saf-e`."""
 
 
-class OtttO(_Specification):
+class OtttO(_PerStep):
     """Online Training Through Time, an update after every time step."""
 
     name: Literal["ottt-o"] = "ottt-o"
@@ -192,13 +247,13 @@ class OtttO(_Specification):
     """As in `saf-e`."""
 
 
-class SpikeRepresentation(_Specification):
+class SpikeRepresentation(_FinalStep):
     """DSR: forward with spikes, backward through the clamp that the weighted rate approximates."""
 
     name: Literal["spike-representation"] = "spike-representation"
 
 
-class BPTT(_Specification):
+class BPTT(_PerStep):
     """Back-propagation through time with surrogate gradients, the baseline; memory grows with T."""
 
     name: Literal["bptt"] = "bptt"
@@ -207,6 +262,11 @@ class BPTT(_Specification):
 Method = Annotated[
     SafE | SafF | OtttA | OtttO | SpikeRepresentation | BPTT, Field(discriminator="name")
 ]
+
+
+def updates_at_each_step(method: Method) -> bool:
+    """Whether the optimizer steps after every time step, and not once per batch."""
+    return isinstance(method, OtttO) or (isinstance(method, SafE) and method.update == "step")
 
 
 class SGD(_Specification):
@@ -309,6 +369,12 @@ class JobSpecification(_Specification):
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 128
     """Samples per iteration, all devices together."""
+    micro_batches: Annotated[int, Field(ge=1, le=10_000_000)] = 1
+    """Parts that each batch is computed in, one after another. Their gradients are added up: less
+    memory and more time, and the same training but for rounding."""
+    on_out_of_memory: Literal["split", "fail"] = "split"
+    """When memory runs out: `split` tries again with twice as many micro-batches, from the last
+    checkpoint; `fail` ends the job. Methods that update after every time step always fail."""
     optimizer: Optimizer = SGD()
     schedule: Schedule = Schedule()
     max_gradient_norm: Annotated[float, Field(gt=0)] | None = None
@@ -317,8 +383,9 @@ class JobSpecification(_Specification):
     """Decay per iteration of a moving average of the weights (EMA); the average is what is
     evaluated and converted. null: the last weights."""
     loss: Loss = Loss()
-    augment: tuple[Literal["crop", "flip", "cutout"], ...] = ()
-    """Random changes to training images: crop with padding, horizontal flip, cutout."""
+    augment: tuple[Literal["crop", "flip", "cutout", "resized_crop"], ...] = ()
+    """Random changes to training images: crop with padding, horizontal flip, cutout (OTTT on CIFAR
+    has these three), a crop of 8 % to 100 % of the area resized (on ImageNet: with flip)."""
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
     devices: Annotated[int, Field(ge=1, le=1)] = 1
     """Devices that one job trains on."""
@@ -329,6 +396,25 @@ class JobSpecification(_Specification):
     """The job fails with `time_limit` when it has trained for longer; null: no limit."""
     metadata: Annotated[Metadata, Field(max_length=64)] = Field(default_factory=dict)
     """Keys and values of your own, to find the job again."""
+
+    @property
+    def samples_at_once(self) -> int:
+        """Samples of the largest micro-batch."""
+        return -(-self.batch_size // self.micro_batches)
+
+    @field_validator("micro_batches")
+    @classmethod
+    def _parts_of_a_batch(cls, parts: int, info: ValidationInfo) -> int:
+        method, batch_size = info.data.get("method"), info.data.get("batch_size")
+        if parts > 1 and method is not None and updates_at_each_step(method):
+            raise ValueError(
+                f"has to be 1 with {method.name} as chosen: it updates the weights after every "
+                "time step, so the parts of a batch would be trained one after another and not "
+                "together; take a smaller batch_size"
+            )
+        if batch_size is not None and parts > batch_size:
+            raise ValueError(f"is {parts}, and a batch has only {batch_size} samples to share out")
+        return parts
 
     @model_validator(mode="after")
     def _augment_once(self) -> JobSpecification:

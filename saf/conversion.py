@@ -1,8 +1,9 @@
 """From a trained network to the same network of plain weights and LIF neurons.
 
-Weight standardisation, gains, the scale after every spike and the factor 1 / k² of an average
-pooling are all linear, so they go into one weight per connection; an average pooling leaves a sum
-behind. The neurons are swapped; the spikes stay (mathematics: sections 1 and 2).
+Weight standardisation, gains (of channels and of residual branches), the scale after every spike
+and the factor 1 / k² of an average pooling are all linear, so they go into one weight per
+connection; an average pooling leaves a sum behind. The neurons are swapped; the spikes stay
+(mathematics: sections 1 and 2).
 
 The plain weights can be rounded to a grid on which the arithmetic is exact, see `docs/proof.md`.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import islice
+from math import frexp
 from typing import Literal, NamedTuple
 
 import torch
@@ -38,6 +40,7 @@ from saf.proof import bounds, input_bounds
 
 MOST_COST = 0.3  # points of accuracy that the rounding to a grid of `auto` may cost
 GRIDS_TRIED = 3
+FACTOR_BITS = 4  # significant ones, of a factor that no weight takes in
 
 
 def convert(
@@ -60,7 +63,7 @@ def convert(
             decay=specification.neuron.decay,
             threshold=specification.neuron.threshold,
             timesteps=specification.timesteps,
-            readout=readout_of(specification.method.name),
+            readout=readout_of(specification.method),
             frames=frames,
             mean=tuple(network.mean.flatten().tolist()),
             std=tuple(network.std.flatten().tolist()),
@@ -113,7 +116,7 @@ def fold(
             elif factor != 1.0:
                 operations.append(Scale(factor=factor))
             connections.append(Connection(source=connection.source, operations=tuple(operations)))
-        return Population(name=population.name, connections=tuple(connections))
+        return population.model_copy(update={"connections": tuple(connections)})
 
     return (
         Architecture(
@@ -137,7 +140,8 @@ def _without_factors(connection: Connection) -> tuple[list[Operation], float]:
                 factor /= kernel**2
                 operations.append(SumPool(kernel=kernel))
             case Conv() | Linear():
-                operations.append(operation.model_copy(update={"standardised": False}))
+                plain = {"standardised": False, "residual_gain": None}
+                operations.append(operation.model_copy(update=plain))
             case _:
                 operations.append(operation)
     return operations, factor
@@ -225,21 +229,24 @@ def count_correct(network: LIFNetwork, x: Tensor, y: Tensor, *, at_once: int = 1
 
 
 def _factors_on_grid(architecture: Architecture, bits: int) -> Architecture:
-    """`architecture` with the factors of its connections without weights on the grid."""
+    """`architecture` with the factors of its connections without weights on the grid.
+
+    Of a factor only 4 significant bits are kept: each further one would be taken from the weights
+    of every layer that hears it.
+    """
 
     def on_it(operation: Operation) -> Operation:
-        if not isinstance(operation, Scale):
+        if not isinstance(operation, Scale) or operation.factor == 0.0:
             return operation
-        return Scale(factor=round(operation.factor * 2**bits) / 2**bits)
+        finest = min(bits, FACTOR_BITS - frexp(operation.factor)[1])
+        return Scale(factor=round(operation.factor * 2.0**finest) / 2.0**finest)
 
     def plain(population: Population) -> Population:
-        return Population(
-            name=population.name,
-            connections=tuple(
-                Connection(source=c.source, operations=tuple(map(on_it, c.operations)))
-                for c in population.connections
-            ),
+        connections = tuple(
+            Connection(source=c.source, operations=tuple(map(on_it, c.operations)))
+            for c in population.connections
         )
+        return population.model_copy(update={"connections": connections})
 
     return Architecture(
         input_shape=architecture.input_shape,

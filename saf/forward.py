@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from saf.architecture import INPUT, Flatten
+from saf.architecture import INPUT, Flatten, Population
 from saf.forecast import steps_at_once
 from saf.network import Presentation, SpikingNetwork
 from saf.neuron import accumulated_one
@@ -27,15 +27,15 @@ class NetworkState(NamedTuple):
 
     step: int
     accumulations: dict[str, Tensor]
-    """â of every population, B …, and x̂ where frames come in; none before the first step, when
-    all are zero."""
+    """â of every population, B …, what the readout hears of relays, and x̂ where frames come in;
+    none before the first step, when all are zero."""
 
 
 class Chunk(NamedTuple):
     """What happened in K steps."""
 
     steps: int  # K
-    accumulations: dict[str, Tensor]  # K · B …: â[t] of those that were to be kept
+    accumulations: dict[str, Tensor]  # K · B …: â[t] of those that were to be kept, no mask on it
     before: dict[str, Tensor]  # B …: theirs before the first of the steps, where it is not zero
     potentials: dict[str, Tensor]  # K · B …: u[t] before the reset, of all where asked for
     fired: Tensor  # spikes of every population, added up over K and B
@@ -43,10 +43,17 @@ class Chunk(NamedTuple):
 
     def spikes(self, name: str) -> Tensor:
         """s[t] = â[t] − λ â[t−1], K · B …; its gradient is that of â[t], the past a constant."""
-        spikes: Tensor = _Spikes.apply(  # type: ignore[no-untyped-call]
-            self.accumulations[name], self.before.get(name), self.steps, self.decay
+        return self._difference(name, spiking=True)
+
+    def relayed(self, name: str) -> Tensor:
+        """What a relay sent at each step, K · B …, with the gradient of what it accumulates to."""
+        return self._difference(name, spiking=False)
+
+    def _difference(self, name: str, *, spiking: bool) -> Tensor:
+        sent: Tensor = _Sent.apply(  # type: ignore[no-untyped-call]
+            self.accumulations[name], self.before.get(name), self.steps, self.decay, spiking
         )
-        return spikes
+        return sent
 
 
 REST = NetworkState(0, {})
@@ -72,12 +79,13 @@ def advance(
         u[t] = Σ W â_in[t] + c[t] (W x + b) − V λ â[t−1]        (frames: W x̂[t] + c[t] b)
         s[t] = H(u[t] − V),                  â[t] = λ â[t−1] + s[t]
 
-    Feedback brings â[t−1] of the step before, as a constant, and asks for K = 1.
-    `gate` is ∂â/∂Û; without it no gradient passes a population. The chunk holds â of those that
-    the readout listens to, or of `keep`; others go when nobody listens to them any more. With
-    `potentials`, which is for recordings without a gradient, it holds u of all populations.
+    A relay sends Σ W â_in[t] + c[t] (W x + b) on. Feedback brings â[t−1] of the step before, as a
+    constant, and asks for K = 1. `gate` is ∂â/∂Û; without it no gradient passes a population. The
+    chunk holds â of those that the readout listens to, or of `keep`; others go when nobody listens
+    to them any more. With `potentials`, which is for recordings without a gradient, it holds u of
+    all populations.
     """
-    network, stimulus, effective, constant = shown
+    network, stimulus, effective, constant, _ = shown
     architecture = network.architecture
     assert steps == 1 or not architecture.has_feedback
     decay, threshold = network.neuron.decay, network.neuron.threshold
@@ -92,34 +100,55 @@ def advance(
         for connection in population.connections
     )
     carried: dict[str, Tensor] = {}
+    kept: dict[str, Tensor] = {}
     sent: dict[str, Tensor] = {}
     frames = None
     if stimulus.frames is not None:
         frames = stimulus.frames[state.step : state.step + steps].flatten(0, 1)
         sent[INPUT] = _accumulate(frames, state.accumulations.get(INPUT), steps, decay)
         carried[INPUT] = _last(sent[INPUT], steps)
-    fired, recorded = [], {}
-    for population in architecture.populations:
-        name, own = population.name, effective[population.name]
-        current = arriving = x = None
+        if INPUT in keep:
+            kept[INPUT] = sent[INPUT]
+
+    def current_of(population: Population) -> Tensor | None:
+        own = effective[population.name]
+        total = None
         for connection, operations, weights in zip(
             population.connections, own.operations, own.weights, strict=True
         ):
             source = connection.source
-            x = sent[source] if source in sent else state.accumulations.get(source)
-            if x is None:
+            if source in sent:
+                x = sent[source]
+            elif source in state.accumulations:
+                x = shown.masked(source, state.accumulations[source])
+            else:
                 continue  # an image, which is part of the constant, or the past of the first step
             if source == INPUT and frames is not None and not trace_bias_and_input:
                 arriving = apply_traced(operations, weights, x, frames)
             else:
                 arriving = apply(operations, weights, x)
-            if current is not None:
-                current = current + arriving
-            elif all(isinstance(operation, Flatten) for operation in operations):
-                current = arriving.clone()  # what was sent itself, and the scan overwrites
+            if total is not None:
+                total = total + arriving
+            elif all(isinstance(o, Flatten) for o in operations) and not population.relay:
+                total = arriving.clone()  # what was sent itself, and the scan overwrites
             else:
-                current = arriving
+                total = arriving
+        return total
+
+    fired, recorded = [], {}
+    for population in architecture.populations:
+        name, current = population.name, current_of(population)
+        listening.subtract(connection.source for connection in population.connections)
         value = constant[name]
+        if population.relay:
+            always = scale_over_time(value, c, of_gradient)
+            sent[name] = _relayed(current, always, shown.samples)
+            if name in keep:
+                kept[name] = sent[name]
+                carried[name] = _last(sent[name], steps)
+            del current, always
+            _forget(sent, listening)
+            continue
         if current is None:
             value = value.expand(shown.samples, *value.shape[1:])
         carry, arriving_always = state.accumulations.get(name), Constant(value, c, of_gradient)
@@ -132,17 +161,30 @@ def advance(
             accumulation, count = spike_scan(
                 current, arriving_always, carry, decay, threshold, gate
             )
-        del current, arriving, x
+        del current
         fired.append(count)
-        sent[name] = accumulation
+        sent[name] = shown.masked(name, accumulation)
         carried[name] = _last(accumulation, steps)
-        listening.subtract(connection.source for connection in population.connections)
-        for heard in [s for s in sent if listening[s] == 0 and s not in keep]:
-            del sent[heard]
-    kept = {name: sent[name] for name in keep if name in sent}
+        if name in keep:
+            kept[name] = accumulation
+        del accumulation
+        _forget(sent, listening)
     before = {name: state.accumulations[name] for name in kept if name in state.accumulations}
     chunk = Chunk(steps, kept, before, recorded, torch.stack(fired), decay)
     return chunk, NetworkState(state.step + steps, carried)
+
+
+def _relayed(current: Tensor | None, always: Tensor, samples: int) -> Tensor:
+    """What arrives at a relay, K · B …, and what does at every step alike, K 1 … or K B …."""
+    if current is None:
+        return always.expand(-1, samples, *always.shape[2:]).flatten(0, 1)
+    return (torch.unflatten(current, 0, (len(always), samples)) + always).flatten(0, 1)
+
+
+def _forget(sent: dict[str, Tensor], listening: Counter[str]) -> None:
+    """Let go of what nobody listens to any more."""
+    for heard in [name for name in sent if listening[name] == 0]:
+        del sent[heard]
 
 
 def _last(accumulation: Tensor, steps: int) -> Tensor:
@@ -161,21 +203,26 @@ def _accumulate(frames: Tensor, carry: Tensor | None, steps: int, decay: float) 
     return accumulated
 
 
-class _Spikes(torch.autograd.Function):
+class _Sent(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, accumulation: Tensor, before: Tensor | None, steps: int, decay: float
+        ctx: Any,
+        accumulation: Tensor,
+        before: Tensor | None,
+        steps: int,
+        decay: float,
+        spiking: bool,
     ) -> Tensor:
-        spikes = accumulation.clone()
+        sent = accumulation.clone()
         past = accumulation.chunk(steps)[:-1]
-        for now, last in zip(spikes.chunk(steps), (before, *past), strict=True):
+        for now, last in zip(sent.chunk(steps), (before, *past), strict=True):
             if last is not None:
                 now.sub_(last, alpha=decay)
-        return spikes.ge_(0.5)  # 0 and 1 but for rounding
+        return sent.ge_(0.5) if spiking else sent  # 0 and 1 but for rounding
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        return grads[0], None, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+        return grads[0], None, None, None, None
 
 
 def chunks(network: SpikingNetwork, samples: int, timesteps: int, chunk: int | None) -> list[int]:
@@ -198,12 +245,14 @@ def readout_at_each_step(
     trace_bias_and_input: bool,
 ) -> Tensor:
     """o[t] = W s_N[t] + b at the K steps of a chunk, K B classes; weight gradients use â_N[t]."""
-    network, stimulus, effective, constant = shown
-    own, name = effective[network.architecture.readout.name], network.architecture.readout.name
+    network, stimulus, effective, constant, _ = shown
+    readout = network.architecture.readout
+    own, name = effective[readout.name], readout.name
+    relays = {p.name for p in network.architecture.populations if p.relay}
     factors = gradient_factors(times, network.neuron.decay, trace_bias_and_input)
     scores = scale_over_time(constant[name], [1.0] * len(times), factors)
     for connection, operations, weights in zip(
-        network.architecture.readout.connections, own.operations, own.weights, strict=True
+        readout.connections, own.operations, own.weights, strict=True
     ):
         source = connection.source
         if source == INPUT:
@@ -211,27 +260,31 @@ def readout_at_each_step(
                 continue
             spikes = stimulus.frames[times[0] - 1 : times[-1]].flatten(0, 1)
             trace = done.accumulations[INPUT] if trace_bias_and_input else spikes
+        elif source in relays:
+            spikes, trace = done.relayed(source), done.accumulations[source]
         else:
-            spikes, trace = done.spikes(source), done.accumulations[source]
+            spikes = shown.masked(source, done.spikes(source))
+            trace = shown.masked(source, done.accumulations[source])
         current = apply_traced(operations, weights, spikes, trace)
         scores = scores + current.view(len(times), -1, *current.shape[1:])
     return scores.expand(-1, shown.samples, -1).to(network.parameter_dtype)
 
 
-def readout_of_rates(
-    shown: Presentation,
-    done: Chunk,
-    timesteps: int,
-) -> Tensor:
-    """o = W (â_N[T] / c[T]) + b at the last step of a chunk, B classes."""
-    network, _, effective, constant = shown
-    own, name = effective[network.architecture.readout.name], network.architecture.readout.name
-    c = accumulated_one(timesteps, network.neuron.decay)
-    scores = constant[name]
+def readout_of_rates(shown: Presentation, done: Chunk, times: Sequence[int]) -> Tensor:
+    """o[t] = W (â_N[t] / c[t]) + b at these last steps of a chunk, K B classes: the mean of
+    W s_N + b over the steps so far, with the weights λ^(t−τ)."""
+    network, _, effective, constant, _ = shown
+    readout = network.architecture.readout
+    own = effective[readout.name]
+    scores = constant[readout.name][None]
     for connection, operations, weights in zip(
-        network.architecture.readout.connections, own.operations, own.weights, strict=True
+        readout.connections, own.operations, own.weights, strict=True
     ):
-        if connection.source in done.accumulations:
-            last = done.accumulations[connection.source][-shown.samples :]
-            scores = scores + apply(operations, weights, last / c)
-    return scores.expand(shown.samples, -1).to(network.parameter_dtype)
+        source = connection.source
+        if source in done.accumulations:
+            last = done.accumulations[source][-len(times) * shown.samples :]
+            current = apply(operations, weights, shown.masked(source, last))
+            current = current.view(len(times), -1, *current.shape[1:])
+            c = current.new_tensor([accumulated_one(t, network.neuron.decay) for t in times])
+            scores = scores + current / c.view(-1, 1, 1)
+    return scores.expand(len(times), shown.samples, -1).to(network.parameter_dtype)

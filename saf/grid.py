@@ -39,6 +39,11 @@ def is_on_grid(x: Tensor, bits: int) -> bool:
     return torch.equal(x, rounded(x, bits))
 
 
+def fraction_bits(x: float) -> int:
+    """The smallest j ≥ 0 for which `x` is a multiple of 2^−j."""
+    return x.as_integer_ratio()[1].bit_length() - 1
+
+
 def pixel_values(mean: Sequence[float], std: Sequence[float], input_bits: int) -> Tensor:
     """The normalised value of each of the 256 levels of a pixel, on the grid: C 256, float64.
 

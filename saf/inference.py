@@ -6,22 +6,20 @@ Shapes: `B` samples, `…` the shape of a population.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from saf.config import Method
 from saf.forward import REST, advance, chunks, readout_at_each_step, readout_of_rates
 from saf.network import SpikingNetwork, present
-from saf.outcome import Tally
-
-Readout = Literal["sum", "final"]
+from saf.outcome import Readout, Tally
 
 
-def readout_of(method: str) -> Readout:
-    """How a network trained with `method` is read: the sum of the readouts at each step, or the
-    readout of the weighted firing rate at the final one."""
-    return "final" if method in ("saf-f", "spike-representation") else "sum"
+def readout_of(method: Method) -> Readout:
+    """How a network trained with `method` is read."""
+    return "final" if method.readout == "weighted" else "sum"
 
 
 class Inference(NamedTuple):
@@ -42,16 +40,15 @@ def infer(
 ) -> Inference:
     """Class scores of `x` (as for a method) by SAF, without a graph."""
     shown = present(network, network.stimulus(x, timesteps))
-    state, tally = REST, Tally(network, len(x), timesteps)
+    state, tally = REST, Tally(network, len(x), timesteps, readout)
     for steps in chunks(network, len(x), timesteps, chunk):
         done, state = advance(shown, state, steps)
         times = range(state.step - steps + 1, state.step + 1)
         if readout == "sum":
             scores = readout_at_each_step(shown, done, times, False)
-            tally.add(done.fired, scores=scores.sum(0))
-        elif state.step == timesteps:
-            scores = readout_of_rates(shown, done, timesteps)
             tally.add(done.fired, scores=scores)
+        elif state.step == timesteps:
+            tally.add(done.fired, scores=readout_of_rates(shown, done, times[-1:]))
         else:
             tally.add(done.fired)
     outcome = tally.outcome()
@@ -65,7 +62,7 @@ def record(
     """Spikes s[t] and membrane potentials u[t] = Û[t] − V λ â[t−1] (before the reset), B … each,
     of every population in order: one list per time step, so that memory does not grow with T."""
     shown = present(network, network.stimulus(x, timesteps))
-    names = [population.name for population in network.architecture.populations]
+    names = [population.name for population in network.architecture.spiking]
     state = REST
     for _ in range(timesteps):
         done, state = advance(shown, state, 1, keep=names, potentials=True)

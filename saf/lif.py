@@ -2,7 +2,7 @@
 
     u[t] = λ (u[t−1] − V s[t−1]) + W s_in[t] + b        s[t] = H(u[t] − V)
 
-Readout of T steps, in the way that the network was trained:
+A relay sends W s_in[t] + b as it is. Readout of T steps, in the way that the network was trained:
 `sum`: Σ_t (W s[t] + b); `final`: r[t] = λ r[t−1] + W s[t] + b divided by c[T] = Σ_{k<T} λ^k, that
 is W applied to the weighted firing rate, plus b.
 
@@ -103,14 +103,14 @@ class SequenceState(NamedTuple):
     """A LIF network after some steps: passed in and returned, kept by nobody."""
 
     steps: int
-    neurons: tuple[LIFState, ...]  # u and s per population: N, then the shape of the population
+    neurons: tuple[LIFState, ...]  # u and s per spiking population: N, then its shape
     readout: Tensor  # N K, the sum or the decaying sum
 
 
 class LIFStep(NamedTuple):
     """One time step of a run, for those who look inside."""
 
-    potentials: dict[str, Tensor]  # u before the reset, per population: N, then its shape
+    potentials: dict[str, Tensor]  # u before the reset, per spiking population: N, then its shape
     spikes: dict[str, Tensor]  # s, likewise
     scores: Tensor  # N K, after this step
 
@@ -210,7 +210,7 @@ class LIFNetwork:
         """The T steps on `x` (as for a call), one at a time. Raises ValueError at the first."""
         self._check(x, sequence=self.description.frames)
         static = None if self.description.frames else self.currents_of_input(x)
-        names = [population.name for population in self.description.architecture.populations]
+        names = [population.name for population in self.description.architecture.spiking]
         state = None
         for t in range(self.timesteps):
             currents = self.currents_of_input(x[:, t]) if static is None else static
@@ -242,11 +242,14 @@ class LIFNetwork:
         architecture, decay = self.description.architecture, self.description.decay
         state = self._rest(samples) if state is None else state
         # Who has not fired in this step yet is heard, as feedback, with the spikes of the last.
-        sent = {p.name: n.s for p, n in zip(architecture.populations, state.neurons, strict=True)}
-        neurons = []
-        for population, before in zip(architecture.populations, state.neurons, strict=True):
+        sent = {p.name: n.s for p, n in zip(architecture.spiking, state.neurons, strict=True)}
+        left, neurons = iter(state.neurons), []
+        for population in architecture.populations:
             current = self.current(population, sent, of_input[population.name])
-            spikes, after = lif_step(current, before, decay, self.description.threshold)
+            if population.relay:
+                sent[population.name] = current
+                continue
+            spikes, after = lif_step(current, next(left), decay, self.description.threshold)
             neurons.append(after)
             sent[population.name] = spikes
         name = architecture.readout.name
@@ -272,7 +275,7 @@ class LIFNetwork:
             steps=0,
             neurons=tuple(
                 LIFState(u=zeros(population.name), s=zeros(population.name))
-                for population in self.description.architecture.populations
+                for population in self.description.architecture.spiking
             ),
             readout=zeros(self.description.architecture.readout.name),
         )

@@ -1,13 +1,17 @@
 """The training methods, one function each, with one signature.
 
-    method(network, x, y, timesteps=, loss=, update=, trace_bias_and_input=, chunk=) → Outcome
+    method(network, x, y, timesteps=, loss=, update=, trace_bias_and_input=, masks=, chunk=)
 
 `x` are images B C H W or event frames B T C H W in [0, 1] (the network normalises them), `y` what
 `loss(scores, y)` compares with. A method leaves gradients in `.grad` and calls `update()` whenever
 an optimizer step is due: once per batch, for ottt-o after every time step. The caller zeroes the
-gradients before the call and inside `update`. `chunk` is the number of time steps that SAF takes
-at once (None: what suits the batch, see `saf.forward.chunks`); it changes memory and speed, and no
-result.
+gradients before the call and inside `update`. `masks` are those of `saf.dropout`. `chunk` is the
+number of time steps that SAF takes at once (None: what suits the batch, see `saf.forward.chunks`);
+it changes memory and speed, and no result.
+
+Methods with a loss at each step also take `readout`: `sum`, where the loss of step t sees
+o[t] = W s_N[t] + b and the prediction their sum, or `final`, where it sees W (â_N[t] / c[t]) + b,
+the mean of the o so far with the weights λ^(t−τ), and the prediction is that at T.
 
 The gradients are derived in docs and papers: SAF, arXiv 2310.02772; OTTT, arXiv 2210.04195; DSR,
 arXiv 2205.00459. Shapes: `T` steps, `K` steps of a chunk, `B` samples, `…` a population.
@@ -16,6 +20,7 @@ arXiv 2205.00459. Shapes: `T` steps, `K` steps of a chunk, `B` samples, `…` a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -23,10 +28,12 @@ from torch import Tensor
 
 from saf.config import Method as ChosenMethod
 from saf.config import SafE
+from saf.cut import present_cut
 from saf.forward import REST, advance, chunks, readout_at_each_step, readout_of_rates
-from saf.network import Effective, Presentation, SpikingNetwork, Stimulus, constants, present
+from saf.inference import readout_of
+from saf.network import NO_DROPOUT, Masks, SpikingNetwork, present
 from saf.neuron import accumulated_one
-from saf.outcome import Outcome, Tally
+from saf.outcome import Outcome, Readout, Tally
 from saf.scan import Gate
 from saf.stepwise import LIFNetworkState, NeuronStep, lif, lif_advance, lif_rest, saf
 from saf.surrogates import derivative
@@ -48,7 +55,27 @@ class Method(Protocol):
         loss: LossFunction,
         update: Callable[[], None],
         trace_bias_and_input: bool = False,
+        masks: Masks = NO_DROPOUT,
         chunk: int | None = None,
+    ) -> Outcome: ...
+
+
+class MethodAtEachStep(Protocol):
+    """A training method on one batch, with a loss at each step."""
+
+    def __call__(
+        self,
+        network: SpikingNetwork,
+        x: Tensor,
+        y: Tensor,
+        *,
+        timesteps: int,
+        loss: LossFunction,
+        update: Callable[[], None],
+        trace_bias_and_input: bool = False,
+        masks: Masks = NO_DROPOUT,
+        chunk: int | None = None,
+        readout: Readout = "sum",
     ) -> Outcome: ...
 
 
@@ -61,7 +88,9 @@ def saf_e(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = False,
+    masks: Masks = NO_DROPOUT,
     chunk: int | None = None,
+    readout: Readout = "sum",
 ) -> Outcome:
     """SAF with a loss at each step: Σ_t loss(o[t], y) / T with o[t] = W s_N[t] + b.
 
@@ -69,8 +98,8 @@ def saf_e(
     gradients are those of `ottt_a`. The graph spans one chunk, so memory does not grow with T.
     """
     stimulus = network.stimulus(x, timesteps).channels_last()
-    shown, pass_on = present_cut(network, stimulus)
-    state, tally = REST, Tally(network, len(x), timesteps)
+    shown, pass_on = present_cut(network, stimulus, masks)
+    state, tally = REST, Tally(network, len(x), timesteps, readout)
     for steps in chunks(network, len(x), timesteps, chunk):
         done, state = advance(
             shown,
@@ -80,10 +109,13 @@ def saf_e(
             trace_bias_and_input=trace_bias_and_input,
         )
         times = range(state.step - steps + 1, state.step + 1)
-        scores = readout_at_each_step(shown, done, times, trace_bias_and_input)
+        if readout == "sum":
+            scores = readout_at_each_step(shown, done, times, trace_bias_and_input)
+        else:
+            scores = readout_of_rates(shown, done, times)
         value = torch.stack([loss(o, y) for o in scores]).sum() / timesteps
         value.backward()  # type: ignore[no-untyped-call]
-        tally.add(done.fired, value, scores.sum(0))
+        tally.add(done.fired, value, scores)
     pass_on()
     update()
     return tally.outcome()
@@ -98,6 +130,7 @@ def saf_f(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = True,
+    masks: Masks = NO_DROPOUT,
     chunk: int | None = None,
 ) -> Outcome:
     """SAF with a loss at the final step: loss(o, y) with o = W (â_N[T] / c[T]) + b.
@@ -109,7 +142,7 @@ def saf_f(
     """
     gate = _surrogate_gate(network)
     return _at_the_final_step(
-        network, x, y, timesteps, loss, update, trace_bias_and_input, chunk, gate
+        network, x, y, timesteps, loss, update, trace_bias_and_input, masks, chunk, gate
     )
 
 
@@ -122,6 +155,7 @@ def spike_representation(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = True,
+    masks: Masks = NO_DROPOUT,
     chunk: int | None = None,
 ) -> Outcome:
     """DSR: forward as `saf_f`, backward through a = clamp(m / V, 0, 1) of the rates.
@@ -138,7 +172,7 @@ def spike_representation(
         inside = (potential > 0) & (potential < c * threshold)
         return inside.to(potential.dtype) / threshold
 
-    return _at_the_final_step(network, x, y, timesteps, loss, update, True, chunk, gate)
+    return _at_the_final_step(network, x, y, timesteps, loss, update, True, masks, chunk, gate)
 
 
 def ottt_a(
@@ -150,7 +184,9 @@ def ottt_a(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = False,
+    masks: Masks = NO_DROPOUT,
     chunk: int | None = None,
+    readout: Readout = "sum",
 ) -> Outcome:
     """OTTT, gradients of the T steps added up, one update: ∇W = Σ_t g_u[t] â_in[t]ᵀ.
 
@@ -158,14 +194,15 @@ def ottt_a(
     `chunk` has no effect: a LIF neuron needs its own last step before the next.
     """
     stimulus = network.stimulus(x, timesteps).channels_last()
-    shown, pass_on = present_cut(network, stimulus)
-    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps)
+    shown, pass_on = present_cut(network, stimulus, masks)
+    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps, readout)
     for _ in range(timesteps):
         scores, state = lif_advance(
             shown,
             state.detached(),
             synapse=apply_traced,
             trace_bias_and_input=trace_bias_and_input,
+            readout=readout,
         )
         learn_at_one_step(scores, y, state, loss, tally)
     pass_on()
@@ -182,13 +219,17 @@ def ottt_o(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = False,
+    masks: Masks = NO_DROPOUT,
     chunk: int | None = None,
+    readout: Readout = "sum",
 ) -> Outcome:
     """OTTT with an update after every step; the weights are made effective again for the next.
 
     Potentials and traces live on over the updates, as in the published code. `chunk` has no effect.
     """
-    return _updated_at_each_step(network, x, y, timesteps, loss, update, trace_bias_and_input, lif)
+    return _updated_at_each_step(
+        network, x, y, timesteps, loss, update, trace_bias_and_input, masks, readout, lif
+    )
 
 
 def saf_e_by_step(
@@ -200,14 +241,18 @@ def saf_e_by_step(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = False,
+    masks: Masks = NO_DROPOUT,
     chunk: int | None = None,
+    readout: Readout = "sum",
 ) -> Outcome:
     """SAF-E with an update after every step, the trajectory of `ottt_o`.
 
     W â_in[t] would apply the weights of this step to all the past, so the potential follows its
     recurrence Û[t] = λ Û[t−1] + W s_in[t] + b. `chunk` has no effect.
     """
-    return _updated_at_each_step(network, x, y, timesteps, loss, update, trace_bias_and_input, saf)
+    return _updated_at_each_step(
+        network, x, y, timesteps, loss, update, trace_bias_and_input, masks, readout, saf
+    )
 
 
 def bptt(
@@ -219,7 +264,9 @@ def bptt(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = True,
+    masks: Masks = NO_DROPOUT,
     chunk: int | None = None,
+    readout: Readout = "sum",
 ) -> Outcome:
     """Back-propagation through time with surrogate gradients; the loss of `saf_e`.
 
@@ -229,8 +276,8 @@ def bptt(
     to leave off: `trace_bias_and_input` and `chunk` have no effect.
     """
     stimulus = network.stimulus(x, timesteps).channels_last()
-    shown = present(network, stimulus)
-    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps)
+    shown = present(network, stimulus, masks)
+    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps, readout)
     values = []
     for _ in range(timesteps):
         scores, state = lif_advance(
@@ -238,6 +285,7 @@ def bptt(
             state,
             synapse=lambda operations, weights, spikes, _: apply(operations, weights, spikes),
             trace_bias_and_input=False,
+            readout=readout,
         )
         values.append(loss(scores, y) / timesteps)
         tally.add(state.fired(), values[-1], scores)
@@ -246,65 +294,26 @@ def bptt(
     return tally.outcome()
 
 
-METHODS: dict[str, Method] = {
+AT_EACH_STEP: dict[str, MethodAtEachStep] = {
     "saf-e": saf_e,
-    "saf-f": saf_f,
     "ottt-a": ottt_a,
     "ottt-o": ottt_o,
-    "spike-representation": spike_representation,
     "bptt": bptt,
+}
+METHODS: dict[str, Method] = {
+    **AT_EACH_STEP,
+    "saf-f": saf_f,
+    "spike-representation": spike_representation,
 }
 
 
 def method_of(chosen: ChosenMethod) -> Method:
-    """The function for a method of a specification."""
-    if isinstance(chosen, SafE) and chosen.update == "step":
-        return saf_e_by_step
-    return METHODS[chosen.name]
-
-
-class _Cut:
-    """Tensors cut from their graph, so that many backward passes stop at them; `pass_on` then
-    sends the sum of what arrived through the graph, once."""
-
-    def __init__(self) -> None:
-        self._pairs: list[tuple[Tensor, Tensor]] = []
-
-    def __call__(self, tensor: Tensor) -> Tensor:
-        leaf = tensor.detach().requires_grad_(tensor.requires_grad)
-        self._pairs.append((tensor, leaf))
-        return leaf
-
-    def pass_on(self) -> None:
-        reached = [(whole, leaf.grad) for whole, leaf in self._pairs if leaf.grad is not None]
-        if reached:
-            wholes, grads = zip(*reached, strict=True)
-            torch.autograd.backward(wholes, grads)
-
-
-def present_cut(
-    network: SpikingNetwork, stimulus: Stimulus
-) -> tuple[Presentation, Callable[[], None]]:
-    """As `present`, for many backward passes: each ends at the effective weights and the constants,
-    and the function that comes along takes the sums on to the parameters, once per sequence."""
-    of_weights, of_constants = _Cut(), _Cut()
-    effective = {
-        name: Effective(
-            own.operations,
-            tuple(tuple(of_weights(w) for w in group) for group in own.weights),
-            of_weights(own.bias),
-        )
-        for name, own in network.folded().items()
-    }
-    stimulus = stimulus.channels_last()
-    whole = constants(network, stimulus, effective)
-    constant = {name: of_constants(value) for name, value in whole.items()}
-
-    def pass_on() -> None:
-        of_constants.pass_on()
-        of_weights.pass_on()
-
-    return Presentation(network, stimulus, effective, constant), pass_on
+    """The function for a method of a specification, with its readout."""
+    if chosen.name not in AT_EACH_STEP:
+        return METHODS[chosen.name]
+    by_step = isinstance(chosen, SafE) and chosen.update == "step"
+    method = saf_e_by_step if by_step else AT_EACH_STEP[chosen.name]
+    return method if chosen.readout == "mean" else partial(method, readout=readout_of(chosen))
 
 
 def _surrogate_gate(network: SpikingNetwork) -> Gate:
@@ -330,17 +339,20 @@ def _updated_at_each_step(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool,
+    masks: Masks,
+    readout: Readout,
     neuron_step: NeuronStep,
 ) -> Outcome:
     stimulus = network.stimulus(x, timesteps).channels_last()
-    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps)
+    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps, readout)
     for _ in range(timesteps):
         scores, state = lif_advance(
-            present(network, stimulus),
+            present(network, stimulus, masks),
             state.detached(),
             synapse=apply_traced,
             trace_bias_and_input=trace_bias_and_input,
             neuron_step=neuron_step,
+            readout=readout,
         )
         learn_at_one_step(scores, y, state, loss, tally)
         update()
@@ -355,11 +367,12 @@ def _at_the_final_step(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool,
+    masks: Masks,
     chunk: int | None,
     gate: Gate,
 ) -> Outcome:
-    shown = present(network, network.stimulus(x, timesteps))
-    state, tally = REST, Tally(network, len(x), timesteps)
+    shown = present(network, network.stimulus(x, timesteps), masks)
+    state, tally = REST, Tally(network, len(x), timesteps, "final")
     with torch.no_grad():
         for steps in chunks(network, len(x), timesteps - 1, chunk):
             done, state = advance(shown, state, steps)
@@ -371,7 +384,7 @@ def _at_the_final_step(
         gate=gate,
         trace_bias_and_input=trace_bias_and_input,
     )
-    scores = readout_of_rates(shown, done, timesteps)
+    (scores,) = readout_of_rates(shown, done, [timesteps])
     value = loss(scores, y)
     value.backward()  # type: ignore[no-untyped-call]
     tally.add(done.fired, value, scores)

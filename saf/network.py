@@ -8,7 +8,8 @@ Shapes: `T` time steps, `B` samples, `C H W` one image or frame.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -64,28 +65,42 @@ _Maps = tuple[tuple[Operation, ...], tuple[Tensor, ...]]
 
 
 class _Weight(torch.nn.Module):
-    def __init__(self, shape: tuple[int, ...], standardised: bool) -> None:
+    def __init__(self, shape: tuple[int, ...], operation: Conv | Linear) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(shape))
         self.gain: torch.nn.Parameter | None = None
-        if standardised:
+        self.residual_gain: torch.nn.Parameter | None = None
+        if operation.standardised:
             self.gain = torch.nn.Parameter(torch.ones(shape[0], *(1,) * (len(shape) - 1)))
+        if operation.residual_gain is not None:
+            self.residual_gain = torch.nn.Parameter(torch.tensor(operation.residual_gain))
+
+    def _with_gain(self) -> tuple[Tensor, Tensor | None]:
+        """The weight and the gain of its standardisation, one of them with that of the branch."""
+        if self.residual_gain is None:
+            return self.weight, self.gain
+        if self.gain is None:
+            return self.residual_gain * self.weight, None
+        return self.weight, self.residual_gain * self.gain
 
     def effective(self) -> Tensor:
-        return self.weight if self.gain is None else standardise(self.weight, self.gain)
+        weight, gain = self._with_gain()
+        return weight if gain is None else standardise(weight, gain)
 
     def folded(self, factor: float, dtype: torch.dtype) -> Tensor:
-        if self.gain is not None:
-            return standardised(self.weight, self.gain, factor, dtype)
-        return channels_last((self.weight if factor == 1.0 else factor * self.weight).to(dtype))
+        weight, gain = self._with_gain()
+        if gain is not None:
+            return standardised(weight, gain, factor, dtype)
+        return channels_last((weight if factor == 1.0 else factor * weight).to(dtype))
 
 
 class SpikingNetwork(torch.nn.Module):
     """Weights of an `Architecture`, with the normalisation of its input.
 
     Parameters, for a population `layer1`: `layer1.0.weight` (and `layer1.0.gain` where it is
-    standardised) for its first convolution or linear map, counted through all its connections,
-    and `layer1.bias`, one per channel or feature. The modules hold no state of a sequence.
+    standardised, `layer1.0.residual_gain` where it has one) for its first convolution or linear
+    map, counted through all its connections, and `layer1.bias`, one per channel or feature. The
+    modules hold no state of a sequence.
     """
 
     mean: Tensor
@@ -126,7 +141,7 @@ class SpikingNetwork(torch.nn.Module):
             module = torch.nn.Module()
             maps = [m for c in population.connections for m in _maps(c, shapes[c.source])]
             for number, (operation, shape) in enumerate(maps):
-                module.add_module(str(number), _Weight(shape, operation.standardised))
+                module.add_module(str(number), _Weight(shape, operation))
             bias = torch.zeros(shapes[population.name][0])
             module.register_parameter("bias", torch.nn.Parameter(bias))
             self.add_module(population.name, module)
@@ -256,6 +271,11 @@ def _maps(
     ]
 
 
+Masks = Mapping[str, Tensor]
+"""What each neuron's spikes count at its listeners, by population, B …: see `saf.dropout`."""
+NO_DROPOUT: Masks = MappingProxyType({})
+
+
 class Presentation(NamedTuple):
     """A stimulus before a network, with what is computed once for it and not at every step."""
 
@@ -266,16 +286,28 @@ class Presentation(NamedTuple):
     """What every population and the readout get at every step alike: the bias, and the current of
     an image that stays. B …, or 1 C 1 1 where there is a bias only."""
 
+    masks: Masks = NO_DROPOUT
+
     @property
     def samples(self) -> int:
         """B"""
         return len(self.stimulus.one)
 
+    def masked(self, name: str, sent: Tensor) -> Tensor:
+        """What of `sent`, spikes or accumulations of the population `name` at K steps (K · B …),
+        arrives at its listeners."""
+        if (mask := self.masks.get(name)) is None:
+            return sent
+        if len(sent) == len(mask):
+            return sent * mask
+        return (torch.unflatten(sent, 0, (-1, len(mask))) * mask).flatten(0, 1)
 
-def present(network: SpikingNetwork, stimulus: Stimulus) -> Presentation:
+
+def present(network: SpikingNetwork, stimulus: Stimulus, masks: Masks = NO_DROPOUT) -> Presentation:
     """Show `stimulus` to `network` with its weights as they are; the graph leads to them."""
     effective, stimulus = network.folded(), stimulus.channels_last()
-    return Presentation(network, stimulus, effective, constants(network, stimulus, effective))
+    constant = constants(network, stimulus, effective)
+    return Presentation(network, stimulus, effective, constant, masks)
 
 
 def constants(

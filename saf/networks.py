@@ -37,14 +37,22 @@ from saf.config import (
     MobileNet,
     Network,
     PoolLayer,
+    ResNet18,
+    ResNet34,
+    ResNet50,
 )
+from saf.resnet import SPIKE_SCALE, resnet, scaled
 
-SPIKE_SCALE = 2.74
+_Chain = ConvNet | VGG11 | VGG11F | VGG16 | MobileNet | MLP | LayerList
+"""Networks whose layers follow one another."""
 SIDES = {
     "convnet": (8, 64),
     "vgg11": (16, 512),
     "vgg11-f": (16, 512),
     "vgg16": (32, 512),
+    "resnet18": (8, 512),
+    "resnet34": (8, 512),
+    "resnet50": (8, 512),
     "mobilenet": (32, 512),
 }
 MAX_SIDE = 512
@@ -87,6 +95,9 @@ def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
     if isinstance(network, ConvNet | VGG11) and network.pooling == "max":
         raise NetworkError(MAX_POOLING, pointer="/network/pooling")
     try:
+        if isinstance(network, ResNet18 | ResNet34 | ResNet50):
+            _check_square(network, input_shape)
+            return resnet(network, input_shape, classes)
         layers = _layers(network, input_shape)
         last = _output_shape(layers, input_shape)
         architecture = _chain([*layers, _readout(network, last, classes)], input_shape)
@@ -122,7 +133,15 @@ def _check_images(network: Network, input_shape: Shape) -> None:
         raise NetworkError(f"{network.name} takes 1 to {MAX_CHANNELS} channels, not {channels}")
 
 
-def _layers(network: Network, input_shape: Shape) -> list[list[Operation]]:
+def _check_square(network: Network, shape: Shape) -> None:
+    _, height, width = shape
+    if height != width:
+        raise NetworkError(
+            f"{network.name} ends in a global pooling of square images; crop or pad the images"
+        )
+
+
+def _layers(network: _Chain, input_shape: Shape) -> list[list[Operation]]:
     """The operations that lead to each spiking layer."""
     match network:
         case ConvNet():
@@ -146,12 +165,8 @@ def _readout(network: Network, shape: Shape, classes: int) -> list[Operation]:
     """What leads from the last spiking layer, of `shape`, to the classes."""
     linear = Linear(out_features=classes)
     if isinstance(network, VGG11 | VGG11F | VGG16 | MobileNet):
-        _, height, width = shape
-        if height != width:
-            raise NetworkError(
-                f"{network.name} ends in a global pooling of square images; crop or pad the images"
-            )
-        return [AveragePool(kernel=height), Flatten(), linear]
+        _check_square(network, shape)
+        return [AveragePool(kernel=shape[1]), Flatten(), linear]
     return [Flatten(), linear] if len(shape) == 3 else [linear]
 
 
@@ -174,17 +189,17 @@ def _vgg(plan: Sequence[int | str], width: float) -> list[list[Operation]]:
         if isinstance(entry, str):
             pool = [AveragePool()]
         else:
-            layers.append([*pool, Conv(out_channels=_scaled(entry, width))])
+            layers.append([*pool, Conv(out_channels=scaled(entry, width))])
             pool = []
     return layers
 
 
 def _mobilenet(width: float) -> list[list[Operation]]:
-    channels = _scaled(32, width)
+    channels = scaled(32, width)
     layers: list[list[Operation]] = [[Conv(out_channels=channels)]]
     for entry, stride in MOBILENET_PLAN:
         layers.append([Conv(out_channels=channels, stride=stride, groups=channels)])
-        channels = _scaled(entry, width)
+        channels = scaled(entry, width)
         layers.append([Conv(out_channels=channels, kernel=1, padding=0)])
     return layers
 
@@ -234,10 +249,6 @@ def _listed(
             pointer=f"/network/layers/{len(listed) - 1}",
         )
     return layers
-
-
-def _scaled(channels: int, width: float) -> int:
-    return max(1, round(width * channels))
 
 
 def _output_shape(layers: Sequence[Sequence[Operation]], shape: Shape) -> Shape:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from math import prod
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from saf.network import SpikingNetwork
+
+Readout = Literal["sum", "final"]
+"""What a prediction is read from: the sum of the readouts at each step, or the readout of the
+weighted firing rates at the final one."""
 
 
 class Outcome(NamedTuple):
@@ -22,24 +26,32 @@ class Outcome(NamedTuple):
 class Tally:
     """Sums over the steps of a batch."""
 
-    def __init__(self, network: SpikingNetwork, samples: int, timesteps: int) -> None:
+    def __init__(
+        self, network: SpikingNetwork, samples: int, timesteps: int, readout: Readout = "sum"
+    ) -> None:
+        """The scores are those of the last step for the readout `final`, else those of all."""
         shapes = network.architecture.shapes()
         self.timesteps = timesteps
         self._neurons = [
-            samples * timesteps * prod(shapes[p.name]) for p in network.architecture.populations
+            samples * timesteps * prod(shapes[p.name]) for p in network.architecture.spiking
         ]
+        self._readout = readout
         self._loss: list[Tensor] = []
         self._scores: list[Tensor] = []
         self._fired: list[Tensor] = []
 
     def add(self, fired: Tensor, loss: Tensor | None = None, scores: Tensor | None = None) -> None:
-        """One or more steps: how many spikes of every population, and the share of these steps in
-        the loss and in the scores, if they have one."""
+        """One or more steps: how many spikes of every population, the share of these steps in the
+        loss, if they have one, and their scores, K B classes or those of one step."""
         self._fired.append(fired)
         if loss is not None:
             self._loss.append(loss.detach())
         if scores is not None:
-            self._scores.append(scores.detach())
+            steps = scores.detach() if scores.dim() == 3 else scores.detach()[None]
+            if self._readout == "final":
+                self._scores = [steps[-1]]
+            else:
+                self._scores.append(steps.sum(0))
 
     def outcome(self) -> Outcome:
         fired = torch.stack(self._fired).sum(0)

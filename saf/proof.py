@@ -10,7 +10,7 @@ Shapes: `N` samples, `…` the shape of a population.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import log2
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from saf import synapse
 from saf.architecture import INPUT, Connection, Conv, Linear, Population, Scale
-from saf.grid import Grid, pixel_values
+from saf.grid import Grid, fraction_bits, pixel_values
 from saf.lif import LIFNetwork, LIFStep, weight_names, weighted
 from saf.neuron import accumulated_one, saf_step
 
@@ -93,34 +93,49 @@ def bounds(network: LIFNetwork) -> list[LayerBound]:
     """Of every population in order, and then of the readout.
 
     A neuron's bound covers Û and u with their resets, in the SAF and the LIF recursion, and, where
-    it hears the input, W x + b before the rounding. That of the readout covers its sum over time;
-    the division by c[T] that ends a `final` readout is one correctly rounded operation. The
-    computation is in float64, exact itself up to 53 bits. Raises ValueError for a network that is
-    on no grid.
+    it hears the input, W x + b before the rounding; that of a relay covers what it sends. That of
+    the readout covers its sum over time; the division by c[T] that ends a `final` readout is one
+    correctly rounded operation. The computation is in float64, exact itself up to 53 bits. Raises
+    ValueError for a network that is on no grid.
     """
     exact = _exact(network)
     of = exact.description
     steps = of.timesteps
     largest, halvings = accumulated_one(steps, of.decay), steps - 1
     found = []
+    relays: dict[str, _Reach] = {}
     for population in of.architecture.populations:
-        potential = _potential(exact, population, largest, halvings)
+        potential = _potential(exact, population, largest, halvings, relays)
+        if population.relay:
+            relays[population.name] = potential
+            found.append(_bound(population, potential))
+            continue
         reset = torch.full_like(potential.low, -of.threshold * largest)
         found.append(
             _bound(population, potential + _Reach(reset, torch.zeros_like(reset), halvings))
         )
     readout = of.architecture.readout
     if of.readout == "final":
-        scores = _potential(exact, readout, largest, halvings)
+        scores = _potential(exact, readout, largest, halvings, relays)
     else:
-        scores = _potential(exact, readout, 1.0, 0).times(steps)
+        at_one_step: dict[str, _Reach] = {}
+        for population in of.architecture.populations:
+            if population.relay:
+                reach = _potential(exact, population, 1.0, 0, at_one_step)
+                at_one_step[population.name] = reach
+        scores = _potential(exact, readout, 1.0, 0, at_one_step).times(steps)
     return [*found, _bound(readout, scores)]
 
 
 def _potential(
-    network: LIFNetwork, population: Population, largest: float, halvings: int
+    network: LIFNetwork,
+    population: Population,
+    largest: float,
+    halvings: int,
+    relays: Mapping[str, _Reach],
 ) -> _Reach:
-    """Of Û = Σ W â_in + c (W x + b), for â and c between 0 and `largest`."""
+    """Of Û = Σ W â_in + c (W x + b), for â and c between 0 and `largest`, and what `relays` send
+    then."""
     of, grid = network.description, _grid(network)
     current = _current_of_input(network, population)
     if _hears_input(population):
@@ -128,7 +143,9 @@ def _potential(
         current = _Reach(current.low - half, current.high + half, grid.bits, current.exponent)
     total = current.times(largest, halvings)
     for connection, weights in _connections(network, population):
-        if connection.source != INPUT:
+        if connection.source in relays:
+            total = total + _through(connection, weights, relays[connection.source], grid.bits)
+        elif connection.source != INPUT:
             shape = of.architecture.shapes()[connection.source]
             high = torch.full((1, *shape), largest, dtype=torch.float64)
             spikes = _Reach(torch.zeros_like(high), high, halvings)
@@ -166,7 +183,7 @@ def _through(connection: Connection, weights: list[Tensor], reach: _Reach, bits:
             case Scale(factor=factor):
                 ends = (reach.low, reach.high) if factor >= 0 else (-reach.high, -reach.low)
                 reach = _Reach(*ends, reach.fraction_bits, reach.exponent)
-                reach = reach.times(abs(factor), bits)
+                reach = reach.times(abs(factor), fraction_bits(factor))
             case _:
                 low, high = (synapse.apply([operation], [], x) for x in (reach.low, reach.high))
                 reach = _Reach(low, high, reach.fraction_bits, reach.exponent).checked()
@@ -230,7 +247,8 @@ def run_saf(network: LIFNetwork, x: Tensor) -> Iterator[LIFStep]:
         s[t] = H(Û[t] − V (λ â[t−1] + 1))        â[t] = λ â[t−1] + s[t]
 
     Scores are those of the readout of this step: Σ (W s[t] + b), or Û[t] / c[t] of the readout.
-    The potentials are Û[t] − V λ â[t−1]. Raises ValueError for event frames.
+    The potentials are Û[t] − V λ â[t−1]. A relay sends its Û on, and has sent Û[t] − λ Û[t−1] in
+    this step. Raises ValueError for event frames.
     """
     of = network.description
     if of.frames:
@@ -242,7 +260,7 @@ def run_saf(network: LIFNetwork, x: Tensor) -> Iterator[LIFStep]:
         population.name: torch.zeros(
             len(x), *shapes[population.name], dtype=network.dtype, device=network.device
         )
-        for population in of.architecture.populations
+        for population in of.architecture.spiking
     }
     readout = of.architecture.readout
     total = torch.zeros((), dtype=network.dtype, device=network.device)
@@ -250,14 +268,20 @@ def run_saf(network: LIFNetwork, x: Tensor) -> Iterator[LIFStep]:
         c = accumulated_one(t, of.decay)
         spikes: dict[str, Tensor] = {}
         potentials: dict[str, Tensor] = {}
+        relayed: dict[str, Tensor] = {}
         for population in of.architecture.populations:
             name = population.name
             potential = network.current(population, accumulated, c * constant[name])
+            if population.relay:
+                relayed[name] = potential - of.decay * accumulated.get(name, 0.0)
+                accumulated[name] = potential
+                continue
             before = accumulated[name]
             spikes[name], accumulated[name] = saf_step(potential, before, of.decay, of.threshold)
             potentials[name] = potential - of.threshold * (of.decay * before)
         if of.readout == "sum":
-            total = scores = total + network.current(readout, spikes, constant[readout.name])
+            sent = spikes | relayed
+            total = scores = total + network.current(readout, sent, constant[readout.name])
         else:
             scores = network.current(readout, accumulated, c * constant[readout.name]) / c
         yield LIFStep(potentials=potentials, spikes=spikes, scores=scores)

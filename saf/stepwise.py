@@ -11,10 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saf.architecture import INPUT, Connection, Operation
+from saf.architecture import INPUT, Architecture, Connection, Conv, Linear, Operation
 from saf.forward import gradient_factors
 from saf.network import Presentation, SpikingNetwork, Stimulus
-from saf.neuron import LIFState, lif_step, saf_step_of_current
+from saf.neuron import LIFState, accumulated_one, lif_step, saf_step_of_current
+from saf.outcome import Readout
 from saf.scan import count_spikes
 from saf.surrogates import derivative, fire
 from saf.synapse import apply, scale_over_time
@@ -56,12 +57,15 @@ class LIFNetworkState(NamedTuple):
 
     step: int
     neurons: dict[str, LIFState]  # B …
-    traces: dict[str, Tensor]  # B …: â of every population; x̂ too where frames come in
+    traces: dict[str, Tensor]
+    """B …: â of every population, of relays where a weight hears them, x̂ where frames come in."""
+    readout: Tensor | None = None  # B classes: Σ λ^(t−τ) o[τ], where the readout is weighted
 
     def detached(self) -> LIFNetworkState:
         """The same state as a constant: the past has no gradient."""
         neurons = {n: LIFState(z.u.detach(), z.s.detach()) for n, z in self.neurons.items()}
-        return LIFNetworkState(self.step, neurons, self.traces)
+        readout = None if self.readout is None else self.readout.detach()
+        return LIFNetworkState(self.step, neurons, self.traces, readout)
 
     def fired(self) -> Tensor:
         """How many spikes there were in this step, of every population."""
@@ -71,9 +75,9 @@ class LIFNetworkState(NamedTuple):
 def lif_rest(network: SpikingNetwork, stimulus: Stimulus) -> LIFNetworkState:
     """The state before the first step: u = 0, s = 0, â = 0."""
     shapes = network.architecture.shapes()
-    names = [population.name for population in network.architecture.populations]
-    zeros = {name: stimulus.zeros(shapes[name]) for name in names}
+    zeros = {p.name: stimulus.zeros(shapes[p.name]) for p in network.architecture.spiking}
     traces = dict(zeros)
+    traces |= {name: stimulus.zeros(shapes[name]) for name in _traced_relays(network.architecture)}
     if stimulus.frames is not None:
         traces[INPUT] = stimulus.zeros(network.architecture.input_shape)
     return LIFNetworkState(0, {name: LIFState(z, z) for name, z in zeros.items()}, traces)
@@ -87,34 +91,42 @@ def lif_advance(
     trace_bias_and_input: bool,
     track: bool = True,
     neuron_step: NeuronStep = lif,
+    readout: Readout = "sum",
 ) -> tuple[Tensor, LIFNetworkState]:
     """One time step: the readout o[t] = W s_N[t] + b (B classes) and the state after it.
 
         u[t] = λ (u[t−1] − V s[t−1]) + W s_in[t] + b        s[t] = H(u[t] − V)
 
-    `neuron_step` may be `saf`, which fires alike by accumulations. Without `track` the traces stay
-    as they are: an evaluation needs none.
+    A relay sends W s_in[t] + b. `neuron_step` may be `saf`, which fires alike by accumulations.
+    Without `track` the traces stay as they are: an evaluation needs none. With the readout `final`
+    what comes back is the mean of o so far with the weights λ^(t−τ), W (â_N[t] / c[t]) + b.
     Gradients pass a spike as σ'(u − V) and a connection as `synapse` has it; the reset is a
     constant.
     """
-    network, stimulus, effective, constant = shown
+    network, stimulus, effective, constant, _ = shown
     decay, threshold = network.neuron.decay, network.neuron.threshold
     sigma = derivative(network.neuron.surrogate)
-    factors = gradient_factors([state.step + 1], decay, trace_bias_and_input)
-    spikes, traces = {name: neuron.s for name, neuron in state.neurons.items()}, dict(state.traces)
-    neurons = {}
+    own_traces, neurons = dict(state.traces), {}
+    spikes, traces = {}, {}  # as they arrive
+    if network.architecture.has_feedback:
+        for name, neuron in state.neurons.items():
+            spikes[name] = shown.masked(name, neuron.s)
+            traces[name] = shown.masked(name, own_traces[name])
     if stimulus.frames is not None:
         spikes[INPUT] = stimulus.frames[state.step]
-        traces[INPUT] = decay * traces[INPUT] + spikes[INPUT]
+        traces[INPUT] = own_traces[INPUT] = decay * own_traces[INPUT] + spikes[INPUT]
 
-    def current(name: str, connections: Sequence[Connection]) -> Tensor:
+    def current(name: str, connections: Sequence[Connection], traced: bool) -> Tensor:
+        factors = gradient_factors([state.step + 1], decay, traced)
         total = scale_over_time(constant[name], [1.0], factors)[0]
         for connection, operations, weights in zip(
             connections, effective[name].operations, effective[name].weights, strict=True
         ):
             source = connection.source
-            if source != INPUT or (stimulus.frames is not None and trace_bias_and_input):
-                arriving = synapse(operations, weights, spikes[source], traces[source])
+            if source != INPUT or (stimulus.frames is not None and traced):
+                # Without a weight there is nothing to take a trace for.
+                trace = traces.get(source, spikes[source])
+                arriving = synapse(operations, weights, spikes[source], trace)
             elif stimulus.frames is not None:
                 arriving = apply(operations, weights, spikes[INPUT])
             else:
@@ -124,17 +136,43 @@ def lif_advance(
 
     for population in network.architecture.populations:
         name = population.name
-        before = state.neurons[name]
-        spikes[name], neurons[name] = neuron_step(
-            current(name, population.connections),
-            LIFState(before.u, before.s.detach()),
-            traces[name],
-            decay,
-            threshold,
-            lambda x: fire(x, sigma),
-        )
-        if track:
-            traces[name] = decay * traces[name] + spikes[name].detach()
-    readout = network.architecture.readout
-    scores = current(readout.name, readout.connections).expand(shown.samples, -1)
-    return scores.to(network.parameter_dtype), LIFNetworkState(state.step + 1, neurons, traces)
+        arriving = current(name, population.connections, trace_bias_and_input)
+        if population.relay:
+            spikes[name] = arriving.expand(shown.samples, *arriving.shape[1:])
+        else:
+            before = state.neurons[name]
+            fired, neurons[name] = neuron_step(
+                arriving,
+                LIFState(before.u, before.s.detach()),
+                own_traces[name],
+                decay,
+                threshold,
+                lambda x: fire(x, sigma),
+            )
+            spikes[name] = shown.masked(name, fired)
+        if name in own_traces:
+            if track:
+                sent = spikes[name] if population.relay else neurons[name].s
+                own_traces[name] = decay * own_traces[name] + sent.detach()
+            traces[name] = shown.masked(name, own_traces[name])
+    last = network.architecture.readout
+    # In the weighted mean the past of a constant counts: by the trace, unless there is a graph.
+    past = readout == "final" and not (state.readout is not None and state.readout.requires_grad)
+    scores = current(last.name, last.connections, trace_bias_and_input or past)
+    scores = scores.expand(shown.samples, -1).to(network.parameter_dtype)
+    accumulated = None
+    if readout == "final":
+        accumulated = scores if state.readout is None else decay * state.readout + scores
+        scores = accumulated / accumulated_one(state.step + 1, decay)
+    return scores, LIFNetworkState(state.step + 1, neurons, own_traces, accumulated)
+
+
+def _traced_relays(architecture: Architecture) -> list[str]:
+    """The relays that a convolution or a linear map listens to."""
+    heard = {
+        connection.source
+        for population in (*architecture.populations, architecture.readout)
+        for connection in population.connections
+        if any(isinstance(operation, Conv | Linear) for operation in connection.operations)
+    }
+    return [p.name for p in architecture.populations if p.relay and p.name in heard]

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from saf.architecture import Architecture, Connection, Conv, Flatten, Linear, Population
-from saf.config import ConvNet, Neuron, OtttA, SafE, Surrogate
+from saf.config import ConvNet, JobSpecification, Neuron, OtttA, SafE, Surrogate
+from saf.config import Method as ChosenMethod
 from saf.errors import UserConfigError
 from saf.forward import chunks
 from saf.inference import infer, readout_of, record
@@ -84,6 +85,11 @@ def firing_case(
     assert (rates > 0.02).all(), "a silent layer proves nothing"
     assert (rates < 0.98).all(), "nor does one that always fires"
     return case
+
+
+def chosen(name: str) -> ChosenMethod:
+    """The method of a specification that says nothing but its name."""
+    return JobSpecification.model_validate({"method": {"name": name}}).method
 
 
 def all_layers_fire(outcome: Outcome) -> bool:
@@ -363,7 +369,8 @@ def test_inference_repeats_the_scores_and_rates_of_training(name: str) -> None:
     case = firing_case(frames=True)
     outcome, _ = train(METHODS[name], case, traced=False)
     for chunk in (1, 4, None):
-        found = infer(case.network, case.x, case.timesteps, readout=readout_of(name), chunk=chunk)
+        readout = readout_of(chosen(name))
+        found = infer(case.network, case.x, case.timesteps, readout=readout, chunk=chunk)
         torch.testing.assert_close(found.scores, outcome.scores, rtol=1e-12, atol=1e-13)
         torch.testing.assert_close(found.firing_rates, outcome.firing_rates)
         assert not found.scores.requires_grad
