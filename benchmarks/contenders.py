@@ -7,6 +7,7 @@ All on VGG-11 as published with OTTT, images of 3 × 32 × 32, ten classes, rand
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -14,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from benchmarks.measure import Run
+from saf import winograd
 from saf.architecture import AveragePool, Conv, Flatten, Linear, Operation
 from saf.config import VGG11, JobSpecification, Neuron
 from saf.conversion import convert
@@ -60,7 +62,8 @@ def of_the_library(
     def training(name: str, of: SpikingNetwork, method: Callable[..., object], **more: int) -> None:
         def run() -> None:
             of.zero_grad(set_to_none=True)
-            method(of, x, y, timesteps=timesteps, loss=F.cross_entropy, update=lambda: None, **more)
+            with winograd.allowed() if method is not ottt_as_published else nullcontext():
+                method(of, x, y, timesteps=timesteps, loss=F.cross_entropy, update=_nothing, **more)
 
         found[name] = run
 
@@ -75,11 +78,20 @@ def of_the_library(
         training(f"SAF-E{mark}", of, METHODS["saf-e"])
         training(f"SAF-E K=1{mark}", of, METHODS["saf-e"], chunk=1)
         training(f"SAF-F{mark}", of, METHODS["saf-f"])
-        found[f"inference{mark}"] = partial(infer, of, x, timesteps, readout="sum")
+        found[f"inference{mark}"] = partial(_inferred, of, x, timesteps)
     specification = JobSpecification(timesteps=timesteps)
     lif = convert(full, specification, class_names=list("0123456789"), frames=False).to(device)
     found["LIF network"] = partial(lif, x)
     return found
+
+
+def _nothing() -> None:
+    """No optimizer step."""
+
+
+def _inferred(of: SpikingNetwork, x: Tensor, timesteps: int) -> None:
+    with winograd.allowed():
+        infer(of, x, timesteps, readout="sum")
 
 
 def limits(size: int, timesteps: int, device: torch.device) -> dict[str, Run]:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from saf import winograd
 from saf.architecture import (
     AveragePool,
     Conv,
@@ -75,7 +76,7 @@ def apply(operations: Sequence[Operation], weights: Sequence[Tensor], x: Tensor)
     for operation in operations:
         match operation:
             case Conv():
-                x = F.conv2d(x, next(left), None, *_geometry(operation))
+                x = _convolved(operation, next(left), x)
             case Linear():
                 x = F.linear(x, next(left))
             case _:
@@ -98,12 +99,10 @@ def apply_traced(
         match operation:
             case Conv():
                 weight = left.pop(0)
-                x = _TracedConv.apply(  # type: ignore[no-untyped-call]
-                    x, trace, weight, *_geometry(operation)
-                )
+                x = _convolved(operation, weight, x, trace)
                 if left:
                     with torch.no_grad():
-                        trace = F.conv2d(trace, weight, None, *_geometry(operation))
+                        trace = _convolved(operation, weight, trace)
             case Linear():
                 weight = left.pop(0)
                 x = _TracedLinear.apply(x, trace, weight)  # type: ignore[no-untyped-call]
@@ -129,6 +128,19 @@ def scale_over_time(
         constant, tuple(forward), tuple(backward)
     )
     return scaled
+
+
+def _convolved(operation: Conv, weight: Tensor, x: Tensor, trace: Tensor | None = None) -> Tensor:
+    """The convolution of `x`; with `trace` its gradient to the weight is taken there."""
+    geometry = _geometry(operation)
+    if winograd.chosen(x, weight, *geometry):
+        return winograd.convolution(x, weight, trace)
+    if trace is None:
+        return F.conv2d(x, weight, None, *geometry)
+    of_trace: Tensor = _TracedConv.apply(  # type: ignore[no-untyped-call]
+        x, trace, weight, *geometry
+    )
+    return of_trace
 
 
 def _geometry(operation: Conv) -> tuple[int, int, int, int]:
