@@ -1,6 +1,7 @@
 // @ts-check
 // The form for a new job: shows what belongs together, asks the server while one types.
-import { size } from "./format.js";
+import { duration, size } from "./format.js";
+import { draw } from "./memory.js";
 
 const PAUSE_MS = 300;
 const form = /** @type {HTMLFormElement} */ (document.getElementById("form"));
@@ -8,6 +9,9 @@ const button = /** @type {HTMLButtonElement} */ (document.getElementById("submit
 const refusal = /** @type {HTMLElement} */ (document.getElementById("refusal"));
 const warnings = /** @type {HTMLElement} */ (document.getElementById("warnings"));
 const body = /** @type {HTMLElement} */ (document.getElementById("body"));
+const resolved = /** @type {HTMLElement} */ (document.getElementById("resolved"));
+const time = /** @type {HTMLElement} */ (document.getElementById("time"));
+const basis = /** @type {HTMLElement} */ (document.getElementById("time-basis"));
 
 /** @typedef {{ pointer: string, detail: string }} Problem */
 
@@ -138,6 +142,9 @@ function showNeeds(needs) {
     else if (cell.dataset.need === "memory_forecast_bytes") cell.textContent = size(value);
     else cell.textContent = value.toLocaleString("en-US");
   }
+  showTime(needs);
+  draw(needs?.memory_curves ?? [], needs?.specification.timesteps);
+  resolved.textContent = needs ? JSON.stringify(needs.specification, null, 2) : "";
   warnings.replaceChildren(
     ...(needs?.warnings ?? []).map((/** @type {Problem} */ warning) => {
       const line = document.createElement("p");
@@ -147,6 +154,22 @@ function showNeeds(needs) {
       return line;
     }),
   );
+}
+
+/** @param {any} needs the answer to validate_only */
+function showTime(needs) {
+  const found = needs?.time_forecast;
+  if (!found) {
+    time.textContent = needs ? "no estimate yet" : "–";
+    basis.textContent = needs ? "no run by this method has ended here" : "";
+    return;
+  }
+  time.textContent = `about ${duration(found.seconds)}`;
+  const runs = `${found.runs} earlier run${found.runs === 1 ? "" : "s"} on ${found.device}`;
+  basis.textContent =
+    found.basis === "measured"
+      ? `as ${runs} with this network, method and T`
+      : `by the number of multiplications, from ${runs} by this method`;
 }
 
 /** @param {string} text */
