@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from saf.architecture import INPUT, Connection, Conv, Linear, Operation, Shape
+from saf.architecture import INPUT, Connection, Conv, Linear, Operation, Scale, Shape
 from saf.lif import LIFDescription, weighted
 from saf.synapse import apply, without_scales
 
@@ -35,11 +35,13 @@ def estimate(description: LIFDescription, spikes: Mapping[str, Counts]) -> dict[
     `saf.deployment.measure` counts them. An image meets its weights once, for all T steps; event
     frames meet them at every step. The network without spikes evaluates each weight once a sample,
     or once a frame. Synapses that a border cuts off are counted in neither. Maps behind the first
-    one of a connection work on sums of spikes: multiplications, at every step.
+    one of a connection work on sums of spikes: multiplications, at every step; so do those that
+    listen to a relay, where a plain skip connection is an addition.
     """
     architecture, steps = description.architecture, description.timesteps
     shapes = architecture.shapes()
     shown = steps if description.frames else 1
+    relays = {population.name for population in architecture.populations if population.relay}
     layers: list[dict[str, Any]] = []
     for population in (*architecture.populations, architecture.readout):
         additions = multiplications = dense = 0.0
@@ -48,6 +50,11 @@ def estimate(description: LIFDescription, spikes: Mapping[str, Counts]) -> dict[
             dense += shown * (float(reach.sum()) * _has_weights(connection) + behind)
             if connection.source == INPUT:
                 multiplications += shown * (float(reach.sum()) + behind)
+            elif connection.source in relays:
+                if any(isinstance(o, Conv | Linear | Scale) for o in connection.operations):
+                    multiplications += steps * (float(reach.sum()) + behind)
+                else:
+                    additions += steps * float(reach.sum())
             else:
                 additions += float((spikes[connection.source] * reach).sum())
                 multiplications += steps * behind
@@ -56,7 +63,9 @@ def estimate(description: LIFDescription, spikes: Mapping[str, Counts]) -> dict[
                 "name": population.name,
                 "synaptic_operations": additions,
                 "multiply_adds": multiplications,
-                "neuron_updates": float(steps * prod(shapes[population.name])),
+                "neuron_updates": 0.0
+                if population.name in relays
+                else float(steps * prod(shapes[population.name])),
                 "dense_multiply_adds": dense,
             }
         )

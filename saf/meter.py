@@ -29,7 +29,7 @@ class Meter:
         usage: Usage,
     ) -> None:
         shapes = architecture.shapes()
-        neurons = {p.name: prod(shapes[p.name]) for p in architecture.populations}
+        neurons = {p.name: prod(shapes[p.name]) for p in architecture.spiking}
         self._share = {name: count / sum(neurons.values()) for name, count in neurons.items()}
         self._specification, self._per_epoch, self._progress = specification, per_epoch, progress
         self._usage = usage

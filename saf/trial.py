@@ -158,7 +158,7 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
     description = network.description
     neurons = {
         population.name: shape
-        for population in description.architecture.populations
+        for population in description.architecture.spiking
         for shape in [description.architecture.shapes()[population.name]]
     }
     layers: dict[str, dict[str, Any]] = {}

@@ -41,7 +41,7 @@ class Probe:
         self._began = perf_counter()
         self._next = progress.step
         self._norms: Tensor | None = None
-        populations = (*network.architecture.populations, network.architecture.readout)
+        populations = (*network.architecture.spiking, network.architecture.readout)
         self._parameters = {
             population.name: [
                 parameter
@@ -111,7 +111,7 @@ def vital_signs(network: SpikingNetwork, x: Tensor, timesteps: int) -> dict[str,
     """
     low, high = MEMBRANE_RANGE
     shapes = network.architecture.shapes()
-    names = [population.name for population in network.architecture.populations]
+    names = [population.name for population in network.architecture.spiking]
     counts = {name: torch.zeros(shapes[name], device=network.device) for name in names}
     bins = {name: torch.zeros(MEMBRANE_BINS, device=network.device) for name in names}
     for step in record(network, x, timesteps):
