@@ -53,6 +53,8 @@ class MetricsDocument(Document):
     names: list[str]
     """All metrics that the job has."""
     series: list[MetricSeries]
+    attempts: list[tuple[int, int]]
+    """[attempt, the first step that it reported], of all attempts whose points are here."""
 
 
 def find_events(
@@ -90,6 +92,9 @@ def read_metrics(
     return MetricsDocument(
         job_id=job_id,
         names=known,
+        attempts=metrics.attempts(session, job_id, "loss" if "loss" in known else known[0])
+        if known
+        else [],
         series=[
             MetricSeries(
                 name=one.name,

@@ -55,6 +55,10 @@ def metric(value: float | None, name: str) -> str:
         return "NaN"
     if name.endswith("accuracy") or name.startswith("firing_rate"):
         return percent(value)
+    if name == "device_use":
+        return percent(value, 0)
+    if name.endswith("_bytes"):
+        return size(int(value))
     if name.endswith("_seconds"):
         return f"{_rounded(1000 * value, 3)} ms"
     return number(value)
@@ -68,6 +72,25 @@ def size(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} GiB"
+
+
+def amount(value: float) -> str:
+    """A large number in three figures with k, M, G or T."""
+    for unit in ("", " k", " M", " G"):
+        if abs(value) < 999.5:
+            return f"{_rounded(value, 3)}{unit}"
+        value /= 1000
+    return f"{_rounded(value, 3)} T"
+
+
+def joules(picojoules: float) -> str:
+    """An energy in three figures."""
+    value = picojoules
+    for unit in ("pJ", "nJ", "µJ", "mJ"):
+        if abs(value) < 999.5:
+            return f"{_rounded(value, 3)} {unit}"
+        value /= 1000
+    return f"{_rounded(value, 3)} J"
 
 
 def clock_time(moment: str) -> str:

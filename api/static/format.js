@@ -63,6 +63,8 @@ export function percent(value, digits = 2) {
 export function metric(value, name) {
   if (value == null) return "NaN";
   if (name.endsWith("accuracy") || name.startsWith("firing_rate")) return percent(value);
+  if (name === "device_use") return percent(value, 0);
+  if (name.endsWith("_bytes")) return size(value);
   if (name.endsWith("_seconds")) return `${Number((1000 * value).toPrecision(3))} ms`;
   return number(value);
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.store.tables import MetricChunk
@@ -90,6 +90,17 @@ def names(session: Session, job_id: str) -> list[str]:
     """The metrics that a job has, sorted."""
     found = select(MetricChunk.name).where(MetricChunk.job_id == job_id).distinct()
     return sorted(session.scalars(found))
+
+
+def attempts(session: Session, job_id: str, name: str) -> list[tuple[int, int]]:
+    """The attempts that reported a metric, each with its first step of it."""
+    query = (
+        select(MetricChunk.attempt, func.min(MetricChunk.first_step))
+        .where(MetricChunk.job_id == job_id, MetricChunk.name == name)
+        .group_by(MetricChunk.attempt)
+        .order_by(MetricChunk.attempt)
+    )
+    return [(attempt, step) for attempt, step in session.execute(query)]
 
 
 def read(

@@ -1,0 +1,183 @@
+"""The page of one job: its state, charts and vitals, its network, its files and its history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from api.artifacts import ArtifactDocument, find_artifacts
+from api.documents import JobDocument, event_document, iso, job_document
+from api.history import find_events
+from api.jobs import read_job
+from api.rendering import page
+from api.service import Service, ServiceDependency
+from api.store import logs
+from api.store.artifacts import ArtifactStore
+from api.store.tables import TERMINAL, Dataset, Event, Job, Status
+from api.vitals import find_vitals
+from saf.config import JobSpecification
+from saf.data import CATALOGUE
+
+router = APIRouter(include_in_schema=False)
+SHOWN_EVENTS = 200
+LOG_LINES = 500
+DOCUMENT_BYTES = 5_000_000
+EARLY_POINTS = 0.5  # of accuracy that stopping early may cost
+ACTIONS: Mapping[Status, tuple[str, ...]] = {
+    Status.queued: ("pause", "cancel"),
+    Status.recovering: ("pause", "cancel"),
+    Status.starting: ("pause", "cancel"),
+    Status.running: ("pause", "cancel"),
+    Status.converting: ("cancel",),
+    Status.pausing: ("cancel",),
+    Status.paused: ("resume", "cancel"),
+    Status.cancelling: (),
+    Status.succeeded: ("delete",),
+    Status.failed: ("retry", "delete"),
+    Status.cancelled: ("retry", "delete"),
+}
+STATUS_MEANING: Mapping[Status, str] = {
+    Status.queued: "Waits for a worker.",
+    Status.starting: "A worker has taken it and starts its training process.",
+    Status.running: "In training.",
+    Status.converting: "Trained; is being converted to LIF neurons and checked.",
+    Status.pausing: "Writes a checkpoint, then pauses.",
+    Status.paused: "Waits until somebody resumes it; it goes on from its checkpoint.",
+    Status.recovering: "Its worker vanished; another one goes on from the last checkpoint.",
+    Status.cancelling: "Its process is being stopped.",
+    Status.succeeded: "Done; the LIF network is below.",
+    Status.failed: "Ended with an error.",
+    Status.cancelled: "Stopped on request; its process is gone.",
+}
+ENDS = (Status.recovering, Status.queued, Status.paused, *TERMINAL)  # of an attempt
+
+
+@router.get("/jobs/{job_id}")
+def job_page(request: Request, service: ServiceDependency, job_id: str) -> Response:
+    """One job, live."""
+    with service.database.reading() as session:
+        row = read_job(session, job_id)
+        after = max(0, row.events_count - SHOWN_EVENTS)
+        events, _ = find_events(session, job_id, after=after, limit=SHOWN_EVENTS)
+        files = find_artifacts(session, job_id)
+        job = job_document(session, row)
+        context = {
+            "job": job,
+            "is_over": job.status in TERMINAL,
+            "status_meaning": STATUS_MEANING[job.status],
+            "actions": ACTIONS[job.status],
+            "events": [event_document(event) for event in reversed(events)],
+            "earlier_events": after,
+            "attempts": _attempts(session, job_id),
+            "vitals": find_vitals(session, job_id, newest=1),
+            "samples": _samples(session, row),
+            "log": logs.tail(session, job_id, LOG_LINES),
+            "log_lines": LOG_LINES,
+        }
+    report = _document(service.store, files, "report")
+    context |= {
+        "files": files,
+        "certificate": _document(service.store, files, "certificate"),
+        "report": report,
+        "deployment": _deployment(report),
+        "again": _again(job, str(request.base_url).rstrip("/")),
+        "can_try": _can_try(service),
+    }
+    return page(request, "job.html", context)
+
+
+def _document(
+    store: ArtifactStore, files: Sequence[ArtifactDocument], kind: str
+) -> dict[str, Any] | None:
+    """The JSON document of that kind among a job's files; None when there is none to read."""
+    for file in files:
+        if file.kind == kind and file.bytes <= DOCUMENT_BYTES:
+            try:
+                content = json.loads(store.path(file.sha256).read_bytes())
+            except (OSError, ValueError):
+                return None
+            return content if isinstance(content, dict) else None
+    return None
+
+
+def _deployment(report: dict[str, Any] | None) -> dict[str, Any] | None:
+    """How the LIF network does in use, and after how many steps one may stop."""
+    if report is None or "deployment" not in report:
+        return None
+    found: dict[str, Any] = report["deployment"]
+    accuracies = found["accuracy_after"]
+    enough = next(
+        step
+        for step, accuracy in enumerate(accuracies, 1)
+        if accuracy >= accuracies[-1] - EARLY_POINTS / 100
+    )
+    energy = found["energy"]
+    saved = energy["dense_picojoules"] / max(energy["picojoules"], 1e-12)
+    return {**found, "enough": enough, "early_points": EARLY_POINTS, "saved": saved}
+
+
+def _attempts(session: Session, job_id: str) -> list[dict[str, Any]]:
+    """Each attempt: where and when it began, when and why it ended."""
+    kinds = [str(kind) for kind in (Status.starting, *ENDS)]
+    rows = session.scalars(
+        select(Event)
+        .where(Event.job_id == job_id, Event.attempt > 0, Event.type.in_(kinds))
+        .order_by(Event.sequence)
+    )
+    found: dict[int, dict[str, Any]] = {}
+    for event in rows:
+        if event.type == Status.starting:
+            found[event.attempt] = {
+                "number": event.attempt,
+                "at": iso(event.at),
+                "device": event.data.get("device", ""),
+                "worker": event.data.get("worker_id", ""),
+                "end": "",
+                "seconds": None,
+                "reason": "",
+                "began": event.at,
+            }
+        elif (attempt := found.get(event.attempt)) is not None and not attempt["end"]:
+            error = event.data.get("error") or {}
+            attempt["end"] = event.type
+            attempt["seconds"] = event.at - attempt["began"]
+            attempt["reason"] = event.data.get("reason") or error.get("message", "")
+    return list(found.values())
+
+
+def _samples(session: Session, job: Job) -> int:
+    """How many samples the evaluation split of a job's data set has; 0 where it is gone."""
+    if job.dataset_id is None:
+        entry = CATALOGUE.get(job.dataset)
+        return entry.test if entry is not None else 0
+    dataset = session.get(Dataset, job.dataset_id)
+    if dataset is None or dataset.summary is None:
+        return 0
+    return int(dataset.summary["counts"]["test"])
+
+
+def _again(job: JobDocument, url: str) -> dict[str, str]:
+    """The same job once more, in the languages that people copy."""
+    specification = JobSpecification.model_validate(job.specification)
+    short = {"dataset": specification.dataset, "name": specification.name}
+    short |= specification.model_dump(mode="json", exclude_defaults=True)
+    text = json.dumps(short, ensure_ascii=False)
+    quoted = text.replace("'", "'\\''")
+    return {
+        "json": json.dumps(job.specification, indent=2, ensure_ascii=False),
+        "curl": f"curl -s {url}/v1/jobs -H 'content-type: application/json' \\\n  -d '{quoted}'",
+        "python": "from api.client import Client\n\n"
+        f'with Client("{url}") as client:\n'
+        f"    job = client.submit({json.loads(text)!r})\n"
+        '    job = client.wait(job["id"])\n',
+    }
+
+
+def _can_try(service: Service) -> bool:
+    return service.settings.trial_max_memory_bytes > 0
