@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,9 +15,11 @@ from api.documents import Document, JobDocument, Listing, job_document, job_docu
 from api.errors import ConflictError, NotFoundError
 from api.outlook import MemoryCurve, TimeForecast, memory_curves, time_forecast
 from api.problems import ProblemField, responses
+from api.quota import UserDependency, check_jobs
 from api.service import Service, ServiceDependency
 from api.store import artifacts, lifecycle
-from api.store.tables import Job, JobLabel, Status
+from api.store.listing import NEWEST_FIRST, SORTS, JobFilter, find_jobs
+from api.store.tables import Job, Status
 from api.submission import fingerprint, job_row, resolve, validation
 from saf.config import JobSpecification
 
@@ -45,45 +46,6 @@ class Validation(Document):
     warnings: list[ProblemField]
 
 
-@dataclass(frozen=True, kw_only=True)
-class JobFilter:
-    """Which jobs a list shows; what is empty does not restrict it."""
-
-    status: tuple[Status, ...] = ()
-    method: str = ""
-    dataset: str = ""  # name or id
-    network: str = ""
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    q: str = ""  # part of the name or the id
-
-
-def find_jobs(
-    session: Session, wanted: JobFilter, *, limit: int, after: str = ""
-) -> tuple[list[Job], bool]:
-    """Jobs, newest first, at most `limit` of those older than the job `after`; and whether there
-    are more."""
-    query = select(Job).order_by(Job.id.desc()).limit(limit + 1)
-    if wanted.status:
-        query = query.where(Job.status.in_(wanted.status))
-    if wanted.method:
-        query = query.where(Job.method == wanted.method)
-    if wanted.network:
-        query = query.where(Job.network == wanted.network)
-    if wanted.dataset:
-        query = query.where(or_(Job.dataset == wanted.dataset, Job.dataset_id == wanted.dataset))
-    for key, value in wanted.metadata.items():
-        query = query.where(Job.labels.any((JobLabel.key == key) & (JobLabel.value == value)))
-    if wanted.q:
-        part = wanted.q
-        query = query.where(
-            or_(Job.name.icontains(part, autoescape=True), Job.id.contains(part, autoescape=True))
-        )
-    if after:
-        query = query.where(Job.id < after)
-    found = list(session.scalars(query))
-    return found[:limit], len(found) > limit
-
-
 def read_job(session: Session, job_id: str) -> Job:
     """The job, or NotFoundError."""
     job = session.get(Job, job_id)
@@ -102,11 +64,12 @@ def read_job(session: Session, job_id: str) -> Job:
             "model": JobDocument | Validation,
             "description": "The same request came before (Idempotency-Key), or validate_only",
         },
-        **responses(400, 403, 409, 413, 415, 422, 503),
+        **responses(400, 403, 409, 413, 415, 422, 429, 503),
     },
 )
 def submit_job(
     service: ServiceDependency,
+    user: UserDependency,
     response: Response,
     specification: Annotated[JobSpecification, Body()],
     validate_only: Annotated[
@@ -134,12 +97,12 @@ def submit_job(
         return _json(Validation.model_validate(found), 200)
     try:
         with service.database.writing() as session:
-            job, is_new = _submit(session, service, specification, idempotency_key)
+            job, is_new = _submit(session, service, user, specification, idempotency_key)
             document = job_document(session, job)
     except IntegrityError:
         # The same key, or the deletion of the data set, at the same moment: it is there now.
         with service.database.writing() as session:
-            job, is_new = _submit(session, service, specification, idempotency_key)
+            job, is_new = _submit(session, service, user, specification, idempotency_key)
             document = job_document(session, job)
     if is_new:
         service.doorbell.ring(document.id)
@@ -148,7 +111,7 @@ def submit_job(
     return document
 
 
-@router.get("", summary="List jobs, newest first", responses=responses(422, 503))
+@router.get("", summary="List jobs", responses=responses(422, 503))
 def list_jobs(
     service: ServiceDependency,
     request: Request,
@@ -157,10 +120,15 @@ def list_jobs(
     dataset: Annotated[str, Query(description="Name or id")] = "",
     network: str = "",
     q: Annotated[str, Query(description="Part of the name or the id", max_length=200)] = "",
+    sort: Annotated[
+        str, Query(description=f"One of {', '.join(SORTS)}; with a minus the largest first")
+    ] = NEWEST_FIRST,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     after: Annotated[str, Query(description="`last_id` of the page before")] = "",
+    before: Annotated[str, Query(description="`first_id` of the page after")] = "",
 ) -> Listing[JobDocument]:
-    """`metadata[key]=value` filters by an entry of the metadata, and may be given repeatedly."""
+    """`metadata[key]=value` filters by an entry of the metadata, and may be given repeatedly.
+    `has_more` is about the direction of reading: whether more lie beyond the page."""
     wanted = JobFilter(
         status=tuple(status or ()),
         method=method,
@@ -170,13 +138,13 @@ def list_jobs(
         q=q,
     )
     with service.database.reading() as session:
-        jobs, has_more = find_jobs(session, wanted, limit=limit, after=after)
-        documents = job_documents(session, jobs)
+        page = find_jobs(session, wanted, limit=limit, sort=sort, after=after, before=before)
+        documents = job_documents(session, page.jobs)
     return Listing(
         data=documents,
         first_id=documents[0].id if documents else None,
         last_id=documents[-1].id if documents else None,
-        has_more=has_more,
+        has_more=page.has_before if before else page.has_after,
     )
 
 
@@ -211,9 +179,11 @@ def resume_job(service: ServiceDependency, job_id: str) -> JobDocument:
     "/{job_id}/retry",
     status_code=201,
     summary="Submit a failed or cancelled job again",
-    responses=responses(403, 404, 409, 422, 503),
+    responses=responses(403, 404, 409, 422, 429, 503),
 )
-def retry_job(service: ServiceDependency, response: Response, job_id: str) -> JobDocument:
+def retry_job(
+    service: ServiceDependency, user: UserDependency, response: Response, job_id: str
+) -> JobDocument:
     """Makes a new job with the same specification; the old one stays as it is."""
     with service.database.writing() as session:
         old = read_job(session, job_id)
@@ -228,7 +198,9 @@ def retry_job(service: ServiceDependency, response: Response, job_id: str) -> Jo
                 f"the data set of job {job_id} was deleted, and {old.dataset} is another one; "
                 "submit a new job"
             )
+        check_jobs(session, service.settings, user)
         job = job_row(submission, retry_of=job_id)
+        job.submitted_by = user
         lifecycle.submit(session, job)
         document = job_document(session, job)
     service.doorbell.ring(document.id)
@@ -257,7 +229,11 @@ def metadata_filter(request: Request) -> dict[str, str]:
 
 
 def _submit(
-    session: Session, service: Service, specification: JobSpecification, key: str | None
+    session: Session,
+    service: Service,
+    user: str,
+    specification: JobSpecification,
+    key: str | None,
 ) -> tuple[Job, bool]:
     """The job for a request, and whether it is new."""
     if key is not None:
@@ -270,7 +246,9 @@ def _submit(
                 "use a new key"
             )
     submission = resolve(session, specification, service.settings)
+    check_jobs(session, service.settings, user)
     job = job_row(submission, idempotency_key=key)
+    job.submitted_by = user
     lifecycle.submit(session, job)
     return job, True
 

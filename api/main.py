@@ -34,6 +34,8 @@ from api.checks import Checks
 from api.janitor import Janitor
 from api.middleware import Envelope, Gate, RequestCounts
 from api.queue import Doorbell, celery_app
+from api.quota import Seats
+from api.rendering import ProblemPages
 from api.service import Service
 from api.settings import Settings
 from api.settings import settings as process_settings
@@ -103,9 +105,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     # The last one added is the first that a request meets.
     app.add_middleware(
-        Gate, allowed_hosts=chosen.allowed_hosts, upload_max_bytes=chosen.upload_max_bytes
+        Gate,
+        allowed_hosts=chosen.allowed_hosts,
+        body_max_bytes=chosen.body_max_bytes,
+        upload_max_bytes=chosen.upload_max_bytes,
+        json_max_depth=chosen.json_max_depth,
     )
     app.add_middleware(Envelope, counts=counts)
+    app.add_middleware(ProblemPages)
     return app
 
 
@@ -126,6 +133,7 @@ def _open(settings: Settings, counts: RequestCounts) -> Service:
         checks=checks,
         trials=Trials(settings),
         counts=counts,
+        seats=Seats(settings),
     )
 
 

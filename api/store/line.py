@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from api.store.database import now
@@ -28,6 +28,15 @@ def jobs_ahead(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
     line = select(Job.id, place).where(ready()).subquery()
     found = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(waiting)))
     return {job_id: number - 1 for job_id, number in found}
+
+
+def first(session: Session, *, limit: int) -> list[Job]:
+    """The jobs that are served next, the first one first; those that are tried again later follow
+    in the order of their times."""
+    later = case((ready(), 0.0), else_=Job.retry_at)
+    query = select(Job).where(Job.status.in_(WAITING))
+    ordered = query.order_by(later, Job.priority, Job.queued_at, Job.id)
+    return list(session.scalars(ordered.limit(limit)))
 
 
 def announce(session: Session, *, after_seconds: float, limit: int = 10) -> list[str]:
