@@ -56,6 +56,8 @@ def forecast(
                 kept = 11
             case _:
                 kept = 5 + 2 * steps_at_once(samples, timesteps)
+        if specification.neuron.dropout:
+            kept += 2  # the masks, and what they leave beside what was sent
         per_sample = kept * architecture.neurons + 8 * prod(architecture.input_shape)
         return fixed + number * per_sample * samples
 

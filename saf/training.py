@@ -27,6 +27,7 @@ from saf.config import SGD, JobSpecification
 from saf.conversion import convert, round_to_grid
 from saf.data.dataset import Dataset
 from saf.deployment import measure
+from saf.dropout import dropout_masks
 from saf.environment import deterministic, device_name
 from saf.errors import UserConfigError
 from saf.failures import check_not_silent, check_time, diverged, memory_explained
@@ -151,6 +152,9 @@ def _train(
         x, y = train_set[batches[progress.step]]
         if specification.augment:
             x = augment(x, specification.augment, generator_of(seed, "augment", progress.step))
+        masks = dropout_masks(
+            network, len(y), generator_of(seed, "dropout", progress.step, network.device)
+        )
         looking = probe.is_due()
         computing = perf_counter()
         outcome = method(
@@ -161,6 +165,7 @@ def _train(
             loss=loss,
             update=update,
             trace_bias_and_input=trace,
+            masks=masks,
         )
         progress.step += 1
         if average is not None:
@@ -262,7 +267,7 @@ def evaluate(
     The loss is that of the scores over the number of steps that they are a sum of. Raises
     `DivergedError` when it is not finite.
     """
-    readout = readout_of(specification.method.name)
+    readout = readout_of(specification.method)
     steps = specification.timesteps if readout == "sum" else 1
     sums = torch.zeros(2, dtype=torch.float64)
     for indices in torch.split(torch.arange(len(samples)), specification.batch_size):
