@@ -64,7 +64,7 @@ class Probe:
         norms = []
         for parameters in self._parameters.values():
             grads = [p.grad for p in parameters if p.grad is not None]
-            each = [torch.linalg.vector_norm(g, dtype=torch.float32) for g in grads]
+            each = [torch.linalg.vector_norm(g).float() for g in grads]
             norms.append(torch.linalg.vector_norm(torch.stack(each)) if each else torch.zeros(()))
         device = self._parameters[next(iter(self._parameters))][0].device
         self._norms = torch.stack([norm.to(device) for norm in norms])
