@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Generator, Tensor
 
 from saf.augment import CHANGES, augment
@@ -60,6 +61,27 @@ def test_crop_shifts_each_sample_and_lets_zeros_in(images: Tensor) -> None:
     assert shifts == {(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)}
 
 
+def test_resized_crop_scales_a_box_of_the_published_size_to_the_whole(images: Tensor) -> None:
+    """Images of their own row and column numbers tell which box was taken."""
+    height, width = images.shape[2:]
+    rows = torch.arange(height).view(-1, 1).expand(height, width)
+    columns = torch.arange(width).expand(height, width)
+    places = torch.stack([rows, columns, columns]).float().expand_as(images)
+    where = augment(places, ["resized_crop"], seeded(6))
+    changed = augment(images, ["resized_crop"], seeded(6))
+    boxes = set()
+    for before, after, (row, column, _) in zip(images, changed, where, strict=True):
+        h = round(float(row[4, 0] - row[3, 0]) * height) or 1
+        w = round(float(column[0, 6] - column[0, 5]) * width) or 1
+        top, left = round(float(row[0, 0])), round(float(column[0, 0]))
+        box = before[None, :, top : top + h, left : left + w]
+        expected = F.interpolate(box, (height, width), mode="bilinear", align_corners=False)
+        torch.testing.assert_close(after, expected[0])
+        assert (h, w) == (height, width) or 0.05 < h * w / (height * width) <= 1.0
+        boxes.add((top, left, h, w))
+    assert len(boxes) > 20
+
+
 def test_flip_mirrors_about_half_of_the_samples(images: Tensor) -> None:
     changed = augment(images, ["flip"], seeded(6))
     mirrored = [torch.equal(a, b.flip(-1)) for a, b in zip(changed, images, strict=True)]
@@ -68,7 +90,7 @@ def test_flip_mirrors_about_half_of_the_samples(images: Tensor) -> None:
     assert 16 <= sum(mirrored) <= 48
 
 
-def test_cutout_blanks_one_grey_rectangle_in_about_half_of_the_samples(images: Tensor) -> None:
+def test_cutout_blanks_one_rectangle_in_about_half_of_the_samples(images: Tensor) -> None:
     changed = augment(images, ["cutout"], seeded(7))
     blanked = 0
     for before, after in zip(images, changed, strict=True):
@@ -79,7 +101,8 @@ def test_cutout_blanks_one_grey_rectangle_in_about_half_of_the_samples(images: T
         rows, columns = differs.any(1).nonzero().flatten(), differs.any(0).nonzero().flatten()
         rectangle = after[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         assert torch.equal(differs.sum(), torch.tensor(rectangle[0].numel()))
-        assert len(rectangle.unique()) == 1
+        assert len(rectangle[0].unique()) == 1, "one value in the first channel, as published"
+        assert not rectangle[1:].any(), "none in the others"
         assert rectangle[0].numel() <= 0.4 * 8 * 12
     assert 16 <= blanked <= 48
 
