@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 PLAIN = ("database_url", "broker_url", "artifacts_url")  # known without the prefix too
 
 
@@ -50,10 +50,38 @@ class Settings(BaseSettings):
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     """Names under which the API answers; another `Host` is refused, so that a page of another
     site cannot reach a server on loopback. `*` allows all."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses of proxies whose `X-Forwarded-For` is believed. A user is an address."""
+    body_max_bytes: Annotated[int, Field(gt=0)] = MIB
+    """Largest body of a request other than an upload."""
+    json_max_depth: Annotated[int, Field(gt=0, le=500)] = 32
+    """Objects and lists within one another in a body."""
+    jobs_queued_per_user: Annotated[int, Field(ge=0)] = 2000
+    """Jobs of one user that may wait; 0: any number. So in the next."""
+    jobs_per_user_hour: Annotated[int, Field(ge=0)] = 6000
+    """Jobs that one user may submit within an hour."""
+    streams_per_user: Annotated[int, Field(gt=0)] = 100
+    """Live streams that one user may have open, in each process of the API."""
+    streams_at_once: Annotated[int, Field(gt=0)] = 1000
+    """Live streams of all users, in each process of the API."""
+    uploads_per_user: Annotated[int, Field(gt=0)] = 4
+    """Uploads that one user may send at once, to each process of the API."""
+    uploads_at_once: Annotated[int, Field(gt=0)] = 16
+    """Uploads of all users at once, in each process of the API."""
     upload_max_bytes: Annotated[int, Field(gt=0)] = 4 * GIB
     """Largest upload."""
+    upload_max_parts: Annotated[int, Field(gt=0)] = 10
+    """Parts of an upload's form."""
     unpacked_max_bytes: Annotated[int, Field(gt=0)] = 8 * GIB
     """Largest data set once unpacked."""
+    archive_max_ratio: Annotated[float, Field(gt=0)] = 200.0
+    """Unpacked by packed bytes of an archive, beyond the first 64 MiB."""
+    archive_max_entries: Annotated[int, Field(gt=0)] = 250_000
+    """Files and folders in an archive."""
+    image_max_side: Annotated[int, Field(gt=0)] = 1024
+    """Pixels of an image on a side."""
+    max_classes: Annotated[int, Field(gt=1)] = 10_000
+    """Classes of a data set."""
     check_max_seconds: Annotated[float, Field(gt=0)] = 1800.0
     """Time that checking an uploaded data set may take."""
     job_max_memory_bytes: Annotated[int, Field(ge=0)] = 0
@@ -92,6 +120,9 @@ class Settings(BaseSettings):
     max_losses: Annotated[int, Field(ge=1)] = 5
     """A job that lost its worker more often than this without a checkpoint in between fails with
     `worker_lost`."""
+    retry_seconds: Annotated[float, Field(gt=0)] = 5.0
+    """Wait before a job is tried again by itself; doubled with each further try, 10 minutes at
+    most. After the first loss of a worker there is none."""
     stop_grace_seconds: Annotated[float, Field(gt=0)] = 10.0
     """Time between asking a training process to stop and killing it."""
     worker_slots: Annotated[int, Field(ge=0, le=1024)] = 0

@@ -38,10 +38,16 @@ class Progress(BaseModel):
         )
     )
     """Time spent, all attempts together; `network` is a part of `iterations`."""
+    earlier_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Of the counted ones, those of the jobs that this one took its checkpoint from."""
     history: list[dict[str, float]] = Field(default_factory=list)
     """Metrics of each finished epoch."""
     sums: dict[str, float] = Field(default_factory=dict)
     """Sums over the samples of the unfinished epoch: loss, correct, firing_rate/<layer>."""
+
+    def counted_seconds(self) -> float:
+        """The time that a limit is for: iterations, evaluations and checkpoints."""
+        return sum(self.seconds[part] for part in ("iterations", "evaluations", "checkpoints"))
 
 
 class _Header(BaseModel):

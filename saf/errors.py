@@ -66,6 +66,11 @@ class OutOfMemoryError(TrainingError):
 
     code = "out_of_memory"
 
+    def __init__(self, message: str, *, hint: str = "", samples: int | None = None) -> None:
+        """`samples` is how many to try at once; None where fewer would not help."""
+        super().__init__(message, hint=hint)
+        self.samples = samples
+
 
 class TimeLimitError(TrainingError):
     """`max_runtime_seconds` has passed."""

@@ -10,7 +10,7 @@ import torch
 
 from saf.architecture import Architecture
 from saf.checkpoint import Progress
-from saf.config import JobSpecification
+from saf.config import JobSpecification, updates_at_each_step
 from saf.errors import DivergedError, OutOfMemoryError, SilentNetworkError, TimeLimitError
 from saf.forecast import forecast
 
@@ -27,17 +27,21 @@ def diverged(where: str, specification: JobSpecification) -> DivergedError:
     )
 
 
-def check_time(specification: JobSpecification, progress: Progress) -> None:
-    """Raise `TimeLimitError` once the iterations and evaluations took `max_runtime_seconds`."""
-    limit, seconds = specification.max_runtime_seconds, progress.seconds
-    spent = seconds["iterations"] + seconds["evaluations"] + seconds["checkpoints"]
-    if limit is not None and spent > limit:
-        raise TimeLimitError(
-            f"the training took longer than max_runtime_seconds = {limit:g}; it had done "
-            f"{progress.step} iterations and {len(progress.history)} of "
-            f"{specification.epochs} epochs",
-            hint="raise max_runtime_seconds, or ask for fewer epochs or a smaller network",
-        )
+def time_is_up(specification: JobSpecification, progress: Progress) -> bool:
+    """Whether the training of this job took longer than `max_runtime_seconds`."""
+    limit = specification.max_runtime_seconds
+    return limit is not None and progress.counted_seconds() - progress.earlier_seconds > limit
+
+
+def out_of_time(specification: JobSpecification, progress: Progress) -> TimeLimitError:
+    """The error to raise once the time is up."""
+    return TimeLimitError(
+        f"the training took longer than max_runtime_seconds = "
+        f"{specification.max_runtime_seconds:g}; it had done {progress.step} iterations and "
+        f"{len(progress.history)} of {specification.epochs} epochs",
+        hint="retry the job, which goes on from here for as long again; or ask for fewer epochs "
+        "or a smaller network",
+    )
 
 
 def check_not_silent(
@@ -87,15 +91,32 @@ def memory_explained(
         lacking = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not lacking and "can't allocate memory" not in str(error):
             raise
+        total = _memory_bytes(device)
+        needed = forecast(specification, architecture, limit_bytes=total)
         batch = min(specification.batch_size, samples)
-        needed = forecast(specification, architecture, limit_bytes=_memory_bytes(device))
-        smaller = max(1, min(batch // 2, needed.largest_batch))
-        remedy = f'set "batch_size" to {smaller} or less' if batch > 1 else "take a smaller network"
+        at_once = -(-batch // specification.micro_batches)
+        fits = needed.largest_batch // specification.micro_batches
+        smaller = max(1, min(at_once // 2, fits))
         raise OutOfMemoryError(
-            f"the {device} device has too little memory for batches of {batch} samples "
-            f"(forecast: {needed.memory_bytes / 2**30:.1f} GiB)",
-            hint=remedy,
+            f"the {device} device has too little memory for {at_once} samples at once (forecast: "
+            f"{_gib(needed.memory_bytes)} of {_gib(total)}; by the forecast {fits} at once fit)",
+            hint=_smaller(specification, batch, smaller)
+            if at_once > 1
+            else "take a smaller network",
+            samples=smaller if at_once > 1 else None,
         ) from error
+
+
+def _smaller(specification: JobSpecification, batch: int, at_once: int) -> str:
+    remedy = f'set "batch_size" to {at_once * specification.micro_batches} or less'
+    if updates_at_each_step(specification.method):
+        return remedy
+    parts = -(-batch // at_once)
+    return f'{remedy}, or "micro_batches" to {parts}: the same training, in less memory'
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
 
 
 def _memory_bytes(device: torch.device) -> int:

@@ -20,7 +20,7 @@ class Forecast(BaseModel):
     memory_bytes: int
     """Estimate of the peak of a training process, without the interpreter and the libraries."""
     largest_batch: int
-    """The largest batch that stays below the limit asked about."""
+    """The largest batch that stays below the limit asked about, in as many micro-batches."""
 
 
 FULL_BATCH = 128
@@ -45,7 +45,8 @@ def forecast(
     """
     number = {"float64": 8, "float32": 4, "bfloat16": 2}[specification.precision]
     optimizer_states = 1 if specification.optimizer.name == "sgd" else 2
-    fixed = architecture.parameters * max(4, number) * (3 + optimizer_states)
+    parameters, neurons = architecture.parameters, architecture.neurons
+    fixed = parameters * max(4, number) * (3 + optimizer_states)
     timesteps = specification.timesteps
 
     def needed(samples: int) -> int:
@@ -58,7 +59,7 @@ def forecast(
                 kept = 5 + 2 * steps_at_once(samples, timesteps)
         if specification.neuron.dropout:
             kept += 2  # the masks, and what they leave beside what was sent
-        per_sample = kept * architecture.neurons + 8 * prod(architecture.input_shape)
+        per_sample = kept * neurons + 8 * prod(architecture.input_shape)
         return fixed + number * per_sample * samples
 
     # Above a full batch the need of a sample no longer depends on their number.
@@ -67,9 +68,12 @@ def forecast(
     if largest < FULL_BATCH:
         fits = (n for n in range(FULL_BATCH, 0, -1) if needed(n) <= limit_bytes)
         largest = next(fits, 0)
+    # While a part of a batch is computed, nothing but the input is kept of the others.
+    waiting = specification.batch_size - specification.samples_at_once
     return Forecast(
-        parameters=architecture.parameters,
-        neurons=architecture.neurons,
-        memory_bytes=needed(specification.batch_size),
-        largest_batch=largest,
+        parameters=parameters,
+        neurons=neurons,
+        memory_bytes=needed(specification.samples_at_once)
+        + number * prod(architecture.input_shape) * waiting,
+        largest_batch=largest * specification.micro_batches,
     )

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from saf import checkpoint as checkpoints
-from saf import tensorfile
+from saf import tensorfile, winograd
 from saf.architecture import Architecture
 from saf.augment import augment
 from saf.averaging import MovingAverage
@@ -30,11 +30,12 @@ from saf.deployment import measure
 from saf.dropout import dropout_masks
 from saf.environment import deterministic, device_name
 from saf.errors import UserConfigError
-from saf.failures import check_not_silent, check_time, diverged, memory_explained
+from saf.failures import check_not_silent, diverged, memory_explained, out_of_time, time_is_up
 from saf.inference import infer, readout_of
 from saf.loss import LossFunction, loss_function
 from saf.meter import Meter
 from saf.methods import method_of
+from saf.microbatches import in_parts
 from saf.network import SpikingNetwork
 from saf.networks import build
 from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
@@ -46,7 +47,10 @@ CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints, where an epoch
 READ_EVERY = 10  # iterations between two waits for the numbers of a GPU
 CERTIFIED_AT_ONCE = 128
 FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
-FREE_TO_CHANGE = {"name", "priority", "metadata", "max_runtime_seconds", "devices", "conversion"}
+FREE_TO_CHANGE = {
+    *("name", "priority", "metadata", "max_runtime_seconds", "devices", "conversion"),
+    *("micro_batches", "on_out_of_memory"),
+}
 logger = logging.getLogger(__name__)
 
 
@@ -57,6 +61,7 @@ def train(
     *,
     device: torch.device | str | None = None,
     resume_from: Path | None = None,
+    inherited: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Train, convert and check; write everything below `directory`.
@@ -71,6 +76,11 @@ def train(
     them: the newest readable one is used, a damaged one passed over for the one before, and with
     none the training starts from the beginning; `Started.step` tells. On the same kind of device
     and with the same number of threads the weights are, bit for bit, those of the undisturbed run.
+    `inherited` says that the checkpoint is another job's: the time that this one took does not
+    count against `max_runtime_seconds`.
+
+    A checkpoint that cannot be written, as on a full disk, is left out with a warning, and the
+    next one tried; when the time is up one is written before the error is raised.
 
     An epoch cuts the shuffled samples into batches of nearly equal size, see `Batches`. On a GPU,
     torch's deterministic algorithms are on in this process while the generator lives.
@@ -84,7 +94,9 @@ def train(
         deterministic(place),
         memory_explained(specification, architecture, len(dataset.x_train), place),
     ):
-        yield from _train(specification, dataset, architecture, directory, place, resume_from, stop)
+        yield from _train(
+            specification, dataset, architecture, directory, place, resume_from, inherited, stop
+        )
 
 
 def _train(
@@ -94,17 +106,20 @@ def _train(
     directory: Path,
     device: torch.device,
     resume_from: Path | None,
+    inherited: bool,
     stop: Callable[[], bool],
 ) -> Iterator[Report]:
     seed = specification.seed
     dtype = torch.float64 if specification.precision == "float64" else torch.float32
     network = _network(specification, dataset, architecture).to(device, dtype)
     optimizer = _optimizer(specification, network)
-    method, loss = method_of(specification.method), loss_function(specification.loss)
+    method = in_parts(method_of(specification.method), specification.micro_batches)
+    loss = loss_function(specification.loss)
     trace = getattr(specification.method, "trace_bias_and_input", True)
     train_set = Samples(dataset.x_train, dataset.y_train, device, dtype)
     test_set = Samples(dataset.x_test, dataset.y_test, device, dtype)
     batches = Batches(len(train_set), specification.batch_size, seed)
+    at_once = specification.samples_at_once
     last_step = specification.epochs * batches.per_epoch
     parameters = dict(network.named_parameters())
     data = identity(dataset.x_train, dataset.y_train)
@@ -114,6 +129,8 @@ def _train(
         else None
     )
     progress = _resume(resume_from, specification, data, optimizer, parameters, average)
+    if inherited:
+        progress.earlier_seconds = progress.counted_seconds()
 
     def update() -> None:
         if looking:
@@ -157,16 +174,17 @@ def _train(
         )
         looking = probe.is_due()
         computing = perf_counter()
-        outcome = method(
-            network,
-            x,
-            y,
-            timesteps=specification.timesteps,
-            loss=loss,
-            update=update,
-            trace_bias_and_input=trace,
-            masks=masks,
-        )
+        with winograd.allowed():
+            outcome = method(
+                network,
+                x,
+                y,
+                timesteps=specification.timesteps,
+                loss=loss,
+                update=update,
+                trace_bias_and_input=trace,
+                masks=masks,
+            )
         progress.step += 1
         if average is not None:
             average.update(progress.step)
@@ -175,11 +193,12 @@ def _train(
 
         epoch_ends = progress.step % batches.per_epoch == 0
         asked, overdue = stop(), perf_counter() - saved > CHECKPOINT_SECONDS
+        late = False
         if device.type == "cpu" or epoch_ends or asked or overdue or meter.waiting == READ_EVERY:
             yield from meter.read()
             if looking:
-                yield probe.look(network, x, progress.step / batches.per_epoch)
-        check_time(specification, progress)
+                yield probe.look(network, x[:at_once], progress.step / batches.per_epoch)
+            late = time_is_up(specification, progress)
 
         if epoch_ends:
             yield (epoch := meter.finish_epoch())
@@ -190,13 +209,16 @@ def _train(
             progress.seconds["evaluations"] += perf_counter() - began
             progress.history[-1] |= metrics
             yield Evaluation(step=progress.step, epoch=epoch.epoch, metrics=metrics)
-        if epoch_ends or asked or overdue:
+        if epoch_ends or asked or overdue or late:
             began = saved = perf_counter()
-            path = checkpoints.save(snapshot(), directory / "checkpoints")
+            path = _saved(snapshot(), directory / "checkpoints")
             progress.seconds["checkpoints"] += perf_counter() - began
-            yield Checkpoint(
-                step=progress.step, epoch=progress.step // batches.per_epoch, path=path
-            )
+            if path is not None:
+                yield Checkpoint(
+                    step=progress.step, epoch=progress.step // batches.per_epoch, path=path
+                )
+        if late:
+            raise out_of_time(specification, progress)
         if asked:
             return
 
@@ -222,13 +244,13 @@ def _train(
         directory / "lif.safetensors",
         test_set.x,
         test_set.y,
-        batch_size=min(specification.batch_size, CERTIFIED_AT_ONCE),
+        batch_size=min(at_once, CERTIFIED_AT_ONCE),
         grid_refused=grid_refused,
     )
     measured = measure(
         lif.to(device),
         *(part.cpu().numpy() for part in spread(test_set.x, test_set.y, SAMPLES[torch.float32])),
-        batch_size=min(specification.batch_size, CERTIFIED_AT_ONCE),
+        batch_size=min(at_once, CERTIFIED_AT_ONCE),
     )
     progress.seconds["conversion"] += perf_counter() - began
     yield _json(directory / "certificate.json", "certificate", certificate)
@@ -270,9 +292,10 @@ def evaluate(
     readout = readout_of(specification.method)
     steps = specification.timesteps if readout == "sum" else 1
     sums = torch.zeros(2, dtype=torch.float64)
-    for indices in torch.split(torch.arange(len(samples)), specification.batch_size):
+    for indices in torch.split(torch.arange(len(samples)), specification.samples_at_once):
         x, y = samples[indices]
-        scores = infer(network, x, specification.timesteps, readout=readout).scores
+        with winograd.allowed():
+            scores = infer(network, x, specification.timesteps, readout=readout).scores
         correct = (scores.argmax(1) == y).sum()
         value = loss(scores / steps, y) * len(y)
         sums += torch.stack([value.double(), correct.double()]).cpu()
@@ -312,6 +335,15 @@ def _optimizer(specification: JobSpecification, network: SpikingNetwork) -> torc
         betas=(chosen.beta1, chosen.beta2),
         weight_decay=chosen.weight_decay,
     )
+
+
+def _saved(checkpoint: checkpoints.Checkpoint, directory: Path) -> Path | None:
+    try:
+        return checkpoints.save(checkpoint, directory)
+    except OSError as error:
+        step = checkpoint.progress.step
+        logger.warning("the checkpoint of step %d cannot be written: %s", step, error)
+        return None
 
 
 def _resume(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from worker import memory
 from worker.outbox import Outbox
 from worker.protocol import ALIVE, STOP, Order
 
@@ -70,6 +71,7 @@ class TrainingProcess:
     ) -> None:
         """Write `order` and start `command` with its path. Raises OSError."""
         self._outbox = outbox
+        self._memory_kills = memory.kills()
         reports, reports_of_child = os.pipe()
         try:
             order = replace(order, reports_fd=reports_of_child, parent_pid=os.getpid())
@@ -113,6 +115,10 @@ class TrainingProcess:
     def exit_status(self) -> int | None:
         """None while it runs; negative: ended by that signal. Known once `end` has returned."""
         return self._popen.returncode
+
+    def was_killed_for_memory(self) -> bool:
+        """Whether it was killed while the system killed processes because memory ran out."""
+        return self.exit_status == -signal.SIGKILL and memory.kills() > self._memory_kills
 
     def has_ended(self) -> bool:
         """Whether the leader has ended. It is not waited for, so its number stays its own."""

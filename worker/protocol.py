@@ -31,6 +31,7 @@ class Order:
     directory: str  # where the training may write
     outgoing: str  # where files are put that the worker is to fetch
     resume_from: str | None  # the file of a checkpoint
+    inherited: bool  # the checkpoint is that of the job which this one retries
     device: str
     silence_seconds: float  # so long without a word from the worker, and it ends itself
     reports_fd: int = -1
@@ -53,6 +54,10 @@ class Failure:
     code: str
     message: str
     hint: str
+    samples: int | None = None
+    """After a lack of memory: how many samples at once to try next."""
+    transient: bool = False
+    """Another attempt may not meet it: a device that was lost, a full disk."""
 
 
 _KINDS: dict[str, type[Any]] = {

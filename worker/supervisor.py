@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +26,8 @@ from api.store.artifacts import ArtifactStore
 from api.store.database import Database
 from api.store.lifecycle import Claim, Fenced
 from api.store.tables import Checkpoint, Dataset, Status
-from saf.errors import DataError, InternalError, TimeLimitError, TrainingError
+from saf.errors import DataError, TrainingError
+from worker import ending
 from worker.backoff import DATABASE_AWAY, Backoff
 from worker.devices import Slot
 from worker.lease import Lease
@@ -84,7 +84,7 @@ class Supervisor:
         except Exception as error:
             # Whatever goes wrong here, the job has to end or to be taken up again.
             log.exception("attempt %d of %s", claim.attempt, claim.job_id)
-            self._fail(claim, lease, _failure_here(error))
+            self._fail(claim, lease, ending.of_the_worker(error))
         finally:
             lease.stop()
 
@@ -175,22 +175,30 @@ class Supervisor:
             return self._insist(lease, finish)
         failure = outbox.failure
         if out_of_time:
-            failure = _out_of_time(claim)
+            failure = ending.out_of_time(claim)
         asked = lease.status in (Status.cancelling, Status.pausing) or self._closing.is_set()
-        reason = _how_it_ended(process.exit_status)
+        reason = ending.in_words(process.exit_status)
+        if not asked and failure is None and process.was_killed_for_memory():
+            failure = ending.killed_for_memory(claim)
 
         def stop(session: Session) -> None:
             # Under the row's lock: a request that came in just now counts.
             cancelled = lifecycle.asked(session, claim) is Status.cancelling
             if failure is not None and not cancelled:
-                lifecycle.fail(session, claim, **vars(failure))
+                ending.write(session, claim, failure, self._settings)
             elif asked or cancelled:
                 lifecycle.stopped(session, claim)
             else:
                 lifecycle.note(
                     session, claim, "process_ended", reason=reason, log_tail=outbox.log_tail
                 )
-                lifecycle.lost(session, claim, reason=reason, max_losses=self._settings.max_losses)
+                lifecycle.lost(
+                    session,
+                    claim,
+                    reason=reason,
+                    max_losses=self._settings.max_losses,
+                    retry_seconds=self._settings.retry_seconds,
+                )
 
         return self._insist(lease, lambda: record.finish(stop))
 
@@ -209,7 +217,8 @@ class Supervisor:
             builtin=claim.dataset_id is None,
             directory=str(directory / "training"),
             outgoing=str(outgoing),
-            resume_from=str(checkpoint) if checkpoint is not None else None,
+            resume_from=str(self._store.path(checkpoint.sha256)) if checkpoint else None,
+            inherited=checkpoint is not None and checkpoint.attempt == 0,
             device=self._slot.device,
             # It is to be gone when the lease of a worker that stands still runs out.
             silence_seconds=max(
@@ -235,7 +244,7 @@ class Supervisor:
             )
         return str(path)
 
-    def _checkpoint(self, session: Session, claim: Claim, notes: list[str]) -> Path | None:
+    def _checkpoint(self, session: Session, claim: Claim, notes: list[str]) -> Checkpoint | None:
         """The newest checkpoint whose file is what it was when it was stored."""
         stored = session.scalars(
             select(Checkpoint)
@@ -244,10 +253,9 @@ class Supervisor:
         ).all()
         notes.clear()
         for checkpoint in stored:
-            path = self._store.path(checkpoint.sha256)
-            problem = _damage(path, checkpoint.sha256)
+            problem = _damage(self._store.path(checkpoint.sha256), checkpoint.sha256)
             if problem is None:
-                return path
+                return checkpoint
             notes.append(f"the checkpoint of step {checkpoint.step} {problem}; it is passed over")
         if stored and not self._store.directory.is_dir():
             # Not damaged: nothing of the store is there, and starting from zero would lose all.
@@ -260,7 +268,7 @@ class Supervisor:
                 if lifecycle.asked(session, claim) is Status.cancelling:
                     lifecycle.stopped(session, claim)
                 else:
-                    lifecycle.fail(session, claim, **vars(failure))
+                    ending.write(session, claim, failure, self._settings)
 
         try:
             self._insist(lease, fail)
@@ -302,32 +310,3 @@ def _damage(path: Path, sha256: str) -> str | None:
     except FileNotFoundError:
         return "is not in the artifact store"
     return None if digest.hexdigest() == sha256 else "is damaged"
-
-
-def _out_of_time(claim: Claim) -> Failure:
-    limit = claim.specification["max_runtime_seconds"]
-    return Failure(
-        code=TimeLimitError.code,
-        message=f"the training ran for longer than its max_runtime_seconds of {limit:g}",
-        hint="raise max_runtime_seconds or train for fewer epochs",
-    )
-
-
-def _how_it_ended(status: int | None) -> str:
-    if status is None or status >= 0:
-        return f"the training process ended with exit status {status} and without a result"
-    try:
-        name = signal.Signals(-status).name
-    except ValueError:
-        name = f"signal {-status}"
-    hint = "; the system does that when memory runs out" if -status == signal.SIGKILL else ""
-    return f"the training process was killed by {name}{hint}"
-
-
-def _failure_here(error: Exception) -> Failure:
-    hint = "this is a defect of the service; the worker's log has the details"
-    if isinstance(error, OSError):
-        hint = "look at the disk of the worker and at the artifact store, then retry the job"
-    return Failure(
-        code=InternalError.code, message=f"the worker: {type(error).__name__}: {error}", hint=hint
-    )
