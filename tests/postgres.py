@@ -49,6 +49,11 @@ class PostgresServer:
     def _data(self) -> str:
         return str(self._directory / "data")
 
+    @property
+    def socket(self) -> Path:
+        """The Unix socket that it listens on."""
+        return self._directory / ".s.PGSQL.5432"
+
     def url(self, name: str = "postgres") -> str:
         """SQLAlchemy's address of a database of this server."""
         return f"postgresql+psycopg://saf@/{name}?host={self._directory}"

@@ -1,0 +1,177 @@
+"""One run: a cluster, its clients and its faults, until everything has ended and was checked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import select
+
+from api.store.tables import TERMINAL, Job
+from tests.chaos import invariants, undisturbed
+from tests.chaos.clients import Clients
+from tests.chaos.cluster import ROOT, Cluster, Kind, Times
+from tests.chaos.faults import Faults
+from tests.chaos.invariants import Remains
+from tests.chaos.memory import Memory
+from tests.chaos.observer import Observer
+from tests.chaos.report import Report, recovery
+
+TICK_SECONDS = 0.03
+PATIENCE_SECONDS = 240.0  # for everything to end once nothing is broken any more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much of what."""
+
+    jobs: int
+    faults: int
+    seed: int
+    database: Kind
+    workers: int = 3
+    epochs: int = 16
+    pace_ms: int = 25
+    fault_seconds: float = 3.0  # between two faults
+    disks: bool = True
+    kinds: tuple[str, ...] = ()  # only faults of these; none: of all
+    times: Times = field(default_factory=Times)
+
+
+def run(plan: Plan, directory: Path, *, say: bool = False) -> Report:
+    """Do it below `directory`, and check what is left."""
+    report = Report(
+        database=plan.database,
+        seed=plan.seed,
+        workers=plan.workers,
+        lease_seconds=plan.times.lease_seconds,
+    )
+    directory.mkdir(parents=True)
+    reference = _undisturbed(plan, directory)
+    cluster = Cluster(
+        directory, plan.database, workers=plan.workers, times=plan.times, disks=plan.disks
+    )
+    memory = Memory()
+    began = time.monotonic()
+    try:
+        cluster.start()
+        observer = Observer(
+            database=cluster.database, memory=memory, machines=directory / "machines"
+        )
+        _storm(plan, cluster, memory, observer, report, say=say)
+        for problem in cluster.stop():
+            memory.violated("does not end", problem, "")
+        report.seconds = time.monotonic() - began
+        remains = Remains(
+            database=cluster.database,
+            artifacts=cluster.artifacts,
+            machines=directory / "machines",
+            evidence=cluster.evidence,
+            memory=memory,
+            undisturbed=reference,
+        )
+        report.violations = sorted(memory.violations) + invariants.check(remains)
+        _count(cluster, memory, report)
+    finally:
+        cluster.close()
+        cluster.unmount()
+    return report
+
+
+def _storm(
+    plan: Plan,
+    cluster: Cluster,
+    memory: Memory,
+    observer: Observer,
+    report: Report,
+    *,
+    say: bool,
+) -> None:
+    def wants_more() -> bool:
+        return len(memory.accepted) < plan.jobs or sum(faults.injected.values()) < plan.faults
+
+    clients = Clients(
+        cluster.url,
+        memory,
+        observer,
+        seed=plan.seed,
+        epochs=plan.epochs,
+        pace_ms=plan.pace_ms,
+        waiting=2 * plan.workers + 1,
+        wants_more=wants_more,
+    )
+    faults = Faults(
+        cluster=cluster,
+        observer=observer,
+        memory=memory,
+        clients=clients,
+        seed=plan.seed,
+        only=plan.kinds,
+    )
+    clients.start()
+    next_fault = time.monotonic() + plan.fault_seconds
+    said = time.monotonic()
+    while wants_more():
+        cluster.tend()
+        faults.heal()
+        observer.look()
+        if time.monotonic() >= next_fault and sum(faults.injected.values()) < plan.faults:
+            next_fault = time.monotonic() + plan.fault_seconds * faults.jitter()
+            faults.inject()
+        if say and time.monotonic() > said + 10:
+            said = time.monotonic()
+            injected = sum(faults.injected.values())
+            counted = Counter(look.status for look in observer.looks.values())
+            print(
+                f"{plan.database}: {injected} faults, jobs {dict(counted)}, "
+                f"{len(memory.violations)} violations",
+                flush=True,
+            )
+        time.sleep(TICK_SECONDS)
+    faults.heal(all_=True)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    clients.stop()
+    while time.monotonic() < deadline and (clients.are_busy() or observer.not_ended()):
+        cluster.tend()
+        observer.look()
+        clients.resume_all()
+        time.sleep(TICK_SECONDS)
+    observer.look()
+    faults.close()
+    clients.close()
+    report.left_out = faults.left_out
+    for kind in faults.kinds:
+        watches = [watch for watch in observer.watches if watch.kind == kind]
+        seconds = [watch.seconds for watch in watches if watch.seconds is not None]
+        missed = faults.injected[kind] - len(seconds)
+        report.faults.append(recovery(kind, faults.injected[kind], seconds, max(0, missed)))
+
+
+def _count(cluster: Cluster, memory: Memory, report: Report) -> None:
+    with cluster.database.reading() as session:
+        jobs = session.execute(select(Job.status, Job.attempt)).all()
+    report.jobs = dict(Counter(str(job.status) for job in jobs))
+    report.attempts = sum(job.attempt for job in jobs)
+    report.most_attempts = max((job.attempt for job in jobs), default=0)
+    report.deleted = len(memory.jobs()) - len([job for job in jobs if job.status in TERMINAL])
+    report.requests = dict(memory.requests)
+    report.answers = {str(status): count for status, count in memory.answers.items()}
+    report.unanswered = memory.unanswered
+
+
+def _undisturbed(plan: Plan, directory: Path) -> dict[str, undisturbed.Undisturbed]:
+    out = directory / "undisturbed.json"
+    subprocess.run(
+        [
+            *(sys.executable, "-P", "-m", "tests.chaos.undisturbed"),
+            *(str(plan.epochs), str(plan.pace_ms), str(out)),
+        ],
+        check=True,
+        cwd=ROOT,
+        env=undisturbed.environment(),
+    )
+    return undisturbed.read(out)

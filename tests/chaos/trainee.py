@@ -1,0 +1,36 @@
+"""The real training process, watched: it has a witness, and rests after each step."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from saf.reports import Report, Started, Step
+from tests.chaos.recipes import PACE
+from tests.chaos.witness import Witness
+from worker import training
+from worker.process import MARK
+from worker.protocol import Order
+
+
+def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
+    """`worker.training`'s own, report by report."""
+    scratch = Path(os.environ[MARK])
+    job_id, _, attempt = scratch.name.rpartition("-")
+    evidence = next(path for folder in scratch.parents if (path := folder / "evidence").is_dir())
+    witness = Witness(evidence, job_id, int(attempt))
+    pace = float(order.specification["metadata"].get(PACE, "0")) / 1000
+    with witness.alone():
+        for report in training._train(order, stop):
+            if isinstance(report, Started):
+                witness.say("resumed", step=report.step)
+            yield report
+            if isinstance(report, Step):
+                time.sleep(pace)
+
+
+if __name__ == "__main__":
+    sys.exit(training.main(train))

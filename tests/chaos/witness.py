@@ -1,0 +1,84 @@
+"""What training processes say of themselves, apart from the service: who trained when, and alone.
+
+Each holds a lock of the kernel on a file of its job from its start to its end, however that comes.
+So two that train the same job at the same time cannot both hold it, and the second one says so.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Testimony:
+    """One line of a training process."""
+
+    event: str  # start, resumed, end; together: another one trains
+    job_id: str
+    attempt: int
+    pid: int
+    at: float  # CLOCK_MONOTONIC, the same for all processes of the machine
+    step: int = -1
+    other_pid: int = 0  # who holds the lock
+
+
+class Witness:
+    """Writes the lines of one training process."""
+
+    def __init__(self, directory: Path, job_id: str, attempt: int) -> None:
+        self._directory = directory
+        self._job_id = job_id
+        self._attempt = attempt
+
+    def say(self, event: str, *, step: int = -1, other_pid: int = 0) -> None:
+        """Add a line, in one write."""
+        line = Testimony(
+            event=event,
+            job_id=self._job_id,
+            attempt=self._attempt,
+            pid=os.getpid(),
+            at=time.monotonic(),
+            step=step,
+            other_pid=other_pid,
+        )
+        path = self._directory / f"{self._job_id}.jsonl"
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, json.dumps(asdict(line)).encode() + b"\n")
+        finally:
+            os.close(handle)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Train inside; says so when another process of the job trains."""
+        lock = os.open(self._directory / f"{self._job_id}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
+        except BlockingIOError:
+            holder = os.pread(lock, 20, 0)
+            self.say("together", other_pid=int(holder) if holder.isdigit() else 0)
+        self.say("start")
+        try:
+            yield
+            self.say("end")
+        finally:
+            os.close(lock)
+
+
+def testimonies(directory: Path) -> list[Testimony]:
+    """All lines of all processes, in the order of time."""
+    lines = [
+        Testimony(**json.loads(line))
+        for path in directory.glob("*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    return sorted(lines, key=lambda line: line.at)
