@@ -76,14 +76,16 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
             "earlier_events": after,
             "attempts": _attempts(session, job_id),
             "vitals": find_vitals(session, job_id, newest=1),
-            "samples": _samples(session, row),
+            **_evaluation(session, row),
             "log": logs.tail(session, job_id, LOG_LINES),
             "log_lines": LOG_LINES,
         }
     report = _document(service.store, files, "report")
+    certificate = _document(service.store, files, "certificate")
     context |= {
         "files": files,
-        "certificate": _document(service.store, files, "certificate"),
+        "certificate": certificate,
+        "checked_layers": _checked_layers(certificate),
         "report": report,
         "deployment": _deployment(report),
         "again": _again(job, str(request.base_url).rstrip("/")),
@@ -106,20 +108,38 @@ def _document(
     return None
 
 
+def _checked_layers(certificate: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """What the checks and the bounds say of each layer: proven, measured, or differs."""
+    if certificate is None or not certificate.get("checks"):
+        return []
+    grid = certificate["grid"] or {}
+    proven = certificate["verdict"] == "proven"
+    rows = []
+    for number, layer in enumerate(certificate["checks"][0]["layers"]):
+        differing = [check["layers"][number]["spikes_differing"] for check in certificate["checks"]]
+        bound = grid["layers"][number] if grid.get("bits") else None
+        if proven and bound and bound["within"]:
+            verdict = "proven"
+        else:
+            verdict = "measured, no spike differs" if not any(differing) else "spikes differ"
+        rows.append(
+            {"name": layer["name"], "verdict": verdict, "differing": differing, "bound": bound}
+        )
+    return rows
+
+
 def _deployment(report: dict[str, Any] | None) -> dict[str, Any] | None:
     """How the LIF network does in use, and after how many steps one may stop."""
     if report is None or "deployment" not in report:
         return None
     found: dict[str, Any] = report["deployment"]
     accuracies = found["accuracy_after"]
-    enough = next(
-        step
-        for step, accuracy in enumerate(accuracies, 1)
-        if accuracy >= accuracies[-1] - EARLY_POINTS / 100
-    )
+    good = accuracies[-1] - EARLY_POINTS / 100
+    enough = next(step for step, accuracy in enumerate(accuracies, 1) if accuracy >= good)
     energy = found["energy"]
     saved = energy["dense_picojoules"] / max(energy["picojoules"], 1e-12)
-    return {**found, "enough": enough, "early_points": EARLY_POINTS, "saved": saved}
+    shown = {"good": good, "enough": enough, "early_points": EARLY_POINTS, "saved": saved}
+    return {**found, **shown}
 
 
 def _attempts(session: Session, job_id: str) -> list[dict[str, Any]]:
@@ -151,15 +171,22 @@ def _attempts(session: Session, job_id: str) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _samples(session: Session, job: Job) -> int:
-    """How many samples the evaluation split of a job's data set has; 0 where it is gone."""
+def _evaluation(session: Session, job: Job) -> dict[str, Any]:
+    """What can be shown to the network: how many samples its data set has for evaluation (0 where
+    it is gone), pixels on a side, and whether they are event frames."""
     if job.dataset_id is None:
         entry = CATALOGUE.get(job.dataset)
-        return entry.test if entry is not None else 0
+        samples, shape = (entry.test, entry.shape) if entry is not None else (0, (1, 28, 28))
+        return {"samples": samples, "side": max(shape[1:]), "frames": False}
     dataset = session.get(Dataset, job.dataset_id)
     if dataset is None or dataset.summary is None:
-        return 0
-    return int(dataset.summary["counts"]["test"])
+        return {"samples": 0, "side": 28, "frames": False}
+    summary = dataset.summary
+    return {
+        "samples": int(summary["counts"]["test"]),
+        "side": max(summary["shape"][-2:]),
+        "frames": summary.get("timesteps") is not None,
+    }
 
 
 def _again(job: JobDocument, url: str) -> dict[str, str]:

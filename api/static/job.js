@@ -1,12 +1,13 @@
 // @ts-check
-// A job: its state and numbers from the stream, charts, log, and the buttons.
+// A job: its state and numbers from the stream, its parts kept up to date, and the buttons.
 import { Charts } from "./chart.js";
 import { duration, metric, percent } from "./format.js";
 import { refreshSoon, set } from "./live.js";
+import { Log } from "./log.js";
 import { Stream } from "./stream.js";
+import { Trial } from "./trial.js";
+import { Vitals } from "./vitals.js";
 
-const LOG_EVERY_MS = 1000;
-const LOG_KEPT = 400_000; // characters
 const root = /** @type {HTMLElement} */ (document.getElementById("job"));
 const address = `/v1/jobs/${root.dataset.id}`;
 const charts = new Charts(
@@ -41,39 +42,37 @@ function text(id, content) {
   if (element) set(element, content);
 }
 
-// Log
+// Parts
 
-const log = /** @type {HTMLElement} */ (document.getElementById("log"));
-const follow = /** @type {HTMLInputElement} */ (document.getElementById("follow"));
-let logAsked = 0;
-let logTimer = 0;
+const log = new Log(`${address}/logs`);
+const vitals = new Vitals(`${address}/vitals`);
+const trial = /** @type {HTMLElement} */ (document.getElementById("trial"));
+if (!trial.hidden) new Trial(`${address}/predict`);
 
-function logSoon() {
-  if (!logTimer) logTimer = window.setTimeout(readLog, logAsked + LOG_EVERY_MS - Date.now());
-}
-
-async function readLog() {
-  logAsked = Date.now();
-  try {
-    const response = await fetch(`${address}/logs?after=${log.dataset.after}`);
-    const piece = await response.text();
-    if (response.ok && piece) {
-      log.dataset.after = response.headers.get("X-Log-After") ?? log.dataset.after;
-      const whole = log.textContent + piece;
-      log.textContent = whole.length > LOG_KEPT ? whole.slice(-LOG_KEPT) : whole;
-      if (follow.checked) log.scrollTop = log.scrollHeight;
-    }
-  } catch {
-    // The stream says that the connection is lost; its next message asks again.
-  } finally {
-    logTimer = 0;
-  }
-}
-
-follow.addEventListener("change", () => {
-  if (follow.checked) log.scrollTop = log.scrollHeight;
+const settings = document.getElementById("chart-settings");
+const logScale = /** @type {HTMLInputElement} */ (document.getElementById("log-scale"));
+const smoothing = /** @type {HTMLInputElement} */ (document.getElementById("smoothing"));
+if (settings) settings.hidden = false;
+logScale.checked = charts.settings.log;
+smoothing.value = String(charts.settings.smoothing);
+text("smoothing-value", smoothing.value);
+logScale.addEventListener("change", () => charts.set({ log: logScale.checked }));
+smoothing.addEventListener("input", () => {
+  text("smoothing-value", smoothing.value);
+  charts.set({ smoothing: Number(smoothing.value) });
 });
-log.scrollTop = log.scrollHeight;
+
+for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
+  document.querySelectorAll("[data-copy]")
+)) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copy ?? "");
+    await navigator.clipboard.writeText(source?.textContent ?? "");
+    set(button, "Copied");
+    window.setTimeout(() => set(button, "Copy"), 1500);
+  });
+}
 
 // Buttons
 
@@ -111,6 +110,7 @@ document.getElementById("actions")?.addEventListener("click", async (event) => {
 // Life
 
 charts.reload();
+vitals.reload();
 if (root.dataset.over !== "true") {
   new Stream(
     `${address}/events`,
@@ -118,12 +118,16 @@ if (root.dataset.over !== "true") {
       message(event) {
         refreshSoon();
         // A new attempt goes on from a checkpoint: points after it are gone.
-        if (event.type === "running") charts.reload();
+        if (event.type === "running") {
+          charts.reload();
+          vitals.reload();
+        }
       },
       progress(job) {
         show(job);
         charts.growSoon();
-        logSoon();
+        vitals.growSoon();
+        log.readSoon();
       },
       done(job) {
         if (job.deleted) {
@@ -133,8 +137,13 @@ if (root.dataset.over !== "true") {
         show(job);
         document.getElementById("way")?.classList.add("over");
         charts.reload();
-        logSoon();
+        vitals.growSoon();
+        log.readSoon();
         refreshSoon();
+        if (job.status === "succeeded" && trial.hidden) {
+          trial.hidden = false;
+          new Trial(`${address}/predict`);
+        }
       },
     },
     { after: Number(root.dataset.events) },
