@@ -34,6 +34,14 @@ AT_ONCE = 2
 WAITING = 8  # requests that may wait for a check; each holds a thread of the server
 RETRY_SECONDS = 2.0
 GRACE_SECONDS = 30.0  # by the clock on the wall, beyond the processor time that a check may take
+LIMITS = {  # of `saf.data.limits.Limits`, by their settings
+    "max_archive_bytes": "upload_max_bytes",
+    "max_unpacked_bytes": "unpacked_max_bytes",
+    "max_ratio": "archive_max_ratio",
+    "max_entries": "archive_max_entries",
+    "max_image_side": "image_max_side",
+    "max_classes": "max_classes",
+}
 FAILED = {
     "message": "the check could not be carried out on this server",
     "hint": "Upload the file again; if that fails too, its operator finds the reason in the log.",
@@ -179,8 +187,10 @@ class Checks:
             *(sys.executable, "-P", "-m", "saf.data.check", str(file), str(canonical)),
             *("--format", format_, "--result", str(result)),
             *("--preview", str(canonical.with_suffix(".png"))),
-            *("--max-archive-bytes", str(self._settings.upload_max_bytes)),
-            *("--max-unpacked-bytes", str(self._settings.unpacked_max_bytes)),
+            *(
+                f"--{limit.replace('_', '-')}={getattr(self._settings, setting)}"
+                for limit, setting in LIMITS.items()
+            ),
             *("--max-memory-bytes", str(memory), "--max-seconds", str(max(1, int(seconds)))),
         ]
         with (directory / "output.txt").open("wb") as output:
@@ -199,7 +209,7 @@ class Checks:
                 summary=found.get("summary"),
                 format=found.get("format"),
                 layout=found.get("preview"),
-                problems=found.get("problems", []),
+                problems=[_for_people(entry) for entry in found.get("problems", [])],
             )
         said = (directory / "output.txt").read_text(errors="replace").strip()
         log.warning("the check of %s ended with %s: %s", file.name, child.exit_status, said[-2000:])
@@ -241,3 +251,10 @@ class Checks:
         finally:
             for file in files:
                 file.copy.unlink(missing_ok=True)
+
+
+def _for_people(problem: dict[str, str]) -> dict[str, str]:
+    """A problem that the check found, with the name of the setting where a limit is one."""
+    setting = LIMITS.get(problem.get("limit", ""))
+    more = f" Or set SAF_{setting.upper()} on the server." if setting is not None else ""
+    return {"message": problem["message"], "hint": problem["hint"] + more}

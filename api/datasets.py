@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -14,6 +15,7 @@ from api.catalogue import DatasetDocument, document, existing, find_datasets, re
 from api.documents import Listing
 from api.errors import ConflictError, FieldError, InvalidRequestError
 from api.problems import responses
+from api.quota import UserDependency
 from api.service import ServiceDependency
 from api.store.database import clock
 from api.store.retention import drop_dataset
@@ -68,14 +70,18 @@ def delete_dataset(session: Session, name_or_id: str) -> list[str]:
     return drop_dataset(session, found.id)
 
 
-async def _receive(service: ServiceDependency, request: Request) -> Upload:
+async def _receive(
+    service: ServiceDependency, user: UserDependency, request: Request
+) -> AsyncIterator[Upload]:
     # Async, so that the file goes to disk as it arrives.
-    return await receive(
-        request,
-        service.checks.directory / new_id("ds"),
-        allowed=frozenset({"name", "format"}),
-        max_bytes=service.settings.upload_max_bytes,
-    )
+    with service.seats.taken("upload", user):
+        yield await receive(
+            request,
+            service.checks.directory / new_id("ds"),
+            allowed=frozenset({"name", "format"}),
+            max_bytes=service.settings.upload_max_bytes,
+            max_parts=service.settings.upload_max_parts,
+        )
 
 
 @router.post(
@@ -83,10 +89,12 @@ async def _receive(service: ServiceDependency, request: Request) -> Upload:
     status_code=201,
     summary="Upload a data set",
     openapi_extra=_UPLOAD_FORM,
-    responses=responses(400, 403, 409, 413, 415, 422, 503),
+    responses=responses(400, 403, 409, 413, 415, 422, 429, 503),
 )
 def upload_dataset(
-    service: ServiceDependency, response: Response, upload: Annotated[Upload, Depends(_receive)]
+    service: ServiceDependency,
+    response: Response,
+    upload: Annotated[Upload, Depends(_receive, scope="function")],
 ) -> DatasetDocument:
     """Waits some seconds for the check: what cannot be used is refused with the reason. A longer
     check goes on, and `status` is `checking`."""

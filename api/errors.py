@@ -5,6 +5,7 @@ ServiceError
  ├── NotFoundError         404  not_found
  ├── ConflictError         409  conflict           the state forbids it
  ├── GoneError             410  gone               it was there and is no longer
+ ├── TooManyError          429  too_many           more than one user may have; `retry_after`
  ├── TooLargeError         413  too_large          more bytes than the limit
  └── UnavailableError      503  unavailable        database or storage does not answer
 """
@@ -73,6 +74,18 @@ class TooLargeError(ServiceError):
     status = 413
     code = "too_large"
     title = "Too large"
+
+
+class TooManyError(ServiceError):
+    """More than one user may have at once; `retry_after` seconds later it may be possible."""
+
+    status = 429
+    code = "too_many"
+    title = "Too many"
+
+    def __init__(self, detail: str, *, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
 
 
 class UnavailableError(ServiceError):

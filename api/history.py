@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request
@@ -15,6 +15,7 @@ from api.documents import Document, EventDocument, Listing, event_document, fini
 from api.errors import FieldError, InvalidRequestError
 from api.jobs import read_job
 from api.problems import responses
+from api.quota import Seats, UserDependency
 from api.service import Service, ServiceDependency
 from api.store import logs, metrics
 from api.store.tables import Event
@@ -113,10 +114,11 @@ def read_metrics(
     "/jobs/{job_id}/events",
     summary="Timeline of a job, also live",
     response_model=Listing[EventDocument],
-    responses={200: _STREAM_DOCUMENTATION, **responses(404, 422, 503)},
+    responses={200: _STREAM_DOCUMENTATION, **responses(404, 422, 429, 503)},
 )
 def list_events(
     service: ServiceDependency,
+    user: UserDependency,
     request: Request,
     job_id: str,
     after: Annotated[int, Query(ge=0, description="A sequence number")] = 0,
@@ -131,7 +133,7 @@ def list_events(
         read_job(session, job_id)
         if wants_stream(request):
             start = _position(last_event_id, after)
-            return event_stream(service.streams.job(job_id, after=start))
+            return event_stream(service.seats, user, service.streams.job(job_id, after=start))
         events, has_more = find_events(session, job_id, after=after, limit=limit)
     documents = [event_document(event) for event in events]
     return Listing(
@@ -191,10 +193,11 @@ def get_metrics(
     "/jobs/{job_id}/logs",
     summary="What a job printed, also live",
     response_class=PlainTextResponse,
-    responses={200: {"content": {EVENT_STREAM: {}}}, **responses(404, 422, 503)},
+    responses={200: {"content": {EVENT_STREAM: {}}}, **responses(404, 422, 429, 503)},
 )
 def get_logs(
     service: ServiceDependency,
+    user: UserDependency,
     request: Request,
     job_id: str,
     after: Annotated[int, Query(ge=0, lt=2**63, description="`X-Log-After` of an answer")] = 0,
@@ -209,7 +212,8 @@ def get_logs(
     with service.database.reading() as session:
         read_job(session, job_id)
         if wants_stream(request):
-            return event_stream(service.streams.log(job_id, after=_position(last_event_id, after)))
+            start = _position(last_event_id, after)
+            return event_stream(service.seats, user, service.streams.log(job_id, after=start))
         if q:
             found = logs.search(session, job_id, q, most=FOUND_LINES if tail is None else tail)
         elif tail is None:
@@ -224,12 +228,22 @@ def get_logs(
     tags=["jobs"],
     summary="Changes of the newest jobs, live",
     response_class=StreamingResponse,
-    responses={200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}}, **responses(503)},
+    responses={
+        200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}},
+        **responses(429, 503),
+    },
 )
-def stream_jobs(service: ServiceDependency) -> Response:
+def stream_jobs(
+    service: ServiceDependency,
+    user: UserDependency,
+    snapshot: Annotated[
+        bool, Query(description="Begin with every job of the list, not only with later changes")
+    ] = True,
+) -> Response:
     """A `job` message (id, name, status, progress, eta_seconds, latest_metrics, …) for each of
-    the newest jobs, and again for each that changes."""
-    return event_stream(service.streams.jobs())
+    the newest jobs, `begin`, and from then on `job` for each that changes and `deleted` for each
+    that is gone."""
+    return event_stream(service.seats, user, service.streams.jobs(snapshot=snapshot))
 
 
 def wants_stream(request: Request) -> bool:
@@ -240,21 +254,24 @@ def wants_stream(request: Request) -> bool:
 class _EventStream(StreamingResponse):
     """Ends its messages, and with them the watching, as soon as the viewer is gone."""
 
-    def __init__(self, messages: AsyncGenerator[str]) -> None:
+    def __init__(self, messages: AsyncGenerator[str], end: Callable[[], None]) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # no proxy collects it
         super().__init__(messages, media_type=EVENT_STREAM, headers=headers)
         self._messages = messages
+        self._end = end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
+            self._end()
             await self._messages.aclose()
 
 
-def event_stream(messages: AsyncGenerator[str]) -> StreamingResponse:
-    """The response for a live stream."""
-    return _EventStream(messages)
+def event_stream(seats: Seats, user: str, messages: AsyncGenerator[str]) -> StreamingResponse:
+    """The response for a live stream, or TooManyError."""
+    seats.take("live stream", user)
+    return _EventStream(messages, lambda: seats.free("live stream", user))
 
 
 def _position(last_event_id: str | None, after: int) -> int:

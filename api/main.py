@@ -7,12 +7,10 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from types import FrameType
 
 import anyio.to_thread
 from fastapi import FastAPI
-from starlette.staticfiles import StaticFiles
 
 from api import (
     artifacts,
@@ -30,7 +28,9 @@ from api import (
     vitals,
     workers,
 )
+from api.assets import assets
 from api.checks import Checks
+from api.compression import Compression
 from api.janitor import Janitor
 from api.middleware import Envelope, Gate, RequestCounts
 from api.queue import Doorbell, celery_app
@@ -46,7 +46,6 @@ from api.store.sweeper import Sweeper
 from api.stream import Streams
 from api.trials import Trials
 
-STATIC = Path(__file__).parent / "static"
 TAGS = [
     {"name": "jobs", "description": "Trainings: submit, watch, steer, and read what came out."},
     {"name": "artifacts", "description": "The files that a job leaves behind."},
@@ -102,7 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for module in routers:
         app.include_router(module.router)
     pages.install(app)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", assets(), name="static")
     # The last one added is the first that a request meets.
     app.add_middleware(
         Gate,
@@ -113,6 +112,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(Envelope, counts=counts)
     app.add_middleware(ProblemPages)
+    app.add_middleware(Compression)
     return app
 
 

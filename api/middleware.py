@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 
+import anyio.to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -18,7 +19,6 @@ from api.log import request_id as logged_id
 from api.problems import problem
 from api.store.tables import new_id
 
-MAX_BODY_BYTES = 2**20
 FORM_BYTES = 2**16  # what the frame of a multipart upload may add to the file
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -32,6 +32,8 @@ SECURITY_HEADERS = {
         "form-action 'self'; frame-ancestors 'none'"
     ),
 }
+Refusal = tuple[int, str, str]  # status, code, what to change
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,100}")
 log = logging.getLogger(__name__)
 
@@ -112,41 +114,84 @@ class Gate:
     or script of another site arrives with its `Origin`.
     """
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Iterable[str], upload_max_bytes: int) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        allowed_hosts: Iterable[str],
+        body_max_bytes: int,
+        upload_max_bytes: int,
+        json_max_depth: int,
+    ) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in allowed_hosts)
+        self._body_max_bytes = body_max_bytes
         self._upload_max_bytes = upload_max_bytes
+        self._json_max_depth = json_max_depth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        limit = self._limit(scope)
-        refusal = self._refusal(scope, headers, limit)
+        refusal = self._refusal(scope, Headers(scope=scope))
+        if _is_upload(scope):
+            receive = self._counted(receive)
+        elif refusal is None:
+            body = await self._body(receive)
+            refusal = await self._refusal_of_body(body)
+            receive = _again(body, receive)
         if refusal is not None:
             status, code, detail = refusal
             response = problem(scope["state"]["request_id"], status, detail, code=code)
             await response(scope, receive, send)
             return
+        await self._app(scope, receive, send)
+
+    def _counted(self, receive: Receive) -> Receive:
+        """The parts of an upload as they come in, as many as it may have."""
         received = 0
 
-        async def receive_limited() -> Message:
+        async def read() -> Message:
             nonlocal received
             message = await receive()
-            if message["type"] == "http.request":
-                received += len(message.get("body", b""))
-                if received > limit:
-                    raise HTTPException(413, _too_large(limit))
+            received += len(message.get("body", b""))
+            if received > self._upload_max_bytes + FORM_BYTES:
+                _, _, detail = _too_large(self._upload_max_bytes, "SAF_UPLOAD_MAX_BYTES")
+                raise HTTPException(413, detail)
             return message
 
-        await self._app(scope, receive_limited, send)
+        return read
 
-    def _limit(self, scope: Scope) -> int:
-        is_upload = scope["method"] == "POST" and scope["path"] == "/v1/datasets"
-        return self._upload_max_bytes + FORM_BYTES if is_upload else MAX_BODY_BYTES
+    async def _body(self, receive: Receive) -> bytes:
+        """The whole body, or as much of it as is one byte too many."""
+        parts, size = [], 0
+        while size <= self._body_max_bytes:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise ClientDisconnect
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if not message.get("more_body", False):
+                break
+        return b"".join(parts)
 
-    def _refusal(self, scope: Scope, headers: Headers, limit: int) -> tuple[int, str, str] | None:
+    async def _refusal_of_body(self, body: bytes) -> Refusal | None:
+        if len(body) > self._body_max_bytes:
+            return _too_large(self._body_max_bytes, "SAF_BODY_MAX_BYTES")
+        if body.count(b"[") + body.count(b"{") <= self._json_max_depth:
+            return None
+        # Not in the event loop: a body of brackets takes a while.
+        too_deep: bool = await anyio.to_thread.run_sync(_is_deeper, body, self._json_max_depth)
+        if too_deep:
+            return (
+                400,
+                "invalid_json",
+                f"the body has more than {self._json_max_depth} objects and lists within one "
+                "another; make it flatter, or set SAF_JSON_MAX_DEPTH on the server",
+            )
+        return None
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Refusal | None:
         host = _host_name(headers.get("host", ""))
         if "*" not in self._hosts and host not in self._hosts:
             names = ", ".join(sorted(self._hosts))
@@ -161,12 +206,63 @@ class Gate:
             there = origin.partition("://")[2].lower()
             if there != headers.get("host", "").lower():
                 return 403, "other_origin", f"a page of {origin} may not change anything here"
+        # Browsers send it with all that a page of another site asks for; following a link there is
+        # the only thing that is let through, since that page cannot read what comes.
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not (
+            scope["method"] in SAFE_METHODS
+            and headers.get("sec-fetch-mode") == "navigate"
+            and headers.get("sec-fetch-dest") == "document"
+        ):
+            return 403, "other_origin", "a page of another site may not read anything here"
         if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
             return 400, "bad_request", "the address holds the character NUL"
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > limit:
-            return 413, "too_large", _too_large(limit)
+        announced = int(length) if length.isdecimal() else 0
+        if _is_upload(scope) and announced > self._upload_max_bytes + FORM_BYTES:
+            return _too_large(self._upload_max_bytes, "SAF_UPLOAD_MAX_BYTES")
+        if not _is_upload(scope) and announced > self._body_max_bytes:
+            return _too_large(self._body_max_bytes, "SAF_BODY_MAX_BYTES")
         return None
+
+
+def _too_large(limit: int, setting: str) -> Refusal:
+    return (
+        413,
+        "too_large",
+        f"the body is larger than {limit} bytes; send less, or set {setting} on the server",
+    )
+
+
+def _is_upload(scope: Scope) -> bool:
+    return (scope["method"], scope["path"]) == ("POST", "/v1/datasets")
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Gives a body that was read already, then what comes."""
+    given = False
+
+    async def read() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return read
+
+
+def _is_deeper(body: bytes, most: int) -> bool:
+    """Whether brackets, other than those in texts, are nested more than `most` deep."""
+    depth = 0
+    for token in _BRACKETS.finditer(body):
+        match body[token.start()]:
+            case 0x5B | 0x7B:  # [ {
+                depth += 1
+                if depth > most:
+                    return True
+            case 0x5D | 0x7D:  # ] }
+                depth -= 1
+    return False
 
 
 def _host_name(host: str) -> str:
@@ -174,7 +270,3 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host.partition("]")[0].lower() + "]"
     return host.partition(":")[0].lower()
-
-
-def _too_large(limit: int) -> str:
-    return f"the body is larger than {limit} bytes"

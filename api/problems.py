@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from api.documents import Document
-from api.errors import FieldError, ServiceError
+from api.errors import FieldError, ServiceError, TooManyError
 from saf.config import JobSpecification
 
 MEDIA_TYPE = "application/problem+json"
@@ -124,6 +124,7 @@ def handle(request: Request, error: Exception) -> Response:
                 code=error.code,
                 title=error.title,
                 errors=error.errors,
+                headers=_retry_after(error),
             )
         case RequestValidationError():
             return _invalid(request_id, request, error)
@@ -159,6 +160,10 @@ def install(app: FastAPI) -> None:
 def request_id_of(request: Request) -> str:
     """The id that the middleware gave the request."""
     return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+def _retry_after(error: ServiceError) -> dict[str, str]:
+    return {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyError) else {}
 
 
 def _first_line(error: Exception) -> str:

@@ -164,6 +164,8 @@ class LocalService:
                 *("--app-dir", str(Path(__file__).parent.parent)),
                 *("--fd", str(self._listener.fileno())),
                 *("--timeout-graceful-shutdown", str(OPEN_STREAMS_SECONDS)),
+                # uvicorn would believe every client on loopback; `api.quota` decides.
+                "--no-proxy-headers",
                 *("--no-access-log", "--log-level", "warning"),
             ],
             environment=environment,

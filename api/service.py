@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from api.checks import Checks
 from api.middleware import RequestCounts
 from api.queue import Doorbell
+from api.quota import Seats
 from api.settings import Settings
 from api.store.artifacts import ArtifactStore
 from api.store.database import Database
@@ -31,6 +32,7 @@ class Service:
     checks: Checks
     trials: Trials
     counts: RequestCounts
+    seats: Seats
 
 
 async def _service(request: Request) -> Service:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 MAX_FIELD_BYTES = 1000
-MAX_PARTS = 10
 FILE_FIELD = "file"
 
 
@@ -40,7 +39,12 @@ class Upload:
 
 
 async def receive(
-    request: Request, directory: Path, *, allowed: frozenset[str], max_bytes: int
+    request: Request,
+    directory: Path,
+    *,
+    allowed: frozenset[str],
+    max_bytes: int,
+    max_parts: int,
 ) -> Upload:
     """Write the form's one file below `directory`, which is made; the text fields are `allowed`.
 
@@ -49,7 +53,9 @@ async def receive(
     boundary = _boundary(request)
     try:
         lock = await anyio.to_thread.run_sync(DirectoryLock, directory)
-        form = _Form(directory / FILE_FIELD, allowed=allowed, max_bytes=max_bytes)
+        form = _Form(
+            directory / FILE_FIELD, allowed=allowed, max_bytes=max_bytes, max_parts=max_parts
+        )
         parser = MultipartParser(boundary, form.callbacks())
     except OSError as error:
         raise _not_stored(error) from error
@@ -91,11 +97,14 @@ def plain_file_name(name: str) -> str:
 class _Form:
     """What the parser calls, part by part."""
 
-    def __init__(self, directory: Path, *, allowed: frozenset[str], max_bytes: int) -> None:
+    def __init__(
+        self, directory: Path, *, allowed: frozenset[str], max_bytes: int, max_parts: int
+    ) -> None:
         directory.mkdir()
         self._directory = directory
         self._allowed = allowed
         self._max_bytes = max_bytes
+        self._max_parts = max_parts
         self._parts = 0
         self._header = b""
         self._value = b""
@@ -135,8 +144,12 @@ class _Form:
 
     def _begin(self) -> None:
         self._parts += 1
-        if self._parts > MAX_PARTS:
-            raise _invalid("", f"the form has more than {MAX_PARTS} parts")
+        if self._parts > self._max_parts:
+            raise _invalid(
+                "",
+                f"the form has more than {self._max_parts} parts; put several files into one zip "
+                "or tar, or set SAF_UPLOAD_MAX_PARTS on the server",
+            )
         self._header = self._value = self._disposition = self._text = b""
         self._name = ""
 
@@ -177,7 +190,10 @@ class _Form:
             return
         self._bytes += end - start
         if self._bytes > self._max_bytes:
-            raise TooLargeError(f"the file is larger than {self._max_bytes} bytes")
+            raise TooLargeError(
+                f"the file is larger than {self._max_bytes} bytes; send fewer or smaller samples, "
+                "or set SAF_UPLOAD_MAX_BYTES on the server"
+            )
         self._target.write(data[start:end])
 
     def _end(self) -> None:

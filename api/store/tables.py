@@ -143,6 +143,7 @@ class Job(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     request_sha256: Mapped[str | None] = mapped_column(String(64))
     retry_of: Mapped[str | None] = mapped_column(String(40))
+    submitted_by: Mapped[str | None] = mapped_column(String(64))  # address that submitted it
 
     status: Mapped[str] = mapped_column(String(20))
     attempt: Mapped[int] = mapped_column(default=0)  # the fence: raised by every claim
@@ -176,6 +177,7 @@ class Job(Base):
     __table_args__ = (
         Index(None, "status", "priority", "queued_at"),
         Index(None, "created_at"),
+        Index(None, "submitted_by", "created_at"),
     )
 
 

@@ -4,8 +4,9 @@
 
 RESULT.json says
 `{"ok": true, "format": "…", "summary": {…}, "preview": {…}, "sha256": "…", "bytes": …}`, or
-`{"ok": false, "problems": [{"message": "…", "hint": "…"}]}`. The exit code is 0 either way; any
-other means that the process itself came to harm. Memory and time of the process can be bounded.
+`{"ok": false, "problems": [{"message": "…", "hint": "…", "limit": "…"}]}`, where a limit has the
+name of its field in `Limits`. The exit code is 0 either way; any other means that the process
+itself came to harm. Memory and time of the process can be bounded.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from saf.data.canonical import save
 from saf.data.dataset import Dataset
-from saf.data.limits import DEFAULT_LIMITS, Limits, readable
+from saf.data.limits import LimitError, Limits, readable
 from saf.data.preview import preview
 from saf.data.reading import FORMATS, detect, read
 from saf.errors import DataError
@@ -45,18 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", default="auto", choices=("auto", *FORMATS))
     parser.add_argument("--result", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--preview", type=Path, help="the picture (PNG) to write")
-    parser.add_argument(
-        "--max-archive-bytes",
-        type=int,
-        default=DEFAULT_LIMITS.max_archive_bytes,
-        help="size of the input",
-    )
-    parser.add_argument(
-        "--max-unpacked-bytes",
-        type=int,
-        default=DEFAULT_LIMITS.max_unpacked_bytes,
-        help="size of what comes out of it",
-    )
+    for field in fields(Limits):
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default
+        )
     parser.add_argument("--max-memory-bytes", type=int, help="address space of this process")
     parser.add_argument("--max-seconds", type=int, help="processor time of this process")
     options = parser.parse_args(arguments)
@@ -69,9 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _verdict(options: argparse.Namespace) -> dict[str, Any]:
-    limits = Limits(
-        max_archive_bytes=options.max_archive_bytes, max_unpacked_bytes=options.max_unpacked_bytes
-    )
+    limits = Limits(**{field.name: getattr(options, field.name) for field in fields(Limits)})
     try:
         format_ = options.format
         if format_ == "auto":
@@ -79,6 +71,8 @@ def _verdict(options: argparse.Namespace) -> dict[str, Any]:
         dataset = read(options.input, format_, limits=limits)
         saved = save(dataset, options.output)
         summary = dataset.summary()
+    except LimitError as error:
+        return _problem(str(error), error.hint, limit=error.limit)
     except DataError as error:
         return _problem(str(error), error.hint)
     except MemoryError:
@@ -113,8 +107,8 @@ def _preview(dataset: Dataset, path: Path) -> dict[str, Any] | None:
     return made.layout
 
 
-def _problem(message: str, hint: str) -> dict[str, Any]:
-    return {"ok": False, "problems": [{"message": message, "hint": hint}]}
+def _problem(message: str, hint: str, **more: str) -> dict[str, Any]:
+    return {"ok": False, "problems": [{"message": message, "hint": hint, **more}]}
 
 
 def _bound(memory_bytes: int | None, seconds: int | None) -> None:

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from saf.data.dataset import Dataset, check_class_names
 from saf.data.labels import holdout
-from saf.data.limits import MIB, Limits
+from saf.data.limits import MIB, LimitError, Limits
 from saf.data.source import Source
 from saf.errors import DataError
 
@@ -187,9 +187,10 @@ def decode_image(name: str, blob: bytes, limits: Limits) -> Pixels:
     try:
         with Image.open(io.BytesIO(blob), formats=_FORMATS) as image:
             if max(image.size) > limits.max_image_side:  # known before anything is decoded
-                raise DataError(
+                raise LimitError(
                     f"{name} has {image.size[0]} × {image.size[1]} pixels; at most "
                     f"{limits.max_image_side} on a side are accepted",
+                    limit="max_image_side",
                     hint="Scale the images down.",
                 )
             return _pixels(name, image)

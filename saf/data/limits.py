@@ -14,6 +14,14 @@ FREE_BYTES = 64 * MIB
 """Unpacked bytes to which the ratio of unpacked to packed bytes is not applied."""
 
 
+class LimitError(DataError):
+    """More than a limit allows; `limit` is the field of `Limits` that says so."""
+
+    def __init__(self, message: str, *, limit: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.limit = limit
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """Bounds on what `read` accepts. Exceeding one raises DataError."""
@@ -24,29 +32,42 @@ class Limits:
     max_entries: int = 250_000  # files and folders inside
     max_image_side: int = 1024  # pixels
     max_samples: int = 10_000_000  # per split
+    max_classes: int = 65_536
     max_name_length: int = 1024  # characters of a path inside an archive
 
     def check_array(self, name: str, shape: Sequence[int], itemsize: int) -> int:
         """The bytes of an array of samples, first axis first; DataError if it is too large."""
         if shape and shape[0] > self.max_samples:
-            raise DataError(
+            raise LimitError(
                 f"{name} has {shape[0]} samples; at most {self.max_samples} are accepted",
+                limit="max_samples",
                 hint="Send fewer samples.",
             )
         if len(shape) >= 3 and max(shape[-2:]) > self.max_image_side:
-            raise DataError(
+            raise LimitError(
                 f"{name} has the shape {tuple(shape)}: images may have at most "
                 f"{self.max_image_side} pixels on a side",
+                limit="max_image_side",
                 hint="Scale the images down.",
             )
         size = math.prod(shape) * itemsize
         if size > self.max_unpacked_bytes:
-            raise DataError(
+            raise LimitError(
                 f"{name} of shape {tuple(shape)} takes {readable(size)}; at most "
                 f"{readable(self.max_unpacked_bytes)} are accepted",
+                limit="max_unpacked_bytes",
                 hint="Send fewer or smaller samples.",
             )
         return size
+
+    def check_classes(self, count: int) -> None:
+        """DataError if a data set has too many classes."""
+        if count > self.max_classes:
+            raise LimitError(
+                f"the data set has {count} classes; at most {self.max_classes} are accepted",
+                limit="max_classes",
+                hint="Merge or leave out classes.",
+            )
 
 
 DEFAULT_LIMITS = Limits()
@@ -78,13 +99,15 @@ class Budget:
     def _refuse(self, name: str, does: str) -> None:
         subject = name if name == self._label else f"{name} in {self._label}"
         if self.allowed < self._limits.max_unpacked_bytes:
-            raise DataError(
+            raise LimitError(
                 f"{subject} {does} {self._limits.max_ratio:g} times the {self._packed} bytes sent, "
                 "as a decompression bomb does",
+                limit="max_ratio",
                 hint="Send the data uncompressed, or with less extreme compression.",
             )
-        raise DataError(
+        raise LimitError(
             f"{subject} {does} {readable(self.allowed)}, the most that is accepted",
+            limit="max_unpacked_bytes",
             hint="Send fewer or smaller samples.",
         )
 

@@ -53,6 +53,7 @@ def read(path: Path | str, format: str = "auto", *, limits: Limits = DEFAULT_LIM
         for split in ("x_train", "x_test"):
             x = getattr(dataset, split)
             limits.check_array(split, x.shape, x.itemsize)
+        limits.check_classes(dataset.classes)
         return dataset
     if format == "canonical":
         raise DataError(
@@ -65,7 +66,9 @@ def read(path: Path | str, format: str = "auto", *, limits: Limits = DEFAULT_LIM
     reader = found if format == "auto" else format
     if reader is None:
         raise _unknown(source)
-    return _READERS[reader](source, limits)
+    dataset = _READERS[reader](source, limits)
+    limits.check_classes(dataset.classes)
+    return dataset
 
 
 def detect(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Format:

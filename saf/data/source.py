@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from saf.data.content import Content
-from saf.data.limits import Budget, Limits, readable
+from saf.data.limits import Budget, LimitError, Limits, readable
 from saf.errors import DataError
 
 _DRIVE = re.compile(r"^[A-Za-z]:")
@@ -80,8 +80,9 @@ class Source(ABC):
 
     def _check_count(self, count: int) -> None:
         if count > self.limits.max_entries:
-            raise DataError(
+            raise LimitError(
                 f"{self.label} holds more than {self.limits.max_entries} files",
+                limit="max_entries",
                 hint="Send fewer files, or the data as one .npz.",
             )
 
@@ -161,9 +162,10 @@ def check_archive_size(path: Path, limits: Limits) -> int:
     """The size of the file in bytes; DataError if it is over the limit."""
     size = path.stat().st_size
     if size > limits.max_archive_bytes:
-        raise DataError(
+        raise LimitError(
             f"{path.name} has {readable(size)}; at most "
             f"{readable(limits.max_archive_bytes)} are accepted",
+            limit="max_archive_bytes",
             hint="Send fewer or smaller samples.",
         )
     return size

@@ -131,7 +131,13 @@ def serving(settings: Settings) -> Iterator[Server]:
     """A server in a thread; its port is its own."""
     app = create_app(settings)
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_config=None, lifespan="on", timeout_graceful_shutdown=2
+        app,
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        lifespan="on",
+        proxy_headers=False,
+        timeout_graceful_shutdown=2,
     )
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, name="uvicorn")

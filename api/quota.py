@@ -1,0 +1,160 @@
+"""How much one user may have at once. There are no accounts: a user is the address of a client.
+
+Behind a proxy all clients would be one user; so `SAF_TRUSTED_PROXIES` names the proxies whose
+`X-Forwarded-For` is believed. Of IPv6 the first 64 bits count, since who has one address there has
+all of them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+from fastapi import Depends, Request
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from api.errors import TooManyError
+from api.settings import Settings
+from api.store.database import now
+from api.store.tables import WAITING, Job
+
+HOUR = 3600.0
+SOON = 10  # seconds after which a place may be free
+LATER = 60  # seconds after which a job may have left the queue
+Thing = Literal["upload", "live stream"]
+
+
+def user_of(scope: Scope, trusted: Collection[str]) -> str:
+    """The user who sends a request: the last address on its way that is no trusted proxy."""
+    client = scope.get("client")
+    address = str(client[0]) if client else "local"
+    if address not in trusted:
+        return _network(address)
+    way = ",".join(Headers(scope=scope).getlist("x-forwarded-for")).split(",")
+    for hop in reversed([hop.strip() for hop in way]):
+        if not _is_address(hop):
+            break  # nothing before it can be believed either
+        address = hop
+        if hop not in trusted:
+            break
+    return _network(address)
+
+
+async def _user(request: Request) -> str:
+    settings: Settings = request.app.state.service.settings
+    return user_of(request.scope, settings.trusted_proxies)
+
+
+UserDependency = Annotated[str, Depends(_user)]
+
+
+class Seats:
+    """Places for what lasts, each process its own: uploads and live streams."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._most = {
+            "upload": (
+                ("SAF_UPLOADS_PER_USER", settings.uploads_per_user),
+                ("SAF_UPLOADS_AT_ONCE", settings.uploads_at_once),
+            ),
+            "live stream": (
+                ("SAF_STREAMS_PER_USER", settings.streams_per_user),
+                ("SAF_STREAMS_AT_ONCE", settings.streams_at_once),
+            ),
+        }
+        self._taken: Counter[tuple[str, str]] = Counter()
+        self._all: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self, thing: Thing, user: str) -> None:
+        """Take a place, to be given back by `free`, or raise TooManyError."""
+        (name, most), (name_of_all, most_of_all) = self._most[thing]
+        with self._lock:
+            if self._taken[thing, user] >= most:
+                raise TooManyError(
+                    f"{user} has {most} {thing}s open already, the most for one address; end one "
+                    f"first, or set {name} on the server",
+                    retry_after=SOON,
+                )
+            if self._all[thing] >= most_of_all:
+                raise TooManyError(
+                    f"the server has {most_of_all} {thing}s open already; try again in a moment, "
+                    f"or set {name_of_all} on the server",
+                    retry_after=SOON,
+                )
+            self._taken[thing, user] += 1
+            self._all[thing] += 1
+
+    def free(self, thing: Thing, user: str) -> None:
+        """Give a place back."""
+        with self._lock:
+            self._all[thing] -= 1
+            self._taken[thing, user] -= 1
+            if not self._taken[thing, user]:
+                del self._taken[thing, user]
+
+    @contextmanager
+    def taken(self, thing: Thing, user: str) -> Iterator[None]:
+        """A place for as long as the block lasts."""
+        self.take(thing, user)
+        try:
+            yield
+        finally:
+            self.free(thing, user)
+
+
+def check_jobs(session: Session, settings: Settings, user: str) -> None:
+    """TooManyError if the user may not submit one more job now; a limit of 0 is none.
+
+    Requests that come at the same moment may each pass: on PostgreSQL the limit can be exceeded by
+    as many as there are.
+    """
+    if most := settings.jobs_queued_per_user:
+        waiting = select(func.count()).where(Job.submitted_by == user, Job.status.in_(WAITING))
+        if session.execute(waiting).scalar_one() >= most:
+            raise TooManyError(
+                f"{most} jobs of {user} wait already, the most for one address; wait until some "
+                "have run or cancel some, or set SAF_JOBS_QUEUED_PER_USER on the server",
+                retry_after=LATER,
+            )
+    if most := settings.jobs_per_user_hour:
+        newest = select(Job.created_at).where(
+            Job.submitted_by == user, Job.created_at > now() - HOUR
+        )
+        # With this one gone there is room for one more.
+        first = session.scalar(newest.order_by(Job.created_at.desc()).offset(most - 1).limit(1))
+        if first is not None:
+            left = first + HOUR - session.execute(select(now())).scalar_one()
+            raise TooManyError(
+                f"{user} has submitted {most} jobs within an hour, the most for one address; try "
+                "again later, or set SAF_JOBS_PER_USER_HOUR on the server",
+                retry_after=max(1, math.ceil(left)),
+            )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _network(address: str) -> str:
+    if not _is_address(address):
+        return address[:64]
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        if not parsed.is_loopback:
+            return str(ipaddress.ip_network((parsed, 64), strict=False))
+    return str(parsed)
