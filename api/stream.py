@@ -15,8 +15,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
 import anyio
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from api.documents import event_document, job_document, job_documents, job_progress
 from api.store import logs
@@ -26,6 +27,7 @@ from api.store.tables import ACTIVE, TERMINAL, Event, Job, LogChunk
 POLL_SECONDS = 0.5  # also the least time between two `progress` messages
 COMMENT_SECONDS = 15.0
 LISTED_JOBS = 200  # the newest jobs, whose changes the stream of the list sends
+REMEMBERED_TICKS = 100  # of the list, in which a slow viewer is told of what left it
 POLLING_THREADS = 4
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,9 @@ def message(data: str, *, event: str = "", id_: int | None = None) -> str:
 def comment(text: str) -> str:
     """A line that readers ignore; it keeps the connection open and shows that it is."""
     return f": {text}\n\n"
+
+
+STILL_HERE = comment("still here")
 
 
 class Watch(Protocol):
@@ -88,37 +93,48 @@ class JobWatch:
 
 
 class JobsWatch:
-    """The newest jobs and those that workers hold: which of them changed."""
+    """The newest jobs and those that workers hold: which of them changed, which were deleted."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._versions: dict[str, int] = {}
         self.tick = 0
-        self.changes: dict[str, tuple[int, str]] = {}  # id → (tick of its last change, JSON)
+        # id → (tick of its last change, JSON; None once it is deleted)
+        self.changes: dict[str, tuple[int, str | None]] = {}
 
     def look(self) -> bool:
         newest = select(Job.id).order_by(Job.id.desc()).limit(LISTED_JOBS)
+        before = self._versions
         with self._database.reading() as session:
-            found = session.execute(
-                select(Job.id, Job.version).where(or_(Job.id.in_(newest), Job.status.in_(ACTIVE)))
-            )
-            versions = {row.id: row.version for row in found}
-            changed = [
-                job_id
-                for job_id, version in versions.items()
-                if self._versions.get(job_id) != version
-            ]
+            watched = or_(Job.id.in_(newest), Job.status.in_(ACTIVE))
+            versions = _versions(session, watched)
+            # Those that no worker holds any more, and those that newer ones pushed out.
+            left = before.keys() - versions.keys()
+            there = _versions(session, Job.id.in_(left)) if left else {}
+            found = versions | there
+            changed = [job_id for job_id in found if before.get(job_id) != found[job_id]]
             jobs = session.scalars(select(Job).where(Job.id.in_(changed)).order_by(Job.id)).all()
             documents = job_documents(session, jobs)
-        if not changed and versions.keys() == self._versions.keys():
+        if not changed and versions.keys() == before.keys():
             return False
         self.tick += 1
-        kept = {job_id: entry for job_id, entry in self.changes.items() if job_id in versions}
+        kept = {
+            job_id: (tick, text)
+            for job_id, (tick, text) in self.changes.items()
+            if job_id in versions or tick > self.tick - REMEMBERED_TICKS
+        }
         for document in documents:
             kept[document.id] = (self.tick, job_progress(document).model_dump_json())
+        for job_id in left - there.keys():
+            kept[job_id] = (self.tick, None)
         self._versions = versions
         self.changes = kept
         return True
+
+
+def _versions(session: Session, condition: ColumnElement[bool]) -> dict[str, int]:
+    found = session.execute(select(Job.id, Job.version).where(condition))
+    return {row.id: row.version for row in found}
 
 
 class LogWatch:
@@ -166,7 +182,7 @@ class _Poller:
         while True:
             try:
                 changed = await anyio.to_thread.run_sync(self.watch.look, limiter=self._limiter)
-                changed = changed or self.failing
+                changed = changed or self.failing or not self.looked.is_set()
                 self.failing = False
                 self.looked.set()
             except Exception as error:  # viewers must not be left with a dead poller
@@ -223,19 +239,35 @@ class Streams:
                     version = watch.version
                     yield message(watch.progress, event="progress")
 
-    async def jobs(self) -> AsyncGenerator[str]:
-        """A `job` message for each job of the list, and again whenever one changes."""
-        seen = 0
+    async def jobs(self, *, snapshot: bool = True) -> AsyncGenerator[str]:
+        """A `job` message for each job of the list (without `snapshot` only later), and again
+        whenever one changes; `deleted` for one that is gone.
+
+        After `begin` every change is told; a `beat` now and then shows that the stream lives.
+        """
+        seen = -1 if snapshot else None
+        begun = False
         async with self._viewing("jobs", lambda: JobsWatch(self._database)) as (poller, watch):
             async for note in self._rounds(poller):
                 if note:
                     yield note
+                if begun and note == STILL_HERE:
+                    yield message("{}", event="beat")
+                if not poller.looked.is_set():
+                    continue
                 tick, changes = watch.tick, watch.changes
                 for job_id in sorted(changes):
                     changed_at, text = changes[job_id]
-                    if changed_at > seen:
+                    if seen is None or changed_at <= seen:
+                        continue
+                    if text is not None:
                         yield message(text, event="job")
+                    elif begun:
+                        yield message(json.dumps({"id": job_id}), event="deleted")
                 seen = tick
+                if not begun:
+                    begun = True
+                    yield message("{}", event="begin")
 
     async def log(self, job_id: str, *, after: int = 0) -> AsyncGenerator[str]:
         """What a job prints after a position, until it has ended."""
@@ -293,4 +325,4 @@ class Streams:
             try:
                 await asyncio.wait_for(changed.wait(), COMMENT_SECONDS)
             except TimeoutError:
-                yield comment("still here")
+                yield STILL_HERE

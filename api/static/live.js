@@ -7,6 +7,16 @@ let waiting = 0;
 let last = 0;
 let running = false;
 let again = false;
+/** @type {(() => void)[]} */
+const listeners = [];
+
+/**
+ * Call this each time the live regions were exchanged.
+ * @param {() => void} listener
+ */
+export function onRefresh(listener) {
+  listeners.push(listener);
+}
 
 /** Fetch this page again soon, and exchange what differs in its live regions. */
 export function refreshSoon() {
@@ -47,6 +57,7 @@ function replace(fresh) {
     if (newer) patch(region, newer);
   }
   readableTimes(document);
+  for (const listener of listeners) listener();
 }
 
 /**

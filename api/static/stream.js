@@ -3,12 +3,16 @@
 
 const REST_AFTER_MS = 10_000; // browsers allow six connections to a server, all tabs together
 const RETRY_MS = [1000, 2000, 5000, 10_000];
+const SILENCE_MS = 40_000; // a stream that sends a beat every 15 s and is silent so long is dead
 
 /**
  * @typedef {Object} Handlers
  * @property {(data: any, id: string) => void} [message] a line of the timeline
  * @property {(data: any) => void} [progress] a snapshot
+ * @property {(data: any) => void} [begin] of the list: from here on every change is told
  * @property {(data: any) => void} [job] a job of the list changed
+ * @property {(data: any) => void} [deleted] a job of the list is gone
+ * @property {(data: any) => void} [beat] of the list: the stream lives
  * @property {(data: any) => void} [done] nothing more will come
  */
 
@@ -27,6 +31,7 @@ export class Stream {
     /** @type {EventSource | null} */
     this.source = null;
     this.timer = 0;
+    this.watchdog = 0;
     document.addEventListener("visibilitychange", () => this.#seen());
     this.#open();
   }
@@ -63,8 +68,11 @@ export class Stream {
       if (id) this.last = id;
       this.handlers.message?.(JSON.parse(event.data), event.lastEventId);
     };
-    for (const name of /** @type {const} */ (["progress", "job"])) {
-      source.addEventListener(name, (event) => this.handlers[name]?.(JSON.parse(event.data)));
+    for (const name of /** @type {const} */ (["progress", "begin", "job", "deleted", "beat"])) {
+      source.addEventListener(name, (event) => {
+        if (name === "begin" || this.watchdog) this.#watch();
+        this.handlers[name]?.(JSON.parse(event.data));
+      });
     }
     source.addEventListener("done", (event) => {
       this.close();
@@ -72,8 +80,20 @@ export class Stream {
     });
   }
 
+  /** A connection that is cut without a word (sleep, a network that changed) is opened anew. */
+  #watch() {
+    window.clearTimeout(this.watchdog);
+    this.watchdog = window.setTimeout(() => {
+      announce("Nothing heard from the server, trying again. What you see may be out of date.");
+      this.#rest();
+      if (!document.hidden) this.#open();
+    }, SILENCE_MS);
+  }
+
   #rest() {
     window.clearTimeout(this.timer);
+    window.clearTimeout(this.watchdog);
+    this.watchdog = 0;
     this.source?.close();
     this.source = null;
   }
