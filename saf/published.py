@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saf.architecture import Operation
 from saf.methods import LossFunction, learn_at_one_step
-from saf.network import Effective, Presentation, SpikingNetwork, constants
+from saf.network import NO_DROPOUT, Effective, Masks, Presentation, SpikingNetwork, constants
 from saf.outcome import Outcome, Tally
 from saf.stepwise import Synapse, lif_advance, lif_rest
 from saf.synapse import apply
@@ -28,6 +28,7 @@ def ottt_as_published(
     loss: LossFunction,
     update: Callable[[], None],
     trace_bias_and_input: bool = False,
+    masks: Masks = NO_DROPOUT,
     chunk: int | None = None,
 ) -> Outcome:
     """`ottt_a` at the cost of the published code, for benchmarks: the same gradients.
@@ -39,7 +40,8 @@ def ottt_as_published(
     state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps)
     for _ in range(timesteps):
         effective = network.effective()
-        shown = Presentation(network, stimulus, effective, constants(network, stimulus, effective))
+        constant = constants(network, stimulus, effective)
+        shown = Presentation(network, stimulus, effective, constant, masks)
         with torch.no_grad():
             of_spikes = network.effective()
         scores, state = lif_advance(
