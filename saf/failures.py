@@ -15,6 +15,7 @@ from saf.errors import DivergedError, OutOfMemoryError, SilentNetworkError, Time
 from saf.forecast import forecast
 
 SILENT_EPOCHS = 2
+LACKING = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 
 
 def diverged(where: str, specification: JobSpecification) -> DivergedError:
@@ -89,7 +90,7 @@ def memory_explained(
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         lacking = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if not lacking and "can't allocate memory" not in str(error):
+        if not lacking and not any(sign in str(error) for sign in LACKING):
             raise
         total = _memory_bytes(device)
         needed = forecast(specification, architecture, limit_bytes=total)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import select
 import shutil
@@ -19,13 +20,25 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from saf.errors import DataError, OutOfMemoryError, TrainingError
+from saf.errors import DataError, InternalError, OutOfMemoryError, TrainingError
 from saf.reports import Artifact, Checkpoint, Report, Step
 from worker.protocol import STOP, Failure, Order, encode
 
 PR_SET_PDEATHSIG = 1
 FLUSH_SECONDS = 0.1
 FLUSH_BYTES = 32_768
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS)
+"""Errors of a disk that somebody can put right while the job waits."""
+DEVICE_LOST = (
+    "unspecified launch failure",
+    "uncorrectable ECC",
+    "hardware stack error",
+    "devices are busy or unavailable",
+    "no CUDA-capable device",
+    "launch timed out",
+    "device lost",
+)
+"""What CUDA says of a device that failed; its other errors are those of a program."""
 
 
 Train = Callable[[Order, Callable[[], bool]], Iterator[Report]]
@@ -48,28 +61,49 @@ def main(train: Train | None = None) -> int:
     try:
         for report in (train or _train)(order, stop.is_set):
             line.send(report)
-    except TrainingError as error:
-        line.send(Failure(code=error.code, message=str(error), hint=error.hint))
-    except MemoryError as error:
-        traceback.print_exc()
-        line.send(
-            Failure(
+    except Exception as error:
+        if not isinstance(error, TrainingError):
+            traceback.print_exc()
+        line.send(failure_of(error))
+    line.flush()
+    return 0
+
+
+def failure_of(error: Exception) -> Failure:
+    """What to say of an error that ended the training."""
+    match error:
+        case OutOfMemoryError():
+            return Failure(
+                code=error.code, message=str(error), hint=error.hint, samples=error.samples
+            )
+        case TrainingError():
+            return Failure(code=error.code, message=str(error), hint=error.hint)
+        case MemoryError():
+            return Failure(
                 code=OutOfMemoryError.code,
                 message=f"the machine has too little memory: {error}",
                 hint="take a smaller batch_size, fewer timesteps or a narrower network",
             )
-        )
-    except Exception as error:
-        traceback.print_exc()
-        line.send(
-            Failure(
-                code="internal",
-                message=f"{type(error).__name__}: {error}",
-                hint="this is a defect of the service; the job's log has the details",
+        case OSError() if error.errno in DISK:
+            return Failure(
+                code=InternalError.code,
+                message=f"the training process cannot use its disk: {error}",
+                hint="make room in the worker's data directory, then retry the job",
+                transient=True,
             )
+    said = f"{type(error).__name__}: {error}"
+    if any(sign in said for sign in DEVICE_LOST):
+        return Failure(
+            code=InternalError.code,
+            message=f"the device was lost: {said}",
+            hint="look at the device (nvidia-smi, the kernel's log), then retry the job",
+            transient=True,
         )
-    line.flush()
-    return 0
+    return Failure(
+        code=InternalError.code,
+        message=said,
+        hint="this is a defect of the service; the job's log has the details",
+    )
 
 
 class ReportLine:
@@ -86,7 +120,11 @@ class ReportLine:
     def send(self, report: Report | Failure) -> None:
         """Pass a report on. Its file is put where the training does not remove it."""
         if isinstance(report, Checkpoint):
-            path = self._put_out(report.path)
+            try:
+                path = self._put_out(report.path)
+            except OSError as error:  # a full disk: the next one may find room
+                print(f"the checkpoint of step {report.step} cannot be kept: {error}", flush=True)
+                return
             report = Checkpoint(step=report.step, epoch=report.epoch, path=path)
         elif isinstance(report, Artifact):
             path = self._put_out(report.path)
@@ -115,7 +153,11 @@ class ReportLine:
         try:
             os.link(path, target)
         except OSError:  # a file system without links, or another one
-            shutil.copyfile(path, target)
+            try:
+                shutil.copyfile(path, target)
+            except OSError:
+                target.unlink(missing_ok=True)
+                raise
         return target
 
 

@@ -22,6 +22,8 @@ BUSY_TIMEOUT_MS = 15_000
 # row it holds could not be recovered.
 _END_WHEN_IDLE = text("SET LOCAL idle_in_transaction_session_timeout = '20s'")
 
+_SERVER_START = text("SELECT extract(epoch from pg_postmaster_start_time())::float8")
+
 
 class now(FunctionElement[float]):  # noqa: N801  (a SQL function)
     """Seconds since 1970 by the database's clock, the only clock that leases go by."""
@@ -44,6 +46,13 @@ def clock(session: Session) -> float:
     """The database's time, seconds since 1970."""
     with session.no_autoflush:
         return session.execute(select(now())).scalar_one()
+
+
+def started_at(session: Session) -> float | None:
+    """When the database server started, by its clock; None for SQLite, which has none."""
+    if session.get_bind().dialect.name != "postgresql":
+        return None
+    return float(session.scalar(_SERVER_START) or 0.0)
 
 
 class Database:

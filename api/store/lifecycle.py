@@ -330,10 +330,13 @@ def expire_leases(session: Session, *, max_losses: int, retry_seconds: float = 0
 
 def correct_times(session: Session, *, lease_seconds: float) -> None:
     """Shorten leases and waits that end later than any can: the clock has been put back since."""
-    for column, most in ((Job.lease_until, lease_seconds), (Job.retry_at, patience.LONGEST_WAIT)):
+    for column, statuses, most in (
+        (Job.lease_until, ACTIVE, lease_seconds),
+        (Job.retry_at, WAITING, patience.LONGEST_WAIT),
+    ):
         session.execute(
             update(Job)
-            .where(column > now() + most)
+            .where(Job.status.in_(statuses), column > now() + most)
             .values({column: now() + most})
             .execution_options(synchronize_session=False)
         )
