@@ -12,24 +12,25 @@ from fastapi import APIRouter, FastAPI
 from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse
 
+from api.assets import address
 from api.problems import MEDIA_TYPE, Problem, ProblemField, responses
 
 router = APIRouter(include_in_schema=False)
 REFERENCE = "#/components/schemas/{model}"
 
-PAGE = """<!DOCTYPE html>
+PAGE = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>HTTP interface</title>
-<link rel="icon" href="/static/icon.svg">
-<link rel="stylesheet" href="/static/vendor/swagger-ui/swagger-ui.css">
+<link rel="icon" href="{address("icon.svg")}">
+<link rel="stylesheet" href="{address("vendor/swagger-ui/swagger-ui.css")}">
 </head>
 <body>
 <div id="swagger-ui"></div>
-<script src="/static/vendor/swagger-ui/swagger-ui-bundle.js"></script>
-<script src="/static/docs.js"></script>
+<script src="{address("vendor/swagger-ui/swagger-ui-bundle.js")}"></script>
+<script src="{address("docs.js")}"></script>
 </body>
 </html>
 """
