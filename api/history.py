@@ -237,12 +237,12 @@ def stream_jobs(
     service: ServiceDependency,
     user: UserDependency,
     snapshot: Annotated[
-        bool, Query(description="Begin with every job of the list, not only with later changes")
+        bool, Query(description="Begin with every job of the list; else only later changes")
     ] = True,
 ) -> Response:
     """A `job` message (id, name, status, progress, eta_seconds, latest_metrics, …) for each of
-    the newest jobs, `begin`, and from then on `job` for each that changes and `deleted` for each
-    that is gone."""
+    the newest jobs, or a `begin` instead, and from then on `job` for each that changes and
+    `deleted` for each that is gone."""
     return event_stream(service.seats, user, service.streams.jobs(snapshot=snapshot))
 
 

@@ -240,10 +240,10 @@ class Streams:
                     yield message(watch.progress, event="progress")
 
     async def jobs(self, *, snapshot: bool = True) -> AsyncGenerator[str]:
-        """A `job` message for each job of the list (without `snapshot` only later), and again
-        whenever one changes; `deleted` for one that is gone.
+        """A `job` message for each job of the list, and again whenever one changes; `deleted` for
+        one that is gone; a `beat` now and then.
 
-        After `begin` every change is told; a `beat` now and then shows that the stream lives.
+        Without `snapshot` no more than a `begin` tells from when on every change is sent.
         """
         seen = -1 if snapshot else None
         begun = False
@@ -265,9 +265,9 @@ class Streams:
                     elif begun:
                         yield message(json.dumps({"id": job_id}), event="deleted")
                 seen = tick
-                if not begun:
-                    begun = True
+                if not begun and not snapshot:
                     yield message("{}", event="begin")
+                begun = True
 
     async def log(self, job_id: str, *, after: int = 0) -> AsyncGenerator[str]:
         """What a job prints after a position, until it has ended."""

@@ -95,6 +95,33 @@ def test_many_viewers_of_a_job_share_one_poller(
     until(lambda: server.service.streams.watched == 0)
 
 
+def test_the_stream_of_the_list_tells_deletions_and_can_begin_without_the_list(
+    server: Server,
+) -> None:
+    job = server.submit()
+    server.fail(server.run())
+    with server.stream("/v1/stream?snapshot=false") as live:
+        messages = live.messages()
+        assert next(messages)[1] == "begin"
+        server.http.delete(job["urls"]["self"]).raise_for_status()
+        assert next(messages)[1:] == ("deleted", {"id": job["id"]})
+
+
+def test_the_last_change_of_an_old_job_is_told_though_newer_ones_crowd_it_out(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "LISTED_JOBS", 1)
+    old = server.submit()
+    claim = server.run()
+    server.submit()
+    with server.stream("/v1/stream?snapshot=false") as live:
+        messages = live.messages()
+        assert next(messages)[1] == "begin"
+        server.succeed(claim)
+        _, event, data = next(messages)
+        assert (event, data["id"], data["status"]) == ("job", old["id"], "succeeded")
+
+
 def test_a_viewer_that_leaves_is_forgotten(server: Server) -> None:
     job = server.submit()
     with server.stream(job["urls"]["events"]) as live:
