@@ -115,7 +115,7 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise
         except _HEADER as error:
             raise TruncatedError(
-                f"{tarfile.name!s} is damaged or was cut short: {error}",
+                f"{Path(str(tarfile.name)).name} is damaged or was cut short: {error}",
                 hint="Send the archive again, whole.",
             ) from error
 

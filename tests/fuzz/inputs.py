@@ -1,0 +1,470 @@
+"""Files that people might upload, and what somebody hostile would make of them.
+
+`make(kind, random)` gives a name and bytes; the same `random` gives the same ones.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+File = tuple[str, bytes]
+Files = dict[str, bytes]
+
+EXTREMES = (0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1)
+NAMES = (
+    "../../escaped",
+    "/tmp/escaped",
+    "train/../../escaped.png",
+    "C:\\escaped.png",
+    "..\\escaped.png",
+    "train/a/\x00.png",
+    "train/a/\x1b[2J.png",
+    "train/a/" + "x" * 2000 + ".png",
+    "train/" + "d/" * 500 + "0.png",
+    "train/a/.hidden.png",
+    "train//a///0.png",
+    "./train/./a/0.png",
+    "train/\u202eevil/0.png",
+    "train/ü/0.png",
+    "",
+    "/",
+    "a.zip",
+)
+DTYPES = (
+    "|u1",
+    "<i2",
+    ">i4",
+    "<f8",
+    "<f2",
+    "|O",
+    "<U7",
+    "|S3",
+    "|b1",
+    "<c16",
+    "<M8[ns]",
+    "|V8",
+    "<f16",
+)
+PICKLES = (
+    b"cos\nsystem\n(S'touch escaped'\ntR.",
+    b"\x80\x02cposix\nsystem\nX\x05\x00\x00\x00true\n\x85R.",
+    b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x011\x85R.",
+    b"(" * 100_000 + b".",
+    b"\x80\x02" + b"]" * 50_000 + b"a" * 49_999 + b".",
+    b"\x80\x02" + b"N\x85" * 100_000 + b".",
+    b"\x80\x02]q\x00h\x00a.",
+    b"\x80\x02\x8a\xff" + b"\xff" * 255 + b".",
+    b"\x80\x02T\xff\xff\xff\x7f.",
+    b"\x80\x04\x8e" + b"\xff" * 8 + b".",
+    b"\x80\x04\x96" + b"\xff" * 7 + b"\x7f.",
+    b"\x80\x02}(K\x01K\x02K\x03u.",
+    b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R.",
+    b"",
+    b".",
+)
+
+
+def make(kind: str, random: Random) -> File:
+    """A file of one of `KINDS`."""
+    return KINDS[kind](random)
+
+
+def pixels(random: Random, *shape: int) -> Any:
+    return np.random.default_rng(random.getrandbits(32)).integers(0, 256, shape, np.uint8)
+
+
+def png(random: Random, side: int = 6, mode: str = "L", format: str = "PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels(random, side, side, 3)).convert(mode).save(buffer, format)
+    return buffer.getvalue()
+
+
+def images(random: Random) -> Files:
+    """A folder of images as it should be."""
+    modes = random.choice([["L"], ["RGB"], ["L", "RGB"], ["P", "L"], ["1", "RGB"]])
+    return {
+        f"{split}/{name}/{index}.png": png(random, 6, random.choice(modes))
+        for split in ("train", "test")
+        for name in "ab"
+        for index in range(2)
+    }
+
+
+def idx_bytes(array: Any) -> bytes:
+    head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    return bytes(head + array.tobytes())
+
+
+def idx_files(random: Random) -> Files:
+    files = {}
+    for split, count in (("train", 8), ("t10k", 4)):
+        files[f"{split}-images-idx3-ubyte"] = idx_bytes(pixels(random, count, 5, 4))
+        files[f"{split}-labels-idx1-ubyte"] = idx_bytes(np.arange(count, dtype=np.uint8) % 2)
+    if random.random() < 0.4:
+        return {f"{name}.gz": gzip.compress(content) for name, content in files.items()}
+    return files
+
+
+def npy(random: Random, array: Any) -> bytes:
+    buffer = io.BytesIO()
+    version = random.choice([(1, 0), (2, 0), (3, 0)])
+    np.lib.format.write_array(buffer, array, version=version, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def npz_files(random: Random) -> Files:
+    shape = random.choice([(5, 4), (1, 5, 4), (3, 5, 4), (2, 1, 5, 4), (4,), (1, 1, 1, 5, 4)])
+    kind = random.choice([np.uint8, np.float32, np.float64, np.int64])
+    x = pixels(random, 8, *shape).astype(kind) / (255 if kind in (np.float32, np.float64) else 1)
+    y = np.arange(8) % random.choice([1, 2, 4])
+    arrays = {"x_train": x, "y_train": y, "x_test": x[:4], "y_test": y[:4]}
+    return {f"{name}.npy": npy(random, array) for name, array in arrays.items()}
+
+
+def pickled(value: Any) -> bytes:
+    """As pickle writes it; of the plain kinds that CIFAR's batches hold."""
+    match value:
+        case dict():
+            pairs = b"".join(pickled(key) + pickled(item) for key, item in value.items())
+            return b"}(" + pairs + b"u"
+        case list():
+            return b"](" + b"".join(map(pickled, value)) + b"e"
+        case str():
+            text = value.encode()
+            return b"X" + struct.pack("<I", len(text)) + text
+        case bytes():
+            return b"B" + struct.pack("<I", len(value)) + value
+        case int():
+            return b"J" + struct.pack("<i", value)
+    raise TypeError(type(value))
+
+
+def cifar_files(random: Random) -> Files:
+    def batch(count: int) -> bytes:
+        data = bytes(pixels(random, count, 3072))
+        array = (
+            b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01K"
+            + bytes([count])
+            + b"M\x00\x0c\x86cnumpy\ndtype\nX\x02\x00\x00\x00u1K\x00K\x01\x87R(K\x03X\x01\x00\x00"
+            + b"\x00|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
+            + pickled(data)
+            + b"tb"
+        )
+        labels = pickled([index % 10 for index in range(count)])
+        body = pickled("data") + array + pickled("labels") + labels
+        return b"\x80\x02}(" + body + b"u."
+
+    names = [f"data_batch_{number}" for number in range(1, 6)]
+    folder = "cifar-10-batches-py/"
+    files = {f"{folder}{name}": batch(4) for name in names}
+    files[f"{folder}test_batch"] = batch(4)
+    meta = pickled({"label_names": [f"class {index}" for index in range(10)]})
+    files[f"{folder}batches.meta"] = b"\x80\x02" + meta + b"."
+    return files
+
+
+def zipped(random: Random, files: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    method = random.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, content in files.items():
+            archive.writestr(name or "?", content)
+    return buffer.getvalue()
+
+
+def tarred(files: Mapping[str, bytes], *more: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    """A tar archive; the size that a header of `more` announces need not be that of its content."""
+    parts = []
+    for info, content in (*((tarfile.TarInfo(name), files[name]) for name in files), *more):
+        info.size = info.size or len(content)
+        parts.append(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+        parts.append(content + bytes(-len(content) % tarfile.BLOCKSIZE))
+    return b"".join(parts) + bytes(2 * tarfile.BLOCKSIZE)
+
+
+def compressed(random: Random, content: bytes) -> File:
+    kind = random.choice(["", ".gz", ".bz2", ".xz"])
+    pack: dict[str, Callable[[bytes], bytes]] = {
+        "": bytes,
+        ".gz": gzip.compress,
+        ".bz2": bz2.compress,
+        ".xz": lzma.compress,
+    }
+    return f"data.tar{kind}", pack[kind](content)
+
+
+def damaged(random: Random, content: bytes) -> bytes:
+    """The same with a few changes, as a bad disk or a person with an editor makes them."""
+    changed = bytearray(content)
+    for _ in range(random.choice([0, 1, 1, 2, 5, 20])):
+        if not changed:
+            return b""
+        at = random.randrange(len(changed))
+        match random.randrange(7):
+            case 0:
+                changed[at] ^= 1 << random.randrange(8)
+            case 1:
+                del changed[at:]
+            case 2:
+                del changed[at : at + random.randrange(1, 64)]
+            case 3:
+                changed[at:at] = random.randbytes(random.randrange(1, 64))
+            case 4:
+                layout = random.choice(["<H", ">H", "<I", ">I", "<Q", ">Q"])
+                number = random.choice(EXTREMES) % 2 ** (8 * struct.calcsize(layout))
+                changed[at : at + struct.calcsize(layout)] = struct.pack(layout, number)
+            case 5:
+                to = random.randrange(len(changed))
+                changed[to:to] = changed[at : at + random.randrange(1, 512)]
+            case _:
+                changed[at : at + 8] = bytes(8)
+    return bytes(changed)
+
+
+def mutated(random: Random, files: Files) -> Files:
+    """Some of the files damaged, renamed, left out, exchanged, or of another kind."""
+    names = sorted(files)
+    victim = random.choice(names)
+    match random.randrange(7):
+        case 0 | 1:
+            return files | {victim: damaged(random, files[victim])}
+        case 2:
+            return {name: content for name, content in files.items() if name != victim}
+        case 3:
+            return files | {random.choice(NAMES) or "?": files[victim]}
+        case 4:
+            return files | {victim: files[random.choice(names)]}
+        case 5:
+            return files
+        case _:
+            return files | {victim: random.choice([b"", b"\0", bytes(1000), b"text", *PICKLES])}
+
+
+def zip_archive(random: Random) -> File:
+    files = random.choice([images, idx_files, npz_files])(random)
+    content = zipped(random, files)
+    match random.randrange(7):
+        case 0:  # headers that lie about lengths
+            at = content.rfind(b"PK\x01\x02")
+            layout = struct.pack("<II", random.choice(EXTREMES) % 2**32, 2**32 - 1)
+            content = content[: at + 20] + layout + content[at + 28 :]
+        case 1:  # a bomb, and bombs in a bomb
+            content = zipped(random, {"train/a/0.png": bytes(100 * 2**20)})
+        case 2:
+            content = zipped(random, files | {"inner.zip": content})
+        case 3:  # a link
+            buffer = io.BytesIO(content)
+            with zipfile.ZipFile(buffer, "a") as archive:
+                info = zipfile.ZipInfo("train/a/link.png")
+                info.create_system, info.external_attr = 3, 0o120777 << 16
+                archive.writestr(info, random.choice(["/etc/passwd", "../../..", "0.png"]))
+            content = buffer.getvalue()
+        case 4:  # the same member many times over in the directory
+            at, end = content.find(b"PK\x01\x02"), content.rfind(b"PK\x05\x06")
+            entries = content[at:end] * random.choice([2, 1000])
+            content = content[:at] + entries + content[end:]
+        case 5:
+            content = zipped(random, mutated(random, files))
+        case _:
+            content = damaged(random, content)
+    return "data.zip", content
+
+
+def tar_archive(random: Random) -> File:
+    files = random.choice([images, idx_files, npz_files])(random)
+    special = tarfile.TarInfo(random.choice(["train/a/x.png", "x", "../x"]))
+    match random.randrange(6):
+        case 0:
+            special.type = random.choice(
+                [
+                    tarfile.SYMTYPE,
+                    tarfile.LNKTYPE,
+                    tarfile.CHRTYPE,
+                    tarfile.FIFOTYPE,
+                    tarfile.GNUTYPE_SPARSE,
+                    tarfile.CONTTYPE,
+                    b"Z",
+                ]
+            )
+            special.linkname = random.choice(["/etc/passwd", "../../../etc/passwd", "x", ""])
+            return compressed(random, tarred(files, (special, b"")))
+        case 1:
+            special.size = random.choice([n for n in EXTREMES if n])
+            return compressed(random, tarred(files, (special, b"x")))
+        case 2:
+            special.pax_headers = {
+                random.choice(["path", "size", "GNU.sparse.map", "x"]): random.choice(
+                    ["-1", "9" * 30, "../../escaped", "0,1,2", "y" * 100_000, "nan"]
+                )
+            }
+            return compressed(random, tarred(files, (special, b"x")))
+        case 3:
+            return compressed(random, bytes(random.choice([512, 10240, 100 * 2**20])))
+        case 4:
+            name, content = compressed(random, tarred(mutated(random, files)))
+            return name, content
+        case _:
+            name, content = compressed(random, tarred(files))
+            return name, damaged(random, content)
+
+
+def gzip_file(random: Random) -> File:
+    inside = random.choice(
+        [
+            tarred(images(random)),
+            bytes(100 * 2**20),
+            idx_bytes(pixels(random, 4, 5, 5)),
+            gzip.compress(gzip.compress(bytes(2**20))),
+            b"",
+            random.randbytes(1000),
+        ]
+    )
+    content = gzip.compress(inside, compresslevel=random.choice([1, 9]))
+    return f"data.{random.choice(['gz', 'tgz', 'tar.gz'])}", damaged(random, content)
+
+
+def idx(random: Random) -> File:
+    files = idx_files(random)
+    victim = random.choice(sorted(files))
+    if not victim.endswith(".gz") and random.random() < 0.6:
+        dimensions = random.choice([0, 1, 2, 3, 4, 5, 200, 255])
+        shape = [random.choice(EXTREMES) % 2**32 for _ in range(dimensions)]
+        kind = random.choice([0, 8, 8, 8, 9, 11, 13, 255])
+        head = struct.pack(f">BBBB{dimensions}I", 0, 0, kind, dimensions, *shape)
+        files[victim] = head + bytes(random.randrange(100))
+    else:
+        files = mutated(random, files)
+    return "mnist.zip", zipped(random, files)
+
+
+def cifar(random: Random) -> File:
+    files = cifar_files(random)
+    victim = random.choice(sorted(files))
+    content = damaged(random, files[victim])
+    files[victim] = random.choice([content, content, random.choice(PICKLES)])
+    return "cifar.tar.gz", gzip.compress(tarred(files), compresslevel=1)
+
+
+def npz(random: Random) -> File:
+    files = npz_files(random)
+    if random.random() < 0.5:
+        shape: Any = random.choice(
+            [
+                "(8, 1, 5, 4)",
+                "()",
+                "(-1,)",
+                "(0, 1, 5, 4)",
+                f"({random.choice(EXTREMES)}, 1, 5, 4)",
+                f"({2**31}, {2**31}, {2**31}, 1)",
+                "(8, 1, 100000, 1)",
+                "(" + "1, " * 64 + ")",
+                "(" * 300 + ")" * 300,
+                "(True, 1.5, 'a')",
+                "[8, 1]",
+                "(1" + "0" * 5000 + ",)",
+            ]
+        )
+        kind = random.choice([*(repr(d) for d in DTYPES), "[('a', '<i4')]", "('<i4', (9999,))"])
+        text = f"{{'descr': {kind}, 'fortran_order': {random.random() < 0.3}, 'shape': {shape}, }}"
+        header = text.encode().ljust(random.choice([0, 118]), b" ") + b"\n"
+        major = random.choice([1, 1, 2, 3, 9])
+        length = struct.pack("<H" if major == 1 else "<I", len(header) % 2**16)
+        head = b"\x93NUMPY" + bytes([major, 0]) + length + header
+        files[random.choice(sorted(files))] = head + bytes(random.choice([0, 160, 10_000]))
+    else:
+        files = mutated(random, files)
+    if random.random() < 0.2:
+        names = random.choice([["a", "b"], ["a"] * 2, ["x" * 300, "y"], ["\0", ""], ["a"] * 70_000])
+        files["class_names.npy"] = npy(random, np.array(names))
+    return "data.npz", zipped(random, files)
+
+
+def npy_file(random: Random) -> File:
+    return "data.npy", damaged(random, npy(random, pixels(random, 8, 1, 5, 4)))
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def hostile_png(random: Random) -> bytes:
+    """Right in its checksums, wrong in what it says."""
+    width, height = (random.choice([1, 6, 1024, 1025, 65_535, 2**31 - 1, 0]) for _ in "wh")
+    depth, colour = random.choice([(8, 0), (16, 0), (1, 3), (8, 2), (16, 6), (3, 9)])
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, random.choice([0, 1, 7]))
+    body = zlib.compress(bytes(random.choice([10, 10_000, 50 * 2**20])), 9)
+    text = zlib.compress(bytes(random.choice([10, 80 * 2**20])), 9)
+    extra = random.choice([b"zTXt", b"iCCP", b"iTXt", b"acTL", b"tRNS", b"PLTE", b"eXIf"])
+    parts = [chunk(b"IHDR", head), chunk(extra, b"key\0\0" + text), chunk(b"IDAT", body)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
+
+
+def image_folder(random: Random) -> File:
+    files = images(random)
+    victim = random.choice(sorted(files))
+    match random.randrange(6):
+        case 0 | 1:
+            files[victim] = hostile_png(random)
+        case 2:
+            files[victim] = damaged(random, png(random, 6, "RGB", "JPEG"))
+        case 3:
+            other = random.choice(["GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO"])
+            files[victim] = png(random, 16, "RGB", other)
+        case 4:
+            count = random.choice([2, 300])
+            files = {
+                f"class {index}/{name}.png": png(random) for index in range(count) for name in "ab"
+            }
+        case _:
+            files = mutated(random, files)
+    return "images.zip", zipped(random, files)
+
+
+def canonical(random: Random) -> File:
+    """The service's own format, sent by somebody who knows it."""
+    described = json.dumps({"version": 1, "class_names": ["a", "b"]})
+    x, y = pixels(random, 4, 1, 3, 3).tobytes(), (np.arange(4) % 2).tobytes()
+    entries: dict[str, Any] = {"__metadata__": {"saf_dataset": described}}
+    offset = 0
+    for name, kind, shape, content in (
+        ("y_train", "I64", [4], y),
+        ("y_test", "I64", [4], y),
+        ("x_train", "U8", [4, 1, 3, 3], x),
+        ("x_test", "U8", [4, 1, 3, 3], x),
+    ):
+        size = [offset, offset + len(content)]
+        entries[name] = {"dtype": kind, "shape": shape, "data_offsets": size}
+        offset += len(content)
+    if random.random() < 0.5:
+        name = random.choice(["y_train", "x_test"])
+        entries[name]["shape"] = random.choice([[0], [2**40, 1, 3, 3], [4, 1, 9, 1], [-1], [], "x"])
+    text = json.dumps(entries).encode()
+    return "data.safetensors", damaged(random, struct.pack("<Q", len(text)) + text + y + y + x + x)
+
+
+KINDS: dict[str, Callable[[Random], File]] = {
+    "zip": zip_archive,
+    "tar": tar_archive,
+    "gzip": gzip_file,
+    "idx": idx,
+    "cifar": cifar,
+    "npz": npz,
+    "npy": npy_file,
+    "image folder": image_folder,
+    "canonical": canonical,
+}
