@@ -52,7 +52,7 @@ class LayerActivity(Document):
     spikes: list[int]
     """At each time step."""
     shown: list[int] | None = None
-    """With `detail`: some of its neurons at even distances, by their number …"""
+    """With `detail`: some of its neurons, the same ones always, by their number …"""
     raster: list[list[int]] | None = None
     """… at each time step, which of these (their positions in `shown`) fire …"""
     membrane: list[list[float]] | None = None

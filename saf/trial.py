@@ -34,6 +34,8 @@ from saf.data.image_folder import decode_image
 from saf.errors import DataError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from saf.lif import LIFNetwork
 
 NETWORKS_KEPT = 2
@@ -150,8 +152,8 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
     """The steps of `network` on one sample, as JSON values.
 
     `scores` (T × K) are those after each step, `layers` hold the spikes of each step. With
-    `detail` also `shown`, indices of some neurons at even distances, the positions of those among
-    them that fire at each step (`raster`), and u / V of them before the reset (`membrane`).
+    `detail` also `shown`, indices of some neurons, the same ones always, the positions of those
+    among them that fire at each step (`raster`), and u / V of them before the reset (`membrane`).
     """
     import torch
 
@@ -166,7 +168,7 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
     for name, shape in neurons.items():
         count = int(np.prod(shape))
         most = max(1, min(count, SHOWN_NEURONS, SHOWN_NUMBERS // description.timesteps))
-        chosen[name] = torch.arange(most) * count // most
+        chosen[name] = _some(count, most)
         layers[name] = {"name": name, "shape": list(shape), "neurons": count, "spikes": []}
         if detail:
             more = {"shown": chosen[name].tolist(), "raster": [], "membrane": []}
@@ -192,6 +194,15 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
         "scaled_from": what.scaled_from,
         "layers": list(layers.values()),
     }
+
+
+def _some(count: int, most: int) -> Tensor:
+    """`most` of `count` indices in order, the same ones always. At even distances they would all
+    lie in one column of an image."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    return torch.randperm(count, generator=generator)[:most].sort().values
 
 
 def _picture(x: Floats) -> str:
