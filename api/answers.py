@@ -60,6 +60,7 @@ class JobProgress(TypedDict):
     jobs_ahead: int
     attempt: int
     device: str | None
+    retry_at: str | None
     latest_metrics: dict[str, float | None]
     best_accuracy: float | None
 
@@ -77,6 +78,8 @@ class Job(JobProgress):
     memory_forecast_bytes: int
     error: JobError | None
     retry_of: str | None
+    retry_from_step: int | None
+    micro_batches: int | None
     metadata: dict[str, str]
     urls: dict[str, str]
 

@@ -93,6 +93,8 @@ class JobProgress(Document):
     attempt: int
     """How often a worker has begun."""
     device: str | None
+    retry_at: Timestamp | None
+    """Of a recovering job that is not tried again before: when. Else null."""
     latest_metrics: dict[str, float | None]
     """The newest value of each metric; null where it is no number."""
     best_accuracy: float | None
@@ -116,6 +118,10 @@ class JobDocument(JobProgress):
     """Only of a job that failed."""
     retry_of: str | None
     """The job that this one repeats."""
+    retry_from_step: int | None
+    """The step of the checkpoint that was taken over from there; null: it began anew."""
+    micro_batches: int | None
+    """Parts that a batch is computed in since memory ran out; null: as the specification says."""
     metadata: dict[str, str]
     urls: JobUrls
 
@@ -203,6 +209,7 @@ def _job_document(job: Job, ahead: int, at: float) -> JobDocument:
         attempt=job.attempt,
         worker=job.worker_id,
         device=job.device,
+        retry_at=maybe_iso(job.retry_at),
         heartbeat_at=maybe_iso(job.heartbeat_at),
         created_at=iso(job.created_at),
         started_at=maybe_iso(job.started_at),
@@ -213,6 +220,8 @@ def _job_document(job: Job, ahead: int, at: float) -> JobDocument:
         memory_forecast_bytes=job.memory_bytes,
         error=JobError.model_validate(job.error) if job.error else None,
         retry_of=job.retry_of,
+        retry_from_step=job.inherited_step,
+        micro_batches=job.micro_batches,
         metadata=job.specification.get("metadata", {}),
         urls=JobUrls(
             self=path,

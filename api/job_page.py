@@ -49,7 +49,7 @@ STATUS_MEANING: Mapping[Status, str] = {
     Status.converting: "Trained; is being converted to LIF neurons and checked.",
     Status.pausing: "Writes a checkpoint, then pauses.",
     Status.paused: "Waits until somebody resumes it; it goes on from its checkpoint.",
-    Status.recovering: "Its worker vanished; another one goes on from the last checkpoint.",
+    Status.recovering: "Its attempt was lost; another one goes on from the last checkpoint.",
     Status.cancelling: "Its process is being stopped.",
     Status.succeeded: "Done; the LIF network is below.",
     Status.failed: "Ended with an error.",

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from api.continuation import continue_job
 from api.documents import Document, JobDocument, Listing, job_document, job_documents
 from api.errors import ConflictError, NotFoundError
 from api.outlook import MemoryCurve, TimeForecast, memory_curves, time_forecast
@@ -182,9 +183,20 @@ def resume_job(service: ServiceDependency, job_id: str) -> JobDocument:
     responses=responses(403, 404, 409, 422, 429, 503),
 )
 def retry_job(
-    service: ServiceDependency, user: UserDependency, response: Response, job_id: str
+    service: ServiceDependency,
+    user: UserDependency,
+    response: Response,
+    job_id: str,
+    from_start: Annotated[
+        bool, Query(description="Begin anew, also where a checkpoint could be taken over")
+    ] = False,
 ) -> JobDocument:
-    """Makes a new job with the same specification; the old one stays as it is."""
+    """Makes a new job with the same specification; the old one stays as it is.
+
+    It goes on from the last checkpoint of the old one (`retry_from_step`) where that was stopped
+    from outside: cancelled, worker_lost, time_limit, out_of_memory or internal. Else it begins
+    anew; the first line of its timeline says which, and why.
+    """
     with service.database.writing() as session:
         old = read_job(session, job_id)
         if old.status not in (Status.failed, Status.cancelled):
@@ -201,7 +213,7 @@ def retry_job(
         check_jobs(session, service.settings, user)
         job = job_row(submission, retry_of=job_id)
         job.submitted_by = user
-        lifecycle.submit(session, job)
+        continue_job(session, job, old, from_start=from_start)
         document = job_document(session, job)
     service.doorbell.ring(document.id)
     response.headers["Location"] = document.urls.self

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from api.settings import Settings
 from api.store import lifecycle
 from api.store.artifacts import ArtifactStore
+from api.store.checkpoints import INHERITED
 from api.store.database import Database
 from api.store.lifecycle import Claim, Fenced
 from api.store.tables import Checkpoint, Dataset, Status
@@ -218,7 +219,7 @@ class Supervisor:
             directory=str(directory / "training"),
             outgoing=str(outgoing),
             resume_from=str(self._store.path(checkpoint.sha256)) if checkpoint else None,
-            inherited=checkpoint is not None and checkpoint.attempt == 0,
+            inherited=checkpoint is not None and checkpoint.attempt == INHERITED,
             device=self._slot.device,
             # It is to be gone when the lease of a worker that stands still runs out.
             silence_seconds=max(

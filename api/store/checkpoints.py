@@ -1,6 +1,11 @@
-"""The states from which a job can go on. A worker writes them, under the fence of its claim."""
+"""The states from which a job can go on. A worker writes them, under the fence of its claim.
+
+A job that retries another begins with those of the other, as of attempt 0; the files are shared.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,6 +15,7 @@ from api.store.database import clock
 from api.store.tables import Checkpoint
 
 KEPT = 2
+INHERITED = 0  # in place of an attempt
 
 
 def add(session: Session, claim: lifecycle.Claim, *, step: int, sha256: str) -> list[str]:
@@ -35,6 +41,32 @@ def add(session: Session, claim: lifecycle.Claim, *, step: int, sha256: str) -> 
         session.delete(checkpoint)
     session.flush()
     return [checkpoint.sha256 for checkpoint in old]
+
+
+def locked(session: Session, job_id: str) -> list[Checkpoint]:
+    """Those of a job, the newest first, kept from being removed until the transaction ends."""
+    rows = session.scalars(
+        select(Checkpoint)
+        .where(Checkpoint.job_id == job_id)
+        .order_by(Checkpoint.step.desc())
+        .with_for_update()
+    )
+    return list(rows)
+
+
+def inherit(session: Session, job_id: str, taken: Sequence[Checkpoint]) -> None:
+    """Let a new job begin from the checkpoints of another one."""
+    session.add_all(
+        Checkpoint(
+            job_id=job_id,
+            step=checkpoint.step,
+            attempt=INHERITED,
+            sha256=checkpoint.sha256,
+            created_at=checkpoint.created_at,
+        )
+        for checkpoint in taken
+    )
+    session.flush()
 
 
 def forget(session: Session, claim: lifecycle.Claim, *, after_step: int) -> list[str]:
