@@ -1,5 +1,6 @@
-"""Small random networks of every kind the description allows: skips, feedback, pooling, strides,
-groups, several maps in a row, fully connected layers; with weights that make the neurons fire."""
+"""Small random networks of every kind the description allows: skips, relays that add them up,
+feedback, pooling, strides, groups, several maps in a row, gains of branches, fully connected
+layers, dropout; with weights that make the neurons fire."""
 
 from __future__ import annotations
 
@@ -23,17 +24,26 @@ from saf.architecture import (
     Upsample,
 )
 from saf.config import Neuron, Surrogate
-from saf.network import SpikingNetwork
+from saf.dropout import dropout_masks
+from saf.network import NO_DROPOUT, Masks, SpikingNetwork
 
 CLASSES = 3
 INPUT_SHAPE = (2, 8, 8)
 
 
 class Case:
-    """A network with a batch to show it."""
+    """A network with a batch to show it, and the masks of its dropout."""
 
-    def __init__(self, network: SpikingNetwork, x: Tensor, y: Tensor, timesteps: int) -> None:
+    def __init__(
+        self,
+        network: SpikingNetwork,
+        x: Tensor,
+        y: Tensor,
+        timesteps: int,
+        masks: Masks = NO_DROPOUT,
+    ) -> None:
         self.network, self.x, self.y, self.timesteps = network, x, y, timesteps
+        self.masks = masks
 
     def __repr__(self) -> str:  # what hypothesis prints of a failure
         return (
@@ -55,7 +65,14 @@ def _connecting(draw: st.DrawFn, source: str, shape: Shape, target: Shape) -> Co
             operations.append(Flatten())
         return Connection(
             source=source,
-            operations=(*operations, Linear(out_features=target[0], standardised=standardise)),
+            operations=(
+                *operations,
+                Linear(
+                    out_features=target[0],
+                    standardised=standardise,
+                    residual_gain=draw(st.sampled_from([None, None, 0.5])),
+                ),
+            ),
         )
     side, wanted = shape[1], target[1]
     if shape == target and draw(st.booleans()):
@@ -87,6 +104,7 @@ def _connecting(draw: st.DrawFn, source: str, shape: Shape, target: Shape) -> Co
             padding=padding,
             groups=groups,
             standardised=standardise,
+            residual_gain=draw(st.sampled_from([None, None, 0.5])),
         )
     )
     return Connection(source=source, operations=tuple(operations))
@@ -94,14 +112,18 @@ def _connecting(draw: st.DrawFn, source: str, shape: Shape, target: Shape) -> Co
 
 @st.composite
 def architectures(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True) -> Architecture:
-    """One to three convolutional populations, perhaps a fully connected one, and a readout."""
+    """One to four convolutional populations, perhaps a fully connected one, and a readout; any of
+    them may be a relay, but not all."""
     shapes: list[tuple[str, Shape]] = []
     side = INPUT_SHAPE[1]
-    for number in range(1, draw(st.integers(1, 3)) + 1):
+    for number in range(1, draw(st.integers(1, 4)) + 1):
         side = max(2, side // draw(st.sampled_from([1, 2])))
         shapes.append((f"layer{number}", (4, side, side)))
     if draw(st.booleans()):
         shapes.append((f"layer{len(shapes) + 1}", (6,)))
+    relays = {name for name, _ in shapes if draw(st.integers(0, 2)) == 0}
+    if len(relays) == len(shapes):
+        relays.remove(draw(st.sampled_from([name for name, _ in shapes])))
     known: list[tuple[str, Shape]] = [(INPUT, INPUT_SHAPE)]
     populations = []
     for number, (name, shape) in enumerate(shapes):
@@ -110,8 +132,11 @@ def architectures(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True)
             connections.append(_connecting(draw, *draw(st.sampled_from(known)), shape))
         if feedback and draw(st.booleans()):
             later = [(n, s) for n, s in shapes[number:] if len(s) == 3 or len(shape) == 1]
-            connections.append(_connecting(draw, *draw(st.sampled_from(later)), shape))
-        populations.append(Population(name=name, connections=tuple(connections)))
+            later = [(n, s) for n, s in later if n not in relays]
+            if later:
+                connections.append(_connecting(draw, *draw(st.sampled_from(later)), shape))
+        population = Population(name=name, connections=tuple(connections), relay=name in relays)
+        populations.append(population)
         known.append((name, shape))
     to_readout = [_connecting(draw, *known[-1], (CLASSES,))]
     if skips and draw(st.booleans()):
@@ -125,12 +150,14 @@ def architectures(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True)
 
 @st.composite
 def cases(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True) -> Case:
-    """A network in float64 with random weights, λ, V, T, on images or event frames."""
+    """A network in float64 with random weights, λ, V, T, on images or event frames; perhaps with
+    dropout."""
     architecture = draw(architectures(skips=skips, feedback=feedback))
     neuron = Neuron(
         decay=draw(st.sampled_from([0.25, 0.5, 0.9, 1.0]) | st.floats(0.05, 1.0)),
         threshold=draw(st.sampled_from([0.5, 1.0]) | st.floats(0.3, 3.0)),
         surrogate=Surrogate(slope=draw(st.floats(0.5, 4.0))),
+        dropout=draw(st.sampled_from([0.0, 0.3])),
     )
     timesteps = draw(st.integers(1, 8))
     frames = draw(st.booleans())
@@ -142,7 +169,7 @@ def cases(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True) -> Case
     shape = (2, timesteps, *INPUT_SHAPE) if frames else (2, *INPUT_SHAPE)
     x = torch.rand(shape, generator=generator, dtype=torch.float64)
     y = torch.randint(CLASSES, (2,), generator=generator)
-    return Case(network, x, y, timesteps)
+    return Case(network, x, y, timesteps, dropout_masks(network, 2, generator))
 
 
 @torch.no_grad()
@@ -150,7 +177,9 @@ def randomise(network: SpikingNetwork, generator: torch.Generator) -> None:
     """Weights, gains and biases drawn so that a population gets input of the order of V."""
     V = network.neuron.threshold
     for name, parameter in network.named_parameters():
-        if name.endswith("gain"):
+        if name.endswith("residual_gain"):
+            parameter.uniform_(-1.5, 1.5, generator=generator)
+        elif name.endswith("gain"):
             parameter.uniform_(0.5, 1.5, generator=generator).mul_(V)
         elif name.endswith("bias"):
             parameter.uniform_(-0.2 * V, 0.8 * V, generator=generator)

@@ -28,7 +28,7 @@ from saf.architecture import (
     SumPool,
     Upsample,
 )
-from saf.network import SpikingNetwork
+from saf.network import NO_DROPOUT, Masks, SpikingNetwork
 
 Gradients = dict[str, Tensor]
 
@@ -41,6 +41,8 @@ class Map:
     name: str = ""
     raw: Tensor | None = None
     gain: Tensor | None = None
+    residual_gain: Tensor | None = None
+    plain: Tensor | None = None  # standardised, before the gain of the branch
     weight: Tensor | None = None
 
 
@@ -59,16 +61,19 @@ class Layer:
     name: str
     wires: list[Wire]
     bias: Tensor
+    relay: bool
 
 
 @dataclass
 class Run:
-    """What happened at one step, by layer; `input` among the spikes and traces."""
+    """What happened at one step, by layer; `input` among what is sent and its traces."""
 
-    spikes: dict[str, Tensor]  # s[t]
-    traces: dict[str, Tensor]  # â[t]
+    sent: dict[str, Tensor]  # s[t] times the mask, or what a relay sends
+    traces: dict[str, Tensor]  # of what is sent: λ trace[t−1] + sent[t]
     potentials: dict[str, Tensor] = field(default_factory=dict)  # u[t]
-    before: dict[str, Tensor] = field(default_factory=dict)  # â[t−1]
+    before: dict[str, Tensor] = field(default_factory=dict)  # traces[t−1]
+    spikes: dict[str, Tensor] = field(default_factory=dict)  # s[t]
+    accumulated_before: dict[str, Tensor] = field(default_factory=dict)  # â[t−1]
 
 
 def layers_of(network: SpikingNetwork) -> list[Layer]:
@@ -85,10 +90,13 @@ def layers_of(network: SpikingNetwork) -> list[Layer]:
                 if isinstance(operation, Conv | Linear):
                     name = f"{population.name}.{count}"
                     raw, gain = values[f"{name}.weight"], values.get(f"{name}.gain")
-                    weight = raw if gain is None else standardised(raw, gain)
-                    maps[-1] = Map(operation, name, raw, gain, weight)
+                    plain = raw if gain is None else standardised(raw, gain)
+                    of_branch = values.get(f"{name}.residual_gain")
+                    weight = plain if of_branch is None else of_branch * plain
+                    maps[-1] = Map(operation, name, raw, gain, of_branch, plain, weight)
                     count += 1
-        return Layer(population.name, wires, values[f"{population.name}.bias"])
+        bias = values[f"{population.name}.bias"]
+        return Layer(population.name, wires, bias, population.relay)
 
     architecture = network.architecture
     return [layer(p) for p in (*architecture.populations, architecture.readout)]
@@ -197,6 +205,9 @@ def send_back(wire: Wire, x: Tensor, grad: Tensor, into: Gradients) -> Tensor:
         grad, of_weight = backward(m, value, grad)
         if of_weight is None:
             continue
+        if m.residual_gain is not None:
+            add(into, f"{m.name}.residual_gain", (of_weight * m.plain).sum())
+            of_weight = m.residual_gain * of_weight
         if m.gain is None:
             add(into, f"{m.name}.weight", of_weight)
         else:
@@ -222,29 +233,37 @@ def c_of(t: int, decay: float) -> float:
     return sum(decay**k for k in range(t))
 
 
-def lif_run(network: SpikingNetwork, x: Tensor, timesteps: int) -> list[Run]:
+def lif_run(
+    network: SpikingNetwork, x: Tensor, timesteps: int, masks: Masks = NO_DROPOUT
+) -> list[Run]:
     """All T steps with LIF neurons."""
     layers = layers_of(network)[:-1]
     decay, V = network.neuron.decay, network.neuron.threshold
     shapes = network.architecture.shapes()
     zero = {layer.name: x.new_zeros(len(x), *shapes[layer.name]) for layer in layers}
     runs = []
-    u, s, a = dict(zero), dict(zero), dict(zero)
-    a[INPUT] = torch.zeros(len(x), *shapes[INPUT], dtype=x.dtype)
+    u, s, a, sent, traces = dict(zero), dict(zero), dict(zero), dict(zero), dict(zero)
+    traces[INPUT] = torch.zeros(len(x), *shapes[INPUT], dtype=x.dtype)
     for t in range(timesteps):
         frame = x[:, t] if x.dim() == len(shapes[INPUT]) + 2 else x
-        s[INPUT] = (frame - network.mean) / network.std
-        before = dict(a)
-        a[INPUT] = decay * a[INPUT] + s[INPUT]
+        sent[INPUT] = (frame - network.mean) / network.std
+        before, accumulated_before = dict(traces), dict(a)
+        traces[INPUT] = decay * traces[INPUT] + sent[INPUT]
         for layer in layers:
-            new = decay * (u[layer.name] - V * s[layer.name])
+            n = layer.name
+            current = shaped(layer.bias, zero[n])
             for wire in layer.wires:
-                new = new + send(wire, s[wire.source])
-            u[layer.name] = new + shaped(layer.bias, new)
-            # A feedback wire of a later layer in this loop still sees s[t−1].
-            s[layer.name] = torch.where(u[layer.name] >= V, 1.0, 0.0).to(x.dtype)
-            a[layer.name] = decay * a[layer.name] + s[layer.name]
-        runs.append(Run(dict(s), dict(a), dict(u), before))
+                # A feedback wire of a later layer still brings what was sent at the last step.
+                current = current + send(wire, sent[wire.source])
+            if layer.relay:
+                sent[n] = current.expand_as(zero[n])
+            else:
+                u[n] = decay * (u[n] - V * s[n]) + current
+                s[n] = torch.where(u[n] >= V, 1.0, 0.0).to(x.dtype)
+                a[n] = decay * a[n] + s[n]
+                sent[n] = masks[n] * s[n] if n in masks else s[n]
+            traces[n] = decay * traces[n] + sent[n]
+        runs.append(Run(dict(sent), dict(traces), dict(u), before, dict(s), accumulated_before))
     return runs
 
 
@@ -280,27 +299,37 @@ def ottt_step(
     timesteps: int,
     traced: bool,
     into: Gradients,
+    masks: Masks = NO_DROPOUT,
+    past: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Loss and readout of step t = 1 … T, and its gradients: ∇W = g_u[t] â_in[t]ᵀ."""
+    """Loss and readout of step t = 1 … T, and its gradients: ∇W = g_u[t] â_in[t]ᵀ.
+
+    With `past`, Σ λ^(t−1−τ) o[τ] of the steps before, the readout is the weighted mean so far.
+    """
     decay, V = network.neuron.decay, network.neuron.threshold
     readout = layers[-1]
-    o = shaped(readout.bias, run.spikes[INPUT].new_zeros(len(y), 1))
+    o = shaped(readout.bias, run.sent[INPUT].new_zeros(len(y), 1))
     for wire in readout.wires:
-        o = o + send(wire, run.spikes[wire.source])
+        o = o + send(wire, run.sent[wire.source])
     o = o.expand(len(y), -1)
+    c = c_of(t, decay)
+    if past is not None:
+        o = (decay * past + o) / c
     loss, g = cross_entropy(o, y)
-    grads = {readout.name: g / timesteps}
+    grads = {readout.name: g / timesteps if past is None else g / timesteps / c}
     order = {layer.name: number for number, layer in enumerate(layers)}
     for layer in reversed(layers):
         if layer.name not in grads:
             continue  # nothing that the loss sees listens to it
         g_u = grads[layer.name]
-        if layer is not readout:
+        consistent = traced or (layer is readout and past is not None)
+        if layer is not readout and not layer.relay:
+            g_u = g_u * masks.get(layer.name, 1.0)
             g_u = g_u * surrogate(run.potentials[layer.name] - V, network.neuron.surrogate.slope)
-        add(into, f"{layer.name}.bias", of_bias(g_u) * (c_of(t, decay) if traced else 1.0))
+        add(into, f"{layer.name}.bias", of_bias(g_u) * (c if consistent else 1.0))
         for wire in layer.wires:
             if wire.source == INPUT:
-                send_back(wire, run.traces[INPUT] if traced else run.spikes[INPUT], g_u, into)
+                send_back(wire, run.traces[INPUT] if consistent else run.sent[INPUT], g_u, into)
             elif order[wire.source] >= order[layer.name]:
                 send_back(wire, run.before[wire.source], g_u, into)
             else:
@@ -309,13 +338,24 @@ def ottt_step(
     return loss / timesteps, o
 
 
-def ottt_a(network: SpikingNetwork, x: Tensor, y: Tensor, timesteps: int, traced: bool) -> Result:
+def ottt_a(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    timesteps: int,
+    traced: bool,
+    masks: Masks = NO_DROPOUT,
+    weighted: bool = False,
+) -> Result:
     """Gradients of all steps added up."""
     layers, gradients = layers_of(network), {}
-    loss, scores = torch.zeros((), dtype=x.dtype), 0.0
-    for t, run in enumerate(lif_run(network, x, timesteps), start=1):
-        more, o = ottt_step(network, layers, run, y, t, timesteps, traced, gradients)
-        loss, scores = loss + more, scores + o
+    loss, scores = torch.zeros((), dtype=x.dtype), torch.zeros(len(y), 1, dtype=x.dtype)
+    past = torch.zeros_like(scores) if weighted else None
+    for t, run in enumerate(lif_run(network, x, timesteps, masks), start=1):
+        more, o = ottt_step(network, layers, run, y, t, timesteps, traced, gradients, masks, past)
+        loss = loss + more
+        scores = o if weighted else scores + o
+        past = o * c_of(t, network.neuron.decay) if weighted else None
     return Result(loss, scores, gradients)
 
 
@@ -329,13 +369,18 @@ def clamp_gate(V: float) -> RateGate:
 
 
 def spike_representation(
-    network: SpikingNetwork, x: Tensor, y: Tensor, timesteps: int, gate: RateGate
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    timesteps: int,
+    gate: RateGate,
+    masks: Masks = NO_DROPOUT,
 ) -> Result:
     """Back-propagation through the rates a[l] = clamp(m[l] / V, 0, 1), m[l] = W a[l−1] + b, with
     the a and m that the spiking network has at step T, and `gate` for the clamp's derivative."""
     layers, gradients = layers_of(network), {}
     decay, V = network.neuron.decay, network.neuron.threshold
-    last = lif_run(network, x, timesteps)[-1]
+    last = lif_run(network, x, timesteps, masks)[-1]
     c = c_of(timesteps, decay)
     rates = {name: trace / c for name, trace in last.traces.items()}
     readout = layers[-1]
@@ -349,10 +394,10 @@ def spike_representation(
         if layer.name not in grads:
             continue
         g_m = grads[layer.name]
-        if layer is not readout:
+        if layer is not readout and not layer.relay:
             u = last.potentials[layer.name]
-            m = (u + V * decay * last.before[layer.name]) / c
-            g_m = g_m * gate(m, u - V) / V
+            m = (u + V * decay * last.accumulated_before[layer.name]) / c
+            g_m = g_m * masks.get(layer.name, 1.0) * gate(m, u - V) / V
         add(gradients, f"{layer.name}.bias", of_bias(g_m))
         for wire in layer.wires:
             feedback = wire.source != INPUT and order[wire.source] >= order[layer.name]

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from fractions import Fraction
 from itertools import chain, combinations, product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,34 +18,26 @@ from saf.architecture import (
     Connection,
     Conv,
     Flatten,
-    Linear,
     Population,
     Scale,
     SumPool,
 )
-from saf.config import JobSpecification, Neuron
-from saf.conversion import convert, on_grid, round_to_grid
-from saf.grid import Grid, is_on_grid, look_up, pixel_values
+from saf.config import Neuron
+from saf.conversion import on_grid
+from saf.grid import Grid, is_on_grid
 from saf.inference import record
-from saf.lif import LIFDescription, LIFNetwork, LIFStep, load_lif, weight_names, weighted
+from saf.lif import LIFNetwork, LIFStep, weight_names, weighted
 from saf.network import SpikingNetwork
 from saf.proof import SIGNIFICANT_BITS, bounds, run_saf
-from tests.saf.random_networks import CLASSES, INPUT_SHAPE, architectures, randomise
-
-
-def converted(architecture: Architecture, seed: int, timesteps: int, method: str) -> LIFNetwork:
-    """A network with random weights as LIF neurons, on no grid."""
-    generator = torch.Generator().manual_seed(seed)
-    mean, std = (0.4, 0.5)[: architecture.input_shape[0]], (0.25, 0.3)
-    network = SpikingNetwork(
-        architecture, Neuron(), mean=mean, std=std[: len(mean)], seed=0
-    ).double()
-    randomise(network, generator)
-    specification = JobSpecification.model_validate(
-        {"timesteps": timesteps, "method": {"name": method}}
-    )
-    names = [str(n) for n in range(architecture.classes)]
-    return convert(network, specification, class_names=names, frames=False)
+from tests.saf.grid_networks import (
+    architecture_of_one_layer,
+    converted,
+    described,
+    exact_grid,
+    images,
+    linear,
+)
+from tests.saf.random_networks import CLASSES, INPUT_SHAPE, architectures
 
 
 @st.composite
@@ -57,14 +48,6 @@ def networks(draw: st.DrawFn) -> LIFNetwork:
         draw(st.integers(1, 8)),
         draw(st.sampled_from(["saf-e", "saf-f"])),
     )
-
-
-def images(seed: int, count: int, shape: tuple[int, ...] = INPUT_SHAPE) -> Tensor:
-    """Bytes as pixels; the first image is black, the second white, the third in between."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
-    x[0], x[1] = 0, 255
-    return x.float() / 255
 
 
 class InAnotherOrder(LIFNetwork):
@@ -92,12 +75,6 @@ class InAnotherOrder(LIFNetwork):
         for part in parts[1:]:
             total = part + total
         return total
-
-
-def exact_grid(network: LIFNetwork) -> LIFNetwork:
-    """The finest grid on which float32 is exact."""
-    found = (on_grid(network, bits) for bits in range(20, 0, -1))
-    return next(n for n in found if all(bound.within for bound in bounds(n)))
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -143,31 +120,6 @@ def test_no_potential_exceeds_its_bound_or_leaves_its_fraction(
                 assert is_on_grid(u, found[name].fraction_bits)
     if lif.description.readout == "sum":
         assert step.scores.abs().max() <= found["readout"].magnitude
-
-
-def linear(source: str, name: str, features: int) -> Population:
-    flat: tuple[Any, ...] = (Flatten(),) if source == INPUT else ()
-    operations = (*flat, Linear(out_features=features))
-    return Population(name=name, connections=(Connection(source=source, operations=operations),))
-
-
-def described(architecture: Architecture, steps: int, grid: Grid, **changes: Any) -> LIFDescription:
-    return LIFDescription.model_validate(
-        {
-            "architecture": architecture,
-            "decay": 0.5,
-            "threshold": 1.0,
-            "timesteps": steps,
-            "readout": "final",
-            "frames": False,
-            "mean": (0.0,) * architecture.input_shape[0],
-            "std": (1.0,) * architecture.input_shape[0],
-            "class_names": tuple("abcdef"[: architecture.classes]),
-            "specification": {},
-            "grid": grid,
-        }
-        | changes
-    )
 
 
 def small(weight: list[list[float]], bias: list[float], timesteps: int) -> LIFNetwork:
@@ -329,131 +281,6 @@ def test_training_code_on_the_grid_fires_as_the_lif_network_does(seed: int) -> N
     assert fired.all(), "a silent layer proves nothing"
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_every_byte_comes_back_as_its_level(dtype: torch.dtype) -> None:
-    levels = torch.arange(256)
-    table = torch.stack([levels, 1000 + levels]).double()
-    x = (levels.to(dtype) / 255).view(256, 1, 1, 1).expand(256, 2, 1, 1)
-    assert torch.equal(look_up(x, table)[:, 0, 0, 0], levels.double())
-    assert torch.equal(look_up(x, table)[:, 1, 0, 0], 1000 + levels.double())
-
-
-def test_pixel_values_are_the_normalisation_on_the_grid() -> None:
-    values = pixel_values((0.5,), (0.25,), 3)
-    assert values.shape == (1, 256)
-    assert values[0, 0] == -2.0
-    assert values[0, 255] == 2.0
-    assert is_on_grid(values, 3)
-    assert (values[0] - (torch.arange(256).double() / 255 - 0.5) / 0.25).abs().max() <= 2**-4
-
-
-def test_step_by_step_a_network_on_a_grid_does_what_it_does_at_once() -> None:
-    lif = exact_grid(converted(architecture_of_one_layer(), 3, 4, "saf-f"))
-    x = images(0, 5)
-    state = None
-    for _ in range(4):
-        scores, state = lif.step(x, state)
-    assert torch.equal(scores, lif(x))
-
-
-def architecture_of_one_layer() -> Architecture:
-    convolution = Connection(source=INPUT, operations=(Conv(out_channels=4),))
-    flat = Connection(source="layer1", operations=(Flatten(), Linear(out_features=CLASSES)))
-    return Architecture(
-        input_shape=INPUT_SHAPE,
-        populations=(Population(name="layer1", connections=(convolution,)),),
-        readout=Population(name="readout", connections=(flat,)),
-    )
-
-
-def test_file_of_a_network_on_a_grid_says_so_and_gives_the_same_scores(tmp_path: Path) -> None:
-    lif, x = on_grid(converted(architecture_of_one_layer(), 1, 4, "saf-f"), 9), images(1, 5)
-    lif.save(tmp_path / "lif.safetensors")
-    again = load_lif(tmp_path / "lif.safetensors")
-    assert again.description == lif.description
-    assert again.description.grid == Grid(bits=9, input_bits=10)
-    assert torch.equal(again(x), lif(x))
-
-
-def test_weights_beside_the_grid_of_the_header_are_refused() -> None:
-    lif = on_grid(converted(architecture_of_one_layer(), 1, 4, "saf-f"), 9)
-    tensors = dict(lif.tensors)
-    tensors["layer1.bias"] = tensors["layer1.bias"] + 2.0**-10
-    with pytest.raises(ValueError, match=r"layer1.bias is not on the grid of 2\^-9"):
-        LIFNetwork(lif.description, tensors)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"frames": True}, {"decay": 0.75}, {"threshold": 2.0}, {"timesteps": 17}],
-    ids=str,
-)
-def test_header_that_contradicts_the_proof_is_refused(changes: dict[str, Any]) -> None:
-    grid = Grid(bits=9, input_bits=4)
-    with pytest.raises(ValueError, match="on a grid"):
-        described(architecture_of_one_layer(), 4, grid, mean=(0, 0), std=(1, 1), **changes)
-
-
 def test_bounds_of_a_network_on_no_grid_are_refused() -> None:
     with pytest.raises(ValueError, match="on no grid"):
         bounds(converted(architecture_of_one_layer(), 1, 4, "saf-f"))
-
-
-@pytest.mark.parametrize(
-    ("wrong", "reason"),
-    [
-        ({"neuron": {"decay": 0.75}}, "neuron.decay = 0.5, not 0.75"),
-        ({"neuron": {"threshold": 2.0}}, "neuron.threshold = 1, not 2"),
-        ({"timesteps": 17}, "at most 16, not 17"),
-    ],
-)
-def test_job_that_cannot_be_proven_is_refused_with_the_reason(
-    wrong: dict[str, Any], reason: str
-) -> None:
-    with pytest.raises(ValueError, match=reason) as refused:
-        JobSpecification.model_validate({**wrong, "conversion": {"grid_bits": "auto"}})
-    (error,) = refused.value.errors()  # type: ignore[attr-defined]
-    assert error["loc"] == ("conversion",)
-    JobSpecification.model_validate({**wrong, "conversion": {"grid_bits": None}})
-
-
-@pytest.mark.parametrize("bits", ["many", 0, 21, 2.5, True, [8]], ids=str)
-def test_grid_bits_are_a_number_auto_or_nothing(bits: Any) -> None:
-    with pytest.raises(ValueError, match="grid_bits") as refused:
-        JobSpecification.model_validate({"conversion": {"grid_bits": bits}})
-    (error,) = refused.value.errors()  # type: ignore[attr-defined]
-    assert error["loc"] == ("conversion", "grid_bits")
-
-
-def test_auto_takes_the_finest_exact_grid() -> None:
-    network, x = converted(architecture_of_one_layer(), 5, 4, "saf-f"), images(5, 40)
-    chosen, refused = round_to_grid(network, "auto", x, exact_grid(network).predict(x))
-    assert refused is None
-    grid = chosen.description.grid
-    assert grid is not None
-    assert all(bound.within for bound in bounds(chosen))
-    assert not all(bound.within for bound in bounds(on_grid(network, grid.bits + 1)))
-
-
-def test_auto_leaves_alone_what_is_exact_on_no_grid() -> None:
-    network, x = converted(architecture_of_one_layer(), 5, 4, "saf-f"), images(5, 4)
-    tensors = dict(network.tensors)
-    tensors["layer1.bias"] = tensors["layer1.bias"] + 2.0**24
-    network = LIFNetwork(network.description, tensors)
-    left, refused = round_to_grid(network, "auto", x, network.predict(x))
-    assert left is network
-    assert refused is not None
-    assert "too large" in refused
-
-
-def test_auto_leaves_alone_what_loses_too_much_accuracy() -> None:
-    network, x = converted(architecture_of_one_layer(), 5, 4, "saf-f"), images(5, 200)
-    tensors = dict(network.tensors)
-    # One neuron so far from the threshold that its layer leaves 3 bits to all weights.
-    tensors["layer1.bias"] = tensors["layer1.bias"].clone()
-    tensors["layer1.bias"][0] = -(2.0**13)
-    network = LIFNetwork(network.description, tensors)
-    left, refused = round_to_grid(network, "auto", x, network.predict(x))
-    assert left is network
-    assert refused is not None
-    assert "costs" in refused

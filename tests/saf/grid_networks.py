@@ -1,0 +1,87 @@
+"""LIF networks to put on a grid, and images for them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saf.architecture import (
+    INPUT,
+    Architecture,
+    Connection,
+    Conv,
+    Flatten,
+    Linear,
+    Population,
+)
+from saf.config import JobSpecification, Neuron
+from saf.conversion import convert, on_grid
+from saf.grid import Grid
+from saf.lif import LIFDescription, LIFNetwork
+from saf.network import SpikingNetwork
+from saf.proof import bounds
+from tests.saf.random_networks import CLASSES, INPUT_SHAPE, randomise
+
+
+def converted(architecture: Architecture, seed: int, timesteps: int, method: str) -> LIFNetwork:
+    """A network with random weights as LIF neurons, on no grid."""
+    generator = torch.Generator().manual_seed(seed)
+    mean, std = (0.4, 0.5)[: architecture.input_shape[0]], (0.25, 0.3)
+    network = SpikingNetwork(
+        architecture, Neuron(), mean=mean, std=std[: len(mean)], seed=0
+    ).double()
+    randomise(network, generator)
+    specification = JobSpecification.model_validate(
+        {"timesteps": timesteps, "method": {"name": method}}
+    )
+    names = [str(n) for n in range(architecture.classes)]
+    return convert(network, specification, class_names=names, frames=False)
+
+
+def images(seed: int, count: int, shape: tuple[int, ...] = INPUT_SHAPE) -> Tensor:
+    """Bytes as pixels; the first image is black, the second white, the third in between."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+    x[0], x[1] = 0, 255
+    return x.float() / 255
+
+
+def exact_grid(network: LIFNetwork) -> LIFNetwork:
+    """The finest grid on which float32 is exact."""
+    found = (on_grid(network, bits) for bits in range(20, 0, -1))
+    return next(n for n in found if all(bound.within for bound in bounds(n)))
+
+
+def linear(source: str, name: str, features: int) -> Population:
+    flat: tuple[Any, ...] = (Flatten(),) if source == INPUT else ()
+    operations = (*flat, Linear(out_features=features))
+    return Population(name=name, connections=(Connection(source=source, operations=operations),))
+
+
+def described(architecture: Architecture, steps: int, grid: Grid, **changes: Any) -> LIFDescription:
+    return LIFDescription.model_validate(
+        {
+            "architecture": architecture,
+            "decay": 0.5,
+            "threshold": 1.0,
+            "timesteps": steps,
+            "readout": "final",
+            "frames": False,
+            "mean": (0.0,) * architecture.input_shape[0],
+            "std": (1.0,) * architecture.input_shape[0],
+            "class_names": tuple("abcdef"[: architecture.classes]),
+            "specification": {},
+            "grid": grid,
+        }
+        | changes
+    )
+
+
+def architecture_of_one_layer() -> Architecture:
+    convolution = Connection(source=INPUT, operations=(Conv(out_channels=4),))
+    flat = Connection(source="layer1", operations=(Flatten(), Linear(out_features=CLASSES)))
+    return Architecture(
+        input_shape=INPUT_SHAPE,
+        populations=(Population(name="layer1", connections=(convolution,)),),
+        readout=Population(name="readout", connections=(flat,)),
+    )
