@@ -81,7 +81,7 @@ def of_the_library(
         found[f"inference{mark}"] = partial(_inferred, of, x, timesteps)
     specification = JobSpecification(timesteps=timesteps)
     lif = convert(full, specification, class_names=list("0123456789"), frames=False).to(device)
-    found["LIF network"] = partial(lif, x)
+    found["LIF network"] = winograd.allowed()(partial(lif, x))
     return found
 
 

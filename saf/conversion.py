@@ -34,7 +34,8 @@ from saf.batches import floats
 from saf.config import MOST_GRID_BITS, JobSpecification
 from saf.grid import LEAST_INPUT_BITS, MOST_INPUT_BITS, Grid, rounded
 from saf.inference import readout_of
-from saf.lif import LIFDescription, LIFNetwork, weight_names, weighted
+from saf.lif import LIFNetwork
+from saf.lifdescription import LIFDescription, weight_names, weighted
 from saf.network import SpikingNetwork
 from saf.proof import bounds, input_bounds
 

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from saf.architecture import INPUT, Connection, Conv, Linear, Operation, Scale, Shape
-from saf.lif import LIFDescription, weighted
+from saf.lifdescription import LIFDescription, weighted
 from saf.synapse import apply, without_scales
 
 PICOJOULES_PER_ADDITION = 0.9

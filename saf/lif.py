@@ -18,85 +18,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 from torch import Tensor
 
-from saf import synapse, tensorfile
-from saf.architecture import (
-    INPUT,
-    Architecture,
-    AveragePool,
-    Connection,
-    Conv,
-    Linear,
-    Population,
-    Scale,
-    Shape,
-)
-from saf.config import MOST_GRID_TIMESTEPS
-from saf.grid import Grid, is_on_grid, look_up, pixel_values, rounded
+from saf import synapse, tensorfile, winograd
+from saf.architecture import INPUT, Population
+from saf.forecast import steps_at_once
+from saf.grid import is_on_grid, look_up, pixel_values, rounded
+from saf.lifdescription import LIFDescription, weight_names, weighted
 from saf.neuron import LIFState, accumulated_one, lif_step
 
 LARGEST_SAMPLES_AT_ONCE = 2**24  # neurons × samples that `predict` holds at a time
-
-
-class LIFDescription(BaseModel):
-    """What a LIF network is, without its weights: the header of `lif.safetensors`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    format: Literal["saf-lif/1"] = "saf-lif/1"
-    architecture: Architecture
-    decay: Annotated[float, Field(gt=0, le=1)]
-    """λ"""
-    threshold: Annotated[float, Field(gt=0)]
-    """V"""
-    timesteps: Annotated[int, Field(ge=1)]
-    """T"""
-    readout: Literal["sum", "final"]
-    frames: bool
-    """Whether a sample is a sequence of T frames (`T C H W`) and not one image (`C H W`)."""
-    mean: tuple[float, ...]
-    """Per channel, subtracted from the input …"""
-    std: tuple[Annotated[float, Field(gt=0)], ...]
-    """… which is then divided by this."""
-    class_names: tuple[str, ...]
-    grid: Grid | None = None
-    """What the weights, the pixels and the currents of the input are rounded to; null: nothing."""
-    specification: dict[str, Any]
-    """The job that trained the network, for the record."""
-
-    @model_validator(mode="after")
-    def _can_be_on_a_grid(self) -> LIFDescription:
-        if self.grid is None:
-            return self
-        if self.frames:
-            raise ValueError("a network of event frames cannot be on a grid")
-        if self.decay != 0.5 or self.threshold != 1.0 or self.timesteps > MOST_GRID_TIMESTEPS:
-            raise ValueError(
-                f"a network on a grid has λ = 0.5, V = 1 and T ≤ {MOST_GRID_TIMESTEPS}"
-            )
-        for population in (*self.architecture.populations, self.architecture.readout):
-            for operation in (o for c in population.connections for o in c.operations):
-                if isinstance(operation, AveragePool):
-                    raise ValueError("a network on a grid has sum pooling, not average pooling")
-                if isinstance(operation, Scale) and (operation.factor * 2**self.grid.bits) % 1:
-                    raise ValueError(f"the factor {operation.factor} is not on the grid")
-        return self
-
-    def tensor_shapes(self) -> dict[str, Shape]:
-        """Shape of every tensor of the file, by name."""
-        shapes = self.architecture.shapes()
-        weights = self.architecture.weight_shapes()
-        expected: dict[str, Shape] = {}
-        for population in (*self.architecture.populations, self.architecture.readout):
-            for name in weight_names(population):
-                expected[name] = next(weights)
-            expected[f"{population.name}.bias"] = shapes[population.name][:1]
-        return expected
 
 
 class SequenceState(NamedTuple):
@@ -189,13 +124,26 @@ class LIFNetwork:
     def __call__(self, x: Tensor) -> Tensor:
         """Class scores `N K` of images `N C H W` in [0, 1], or of event frames `N T C H W`.
 
+        Layer by layer, with as many steps at once as make up a batch of 128 samples; a step at a
+        time, as `run` goes, may round differently. Inside `saf.winograd.allowed()` large
+        convolutions take half the time on a CPU and round more; a network on a grid does not.
         Raises ValueError, saying what is expected, for any other input.
         """
-        scores = None
-        for step in self.run(x):
-            scores = step.scores
-        assert scores is not None
-        return scores
+        self._check(x, sequence=self.description.frames)
+        at_once = steps_at_once(len(x), self.timesteps)
+        if self.description.architecture.has_feedback:
+            at_once = 1
+        static = None if self.description.frames else self.currents_of_input(x)
+        state = self._rest(len(x))
+        while state.steps < self.timesteps:
+            steps = min(at_once, self.timesteps - state.steps)
+            if static is None:
+                frames = x[:, state.steps : state.steps + steps].transpose(0, 1)
+                currents = self.currents_of_input(frames.flatten(0, 1))
+            else:
+                currents = {name: repeated(one, len(x), steps) for name, one in static.items()}
+            state = self._advance(currents, state, steps)
+        return self._scores(state)
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
@@ -209,12 +157,12 @@ class LIFNetwork:
     def run(self, x: Tensor) -> Iterator[LIFStep]:
         """The T steps on `x` (as for a call), one at a time. Raises ValueError at the first."""
         self._check(x, sequence=self.description.frames)
-        static = None if self.description.frames else self.currents_of_input(x)
         names = [population.name for population in self.description.architecture.spiking]
-        state = None
+        static = None if self.description.frames else self.currents_of_input(x)
+        state = self._rest(len(x))
         for t in range(self.timesteps):
             currents = self.currents_of_input(x[:, t]) if static is None else static
-            state = self._advance(currents, state, len(x))
+            state = self._advance(currents, state, 1)
             yield LIFStep(
                 potentials={name: n.u for name, n in zip(names, state.neurons, strict=True)},
                 spikes={name: n.s for name, n in zip(names, state.neurons, strict=True)},
@@ -232,15 +180,16 @@ class LIFNetwork:
             raise ValueError(
                 f"the state is of {len(state.readout)} samples and the input of {len(x_t)}"
             )
-        state = self._advance(self.currents_of_input(x_t), state, len(x_t))
+        state = self._rest(len(x_t)) if state is None else state
+        state = self._advance(self.currents_of_input(x_t), state, 1)
         return self._scores(state), state
 
     def _advance(
-        self, of_input: Mapping[str, Tensor], state: SequenceState | None, samples: int
+        self, of_input: Mapping[str, Tensor], state: SequenceState, steps: int
     ) -> SequenceState:
-        """One step, given what the input and the biases bring to every population."""
+        """`steps` steps, given what the input and the biases bring to every population: N … at
+        every step, or one after the other, steps · N …."""
         architecture, decay = self.description.architecture, self.description.decay
-        state = self._rest(samples) if state is None else state
         # Who has not fired in this step yet is heard, as feedback, with the spikes of the last.
         sent = {p.name: n.s for p, n in zip(architecture.spiking, state.neurons, strict=True)}
         left, neurons = iter(state.neurons), []
@@ -249,16 +198,17 @@ class LIFNetwork:
             if population.relay:
                 sent[population.name] = current
                 continue
-            spikes, after = lif_step(current, next(left), decay, self.description.threshold)
+            after, spikes = next(left), []
+            for of_step in current.chunk(steps):
+                fired, after = lif_step(of_step, after, decay, self.description.threshold)
+                spikes.append(fired)
             neurons.append(after)
-            sent[population.name] = spikes
-        name = architecture.readout.name
-        kept = decay * state.readout if self.description.readout == "final" else state.readout
-        return SequenceState(
-            steps=state.steps + 1,
-            neurons=tuple(neurons),
-            readout=kept + self.current(architecture.readout, sent, of_input[name]),
-        )
+            sent[population.name] = spikes[0] if steps == 1 else torch.cat(spikes)
+        name, readout = architecture.readout.name, state.readout
+        for of_step in self.current(architecture.readout, sent, of_input[name]).chunk(steps):
+            kept = decay * readout if self.description.readout == "final" else readout
+            readout = kept + of_step
+        return SequenceState(state.steps + steps, tuple(neurons), readout)
 
     def _scores(self, state: SequenceState) -> Tensor:
         if self.description.readout == "sum":
@@ -311,10 +261,12 @@ class LIFNetwork:
         return current
 
     def _sums_of_products(self) -> AbstractContextManager[None]:
-        """On a grid, keep a GPU from algorithms that do not add up products: Winograd and FFT
-        leave the grid on their way. cuDNN may choose them; torch's own convolution does not."""
-        if self.description.grid is None or self.device.type != "cuda":
+        """On a grid, keep from algorithms that do not add up products: Winograd and FFT leave
+        the grid on their way. cuDNN may choose them; torch's own convolutions do not."""
+        if self.description.grid is None:
             return nullcontext()
+        if self.device.type != "cuda":
+            return winograd.allowed(False)
         return torch.backends.cudnn.flags(enabled=False, allow_tf32=False)
 
     def _check(self, x: Tensor, *, sequence: bool) -> None:
@@ -341,15 +293,11 @@ class LIFNetwork:
             )
 
 
-def weighted(connection: Connection) -> list[Conv | Linear]:
-    """The operations of `connection` that have weights, in order."""
-    return [op for op in connection.operations if isinstance(op, Conv | Linear)]
-
-
-def weight_names(population: Population) -> list[str]:
-    """Names of the weights of `population`, in the order of its connections and operations."""
-    count = sum(len(weighted(connection)) for connection in population.connections)
-    return [f"{population.name}.{number}.weight" for number in range(count)]
+def repeated(current: Tensor, samples: int, steps: int) -> Tensor:
+    """`current`, N …, at each of `steps` steps; 1 …, a bias alone, as it is."""
+    if len(current) != samples:
+        return current
+    return current.repeat(steps, *(1,) * (current.dim() - 1))
 
 
 def load_lif(path: Path | str) -> LIFNetwork:

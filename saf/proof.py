@@ -20,7 +20,8 @@ from torch import Tensor
 from saf import synapse
 from saf.architecture import INPUT, Connection, Conv, Linear, Population, Scale
 from saf.grid import Grid, fraction_bits, pixel_values
-from saf.lif import LIFNetwork, LIFStep, weight_names, weighted
+from saf.lif import LIFNetwork, LIFStep
+from saf.lifdescription import weight_names, weighted
 from saf.neuron import accumulated_one, saf_step
 
 SIGNIFICANT_BITS = 24  # of a float32: integers up to 2^24 are exact

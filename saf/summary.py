@@ -12,7 +12,7 @@ from saf.config import JobSpecification
 from saf.deployment import Measured
 from saf.energy import estimate
 from saf.environment import environment, peak_memory_bytes
-from saf.lif import LIFDescription
+from saf.lifdescription import LIFDescription
 
 
 def summarise(

@@ -35,9 +35,9 @@ MOST_TILES = 384  # of a block, which should stay in the cache
 
 
 @contextmanager
-def allowed() -> Iterator[None]:
-    """Inside, the maps of a network are evaluated by `convolution` where that pays."""
-    before = _allowed.set(True)
+def allowed(yes: bool = True) -> Iterator[None]:
+    """Inside, the maps of a network are evaluated by `convolution` where that pays, or never."""
+    before = _allowed.set(yes)
     try:
         yield
     finally:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 import saf
 from saf.architecture import Architecture, Connection, Flatten, Linear, Population
-from saf.lif import LIFDescription, LIFNetwork
+from saf.lif import LIFNetwork
+from saf.lifdescription import LIFDescription
 
 FLAT = Flatten()
 
@@ -86,6 +87,21 @@ def test_steps_one_by_one_end_where_the_call_ends(readout: str) -> None:
     assert scores is not None
     assert torch.equal(scores, network(ONE))
     assert [s.steps for s in states] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("readout", ["sum", "final"])
+@pytest.mark.parametrize("frames", [False, True])
+@pytest.mark.parametrize("samples", [1, 3, 50, 300])
+def test_many_steps_at_once_end_where_single_steps_end(
+    readout: str, frames: bool, samples: int
+) -> None:
+    """300 samples take one step at a time, 50 two and the last alone, fewer all five."""
+    network = by_hand(readout=readout, frames=frames, timesteps=5)
+    shape = (samples, 5, 1, 1, 1) if frames else (samples, 1, 1, 1)
+    x = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    *_, last = network.run(x)
+    torch.testing.assert_close(network(x), last.scores, rtol=1e-12, atol=1e-12)
+    assert network(x).unique().numel() > 1 or samples == 1
 
 
 def test_a_state_can_be_used_twice() -> None:
