@@ -15,7 +15,6 @@ import argparse
 import base64
 import io
 import json
-import os
 import resource
 import socket
 import sys
@@ -61,14 +60,15 @@ def main() -> int:
     options = parser.parse_args()
     bounds = (options.max_memory_bytes, options.max_memory_bytes)
     resource.setrlimit(resource.RLIMIT_DATA, bounds)
-    os.nice(5)  # trainings have the machine first
     with socket.socket(fileno=options.socket) as line, line.makefile("rwb") as stream:
         try:
             import torch
+
+            import saf.lif  # noqa: F401  (the first question is answered as fast as the next)
         except ImportError as error:
             _say(stream, {"ok": False, "message": f"PyTorch is missing: {error}", "hint": ""})
             return 1
-        torch.set_num_threads(1)
+        torch.set_num_threads(1)  # trainings have the machine first
         _say(stream, {"ok": True})
         for question in stream:
             _say(stream, answer(json.loads(question)))
@@ -113,12 +113,13 @@ def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
             hint='choose a sample of the evaluation split: {"sample": 0}',
         )
     if (pixels := question.get("pixels")) is not None:
-        x = np.array(pixels, np.float32)
+        hint = f"give nested lists of shape {list(shape)}, values from 0 to 1"
+        try:
+            x = np.array(pixels, np.float32)
+        except (TypeError, ValueError):
+            raise DataError("the pixels are no nested lists of numbers", hint=hint) from None
         if x.shape != shape:
-            raise DataError(
-                f"the pixels have the shape {list(x.shape)}",
-                hint=f"give nested lists of shape {list(shape)}, values from 0 to 1",
-            )
+            raise DataError(f"the pixels have the shape {list(x.shape)}", hint=hint)
         return Shown(x, None, None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Pillow warns of damage that it reads over
