@@ -13,12 +13,14 @@ const said = /** @type {HTMLElement} */ (document.getElementById("said"));
 const problems = /** @type {HTMLElement} */ (document.getElementById("problems"));
 const stop = /** @type {HTMLButtonElement} */ (document.getElementById("stop"));
 const button = /** @type {HTMLButtonElement} */ (form.querySelector("button.primary"));
+const again = /** @type {HTMLButtonElement} */ (document.getElementById("again"));
 
 /** @param {boolean} busy */
 function setBusy(busy) {
   sending.hidden = !busy;
   stop.hidden = !busy;
   button.disabled = busy;
+  again.hidden = true;
 }
 
 /**
@@ -69,13 +71,16 @@ form.addEventListener("submit", (event) => {
   request.onerror = () => {
     setBusy(false);
     said.textContent = "";
-    complain("The connection was lost before the file had arrived. Upload it again.", []);
+    complain("The connection was lost before the file had arrived.", []);
+    again.hidden = false;
+    again.focus();
   };
   request.onabort = () => {
     setBusy(false);
     said.textContent = "Stopped; nothing was kept.";
   };
   stop.onclick = () => request.abort();
+  again.onclick = () => form.requestSubmit();
   bar.value = 0;
   setBusy(true);
   request.send(data);

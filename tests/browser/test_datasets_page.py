@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.service import Pages
 
@@ -14,11 +14,51 @@ if TYPE_CHECKING:
     from tests.browser.conftest import Tabs
 
 
+def images(folder: Path, name: str, samples: int = 40) -> Path:
+    """A file with images of four classes."""
+    file = folder / f"{name}.npz"
+    x = np.random.default_rng(0).integers(0, 256, (samples, 1, 8, 8), dtype=np.uint8)
+    y = np.arange(samples) % 4
+    np.savez(file, x_train=x, y_train=y, x_test=x[:8], y_test=y[:8])
+    return file
+
+
+def events(folder: Path, name: str) -> Path:
+    """A file with a dot that is orange in the first step and blue in the second."""
+    file = folder / f"{name}.npz"
+    x = np.zeros((6, 2, 2, 6, 6), np.uint8)
+    x[:, 0, 0, 2, 1] = x[:, 1, 1, 2, 4] = 1
+    np.savez(file, x_train=x, y_train=np.arange(6) % 2, x_test=x[:2], y_test=[0, 1])
+    return file
+
+
+def upload(pages: Pages, file: Path) -> str:
+    answer = pages.http.post("/v1/datasets", files={"file": (file.name, file.read_bytes())})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+COLOURS = """
+async (strip) => {
+  const box = strip.viewBox.baseVal;
+  const image = new Image();
+  image.src = strip.querySelector("image").getAttribute("href");
+  await image.decode();
+  const canvas = new OffscreenCanvas(box.width, box.height);
+  const context = canvas.getContext("2d");
+  context.drawImage(image, -box.x, -box.y);
+  const { data } = context.getImageData(0, 0, box.width, box.height);
+  const found = new Set();
+  for (let i = 0; i < data.length; i += 4) {
+    if (data[i + 3]) found.add(data[i] > data[i + 2] ? "orange" : "blue");
+  }
+  return [...found].sort();
+}
+"""
+
+
 def test_an_upload_becomes_a_data_set_to_train_on(tabs: Tabs, pages: Pages, tmp_path: Path) -> None:
-    file = tmp_path / "squares.npz"
-    images = np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8)
-    labels = np.arange(40) % 4
-    np.savez(file, x_train=images, y_train=labels, x_test=images[:8], y_test=labels[:8])
+    file = images(tmp_path, "squares")
     page = tabs.open(f"{pages.url}/datasets")
     page.get_by_label("File").set_input_files(file)
     page.get_by_label("Name").fill("squares")
@@ -41,3 +81,101 @@ def test_a_file_that_is_no_data_set_is_refused_with_the_reason(
     expect(page.locator("#problems")).to_be_visible()
     assert page.locator("#problems").inner_text().strip()
     tabs.complaints[:] = [text for text in tabs.complaints if "status of 4" not in text]
+
+
+def test_a_data_set_shows_samples_of_each_class(tabs: Tabs, pages: Pages, tmp_path: Path) -> None:
+    upload(pages, images(tmp_path, "shown"))
+    page = tabs.open(f"{pages.url}/datasets", java_script_enabled=False)
+    page.get_by_role("link", name="shown", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("shown")
+    expect(page.get_by_role("img", name="Training samples of class")).to_have_count(4)
+    expect(page.get_by_role("row").filter(has_text="3")).to_contain_text("10")
+    expect(page.get_by_text("no run")).to_be_visible()
+    page.goto(f"{pages.url}/datasets/digits")
+    expect(page.get_by_text("1,437 to train, 360 to test")).to_be_visible()
+    expect(page.get_by_role("img", name="Training samples of class")).to_have_count(10)
+
+
+def test_event_frames_are_shown_step_by_step(tabs: Tabs, pages: Pages, tmp_path: Path) -> None:
+    page = tabs.open(f"{pages.url}/datasets/{upload(pages, events(tmp_path, 'dots'))}")
+    strip = page.get_by_role("img", name="Training samples of class 1")
+    assert strip.evaluate(COLOURS) == ["blue", "orange"]
+    slider = page.get_by_role("slider", name="Time step")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#step-said")).to_have_text("step 1")
+    assert strip.evaluate(COLOURS) == ["orange"]
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#step-said")).to_have_text("step 2")
+    assert strip.evaluate(COLOURS) == ["blue"]
+    page.get_by_role("button", name="Play").click()
+    expect(page.locator("#step-said")).to_have_text("step 1")
+    page.get_by_role("button", name="Stop").click()
+
+
+def test_a_data_set_in_use_says_by_what_and_is_deleted_after(
+    tabs: Tabs, pages: Pages, tmp_path: Path
+) -> None:
+    dataset = upload(pages, images(tmp_path, "wanted"))
+    job_id, claim = pages.running(name="the one that needs it", dataset="wanted")
+    page = tabs.open(f"{pages.url}/datasets/{dataset}")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("alert")).to_contain_text(job_id)
+    page.get_by_role("link", name="1 run").click()
+    expect(page.get_by_role("link", name="the one that needs it")).to_be_visible()
+    pages.cancelled(claim)
+    page.goto(f"{pages.url}/datasets/{dataset}")
+    page.get_by_role("button", name="Delete").click()
+    page.wait_for_url("**/datasets")
+    expect(page.get_by_role("row").filter(has_text="wanted")).to_have_count(0)
+    tabs.complaints[:] = [text for text in tabs.complaints if "status of 409" not in text]
+
+
+def test_an_upload_that_was_cut_off_is_sent_again_by_one_button(
+    tabs: Tabs, pages: Pages, tmp_path: Path
+) -> None:
+    page = tabs.open(f"{pages.url}/datasets")
+    cut = []
+
+    def once(route: Route) -> None:
+        if route.request.method == "POST" and not cut:
+            cut.append(route)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/v1/datasets", once)
+    page.get_by_label("File").set_input_files(images(tmp_path, "again"))
+    page.get_by_role("button", name="Upload").click()
+    expect(page.locator("#problems")).to_contain_text("connection was lost")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_text("again is ready.")).to_be_visible()
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+    tabs.complaints[:] = [text for text in tabs.complaints if "ERR_FAILED" not in text]
+
+
+def test_an_upload_that_is_stopped_leaves_nothing(tabs: Tabs, pages: Pages, tmp_path: Path) -> None:
+    page = tabs.open(f"{pages.url}/datasets")
+    page.route("**/v1/datasets", lambda route: None)  # never answered
+    page.get_by_label("File").set_input_files(images(tmp_path, "stopped"))
+    page.get_by_role("button", name="Upload").click()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Stopped; nothing was kept.")).to_be_visible()
+    expect(page.get_by_role("button", name="Upload")).to_be_enabled()
+
+
+def test_a_file_is_dropped_on_the_form(tabs: Tabs, pages: Pages, tmp_path: Path) -> None:
+    content = images(tmp_path, "dropped").read_bytes()
+    page = tabs.open(f"{pages.url}/datasets")
+    transfer = page.evaluate_handle(
+        """(bytes) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], "dropped.npz"));
+            return transfer;
+        }""",
+        [*content],
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_text("dropped is ready.")).to_be_visible()

@@ -87,3 +87,38 @@ def test_a_job_is_submitted_again_with_changes(tabs: Tabs, pages: Pages) -> None
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#status")).to_have_text("cancelled")
+
+
+def test_the_form_says_how_memory_grows_and_whether_the_time_is_known(
+    tabs: Tabs, pages: Pages
+) -> None:
+    page = tabs.open(f"{pages.url}/new")
+    chart = page.locator("#memory svg")
+    expect(chart).to_have_attribute("aria-label", re.compile("at 6 time steps: .*BPTT .*MiB"))
+    expect(chart.locator("polyline")).to_have_count(3)  # SAF-E and SAF-F need the same
+    page.get_by_label("Time steps T").fill("12")
+    expect(chart).to_have_attribute("aria-label", re.compile("at 12 time steps"))
+    page.get_by_label("Method", exact=True).select_option("spike-representation")
+    expect(page.locator("#time")).to_have_text("no estimate yet")
+    page.get_by_text("With all defaults").click()
+    expect(page.locator("#resolved")).to_contain_text('"timesteps": 12')
+    page.get_by_label("Time steps T").fill("-1")
+    expect(page.locator("#memory")).to_be_hidden()
+    ignore_refusals(tabs)
+
+
+def test_a_preset_fills_the_form_with_the_published_setting(tabs: Tabs, pages: Pages) -> None:
+    page = tabs.open(f"{pages.url}/new")
+    page.get_by_role("link", name="As published, CIFAR-10: SAF-E").click()
+    expect(page.get_by_label("Network", exact=True)).to_have_value("vgg11")
+    expect(page.get_by_label("Method", exact=True)).to_have_value("saf-e")
+    expect(page.get_by_label("Epochs", exact=True)).to_have_value("300")
+    for change in ("crop", "flip", "cutout"):
+        expect(page.get_by_label(change, exact=True)).to_be_checked()
+    expect(page.locator(problem(page, "Data set"))).to_contain_text(
+        "there is no data set 'cifar10'"
+    )
+    page.get_by_role("link", name="A quick look").click()
+    expect(page.get_by_label("Epochs", exact=True)).to_have_value("3")
+    expect(page.locator("#needs")).to_contain_text(re.compile(r"Parameters\s*[\d,]+"))
+    ignore_refusals(tabs)
