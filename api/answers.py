@@ -194,6 +194,7 @@ class Worker(TypedDict):
     busy: int
     jobs: list[dict[str, Any]]
     seen_at: str
+    draining: str | None
 
 
 class Dataset(TypedDict):

@@ -6,15 +6,14 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no server answers, 13
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from api import demo, remote, specfile, upkeep
+from api import demo, draining, remote, specfile, upkeep
 from api.backup import BackupError
 from api.client import ApiError, ClientError, UnreachableError
 from api.local import run_network, train_here
@@ -42,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(remote.commands)
+app.add_typer(draining.commands, name="worker")
 app.add_typer(upkeep.commands)
 
 
@@ -91,12 +91,6 @@ def serve(
             service.tend()
         say("stopping; trainings write a checkpoint. Ctrl-C again stops at once")
         service.stop()
-
-
-@app.command()
-def worker() -> NoReturn:
-    """Run a worker for the service that BROKER_URL and DATABASE_URL name."""
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "worker"])
 
 
 @app.command()

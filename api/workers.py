@@ -15,6 +15,7 @@ from api.service import ServiceDependency
 from api.settings import Settings
 from api.store.database import clock, now
 from api.store.tables import ACTIVE, Job, Status, Worker
+from api.store.workers import Drain
 
 router = APIRouter(prefix="/v1", tags=["system"])
 HEARTBEATS = 3  # missed by a worker that is taken for dead
@@ -50,6 +51,9 @@ class WorkerDocument(Document):
     seen_at: Timestamp
     stopped_at: Timestamp | None
     """When it ended as it should; null of one that lives or was killed."""
+    draining: Drain | None
+    """Takes no more jobs and ends: `hand_back`, once its trainings have written a checkpoint and
+    are back in the queue, or `finish`, once they have ended; null: nobody asked it to."""
 
 
 def is_alive(settings: Settings) -> ColumnElement[bool]:
@@ -88,6 +92,7 @@ def find_workers(session: Session, settings: Settings) -> list[WorkerDocument]:
             started_at=iso(row.started_at),
             seen_at=iso(row.seen_at),
             stopped_at=maybe_iso(row.stopped_at),
+            draining=Drain(row.draining) if row.draining else None,
         )
         for row in rows
     ]

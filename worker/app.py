@@ -7,6 +7,7 @@ threads: a thread only supervises, so one process without forks serves all slots
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -36,7 +37,12 @@ def doorbell() -> Doorbell:
 @lru_cache
 def runner() -> Runner:
     """The one of this process. Raises OSError, ValueError."""
-    return Runner(settings(), doorbell().ring)
+    return Runner(settings(), doorbell().ring, leave=leave)
+
+
+def leave() -> None:
+    """Ask this process to end as TERM does; from any thread."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @app.task(name=TASK)  # type: ignore[untyped-decorator]

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.settings import Settings
 from api.store import workers
 from api.store.database import Database
+from api.store.workers import Drain
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +30,16 @@ class Presence:
         worker_id: str,
         devices: Sequence[str],
         busy: Callable[[], int],
+        drain: Callable[[Drain], None] = lambda _how: None,
     ) -> None:
-        """`devices` has one entry per slot; `busy()` says how many of them train."""
+        """`devices` has one entry per slot; `busy()` says how many of them train; `drain` is
+        called, again and again, once somebody asked the worker to end."""
         self._database = database
         self._settings = settings
         self._worker_id = worker_id
         self._devices = list(devices)
         self._busy = busy
+        self._drain = drain
         self._registered = False
         self._away = False
         self._stop = threading.Event()
@@ -87,7 +91,10 @@ class Presence:
                     slots=len(self._devices),
                 )
                 workers.seen(session, self._worker_id, busy=self._busy())
+            how = workers.draining(session, self._worker_id)
         self._registered = True
+        if how is not None:
+            self._drain(how)
 
     def _say_goodbye(self) -> None:
         with self._database.writing() as session:

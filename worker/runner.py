@@ -17,6 +17,7 @@ from api.store.database import Database
 from api.store.lifecycle import Claim
 from api.store.sweeper import Sweeper
 from api.store.tables import new_id
+from api.store.workers import Drain
 from worker import devices
 from worker.backoff import Backoff
 from worker.devices import Slot
@@ -37,8 +38,11 @@ class Runner:
         ring: Callable[[str], None],
         *,
         command: Sequence[str] = TRAINING,
+        leave: Callable[[], None] | None = None,
     ) -> None:
-        """`ring(job_id)` sends a wake-up to all workers. Raises OSError, ValueError."""
+        """`ring(job_id)` sends a wake-up to all workers; `leave` ends the process of a worker that
+        was drained, by default only `close`. Raises OSError, ValueError.
+        """
         self.id = new_id("worker")
         self.slots = devices.slots(wanted=settings.worker_slots, environment=os.environ)
         self._settings = settings
@@ -51,6 +55,8 @@ class Runner:
         self._training = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._finishing = threading.Event()
+        self._leave = leave or self.close
         self._stopped = False
         self._presence = Presence(
             self._database,
@@ -58,6 +64,7 @@ class Runner:
             worker_id=self.id,
             devices=[slot.label for slot in self.slots],
             busy=self.busy,
+            drain=self.drain,
         )
         self._sweeper = Sweeper(self._database, settings, ring)
 
@@ -104,6 +111,17 @@ class Runner:
         """Claim no more; what trains writes a checkpoint and is handed back. Never blocks."""
         self._closing.set()
 
+    def drain(self, how: Drain) -> None:
+        """Claim no more, and end: at once, or when nothing trains any more. Never blocks."""
+        if self._closing.is_set():
+            return
+        if not self._finishing.is_set():
+            log.info("drained: takes no more jobs (%s)", how)
+            self._finishing.set()
+        if how is Drain.hand_back or self.busy() == 0:
+            self._closing.set()
+            self._leave()
+
     def stop(self) -> None:
         """Wait for every `work` to end, say goodbye and leave nothing behind."""
         with self._lock:
@@ -132,7 +150,7 @@ class Runner:
         """The job that is first in line; waits for a database that is away."""
         backoff = Backoff()
         away = False
-        while not self._closing.is_set():
+        while not (self._closing.is_set() or self._finishing.is_set()):
             try:
                 with self._database.writing() as session:
                     return lifecycle.claim(

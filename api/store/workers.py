@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
-from sqlalchemy import update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from api.store.database import clock, now
 from api.store.tables import Worker
+
+
+class Drain(StrEnum):
+    """How a worker that takes no more jobs ends."""
+
+    hand_back = "hand_back"
+    """its trainings write a checkpoint and go back into the queue"""
+    finish = "finish"
+    """it waits until they have ended"""
 
 
 def register(
@@ -49,6 +59,33 @@ def seen(session: Session, worker_id: str, *, busy: int) -> bool:
         .returning(Worker.id)
     )
     return touched.one_or_none() is not None
+
+
+def drain(
+    session: Session, how: Drain, *, name: str | None = None, host: str | None = None
+) -> list[Worker]:
+    """Ask workers to end, and return them: that of the id or those of the host `name`, or those of
+    `host`, or all.
+
+    A worker that was asked to hand back is not asked to finish instead.
+    """
+    wanted = [Worker.stopped_at.is_(None)]
+    if name is not None:
+        wanted.append(or_(Worker.id == name, Worker.host == name))
+    if host is not None:
+        wanted.append(Worker.host == host)
+    asked = session.scalars(select(Worker).where(*wanted).with_for_update()).all()
+    for worker in asked:
+        if worker.draining != Drain.hand_back:
+            worker.draining = how
+    session.flush()
+    return list(asked)
+
+
+def draining(session: Session, worker_id: str) -> Drain | None:
+    """How the worker was asked to end; None while nobody did."""
+    how = session.scalar(select(Worker.draining).where(Worker.id == worker_id))
+    return Drain(how) if how else None
 
 
 def stopped(session: Session, worker_id: str) -> None:

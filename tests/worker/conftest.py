@@ -172,8 +172,13 @@ class Crew:
         self._runners: list[Runner] = []
         self._threads: list[threading.Thread] = []
 
-    def hire(self, settings: Settings, command: tuple[str, ...] = TRAINEE) -> Runner:
-        runner = Runner(settings, lambda _job_id: None, command=command)
+    def hire(
+        self,
+        settings: Settings,
+        command: tuple[str, ...] = TRAINEE,
+        leave: Callable[[], None] | None = None,
+    ) -> Runner:
+        runner = Runner(settings, lambda _job_id: None, command=command, leave=leave)
         self._runners.append(runner)
         return runner
 
