@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 SAF := $(PYTHON) -m api.cli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench clean
+.PHONY: help demo serve test check bench clean fuzz
 
 help:
 	@echo "make demo    train on handwritten digits, convert, check, run the LIF network"
@@ -13,6 +13,7 @@ help:
 	@echo "make test    every check and every test"
 	@echo "make check   ruff, mypy and import-linter alone"
 	@echo "make bench   time and memory of an iteration beside others' (an hour; results in benchmarks/)"
+	@echo "make fuzz    long runs of what make test does for seconds: readers, HTTP, leaks (half an hour)"
 	@echo "make clean   remove .venv and caches; ./data stays"
 
 demo:
@@ -36,6 +37,12 @@ check:
 
 clean:
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+fuzz:
+	@sh scripts/install test
+	$(PYTHON) -m tests.fuzz.readers --inputs 20000 --seed 0
+	SAF_SCHEMATHESIS_EXAMPLES=200 $(PYTHON) -m pytest -s tests/acceptance/test_openapi.py
+	$(PYTHON) -m tests.acceptance.leaks --jobs 1000 --cancels 100
 
 bench:
 	@sh scripts/install bench

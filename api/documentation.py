@@ -16,6 +16,7 @@ from api.assets import address
 from api.problems import MEDIA_TYPE, Problem, ProblemField, responses
 
 router = APIRouter(include_in_schema=False)
+AT_THE_GATE = (400, 403, 413)
 REFERENCE = "#/components/schemas/{model}"
 
 PAGE = f"""<!DOCTYPE html>
@@ -37,7 +38,8 @@ PAGE = f"""<!DOCTYPE html>
 
 
 class Application(FastAPI):
-    """FastAPI whose OpenAPI document shows errors as they are sent: as problems."""
+    """FastAPI whose OpenAPI document shows errors as they are sent: as problems. Every operation
+    has those of `api.middleware.Gate`, which looks at a request first."""
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
@@ -59,6 +61,8 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
             invalid = operation["responses"].get("422")
             if invalid is not None and MEDIA_TYPE not in invalid["content"]:
                 operation["responses"]["422"] = responses(422)[422]
+            for status, response in responses(*AT_THE_GATE).items():
+                operation["responses"].setdefault(str(status), response)
     return document
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header
+from pydantic import Field
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 from starlette.responses import FileResponse, Response
@@ -39,7 +40,7 @@ class PreviewDocument(Document):
     """The address of the picture, a PNG; what is there never changes."""
     width: int
     height: int
-    tile: tuple[int, int]
+    tile: Annotated[list[int], Field(min_length=2, max_length=2)]
     """Height and width of a sample on the picture."""
     gap: int
     """Pixels between samples."""

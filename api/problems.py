@@ -16,6 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from api.documents import Document
 from api.errors import FieldError, ServiceError, TooManyError
@@ -128,6 +129,10 @@ def handle(request: Request, error: Exception) -> Response:
             )
         case RequestValidationError():
             return _invalid(request_id, request, error)
+        case HTTPException(status_code=405):
+            methods = _methods(request)
+            detail = f"this address takes {methods}, not {request.method}"
+            return problem(request_id, 405, detail, headers={"Allow": methods})
         case HTTPException():
             return problem(request_id, error.status_code, str(error.detail), headers=error.headers)
         case OperationalError() | InterfaceError() | PoolTimeoutError():
@@ -160,6 +165,15 @@ def install(app: FastAPI) -> None:
 def request_id_of(request: Request) -> str:
     """The id that the middleware gave the request."""
     return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+def _methods(request: Request) -> str:
+    """All methods of the address, of whichever route; the framework names those of the first."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return ", ".join(sorted(found))
 
 
 def _retry_after(error: ServiceError) -> dict[str, str]:
