@@ -1,6 +1,7 @@
 // @ts-check
 // Spike vitals of a job: a heat map of layers by step, and the membrane potentials of one look.
 import { number, percent } from "./format.js";
+import { refreshSoon } from "./live.js";
 
 /**
  * @typedef {Object} Look
@@ -34,6 +35,7 @@ export class Vitals {
     this.left = this.column = 0; // where the heat map begins, and how wide a look is
     this.asked = 0;
     this.timer = 0;
+    this.hasRead = false;
     this.section = /** @type {HTMLElement} */ (document.getElementById("vitals"));
     this.canvas = /** @type {HTMLCanvasElement} */ (document.getElementById("heat-map"));
     this.select = /** @type {HTMLSelectElement} */ (document.getElementById("vital"));
@@ -82,6 +84,8 @@ export class Vitals {
       if (answer.layers.length) this.layers = answer.layers;
       this.range = answer.membrane_range;
       this.draw();
+      if (this.hasRead && answer.looks.length) refreshSoon(); // the table below as well
+      this.hasRead = true;
     } catch {
       // The stream says that the connection is lost.
     }

@@ -14,9 +14,10 @@ from typing import Any
 
 import httpx
 
-from api.store import lifecycle, metrics
+from api.store import lifecycle, metrics, vitals
 from api.store.database import Database
 from api.store.lifecycle import Claim
+from saf.reports import MEMBRANE_BINS
 
 
 def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
@@ -132,6 +133,16 @@ class Pages(Service):
                 latest=latest,
                 best_accuracy=latest.get("test_accuracy"),
             )
+
+    def look(self, claim: Claim, step: int, firing_rate: float) -> None:
+        """Write what a look into a network of two layers found."""
+        membrane = [0.0] * MEMBRANE_BINS
+        membrane[9], membrane[20] = 1 - firing_rate, firing_rate
+        layer = {"firing_rate": firing_rate, "dead": 0.5, "saturated": 0.0, "gradient_norm": 0.1}
+        layers = {name: {**layer, "membrane": membrane} for name in ("layer1", "layer2")}
+        data = {"step": step, "epoch": 0.5, "samples": 8, "readout_gradient_norm": 0.2}
+        with self.database.writing() as session:
+            vitals.append(session, claim.job_id, claim.attempt, [(step, data | {"layers": layers})])
 
     def succeed(self, claim: Claim) -> None:
         with self.database.writing() as session:

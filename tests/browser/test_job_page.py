@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
+import subprocess
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import Response, Route, expect
@@ -148,3 +151,97 @@ def test_reading_works_without_javascript(tabs: Tabs, pages: Pages) -> None:
     expect(page.locator("[data-value=loss]")).to_have_text("0.75")
     expect(page.locator("#timeline")).to_contain_text("running")
     pages.cancelled(claim)
+
+
+def test_curves_are_smoothed_and_logarithmic_also_the_next_time(tabs: Tabs, pages: Pages) -> None:
+    job_id, claim = pages.running(name="noisy")
+    loss = [(step, 2.0 + (-1) ** step) for step in range(1, 41)]
+    loss[19] = (20, math.nan)
+    pages.report(claim, {"loss": loss, "memory_bytes": [(40, 2.0**28)]})
+    page = tabs.open(f"{pages.url}/jobs/{job_id}")
+    shown = page.locator(".chart").first.locator(".u-legend .u-series:not(.raw) .u-value").last
+    expect(shown).to_have_text("3")
+    expect(
+        page.get_by_role("img", name=re.compile("^Loss.*1 values are no numbers"))
+    ).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Memory.*256.0 MiB"))).to_be_visible()
+    page.get_by_label("smoothing").fill("0.9")
+    expect(shown).to_have_text(re.compile(r"^2\.0"))
+    page.get_by_label("log scale").check()
+    page.reload()
+    expect(page.get_by_label("log scale")).to_be_checked()
+    expect(page.locator("#smoothing-value")).to_have_text("0.9")
+    expect(shown).to_have_text(re.compile(r"^2\.0"))
+    pages.cancelled(claim)
+
+
+def test_a_new_attempt_is_marked_where_it_began(tabs: Tabs, pages: Pages) -> None:
+    job_id, claim = pages.running(name="twice")
+    pages.report(claim, {"loss": [(1, 2.0), (2, 1.5)]})
+    with pages.database.writing() as session:
+        lifecycle.pause(session, job_id)
+        lifecycle.stopped(session, claim)
+        lifecycle.resume(session, job_id)
+        again = lifecycle.claim(session, worker_id="wrk_2", device="cpu", lease_seconds=600)
+        assert again is not None
+        lifecycle.running(session, again, step=2, steps_total=100)
+    pages.report(again, {"loss": [(3, 1.25)]})
+    found = pages.http.get(f"/v1/jobs/{job_id}/metrics").json()
+    assert found["attempts"] == [[1, 1], [2, 3]]
+    page = tabs.open(f"{pages.url}/jobs/{job_id}")
+    attempts = page.locator("#attempts li")
+    expect(attempts).to_have_count(2)
+    expect(attempts.first).to_contain_text("paused after")
+    expect(attempts.last).to_contain_text("under way")
+    pages.cancelled(again)
+
+
+def test_vitals_appear_while_one_looks_and_each_look_can_be_chosen(
+    tabs: Tabs, pages: Pages
+) -> None:
+    job_id, claim = pages.running(name="alive")
+    page = tabs.open(f"{pages.url}/jobs/{job_id}")
+    expect(page.locator("#vitals")).to_be_hidden()
+    pages.look(claim, 1, 0.25)
+    pages.look(claim, 5, 0.75)
+    pages.report(claim, {"loss": [(5, 1.0)]})
+    heat = page.get_by_role("img", name=re.compile("^Heat map.*Step 5, firing rate: layer1 75.0 %"))
+    expect(heat).to_be_visible()
+    expect(page.locator("#vitals-table")).to_contain_text("75.00 %")
+    expect(page.locator("#membranes rect.above")).to_have_count(20)
+    heat.press("ArrowLeft")
+    expect(page.locator("#heat-at")).to_contain_text("Step 1, firing rate: layer1 25.0 %")
+    page.get_by_label("show").select_option("dead neurons")
+    expect(page.locator("#heat-at")).to_contain_text("dead: layer1 50.0 %, layer2 50.0 %")
+    pages.cancelled(claim)
+
+
+def test_lines_of_the_whole_log_are_found(tabs: Tabs, pages: Pages) -> None:
+    job_id, claim = pages.running(name="wordy")
+    text = "".join(f"line {number}\n" for number in range(900)) + "a Needle\n"
+    with pages.database.writing() as session:
+        logs.append(session, job_id, 1, "the first needle\n" + text)
+    page = tabs.open(f"{pages.url}/jobs/{job_id}")
+    page.get_by_placeholder("Filter lines").fill("needle")
+    expect(page.locator("#log-found")).to_have_text("     1  the first needle\n   902  a Needle\n")
+    expect(page.locator("#log")).to_be_hidden()
+    page.get_by_placeholder("Filter lines").fill("")
+    expect(page.locator("#log")).to_contain_text("line 899")
+    pages.cancelled(claim)
+
+
+def test_the_specification_can_be_copied_in_three_languages(tabs: Tabs, pages: Pages) -> None:
+    job_id, claim = pages.running(name="it's mine", epochs=3)
+    page = tabs.open(
+        f"{pages.url}/jobs/{job_id}", permissions=["clipboard-read", "clipboard-write"]
+    )
+    page.get_by_text("Specification", exact=True).click()
+    page.get_by_text("curl", exact=True).click()
+    page.locator("[data-copy=again-curl]").click()
+    expect(page.locator("[data-copy=again-curl]")).to_have_text("Copied")
+    command = page.evaluate("navigator.clipboard.readText()")
+    pages.cancelled(claim)
+    answer = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    again = json.loads(answer.stdout)
+    assert again["specification"] == pages.job(job_id)["specification"]
+    pages.http.post(f"/v1/jobs/{again['id']}/cancel")

@@ -27,6 +27,19 @@ def last_step(page: Page) -> int:
     return int(value.inner_text()) if value.count() else 0
 
 
+def draw_a_one(page: Page) -> None:
+    """One stroke from top to bottom."""
+    pad = page.get_by_label("Draw here, or drop an image")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    assert box is not None
+    middle = box["x"] + box["width"] / 2
+    page.mouse.move(middle, box["y"] + 0.15 * box["height"])
+    page.mouse.down()
+    page.mouse.move(middle, box["y"] + 0.85 * box["height"], steps=5)
+    page.mouse.up()
+
+
 def test_a_job_from_the_form_to_a_verified_network(tabs: Tabs, service: WholeService) -> None:
     page = tabs.open(f"{service.url}/new")
     page.get_by_label("Name", exact=True).fill("from the form")
@@ -43,6 +56,21 @@ def test_a_job_from_the_form_to_a_verified_network(tabs: Tabs, service: WholeSer
     expect(page.locator("#certificate")).to_contain_text("Verdict: measured")
     expect(page.locator("[data-value=best_accuracy]")).to_have_text(re.compile(r"9\d|100"))
     until(lambda: last_step(page) == 96)
+    expect(page.get_by_role("img", name=re.compile("^Heat map of layers"))).to_be_visible()
+    expect(page.locator("#network")).to_contain_text("pJ a multiply-add")
+    page.get_by_text("Layer by layer").click()
+    expect(page.get_by_role("region", name="Checks of each layer")).to_contain_text("layer2")
+
+    draw_a_one(page)
+    expect(page.locator("#said")).to_contain_text("after 6 of 6 steps")
+    expect(page.locator("#said strong")).to_have_text("1")
+    page.get_by_role("button", name="The next sample").click()
+    expect(page.locator("#said")).to_contain_text("it is")
+    page.get_by_label("Time step").fill("2")
+    expect(page.locator("#said")).to_contain_text("after 2 of 6 steps")
+    layers = page.get_by_role("img", name=re.compile("^Spikes of layer1: .* at step 2"))
+    expect(layers).to_be_visible()
+
     row = page.get_by_role("row").filter(has_text="lif.safetensors")
     with page.expect_download() as downloading:
         row.get_by_role("link").click()

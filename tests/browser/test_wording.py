@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 SECONDS = [0.2, 1, 59.4, 60, 61, 3599, 3600, 7260, 86_400, 1e6]
 NUMBERS = [0, 1, -2.5, 0.1369, 1.9e-6, -3e-4, 0.0012345, 12_345.6, 99_999, 123_456, 5e12, None]
-METRICS = [(0.99722, "test_accuracy"), (0.13, "firing_rate/layer1"), (1.2341, "step_seconds")]
+METRICS = [
+    (0.99722, "test_accuracy"),
+    (0.13, "firing_rate/layer1"),
+    (1.2341, "step_seconds"),
+    (0.913, "device_use"),
+    (3.2e8, "memory_bytes"),
+]
 SIZES = [0, 1023, 1024, 480_376, 5_000_000, 3 * 2**30, 5 * 2**40]
 
 

@@ -155,6 +155,10 @@ def test_artifacts_hold_the_network_its_certificate_and_the_whole_run(tmp_path: 
         metrics["test_loss"] for metrics in evaluations
     ]
     assert report["environment"]["packages"]["torch"] == torch.__version__
+    certified = json.loads(artifacts["certificate.json"][1].read_text())["checks"][0]
+    assert report["deployment"]["accuracy_after"][-1] == certified["accuracy_lif"]
+    assert len(report["deployment"]["accuracy_after"]) == 3
+    assert report["deployment"]["energy"]["synaptic_operations"] > 0
     assert 0 <= report["share_of_iterations_outside_the_network"] < 1
     assert 2**20 < report["summary"]["peak_memory_bytes"] <= peak_memory_bytes(CPU)
     certificate = json.loads(artifacts["certificate.json"][1].read_text())

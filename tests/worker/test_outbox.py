@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from saf.reports import Checkpoint, Evaluation, Finished, Report, Started, Step
+from saf.reports import (
+    Checkpoint,
+    Evaluation,
+    Finished,
+    LayerVitals,
+    Report,
+    Started,
+    Step,
+    Vitals,
+)
 from worker import outbox as module
 from worker.outbox import Outbox
 from worker.protocol import Failure, decode, encode
@@ -32,6 +41,17 @@ def taken(outbox: Outbox) -> list[int]:
     [
         Started(step=3, steps_total=9, steps_per_epoch=3, parameters=7, device="cpu"),
         Step(step=1, epoch=0.1, metrics={"loss": 0.5}),
+        Vitals(
+            step=2,
+            epoch=0.5,
+            samples=3,
+            readout_gradient_norm=None,
+            layers={
+                "layer1": LayerVitals(
+                    firing_rate=0.5, dead=0.0, saturated=0.25, gradient_norm=1.5, membrane=[0.5]
+                )
+            },
+        ),
         Checkpoint(step=2, epoch=0, path=Path("/a/b")),
         Finished(step=9, summary={"test_accuracy": 0.9}),
         Failure(code="data", message="no", hint="yes"),

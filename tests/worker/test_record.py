@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,12 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from api.settings import Settings
-from api.store import lifecycle, logs
+from api.store import lifecycle, logs, vitals
 from api.store.database import Database
 from api.store.migrate import migrate
 from api.store.tables import Blob, Checkpoint, Status
 from saf.reports import Checkpoint as CheckpointReport
-from saf.reports import Started, Step
+from saf.reports import Started, Step, Vitals
 from tests.postgres import PostgresServer
 from tests.worker.conftest import Crew, Desk, undisturbed
 from worker.outbox import Outbox
@@ -59,6 +60,8 @@ def test_a_commit_that_nobody_knows_of_is_done_once(
     outbox.put(encode(started).encode())
     for number in (1, 2):
         outbox.put(encode(Step(step=number, epoch=0, metrics={"loss": 1.0})).encode())
+    look = Vitals(step=1, epoch=0, samples=1, readout_gradient_norm=math.nan, layers={})
+    outbox.put(encode(look).encode())
     outbox.put_log(b"a line\n")
     outbox.put(encode(CheckpointReport(step=2, epoch=0, path=file)).encode())
 
@@ -74,6 +77,8 @@ def test_a_commit_that_nobody_knows_of_is_done_once(
     assert desk.kinds(job_id) == ["queued", "starting", "note", "running"]
     with desk.database.reading() as session:
         assert logs.read(session, job_id).text == "a line\nanother line\n"
+        (kept,) = vitals.read(session, job_id)
+        assert (kept.attempt, kept.data["readout_gradient_norm"]) == (1, None)
         checkpoint = session.scalars(select(Checkpoint)).one()
         assert desk.store.path(checkpoint.sha256).read_text() == "weights"
         assert [blob.sha256 for blob in session.scalars(select(Blob))] == [checkpoint.sha256]
