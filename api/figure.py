@@ -124,7 +124,8 @@ def _ticks(low: float, high: float, about: int) -> list[float]:
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     if first == last:
         last += 1
-    return [round(number * step, 12) for number in range(first, last + 1)]
+    digits = max(0, 2 - math.floor(math.log10(step)))  # 3 · 0.1 is to be 0.3
+    return [round(number * step, digits) for number in range(first, last + 1)]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

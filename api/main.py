@@ -39,6 +39,7 @@ from api.rendering import ProblemPages
 from api.service import Service
 from api.settings import Settings
 from api.settings import settings as process_settings
+from api.storage import Storage
 from api.store.artifacts import ArtifactStore
 from api.store.database import Database
 from api.store.migrate import migrate
@@ -127,6 +128,7 @@ def _open(settings: Settings, counts: RequestCounts) -> Service:
         settings=settings,
         database=database,
         store=store,
+        storage=Storage(database, store, settings),
         celery=celery,
         doorbell=Doorbell(celery),
         streams=Streams(database),

@@ -13,6 +13,7 @@ from api.middleware import RequestCounts
 from api.queue import Doorbell
 from api.quota import Seats
 from api.settings import Settings
+from api.storage import Storage
 from api.store.artifacts import ArtifactStore
 from api.store.database import Database
 from api.stream import Streams
@@ -26,6 +27,7 @@ class Service:
     settings: Settings
     database: Database
     store: ArtifactStore
+    storage: Storage
     celery: Celery
     doorbell: Doorbell
     streams: Streams
