@@ -160,6 +160,14 @@ class TrainingProcess:
         """Kill the group at once, without waiting; from any thread."""
         self._signal_group(signal.SIGKILL)
 
+    def suspend(self) -> None:
+        """Make the group stand still, with all that it has in memory; from any thread."""
+        self._signal_group(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let a suspended group go on; from any thread."""
+        self._signal_group(signal.SIGCONT)
+
     def end(self) -> None:
         """Kill whatever of the group is left; returns when all of it is gone."""
         self.kill()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from saf.data.builtin import digits
+from saf.data.dataset import Dataset
 
 PACE = "pace_ms"
 SLOTS = 2  # of each worker; a training of each has its share of the processors
@@ -59,9 +61,18 @@ def specification(recipe: str, *, epochs: int, pace_ms: int) -> dict[str, Any]:
     }
 
 
-def write_dataset(path: Path) -> None:
-    """The handwritten digits as a file to upload."""
+def dataset() -> Dataset:
+    """The handwritten digits, laid out in memory as they are when they were read from a file.
+
+    The kernel that torch takes for a convolution depends on the strides.
+    """
     data = digits()
+    return replace(data, x_train=data.x_train.copy(), x_test=data.x_test.copy())
+
+
+def write_dataset(path: Path) -> None:
+    """The same as a file to upload."""
+    data = dataset()
     np.savez(
         path,
         x_train=data.x_train,

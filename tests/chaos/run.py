@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from api.store.tables import TERMINAL, Job
+from api.store.tables import TERMINAL, Artifact, Event, Job
 from tests.chaos import invariants, undisturbed
 from tests.chaos.clients import Clients
 from tests.chaos.cluster import ROOT, Cluster, Kind, Times
@@ -76,6 +78,8 @@ def run(plan: Plan, directory: Path, *, say: bool = False) -> Report:
         )
         report.violations = sorted(memory.violations) + invariants.check(remains)
         _count(cluster, memory, report)
+        if report.violations:
+            _keep(cluster)
     finally:
         cluster.close()
         cluster.unmount()
@@ -161,6 +165,19 @@ def _count(cluster: Cluster, memory: Memory, report: Report) -> None:
     report.requests = dict(memory.requests)
     report.answers = {str(status): count for status, count in memory.answers.items()}
     report.unanswered = memory.unanswered
+
+
+def _keep(cluster: Cluster) -> None:
+    """Save what goes with the servers and the small disks: the rows, and the files of the jobs."""
+    with cluster.database.reading() as session:
+        for table in (Job, Event, Artifact):
+            rows = [
+                {column.name: getattr(row, column.name) for column in table.__table__.columns}
+                for row in session.scalars(select(table))
+            ]
+            kept = cluster.directory / f"{table.__tablename__}.json"
+            kept.write_text(json.dumps(rows, indent=1))
+    shutil.copytree(cluster.artifacts, cluster.directory / "kept artifacts")
 
 
 def _undisturbed(plan: Plan, directory: Path) -> dict[str, undisturbed.Undisturbed]:

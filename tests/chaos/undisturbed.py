@@ -14,9 +14,8 @@ import safetensors.numpy
 
 import saf
 from saf.config import JobSpecification
-from saf.data.builtin import digits
 from saf.reports import Epoch, Evaluation, Step
-from tests.chaos.recipes import RECIPES, SLOTS, specification
+from tests.chaos.recipes import RECIPES, SLOTS, dataset, specification
 from worker import devices
 
 CLOCKED = frozenset({"step_seconds"})  # metrics whose values are times, so only their steps repeat
@@ -48,7 +47,7 @@ def train(recipe: str, *, epochs: int, pace_ms: int) -> Undisturbed:
     wish = JobSpecification.model_validate(specification(recipe, epochs=epochs, pace_ms=pace_ms))
     points: Points = {}
     with tempfile.TemporaryDirectory() as directory:
-        for report in saf.train(wish, digits(), Path(directory), device="cpu"):
+        for report in saf.train(wish, dataset(), Path(directory), device="cpu"):
             if isinstance(report, Step | Epoch | Evaluation):
                 for name, value in report.metrics.items():
                     points.setdefault(name, []).append((report.step, float(value)))

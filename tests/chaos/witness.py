@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,14 +65,38 @@ class Witness:
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)
         except BlockingIOError:
-            holder = os.pread(lock, 20, 0)
-            self.say("together", other_pid=int(holder) if holder.isdigit() else 0)
+            threading.Thread(target=self._suspect, args=(lock,), daemon=True).start()
         self.say("start")
         try:
             yield
             self.say("end")
         finally:
             os.close(lock)
+
+    def _suspect(self, lock: int) -> None:
+        """Follow the other process until it is gone; one that stands still does not train."""
+        while True:
+            holder = os.pread(lock, 20, 0)
+            pid = int(holder) if holder.isdigit() else 0
+            if not stands_still(pid):
+                break
+            time.sleep(0.01)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.say("together", other_pid=pid)
+        else:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
+
+
+def stands_still(pid: int) -> bool:
+    """Whether a signal has stopped it."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state == "T"
 
 
 def testimonies(directory: Path) -> list[Testimony]:
