@@ -47,6 +47,7 @@ from api.store.sweeper import Sweeper
 from api.stream import Streams
 from api.trials import Trials
 
+BUSY_SECONDS = 5.0  # that a request waits for the write lock of SQLite, before it is answered 503
 TAGS = [
     {"name": "jobs", "description": "Trainings: submit, watch, steer, and read what came out."},
     {"name": "artifacts", "description": "The files that a job leaves behind."},
@@ -118,7 +119,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _open(settings: Settings, counts: RequestCounts) -> Service:
-    database = Database(settings.database)
+    database = Database(settings.database, busy_seconds=BUSY_SECONDS)
     migrate(database)
     store = ArtifactStore(settings.artifacts)
     celery = celery_app(settings)

@@ -140,7 +140,7 @@ def handle(request: Request, error: Exception) -> Response:
             return problem(
                 request_id,
                 503,
-                "the database does not answer; try again in a moment",
+                _why_away(error),
                 code="unavailable",
                 headers={"Retry-After": "5"},
             )
@@ -178,6 +178,21 @@ def _methods(request: Request) -> str:
 
 def _retry_after(error: ServiceError) -> dict[str, str]:
     return {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyError) else {}
+
+
+def _why_away(error: Exception) -> str:
+    said = _first_line(error)
+    if "disk is full" in said or "No space left" in said or "disk I/O error" in said:
+        return (
+            "the disk of the database is full or fails, and nothing was stored; make room there, "
+            "then try again"
+        )
+    if "database is locked" in said:
+        return (
+            "another process keeps the database locked, and nothing was stored; try again in a "
+            "moment, and if that does not help look for a worker that was stopped (SIGSTOP)"
+        )
+    return "the database does not answer; try again in a moment"
 
 
 def _first_line(error: Exception) -> str:

@@ -28,7 +28,7 @@ from api.store.database import Database
 from api.store.lifecycle import Claim, Fenced
 from api.store.tables import Checkpoint, Dataset, Status
 from saf.errors import DataError, TrainingError
-from worker import ending
+from worker import disk, ending
 from worker.backoff import DATABASE_AWAY, Backoff
 from worker.devices import Slot
 from worker.lease import Lease
@@ -93,7 +93,7 @@ class Supervisor:
         outbox = Outbox(directory / "outbox")
         record = Record(self._database, self._store, claim, outbox)
         try:
-            order = self._insist(lease, lambda: self._order(claim, directory, record.notes))
+            order = self._insist(claim, lease, lambda: self._order(claim, directory, record.notes))
         except TrainingError as error:
             failure = Failure(code=error.code, message=str(error), hint=error.hint)
             return self._fail(claim, lease, failure)
@@ -127,6 +127,7 @@ class Supervisor:
         limit = claim.specification.get("max_runtime_seconds")
         backoff = Backoff()
         write_at = 0.0
+        stuck = False
         while not process.has_ended() and not outbox.is_complete():
             lease.changed.wait(LOOK_SECONDS)
             lease.changed.clear()
@@ -147,7 +148,15 @@ class Supervisor:
                     while record.write() and outbox.has_more() and not lease.changed.is_set():
                         pass
                     backoff.reset()
+                    stuck = False
                 except DATABASE_AWAY:
+                    write_at = time.monotonic() + backoff.wait_seconds()
+                except OSError as error:
+                    if not disk.may_pass(error):
+                        raise
+                    if not stuck:
+                        self._tell(claim, error)
+                    stuck = True
                     write_at = time.monotonic() + backoff.wait_seconds()
         process.wait(grace)  # after its last word it has little left to do
         return False
@@ -173,7 +182,7 @@ class Supervisor:
                 record.receive_artifacts()
                 record.finish(end)
 
-            return self._insist(lease, finish)
+            return self._insist(claim, lease, finish)
         failure = outbox.failure
         if out_of_time:
             failure = ending.out_of_time(claim)
@@ -201,7 +210,7 @@ class Supervisor:
                     retry_seconds=self._settings.retry_seconds,
                 )
 
-        return self._insist(lease, lambda: record.finish(stop))
+        return self._insist(claim, lease, lambda: record.finish(stop))
 
     def _order(self, claim: Claim, directory: Path, notes: list[str]) -> Order:
         """What the training process is told. Raises DataError, or OSError."""
@@ -272,25 +281,43 @@ class Supervisor:
                     ending.write(session, claim, failure, self._settings)
 
         try:
-            self._insist(lease, fail)
+            self._insist(claim, lease, fail)
         except (Fenced, LeftToTheLease) as end:
             log.info("attempt %d of %s: %s", claim.attempt, claim.job_id, type(end).__name__)
 
-    def _insist(self, lease: Lease, action: Callable[[], T]) -> T:
-        """Do it, again and again while the database is away."""
+    def _insist(self, claim: Claim, lease: Lease, action: Callable[[], T]) -> T:
+        """Do it, again and again while the database is away or a disk is full."""
         backoff = Backoff()
         given_up_at: float | None = None
+        stuck = False
         while True:
             try:
                 return action()
             except DATABASE_AWAY:
-                if lease.fenced:
-                    raise Fenced from None
-                if self._closing.is_set():
-                    given_up_at = given_up_at or time.monotonic() + GIVE_UP_SECONDS
-                    if time.monotonic() > given_up_at:
-                        raise LeftToTheLease from None
-                time.sleep(backoff.wait_seconds())
+                pass
+            except OSError as error:
+                if not disk.may_pass(error) or _is_cancelled(lease):
+                    raise
+                if not stuck:
+                    self._tell(claim, error)
+                stuck = True
+            if lease.fenced:
+                raise Fenced
+            if self._closing.is_set():
+                given_up_at = given_up_at or time.monotonic() + GIVE_UP_SECONDS
+                if time.monotonic() > given_up_at:
+                    raise LeftToTheLease
+            time.sleep(backoff.wait_seconds())
+
+    def _tell(self, claim: Claim, error: OSError) -> None:
+        """Put into the timeline that the job waits for room on a disk."""
+        text = f"nothing can be stored: {error.strerror}; the job goes on once there is room"
+        log.warning("attempt %d of %s: %s", claim.attempt, claim.job_id, error)
+        try:
+            with self._database.writing() as session:
+                lifecycle.note(session, claim, "note", text=text)
+        except DATABASE_AWAY:  # it lies on the same disk
+            pass
 
 
 def _is_cancelled(lease: Lease) -> bool:

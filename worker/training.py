@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import os
 import select
 import shutil
@@ -22,13 +21,12 @@ from pathlib import Path
 
 from saf.errors import DataError, InternalError, OutOfMemoryError, TrainingError
 from saf.reports import Artifact, Checkpoint, Report, Step
+from worker import disk
 from worker.protocol import STOP, Failure, Order, encode
 
 PR_SET_PDEATHSIG = 1
 FLUSH_SECONDS = 0.1
 FLUSH_BYTES = 32_768
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS)
-"""Errors of a disk that somebody can put right while the job waits."""
 DEVICE_LOST = (
     "unspecified launch failure",
     "uncorrectable ECC",
@@ -84,7 +82,7 @@ def failure_of(error: Exception) -> Failure:
                 message=f"the machine has too little memory: {error}",
                 hint="take a smaller batch_size, fewer timesteps or a narrower network",
             )
-        case OSError() if error.errno in DISK:
+        case OSError() if disk.may_pass(error):
             return Failure(
                 code=InternalError.code,
                 message=f"the training process cannot use its disk: {error}",

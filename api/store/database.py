@@ -17,7 +17,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
-BUSY_TIMEOUT_MS = 15_000
+BUSY_SECONDS = 15.0
 # A process that is stopped in the middle of a transaction must not keep its locks: a job whose
 # row it holds could not be recovered.
 _END_WHEN_IDLE = text("SET LOCAL idle_in_transaction_session_timeout = '20s'")
@@ -58,14 +58,15 @@ def started_at(session: Session) -> float | None:
 class Database:
     """One database, SQLite or PostgreSQL, and the transactions on it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
+        """`busy_seconds` is how long to wait for a lock of SQLite; then OperationalError."""
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         if self.is_sqlite:
-            self.engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
-            _prepare_sqlite(self.engine)
+            self.engine = create_engine(url, connect_args={"timeout": busy_seconds})
+            _prepare_sqlite(self.engine, busy_seconds)
         else:
             self.engine = create_engine(
                 url,
@@ -103,14 +104,14 @@ class Database:
         self.engine.dispose()
 
 
-def _prepare_sqlite(engine: Engine) -> None:
+def _prepare_sqlite(engine: Engine, busy_seconds: float) -> None:
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        cursor.execute(f"PRAGMA busy_timeout={round(1000 * busy_seconds)}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from api.store.database import clock, now
@@ -69,7 +69,7 @@ def drain(
 
     A worker that was asked to hand back is not asked to finish instead.
     """
-    wanted = [Worker.stopped_at.is_(None)]
+    wanted: list[ColumnElement[bool]] = [Worker.stopped_at.is_(None)]
     if name is not None:
         wanted.append(or_(Worker.id == name, Worker.host == name))
     if host is not None:

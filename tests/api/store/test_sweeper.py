@@ -1,0 +1,170 @@
+"""When a lease that ran out is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.settings import Settings
+from api.store import lifecycle
+from api.store.database import Database, clock, now, started_at
+from api.store.migrate import migrate
+from api.store.sweeper import Sweeper, Trust
+from api.store.tables import Job, Status
+from tests.postgres import PostgresServer
+
+
+class Clocks:
+    """The database's clock, which people set, and one that nobody sets."""
+
+    def __init__(self) -> None:
+        self.here, self.there = 1000.0, 1.7e9
+
+    def pass_(self, seconds: float) -> None:
+        self.here += seconds
+        self.there += seconds
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+def trust(clocks: Clocks) -> Trust:
+    return Trust(30.0, monotonic=lambda: clocks.here)
+
+
+def test_leases_are_believed_from_the_first_sweep_on(trust: Trust, clocks: Clocks) -> None:
+    assert trust.in_leases(clocks.there, None)
+    clocks.pass_(5)
+    assert trust.in_leases(clocks.there, None)
+
+
+def test_a_database_that_was_away_gives_workers_the_time_of_a_lease(
+    trust: Trust, clocks: Clocks
+) -> None:
+    assert trust.in_leases(clocks.there, None)
+    clocks.pass_(300)
+    trust.withdraw()
+    for _ in range(6):
+        assert not trust.in_leases(clocks.there, None)
+        clocks.pass_(5)
+    assert trust.in_leases(clocks.there, None)
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0, 10.0])
+def test_a_clock_that_was_set_gives_workers_the_time_of_a_lease(
+    trust: Trust, clocks: Clocks, jump: float
+) -> None:
+    assert trust.in_leases(clocks.there, None)
+    clocks.pass_(5)
+    clocks.there += jump
+    assert not trust.in_leases(clocks.there, None)
+    clocks.pass_(29)
+    assert not trust.in_leases(clocks.there, None)
+    clocks.pass_(2)
+    assert trust.in_leases(clocks.there, None)
+
+
+def test_a_clock_that_is_slewed_is_believed(trust: Trust, clocks: Clocks) -> None:
+    for _ in range(100):
+        assert trust.in_leases(clocks.there, None)
+        clocks.pass_(5)
+        clocks.there += 0.05
+
+
+def test_a_server_that_has_just_started_gives_workers_the_time_of_a_lease(
+    trust: Trust, clocks: Clocks
+) -> None:
+    started = clocks.there - 10
+    assert not trust.in_leases(clocks.there, started)
+    clocks.pass_(25)
+    assert trust.in_leases(clocks.there, started)
+
+
+def test_a_server_says_when_it_started(database: Database) -> None:
+    with database.reading() as session:
+        started = started_at(session)
+        assert (started is None) == database.is_sqlite
+        assert started is None or 0 < clock(session) - started < 3600
+
+
+def test_times_of_a_clock_that_was_put_back_are_shortened(
+    database: Database, submit: Callable[..., str]
+) -> None:
+    held, waiting = submit(), submit()
+    with database.writing() as session:
+        for _ in range(2):
+            lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=30)
+        claim = lifecycle.Claim(job_id=waiting, attempt=1, specification={}, dataset_id=None)
+        lifecycle.try_again(
+            session,
+            claim,
+            code="internal",
+            message="m",
+            hint="h",
+            max_losses=5,
+            retry_seconds=60,
+        )
+        session.execute(update(Job).where(Job.id == held).values(lease_until=now() + 7200))
+        session.execute(update(Job).where(Job.id == waiting).values(retry_at=now() + 7200))
+        lifecycle.correct_times(session, lease_seconds=30)
+        at = clock(session)
+        session.expire_all()
+        lease, retry = session.get_one(Job, held), session.get_one(Job, waiting)
+        assert lease.lease_until is not None
+        assert retry.retry_at is not None
+        assert lease.lease_until <= at + 30
+        assert retry.retry_at <= at + 600
+
+
+def recovered(database: Database, job_id: str) -> bool:
+    with database.reading() as session:
+        return session.get_one(Job, job_id).status == Status.recovering
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    yield server
+    server.remove()
+
+
+def test_a_job_that_trained_through_an_outage_is_not_recovered(
+    own_server: PostgresServer, submit_to: Callable[[Database], str]
+) -> None:
+    """The lease ran out while the server was down; the worker renews before the sweeper acts."""
+    url = own_server.create_database("outage")
+    database = Database(url)
+    migrate(database)
+    settings = Settings(database_url=url, lease_seconds=1.0)
+    sweepers = [Sweeper(database, settings, lambda _job_id: None) for _ in range(2)]
+    living, dead = submit_to(database), submit_to(database)
+    with database.writing() as session:
+        claims = [
+            lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=0.001)
+            for _ in range(2)
+        ]
+    own_server.stop()
+    with pytest.raises(SQLAlchemyError):
+        sweepers[0].sweep()
+    own_server.start()
+
+    for sweeper in sweepers:  # one saw the outage, the other did not look meanwhile
+        sweeper.sweep()
+    with database.reading() as session:
+        assert session.get_one(Job, dead).status == Status.starting
+    while not recovered(database, dead):
+        with database.writing() as session:
+            assert claims[0] is not None
+            lifecycle.renew(session, claims[0], lease_seconds=1.0)
+        for sweeper in sweepers:
+            sweeper.sweep()
+
+    with database.reading() as session:
+        assert session.get_one(Job, living).status == Status.starting
+    database.dispose()
