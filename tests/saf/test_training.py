@@ -110,6 +110,8 @@ def test_reports_come_in_the_order_that_is_promised(tmp_path: Path) -> None:
         "firing_rate",
         "learning_rate",
         "step_seconds",
+        "memory_bytes",
+        "device_use",
     }
 
 
