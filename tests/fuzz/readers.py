@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import resource
 import shutil
@@ -81,14 +82,25 @@ class Report:
 
 
 def run(
-    inputs: int, seed: int, *, kinds: tuple[str, ...] = (), interpreter_every: int = 0
+    inputs: int,
+    seed: int,
+    *,
+    kinds: tuple[str, ...] = (),
+    interpreter_every: int = 0,
+    seconds: float = math.inf,
 ) -> Report:
-    """Try so many inputs, the kinds in turn. `interpreter_every` 0: all are forked."""
+    """Try so many inputs, the kinds in turn, or as many as there is time for.
+
+    `interpreter_every` 0: all are forked.
+    """
+    end = time.monotonic() + seconds
     report = Report()
     chosen = kinds or tuple(KINDS)
     root = Path(tempfile.mkdtemp(prefix="saf-fuzz-"))
     try:
         for number in range(inputs):
+            if time.monotonic() > end:
+                break
             kind = chosen[number % len(chosen)]
             name, content = make(kind, Random(f"{seed} {kind} {number}"))
             place = root / str(number)
@@ -97,11 +109,11 @@ def run(
             spawned = interpreter_every and number % interpreter_every == 0
             begun = time.monotonic()
             status, memory = (_spawn if spawned else _fork)(place, name)
-            seconds = time.monotonic() - begun
-            outcome, broken = _judge(place, status, memory, seconds)
+            took = time.monotonic() - begun
+            outcome, broken = _judge(place, status, memory, took)
             report.outcomes.setdefault(kind, Counter())[outcome] += 1
             report.most_bytes = max(report.most_bytes, memory)
-            report.most_seconds = max(report.most_seconds, seconds)
+            report.most_seconds = max(report.most_seconds, took)
             if broken:
                 report.violations.append(f"{kind} {number} (seed {seed}), {place}: {broken}")
             else:
@@ -228,6 +240,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", action="append", choices=tuple(KINDS), default=[])
     parser.add_argument("--interpreter-every", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="stop after so long")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     begun = time.monotonic()
@@ -236,6 +249,7 @@ def main() -> int:
         options.seed,
         kinds=tuple(options.kind),
         interpreter_every=options.interpreter_every,
+        seconds=options.seconds,
     )
     print("\n".join(report.lines()))
     print(f"{time.monotonic() - begun:.0f} s")
