@@ -17,6 +17,9 @@ from saf.config import (
     Network,
     Neuron,
     PoolLayer,
+    ResNet18,
+    ResNet34,
+    ResNet50,
     SafE,
 )
 from saf.conversion import convert
@@ -66,6 +69,9 @@ def test_a_network_has_the_parameters_that_its_plan_says(
         (VGG16(width=0.05), (3, 32, 32)),
         (VGG11F(width=0.05), (3, 32, 32)),
         (MobileNet(width=0.1), (3, 32, 32)),
+        (ResNet18(width=0.06), (3, 32, 32)),
+        (ResNet34(width=0.06), (1, 8, 8)),
+        (ResNet50(width=0.04), (3, 80, 80)),
         (MLP(features=(30, 20)), (2, 5, 7)),
         (LISTED, (1, 28, 28)),
     ],
@@ -79,7 +85,9 @@ def test_every_network_spikes_alike_with_saf_and_lif_neurons(
     ).double()
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if name.endswith("gain"):
+            if name.endswith("residual_gain"):
+                parameter.fill_(0.5)
+            elif name.endswith("gain"):
                 parameter.fill_(2.0)
             if not parameter.any() and name.endswith("weight"):  # of feedback, which starts at 0
                 parameter.normal_(0.0, 0.1, generator=torch.Generator().manual_seed(4))
