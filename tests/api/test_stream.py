@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -268,3 +269,39 @@ def _answers(address: str) -> bool:
 def test_a_message_is_an_id_an_event_and_one_line_of_data() -> None:
     assert stream.message("{}", event="progress") == "event: progress\ndata: {}\n\n"
     assert stream.message("{}", id_=3) == "id: 3\ndata: {}\n\n"
+
+
+def test_a_hundred_viewers_all_get_the_same_timeline_also_after_a_cut(server: Server) -> None:
+    job = server.submit()
+    events = f"{job['urls']['events']}"
+
+    async def watch(client: httpx.AsyncClient, *, cut_after: int) -> list[int]:
+        """The timeline as one viewer sees it who is cut off once and comes back."""
+        seen: list[int] = []
+        for headers in ({}, {"Last-Event-ID": str(cut_after)}):
+            accept = {"Accept": "text/event-stream", **headers}
+            async with client.stream("GET", events, headers=accept) as response:
+                async for line in response.aiter_lines():
+                    if line.startswith("id: "):
+                        seen.append(int(line[4:]))
+                    if line == "event: done":
+                        return seen
+                    if not headers and len(seen) == cut_after:
+                        break
+        return seen
+
+    async def all_of_them() -> list[list[int]]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=server.address, timeout=30, limits=limits) as client:
+            viewers = [asyncio.create_task(watch(client, cut_after=1 + n % 3)) for n in range(100)]
+            claim = await asyncio.to_thread(server.run)
+            for step in (10, 20, 30):
+                await asyncio.to_thread(server.progress, claim, step)
+            await asyncio.to_thread(server.succeed, claim)
+            return list(await asyncio.gather(*viewers))
+
+    seen = asyncio.run(all_of_them())
+    timeline = [event["sequence"] for event in server.get(events)["data"]]
+    assert len(timeline) >= 4
+    assert seen == [timeline] * 100
+    until(lambda: server.service.streams.watched == 0)
