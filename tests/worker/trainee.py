@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from saf.errors import DivergedError
+from saf.errors import DivergedError, OutOfMemoryError
 from saf.reports import (
     Artifact,
     Checkpoint,
@@ -56,6 +56,11 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
             print(wish[f"print_at_{step}"] * int(wish.get("times", "1")))
         if step == int(wish.get("diverge_at", "-1")):
             raise DivergedError(f"the loss is NaN at step {step}", hint="lower the learning rate")
+        at_once = order.specification["batch_size"] // order.specification["micro_batches"]
+        if step == 15 and at_once > int(wish.get("samples_that_fit", at_once)):
+            raise OutOfMemoryError(f"{at_once} do not fit", hint="take less", samples=at_once // 2)
+        if step == int(wish.get("lose_device_at", "-1")) and order.resume_from is None:
+            raise RuntimeError("CUDA error: unspecified launch failure")
         if step == int(wish.get("crash_at", "-1")):
             raise RuntimeError("a defect")
         if step == int(wish.get("die_at", "-1")) and order.resume_from is None:

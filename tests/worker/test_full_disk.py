@@ -1,0 +1,182 @@
+"""Real full disks: a small tmpfs for the worker's files, the artifact store or the database."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from api.settings import Settings
+from api.store.artifacts import ArtifactStore
+from api.store.database import Database
+from api.store.migrate import migrate
+from api.store.tables import Status
+from tests.worker.conftest import Crew, Desk, undisturbed, until
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """What is tested here does not depend on the database."""
+    return sqlite_url
+
+
+class SmallDisk:
+    """A file system that can be filled and emptied."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def fill(self) -> None:
+        with (self.path / "ballast").open("ab", buffering=0) as file:
+            for size in (65_536, 512, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(b"x" * size)
+
+    def make_room(self) -> None:
+        (self.path / "ballast").unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    path = tmp_path / "disk"
+    path.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "saf-test", str(path)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("this user may not mount a small disk")
+    yield SmallDisk(path)
+    subprocess.run(["umount", "-l", str(path)], check=True, timeout=10)
+
+
+def notes(desk: Desk, job_id: str) -> list[str]:
+    return [event.data["text"] for event in desk.events(job_id) if event.type == "note"]
+
+
+def test_a_full_artifact_store_pauses_the_job_and_loses_nothing(
+    disk: SmallDisk, settings: Settings, database: Database, crew: Crew
+) -> None:
+    settings = settings.model_copy(update={"artifacts_url": str(disk.path / "artifacts")})
+    store = ArtifactStore(settings.artifacts)
+    desk = Desk(database, store)
+    store.check()
+    disk.fill()
+    job_id = desk.submit(steps="40")
+    crew.message(crew.hire(settings))
+
+    until(lambda: notes(desk, job_id))
+
+    assert "No space left" in notes(desk, job_id)[0]
+    assert desk.job(job_id).status in (Status.running, Status.starting)
+    disk.make_room()
+    desk.wait(job_id, Status.succeeded)
+    assert desk.steps(job_id) == undisturbed(40)
+    assert desk.job(job_id).attempt == 1
+    assert not list(store.directory.glob(".incoming-*"))
+
+
+def test_a_job_that_waits_for_room_can_be_cancelled(
+    disk: SmallDisk, settings: Settings, database: Database, crew: Crew
+) -> None:
+    settings = settings.model_copy(update={"artifacts_url": str(disk.path / "artifacts")})
+    desk = Desk(database, ArtifactStore(settings.artifacts))
+    desk.store.check()
+    disk.fill()
+    job_id = desk.submit(steps="40")
+    crew.message(crew.hire(settings))
+    until(lambda: notes(desk, job_id))
+
+    desk.cancel(job_id)
+
+    desk.wait(job_id, Status.cancelled)
+    assert desk.processes(job_id) == []
+
+
+def test_a_full_disk_of_the_worker_ends_the_attempt_and_the_job_is_tried_again(
+    disk: SmallDisk, settings: Settings, database: Database, crew: Crew
+) -> None:
+    data = disk.path / "data"
+    settings = settings.model_copy(
+        update={
+            "data_dir": data,
+            "artifacts_url": str(settings.data_dir / "artifacts"),
+            "retry_seconds": 0.5,
+        }
+    )
+    desk = Desk(database, ArtifactStore(settings.artifacts))
+    runner = crew.hire(settings)
+    disk.fill()
+    job_id = desk.submit(steps="40")
+    crew.message(runner)
+
+    first = desk.wait(job_id, Status.recovering)
+
+    assert first.retry_at is not None
+    (event,) = [event for event in desk.events(job_id) if event.type == Status.recovering]
+    assert "No space left" in event.data["reason"]
+    assert event.data["retry_in_seconds"] == 0.5
+    disk.make_room()
+    until(lambda: runner.work() or desk.job(job_id).status == Status.succeeded)
+    assert desk.steps(job_id) == undisturbed(40)
+
+
+@pytest.fixture
+def small_sqlite(disk: SmallDisk) -> Iterator[Callable[[], Database]]:
+    opened: list[Database] = []
+
+    def open_() -> Database:
+        opened.append(Database(f"sqlite:///{disk.path / 'saf.sqlite3'}"))
+        migrate(opened[-1])
+        return opened[-1]
+
+    yield open_
+    for database in opened:
+        database.dispose()
+
+
+def test_a_full_disk_of_sqlite_keeps_the_reports_until_there_is_room(
+    disk: SmallDisk, tmp_path: Path, small_sqlite: Callable[[], Database], crew: Crew
+) -> None:
+    database = small_sqlite()
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        database_url=f"sqlite:///{disk.path / 'saf.sqlite3'}",
+        lease_seconds=60.0,
+        heartbeat_seconds=0.3,
+        sweep_seconds=600.0,
+        stop_grace_seconds=3.0,
+    )
+    desk = Desk(database, ArtifactStore(settings.artifacts))
+    # A long log needs pages that the database does not have yet.
+    job_id = desk.submit(steps="300", step_seconds="0.01", print_at_40="y" * 200, times="2000")
+    crew.message(crew.hire(settings))
+    desk.wait_for_step(job_id, 5)
+
+    disk.fill()
+    before = desk.job(job_id).step
+    until(lambda: not _has_room(database))
+    assert desk.job(job_id).status == Status.running
+    disk.make_room()
+
+    desk.wait(job_id, Status.succeeded)
+    assert desk.job(job_id).attempt == 1
+    assert desk.steps(job_id) == undisturbed(300)
+    assert before < 300
+
+
+def _has_room(database: Database) -> bool:
+    """Whether something large can be written."""
+    try:
+        with database.writing() as session:
+            session.execute(text("CREATE TABLE IF NOT EXISTS probe (x BLOB)"))
+            session.execute(text("INSERT INTO probe VALUES (zeroblob(300000))"))
+            session.execute(text("DROP TABLE probe"))
+    except OperationalError:
+        return False
+    return True
