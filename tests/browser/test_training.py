@@ -66,7 +66,7 @@ def test_a_job_from_the_form_to_a_verified_network(tabs: Tabs, service: WholeSer
     expect(page.locator("#said strong")).to_have_text("1")
     page.get_by_role("button", name="The next sample").click()
     expect(page.locator("#said")).to_contain_text("it is")
-    page.get_by_label("Time step").fill("2")
+    page.get_by_role("slider", name="Time step").fill("2")
     expect(page.locator("#said")).to_contain_text("after 2 of 6 steps")
     layers = page.get_by_role("img", name=re.compile("^Spikes of layer1: .* at step 2"))
     expect(layers).to_be_visible()
