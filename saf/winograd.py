@@ -29,9 +29,10 @@ _allowed: ContextVar[bool] = ContextVar("winograd", default=False)
 TILE, SEEN = 4, 6  # results of a tile along one side, and inputs that they see
 POINTS = (0.0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)  # and infinity
 FEWEST_CHANNELS = 96  # with fewer, the transforms cost more than the products save
-FEWEST_TILES = 64  # with fewer, the transform of the weights does
+FEWEST_TILES = 96  # with fewer, the transform of the weights does
 MOST_WASTE = 1.5  # results computed to those wanted, where the sides are no multiples of 4
-MOST_TILES = 384  # of a block, which should stay in the cache
+BLOCK_BYTES = 12 * 2**20  # of the transformed tiles of a block, which should stay in the cache
+WEIGHT_BYTES = 10 * 2**20  # of transformed weights at a time, to keep the memory small
 
 
 @contextmanager
@@ -98,72 +99,82 @@ def _matrices(dtype: torch.dtype) -> _Matrices:
 
 
 class _Grid(NamedTuple):
-    """How images are cut into tiles, a block of images at a time."""
+    """How images are cut into tiles, a block of images at a time, and the 36 values of a tile into
+    groups."""
 
     samples: int
     height: int
     width: int
     h: int
     w: int
-    n: int
+    blocks: tuple[slice, ...]
+    groups: tuple[slice, ...]
 
     @staticmethod
-    def of(x: Tensor) -> _Grid:
+    def of(x: Tensor, channels: int, out: int) -> _Grid:
         samples, _, height, width = x.shape
         h, w = -(-height // TILE), -(-width // TILE)
-        return _Grid(samples, height, width, h, w, max(1, min(samples, MOST_TILES // (h * w))))
+        tiles = BLOCK_BYTES // (SEEN * SEEN * max(channels, out) * x.element_size())
+        n = max(1, min(samples, tiles // (h * w)))
+        whole = SEEN * SEEN * channels * out * x.element_size()
+        size = next(
+            size for size in (36, 18, 12, 9, 6) if size == 6 or whole * size <= 36 * WEIGHT_BYTES
+        )
+        return _Grid(
+            samples,
+            height,
+            width,
+            h,
+            w,
+            tuple(slice(i, min(i + n, samples)) for i in range(0, samples, n)),
+            tuple(slice(i, i + size) for i in range(0, SEEN * SEEN, size)),
+        )
 
-    def blocks(self) -> list[slice]:
-        return [slice(i, min(i + self.n, self.samples)) for i in range(0, self.samples, self.n)]
-
-    def seen(self, padded: Tensor) -> Tensor:
-        """6 6 n h w C: the overlapping inputs of the tiles, a view of n, 4h + 2, 4w + 2, C."""
-        image, row, column, channel = padded.stride()
-        shape = (SEEN, SEEN, len(padded), self.h, self.w, padded.shape[3])
-        return padded.as_strided(shape, (row, column, image, TILE * row, TILE * column, channel))
-
-    def results(self, images: Tensor) -> Tensor:
-        """4 4 n h w O: the tiles, a view of n, 4h, 4w, O."""
-        n, _, _, channels = images.shape
-        return images.view(n, self.h, TILE, self.w, TILE, channels).permute(2, 4, 0, 1, 3, 5)
-
+    @property
     def whole(self) -> bool:
         return self.height == TILE * self.h and self.width == TILE * self.w
 
+    def seen(self, images: Tensor) -> Tensor:
+        """36, t C: what the tiles see of `images`, n H W C."""
+        n, _, _, channels = images.shape
+        padded = images.new_zeros(n, TILE * self.h + 2, TILE * self.w + 2, channels)
+        padded[:, 1 : self.height + 1, 1 : self.width + 1].copy_(images)
+        image, row, column, channel = padded.stride()
+        shape = (SEEN, SEEN, n, self.h, self.w, channels)
+        tiles = padded.as_strided(shape, (row, column, image, TILE * row, TILE * column, channel))
+        return tiles.reshape(SEEN * SEEN, -1)
 
-def _of_weights(weight: Tensor) -> Tensor:
-    """36 O C."""
+    def unseen(self, tiles: Tensor, n: int) -> Tensor:
+        """The transpose of `seen`: values added up where tiles overlap, n H W C."""
+        tiles = tiles.view(SEEN, SEEN, n, self.h, self.w, -1)
+        padded = tiles.new_zeros(n, TILE * (self.h + 1), TILE * (self.w + 1), tiles.shape[5])
+        inside = padded.view(n, self.h + 1, TILE, self.w + 1, TILE, -1).permute(2, 4, 0, 1, 3, 5)
+        inside[:, :, :, :-1, :-1] = tiles[:TILE, :TILE]
+        over = SEEN - TILE
+        inside[:over, :, :, 1:, :-1] += tiles[TILE:, :TILE]
+        inside[:, :over, :, :-1, 1:] += tiles[:TILE, TILE:]
+        inside[:over, :over, :, 1:, 1:] += tiles[TILE:, TILE:]
+        return padded[:, 1 : self.height + 1, 1 : self.width + 1]
+
+    def results(self, images: Tensor) -> Tensor:
+        """4 4 n h w O: the tiles of `images`, n 4h 4w O; a view."""
+        n, _, _, channels = images.shape
+        return images.view(n, self.h, TILE, self.w, TILE, channels).permute(2, 4, 0, 1, 3, 5)
+
+
+def _of_weights(weight: Tensor, group: slice) -> Tensor:
+    """The values of a group, g O C."""
     out, channels = weight.shape[:2]
     nine = weight.permute(0, 2, 3, 1).reshape(out, 9, channels)
-    transformed = torch.matmul(_matrices(weight.dtype).of_weight, nine).permute(1, 0, 2)
+    transformed = torch.matmul(_matrices(weight.dtype).of_weight[group], nine).permute(1, 0, 2)
     # In float32 matrix products take any distance between rows, in bfloat16 they would copy.
     return transformed if weight.dtype == torch.float32 else transformed.contiguous()
 
 
-class _Inputs:
-    """The transformed inputs of one block after the other."""
-
-    def __init__(self, x: Tensor, grid: _Grid) -> None:
-        self.images, self.grid, channels = x.permute(0, 2, 3, 1), grid, x.shape[1]
-        self.padded = x.new_zeros(grid.n, TILE * grid.h + 2, TILE * grid.w + 2, channels)
-        self.tiles = x.new_empty(SEEN * SEEN, grid.n * grid.h * grid.w * channels)
-        self.transformed = torch.empty_like(self.tiles)
-
-    def of(self, block: slice) -> Tensor:
-        """36 t C; the next call overwrites it."""
-        images, grid = self.images[block], self.grid
-        n, _, _, channels = images.shape
-        padded = self.padded[:n]
-        padded[:, 1 : grid.height + 1, 1 : grid.width + 1].copy_(images)
-        size = n * grid.h * grid.w * channels
-        tiles, transformed = (
-            held.view(-1)[: SEEN * SEEN * size].view(SEEN * SEEN, size)
-            for held in (self.tiles, self.transformed)
-        )
-        seen = grid.seen(padded)
-        tiles.view(seen.shape).copy_(seen)
-        torch.mm(_matrices(padded.dtype).of_input, tiles, out=transformed)
-        return transformed.view(SEEN * SEEN, -1, channels)
+def _added(sums: dict[int, Tensor], block: slice, left: Tensor, right: Tensor) -> None:
+    """Add the matrix product to what the groups before brought the block."""
+    before = sums.get(block.start)
+    sums[block.start] = left @ right if before is None else before.addmm_(left, right)
 
 
 class _Convolution(torch.autograd.Function):
@@ -172,60 +183,73 @@ class _Convolution(torch.autograd.Function):
         of_x, of_weight, _ = ctx.needs_input_grad
         learnt_at = x if trace is None else trace
         ctx.save_for_backward(weight if of_x else None, learnt_at if of_weight else None)
-        grid, out = _Grid.of(x), len(weight)
+        ctx.weight_shape = weight.shape
+        out, channels = weight.shape[:2]
+        grid, matrices = _Grid.of(x, channels, out), _matrices(x.dtype)
+        images = x.permute(0, 2, 3, 1)
         result = x.new_empty(grid.samples, TILE * grid.h, TILE * grid.w, out)
-        inputs, weights = _Inputs(x, grid), _of_weights(weight).transpose(1, 2)
-        for block in grid.blocks():
-            product = torch.bmm(inputs.of(block), weights)  # 36 t O
-            tiles = _matrices(x.dtype).of_result @ product.view(len(product), -1)
-            results = grid.results(result[block])
-            results.copy_(tiles.view(results.shape))
+        tiles: dict[int, Tensor] = {}
+        for group in grid.groups:
+            weights = _of_weights(weight, group).transpose(1, 2)
+            for block in grid.blocks:
+                inputs = matrices.of_input[group] @ grid.seen(images[block])
+                product = torch.bmm(inputs.view(len(weights), -1, channels), weights)  # g t O
+                _added(tiles, block, matrices.of_result[:, group], product.view(len(weights), -1))
+                if group is grid.groups[-1]:
+                    of_block = grid.results(result[block])
+                    of_block.copy_(tiles.pop(block.start).view(of_block.shape))
         result = result[:, : grid.height, : grid.width].contiguous()
         return result.permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         weight, learnt_at = ctx.saved_tensors
-        (grad,) = grads
-        grid, matrices = _Grid.of(grad), _matrices(grad.dtype)
-        of_x = weights = inputs = of_weights = None
+        images = grads[0].permute(0, 2, 3, 1)
+        out, channels = ctx.weight_shape[:2]
+        grid, matrices = _Grid.of(grads[0], channels, out), _matrices(images.dtype)
+        of_x = of_weight = None
         if weight is not None:
-            weights = _of_weights(weight)
-            of_x = grad.new_empty(grid.samples, grid.height, grid.width, weight.shape[1])
-        if learnt_at is not None:
-            inputs = _Inputs(learnt_at, grid)
-        for block in grid.blocks():
-            images = grad[block].permute(0, 2, 3, 1)
-            if not grid.whole():
-                spare = (0, 0, 0, TILE * grid.w - grid.width, 0, TILE * grid.h - grid.height)
-                images = torch.nn.functional.pad(images, spare)
-            tiles = grid.results(images.contiguous())
-            of_product = matrices.of_result.T @ tiles.reshape(TILE * TILE, -1)
-            of_product = of_product.view(SEEN * SEEN, -1, grad.shape[1])  # 36 t O
-            if inputs is not None:
-                share = torch.bmm(of_product.transpose(1, 2), inputs.of(block))  # 36 O C
-                share = share.to(torch.promote_types(share.dtype, torch.float32))
-                of_weights = share if of_weights is None else of_weights.add_(share)
-            if weights is not None and of_x is not None:
-                of_seen = torch.bmm(of_product, weights)  # 36 t C
-                of_tiles = matrices.of_input.T @ of_seen.view(SEEN * SEEN, -1)
-                of_x[block] = _overlapped(of_tiles, grid, len(images))
-        of_weight = None
-        if of_weights is not None:
-            out, channels = of_weights.shape[1:]
-            nine = _matrices(of_weights.dtype).of_weight.T @ of_weights.flatten(1)
-            of_weight = nine.to(grad.dtype).view(3, 3, out, channels).permute(2, 3, 0, 1)
+            of_x = images.new_empty(grid.samples, grid.height, grid.width, channels)
+        if not grid.whole:
+            spare = (0, 0, 0, TILE * grid.w - grid.width, 0, TILE * grid.h - grid.height)
+            images = torch.nn.functional.pad(images, spare)
+        images = images.contiguous()
+        seen: dict[int, Tensor] = {}
+        for group in grid.groups:
+            weights = None if weight is None else _of_weights(weight, group)
+            of_weights = None
+            for block in grid.blocks:
+                tiles = grid.results(images[block]).reshape(TILE * TILE, -1)
+                product = matrices.of_result[:, group].T @ tiles
+                product = product.view(len(product), -1, out)  # g t O
+                if learnt_at is not None:
+                    inputs = grid.seen(learnt_at[block].permute(0, 2, 3, 1))
+                    inputs = matrices.of_input[group] @ inputs
+                    pair = product.transpose(1, 2), inputs.view(len(product), -1, channels)
+                    of_weights = _summed(of_weights, *pair)  # g O C
+                    del inputs, pair
+                if weights is not None and of_x is not None:
+                    inputs = torch.bmm(product, weights).view(len(product), -1)  # g, t C
+                    _added(seen, block, matrices.of_input[group].T, inputs)
+                    del inputs
+                    if group is grid.groups[-1]:
+                        of_x[block] = grid.unseen(seen.pop(block.start), len(images[block]))
+            if of_weights is not None:
+                back = _matrices(of_weights.dtype).of_weight[group].T
+                of_weights = of_weights.flatten(1)
+                of_weight = (
+                    back @ of_weights
+                    if of_weight is None
+                    else of_weight.addmm_(back, of_weights)
+                )
+        if of_weight is not None:
+            of_weight = of_weight.to(images.dtype).view(3, 3, out, channels).permute(2, 3, 0, 1)
         return None if of_x is None else of_x.permute(0, 3, 1, 2), of_weight, None
 
 
-def _overlapped(tiles: Tensor, grid: _Grid, n: int) -> Tensor:
-    """The tiles, 36 × t · C, put back where they were seen, added where they overlap: n H W C."""
-    tiles = tiles.view(SEEN, SEEN, n, grid.h, grid.w, -1)
-    padded = tiles.new_zeros(n, TILE * (grid.h + 1), TILE * (grid.w + 1), tiles.shape[5])
-    inside = padded.view(n, grid.h + 1, TILE, grid.w + 1, TILE, -1).permute(2, 4, 0, 1, 3, 5)
-    inside[:, :, :, :-1, :-1] = tiles[:TILE, :TILE]
-    over = SEEN - TILE
-    inside[:over, :, :, 1:, :-1] += tiles[TILE:, :TILE]
-    inside[:, :over, :, :-1, 1:] += tiles[:TILE, TILE:]
-    inside[:over, :over, :, 1:, 1:] += tiles[TILE:, TILE:]
-    return padded[:, 1 : grid.height + 1, 1 : grid.width + 1]
+def _summed(before: Tensor | None, left: Tensor, right: Tensor) -> Tensor:
+    """`before` plus the batched matrix product, in float32 at least."""
+    if left.dtype == torch.bfloat16:
+        product = torch.bmm(left, right).float()
+        return product if before is None else before.add_(product)
+    return torch.bmm(left, right) if before is None else before.baddbmm_(left, right)
