@@ -44,6 +44,8 @@ class Times:
     heartbeat_seconds: float = 0.5
     sweep_seconds: float = 0.5
     stop_grace_seconds: float = 5.0
+    retry_seconds: float = 0.5
+    max_losses: int = 40  # jobs are hit far more often than a worker that breaks its jobs may be
 
 
 @dataclass(kw_only=True)

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from api.store import metrics
 from api.store.artifacts import ArtifactStore
 from api.store.database import Database
-from api.store.tables import Artifact, Blob, Checkpoint, Dataset, Event, Job, MetricChunk
+from api.store.tables import Artifact, Base, Blob, Checkpoint, Event, Job, MetricChunk
 from tests.chaos.cluster import marked
 from tests.chaos.memory import Memory, Violation
 from tests.chaos.undisturbed import CLOCKED, MEASURED, Undisturbed, tensors_sha256
@@ -221,8 +221,10 @@ def _files(session: Session, remains: Remains) -> Iterator[Violation]:
     store = ArtifactStore(str(remains.artifacts))
     blobs = {blob.sha256: blob.bytes for blob in session.scalars(select(Blob))}
     used: set[str] = set()
-    for table in (Artifact, Checkpoint, Dataset):
-        used |= {sha256 for sha256 in session.scalars(select(table.sha256)) if sha256}
+    for table in Base.metadata.tables.values():
+        for key in table.foreign_keys:
+            if key.column.table is Blob.__table__:
+                used |= {sha256 for sha256 in session.scalars(select(key.parent)) if sha256}
     jobs = set(session.scalars(select(Job.id)))
     for owned in (Artifact, Checkpoint, Event, MetricChunk):
         for job_id in set(session.scalars(select(owned.job_id))) - jobs:

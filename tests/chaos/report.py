@@ -99,6 +99,7 @@ def markdown(reports: list[Report]) -> str:
         "attempts": [report.attempts for report in reports],
         "most attempts of one job": [report.most_attempts for report in reports],
         "faults": [report.faults_injected for report in reports],
+        "files that garbage collection removed": [report.swept for report in reports],
         "requests": [sum(report.requests.values()) for report in reports],
         "answered 503 with the reason": [report.answers.get("503", 0) for report in reports],
         "seconds": [round(report.seconds) for report in reports],

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from api.store.artifacts import ArtifactStore
+from api.store.garbage import Garbage
 from api.store.tables import TERMINAL, Artifact, Event, Job
 from tests.chaos import invariants, undisturbed
 from tests.chaos.clients import Clients
@@ -21,6 +23,7 @@ from tests.chaos.faults import Faults
 from tests.chaos.invariants import Remains
 from tests.chaos.memory import Memory
 from tests.chaos.observer import Observer
+from tests.chaos.recipes import SLOTS
 from tests.chaos.report import Report, recovery
 
 TICK_SECONDS = 0.03
@@ -35,10 +38,10 @@ class Plan:
     faults: int
     seed: int
     database: Kind
-    workers: int = 3
-    epochs: int = 16
-    pace_ms: int = 25
-    fault_seconds: float = 3.0  # between two faults
+    workers: int = 2
+    epochs: int = 10
+    pace_ms: int = 40
+    fault_seconds: float = 4.0  # between two faults
     disks: bool = True
     kinds: tuple[str, ...] = ()  # only faults of these; none: of all
     times: Times = field(default_factory=Times)
@@ -76,6 +79,7 @@ def run(plan: Plan, directory: Path, *, say: bool = False) -> Report:
             memory=memory,
             undisturbed=reference,
         )
+        report.swept = _collect_garbage(cluster)
         report.violations = sorted(memory.violations) + invariants.check(remains)
         _count(cluster, memory, report)
         if report.violations:
@@ -105,7 +109,7 @@ def _storm(
         seed=plan.seed,
         epochs=plan.epochs,
         pace_ms=plan.pace_ms,
-        waiting=2 * plan.workers + 1,
+        waiting=SLOTS * plan.workers + 1,
         wants_more=wants_more,
     )
     faults = Faults(
@@ -165,6 +169,12 @@ def _count(cluster: Cluster, memory: Memory, report: Report) -> None:
     report.requests = dict(memory.requests)
     report.answers = {str(status): count for status, count in memory.answers.items()}
     report.unanswered = memory.unanswered
+
+
+def _collect_garbage(cluster: Cluster) -> int:
+    """What `saf gc` does: processes that were killed left files behind. Returns how many."""
+    store = ArtifactStore(str(cluster.artifacts))
+    return sum(item.remove() for item in Garbage(cluster.database, store, grace_seconds=0.0).find())
 
 
 def _keep(cluster: Cluster) -> None:
