@@ -119,17 +119,17 @@ def read(
     """
     result = []
     for name in names:
-        query = select(MetricChunk).where(
+        query = select(MetricChunk.count, MetricChunk.points).where(
             MetricChunk.job_id == job_id,
             MetricChunk.name == name,
             MetricChunk.last_step >= from_step,
         )
         if to_step is not None:
             query = query.where(MetricChunk.first_step <= to_step)
-        chunks = session.scalars(query.order_by(MetricChunk.first_step)).all()
+        chunks = session.execute(query.order_by(MetricChunk.first_step)).all()
         if not chunks:
             continue
-        pairs = [_unpack(chunk) for chunk in chunks]
+        pairs = [_arrays(count, points) for count, points in chunks]
         steps = np.concatenate([pair[0] for pair in pairs])
         values = np.concatenate([pair[1] for pair in pairs])
         inside = steps >= from_step
@@ -185,6 +185,10 @@ def _pack(chunk: MetricChunk, steps: Steps, values: Values) -> None:
 
 
 def _unpack(chunk: MetricChunk) -> tuple[Steps, Values]:
-    steps = np.frombuffer(chunk.points, dtype="<i8", count=chunk.count)
-    values = np.frombuffer(chunk.points, dtype="<f8", offset=8 * chunk.count)
+    return _arrays(chunk.count, chunk.points)
+
+
+def _arrays(count: int, points: bytes) -> tuple[Steps, Values]:
+    steps = np.frombuffer(points, dtype="<i8", count=count)
+    values = np.frombuffer(points, dtype="<f8", offset=8 * count)
     return steps, values
