@@ -170,6 +170,8 @@ class Tar(Source):
                     self._check_count(count)
                     if info.size < 0:
                         raise special(self.label, info.name)
+                    # tarfile would go on reading behind the end of the file for all of it.
+                    budget.expect(info.size, info.name)
                     content.ceiling = info.offset_data + info.size + 2 * BLOCK
                     yield archive, info, check_name(info.name, self.label, self.limits)
                     archive.members.clear()  # else it remembers every header it saw

@@ -360,3 +360,16 @@ def test_members_are_the_same_in_any_order_and_litter_is_left_out(good: Files, p
     from_zip = Zip(pack(good, "zip"), Limits()).members
     assert [member.name for member in from_zip] == sorted(good)
     assert Tar(pack(backwards, "tar"), Limits(), "").members == from_zip
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE, b"Z"])
+def test_a_member_that_announces_more_than_there_can_be_is_refused_at_once(
+    tmp_path: Path, kind: bytes
+) -> None:
+    """2^62 bytes, which tarfile would look for block by block behind the end of the file."""
+    info = tarfile.TarInfo("train/a/0.png")
+    info.type, info.size = kind, 2**62
+    path = tmp_path / "far.tar"
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(DataError, match="announces more than"):
+        read(path)
