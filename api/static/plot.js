@@ -212,7 +212,7 @@ export class Chart {
         { ...axis, size: 28, space: 60 },
         {
           ...axis,
-          size: bytes ? 72 : 52,
+          size: bytes ? 72 : 60,
           ...(bytes ? { incrs: BYTES } : {}),
           values: (/** @type {any} */ _, /** @type {(number | null)[]} */ splits) =>
             splits.map((split) => {

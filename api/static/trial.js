@@ -69,6 +69,7 @@ export class Trial {
     if (!this.problem || !this.result) return;
     const turn = ++this.asked;
     this.result.setAttribute("aria-busy", "true");
+    if (!this.answer) label("trial-hint", "The network is being loaded …");
     try {
       const response = await fetch(`${this.url}?detail=true`, {
         method: "POST",
@@ -82,6 +83,7 @@ export class Trial {
       this.#take(answer);
     } catch (error) {
       if (turn !== this.asked) return;
+      label("trial-hint", "");
       this.problem.textContent = `This cannot be tried: ${/** @type {Error} */ (error).message}`;
       this.problem.hidden = false;
     } finally {
