@@ -14,9 +14,17 @@ def upload(name: str, shape: list[int], classes: int, status: str = "ready") -> 
     return DatasetDocument.model_validate(
         {
             **dict.fromkeys(("class_names", "counts", "statistics", "bytes", "created_at")),
-            **{"id": "ds_1", "name": name, "title": name, "builtin": False, "status": status},
-            **{"problems": [], "format": "cifar-python", "shape": shape, "timesteps": None},
-            **{"classes": classes, "jobs": 0},
+            "id": "ds_1",
+            "name": name,
+            "title": name,
+            "builtin": False,
+            "status": status,
+            "problems": [],
+            "format": "cifar-python",
+            "shape": shape,
+            "timesteps": None,
+            "classes": classes,
+            "jobs": 0,
             "urls": DatasetUrls(self="/", page="/", preview="/"),
         }
     )

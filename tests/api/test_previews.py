@@ -34,9 +34,7 @@ def test_an_upload_has_a_picture_that_browsers_may_keep(server: Server) -> None:
     assert picture.headers["content-type"] == "image/png"
     assert "immutable" in picture.headers["cache-control"]
     assert Image.open(io.BytesIO(picture.content)).size == (preview["width"], preview["height"])
-    again = server.http.get(
-        preview["picture"], headers={"If-None-Match": picture.headers["etag"]}
-    )
+    again = server.http.get(preview["picture"], headers={"If-None-Match": picture.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     by_name = server.http.get("/v1/datasets/squares/preview.png")
     assert by_name.content == picture.content
