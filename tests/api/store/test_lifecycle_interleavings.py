@@ -9,16 +9,21 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from api.errors import ConflictError
-from api.store import lifecycle, metrics
-from api.store.database import Database
+from api.store import lifecycle, line, metrics, workers
+from api.store.database import Database, now
 from api.store.migrate import migrate
 from api.store.tables import ACTIVE, TERMINAL, WAITING, Event, Job, Status, new_id
+from api.store.workers import Drain
 
 MAX_LOSSES = 3
+
+
+def key(held: lifecycle.Claim) -> tuple[str, int]:
+    return held.job_id, held.attempt
 
 
 class JobsAndWorkers(RuleBasedStateMachine):
@@ -33,6 +38,10 @@ class JobsAndWorkers(RuleBasedStateMachine):
         self.database = Database(f"sqlite:///{Path(self.directory.name) / 'x.sqlite3'}")
         migrate(self.database)
         self.ended: dict[str, str] = {}
+        self.points: dict[str, list[int]] = {}  # that were accepted, by job
+        self.checkpoints: dict[str, list[int]] = {}
+        self.at: dict[tuple[str, int], int] = {}  # the step that each attempt is at
+        self.parts: dict[str, int] = {}
 
     def teardown(self) -> None:
         self.database.dispose()
@@ -40,6 +49,9 @@ class JobsAndWorkers(RuleBasedStateMachine):
 
     @rule(target=jobs, priority=st.integers(0, 9))
     def submit(self, priority: int) -> str:
+        return self.submit_one(priority)
+
+    def submit_one(self, priority: int, retry_of: str | None = None) -> str:
         job = Job(
             id=new_id("job"),
             name="",
@@ -51,6 +63,7 @@ class JobsAndWorkers(RuleBasedStateMachine):
             parameters=1,
             memory_bytes=1,
             latest={},
+            retry_of=retry_of,
         )
         with self.database.writing() as session:
             lifecycle.submit(session, job)
@@ -60,7 +73,9 @@ class JobsAndWorkers(RuleBasedStateMachine):
     def claim(self) -> object:
         with self.database.reading() as session:
             waiting = session.execute(
-                select(Job.priority, Job.queued_at, Job.id).where(Job.status.in_(WAITING))
+                select(Job.priority, Job.queued_at, Job.id).where(
+                    Job.status.in_(WAITING), or_(Job.retry_at.is_(None), Job.retry_at < now())
+                )
             ).all()
         with self.database.writing() as session:
             found = lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=100)
@@ -68,15 +83,14 @@ class JobsAndWorkers(RuleBasedStateMachine):
             assert not waiting
             return multiple()
         assert found.job_id == min(waiting)[2]
+        assert found.specification.get("micro_batches") == self.parts.get(found.job_id)
         return found
 
-    @rule(held=claims, verb=st.sampled_from(["renew", "running", "converting", "progress"]))
+    @rule(held=claims, verb=st.sampled_from(["renew", "converting"]))
     def work(self, held: lifecycle.Claim, verb: str) -> None:
         calls: dict[str, Callable[[Session], object]] = {
             "renew": lambda s: lifecycle.renew(s, held, lease_seconds=100),
-            "running": lambda s: lifecycle.running(s, held, step=0, steps_total=9),
             "converting": lambda s: lifecycle.converting(s, held),
-            "progress": lambda s: lifecycle.progress(s, held, step=1, epoch=1.0, latest={}),
         }
         self.as_worker(held, calls[verb])
 
@@ -86,17 +100,100 @@ class JobsAndWorkers(RuleBasedStateMachine):
             "succeed": lambda s: lifecycle.succeed(s, held),
             "fail": lambda s: lifecycle.fail(s, held, code="data", message="m", hint="h"),
             "stopped": lambda s: lifecycle.stopped(s, held),
-            "lost": lambda s: lifecycle.lost(s, held, reason="gone", max_losses=MAX_LOSSES),
+            "lost": lambda s: lifecycle.lost(
+                s, held, reason="gone", max_losses=MAX_LOSSES, retry_seconds=3600.0
+            ),
         }
         self.as_worker(held, calls[verb])
 
-    @rule(held=claims, step=st.integers(1, 50))
-    def write_metrics(self, held: lifecycle.Claim, step: int) -> None:
-        def write(session: Session) -> None:
-            lifecycle.progress(session, held, step=step, epoch=0.0, latest={})
-            metrics.append(session, held.job_id, held.attempt, {"loss": [(step, 1.0)]})
+    @rule(held=claims, micro_batches=st.none() | st.integers(2, 8))
+    def meet_an_error_that_may_pass(self, held: lifecycle.Claim, micro_batches: int | None) -> None:
+        def again(session: Session) -> None:
+            lifecycle.try_again(
+                session,
+                held,
+                code="out_of_memory" if micro_batches else "internal",
+                message="m",
+                hint="h",
+                max_losses=MAX_LOSSES,
+                retry_seconds=3600.0,
+                micro_batches=micro_batches,
+            )
 
-        self.as_worker(held, write)
+        if self.as_worker(held, again) and micro_batches:
+            self.parts[held.job_id] = micro_batches
+
+    @rule(held=claims)
+    def begin(self, held: lifecycle.Claim) -> None:
+        """As `worker.record` does: what an attempt before wrote after its start is cut off."""
+        start = max((s for s in self.checkpoints.get(held.job_id, ()) if s > 0), default=0)
+
+        def started(session: Session) -> None:
+            metrics.cut(session, held.job_id, after_step=start)
+            lifecycle.running(session, held, step=start, steps_total=99)
+
+        if key(held) not in self.at and self.as_worker(held, started):
+            self.at[key(held)] = start
+            kept = self.points.get(held.job_id, [])
+            self.points[held.job_id] = [step for step in kept if step <= start]
+
+    @rule(held=claims, steps=st.integers(1, 5))
+    def train(self, held: lifecycle.Claim, steps: int) -> None:
+        if key(held) not in self.at:
+            return
+        at = self.at[key(held)]
+        new = list(range(at + 1, at + steps + 1))
+
+        def write(session: Session) -> None:
+            lifecycle.progress(session, held, step=at + steps, epoch=0.0, latest={})
+            points = {"loss": [(step, 1.0) for step in new]}
+            metrics.append(session, held.job_id, held.attempt, points)
+
+        if self.as_worker(held, write):
+            self.at[key(held)] += steps
+            self.points.setdefault(held.job_id, []).extend(new)
+
+    @rule(held=claims)
+    def write_a_checkpoint(self, held: lifecycle.Claim) -> None:
+        if key(held) in self.at and self.as_worker(held, lambda s: lifecycle.secured(s, held)):
+            self.checkpoints.setdefault(held.job_id, []).append(self.at[key(held)])
+
+    @rule(job_id=jobs)
+    def let_the_wait_pass(self, job_id: str) -> None:
+        with self.database.writing() as session:
+            session.execute(
+                update(Job).where(Job.id == job_id, Job.retry_at.is_not(None)).values(retry_at=1.0)
+            )
+
+    @rule(job_id=jobs, seconds=st.sampled_from([-7200.0, 7200.0]))
+    def set_the_clock(self, job_id: str, seconds: float) -> None:
+        """To a job it looks as if all its times had moved."""
+        with self.database.writing() as session:
+            session.execute(
+                update(Job)
+                .where(Job.id == job_id)
+                .values(lease_until=Job.lease_until + seconds, retry_at=Job.retry_at + seconds)
+            )
+            lifecycle.correct_times(session, lease_seconds=100)
+
+    @rule(target=jobs, job_id=jobs)
+    def retry(self, job_id: str) -> object:
+        if self.ended.get(job_id) not in (Status.failed, Status.cancelled):
+            return multiple()
+        return self.submit_one(5, retry_of=job_id)
+
+    @rule(how=st.sampled_from(Drain))
+    def drain(self, how: Drain) -> None:
+        """All workers are asked to end; those that take jobs here were started after that."""
+        with self.database.writing() as session:
+            workers.register(
+                session, worker_id="w", host="h", pid=1, version="0", devices=["cpu"], slots=1
+            )
+            before = workers.draining(session, "w")
+            workers.drain(session, how)
+            now_ = workers.draining(session, "w")
+            assert now_ is (Drain.hand_back if before is Drain.hand_back else how)
+            assert line.announce(session, after_seconds=0.0) == [], "nobody is free"
 
     @rule(job_id=jobs, verb=st.sampled_from([lifecycle.cancel, lifecycle.pause, lifecycle.resume]))
     def ask(self, job_id: str, verb: Callable[[Session, str], Job]) -> None:
@@ -129,8 +226,9 @@ class JobsAndWorkers(RuleBasedStateMachine):
             assert job_id not in self.ended
         else:
             self.ended.pop(job_id, None)
+            self.points.pop(job_id, None)
 
-    def as_worker(self, held: lifecycle.Claim, call: Callable[[Session], object]) -> None:
+    def as_worker(self, held: lifecycle.Claim, call: Callable[[Session], object]) -> bool:
         with self.database.reading() as session:
             row = session.execute(
                 select(Job.status, Job.attempt).where(Job.id == held.job_id)
@@ -143,6 +241,7 @@ class JobsAndWorkers(RuleBasedStateMachine):
             assert not may
         else:
             assert may
+        return may
 
     @invariant()
     def holds(self) -> None:
@@ -162,15 +261,22 @@ class JobsAndWorkers(RuleBasedStateMachine):
             assert (job.finished_at is not None) == (job.status in TERMINAL)
             assert (job.error is not None) == (job.status == Status.failed)
             assert job.losses <= MAX_LOSSES + 1
+            assert job.retry_at is None or job.status == Status.recovering
             if job.status in TERMINAL:
                 assert self.ended.setdefault(job.id, job.status) == job.status
             else:
                 assert job.id not in self.ended
+        self.no_point_is_lost_or_doubled()
+
+    def no_point_is_lost_or_doubled(self) -> None:
+        with self.database.reading() as session:
+            for job_id, steps in self.points.items():
+                assert [step for _, _, step, _ in metrics.rows(session, job_id)] == steps
 
 
 TestInterleavings = JobsAndWorkers.TestCase
 TestInterleavings.settings = settings(
-    max_examples=40,
+    max_examples=20,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
