@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 SAF := $(PYTHON) -m api.cli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench clean fuzz
+.PHONY: help demo serve test check bench clean fuzz chaos
 
 help:
 	@echo "make demo    train on handwritten digits, convert, check, run the LIF network"
@@ -14,6 +14,7 @@ help:
 	@echo "make check   ruff, mypy and import-linter alone"
 	@echo "make bench   time and memory of an iteration beside others' (an hour; results in benchmarks/)"
 	@echo "make fuzz    long runs of what make test does for seconds: readers, HTTP, leaks (half an hour)"
+	@echo "make chaos   break the service on purpose, 300 times, and check what is left (an hour)"
 	@echo "make clean   remove .venv and caches; ./data stays"
 
 demo:
@@ -47,3 +48,7 @@ fuzz:
 bench:
 	@sh scripts/install bench
 	$(PYTHON) -m benchmarks.iteration
+
+chaos:
+	@sh scripts/install test
+	$(PYTHON) -m tests.chaos --jobs 200 --faults 300 --seed 0

@@ -98,6 +98,10 @@ class Observer:
                 earlier.hit_again = not earlier.jobs and earlier.service is None
         self.watches.append(watch)
 
+    def not_overcome(self) -> int:
+        """How many faults last, or have jobs that are not yet where they were."""
+        return sum(not watch.hit_again and watch.seconds is None for watch in self.watches)
+
     def look(self) -> None:
         """Look, if it is time to; a database that is away is looked at again later."""
         if time.monotonic() < self._next:

@@ -27,6 +27,8 @@ from tests.chaos.recipes import SLOTS
 from tests.chaos.report import Report, recovery
 
 TICK_SECONDS = 0.03
+MOST_AT_ONCE = 2  # faults that are not overcome yet
+LONGEST_WAIT = 20.0  # between two faults
 PATIENCE_SECONDS = 240.0  # for everything to end once nothing is broken any more
 
 
@@ -122,13 +124,18 @@ def _storm(
     )
     clients.start()
     next_fault = time.monotonic() + plan.fault_seconds
+    at_last = time.monotonic() + LONGEST_WAIT
     said = time.monotonic()
     while wants_more():
         cluster.tend()
         faults.heal()
         observer.look()
-        if time.monotonic() >= next_fault and sum(faults.injected.values()) < plan.faults:
+        is_time = time.monotonic() >= next_fault
+        # On a slow machine faults wait for each other, or no job would ever get anywhere.
+        is_able = observer.not_overcome() < MOST_AT_ONCE or time.monotonic() >= at_last
+        if is_time and is_able and sum(faults.injected.values()) < plan.faults:
             next_fault = time.monotonic() + plan.fault_seconds * faults.jitter()
+            at_last = time.monotonic() + LONGEST_WAIT
             faults.inject()
         if say and time.monotonic() > said + 10:
             said = time.monotonic()

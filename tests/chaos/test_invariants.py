@@ -1,0 +1,363 @@
+"""The checker sees every violation: a perfect run is spoilt in one way at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from sqlalchemy import delete, select, update
+
+from api.store import artifacts, lifecycle, metrics
+from api.store.artifacts import ArtifactStore
+from api.store.database import Database
+from api.store.migrate import migrate
+from api.store.tables import (
+    Artifact,
+    Event,
+    Job,
+    JobLabel,
+    MetricChunk,
+    Status,
+    new_id,
+)
+from saf.config import JobSpecification
+from tests.chaos import undisturbed
+from tests.chaos.invariants import ARTIFACTS, NEXT, Remains, check
+from tests.chaos.memory import Memory
+from tests.chaos.undisturbed import Undisturbed, tensors_sha256
+from tests.chaos.witness import Witness
+from worker.process import MARK
+
+NETWORK = safetensors.numpy.save({"weight": np.arange(6, dtype=np.float32)})
+OTHER = safetensors.numpy.save({"weight": np.arange(6, dtype=np.float32) + 1})
+LOSS = [(1, 0.5), (2, 0.25), (3, 0.125)]
+UNDISTURBED = Undisturbed(
+    points={"loss": LOSS},
+    tensors=tensors_sha256(NETWORK),
+    file=hashlib.sha256(NETWORK).hexdigest(),
+)
+
+
+class World:
+    """What a run without any violation leaves: a job that was taken up again after a loss, one
+    that was cancelled, one that failed because the disk was full."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.store = ArtifactStore(str(directory / "artifacts"))
+        self.memory = Memory(disk_was_full=True)
+        self.remains = Remains(
+            database=Database(f"sqlite:///{directory / 'saf.sqlite3'}"),
+            artifacts=self.store.directory,
+            machines=directory / "machines",
+            evidence=directory / "evidence",
+            memory=self.memory,
+            undisturbed={"recipe": UNDISTURBED},
+        )
+        (directory / "evidence").mkdir()
+        (directory / "machines" / "odd" / "work").mkdir(parents=True)
+        migrate(self.remains.database)
+        self.done = self._submit("key-1")
+        self._succeed_after_a_loss(self.done)
+        self.cancelled = self._submit("key-2")
+        self.memory.cancels.add(self.cancelled)
+        with self.remains.database.writing() as session:
+            lifecycle.cancel(session, self.cancelled)
+        self.failed = self._submit("key-3")
+        with self.remains.database.writing() as session:
+            claim = lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=60)
+            assert claim is not None
+            message = "OSError: [Errno 28] No space left on device"
+            lifecycle.fail(session, claim, code="internal", message=message, hint="")
+
+    def execute(self, statement: Any) -> None:
+        """Spoil rows."""
+        with self.remains.database.writing() as session:
+            session.execute(statement)
+
+    def file(self, name: str) -> Path:
+        """An artifact of the job that is done."""
+        with self.remains.database.reading() as session:
+            query = select(Artifact.sha256).where(Artifact.name == name)
+            return self.store.path(session.scalars(query).one())
+
+    def replace_artifact(self, name: str, content: bytes) -> None:
+        """Give the job that is done another file, registered as it should be."""
+        source = self.directory / "source"
+        source.write_bytes(content)
+        incoming = self.store.receive(source)
+        with self.remains.database.writing() as session:
+            old = session.scalars(select(Artifact.sha256).where(Artifact.name == name)).all()
+            sha256 = self.store.keep(session, incoming)
+            artifacts.register(session, job_id=self.done, name=name, kind="file", sha256=sha256)
+            self.store.remove_unused(session, old)
+
+    def _submit(self, key: str) -> str:
+        wish = JobSpecification(name="recipe")
+        job = Job(
+            id=new_id("job"),
+            name="recipe",
+            specification=wish.model_dump(mode="json"),
+            method="saf-f",
+            network="convnet",
+            dataset="digits",
+            priority=5,
+            parameters=1,
+            memory_bytes=1,
+            latest={},
+            idempotency_key=key,
+        )
+        with self.remains.database.writing() as session:
+            lifecycle.submit(session, job)
+        self.memory.accepted[key] = job.id
+        return job.id
+
+    def _succeed_after_a_loss(self, job_id: str) -> None:
+        database = self.remains.database
+        for attempt in (1, 2):
+            with database.writing() as session:
+                session.execute(update(Job).values(retry_at=None))
+                claim = lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=60)
+                assert claim is not None
+                with Witness(self.remains.evidence, job_id, attempt).alone():
+                    lifecycle.running(session, claim, step=attempt - 1, steps_total=3)
+                metrics.append(
+                    session, job_id, attempt, {"loss": LOSS[:1] if attempt < 2 else LOSS}
+                )
+                if attempt < 2:
+                    lifecycle.lost(session, claim, reason="killed", max_losses=5, retry_seconds=0.1)
+        for name in sorted(ARTIFACTS):
+            self.replace_artifact(name, NETWORK if name == "lif.safetensors" else name.encode())
+        with database.writing() as session:
+            lifecycle.converting(session, claim)
+            lifecycle.succeed(session, claim)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.remains.database.dispose()
+
+
+def kinds(world: World) -> set[str]:
+    return {violation.kind for violation in check(world.remains)}
+
+
+def of(world: World) -> Any:
+    return Job.id == world.done
+
+
+def last_event(world: World, **values: Any) -> Any:
+    return (
+        update(Event).where(Event.job_id == world.done, Event.type == "succeeded").values(**values)
+    )
+
+
+def repack(world: World, points: list[tuple[int, float]]) -> None:
+    """Put other points in place of those that are there."""
+    world.execute(delete(MetricChunk))
+    steps = np.array([step for step, _ in points], dtype="<i8")
+    values = np.array([value for _, value in points], dtype="<f8")
+    with world.remains.database.writing() as session:
+        session.add(
+            MetricChunk(
+                job_id=world.done,
+                name="loss",
+                attempt=2,
+                first_step=int(steps[0]),
+                last_step=int(steps[-1]),
+                count=len(points),
+                points=steps.tobytes() + values.tobytes(),
+            )
+        )
+
+
+def lose_a_job(world: World) -> None:
+    with world.remains.database.writing() as session:
+        hashes = artifacts.hashes_of_job(session, world.done)
+        session.execute(delete(JobLabel))
+        lifecycle.delete(session, world.done)
+        world.store.remove_unused(session, hashes)
+
+
+def train_together(world: World) -> None:
+    witness = Witness(world.remains.evidence, world.done, 2)
+    with witness.alone():
+        code = (
+            "import sys, time; from pathlib import Path; from tests.chaos.witness import Witness\n"
+            f"with Witness(Path({str(world.remains.evidence)!r}), {world.done!r}, 3).alone():\n"
+            "    time.sleep(0.3)"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def start_again(world: World) -> None:
+    with Witness(world.remains.evidence, world.done, 2).alone():
+        pass
+
+
+def insert_event(world: World, kind: str) -> None:
+    """Put an event before the last one."""
+    world.execute(last_event(world, sequence=99))
+    with world.remains.database.writing() as session:
+        job = session.get_one(Job, world.done)
+        event = {"job_id": job.id, "attempt": 2, "at": 0.0, "data": {}}
+        session.add(Event(**event, sequence=job.events_count, type=kind))
+        job.events_count += 1
+        session.flush()
+        session.execute(last_event(world, sequence=job.events_count))
+
+
+SPOILT: dict[str, tuple[Callable[[World], object], str]] = {
+    "a job is gone": (lose_a_job, "accepted job lost"),
+    "a job has another key": (
+        lambda w: w.execute(update(Job).where(of(w)).values(idempotency_key="other")),
+        "job of another key",
+    ),
+    "a job that nobody submitted": (
+        lambda w: w.memory.accepted.pop("key-1"),
+        "job that nobody submitted",
+    ),
+    "a deleted job came back": (lambda w: w.memory.deleted.add(w.done), "deleted job is there"),
+    "a job still runs": (
+        lambda w: w.execute(update(Job).where(of(w)).values(status=Status.running)),
+        "not ended",
+    ),
+    "status without an event": (
+        lambda w: w.execute(update(Job).where(of(w)).values(status=Status.cancelled)),
+        "timeline and status differ",
+    ),
+    "cancelled though nobody asked": (lambda w: w.memory.cancels.clear(), "cancelled by nobody"),
+    "failed without a full disk": (
+        lambda w: w.execute(
+            update(Job).where(Job.id == w.failed).values(error={"message": "the worker: bug"})
+        ),
+        "failed",
+    ),
+    "a lease after the end": (
+        lambda w: w.execute(update(Job).where(of(w)).values(lease_until=1.0)),
+        "lease of an ended job",
+    ),
+    "an event is missing": (
+        lambda w: w.execute(delete(Event).where(Event.job_id == w.done, Event.sequence == 3)),
+        "timeline with gaps",
+    ),
+    "a step over a status": (
+        lambda w: w.execute(
+            update(Event)
+            .where(Event.job_id == w.done, Event.type == "converting")
+            .values(type="paused")
+        ),
+        "forbidden transition",
+    ),
+    "an end that was left": (lambda w: insert_event(w, "failed"), "ended twice"),
+    "an attempt twice": (
+        lambda w: w.execute(last_event(w, attempt=1)),
+        "attempts out of order",
+    ),
+    "an attempt that no event tells of": (
+        lambda w: w.execute(update(Job).where(of(w)).values(attempt=7)),
+        "attempts out of order",
+    ),
+    "a point is missing": (lambda w: repack(w, [LOSS[0], LOSS[2]]), "points lost"),
+    "the last point is missing": (lambda w: repack(w, LOSS[:2]), "points lost"),
+    "a point twice": (lambda w: repack(w, [LOSS[0], LOSS[0], *LOSS[1:]]), "points doubled"),
+    "a point too many": (lambda w: repack(w, [*LOSS, (4, 0.1)]), "points lost"),
+    "a point of another value": (
+        lambda w: repack(w, [LOSS[0], (2, np.nextafter(0.25, 1)), LOSS[2]]),
+        "points differ",
+    ),
+    "other weights": (lambda w: w.replace_artifact("lif.safetensors", OTHER), "weights differ"),
+    "weights that cannot be read": (
+        lambda w: w.replace_artifact("lif.safetensors", b"no tensors"),
+        "weights differ",
+    ),
+    "an artifact less": (
+        lambda w: w.execute(delete(Artifact).where(Artifact.name == "report.json")),
+        "artifact missing",
+    ),
+    "a file nothing refers to": (
+        lambda w: w.execute(delete(Artifact).where(Artifact.name == "report.json")),
+        "orphan blob",
+    ),
+    "a file without a row": (
+        lambda w: (w.store.directory / ".incoming-1").write_bytes(b"x"),
+        "orphan file",
+    ),
+    "a file is gone": (lambda w: w.file("report.json").unlink(), "file missing"),
+    "a file was cut": (lambda w: os.truncate(w.file("report.json"), 3), "file damaged"),
+    "two train at the same time": (train_together, "trained twice at once"),
+    "an attempt starts twice": (start_again, "attempt started twice"),
+    "a directory is left": (
+        lambda w: (w.remains.machines / "odd" / "work" / "worker_1").mkdir(),
+        "scratch left",
+    ),
+}
+
+
+def test_a_perfect_run_has_no_violation(world: World) -> None:
+    assert check(world.remains) == []
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_what_is_spoilt_is_seen(world: World, how: str) -> None:
+    spoil, kind = SPOILT[how]
+    spoil(world)
+    assert kind in kinds(world)
+
+
+def test_a_process_that_is_left_is_seen(world: World) -> None:
+    mark = f"{world.remains.machines}/odd/work/worker_1/{world.done}-1"
+    with subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: mark}) as process:
+        try:
+            assert kinds(world) == {"process left"}
+        finally:
+            process.kill()
+
+
+def test_a_damaged_file_that_the_suite_damaged_itself_is_none(world: World) -> None:
+    path = world.file("report.json")
+    os.truncate(path, 3)
+    world.memory.damaged.add(path.name)
+    assert check(world.remains) == []
+
+
+def test_a_full_disk_excuses_only_where_there_was_one(world: World) -> None:
+    world.memory.disk_was_full = False
+    assert kinds(world) == {"failed"}
+
+
+def test_rows_of_a_job_that_is_gone_are_seen(world: World) -> None:
+    assert world.remains.database.engine.url.database is not None
+    with sqlite3.connect(world.remains.database.engine.url.database) as connection:
+        connection.execute("DELETE FROM jobs WHERE id = ?", (world.cancelled,))
+    connection.close()
+    world.memory.asked_to_delete.add(world.cancelled)
+    assert kinds(world) == {"row of no job"}
+
+
+def test_the_state_machine_knows_every_status_and_leaves_no_end() -> None:
+    assert set(NEXT) == {"", *Status}
+    assert {status for status, following in NEXT.items() if not following} == {
+        "succeeded",
+        "failed",
+        "cancelled",
+    }
+
+
+def test_the_undisturbed_results_survive_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "undisturbed.json"
+    path.write_text(json.dumps({"recipe": asdict(UNDISTURBED)}))
+    assert undisturbed.read(path) == {"recipe": UNDISTURBED}
