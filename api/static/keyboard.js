@@ -19,7 +19,7 @@ export function listen(selection) {
     },
     n: () => document.getElementById("older")?.click(),
     p: () => document.getElementById("newer")?.click(),
-    "/": () => element("q").focus(),
+    "/": () => /** @type {HTMLInputElement} */ (element("q")).select(),
     "?": () => help.showModal(),
     Escape: () => selection.clear(),
   };

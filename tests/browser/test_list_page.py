@@ -57,3 +57,126 @@ def test_filters_stand_in_the_address_and_back_undoes_them(tabs: Tabs, pages: Pa
     expect(page.locator("#jobs tbody tr")).to_have_count(2)
     page.get_by_label("Search").fill("matches nothing at all")
     expect(page.locator("#jobs")).to_contain_text("No job matches")
+
+
+def several(pages: Pages, prefix: str, count: int) -> list[str]:
+    """Jobs that ended, each better than the one before."""
+    ids = []
+    for number in range(count):
+        job_id, claim = pages.running(name=f"{prefix} {number}")
+        pages.report(claim, {"test_accuracy": [(10, 0.5 + number / 10)], "loss": [(10, 1.0)]})
+        pages.succeed(claim)
+        ids.append(job_id)
+    return ids
+
+
+def test_a_heading_sorts_and_the_order_stays_in_the_address(tabs: Tabs, pages: Pages) -> None:
+    several(pages, "sorted", 3)
+    page = tabs.open(f"{pages.url}/?q=sorted")
+    names = page.locator("#jobs tbody .name")
+    expect(names).to_have_text(["sorted 2", "sorted 1", "sorted 0"])
+    page.get_by_role("link", name="Name").click()
+    expect(names).to_have_text(["sorted 0", "sorted 1", "sorted 2"])
+    page.get_by_role("link", name="Best acc.").click()
+    page.wait_for_url("**/?q=sorted&sort=-best_accuracy")
+    expect(names).to_have_text(["sorted 2", "sorted 1", "sorted 0"])
+    expect(page.get_by_role("columnheader", name="Best acc.")).to_have_attribute(
+        "aria-sort", "descending"
+    )
+    page.get_by_label("Search").fill("sorted 1")
+    page.wait_for_url(re.compile("q=sorted%201"))
+    assert "sort=-best_accuracy" in page.url
+    expect(names).to_have_text(["sorted 1"])
+    page.go_back()
+    page.go_back()
+    page.wait_for_url("**/?q=sorted&sort=name")
+    expect(names).to_have_text(["sorted 0", "sorted 1", "sorted 2"])
+
+
+def test_keys_move_select_compare_and_explain_themselves(tabs: Tabs, pages: Pages) -> None:
+    ids = several(pages, "keyed", 3)
+    page = tabs.open(f"{pages.url}/?q=keyed")
+    expect(page.locator("#keys")).to_be_visible()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("j")  # not while the dialog is open
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    expect(page.get_by_role("link", name="keyed 2")).to_be_focused()
+    page.keyboard.press("x")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    expect(page.get_by_role("link", name="keyed 1")).to_be_focused()
+    page.keyboard.press("x")
+    expect(page.locator("#selection-said")).to_have_text("2 selected")
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search")).to_be_focused()
+    page.keyboard.type("keyed 0")  # typed, no commands
+    expect(page.locator("#jobs tbody tr")).to_have_count(1)
+    expect(page.locator("#selection-said")).to_have_text("2 selected, 2 of them not on this page")
+    page.get_by_role("link", name="keyed 0").focus()
+    page.keyboard.press("c")
+    page.wait_for_url(f"**/compare?jobs={ids[2]},{ids[1]}")
+    page.go_back()
+    page.locator(f"#{ids[0]} .name a").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/jobs/{ids[0]}")
+
+
+def test_many_are_cancelled_at_once_after_a_question_and_failures_are_told(
+    tabs: Tabs, pages: Pages
+) -> None:
+    (ended,) = several(pages, "bulk", 1)
+    waiting = [pages.submit(name=f"bulk waits {number}") for number in range(3)]
+    page = tabs.open(f"{pages.url}/?q=bulk")
+    page.get_by_label("Select all jobs on this page").check()
+    expect(page.locator("#selection-said")).to_have_text("4 selected")
+    page.get_by_role("button", name="Cancel …").click()
+    question = page.get_by_role("dialog", name="Cancel 3 jobs?")
+    expect(question).to_contain_text("1 job of the selection ended already")
+    question.get_by_role("button", name="Keep them").click()
+    assert {pages.job(job_id)["status"] for job_id in waiting} == {"queued"}
+    refused = f"**/v1/jobs/{waiting[1]}/cancel"
+    page.route(
+        refused, lambda route: route.fulfill(status=409, json={"detail": "it does not want to"})
+    )
+    page.get_by_role("button", name="Cancel …").click()
+    question.get_by_role("button", name="Cancel 3 jobs").click()
+    told = page.get_by_role("dialog", name="2 of 3 jobs cancelled, 1 not")
+    expect(told).to_contain_text("bulk waits 1: it does not want to")
+    told.get_by_role("button", name="Close").click()
+    expect(page.locator(f"#{waiting[0]}")).to_contain_text("cancelled")
+    expect(page.locator(f"#{waiting[1]}")).to_contain_text("queued")
+    expect(page.locator("#selection-said")).to_have_text("2 selected")
+    tabs.complaints[:] = [text for text in tabs.complaints if "status of 409" not in text]
+    page.unroute(refused)
+    page.get_by_role("button", name="Cancel …").click()
+    page.get_by_role("button", name="Cancel 1 job").click()
+    expect(page.locator(f"#{waiting[1]}")).to_contain_text("cancelled")
+    assert pages.job(ended)["status"] == "succeeded"
+
+
+def test_a_job_that_is_deleted_vanishes_from_open_pages(tabs: Tabs, pages: Pages) -> None:
+    ids = several(pages, "vanishes", 2)
+    page = tabs.open(f"{pages.url}/?q=vanishes")
+    page.locator(f"#{ids[0]} input").check()
+    expect(page.locator("#jobs tbody tr")).to_have_count(2)
+    pages.http.delete(f"/v1/jobs/{ids[0]}").raise_for_status()
+    expect(page.locator("#jobs tbody tr")).to_have_count(1)
+    expect(page.locator("#selection")).to_be_hidden()
+
+
+def test_a_page_whose_connection_was_cut_says_so_and_misses_nothing(
+    tabs: Tabs, pages: Pages
+) -> None:
+    ids = several(pages, "cut", 2)
+    page = tabs.open(f"{pages.url}/?q=cut")
+    expect(page.locator("#jobs tbody tr")).to_have_count(2)
+    pages.kill()
+    expect(page.locator("#connection")).to_contain_text("may be out of date")
+    pages.start()
+    pages.http.delete(f"/v1/jobs/{ids[0]}").raise_for_status()
+    expect(page.locator("#connection")).to_be_hidden()
+    expect(page.locator("#jobs tbody tr")).to_have_count(1)
+    tabs.complaints[:] = [text for text in tabs.complaints if "ERR_" not in text]
