@@ -30,7 +30,7 @@ def addresses(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> list[st
         "/",
         f"/jobs/{done}",
         f"/jobs/{running}",
-        f"/compare?job={done}&job={running}",
+        f"/compare?jobs={done},{running}",
         "/new",
         "/new?preset=saf-e-cifar10",
         "/datasets",
