@@ -209,7 +209,8 @@ def _grid(
     """The bounds of `lif`, whether it is what is `expected`, and what the rounding cost."""
     grid = lif.description.grid
     assert grid is not None
-    *layers, readout = (_listed(bound, grid.bits) for bound in bounds(lif))
+    *rows, readout = (_listed(bound, grid.bits) for bound in bounds(lif))
+    spiking = {population.name for population in lif.description.architecture.spiking}
     before = count_correct(trained.to(device), x, y)
     after = count_correct(lif.to(device), x, y)
     return {
@@ -218,8 +219,9 @@ def _grid(
         "refused": None,
         "is_of_the_trained_network": lif.description == expected.description
         and all(torch.equal(lif.tensors[name], w) for name, w in expected.tensors.items()),
-        "within": all(layer["within"] for layer in layers),
-        "layers": layers,
+        "within": all(row["within"] for row in rows),
+        "layers": [row for row in rows if row["name"] in spiking],
+        "relays": [row for row in rows if row["name"] not in spiking],
         "readout": readout,
         "rounding": {
             "samples": len(x),
@@ -349,14 +351,15 @@ def _about_grid(grid: dict[str, Any]) -> str:
     )
     if not grid["is_of_the_trained_network"]:
         return f"{cost} The file does not hold the trained network on that grid."
-    over = [layer for layer in grid["layers"] if not layer["within"]]
+    rows = [*grid["layers"], *grid["relays"]]
+    over = [row for row in rows if not row["within"]]
     if over:
-        worst = max(over, key=lambda layer: layer["bits_needed"])
+        worst = max(over, key=lambda row: row["bits_needed"])
         return (
             f"{cost} This is no proof: {worst['name']} may need {worst['bits_needed']} of "
             f"{worst['bits_available']} bits; take fewer grid_bits."
         )
-    needed = max(layer["bits_needed"] for layer in grid["layers"])
+    needed = max(row["bits_needed"] for row in rows)
     scores = "as well" if grid["readout"]["within"] else "not covered"
     return (
         f"{cost} Float32 is exact in every layer for every image: at most {needed} of "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,11 @@ def test_a_deep_network_learns_and_its_conversion_is_certified(
     assert sum(losses[-4:]) / 4 < 0.95 * losses[0]
     (finished,) = (report for report in reports if isinstance(report, Finished))
     assert finished.summary["verdict"] == ("measured" if grid_bits is None else "proven")
+    certificate = json.loads((tmp_path / "certificate.json").read_text())
+    names = [layer["name"] for layer in certificate["checks"][0]["layers"]]
+    architecture = build(specification.network, data.sample_shape, 3)
+    assert names == [population.name for population in architecture.spiking]
+    if grid_bits is not None:
+        assert [layer["name"] for layer in certificate["grid"]["layers"]] == names
+        relays = [relay["name"] for relay in certificate["grid"]["relays"]]
+        assert relays == [p.name for p in architecture.populations if p.relay]
