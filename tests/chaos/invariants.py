@@ -164,10 +164,12 @@ def _points(session: Session, job: Job, wanted: Undisturbed | None) -> Iterator[
         if any(later <= earlier for earlier, later in pairwise(steps)):
             doubled = sorted(step for step, count in Counter(steps).items() if count > 1)
             yield Violation(kind="points doubled", subject=job.id, detail=f"{name}: {doubled}")
+    begin = _begin(job, found)
     for name, expected in wanted.points.items():
         if name in MEASURED:
             continue
         points = found.get(name, [])
+        expected = [(step, value) for step, value in expected if step > begin]
         if job.status != "succeeded":
             # What is there is the beginning of what would have come.
             expected = expected[: len(points)]
@@ -180,6 +182,18 @@ def _points(session: Session, job: Job, wanted: Undisturbed | None) -> Iterator[
                     detail = f"{name} at {step}: {value!r}, undisturbed {right!r}"
                     yield Violation(kind="points differ", subject=job.id, detail=detail)
                     break
+
+
+def _begin(job: Job, found: Mapping[str, list[tuple[int, float]]]) -> int:
+    """The step after which a job's own points begin.
+
+    A retry takes checkpoints over, and goes on from the last one, or from one before where that
+    is damaged; the points up to there are the old job's.
+    """
+    if job.inherited_step is None:
+        return 0
+    firsts = [points[0][0] for points in found.values()]
+    return min([job.inherited_step, *(first - 1 for first in firsts)])
 
 
 def _difference(points: list[tuple[int, float]], expected: list[tuple[int, float]]) -> str:

@@ -339,6 +339,15 @@ def test_a_full_disk_excuses_only_where_there_was_one(world: World) -> None:
     assert kinds(world) == {"failed"}
 
 
+def test_a_retry_begins_where_it_took_over_and_not_later(world: World) -> None:
+    repack(world, LOSS[1:])
+    assert "points lost" in kinds(world)
+    world.execute(update(Job).where(of(world)).values(inherited_step=1))
+    assert check(world.remains) == []
+    repack(world, LOSS[2:])
+    assert kinds(world) == {"points lost"}
+
+
 def test_rows_of_a_job_that_is_gone_are_seen(world: World) -> None:
     assert world.remains.database.engine.url.database is not None
     with sqlite3.connect(world.remains.database.engine.url.database) as connection:
