@@ -28,8 +28,13 @@ def machine(device: torch.device) -> dict[str, object]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "system": f"{platform.system()} {platform.machine()}",
         "versions": versions,
-        "command": f"python -m benchmarks.iteration {shlex.join(sys.argv[1:])}".strip(),
+        "command": f"python -m {_module()} {shlex.join(sys.argv[1:])}".strip(),
     }
+
+
+def _module() -> str:
+    spec = sys.modules["__main__"].__spec__
+    return "benchmarks" if spec is None else spec.name
 
 
 def _processor() -> str:
