@@ -46,7 +46,8 @@ def test_a_status_that_does_not_exist_is_refused_with_those_that_do(shared: Serv
 
 
 def test_pages_ask_for_nothing_from_elsewhere_and_hold_no_inline_code(shared: Server) -> None:
-    for path in ("/", "/new", "/datasets", "/system", f"/jobs/{shared.submit()['id']}"):
+    job_id = shared.submit()["id"]
+    for path in ("/", "/new", "/datasets", "/system", f"/jobs/{job_id}", f"/compare?jobs={job_id}"):
         page = shared.http.get(path, headers=PAGE)
         assert page.status_code == 200, path
         for address in re.findall(r'\s(?:src|href|action)="([^"]*)"', page.text):

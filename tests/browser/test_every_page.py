@@ -31,7 +31,7 @@ def test_pages_fit_their_width_and_log_no_error(
     pages.report(claim, {"loss": [(1, 2.0), (2, 1.0)], "firing_rate/layer1": [(2, 0.1)]})
     page = tabs.open(pages.url, viewport={"width": width, "height": 900}, color_scheme=scheme)
     backgrounds = set()
-    for path in ("/", f"/jobs/{job_id}", "/new", "/datasets", "/system"):
+    for path in ("/", f"/jobs/{job_id}", "/new", "/datasets", "/system", f"/compare?jobs={job_id}"):
         page.goto(pages.url + path)
         expect(page.get_by_role("main")).to_be_visible()
         expect(page.get_by_role("heading", level=1)).to_have_count(1)
