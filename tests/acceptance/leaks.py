@@ -32,7 +32,7 @@ SMALL: dict[str, Any] = {
 }
 METHODS = ("bptt", "saf-f")
 GROWTH_BYTES = 32 * MIB  # of one process, from after the first jobs to the end
-WARM_UP = 4  # jobs after which everything is loaded
+WARM_UP = 2  # jobs after which everything is loaded
 SPARE_FILES = 3  # a connection to a client or to the broker may be open at one of the looks
 PROCESSES = {"web": "uvicorn", "worker": "-m worker"}
 LEFT = ("unused file", "file without row", "temporary file", "working folder", "upload")
