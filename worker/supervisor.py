@@ -230,9 +230,10 @@ class Supervisor:
             resume_from=str(self._store.path(checkpoint.sha256)) if checkpoint else None,
             inherited=checkpoint is not None and checkpoint.attempt == INHERITED,
             device=self._slot.device,
-            # It is to be gone when the lease of a worker that stands still runs out.
+            # It is to be gone when the lease of a worker that stands still runs out. The lease is
+            # up to one heartbeat old, and a process that loads libraries notices silence late.
             silence_seconds=max(
-                settings.lease_seconds - settings.heartbeat_seconds, settings.heartbeat_seconds
+                settings.lease_seconds - 2 * settings.heartbeat_seconds, settings.heartbeat_seconds
             ),
         )
 

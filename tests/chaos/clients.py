@@ -79,10 +79,11 @@ class Clients:
         with self._memory.lock:
             recipe = self._memory.recipes.setdefault(key, choose.choice(list(RECIPES)))
         body = specification(recipe, epochs=self._epochs, pace_ms=self._pace_ms)
-        first = 0
+        first: int | None = None
         while True:
             answer = self._ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key})
-            first = first or (answer.status_code if answer is not None else 0)
+            if first is None:
+                first = answer.status_code if answer is not None else 0
             if answer is not None and answer.status_code in (200, 201):
                 job_id = answer.json()["id"]
                 with self._memory.lock:

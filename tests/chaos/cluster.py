@@ -40,8 +40,8 @@ DISK_MEGABYTES = 64
 class Times:
     """Settings of the service, short so that recovery is quick."""
 
-    lease_seconds: float = 4.0
-    heartbeat_seconds: float = 0.5
+    lease_seconds: float = 6.0
+    heartbeat_seconds: float = 1.0
     sweep_seconds: float = 0.5
     stop_grace_seconds: float = 5.0
     retry_seconds: float = 0.5

@@ -140,6 +140,7 @@ class World:
         for name in sorted(ARTIFACTS):
             self.replace_artifact(name, NETWORK if name == "lif.safetensors" else name.encode())
         with database.writing() as session:
+            assert claim is not None
             lifecycle.converting(session, claim)
             lifecycle.succeed(session, claim)
 

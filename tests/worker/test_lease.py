@@ -14,6 +14,8 @@ from api.store.tables import Status
 from tests.chaos.proxy import Proxy
 from tests.postgres import PostgresServer
 from tests.worker.conftest import Crew, Desk, until
+from worker.protocol import Order
+from worker.runner import Runner
 
 
 @pytest.fixture
@@ -90,3 +92,17 @@ def test_a_training_that_stands_still_is_killed_when_another_worker_has_its_job(
 
     until(lambda: not desk.trainees(job_id))
     assert desk.job(job_id).attempt == 2
+
+
+def test_a_training_ends_by_itself_while_its_stopped_worker_still_has_the_lease(
+    desk: Desk, settings: Settings, runner: Runner, crew: Crew
+) -> None:
+    job_id = desk.submit(steps="100000", step_seconds="0.03")
+    crew.message(runner)
+    desk.wait_for_step(job_id, 1)
+    (order,) = (settings.data_dir / "work").glob("*/*/order.json")
+    silence = Order.read(order).silence_seconds
+    # From the last renewal it is one heartbeat at most to the last word of the worker, and the
+    # process has another one to notice the silence.
+    assert silence + 2 * settings.heartbeat_seconds <= settings.lease_seconds
+    desk.cancel(job_id)
