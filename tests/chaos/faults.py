@@ -29,6 +29,16 @@ from tests.chaos.observer import Look, Observer, Watch
 
 DUPLICATES = 40
 DELAY_SECONDS = 0.4
+ENDS_ATTEMPTS = frozenset(
+    {
+        "kill a training",
+        "kill a worker",
+        "kill a machine",
+        "damage a checkpoint",
+        "terminate a worker",
+        "stop a worker beyond its lease",
+    }
+)
 READY_SECONDS = 0.3  # how long one answer to the question is good for
 
 
@@ -156,7 +166,13 @@ class Faults:
         jobs: dict[str, Look],
         service: Callable[[], bool] | None = None,
     ) -> Watch:
-        watch = Watch(kind=kind, since=time.monotonic(), jobs=jobs, service=service)
+        watch = Watch(
+            kind=kind,
+            since=time.monotonic(),
+            jobs=jobs,
+            service=service,
+            ends_attempts=kind in ENDS_ATTEMPTS,
+        )
         self.observer.watch(watch)
         return watch
 

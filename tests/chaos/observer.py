@@ -39,7 +39,8 @@ class Watch:
     since: float
     jobs: dict[str, Look]  # those that trained
     service: Callable[[], bool] | None  # that the service as a whole is there again
-    hit_again: bool = False  # another fault came before all of its jobs had recovered
+    ends_attempts: bool = False  # its jobs go on with another attempt only
+    hit_again: bool = False  # nothing to measure: another fault came before, or no job was hit
     healed: bool = True  # a fault that lasts is watched from its end on
     seconds: float | None = None
 
@@ -49,11 +50,16 @@ class Watch:
             look = looks.get(job_id)
             if look is None or look.status in (*TERMINAL, Status.paused):
                 continue
-            if look.status not in (Status.running, Status.converting):
-                return False
-            if look.step <= before.step and look.status != Status.converting:
+            if not self._is_further(look, before):
                 return False
         return self.service is None or self.service()
+
+    def _is_further(self, look: Look, before: Look) -> bool:
+        if self.ends_attempts and look.attempt == before.attempt:
+            return False  # what a dead process had said may still come in
+        if look.status == Status.converting:
+            return before.status != Status.converting or look.attempt > before.attempt
+        return look.status == Status.running and look.step > before.step
 
 
 @dataclass(kw_only=True)
@@ -89,8 +95,10 @@ class Observer:
     def watch(self, watch: Watch) -> None:
         """Measure how long it takes from here.
 
-        A job that an earlier fault had hit counts for the later one alone from now on.
+        A job that an earlier fault had hit counts for the later one alone from now on, and there
+        is nothing to measure where no job was hit.
         """
+        watch.hit_again = not watch.jobs and watch.service is None
         for earlier in self.watches:
             if earlier.seconds is None and earlier.jobs.keys() & watch.jobs.keys():
                 for job_id in watch.jobs:

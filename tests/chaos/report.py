@@ -20,7 +20,7 @@ class Recovery:
     injected: int
     median_seconds: float | None
     worst_seconds: float | None
-    not_seen: int  # its jobs were hit by the next fault before
+    not_seen: int  # no job was hit, or the next fault came before
 
 
 @dataclass(kw_only=True)
@@ -119,7 +119,9 @@ def markdown(reports: list[Report]) -> str:
 
 def _fault_table(reports: list[Report]) -> list[str]:
     lines = [
-        "| fault | " + " | ".join(f"{r.database}: times, median, worst s" for r in reports) + " |",
+        "| fault | "
+        + " | ".join(f"{r.database}: times (measured), median, worst s" for r in reports)
+        + " |",
         "|---|" + "---|" * len(reports),
     ]
     kinds = sorted({fault.kind for report in reports for fault in report.faults})
@@ -134,8 +136,9 @@ def _fault_table(reports: list[Report]) -> list[str]:
 
 def _cell(fault: Recovery) -> str:
     if fault.median_seconds is None or fault.worst_seconds is None:
-        return f"{fault.injected}, –, –"
-    return f"{fault.injected}, {fault.median_seconds:.1f}, {fault.worst_seconds:.1f}"
+        return f"{fault.injected} (0), –, –"
+    measured = fault.injected - fault.not_seen
+    return f"{fault.injected} ({measured}), {fault.median_seconds:.1f}, {fault.worst_seconds:.1f}"
 
 
 def recovery(kind: str, injected: int, seconds: list[float], not_seen: int) -> Recovery:
