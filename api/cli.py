@@ -146,7 +146,8 @@ def run(
         raise typer.BadParameter("is test or train", param_hint="--split")
     found = run_network(network, dataset, split=split, batch_size=batch_size)
     if as_json:
-        return print_json(vars(found))
+        of_each_neuron = "spikes"
+        return print_json({k: v for k, v in vars(found).items() if k != of_each_neuron})
     say(
         f"accuracy {found.accuracy:.2%} on {found.samples} samples, firing rate "
         f"{found.firing_rate:.3f} spikes per neuron and step, "

@@ -135,7 +135,6 @@ def test_watching_ends_with_the_job_and_its_outcome(there: Saf, shared: Server) 
     watched = there("watch", job_id)
     worker.join()
     assert watched.status == 0
-    assert f"{job_id} queued" in watched.out
     assert f"{job_id} succeeded" in watched.out
     assert "loss 0.250  accuracy 90.0%  firing rate 0.100" in watched.out
 

@@ -205,9 +205,12 @@ def test_a_training_stopped_and_resumed_ends_with_the_bits_of_the_undisturbed_on
     assert_same_bits(final_tensors(tmp_path / "2"), undisturbed[optimizer])
 
 
+OF_THE_MACHINE = ("step_seconds", "memory_bytes", "device_use")
+
+
 def numbers(reports: list[Report]) -> list[tuple[int, dict[str, float]]]:
     return [
-        (report.step, {k: v for k, v in report.metrics.items() if k != "step_seconds"})
+        (report.step, {k: v for k, v in report.metrics.items() if k not in OF_THE_MACHINE})
         for report in reports
         if isinstance(report, Step | Epoch)
     ]
