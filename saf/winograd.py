@@ -238,9 +238,7 @@ class _Convolution(torch.autograd.Function):
                 back = _matrices(of_weights.dtype).of_weight[group].T
                 of_weights = of_weights.flatten(1)
                 of_weight = (
-                    back @ of_weights
-                    if of_weight is None
-                    else of_weight.addmm_(back, of_weights)
+                    back @ of_weights if of_weight is None else of_weight.addmm_(back, of_weights)
                 )
         if of_weight is not None:
             of_weight = of_weight.to(images.dtype).view(3, 3, out, channels).permute(2, 3, 0, 1)
