@@ -88,6 +88,8 @@ def test_a_heading_sorts_and_the_order_stays_in_the_address(tabs: Tabs, pages: P
     assert "sort=-best_accuracy" in page.url
     expect(names).to_have_text(["sorted 1"])
     page.go_back()
+    page.wait_for_url("**/?q=sorted&sort=-best_accuracy")
+    expect(names).to_have_text(["sorted 2", "sorted 1", "sorted 0"])  # loaded, before it goes on
     page.go_back()
     page.wait_for_url("**/?q=sorted&sort=name")
     expect(names).to_have_text(["sorted 0", "sorted 1", "sorted 2"])

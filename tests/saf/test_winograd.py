@@ -50,7 +50,7 @@ def test_it_is_the_convolution_with_its_gradients(
 
 def test_with_a_trace_the_weight_learns_there_and_the_value_is_that_of_the_input() -> None:
     generator = torch.Generator().manual_seed(0)
-    x, trace = torch.randn(2, 2, 96, 24, 24, generator=generator)
+    x, trace = torch.randn(2, 3, 96, 24, 24, generator=generator)
     weight = torch.randn(96, 96, 3, 3, generator=generator) / 30
     x.requires_grad_()
     weight.requires_grad_()
@@ -80,13 +80,13 @@ def test_rounding_errors_stay_within_what_is_stated(dtype: torch.dtype, error: f
 
 
 def test_it_is_taken_only_where_it_is_allowed_and_pays() -> None:
-    x, weight = torch.rand(4, 96, 16, 16), torch.rand(96, 96, 3, 3)
+    x, weight = torch.rand(8, 96, 16, 16), torch.rand(96, 96, 3, 3)
     plain = (1, 1, 1, 1)
     assert not winograd.chosen(x, weight, *plain)
     with winograd.allowed():
         assert winograd.chosen(x, weight, *plain)
         assert not winograd.chosen(x.double(), weight.double(), *plain)
-        assert not winograd.chosen(x[:3, :, :12, :12], weight, *plain)  # too few tiles
+        assert not winograd.chosen(x[:5], weight, *plain)  # too few tiles
         assert not winograd.chosen(x[:, :64], weight[:, :64], *plain)  # too few channels
         assert not winograd.chosen(x[:, :, :, :5], weight, *plain)  # most of a tile unused
         assert not winograd.chosen(x, weight[:, :, :1, :1], 1, 0, 1, 1)
@@ -96,6 +96,6 @@ def test_it_is_taken_only_where_it_is_allowed_and_pays() -> None:
 
 
 def test_the_maps_of_a_network_are_as_exact_as_before_where_it_is_not_allowed() -> None:
-    x, weight = torch.rand(4, 96, 16, 16), torch.rand(96, 96, 3, 3)
+    x, weight = torch.rand(8, 96, 16, 16), torch.rand(96, 96, 3, 3)
     operations = [Conv(out_channels=96, kernel=3, padding=1)]
     assert torch.equal(apply(operations, [weight], x), F.conv2d(x, weight, padding=1))
