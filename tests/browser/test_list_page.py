@@ -172,8 +172,8 @@ def test_a_job_that_is_deleted_vanishes_from_open_pages(tabs: Tabs, pages: Pages
 def test_a_page_whose_connection_was_cut_says_so_and_misses_nothing(
     tabs: Tabs, pages: Pages
 ) -> None:
-    ids = several(pages, "cut", 2)
-    page = tabs.open(f"{pages.url}/?q=cut")
+    ids = several(pages, "severed", 2)
+    page = tabs.open(f"{pages.url}/?q=severed")
     expect(page.locator("#jobs tbody tr")).to_have_count(2)
     pages.kill()
     expect(page.locator("#connection")).to_contain_text("may be out of date")

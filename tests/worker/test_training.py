@@ -60,11 +60,10 @@ def test_killed_digits_training_ends_with_the_weights_of_the_undisturbed_one(
         desk.artifacts(disturbed)["lif.safetensors"]
         == desk.artifacts(undisturbed)["lif.safetensors"]
     )
-    sampled = {"memory_bytes", "device_use"}  # about once a second, of the machine
-    points = [desk.steps(job) for job in (disturbed, undisturbed)]
-    assert [{k: v for k, v in one.items() if k not in sampled} for one in points] == [
-        {k: v for k, v in points[1].items() if k not in sampled}
-    ] * 2
+    of_both = [desk.steps(job) for job in (disturbed, undisturbed)]
+    for steps in of_both:
+        del steps["memory_bytes"], steps["device_use"]  # about once a second, of the machine
+    assert of_both[0] == of_both[1]
     assert points(desk, disturbed)["loss"] == first.steps_total
     assert set(desk.artifacts(disturbed)) == {
         "lif.safetensors",
