@@ -26,9 +26,28 @@ def gradients(of: Tensor, at: tuple[Tensor, ...], towards: Tensor) -> tuple[Tens
     st.integers(1, 21),
     st.integers(1, 21),
     st.booleans(),
+    st.booleans(),
     st.integers(0, 99),
 )
 def test_it_is_the_convolution_with_its_gradients(
+    samples: int,
+    channels: int,
+    out: int,
+    height: int,
+    width: int,
+    last: bool,
+    in_pieces: bool,
+    seed: int,
+) -> None:
+    """`in_pieces`: an image a block and six groups of weights, as where there are many channels."""
+    with pytest.MonkeyPatch.context() as patch:
+        if in_pieces:
+            patch.setattr(winograd, "BLOCK_BYTES", 1)
+            patch.setattr(winograd, "WEIGHT_BYTES", 1)
+        compare(samples, channels, out, height, width, last, seed)
+
+
+def compare(
     samples: int, channels: int, out: int, height: int, width: int, last: bool, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -70,10 +89,14 @@ def test_with_a_trace_the_weight_learns_there_and_the_value_is_that_of_the_input
 
 
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 2e-6), (torch.bfloat16, 2e-2)])
-def test_rounding_errors_stay_within_what_is_stated(dtype: torch.dtype, error: float) -> None:
+@pytest.mark.parametrize("channels", [256, 640])  # one group of weights, and several
+def test_rounding_errors_stay_within_what_is_stated(
+    dtype: torch.dtype, error: float, channels: int
+) -> None:
     generator = torch.Generator().manual_seed(0)
-    x = (torch.rand(4, 256, 16, 16, generator=generator) < 0.2).to(dtype)
-    weight = (torch.randn(128, 256, 3, 3, generator=generator) / 48).to(dtype)
+    x = (torch.rand(4, channels, 16, 16, generator=generator) < 0.2).to(dtype)
+    weight = torch.randn(channels, channels, 3, 3, generator=generator)
+    weight = (weight / (9 * channels) ** 0.5).to(dtype)
     exact = F.conv2d(x.double(), weight.double(), padding=1)
     difference = winograd.convolution(x, weight).double() - exact
     assert (difference.pow(2).mean() / exact.var()).sqrt() < error
