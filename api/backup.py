@@ -26,7 +26,7 @@ from sqlalchemy.engine import make_url
 
 from api.lock import DirectoryLock
 from api.settings import Settings
-from api.store.artifacts import BACKUP, BLOCK, REFERRING, ArtifactStore
+from api.store.artifacts import BACKUP, BLOCK, REFERRING, ArtifactStore, sync_directory
 
 KIND = "saf-backup"
 VERSION = 1
@@ -101,7 +101,7 @@ def write(settings: Settings, target: Path) -> Manifest:
         raise BackupError(f"the database cannot be read: {error}") from error
     finally:
         part.unlink(missing_ok=True)
-    _sync(target.parent)
+    sync_directory(target.parent)
     return manifest
 
 
@@ -231,11 +231,3 @@ def _digest(path: Path) -> tuple[str, int]:
             digest.update(block)
             size += len(block)
     return digest.hexdigest(), size
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

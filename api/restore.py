@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from api.backup import BLOBS, DATABASE, KIND, MANIFEST, VERSION, BackupError, Entry, Manifest
 from api.checks import INTERRUPTED
 from api.settings import Settings
-from api.store.artifacts import BLOCK, REFERRING, ArtifactStore
+from api.store.artifacts import BLOCK, REFERRING, ArtifactStore, sync_directory
 from api.store.database import Database
 from api.store.migrate import migrate, revisions
 
@@ -59,7 +59,7 @@ def restore(settings: Settings, source: Path) -> Manifest:
         raise BackupError(f"{source} cannot be restored: {error}") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    _sync(target.parent)
+    sync_directory(target.parent)
     return manifest
 
 
@@ -221,12 +221,4 @@ def _has(connection: sqlite3.Connection, table: str) -> bool:
 
 def _sync_tree(directory: Path) -> None:
     for folder in [directory, *(path for path in directory.rglob("*") if path.is_dir())]:
-        _sync(folder)
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync_directory(folder)

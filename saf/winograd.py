@@ -9,8 +9,8 @@ Shapes: `N` images of `H W`, `C` channels in and `O` out; `n` images of a block 
 each, `t = n h w` tiles. All tensors have the channels last in memory.
 
 The rounding errors are larger than those of the convolution itself: of the size of the result about
-1e-6 instead of 1.3e-7 in float32, 1.8e-2 instead of 1.7e-3 in bfloat16. So it serves training and quick
-evaluations, inside `allowed`; certificates, proofs and LIF networks on a grid keep away from it.
+1e-6 instead of 1.3e-7 in float32, 1.8e-2 instead of 1.7e-3 in bfloat16. So it serves training and
+quick evaluations, inside `allowed`; certificates, proofs and LIF networks on a grid keep away.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class ArtifactStore:
         target = self.path(incoming.sha256)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(incoming.copy, target)
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
         return incoming.sha256
 
     def remove_unused(self, session: Session, hashes: Iterable[str]) -> int:
@@ -178,7 +178,8 @@ def hashes_of_job(session: Session, job_id: str) -> list[str]:
     ]
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Wait until the names in `directory` are on the disk. Raises OSError."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)
