@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from api.documents import Document, Listing
-from saf import config
+from saf import config, networkchoice
 
 router = APIRouter(prefix="/v1", tags=["choices"])
 
@@ -38,7 +38,7 @@ class Choice(Document):
 
 def networks() -> list[Choice]:
     """The networks that can be trained."""
-    return [_choice("network", member) for member in _members(config.Network)]
+    return [_choice("network", member) for member in _members(networkchoice.Network)]
 
 
 def methods() -> list[Choice]:

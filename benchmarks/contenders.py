@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from benchmarks.measure import Run
 from saf import winograd
 from saf.architecture import AveragePool, Conv, Flatten, Linear, Operation
-from saf.config import VGG11, JobSpecification, Neuron
+from saf.config import JobSpecification, Neuron
 from saf.conversion import convert
 from saf.inference import infer
 from saf.methods import METHODS
 from saf.network import SpikingNetwork
+from saf.networkchoice import VGG11
 from saf.networks import build
 from saf.published import evaluate_as_published, ottt_as_published
 

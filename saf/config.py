@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
@@ -19,6 +18,9 @@ from pydantic import (
     model_validator,
 )
 
+from saf.networkchoice import ConvNet, Network
+from saf.strict import Strict
+
 _NO_NUL = r"^[^\x00]*$"  # a character that PostgreSQL cannot store
 Metadata = dict[
     Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w.\-/]+$")],
@@ -26,13 +28,7 @@ Metadata = dict[
 ]
 
 
-class _Specification(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-
-class Surrogate(_Specification):
+class Surrogate(Strict):
     """The stand-in for the derivative of the Heaviside step, at x = u − V."""
 
     name: Literal["sigmoid", "triangle", "rectangle", "arctan"] = "sigmoid"
@@ -40,7 +36,7 @@ class Surrogate(_Specification):
     """How steep: larger means narrower. 4.0 with `sigmoid` is the published setting of OTTT."""
 
 
-class Neuron(_Specification):
+class Neuron(Strict):
     """Leaky integrate-and-fire with soft reset: u[t] = λ (u[t−1] − V s[t−1]) + input."""
 
     decay: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -54,138 +50,7 @@ class Neuron(_Specification):
     0."""
 
 
-Channels = Annotated[int, Field(ge=1, le=4096)]
-Features = Annotated[int, Field(ge=1, le=65_536)]
-Width = Annotated[float, Field(gt=0, le=4)]
-
-
-class ConvNet(_Specification):
-    """Small convolutional network for images of 8 × 8 to 64 × 64 pixels."""
-
-    name: Literal["convnet"] = "convnet"
-    channels: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=8)] = (32, 64, 64)
-    """Output channels of each spiking 3 × 3 convolution; a 2 × 2 pooling follows all but the last
-    while the image has 4 pixels or more on a side."""
-    pooling: Literal["average", "max"] = "average"
-    """`max` is refused: the largest accumulation is not the accumulation of the largest, so the
-    spikes would not be those of LIF neurons."""
-
-
-class VGG11(_Specification):
-    """VGG-11 of the OTTT paper: 64 128 P 256 256 P 512 512 P 512 512, for images of 16 × 16
-    pixels or more."""
-
-    name: Literal["vgg11"] = "vgg11"
-    width: Width = 1.0
-    """Factor on every number of channels; 1.0 is the published network."""
-    pooling: Literal["average", "max"] = "average"
-    """`max` is refused, see `convnet`."""
-
-
-class VGG11F(_Specification):
-    """VGG-F of the OTTT paper: `vgg11` with a feedback connection from the last spiking layer to
-    the first, a 3 × 3 convolution after upsampling. Square images, sides a multiple of 8."""
-
-    name: Literal["vgg11-f"] = "vgg11-f"
-    width: Width = 1.0
-    """Factor on every number of channels; 1.0 is the published network."""
-
-
-class VGG16(_Specification):
-    """VGG-16: 64 64 P 128 128 P 256 256 256 P 512 512 512 P 512 512 512, with the same
-    standardisation and global pooling as `vgg11`, for images of 32 × 32 pixels or more."""
-
-    name: Literal["vgg16"] = "vgg16"
-    width: Width = 1.0
-    """Factor on every number of channels."""
-
-
-class _ResNet(_Specification):
-    width: Width = 1.0
-    """Factor on every number of channels; 1.0 is the published network."""
-
-
-class ResNet18(_ResNet):
-    """ResNet-18 of the OTTT paper, free of normalisation, for images of 8 × 8 pixels or more: a
-    7 × 7 convolution of stride 2 and a pooling first where a side is over 64 pixels, else 3 × 3."""
-
-    name: Literal["resnet18"] = "resnet18"
-
-
-class ResNet34(_ResNet):
-    """As `resnet18`, with 16 residual blocks instead of 8: the network of OTTT on ImageNet."""
-
-    name: Literal["resnet34"] = "resnet34"
-
-
-class ResNet50(_ResNet):
-    """As `resnet34`, each block three convolutions (1 × 1, 3 × 3, 1 × 1) with a bottleneck."""
-
-    name: Literal["resnet50"] = "resnet50"
-
-
-class MobileNet(_Specification):
-    """MobileNet (v1): depthwise and pointwise convolutions in turn, a spiking layer after each,
-    for images of 32 × 32 pixels or more."""
-
-    name: Literal["mobilenet"] = "mobilenet"
-    width: Width = 1.0
-    """Factor on every number of channels."""
-
-
-class MLP(_Specification):
-    """Fully connected spiking layers on the flattened image."""
-
-    name: Literal["mlp"] = "mlp"
-    features: Annotated[tuple[Features, ...], Field(min_length=1, max_length=16)] = (512, 512)
-    """Neurons of each spiking layer."""
-
-
-class ConvLayer(_Specification):
-    """A convolution and a layer of spiking neurons."""
-
-    kind: Literal["conv"] = "conv"
-    channels: Channels
-    kernel: Annotated[int, Field(ge=1, le=15)] = 3
-    stride: Annotated[int, Field(ge=1, le=8)] = 1
-    padding: Annotated[int, Field(ge=0, le=15)] | None = None
-    """null: half the kernel."""
-    groups: Channels = 1
-    """As many as there are channels: a depthwise convolution."""
-
-
-class LinearLayer(_Specification):
-    """A fully connected map on all that came before and a layer of spiking neurons."""
-
-    kind: Literal["linear"] = "linear"
-    features: Features
-
-
-class PoolLayer(_Specification):
-    """Pooling over windows of `kernel × kernel`; it belongs to the layer that follows."""
-
-    kind: Literal["average_pool", "max_pool"] = "average_pool"
-    """`max_pool` is refused, see `convnet`."""
-    kernel: Annotated[int, Field(ge=2, le=64)] = 2
-
-
-Layer = Annotated[ConvLayer | LinearLayer | PoolLayer, Field(discriminator="kind")]
-
-
-class LayerList(_Specification):
-    """A network of your own, layer by layer; the readout to the classes is added."""
-
-    name: Literal["layers"] = "layers"
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=128)]
-
-
-Network = Annotated[
-    ConvNet | VGG11 | VGG11F | VGG16 | ResNet18 | ResNet34 | ResNet50 | MobileNet | MLP | LayerList,
-    Field(discriminator="name"),
-]
-
-
-class _PerStep(_Specification):
+class _PerStep(Strict):
     """A method with a loss at each step."""
 
     readout: Literal["mean", "weighted"] = "mean"
@@ -194,7 +59,7 @@ class _PerStep(_Specification):
     the steps so far, as `saf-f` takes it at the last one."""
 
 
-class _FinalStep(_Specification):
+class _FinalStep(Strict):
     """A method with a loss at the final step."""
 
     readout: Literal["weighted"] = "weighted"
@@ -269,7 +134,7 @@ def updates_at_each_step(method: Method) -> bool:
     return isinstance(method, OtttO) or (isinstance(method, SafE) and method.update == "step")
 
 
-class SGD(_Specification):
+class SGD(Strict):
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"] = "sgd"
@@ -278,7 +143,7 @@ class SGD(_Specification):
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
-class AdamW(_Specification):
+class AdamW(Strict):
     """Adam with decoupled weight decay."""
 
     name: Literal["adamw"] = "adamw"
@@ -291,7 +156,7 @@ class AdamW(_Specification):
 Optimizer = Annotated[SGD | AdamW, Field(discriminator="name")]
 
 
-class Schedule(_Specification):
+class Schedule(Strict):
     """The learning rate over the run."""
 
     name: Literal["cosine", "constant"] = "cosine"
@@ -300,7 +165,7 @@ class Schedule(_Specification):
     """Linear rise from zero at the start."""
 
 
-class Loss(_Specification):
+class Loss(Strict):
     """(1 − mse_share) · cross entropy + mse_share · mean squared error to the one-hot target."""
 
     mse_share: Annotated[float, Field(ge=0, le=1)] = 0.05
@@ -313,7 +178,7 @@ MOST_GRID_TIMESTEPS = 16
 """λ = ½ halves T − 1 times and leaves 24 − (T − 1) bits of float32 to the weights."""
 
 
-class Conversion(_Specification):
+class Conversion(Strict):
     """How the trained network becomes one of LIF neurons."""
 
     grid_bits: Annotated[int, Field(ge=1, le=MOST_GRID_BITS)] | Literal["auto"] | None = None
@@ -333,7 +198,7 @@ class Conversion(_Specification):
         return value
 
 
-class JobSpecification(_Specification):
+class JobSpecification(Strict):
     """A training job. Everything that has a default may be left out."""
 
     model_config = ConfigDict(

@@ -25,7 +25,7 @@ from saf.architecture import (
     Shape,
     Upsample,
 )
-from saf.config import (
+from saf.networkchoice import (
     MLP,
     VGG11,
     VGG11F,

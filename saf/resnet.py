@@ -33,7 +33,7 @@ from saf.architecture import (
     Scale,
     Shape,
 )
-from saf.config import ResNet18, ResNet34, ResNet50
+from saf.networkchoice import ResNet18, ResNet34, ResNet50
 
 SPIKE_SCALE = 2.74
 ALPHA = 0.2

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from saf.config import ConvNet, Neuron, Surrogate
+from saf.config import Neuron, Surrogate
 from saf.inference import infer
 from saf.methods import Method
 from saf.network import SpikingNetwork
+from saf.networkchoice import ConvNet
 from saf.networks import build
 from saf.outcome import Outcome
 from tests.saf.random_networks import Case, randomise

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from saf.certificate import certify
-from saf.config import ConvNet, JobSpecification
+from saf.config import JobSpecification
 from saf.conversion import convert, on_grid
 from saf.errors import InternalError
 from saf.inference import infer
 from saf.lif import LIFNetwork, LIFStep, load_lif
 from saf.network import SpikingNetwork
+from saf.networkchoice import ConvNet
 from saf.networks import build
 from saf.proof import run_saf
 

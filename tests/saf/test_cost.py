@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from saf.config import ConvNet, JobSpecification, LayerList
+from saf.config import JobSpecification
 from saf.cost import evaluations, multiply_adds
+from saf.networkchoice import ConvNet, LayerList
 from saf.networks import build
 
 

@@ -10,12 +10,13 @@ import torch
 from torch import Generator
 
 from saf import checkpoint as checkpoints
-from saf.config import ConvNet, JobSpecification, Neuron
+from saf.config import JobSpecification, Neuron
 from saf.data.dataset import Dataset
 from saf.dropout import dropout_masks
 from saf.inference import infer
 from saf.methods import METHODS
 from saf.network import SpikingNetwork
+from saf.networkchoice import ConvNet
 from saf.networks import build
 from saf.training import train
 from tests.saf.gradients import assert_close, firing_case

@@ -9,10 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saf.config import VGG11, ConvNet, Neuron
+from saf.config import Neuron
 from saf.forward import REST, advance, chunks
 from saf.inference import infer, record
 from saf.network import NO_DROPOUT, Masks, SpikingNetwork, present
+from saf.networkchoice import VGG11, ConvNet
 from saf.networks import build
 from saf.stepwise import lif_advance, lif_rest
 from saf.synapse import apply_traced

@@ -22,8 +22,9 @@ from saf.architecture import (
     Scale,
     SumPool,
 )
-from saf.config import VGG11, ConvNet, Neuron
+from saf.config import Neuron
 from saf.network import SpikingNetwork
+from saf.networkchoice import VGG11, ConvNet
 from saf.networks import build
 from saf.synapse import apply, apply_traced, scale_over_time, standardise, standardised
 from tests.saf import reference

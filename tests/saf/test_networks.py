@@ -3,28 +3,26 @@ from __future__ import annotations
 import pytest
 import torch
 
-from saf.config import (
+from saf.config import JobSpecification, Neuron, SafE
+from saf.conversion import convert
+from saf.inference import infer, record
+from saf.network import SpikingNetwork
+from saf.networkchoice import (
     MLP,
     VGG11,
     VGG11F,
     VGG16,
     ConvLayer,
     ConvNet,
-    JobSpecification,
     LayerList,
     LinearLayer,
     MobileNet,
     Network,
-    Neuron,
     PoolLayer,
     ResNet18,
     ResNet34,
     ResNet50,
-    SafE,
 )
-from saf.conversion import convert
-from saf.inference import infer, record
-from saf.network import SpikingNetwork
 from saf.networks import NetworkError, build
 
 

@@ -22,10 +22,11 @@ from saf.architecture import (
     Population,
     Scale,
 )
-from saf.config import JobSpecification, Network, Neuron, ResNet18, ResNet34, ResNet50
+from saf.config import JobSpecification, Neuron
 from saf.data.dataset import Dataset
 from saf.methods import METHODS
 from saf.network import SpikingNetwork
+from saf.networkchoice import Network, ResNet18, ResNet34, ResNet50
 from saf.networks import NetworkError, build
 from saf.reports import Finished, Step
 from saf.training import train

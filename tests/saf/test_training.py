@@ -14,7 +14,7 @@ import torch
 import saf
 from saf.batches import Batches, Samples
 from saf.checkpoint import Progress
-from saf.config import ConvNet, JobSpecification
+from saf.config import JobSpecification
 from saf.data import digits
 from saf.data.dataset import Dataset
 from saf.environment import peak_memory_bytes
@@ -26,6 +26,7 @@ from saf.errors import (
     UserConfigError,
 )
 from saf.failures import check_not_silent, memory_explained
+from saf.networkchoice import ConvNet
 from saf.networks import build
 from saf.reports import (
     Artifact,

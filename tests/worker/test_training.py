@@ -12,8 +12,9 @@ import pytest
 from api.settings import Settings
 from api.store import logs
 from api.store.tables import Dataset, Job, Status
-from saf.config import ConvNet, JobSpecification
+from saf.config import JobSpecification
 from saf.data import digits, save
+from saf.networkchoice import ConvNet
 from tests.worker.conftest import Crew, Desk
 from worker.process import TRAINING
 

@@ -1,0 +1,13 @@
+"""What every part of a specification is: checked, immutable, and without keys of no meaning."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Strict(BaseModel):
+    """Unknown keys, NaN and infinite values are errors; docstrings describe the fields."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
