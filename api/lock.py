@@ -44,8 +44,12 @@ class DirectoryLock:
                     number = int(holder) if holder.isdigit() else 0
                     raise DirectoryInUseError(directory, number) from None
                 time.sleep(0.05)
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        except OSError:  # the disk is full
+            os.close(self._file)
+            raise
 
     def fileno(self) -> int:
         """The descriptor that carries the lock."""

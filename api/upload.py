@@ -51,6 +51,7 @@ async def receive(
     Raises ServiceError, HTTPException or ClientDisconnect, and then leaves nothing behind.
     """
     boundary = _boundary(request)
+    lock = None
     try:
         lock = await anyio.to_thread.run_sync(DirectoryLock, directory)
         form = _Form(
@@ -58,6 +59,9 @@ async def receive(
         )
         parser = MultipartParser(boundary, form.callbacks())
     except OSError as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        if lock is not None:
+            lock.release()
         raise _not_stored(error) from error
     try:
         async for block in request.stream():

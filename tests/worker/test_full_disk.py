@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from api.store.artifacts import ArtifactStore
 from api.store.database import Database
 from api.store.migrate import migrate
 from api.store.tables import Status
+from tests.disks import SmallDisk, mounted
 from tests.worker.conftest import Crew, Desk, undisturbed, until
 
 
@@ -25,34 +24,12 @@ def database_url(sqlite_url: str) -> str:
     return sqlite_url
 
 
-class SmallDisk:
-    """A file system that can be filled and emptied."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def fill(self) -> None:
-        with (self.path / "ballast").open("ab", buffering=0) as file:
-            for size in (65_536, 512, 1):
-                with contextlib.suppress(OSError):
-                    while True:
-                        file.write(b"x" * size)
-
-    def make_room(self) -> None:
-        (self.path / "ballast").unlink()
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     path = tmp_path / "disk"
     path.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "saf-test", str(path)]
-    try:
-        subprocess.run(command, check=True, capture_output=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        pytest.skip("this user may not mount a small disk")
-    yield SmallDisk(path)
-    subprocess.run(["umount", "-l", str(path)], check=True, timeout=10)
+    with mounted(path) as disk:
+        yield disk
 
 
 def notes(desk: Desk, job_id: str) -> list[str]:
