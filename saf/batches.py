@@ -89,5 +89,8 @@ def identity(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def _tensor(array: np.ndarray) -> Tensor:
-    # torch shares the memory of an array, and must not share one that it may not write to.
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+    # torch shares the memory of an array, and must not share one that it may not write to. Of an
+    # axis with one entry numpy leaves any stride, and torch would choose its kernels by it: equal
+    # data would not give equal bits.
+    flat = array.reshape(-1)
+    return torch.from_numpy(flat if flat.flags.writeable else flat.copy()).view(array.shape)

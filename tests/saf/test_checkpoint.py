@@ -1,5 +1,6 @@
 """Checkpoints: whole, checked, and enough to go on bit-exactly."""
 
+import dataclasses
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from torch import Tensor
 from saf import checkpoint as checkpoints
 from saf.checkpoint import Checkpoint, Progress
 from saf.config import JobSpecification
+from saf.data import BUILTIN
 from saf.data.dataset import Dataset
 from saf.errors import UserConfigError
+from saf.networkchoice import ConvNet
 from saf.reports import Checkpoint as CheckpointReport
 from saf.reports import Epoch, Finished, Report, Started, Step
 from saf.training import train
@@ -297,3 +300,16 @@ def test_a_long_epoch_gets_checkpoints_by_time(
     reports = list(train(specification(epochs=1), dataset, tmp_path, device="cpu"))
     saved = [report.step for report in reports if isinstance(report, CheckpointReport)]
     assert saved == [1, 2, 3, 4, 5]
+
+
+def test_the_same_data_in_another_layout_trains_to_the_same_bits(tmp_path: Path) -> None:
+    """An axis with one entry may have any stride, and those of the built-in digits are unusual."""
+    digits = BUILTIN["digits"]()
+    copied = dataclasses.replace(digits, x_train=digits.x_train.copy(), x_test=digits.x_test.copy())
+    assert copied.x_train.strides != digits.x_train.strides
+    job = JobSpecification(epochs=1, augment=(), network=ConvNet(channels=(8, 8)))
+    weights = []
+    for number, data in enumerate((digits, copied)):
+        list(train(job, data, tmp_path / str(number), device="cpu"))
+        weights.append((tmp_path / str(number) / "lif.safetensors").read_bytes())
+    assert weights[0] == weights[1]
