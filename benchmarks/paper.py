@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -133,7 +134,9 @@ def run(
     seconds: list[float] = []
     rates: list[float] = []
     summary: dict[str, Any] = {}
-    for report in train(specification, dataset, work, device=device, resume_from=work):
+    earlier = work / "checkpoints"
+    resume_from = earlier if earlier.is_dir() else None
+    for report in train(specification, dataset, work, device=device, resume_from=resume_from):
         match report:
             case Started(step=step, steps_total=total):
                 print(f"{specification.name}: from {step} of {total} iterations", flush=True)
@@ -150,8 +153,9 @@ def run(
         "verdict": summary["verdict"],
         "predictions_changed": check["predictions_differing"],
         "samples_compared": check["samples"],
-        "seconds_per_iteration": statistics.median(seconds[len(seconds) // 10 :]),
-        "firing_rate": statistics.mean(rates[-max(1, len(rates) // 10) :]),
+        # Of this start: none where only the conversion was left to do.
+        "seconds_per_iteration": statistics.median(seconds[len(seconds) // 10 :] or [math.nan]),
+        "firing_rate": statistics.mean(rates[-max(1, len(rates) // 10) :] or [math.nan]),
         "peak_bytes": iteration_peak(specification, dataset, device),
     }
 
