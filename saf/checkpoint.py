@@ -44,6 +44,9 @@ class Progress(BaseModel):
     """Metrics of each finished epoch."""
     sums: dict[str, float] = Field(default_factory=dict)
     """Sums over the samples of the unfinished epoch: loss, correct, firing_rate/<layer>."""
+    compiled: bool | None = None
+    """Whether the scan of populations is the compiled one, which rounds otherwise than the plain
+    one; None before the first iteration."""
 
     def counted_seconds(self) -> float:
         """The time that a limit is for: iterations, evaluations and checkpoints."""

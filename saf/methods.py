@@ -30,13 +30,12 @@ from saf.config import Method as ChosenMethod
 from saf.config import SafE
 from saf.cut import present_cut
 from saf.forward import REST, advance, chunks, readout_at_each_step, readout_of_rates
+from saf.gates import clamped_rate_gate, surrogate_gate
 from saf.inference import readout_of
 from saf.network import NO_DROPOUT, Masks, SpikingNetwork, present
-from saf.neuron import accumulated_one
 from saf.outcome import Outcome, Readout, Tally
 from saf.scan import Gate
 from saf.stepwise import LIFNetworkState, NeuronStep, lif, lif_advance, lif_rest, saf
-from saf.surrogates import derivative
 from saf.synapse import apply, apply_traced
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -105,7 +104,7 @@ def saf_e(
             shown,
             state,
             steps,
-            gate=_surrogate_gate(network),
+            gate=surrogate_gate(network.neuron),
             trace_bias_and_input=trace_bias_and_input,
         )
         times = range(state.step - steps + 1, state.step + 1)
@@ -140,7 +139,7 @@ def saf_f(
     `spike_representation` where both use one gate: one factor V for each spiking layer between
     the weights and the loss. That of the readout is the same in both.
     """
-    gate = _surrogate_gate(network)
+    gate = surrogate_gate(network.neuron)
     return _at_the_final_step(
         network, x, y, timesteps, loss, update, trace_bias_and_input, masks, chunk, gate
     )
@@ -163,15 +162,7 @@ def spike_representation(
     m = Û[T] / c[T] and a = â[T] / c[T], so ∂â/∂Û = ∂a/∂m = 1/V where 0 < m < V, else 0. In rates
     there is no trace to leave off: `trace_bias_and_input` has no effect.
     """
-    threshold = network.neuron.threshold
-    decay = network.neuron.decay
-    c = accumulated_one(timesteps, decay)
-
-    def gate(u: Tensor, before: Tensor | None) -> Tensor:
-        potential = u if before is None else u + threshold * decay * before
-        inside = (potential > 0) & (potential < c * threshold)
-        return inside.to(potential.dtype) / threshold
-
+    gate = clamped_rate_gate(network.neuron, timesteps)
     return _at_the_final_step(network, x, y, timesteps, loss, update, True, masks, chunk, gate)
 
 
@@ -314,12 +305,6 @@ def method_of(chosen: ChosenMethod) -> Method:
     by_step = isinstance(chosen, SafE) and chosen.update == "step"
     method = saf_e_by_step if by_step else AT_EACH_STEP[chosen.name]
     return method if chosen.readout == "mean" else partial(method, readout=readout_of(chosen))
-
-
-def _surrogate_gate(network: SpikingNetwork) -> Gate:
-    sigma = derivative(network.neuron.surrogate)
-    threshold = network.neuron.threshold
-    return lambda u, _: sigma(u - threshold)
 
 
 def learn_at_one_step(

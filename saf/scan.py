@@ -3,10 +3,13 @@
 Shapes: `K` steps, `B` samples, `…` the shape of the population. Steps and samples are merged,
 K · B …, as the maps between the populations take them.
 
-`scan` overwrites what arrives at the neurons, and goes through it in blocks that stay in the
-cache: so its elementwise operations cost little beside the maps, and their results take no memory
-but that of the accumulation. `spike_scan` is the scan with its gradient. Only â crosses from step
-to step, as a constant, so the backward pass is one product per neuron and step,
+`scan` is the reference back end: plain torch, any type and device. It overwrites what arrives at
+the neurons, and goes through it in blocks that stay in the cache: so its elementwise operations
+cost little beside the maps, and their results take no memory but that of the accumulation.
+`saf.compiled.scan` is the other back end; `by` chooses.
+
+`spike_scan` is the scan with its gradient. Only â crosses from step to step, as a constant, so the
+backward pass is one product per neuron and step,
 
     ∂L/∂Û[t] = ∂L/∂â[t] · σ'[t],
 
@@ -16,8 +19,10 @@ and σ' is all that is saved.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -44,6 +49,20 @@ class Scanned(NamedTuple):
     fired: Tensor  # scalar: how many spikes there were
 
 
+class Scan(Protocol):
+    """A back end: `scan` or what gives the same."""
+
+    def __call__(
+        self,
+        current: Tensor | None,
+        constant: Constant,
+        carry: Tensor | None,
+        decay: float,
+        threshold: float,
+        gate: Gate | None,
+    ) -> Scanned: ...
+
+
 def scan(
     current: Tensor | None,
     constant: Constant,
@@ -63,7 +82,7 @@ def scan(
     value, factors, _ = constant
     arriving = current is not None
     if current is None:
-        current = _several(value, len(factors))
+        current = several(value, len(factors))
     samples = len(current) // len(factors)
     accumulation = current if gate is None else torch.empty_like(current)
     counts = []
@@ -101,7 +120,20 @@ def blocks(x: Tensor) -> Iterator[slice]:
         yield slice(start, min(start + size, len(x)))
 
 
-def _several(x: Tensor, times: int) -> Tensor:
+_chosen: ContextVar[Scan] = ContextVar("scan", default=scan)
+
+
+@contextmanager
+def by(back_end: Scan) -> Iterator[None]:
+    """Inside, `spike_scan` scans by `back_end`; outside by `scan`."""
+    before = _chosen.set(back_end)
+    try:
+        yield
+    finally:
+        _chosen.reset(before)
+
+
+def several(x: Tensor, times: int) -> Tensor:
     """Memory for `times` of `x`, one after the other, in its layout."""
     channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     return torch.empty(
@@ -136,7 +168,7 @@ class _SpikeScan(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         # Nobody else holds the current: what is saved takes its place in memory.
         overwritten = None if current is None else current.detach()
-        scanned = scan(overwritten, constant, carry, decay, threshold, gate)
+        scanned = _chosen.get()(overwritten, constant, carry, decay, threshold, gate)
         assert scanned.derivative is not None
         ctx.save_for_backward(scanned.derivative)
         ctx.shape, ctx.factors = value.shape, constant.backward
@@ -183,7 +215,7 @@ def spike_scan(
             current, constant.value, constant, carry, decay, threshold, gate
         )
         return accumulation, fired
-    scanned = scan(
+    scanned = _chosen.get()(
         None if current is None else current.detach(),
         constant._replace(value=constant.value.detach()),
         carry,

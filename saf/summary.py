@@ -53,6 +53,7 @@ def summarise(
         "environment": environment(device),
         "epochs": progress.history,
         "seconds": seconds,
+        "compiled_scan": progress.compiled,
         "share_of_iterations_outside_the_network": outside,
     }
 

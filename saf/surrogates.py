@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,8 +18,11 @@ from saf.config import Surrogate
 Derivative = Callable[[Tensor], Tensor]
 
 
+@cache
 def derivative(surrogate: Surrogate) -> Derivative:
     """σ' with the slope k of `surrogate`: elementwise, same shape and type as its argument.
+
+    Equal surrogates give one function, which is compiled once.
 
     | name      | σ'(x)                            | σ'(0) | source                              |
     |-----------|----------------------------------|-------|-------------------------------------|

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from saf import checkpoint as checkpoints
-from saf import tensorfile, winograd
+from saf import compiled, tensorfile, winograd
 from saf.architecture import Architecture
 from saf.augment import augment
 from saf.averaging import MovingAverage
@@ -39,6 +39,7 @@ from saf.microbatches import in_parts
 from saf.network import SpikingNetwork
 from saf.networks import build
 from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
+from saf.scan import by as scan_by
 from saf.summary import deployment, summarise
 from saf.usage import Usage
 from saf.vitals import Probe
@@ -129,6 +130,7 @@ def _train(
         else None
     )
     progress = _resume(resume_from, specification, data, optimizer, parameters, average)
+    scan = compiled.chosen(progress, specification, architecture, len(train_set), device)
     if inherited:
         progress.earlier_seconds = progress.counted_seconds()
 
@@ -174,7 +176,7 @@ def _train(
         )
         looking = probe.is_due()
         computing = perf_counter()
-        with winograd.allowed():
+        with winograd.allowed(), scan_by(scan):
             outcome = method(
                 network,
                 x,
@@ -205,7 +207,8 @@ def _train(
             check_not_silent(specification, progress, largest_class)
             began = perf_counter()
             shown = average.applied_to(network) if average is not None else network
-            metrics = evaluate(shown, test_set, specification, loss)
+            with scan_by(scan):
+                metrics = evaluate(shown, test_set, specification, loss)
             progress.seconds["evaluations"] += perf_counter() - began
             progress.history[-1] |= metrics
             yield Evaluation(step=progress.step, epoch=epoch.epoch, metrics=metrics)

@@ -46,6 +46,9 @@ def environment(
         if name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
     }
     return {
+        # What torch compiles, for all attempts of this worker, and by nobody else's files.
+        "TORCHINDUCTOR_CACHE_DIR": str(directory.parent / "compiled"),
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
         **kept,
         **slot,
         MARK: str(directory),
