@@ -7,6 +7,7 @@ Shapes: `N` samples (the `K` steps of a chunk and the `B` samples of a batch mer
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -78,7 +79,7 @@ def apply(operations: Sequence[Operation], weights: Sequence[Tensor], x: Tensor)
             case Conv():
                 x = _convolved(operation, next(left), x)
             case Linear():
-                x = F.linear(x, next(left))
+                x = _mapped(next(left), x)
             case _:
                 x = _fixed(operation, x)
     return x
@@ -105,10 +106,10 @@ def apply_traced(
                         trace = _convolved(operation, weight, trace)
             case Linear():
                 weight = left.pop(0)
-                x = _TracedLinear.apply(x, trace, weight)  # type: ignore[no-untyped-call]
+                x = _mapped(weight, x, trace)
                 if left:
                     with torch.no_grad():
-                        trace = F.linear(trace, weight)
+                        trace = _mapped(weight, trace)
             case _:
                 x = _fixed(operation, x)
                 trace = _fixed(operation, trace) if left else trace
@@ -133,14 +134,43 @@ def scale_over_time(
 def _convolved(operation: Conv, weight: Tensor, x: Tensor, trace: Tensor | None = None) -> Tensor:
     """The convolution of `x`; with `trace` its gradient to the weight is taken there."""
     geometry = _geometry(operation)
-    if winograd.chosen(x, weight, *geometry):
-        return winograd.convolution(x, weight, trace)
-    if trace is None:
-        return F.conv2d(x, weight, None, *geometry)
+    if products_in(x) is x.dtype:
+        if winograd.chosen(x, weight, *geometry):
+            return winograd.convolution(x, weight, trace)
+        if trace is None:
+            return F.conv2d(x, weight, None, *geometry)
     of_trace: Tensor = _TracedConv.apply(  # type: ignore[no-untyped-call]
-        x, trace, weight, *geometry
+        x, x if trace is None else trace, weight, *geometry
     )
     return of_trace
+
+
+def _mapped(weight: Tensor, x: Tensor, trace: Tensor | None = None) -> Tensor:
+    """The linear map of `x`; with `trace` its gradient to the weight is taken there."""
+    if trace is None and products_in(x) is x.dtype:
+        return F.linear(x, weight)
+    of_trace: Tensor = _TracedLinear.apply(  # type: ignore[no-untyped-call]
+        x, x if trace is None else trace, weight
+    )
+    return of_trace
+
+
+def products_in(x: Tensor) -> torch.dtype:
+    """The type in which maps of `x` are computed: its own, but float32 for bfloat16 on a CPU
+    without instructions for it, where torch would take ten times as long. Products of two numbers
+    in bfloat16 are exact in float32; results are rounded once."""
+    if x.dtype is torch.bfloat16 and x.device.type == "cpu" and not _multiplies_bfloat16():
+        return torch.float32
+    return x.dtype
+
+
+@cache
+def _multiplies_bfloat16() -> bool:
+    """Whether this CPU does. Others than x86 are trusted to."""
+    found = torch.cpu.get_capabilities()
+    return found.get("architecture") != "x86_64" or any(
+        found.get(name) for name in ("avx512_bf16", "amx_bf16")
+    )
 
 
 def _geometry(operation: Conv) -> tuple[int, int, int, int]:
@@ -244,16 +274,21 @@ class _TracedConv(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(trace if ctx.needs_input_grad[2] else None, weight)
         ctx.shape, ctx.geometry = x.shape, (stride, padding, dilation, groups)
-        return F.conv2d(x, weight, None, stride, padding, dilation, groups)
+        wide = products_in(x)
+        return F.conv2d(x.to(wide), weight.to(wide), None, stride, padding, dilation, groups).to(
+            x.dtype
+        )
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         trace, weight = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.geometry
+        own, wide = weight.dtype, products_in(grads[0])
+        weight = weight.to(wide)
         # The gradient to x does not depend on the values of x: any tensor of its shape will do.
         of_x, of_weight, _ = torch.ops.aten.convolution_backward(
-            grads[0],
-            weight.new_empty(()).expand(ctx.shape) if trace is None else trace,
+            grads[0].to(wide),
+            weight.new_empty(()).expand(ctx.shape) if trace is None else trace.to(wide),
             weight,
             None,
             [stride, stride],
@@ -264,6 +299,7 @@ class _TracedConv(torch.autograd.Function):
             groups,
             [ctx.needs_input_grad[0], ctx.needs_input_grad[2], False],
         )
+        of_x, of_weight = (None if g is None else g.to(own) for g in (of_x, of_weight))
         return of_x, None, of_weight, None, None, None, None
 
 
@@ -271,13 +307,16 @@ class _TracedLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, trace: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(trace if ctx.needs_input_grad[2] else None, weight)
-        return F.linear(x, weight)
+        wide = products_in(x)
+        return F.linear(x.to(wide), weight.to(wide)).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
         trace, weight = ctx.saved_tensors
-        of_x = grads[0] @ weight if ctx.needs_input_grad[0] else None
-        of_weight = None if trace is None else grads[0].T @ trace
+        own, wide = weight.dtype, products_in(grads[0])
+        grad = grads[0].to(wide)
+        of_x = (grad @ weight.to(wide)).to(own) if ctx.needs_input_grad[0] else None
+        of_weight = None if trace is None else (grad.T @ trace.to(wide)).to(own)
         return of_x, None, of_weight
 
 
