@@ -7,7 +7,6 @@ All on VGG-11 as published with OTTT, images of 3 × 32 × 32, ten classes, rand
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -15,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from benchmarks.measure import Run
-from saf import winograd
+from saf import compiled, winograd
 from saf.architecture import AveragePool, Conv, Flatten, Linear, Operation
 from saf.config import JobSpecification, Neuron
 from saf.conversion import convert
@@ -25,6 +24,9 @@ from saf.network import SpikingNetwork
 from saf.networkchoice import VGG11
 from saf.networks import build
 from saf.published import evaluate_as_published, ottt_as_published
+from saf.scan import Scan
+from saf.scan import by as scan_by
+from saf.scan import scan as plain_scan
 
 GAIN = 1.3
 BASELINE, EVALUATION = "OTTT as published", "evaluation as published"
@@ -56,14 +58,21 @@ def batch(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
 def of_the_library(
     size: int, timesteps: int, device: torch.device, *, all_methods: bool = True
 ) -> dict[str, Run]:
-    """Iterations in float32 (without a mark) and bfloat16."""
+    """Iterations in float32 (without a mark) and bfloat16, as long trainings have them."""
     x, y = batch(size, device)
     found: dict[str, Run] = {}
 
-    def training(name: str, of: SpikingNetwork, method: Callable[..., object], **more: int) -> None:
+    def training(
+        name: str,
+        of: SpikingNetwork,
+        method: Callable[..., object],
+        *,
+        back_end: Scan = compiled.scan,
+        **more: int,
+    ) -> None:
         def run() -> None:
             of.zero_grad(set_to_none=True)
-            with winograd.allowed() if method is not ottt_as_published else nullcontext():
+            with winograd.allowed(method is not ottt_as_published), scan_by(back_end):
                 method(of, x, y, timesteps=timesteps, loss=F.cross_entropy, update=_nothing, **more)
 
         found[name] = run
@@ -75,6 +84,8 @@ def of_the_library(
         training("OTTT, one evaluation", full, METHODS["ottt-a"])
         training("BPTT", full, METHODS["bptt"])
         training("spike representation", full, METHODS["spike-representation"])
+        for name in ("SAF-E", "SAF-F"):
+            training(f"{name}, plain scan", full, METHODS[name.lower()], back_end=plain_scan)
     for mark, of in (("", full), (" bfloat16", low)):
         training(f"SAF-E{mark}", of, METHODS["saf-e"])
         training(f"SAF-E K=1{mark}", of, METHODS["saf-e"], chunk=1)
@@ -91,7 +102,7 @@ def _nothing() -> None:
 
 
 def _inferred(of: SpikingNetwork, x: Tensor, timesteps: int) -> None:
-    with winograd.allowed():
+    with winograd.allowed(), scan_by(compiled.scan):
         infer(of, x, timesteps, readout="sum")
 
 

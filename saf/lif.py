@@ -29,7 +29,8 @@ from saf.architecture import INPUT, Population
 from saf.forecast import steps_at_once
 from saf.grid import is_on_grid, look_up, pixel_values, rounded
 from saf.lifdescription import LIFDescription, weight_names, weighted
-from saf.neuron import LIFState, accumulated_one, lif_step
+from saf.lifscan import lif_scan
+from saf.neuron import LIFState, accumulated_one
 
 LARGEST_SAMPLES_AT_ONCE = 2**24  # neurons × samples that `predict` holds at a time
 
@@ -190,6 +191,7 @@ class LIFNetwork:
         """`steps` steps, given what the input and the biases bring to every population: N … at
         every step, or one after the other, steps · N …."""
         architecture, decay = self.description.architecture, self.description.decay
+        samples, shapes = len(state.readout), architecture.shapes()
         # Who has not fired in this step yet is heard, as feedback, with the spikes of the last.
         sent = {p.name: n.s for p, n in zip(architecture.spiking, state.neurons, strict=True)}
         left, neurons = iter(state.neurons), []
@@ -198,12 +200,13 @@ class LIFNetwork:
             if population.relay:
                 sent[population.name] = current
                 continue
-            after, spikes = next(left), []
-            for of_step in current.chunk(steps):
-                fired, after = lif_step(of_step, after, decay, self.description.threshold)
-                spikes.append(fired)
+            if len(current) < steps * samples:  # nothing but a bias
+                current = current.expand(steps * samples, *shapes[population.name])
+            if current is of_input[population.name] or current.stride(0) == 0:
+                current = current.clone()  # others look at it again
+            spikes, after = lif_scan(current, next(left), decay, self.description.threshold)
             neurons.append(after)
-            sent[population.name] = spikes[0] if steps == 1 else torch.cat(spikes)
+            sent[population.name] = spikes
         name, readout = architecture.readout.name, state.readout
         for of_step in self.current(architecture.readout, sent, of_input[name]).chunk(steps):
             kept = decay * readout if self.description.readout == "final" else readout
@@ -219,7 +222,9 @@ class LIFNetwork:
         shapes = self.description.architecture.shapes()
 
         def zeros(name: str) -> Tensor:
-            return torch.zeros(samples, *shapes[name], dtype=self.dtype, device=self.device)
+            return synapse.channels_last(
+                torch.zeros(samples, *shapes[name], dtype=self.dtype, device=self.device)
+            )
 
         return SequenceState(
             steps=0,
@@ -233,7 +238,7 @@ class LIFNetwork:
     def currents_of_input(self, x: Tensor) -> dict[str, Tensor]:
         """What every population gets from `x` (`N C H W`) and its bias, by name."""
         architecture, grid = self.description.architecture, self.description.grid
-        normalised = self._normalise(x.to(self.device))
+        normalised = synapse.channels_last(self._normalise(x.to(self.device)))
         currents = {}
         for population in (*architecture.populations, architecture.readout):
             bias = self.tensors[f"{population.name}.bias"]
