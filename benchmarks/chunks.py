@@ -82,7 +82,7 @@ def _write(found: dict[str, Any], folder: Path, name: str) -> None:
     lines = [
         "# Time steps at once",
         "",
-        f"SAF-E on VGG-11, 3 × 32 × 32, T = {TIMESTEPS}, float32, an iteration without an optimizer "
+        f"SAF-E on VGG-11, 3 × 32 × 32, T = {TIMESTEPS}, float32, an iteration with no optimizer "
         "step, in turns. `ratio` is the median over the rounds of the ratio to K = 1. Bold: what "
         "`saf.forecast.steps_at_once` takes.",
         "",
