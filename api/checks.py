@@ -250,7 +250,7 @@ class Checks:
                     session.merge(preview)
         finally:
             for file in files:
-                file.copy.unlink(missing_ok=True)
+                self._store.discard(file)
 
 
 def _for_people(problem: dict[str, str]) -> dict[str, str]:

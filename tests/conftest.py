@@ -10,6 +10,7 @@ import pytest
 from api.settings import Settings
 from api.store.artifacts import ArtifactStore
 from api.store.database import Database
+from api.store.directory import DirectoryStore
 from api.store.migrate import migrate
 from api.store.tables import new_id
 from tests.postgres import PostgresServer
@@ -68,7 +69,7 @@ def broker_url(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore(str(tmp_path / "artifacts"))
+    return DirectoryStore(str(tmp_path / "artifacts"))
 
 
 @pytest.fixture

@@ -164,7 +164,7 @@ class Record:
     def _forget(self, path: Path) -> None:
         incoming = self._incoming.pop(path, None)
         if incoming is not None:
-            incoming.copy.unlink(missing_ok=True)
+            self._store.discard(incoming)
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 

@@ -22,6 +22,7 @@ from api.settings import Settings
 from api.store import artifacts, lifecycle
 from api.store.artifacts import ArtifactStore
 from api.store.database import Database
+from api.store.directory import DirectoryStore
 from api.store.migrate import migrate
 from api.store.tables import Artifact, Dataset, Job, new_id
 
@@ -59,7 +60,7 @@ def leave(database: Database, store: ArtifactStore, name: str, content: bytes) -
 def settings(tmp_path: Path) -> Settings:
     """A data directory with three jobs and a data set that is being checked."""
     chosen = Settings(data_dir=tmp_path / "data")
-    database, store = Database(chosen.database), ArtifactStore(chosen.artifacts)
+    database, store = Database(chosen.database), DirectoryStore(chosen.artifacts)
     migrate(database)
     for name in ("a", "b", "c"):
         leave(database, store, name, f"content of {name}".encode() * 100)
@@ -91,7 +92,7 @@ def at(tmp_path: Path, name: str = "restored") -> Settings:
 
 def contents(settings: Settings) -> dict[str, bytes]:
     """What the artifacts hold, by name and hash."""
-    database, store = Database(settings.database), ArtifactStore(settings.artifacts)
+    database, store = Database(settings.database), DirectoryStore(settings.artifacts)
     with database.reading() as session:
         rows = session.execute(select(Artifact.name, Artifact.sha256)).all()
     database.dispose()
@@ -119,7 +120,7 @@ def test_a_restored_directory_holds_what_the_old_one_held(
 def test_a_backup_while_jobs_come_and_go_is_of_one_moment(
     settings: Settings, tmp_path: Path
 ) -> None:
-    database, store = Database(settings.database), ArtifactStore(settings.artifacts)
+    database, store = Database(settings.database), DirectoryStore(settings.artifacts)
     stop = threading.Event()
     made = 0
 

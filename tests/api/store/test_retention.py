@@ -262,6 +262,7 @@ from sqlalchemy import event
 from api.janitor import Janitor
 from api.settings import Settings
 from api.store.artifacts import ArtifactStore
+from api.store.directory import DirectoryStore
 from api.store.database import Database
 
 url, directory = sys.argv[1], Path(sys.argv[2])
@@ -276,7 +277,7 @@ def collect(left):
     database = Database(url)
     event.listen(database.engine, "commit", step)
     sys.addaudithook(lambda name, _: step() if name == "os.remove" else None)
-    Janitor(database, ArtifactStore(str(directory / "artifacts")), settings).collect()
+    Janitor(database, DirectoryStore(str(directory / "artifacts")), settings).collect()
 
 for line in sys.stdin:
     child = os.fork()
