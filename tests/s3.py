@@ -68,4 +68,4 @@ class S3Server:
 
     def stop(self) -> None:
         self.client.close()
-        self._child.stop(5.0)
+        self._child.kill()

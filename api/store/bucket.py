@@ -198,7 +198,7 @@ class BucketStore(ArtifactStore):
                     Bucket=self._bucket, Key=self._key(sha256), Range=f"bytes={position}-"
                 )
             except ClientError as error:
-                if _code(error) in _MISSING:
+                if _code(error) == "NoSuchKey":
                     raise FileNotFoundError(f"{self.address} has no file {sha256}") from None
                 raise
         return _Body(found["Body"], self._in_words)
