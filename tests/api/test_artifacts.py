@@ -1,26 +1,31 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from api.settings import Settings
 from api.store import artifacts
 from tests.api.conftest import NO_BROKER, Server, serving
+from tests.chaos.proxy import Proxy
 from tests.s3 import S3Server
 
 CONTENT = bytes(range(256)) * 500
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-def keep(server: Server, name: str = "lif.safetensors") -> dict[str, Any]:
+def keep(server: Server, name: str = "lif.safetensors", content: bytes = CONTENT) -> dict[str, Any]:
     """A job with one file; its JSON in the list."""
     job = server.submit()
     file = server.service.settings.data_dir / "file"
-    file.write_bytes(CONTENT)
+    file.write_bytes(content)
     incoming = server.service.store.receive(file)
     with server.service.database.writing() as session:
         sha256 = server.service.store.keep(session, incoming)
@@ -136,3 +141,37 @@ def test_a_file_that_vanished_is_gone_and_no_defect(shared: Server) -> None:
         assert response.status_code == 410
         assert response.headers["content-type"] == "application/problem+json"
     shared.service.store.check()
+
+
+def test_a_download_that_the_bucket_breaks_off_ends_early_and_can_be_gone_on_with(
+    s3: S3Server,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    network = Proxy(s3.port)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{network.port}")
+    content = os.urandom(2**20) * 32
+    settings = Settings(data_dir=tmp_path, artifacts_url=bucket, broker_url=NO_BROKER)
+    with serving(settings) as server:
+        url = keep(server, content=content)["url"]
+        received = b""
+        with (
+            contextlib.suppress(httpx.RemoteProtocolError),
+            server.http.stream("GET", url) as response,
+        ):
+            for piece in response.iter_raw():
+                received += piece
+                network.cut()
+        assert 0 < len(received) < len(content)
+        refused = server.http.get(url)
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert f"{bucket} does not answer" in refused.json()["detail"]
+        network.heal()
+        rest = server.http.get(url, headers={"Range": f"bytes={len(received)}-"})
+        assert received + rest.content == content
+    network.close()
+    told = [record for record in caplog.records if "broke off" in record.getMessage()]
+    assert len(told) == 1
+    assert not any(record.exc_info for record in caplog.records)

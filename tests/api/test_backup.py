@@ -20,7 +20,6 @@ from api.backup import BackupError
 from api.restore import restore
 from api.settings import Settings
 from api.store import artifacts, lifecycle
-from api.store.artifacts import ArtifactStore
 from api.store.database import Database
 from api.store.directory import DirectoryStore
 from api.store.migrate import migrate
@@ -46,7 +45,7 @@ def job(session: Any) -> str:
     return row.id
 
 
-def leave(database: Database, store: ArtifactStore, name: str, content: bytes) -> None:
+def leave(database: Database, store: DirectoryStore, name: str, content: bytes) -> None:
     """A job with one file."""
     source = store.directory.parent / "source"
     source.write_bytes(content)
@@ -352,3 +351,17 @@ def refused(file: Path, tmp_path: Path, says: str) -> None:
     assert {path for path in tmp_path.rglob("*") if "data" not in path.parts} == before
     assert not Path("/tmp/escaped").exists()
     shutil.rmtree(tmp_path / "restored", ignore_errors=True)
+
+
+def test_a_backup_does_not_leave_out_the_files_of_a_bucket_in_silence(
+    settings: Settings, bucket: str, tmp_path: Path
+) -> None:
+    database = Database(settings.database)
+    migrate(database)
+    database.dispose()
+    elsewhere = settings.model_copy(update={"artifacts_url": bucket})
+    with pytest.raises(BackupError, match=f"these are in {bucket}; copy the database first"):
+        backup.write(elsewhere, tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()
+    with pytest.raises(BackupError, match="unset DATABASE_URL and ARTIFACTS_URL"):
+        restore(elsewhere, tmp_path / "backup")
