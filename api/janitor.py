@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings
-from api.store.artifacts import ArtifactStore, Item
+from api.store.artifacts import ArtifactStore, Item, in_short
 from api.store.database import Database
 from api.store.directory import file_clock
 from api.store.garbage import Garbage
@@ -79,7 +79,7 @@ class Janitor:
                     kinds = ", ".join(f"{kind} {size}" for kind, size in sorted(freed.items()))
                     log.info("removed what was no longer kept, in bytes: %s", kinds)
             except (SQLAlchemyError, OSError) as error:
-                log.warning("not all could be cleared up: %s", type(error).__name__)
+                log.warning("not all could be cleared up: %s", in_short(error))
 
 
 class Leftovers:

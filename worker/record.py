@@ -176,7 +176,7 @@ class Record:
             with self._database.writing() as session:
                 self._store.remove_unused(session, self._unused)
         except (SQLAlchemyError, OSError) as error:
-            log.warning("old checkpoints could not be removed: %s", type(error).__name__)
+            log.warning("old checkpoints could not be removed: %s", artifacts.in_short(error))
         else:
             self._unused.clear()
 

@@ -185,7 +185,7 @@ class ArtifactStore(ABC):
                 with database.writing() as session:
                     self.remove_unused(session, hashes)
         except (SQLAlchemyError, OSError) as error:
-            log.warning("files that nothing refers to stay for now: %s", type(error).__name__)
+            log.warning("files that nothing refers to stay for now: %s", in_short(error))
 
     def remove_orphan(self, session: Session, sha256: str) -> bool:
         """Remove a file that has no row; False when it has one.
@@ -225,6 +225,11 @@ def open_store(settings: Settings) -> ArtifactStore:
     from api.store.directory import DirectoryStore
 
     return DirectoryStore(settings.artifacts)
+
+
+def in_short(error: Exception) -> str:
+    """A line for a log: what a database says can be long, and hold what was written."""
+    return str(error) if isinstance(error, OSError) else type(error).__name__
 
 
 def unreferenced(sha256: Any) -> ColumnElement[bool]:

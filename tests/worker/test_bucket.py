@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from api.settings import Settings
+from api.store import logs
 from api.store.artifacts import open_store
 from api.store.database import Database, now
 from api.store.tables import Checkpoint, Dataset, Job, Status, new_id
@@ -107,6 +108,10 @@ def test_a_bucket_that_is_away_pauses_the_job_and_loses_nothing(
     assert desk.steps(job_id) == undisturbed(60)
     assert [checkpoint.step for checkpoint in checkpoints(desk, job_id)][-1] == 60
     assert not list((settings.data_dir / "work").glob(f"*/{job_id}-1"))
+    with desk.database.reading() as session:
+        printed = logs.read(session, job_id).text
+    assert "environment" in printed
+    assert "AWS_" not in printed, "a training knows nothing of the bucket"
     assert [path.read_bytes() for path in (settings.data_dir / "cache").iterdir()] == [b"samples"]
 
 
