@@ -2,7 +2,7 @@
 
 Credentials, region and endpoint come from where every AWS program has them (AWS_ACCESS_KEY_ID,
 AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL, roles of the machine): botocore's own chain reads them.
-The bucket must show at once what was written and removed, as S3, MinIO, Ceph and Garage do.
+The bucket must show at once what was written and removed, as S3 does.
 """
 
 from __future__ import annotations
