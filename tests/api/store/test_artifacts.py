@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,3 +136,12 @@ def test_an_address_of_no_store_is_refused_with_the_remedy(address: str, remedy:
     with pytest.raises(ValueError, match=remedy) as refusal:
         open_store(Settings(artifacts_url=address))
     assert "the-secret" not in str(refusal.value)
+
+
+def test_a_bucket_without_its_library_is_refused_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "api.store.bucket", raising=False)
+    monkeypatch.setitem(sys.modules, "botocore", None)
+    with pytest.raises(ValueError, match="scripts/install s3"):
+        open_store(Settings(artifacts_url="s3://bucket/saf"))
