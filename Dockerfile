@@ -21,7 +21,7 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /data saf \
 WORKDIR /app
 COPY pyproject.toml requirements.lock ./
 # The dependencies are a layer of their own: a change of the code does not install them again.
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['s3'], sep='\n')" \
     > requirements.txt
 
 FROM base AS cpu-dependencies

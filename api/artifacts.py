@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import base64
+import logging
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Literal
 
+import anyio
+import anyio.to_thread
 from fastapi import APIRouter, Header, Request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,9 +24,11 @@ from api.errors import GoneError, NotFoundError
 from api.jobs import read_job
 from api.problems import problem, request_id_of, responses
 from api.service import ServiceDependency
+from api.store.artifacts import ArtifactStore, Stored
 from api.store.tables import Artifact
 
 router = APIRouter(prefix="/v1", tags=["artifacts"])
+log = logging.getLogger(__name__)
 
 
 class ArtifactDocument(Document):
@@ -37,7 +47,32 @@ class ArtifactDocument(Document):
 
 
 class _File(FileResponse):
-    """A file whose refusal of a `Range` header is a problem like any other."""
+    """A file of the store, read as it is sent: parts of it too, from wherever the store is.
+
+    A refusal of a `Range` header is a problem like any other.
+    """
+
+    def __init__(
+        self, store: ArtifactStore, stored: Stored, *, name: str, headers: dict[str, str]
+    ) -> None:
+        times = 3 * (stored.modified,)
+        super().__init__(
+            name,  # no path: `_open_file` opens it
+            headers=headers,
+            filename=name,
+            media_type=_media_type(name),
+            stat_result=os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, stored.bytes, *times)),
+        )
+        self._open = partial(store.open, stored.sha256)
+
+    @asynccontextmanager
+    async def _open_file(self) -> AsyncIterator[anyio.AsyncFile[bytes]]:
+        file = anyio.wrap_file(await anyio.to_thread.run_sync(self._open))
+        try:
+            yield file
+        finally:
+            with anyio.CancelScope(shield=True):
+                await file.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused: Message | None = None
@@ -49,7 +84,13 @@ class _File(FileResponse):
             if refused is None:
                 await send(message)
 
-        await super().__call__(scope, receive, pass_on)
+        try:
+            # Without extensions: a server that sends files by itself finds none here.
+            await super().__call__({**scope, "extensions": {}}, receive, pass_on)
+        except OSError as error:
+            # The response has begun; one that ends too early is cut off by the server.
+            log.warning("a download broke off: %s", error)
+            return
         if refused is not None:
             size = self.headers["content-length"]
             response = problem(
@@ -119,20 +160,12 @@ def get_artifact(
     }
     if if_none_match is not None and _names(if_none_match, artifact.sha256):
         return Response(status_code=304, headers=headers)
-    path = service.store.path(artifact.sha256)
-    try:
-        stat = path.stat()
-    except FileNotFoundError as error:
+    stored = service.store.find(artifact.sha256)
+    if stored is None:
         raise GoneError(
             f"the file {artifact.name} is no longer in the store; retry the job to make it anew"
-        ) from error
-    return _File(
-        path,
-        headers=headers,
-        filename=artifact.name.rpartition("/")[2],
-        media_type=_media_type(artifact.name),
-        stat_result=stat,
-    )
+        )
+    return _File(service.store, stored, name=artifact.name.rpartition("/")[2], headers=headers)
 
 
 def _names(if_none_match: str, sha256: str) -> bool:

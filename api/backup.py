@@ -26,7 +26,8 @@ from sqlalchemy.engine import make_url
 
 from api.lock import DirectoryLock
 from api.settings import Settings
-from api.store.artifacts import BACKUP, BLOCK, REFERRING, ArtifactStore, sync_directory
+from api.store.artifacts import BLOCK, REFERRING, open_store
+from api.store.directory import BACKUP, DirectoryStore, sync_directory
 
 KIND = "saf-backup"
 VERSION = 1
@@ -37,6 +38,10 @@ BUSY_SECONDS = 30.0
 ELSEWHERE = (
     "saf backup and saf restore are for the one-machine service, whose database is SQLite; for "
     "PostgreSQL use pg_dump and pg_restore, see docs/operating.md"
+)
+IN_A_BUCKET = (
+    "saf backup holds files of a directory, and these are in {address}; copy the database first, "
+    "then the bucket, see docs/operating.md"
 )
 
 
@@ -75,6 +80,7 @@ def write(settings: Settings, target: Path) -> Manifest:
     at `target`, or nothing. Raises BackupError, and OSError where it cannot be written.
     """
     database = _database_file(settings)
+    store = _directory(settings)
     if not database.is_file():
         raise BackupError(
             f"there is no service in {settings.data_dir}: {database.name} is missing; name its "
@@ -82,7 +88,6 @@ def write(settings: Settings, target: Path) -> Manifest:
         )
     if target.exists():
         raise BackupError(f"{target} is there already; choose another name")
-    store = ArtifactStore(settings.artifacts)
     store.directory.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -111,6 +116,13 @@ def check_elsewhere(settings: Settings) -> None:
         raise BackupError(ELSEWHERE)
 
 
+def _directory(settings: Settings) -> DirectoryStore:
+    store = open_store(settings)
+    if not isinstance(store, DirectoryStore):
+        raise BackupError(IN_A_BUCKET.format(address=store.address))
+    return store
+
+
 def _database_file(settings: Settings) -> Path:
     check_elsewhere(settings)
     return Path(make_url(settings.database).database or "")
@@ -129,7 +141,7 @@ def _workplace(directory: Path) -> Iterator[Path]:
         lock.release()
 
 
-def _snapshot(database: Path, store: ArtifactStore, work: Path) -> list[str]:
+def _snapshot(database: Path, store: DirectoryStore, work: Path) -> list[str]:
     """The database in `work/database.sqlite3`, and links to the files that its rows refer to.
 
     While the files are linked nobody writes: a file goes only in a writing transaction. The copy
@@ -174,7 +186,7 @@ def _referenced(connection: sqlite3.Connection) -> set[str]:
     return found
 
 
-def _link(store: ArtifactStore, sha256: str, work: Path) -> bool:
+def _link(store: DirectoryStore, sha256: str, work: Path) -> bool:
     try:
         os.link(store.path(sha256), work / sha256)
     except FileNotFoundError:

@@ -155,7 +155,10 @@ class Checks:
             if not self._stop.is_set() and self._keep_trying(dataset_id, verdict, canonical):
                 shutil.rmtree(directory, ignore_errors=True)
         except Exception as error:
-            log.exception("the check of %s failed", dataset_id)
+            if isinstance(error, OSError):
+                log.error("the check of %s failed: %s", dataset_id, error)
+            else:
+                log.exception("the check of %s failed", dataset_id)
             if self._keep_trying(dataset_id, _Verdict(summary=None, problems=[FAILED]), canonical):
                 shutil.rmtree(directory, ignore_errors=True)
             if isinstance(error, OSError):
@@ -250,7 +253,7 @@ class Checks:
                     session.merge(preview)
         finally:
             for file in files:
-                file.copy.unlink(missing_ok=True)
+                self._store.discard(file)
 
 
 def _for_people(problem: dict[str, str]) -> dict[str, str]:

@@ -143,7 +143,8 @@ def _storage(service: Service) -> str:
     try:
         service.store.check()
     except OSError as error:
-        return f"cannot be written: {error.strerror or error}; look at ARTIFACTS_URL and its disk"
+        reason = error.strerror or error
+        return f"cannot be written: {reason}; look at ARTIFACTS_URL and what it names"
     return ""
 
 

@@ -16,10 +16,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings
-from api.store.artifacts import ArtifactStore
+from api.store.artifacts import ArtifactStore, Item, in_short
 from api.store.database import Database
-from api.store.garbage import Garbage, file_clock
-from api.store.retention import Item, Retention
+from api.store.directory import file_clock
+from api.store.garbage import Garbage
+from api.store.retention import Retention
 from api.store.tables import Dataset
 
 FIRST_SECONDS = 60.0  # a service that is started again and again clears up too
@@ -78,7 +79,7 @@ class Janitor:
                     kinds = ", ".join(f"{kind} {size}" for kind, size in sorted(freed.items()))
                     log.info("removed what was no longer kept, in bytes: %s", kinds)
             except (SQLAlchemyError, OSError) as error:
-                log.warning("not all could be cleared up: %s", type(error).__name__)
+                log.warning("not all could be cleared up: %s", in_short(error))
 
 
 class Leftovers:

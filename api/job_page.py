@@ -101,7 +101,8 @@ def _document(
     for file in files:
         if file.kind == kind and file.bytes <= DOCUMENT_BYTES:
             try:
-                content = json.loads(store.path(file.sha256).read_bytes())
+                with store.open(file.sha256) as opened:
+                    content = json.loads(opened.read())
             except (OSError, ValueError):
                 return None
             return content if isinstance(content, dict) else None

@@ -40,7 +40,7 @@ from api.service import Service
 from api.settings import Settings
 from api.settings import settings as process_settings
 from api.storage import Storage
-from api.store.artifacts import ArtifactStore
+from api.store.artifacts import open_store
 from api.store.database import Database
 from api.store.migrate import migrate
 from api.store.sweeper import Sweeper
@@ -121,7 +121,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _open(settings: Settings, counts: RequestCounts) -> Service:
     database = Database(settings.database, busy_seconds=BUSY_SECONDS)
     migrate(database)
-    store = ArtifactStore(settings.artifacts)
+    store = open_store(settings)
     celery = celery_app(settings)
     checks = Checks(database, store, settings)
     checks.resume()

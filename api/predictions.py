@@ -4,7 +4,7 @@ step by step."""
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -13,10 +13,17 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import UploadFile
 
 from api.documents import Document
-from api.errors import ConflictError, FieldError, GoneError, InvalidRequestError
+from api.errors import (
+    ConflictError,
+    FieldError,
+    GoneError,
+    InvalidRequestError,
+    UnavailableError,
+)
 from api.jobs import read_job
 from api.problems import responses
 from api.service import Service, ServiceDependency
+from api.store.artifacts import DamagedError, StoreError
 from api.store.tables import Artifact, Dataset, Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -141,9 +148,13 @@ def predict(
     cut to the network's proportions around its middle, scaled, and divided by 255."""
     with service.database.reading() as session:
         job = read_job(session, job_id)
-        asked: dict[str, Any] = {"network": _network(session, service, job), "detail": detail}
-        if question.sample is not None:
-            asked["sample"] = {**_dataset(session, service, job), "index": question.sample}
+        network = _network(session, job)
+        dataset = None if question.sample is None else _dataset(session, job)
+    asked: dict[str, Any] = {"network": _path(service, network, NETWORK), "detail": detail}
+    if dataset is not None:
+        name, sha256 = dataset
+        path = name if sha256 is None else _path(service, sha256, name)
+        asked["sample"] = {"dataset": path, "builtin": sha256 is None, "index": question.sample}
     asked |= question.model_dump(include={"image", "pixels"}, exclude_none=True)
     answer = service.trials.ask(asked)
     if not answer["ok"]:
@@ -152,7 +163,15 @@ def predict(
     return Prediction(job_id=job_id, **{key: answer[key] for key in answer if key != "ok"})
 
 
-def _network(session: Session, service: Service, job: Job) -> str:
+class _Samples(NamedTuple):
+    """The data set of a job: its file, or none where it is built in."""
+
+    name: str
+    sha256: str | None
+
+
+def _network(session: Session, job: Job) -> str:
+    """The SHA-256 of a job's network."""
     sha256 = session.scalar(
         select(Artifact.sha256).where(Artifact.job_id == job.id, Artifact.name == NETWORK)
     )
@@ -161,23 +180,29 @@ def _network(session: Session, service: Service, job: Job) -> str:
             f"job {job.id} is {job.status} and has left no {NETWORK}; its network can be tried "
             "once the job has succeeded"
         )
-    return _path(service, sha256, NETWORK)
+    return sha256
 
 
-def _dataset(session: Session, service: Service, job: Job) -> dict[str, Any]:
+def _dataset(session: Session, job: Job) -> _Samples:
     if job.dataset_id is None:
-        return {"dataset": job.dataset, "builtin": True}
+        return _Samples(job.dataset, None)
     dataset = session.get(Dataset, job.dataset_id)
     if dataset is None or dataset.sha256 is None:
         raise GoneError(f"the data set {job.dataset} was deleted; show an image instead")
-    return {"dataset": _path(service, dataset.sha256, dataset.name), "builtin": False}
+    return _Samples(dataset.name, dataset.sha256)
 
 
 def _path(service: Service, sha256: str, name: str) -> str:
-    path = service.store.path(sha256)
-    if not path.is_file():
-        raise GoneError(f"the file {name} is not in the artifact store of this server")
-    return str(path)
+    try:
+        return str(service.store.local(sha256))
+    except (FileNotFoundError, DamagedError) as error:
+        how = "is not" if isinstance(error, FileNotFoundError) else "is damaged"
+        raise GoneError(f"the file {name} {how} in the artifact store of this server") from error
+    except StoreError:
+        raise
+    except OSError as error:  # the disk of this machine is full
+        reason = error.strerror or type(error).__name__
+        raise UnavailableError(f"the file {name} cannot be fetched: {reason}") from error
 
 
 def _image(content: bytes) -> Question:

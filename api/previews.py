@@ -9,18 +9,18 @@ import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from fastapi import APIRouter, Header
 from pydantic import Field
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from api.documents import Document
 from api.errors import GoneError, NotFoundError
 from api.problems import responses
-from api.service import ServiceDependency
+from api.service import Service, ServiceDependency
 from api.store.tables import Dataset, DatasetPreview
 from saf.data import CATALOGUE
 
@@ -94,7 +94,7 @@ def get_preview(service: ServiceDependency, dataset: str) -> PreviewDocument:
 @router.get(
     "/{dataset}/preview.png",
     summary="A picture of samples of each class",
-    response_class=FileResponse,
+    response_class=Response,
     responses={200: {"content": {"image/png": {}}}, **responses(404, 410, 503)},
 )
 def get_picture(
@@ -105,13 +105,13 @@ def get_picture(
 ) -> Response:
     """Browsers keep it for ever where the address says which content it has (`v`)."""
     if dataset in CATALOGUE:
-        sha256, path = _builtin_sha256(dataset), FOLDER / f"{dataset}.png"
+        sha256 = _builtin_sha256(dataset)
     else:
         with service.database.reading() as session:
             found = _row(session, dataset)
         if found is None:
             raise _none(dataset)
-        sha256, path = found.sha256, service.store.path(found.sha256)
+        sha256 = found.sha256
     named = v == sha256[:SHOWN_HASH]
     headers = {
         "ETag": f'"{sha256}"',
@@ -119,9 +119,20 @@ def get_picture(
     }
     if if_none_match is not None and f'"{sha256}"' in if_none_match:
         return Response(status_code=304, headers=headers)
-    if not path.exists():
-        raise GoneError(f"the picture of {dataset} is no longer in the store; upload it again")
-    return FileResponse(path, headers=headers, media_type="image/png")
+    try:
+        with _picture(service, dataset, sha256) as file:
+            content = file.read()
+    except FileNotFoundError as error:
+        raise GoneError(
+            f"the picture of {dataset} is no longer in the store; upload it again"
+        ) from error
+    return Response(content, headers=headers, media_type="image/png")
+
+
+def _picture(service: Service, dataset: str, sha256: str) -> BinaryIO:
+    if dataset in CATALOGUE:
+        return (FOLDER / f"{dataset}.png").open("rb")
+    return service.store.open(sha256)
 
 
 @lru_cache

@@ -20,6 +20,7 @@ from starlette.routing import Match
 
 from api.documents import Document
 from api.errors import FieldError, ServiceError, TooManyError
+from api.store.artifacts import StoreError
 from saf.config import JobSpecification
 
 MEDIA_TYPE = "application/problem+json"
@@ -135,6 +136,12 @@ def handle(request: Request, error: Exception) -> Response:
             return problem(request_id, 405, detail, headers={"Allow": methods})
         case HTTPException():
             return problem(request_id, error.status_code, str(error.detail), headers=error.headers)
+        case StoreError():
+            log.error("the artifact store cannot be used: %s", error)
+            detail = f"the artifact store cannot be used: {error}; try again in a moment"
+            return problem(
+                request_id, 503, detail, code="unavailable", headers={"Retry-After": "5"}
+            )
         case OperationalError() | InterfaceError() | PoolTimeoutError():
             log.error("the database does not answer: %s", _first_line(error))
             return problem(
@@ -154,6 +161,7 @@ def install(app: FastAPI) -> None:
         ServiceError,
         RequestValidationError,
         HTTPException,
+        StoreError,
         OperationalError,
         InterfaceError,
         PoolTimeoutError,

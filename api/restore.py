@@ -24,8 +24,9 @@ from pydantic import TypeAdapter, ValidationError
 from api.backup import BLOBS, DATABASE, KIND, MANIFEST, VERSION, BackupError, Entry, Manifest
 from api.checks import INTERRUPTED
 from api.settings import Settings
-from api.store.artifacts import BLOCK, REFERRING, ArtifactStore, sync_directory
+from api.store.artifacts import BLOCK, REFERRING
 from api.store.database import Database
+from api.store.directory import DirectoryStore, sync_directory
 from api.store.migrate import migrate, revisions
 
 MANIFEST_BYTES = 2**28
@@ -48,7 +49,7 @@ def restore(settings: Settings, source: Path) -> Manifest:
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-restore-", dir=target.parent))
     try:
-        store = ArtifactStore(str(work / "artifacts"))
+        store = DirectoryStore(str(work / "artifacts"))
         with source.open("rb") as file:
             manifest = _unpack(file, work, store)
         _check_database(work / Path(settings.database).name, manifest, work)
@@ -63,7 +64,7 @@ def restore(settings: Settings, source: Path) -> Manifest:
     return manifest
 
 
-def _unpack(file: IO[bytes], work: Path, store: ArtifactStore) -> Manifest:
+def _unpack(file: IO[bytes], work: Path, store: DirectoryStore) -> Manifest:
     """Write the files of the backup below `work`, under names of our own."""
     try:
         with tarfile.open(fileobj=file, mode="r|", errorlevel=2) as archive:

@@ -25,6 +25,7 @@ from api.broker import BrokerError, EmbeddedBroker
 from api.child import Child
 from api.lock import DirectoryInUseError, DirectoryLock
 from api.settings import Settings
+from api.store.artifacts import open_store
 
 DEFAULT_PORT = 8000
 PORTS_TRIED = 100
@@ -61,7 +62,9 @@ class LocalService:
     """
 
     def __init__(self, settings: Settings, *, host: str = "127.0.0.1", port: int | None = None):
-        """Take the data directory and the port. Raises `ServeError`."""
+        """Take the data directory and the port. Raises `ServeError`, and ValueError where the
+        settings name no artifact store."""
+        open_store(settings)
         _check_host(host, settings)
         self.directory = settings.data_dir.absolute()
         self._lock = _lock(self.directory)

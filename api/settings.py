@@ -43,7 +43,8 @@ class Settings(BaseSettings):
     artifacts_url: Annotated[
         str, Field(default="", repr=False, validation_alias=_plain_name("ARTIFACTS_URL"))
     ]
-    """A directory, plain or as `file:///…`; empty: in `data_dir`."""
+    """A directory, plain or as `file:///…`, or `s3://BUCKET/PREFIX`; empty: in `data_dir`.
+    Credentials, region and endpoint of S3 are read by its library, see docs/operating.md."""
 
     url: str = "http://127.0.0.1:8000"
     """Where the commands of `saf` find the server."""
@@ -82,6 +83,8 @@ class Settings(BaseSettings):
     """Pixels of an image on a side."""
     max_classes: Annotated[int, Field(gt=1)] = 10_000
     """Classes of a data set."""
+    cache_max_bytes: Annotated[int, Field(gt=0)] = 20 * GIB
+    """Copies of files of an S3 store that each machine keeps in `data_dir`."""
     check_max_seconds: Annotated[float, Field(gt=0)] = 1800.0
     """Time that checking an uploaded data set may take."""
     job_max_memory_bytes: Annotated[int, Field(ge=0)] = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from dataclasses import dataclass
@@ -31,6 +30,10 @@ class StorageUse:
     """How many artifacts there are, each content once."""
     work: int | None
     """What the workers of this machine write while they train."""
+    copies: int | None
+    """What this machine has fetched from a bucket and keeps for a while."""
+    place: str
+    """Where the artifacts are."""
     free: int | None
     """Room left for artifacts."""
     total: int | None
@@ -71,17 +74,16 @@ class Storage:
             else:
                 asked = text("SELECT pg_database_size(current_database())")
                 database = int(session.execute(asked).scalar_one())
-        try:
-            disk = shutil.disk_usage(self._store.directory)
-        except OSError:
-            disk = None
+        free, total = self._store.room() or (None, None)
         return StorageUse(
             database=database,
             artifacts=int(artifacts),
             files=files,
             work=_folder_bytes(self._settings.data_dir / "work"),
-            free=disk and disk.free,
-            total=disk and disk.total,
+            copies=_folder_bytes(self._settings.data_dir / "cache"),
+            place=self._store.address,
+            free=free,
+            total=total,
         )
 
 

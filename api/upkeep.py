@@ -14,7 +14,7 @@ from api import backup as backups
 from api.janitor import Janitor
 from api.restore import restore as restored
 from api.settings import Settings, settings
-from api.store.artifacts import ArtifactStore
+from api.store.artifacts import open_store
 from api.store.database import Database
 from api.store.migrate import is_current
 from api.terminal import AsJson, print_json, say, size, table
@@ -47,7 +47,7 @@ def gc(
                 "the tables are of another version than this program; start the service once, or "
                 "use the program that made them"
             )
-        _collect(Janitor(database, ArtifactStore(chosen.artifacts), chosen), dry_run, as_json)
+        _collect(Janitor(database, open_store(chosen), chosen), dry_run, as_json)
     except SQLAlchemyError as error:
         raise ValueError(f"the database does not answer: {type(error).__name__}") from error
     finally:

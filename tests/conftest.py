@@ -1,24 +1,27 @@
-"""Fixtures on the real thing: a Valkey server, SQLite files, a PostgreSQL server."""
+"""Fixtures on the real thing: a Valkey server, SQLite files, servers of PostgreSQL and S3."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from api.settings import Settings
-from api.store.artifacts import ArtifactStore
 from api.store.database import Database
+from api.store.directory import DirectoryStore
 from api.store.migrate import migrate
 from api.store.tables import new_id
 from tests.postgres import PostgresServer
+from tests.s3 import S3Server
 
 
 @pytest.fixture(autouse=True)
 def own_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test touches a service that the environment names."""
-    for name in ("DATABASE_URL", "BROKER_URL", "ARTIFACTS_URL"):
+    of_amazon = [name for name in os.environ if name.startswith("AWS_")]
+    for name in ("DATABASE_URL", "BROKER_URL", "ARTIFACTS_URL", *of_amazon):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -67,8 +70,26 @@ def broker_url(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore(str(tmp_path / "artifacts"))
+def store(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(str(tmp_path / "artifacts"))
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One S3 server for all tests; each test gets a bucket of its own."""
+    server = S3Server(tmp_path_factory.mktemp("s3") / "server.log")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty store in a bucket; the environment says how it is reached."""
+    name = new_id("test").replace("_", "-").lower()
+    s3.create_bucket(name)
+    for variable, value in s3.environment().items():
+        monkeypatch.setenv(variable, value)
+    return f"s3://{name}/saf"
 
 
 @pytest.fixture

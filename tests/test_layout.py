@@ -41,6 +41,6 @@ def test_a_folder_imports_only_what_the_layout_allows(folder: str, allowed: set[
 
 
 @pytest.mark.parametrize("module", ["api.main", "api.serve", "worker.app", "saf", "saf.data"])
-def test_importing_loads_no_torch(module: str) -> None:
-    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+def test_importing_loads_no_torch_and_nothing_for_s3(module: str) -> None:
+    code = f"import sys, {module}; sys.exit(bool({{'torch', 'botocore'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -164,7 +164,7 @@ class Record:
     def _forget(self, path: Path) -> None:
         incoming = self._incoming.pop(path, None)
         if incoming is not None:
-            incoming.copy.unlink(missing_ok=True)
+            self._store.discard(incoming)
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 
@@ -176,7 +176,7 @@ class Record:
             with self._database.writing() as session:
                 self._store.remove_unused(session, self._unused)
         except (SQLAlchemyError, OSError) as error:
-            log.warning("old checkpoints could not be removed: %s", type(error).__name__)
+            log.warning("old checkpoints could not be removed: %s", artifacts.in_short(error))
         else:
             self._unused.clear()
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings
 from api.store import lifecycle
-from api.store.artifacts import ArtifactStore
+from api.store.artifacts import open_store
 from api.store.database import Database
 from api.store.lifecycle import Claim
 from api.store.sweeper import Sweeper
@@ -49,7 +49,7 @@ class Runner:
         self._ring = ring
         self._command = command
         self._database = Database(settings.database)
-        self.store = ArtifactStore(settings.artifacts)
+        self.store = open_store(settings)
         self._scratch = Scratch(settings.data_dir, self.id)
         self._free = list(self.slots)
         self._training = 0

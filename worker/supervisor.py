@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from api.settings import Settings
 from api.store import lifecycle
-from api.store.artifacts import ArtifactStore
+from api.store.artifacts import ArtifactStore, DamagedError
 from api.store.checkpoints import INHERITED
 from api.store.database import Database
 from api.store.lifecycle import Claim, Fenced
@@ -93,10 +93,14 @@ class Supervisor:
         outbox = Outbox(directory / "outbox")
         record = Record(self._database, self._store, claim, outbox)
         try:
-            order = self._insist(claim, lease, lambda: self._order(claim, directory, record.notes))
+            order = self._insist(
+                claim, lease, lambda: self._order(claim, lease, directory, record.notes)
+            )
         except TrainingError as error:
             failure = Failure(code=error.code, message=str(error), hint=error.hint)
             return self._fail(claim, lease, failure)
+        except InterruptedError:  # somebody asked it to stop while its files were fetched
+            return self._hand_back(claim, lease)
         process = TrainingProcess(
             self._command,
             order,
@@ -212,13 +216,19 @@ class Supervisor:
 
         return self._insist(claim, lease, lambda: record.finish(stop))
 
-    def _order(self, claim: Claim, directory: Path, notes: list[str]) -> Order:
-        """What the training process is told. Raises DataError, or OSError."""
+    def _order(self, claim: Claim, lease: Lease, directory: Path, notes: list[str]) -> Order:
+        """What the training process is told. Raises DataError, OSError, and InterruptedError when
+        the attempt is to stop."""
         outgoing = directory / "outgoing"
         outgoing.mkdir(exist_ok=True)
-        with self._database.reading() as session:
-            dataset = self._dataset(session, claim)
-            checkpoint = self._checkpoint(session, claim, notes)
+
+        def local(sha256: str) -> Path:
+            return self._store.local(
+                sha256, directory / "fetched", lambda: self._is_unwanted(lease)
+            )
+
+        dataset = self._dataset(claim, local)
+        checkpoint, resume_from = self._checkpoint(claim, local, notes)
         (directory / "training").mkdir(exist_ok=True)
         settings = self._settings
         return Order(
@@ -227,7 +237,7 @@ class Supervisor:
             builtin=claim.dataset_id is None,
             directory=str(directory / "training"),
             outgoing=str(outgoing),
-            resume_from=str(self._store.path(checkpoint.sha256)) if checkpoint else None,
+            resume_from=str(resume_from) if resume_from else None,
             inherited=checkpoint is not None and checkpoint.attempt == INHERITED,
             device=self._slot.device,
             # It is to be gone when the lease of a worker that stands still runs out. The lease is
@@ -237,41 +247,67 @@ class Supervisor:
             ),
         )
 
-    def _dataset(self, session: Session, claim: Claim) -> str:
+    def _dataset(self, claim: Claim, local: Callable[[str], Path]) -> str:
         if claim.dataset_id is None:
             return str(claim.specification["dataset"])
-        dataset = session.get(Dataset, claim.dataset_id)
+        with self._database.reading() as session:
+            dataset = session.get(Dataset, claim.dataset_id)
         if dataset is None or dataset.sha256 is None:
             raise DataError(
                 f"the data set {claim.dataset_id} is not there",
                 hint="upload it again and submit the job with its new id",
             )
-        path = self._store.path(dataset.sha256)
-        if not path.is_file():
+        try:
+            return str(local(dataset.sha256))
+        except (FileNotFoundError, DamagedError) as error:
+            how = "is not" if isinstance(error, FileNotFoundError) else "is damaged"
             raise DataError(
-                f"the file of the data set {dataset.name} is not in the artifact store",
+                f"the file of the data set {dataset.name} {how} in the artifact store",
                 hint="upload it again, or see that the worker has the same ARTIFACTS_URL as the "
-                "API and that its directory is shared",
-            )
-        return str(path)
+                "API, and that a directory is shared",
+            ) from error
 
-    def _checkpoint(self, session: Session, claim: Claim, notes: list[str]) -> Checkpoint | None:
-        """The newest checkpoint whose file is what it was when it was stored."""
-        stored = session.scalars(
-            select(Checkpoint)
-            .where(Checkpoint.job_id == claim.job_id)
-            .order_by(Checkpoint.step.desc())
-        ).all()
+    def _checkpoint(
+        self, claim: Claim, local: Callable[[str], Path], notes: list[str]
+    ) -> tuple[Checkpoint | None, Path | None]:
+        """The newest checkpoint whose file is what it was when it was stored, and that file."""
+        with self._database.reading() as session:
+            stored = session.scalars(
+                select(Checkpoint)
+                .where(Checkpoint.job_id == claim.job_id)
+                .order_by(Checkpoint.step.desc())
+            ).all()
         notes.clear()
         for checkpoint in stored:
-            problem = _damage(self._store.path(checkpoint.sha256), checkpoint.sha256)
-            if problem is None:
-                return checkpoint
+            try:
+                path = local(checkpoint.sha256)
+                if _sha256(path) == checkpoint.sha256:
+                    return checkpoint, path
+                problem = "is damaged"
+            except DamagedError:
+                problem = "is damaged"
+            except FileNotFoundError:
+                problem = "is not in the artifact store"
             notes.append(f"the checkpoint of step {checkpoint.step} {problem}; it is passed over")
-        if stored and not self._store.directory.is_dir():
-            # Not damaged: nothing of the store is there, and starting from zero would lose all.
-            raise OSError(f"the artifact store {self._store.directory} is not there")
-        return None
+        return None, None
+
+    def _is_unwanted(self, lease: Lease) -> bool:
+        return (
+            lease.fenced
+            or self._closing.is_set()
+            or lease.status in (Status.cancelling, Status.pausing)
+        )
+
+    def _hand_back(self, claim: Claim, lease: Lease) -> None:
+        """The end of an attempt that was asked to stop before its training began."""
+        if lease.fenced:
+            raise Fenced
+
+        def stop() -> None:
+            with self._database.writing() as session:
+                lifecycle.stopped(session, claim)
+
+        self._insist(claim, lease, stop)
 
     def _fail(self, claim: Claim, lease: Lease, failure: Failure) -> None:
         def fail() -> None:
@@ -287,7 +323,7 @@ class Supervisor:
             log.info("attempt %d of %s: %s", claim.attempt, claim.job_id, type(end).__name__)
 
     def _insist(self, claim: Claim, lease: Lease, action: Callable[[], T]) -> T:
-        """Do it, again and again while the database is away or a disk is full."""
+        """Do it, again and again while the database or the store is away, or a disk is full."""
         backoff = Backoff()
         given_up_at: float | None = None
         stuck = False
@@ -311,8 +347,8 @@ class Supervisor:
             time.sleep(backoff.wait_seconds())
 
     def _tell(self, claim: Claim, error: OSError) -> None:
-        """Put into the timeline that the job waits for room on a disk."""
-        text = f"nothing can be stored: {error.strerror}; the job goes on once there is room"
+        """Put into the timeline that the job waits for a disk or a store."""
+        text = f"the job waits: {error.strerror}; it goes on once that is put right"
         log.warning("attempt %d of %s: %s", claim.attempt, claim.job_id, error)
         try:
             with self._database.writing() as session:
@@ -330,12 +366,9 @@ def _overruns(since: float | None, limit: float | None, grace: float) -> bool:
     return since is not None and limit is not None and time.monotonic() > since + limit + grace
 
 
-def _damage(path: Path, sha256: str) -> str | None:
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-    except FileNotFoundError:
-        return "is not in the artifact store"
-    return None if digest.hexdigest() == sha256 else "is damaged"
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -7,27 +7,25 @@ leaves a file too many, and `garbage` finds it.
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import logging
-import os
-import tempfile
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 from sqlalchemy import Column, ColumnElement, delete, exists, not_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from api.settings import Settings
 from api.store.database import Database, clock, now
 from api.store.tables import Artifact, Base, Blob, Checkpoint, new_id
 
 BLOCK = 2**20
-INCOMING = ".incoming-"  # files that are being received
-BACKUP = ".backup-"  # folders of links, of a backup under way
 REFERRING: tuple[Column[Any], ...] = tuple(
     key.parent
     for table in Base.metadata.sorted_tables
@@ -38,60 +36,117 @@ REFERRING: tuple[Column[Any], ...] = tuple(
 log = logging.getLogger(__name__)
 
 
+class StoreError(OSError):
+    """The store cannot be used for now, as a disk that is away: somebody can put it right.
+
+    The message is one line for people; it holds no credential and no signed address.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errno.EIO, reason)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+class DamagedError(OSError):
+    """A file of the store has another content than its name says."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Incoming:
-    """A file that lies in the store's directory and has no row yet."""
+    """A file that was received and has no row yet."""
 
     sha256: str
     bytes: int
     copy: Path
+    """Where its content lies until it is kept."""
 
 
-class ArtifactStore:
-    """A directory of files by content: `ab/ab12…`. Several machines may share it."""
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A file of the store, as its back end sees it."""
 
-    def __init__(self, url: str) -> None:
-        """`url` is a directory, plain or as `file:///…`; ValueError for any other address."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("", "file"):
-            raise ValueError(
-                f"ARTIFACTS_URL has the scheme {parts.scheme!r}; give a directory, plain or as "
-                "file:///…, that the API and all workers share"
-            )
-        self.directory = Path(unquote(parts.path) if parts.scheme else url).absolute()
+    sha256: str
+    bytes: int
+    modified: float  # seconds since 1970, by the store's clock
 
-    def path(self, sha256: str) -> Path:
-        """Where the file with this hash is, or would be."""
-        return self.directory / sha256[:2] / sha256
 
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One thing that may go."""
+
+    kind: str
+    name: str
+    bytes: int  # that its removal frees
+    remove: Callable[[], bool]  # False: it is needed again, or gone already
+
+
+class ArtifactStore(ABC):
+    """What a directory and a bucket have in common: rows and their locks.
+
+    Everything raises OSError where the files cannot be reached, StoreError where a bucket cannot.
+    """
+
+    address: str
+    """Where it is, for people."""
+
+    @abstractmethod
     def check(self) -> None:
         """Raise OSError unless files can be written."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self.directory) as file:
-            file.write(b"x")
 
+    @abstractmethod
+    def room(self) -> tuple[int, int] | None:
+        """Free bytes and all bytes of its disk; None where that cannot be told."""
+
+    @abstractmethod
     def receive(self, source: Path) -> Incoming:
-        """Copy a file into the store's directory, outside any transaction; `keep` it next.
+        """Bring a file into the store, outside any transaction; `keep` it next.
 
-        Raises OSError when it cannot be written; then nothing is left behind.
+        Nothing may change `source` until then. When it fails, nothing is left behind.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
-        handle, name = tempfile.mkstemp(prefix=INCOMING, dir=self.directory)
-        copy = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as target, source.open("rb") as origin:
-                while block := origin.read(BLOCK):
-                    digest.update(block)
-                    target.write(block)
-                target.flush()
-                os.fsync(target.fileno())
-                size = target.tell()
-        except BaseException:
-            copy.unlink(missing_ok=True)
-            raise
-        copy.chmod(0o644)
-        return Incoming(sha256=digest.hexdigest(), bytes=size, copy=copy)
+
+    @abstractmethod
+    def discard(self, incoming: Incoming) -> None:
+        """Forget a file that was received, whether or not it was kept."""
+
+    @abstractmethod
+    def find(self, sha256: str) -> Stored | None:
+        """The file with this hash; None when the store, which is there, does not have it."""
+
+    @abstractmethod
+    def open(self, sha256: str) -> BinaryIO:
+        """The file with this hash, to be read at any position, in bounded memory.
+
+        Raises FileNotFoundError, here or with the first read.
+        """
+
+    @abstractmethod
+    def local(
+        self, sha256: str, directory: Path | None = None, unwanted: Callable[[], bool] = bool
+    ) -> Path:
+        """The file with this hash on this machine, to be read only.
+
+        A copy that has to be fetched is verified, and with `directory` also put there: it stays
+        as long as the directory, while others make room for newer ones. Raises
+        FileNotFoundError, DamagedError, and InterruptedError once `unwanted()` is true.
+        """
+
+    @abstractmethod
+    def old_files(self, seconds: float) -> Iterator[Stored]:
+        """Files that were stored longer ago than that, by the store's own clock."""
+
+    @abstractmethod
+    def old_leftovers(self, seconds: float) -> Iterator[Item]:
+        """What processes that are gone left half-written longer ago than that."""
+
+    @abstractmethod
+    def _place(self, incoming: Incoming) -> None:
+        """Make a received file the one with its hash. The caller holds the lock of its row."""
+
+    @abstractmethod
+    def _remove(self, sha256: str) -> None:
+        """Remove the file with this hash, if it is there. The caller holds the lock of its row."""
 
     def keep(self, session: Session, incoming: Incoming) -> str:
         """Give a received file its name and its row, in the session's transaction; its SHA-256."""
@@ -103,10 +158,7 @@ class ArtifactStore:
                 index_elements=[Blob.sha256], set_={"bytes": incoming.bytes}
             )
         )  # takes the row's lock, also when the row is there already
-        target = self.path(incoming.sha256)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(incoming.copy, target)
-        sync_directory(target.parent)
+        self._place(incoming)
         return incoming.sha256
 
     def remove_unused(self, session: Session, hashes: Iterable[str]) -> int:
@@ -123,7 +175,7 @@ class ArtifactStore:
             session.execute(delete(Blob).where(Blob.sha256 == sha256))
             # Under the row's lock, before the commit: a copy that is stored at the same moment
             # waits for the lock and then writes the file anew.
-            self.path(sha256).unlink(missing_ok=True)
+            self._remove(sha256)
         return freed
 
     def remove_unused_of(self, database: Database, hashes: Iterable[str]) -> None:
@@ -133,7 +185,7 @@ class ArtifactStore:
                 with database.writing() as session:
                     self.remove_unused(session, hashes)
         except (SQLAlchemyError, OSError) as error:
-            log.warning("files that nothing refers to stay for now: %s", type(error).__name__)
+            log.warning("files that nothing refers to stay for now: %s", in_short(error))
 
     def remove_orphan(self, session: Session, sha256: str) -> bool:
         """Remove a file that has no row; False when it has one.
@@ -145,9 +197,39 @@ class ArtifactStore:
         made = session.scalar(insert.on_conflict_do_nothing().returning(Blob.sha256))
         if made is None:
             return False
-        self.path(sha256).unlink(missing_ok=True)
+        self._remove(sha256)
         session.execute(delete(Blob).where(Blob.sha256 == sha256))
         return True
+
+
+def open_store(settings: Settings) -> ArtifactStore:
+    """The store that the settings name. ValueError, in one line, for an address of no kind."""
+    scheme = urlsplit(settings.artifacts).scheme
+    if scheme == "s3":
+        from api.store.cache import Cache
+
+        try:  # not at the top: it loads a library that only this needs
+            from api.store.bucket import BucketStore
+        except ImportError as error:
+            raise ValueError(
+                "ARTIFACTS_URL is s3://…, for which botocore is missing: pip install "
+                "'saf-service[s3]', in a checkout sh scripts/install s3"
+            ) from error
+        cache = Cache(settings.data_dir.absolute() / "cache", settings.cache_max_bytes)
+        return BucketStore(settings.artifacts, cache)
+    if scheme not in ("", "file"):
+        raise ValueError(
+            f"ARTIFACTS_URL has the scheme {scheme!r}; give a directory that the API and all "
+            "workers share, plain or as file:///…, or s3://BUCKET/PREFIX"
+        )
+    from api.store.directory import DirectoryStore
+
+    return DirectoryStore(settings.artifacts)
+
+
+def in_short(error: Exception) -> str:
+    """A line for a log: what a database says can be long, and hold what was written."""
+    return str(error) if isinstance(error, OSError) else type(error).__name__
 
 
 def unreferenced(sha256: Any) -> ColumnElement[bool]:
@@ -176,15 +258,6 @@ def hashes_of_job(session: Session, job_id: str) -> list[str]:
         *session.scalars(select(Artifact.sha256).where(Artifact.job_id == job_id)),
         *session.scalars(select(Checkpoint.sha256).where(Checkpoint.job_id == job_id)),
     ]
-
-
-def sync_directory(directory: Path) -> None:
-    """Wait until the names in `directory` are on the disk. Raises OSError."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _insert(session: Session) -> Callable[[Any], Any]:

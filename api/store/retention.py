@@ -7,8 +7,7 @@ refers to it then. So a process that is killed in between leaves at most a file 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -27,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from api.settings import Settings
-from api.store.artifacts import ArtifactStore
+from api.store.artifacts import ArtifactStore, Item
 from api.store.database import Database, now
 from api.store.tables import (
     TERMINAL,
@@ -44,16 +43,6 @@ from api.store.tables import (
 )
 
 DAY = 86_400.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """One thing that may go."""
-
-    kind: str
-    name: str
-    bytes: int  # that its removal frees
-    remove: Callable[[], bool]  # False: it is needed again, or gone already
 
 
 class Retention:

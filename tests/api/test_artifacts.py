@@ -1,24 +1,31 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from api.settings import Settings
 from api.store import artifacts
-from tests.api.conftest import Server
+from tests.api.conftest import NO_BROKER, Server, serving
+from tests.chaos.proxy import Proxy
+from tests.s3 import S3Server
 
 CONTENT = bytes(range(256)) * 500
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-def keep(server: Server, name: str = "lif.safetensors") -> dict[str, Any]:
+def keep(server: Server, name: str = "lif.safetensors", content: bytes = CONTENT) -> dict[str, Any]:
     """A job with one file; its JSON in the list."""
     job = server.submit()
-    file = server.service.store.directory.parent / "file"
-    file.write_bytes(CONTENT)
+    file = server.service.settings.data_dir / "file"
+    file.write_bytes(content)
     incoming = server.service.store.receive(file)
     with server.service.database.writing() as session:
         sha256 = server.service.store.keep(session, incoming)
@@ -28,11 +35,29 @@ def keep(server: Server, name: str = "lif.safetensors") -> dict[str, Any]:
     return found
 
 
-def test_a_file_arrives_with_its_checksum_and_name(server: Server) -> None:
-    artifact = keep(server)
+@pytest.fixture(scope="module", params=["directory", "bucket"])
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server whose files are in a directory, and one whose files are in a bucket."""
+    data = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as patch:
+        url = ""
+        if request.param == "bucket":
+            s3: S3Server = request.getfixturevalue("s3")
+            s3.create_bucket("test-downloads")
+            for name, value in s3.environment().items():
+                patch.setenv(name, value)
+            url = "s3://test-downloads"
+        with serving(Settings(data_dir=data, artifacts_url=url, broker_url=NO_BROKER)) as running:
+            yield running
+
+
+def test_a_file_arrives_with_its_checksum_and_name(shared: Server) -> None:
+    artifact = keep(shared)
     assert (artifact["name"], artifact["kind"]) == ("lif.safetensors", "network")
     assert (artifact["bytes"], artifact["sha256"]) == (len(CONTENT), SHA256)
-    response = server.http.get(artifact["url"])
+    response = shared.http.get(artifact["url"])
     assert response.status_code == 200
     assert response.content == CONTENT
     digest = base64.b64encode(hashlib.sha256(CONTENT).digest()).decode()
@@ -41,7 +66,7 @@ def test_a_file_arrives_with_its_checksum_and_name(server: Server) -> None:
     assert response.headers["content-disposition"] == 'attachment; filename="lif.safetensors"'
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["accept-ranges"] == "bytes"
-    head = server.http.head(artifact["url"])
+    head = shared.http.head(artifact["url"])
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == str(len(CONTENT))
     assert head.headers["etag"] == response.headers["etag"]
@@ -92,6 +117,14 @@ def test_a_range_outside_the_file_is_a_problem(shared: Server, url: str, asked: 
     assert "128000 bytes" in response.json()["detail"]
 
 
+def test_several_parts_come_in_one_answer(shared: Server, url: str) -> None:
+    response = shared.http.get(url, headers={"Range": "bytes=3-5,127990-127999"})
+    assert response.status_code == 206
+    assert response.headers["content-type"].startswith("multipart/byteranges")
+    assert CONTENT[3:6] in response.content
+    assert CONTENT[127990:128000] in response.content
+
+
 def test_what_the_client_has_already_is_not_sent_again(shared: Server, url: str) -> None:
     for tag in (f'"{SHA256}"', f'"other", W/"{SHA256}"', "*"):
         response = shared.http.get(url, headers={"If-None-Match": tag})
@@ -100,11 +133,45 @@ def test_what_the_client_has_already_is_not_sent_again(shared: Server, url: str)
     assert shared.http.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
-def test_a_file_that_vanished_is_gone_and_no_defect(server: Server) -> None:
-    artifact = keep(server)
-    server.service.store.path(artifact["sha256"]).unlink()
+def test_a_file_that_vanished_is_gone_and_no_defect(shared: Server) -> None:
+    artifact = keep(shared)
+    shared.service.store._remove(artifact["sha256"])
     for method in ("GET", "HEAD"):
-        response = server.http.request(method, artifact["url"])
+        response = shared.http.request(method, artifact["url"])
         assert response.status_code == 410
         assert response.headers["content-type"] == "application/problem+json"
-    assert Path(server.service.store.directory).is_dir()
+    shared.service.store.check()
+
+
+def test_a_download_that_the_bucket_breaks_off_ends_early_and_can_be_gone_on_with(
+    s3: S3Server,
+    bucket: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    network = Proxy(s3.port)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{network.port}")
+    content = os.urandom(2**20) * 32
+    settings = Settings(data_dir=tmp_path, artifacts_url=bucket, broker_url=NO_BROKER)
+    with serving(settings) as server:
+        url = keep(server, content=content)["url"]
+        received = b""
+        with (
+            contextlib.suppress(httpx.RemoteProtocolError),
+            server.http.stream("GET", url) as response,
+        ):
+            for piece in response.iter_raw():
+                received += piece
+                network.cut()
+        assert 0 < len(received) < len(content)
+        refused = server.http.get(url)
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert f"{bucket} does not answer" in refused.json()["detail"]
+        network.heal()
+        rest = server.http.get(url, headers={"Range": f"bytes={len(received)}-"})
+        assert received + rest.content == content
+    network.close()
+    told = [record for record in caplog.records if "broke off" in record.getMessage()]
+    assert len(told) == 1
+    assert not any(record.exc_info for record in caplog.records)

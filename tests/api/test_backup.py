@@ -20,8 +20,8 @@ from api.backup import BackupError
 from api.restore import restore
 from api.settings import Settings
 from api.store import artifacts, lifecycle
-from api.store.artifacts import ArtifactStore
 from api.store.database import Database
+from api.store.directory import DirectoryStore
 from api.store.migrate import migrate
 from api.store.tables import Artifact, Dataset, Job, new_id
 
@@ -45,7 +45,7 @@ def job(session: Any) -> str:
     return row.id
 
 
-def leave(database: Database, store: ArtifactStore, name: str, content: bytes) -> None:
+def leave(database: Database, store: DirectoryStore, name: str, content: bytes) -> None:
     """A job with one file."""
     source = store.directory.parent / "source"
     source.write_bytes(content)
@@ -59,7 +59,7 @@ def leave(database: Database, store: ArtifactStore, name: str, content: bytes) -
 def settings(tmp_path: Path) -> Settings:
     """A data directory with three jobs and a data set that is being checked."""
     chosen = Settings(data_dir=tmp_path / "data")
-    database, store = Database(chosen.database), ArtifactStore(chosen.artifacts)
+    database, store = Database(chosen.database), DirectoryStore(chosen.artifacts)
     migrate(database)
     for name in ("a", "b", "c"):
         leave(database, store, name, f"content of {name}".encode() * 100)
@@ -91,7 +91,7 @@ def at(tmp_path: Path, name: str = "restored") -> Settings:
 
 def contents(settings: Settings) -> dict[str, bytes]:
     """What the artifacts hold, by name and hash."""
-    database, store = Database(settings.database), ArtifactStore(settings.artifacts)
+    database, store = Database(settings.database), DirectoryStore(settings.artifacts)
     with database.reading() as session:
         rows = session.execute(select(Artifact.name, Artifact.sha256)).all()
     database.dispose()
@@ -119,7 +119,7 @@ def test_a_restored_directory_holds_what_the_old_one_held(
 def test_a_backup_while_jobs_come_and_go_is_of_one_moment(
     settings: Settings, tmp_path: Path
 ) -> None:
-    database, store = Database(settings.database), ArtifactStore(settings.artifacts)
+    database, store = Database(settings.database), DirectoryStore(settings.artifacts)
     stop = threading.Event()
     made = 0
 
@@ -351,3 +351,17 @@ def refused(file: Path, tmp_path: Path, says: str) -> None:
     assert {path for path in tmp_path.rglob("*") if "data" not in path.parts} == before
     assert not Path("/tmp/escaped").exists()
     shutil.rmtree(tmp_path / "restored", ignore_errors=True)
+
+
+def test_a_backup_does_not_leave_out_the_files_of_a_bucket_in_silence(
+    settings: Settings, bucket: str, tmp_path: Path
+) -> None:
+    database = Database(settings.database)
+    migrate(database)
+    database.dispose()
+    elsewhere = settings.model_copy(update={"artifacts_url": bucket})
+    with pytest.raises(BackupError, match=f"these are in {bucket}; copy the database first"):
+        backup.write(elsewhere, tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()
+    with pytest.raises(BackupError, match="unset DATABASE_URL and ARTIFACTS_URL"):
+        restore(elsewhere, tmp_path / "backup")

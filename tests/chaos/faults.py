@@ -19,7 +19,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.queue import QUEUE, TASK, celery_app
-from api.store.artifacts import ArtifactStore
+from api.store.directory import DirectoryStore
 from api.store.sweeper import Sweeper
 from api.store.tables import Checkpoint, Worker
 from tests.chaos.clients import Clients
@@ -477,7 +477,7 @@ class Faults:
         with self.memory.lock:
             self.memory.damaged.add(sha256)
         try:
-            with ArtifactStore(str(self.cluster.artifacts)).path(sha256).open("r+b") as file:
+            with DirectoryStore(str(self.cluster.artifacts)).path(sha256).open("r+b") as file:
                 file.seek(-1, os.SEEK_END)
                 byte = file.read(1)[0]
                 file.seek(-1, os.SEEK_END)

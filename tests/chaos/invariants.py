@@ -18,8 +18,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.store import metrics
-from api.store.artifacts import ArtifactStore
 from api.store.database import Database
+from api.store.directory import DirectoryStore
 from api.store.tables import Artifact, Base, Blob, Checkpoint, Event, Job, MetricChunk
 from tests.chaos.cluster import marked
 from tests.chaos.memory import Memory, Violation
@@ -208,7 +208,7 @@ def _result(session: Session, job: Job, remains: Remains) -> Iterator[Violation]
     }
     if missing := ARTIFACTS - artifacts.keys():
         yield Violation(kind="artifact missing", subject=job.id, detail=str(sorted(missing)))
-    store = ArtifactStore(str(remains.artifacts))
+    store = DirectoryStore(str(remains.artifacts))
     wanted = remains.undisturbed.get(job.name)
     network = artifacts.get("lif.safetensors")
     if network is None or wanted is None:
@@ -232,7 +232,7 @@ def _result(session: Session, job: Job, remains: Remains) -> Iterator[Violation]
 
 def _files(session: Session, remains: Remains) -> Iterator[Violation]:
     """Rows and files of the artifact store are the same set, and each file is what it says."""
-    store = ArtifactStore(str(remains.artifacts))
+    store = DirectoryStore(str(remains.artifacts))
     blobs = {blob.sha256: blob.bytes for blob in session.scalars(select(Blob))}
     used: set[str] = set()
     for table in Base.metadata.tables.values():

@@ -1,4 +1,4 @@
-"""A network that can be cut: a TCP port in front of a server's Unix socket."""
+"""A network that can be cut: a TCP port in front of a server's Unix socket or port."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ class Proxy:
     its network while the others keep theirs.
     """
 
-    def __init__(self, target: Path) -> None:
-        self._target = str(target)
+    def __init__(self, target: Path | int) -> None:
+        """`target` is a Unix socket, or a port on loopback."""
+        self._target = target
         self._passing = threading.Event()
         self._passing.set()
         self._refusing = False
@@ -66,12 +67,13 @@ class Proxy:
             threading.Thread(target=self._connect, args=(client,), daemon=True).start()
 
     def _connect(self, client: socket.socket) -> None:
-        server = socket.socket(socket.AF_UNIX)
+        is_port = isinstance(self._target, int)
+        server = socket.socket(socket.AF_INET if is_port else socket.AF_UNIX)
         try:
             self._passing.wait()  # a cable that is pulled answers nothing, not even a refusal
             if self._refusing:
                 raise ConnectionRefusedError
-            server.connect(self._target)
+            server.connect(("127.0.0.1", self._target) if is_port else str(self._target))
         except OSError:
             server.close()
             _reset(client)

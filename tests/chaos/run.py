@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from api.store.artifacts import ArtifactStore
+from api.store.directory import DirectoryStore
 from api.store.garbage import Garbage
 from api.store.tables import TERMINAL, Artifact, Event, Job
 from tests.chaos import invariants, undisturbed
@@ -180,7 +180,7 @@ def _count(cluster: Cluster, memory: Memory, report: Report) -> None:
 
 def _collect_garbage(cluster: Cluster) -> int:
     """What `saf gc` does: processes that were killed left files behind. Returns how many."""
-    store = ArtifactStore(str(cluster.artifacts))
+    store = DirectoryStore(str(cluster.artifacts))
     return sum(item.remove() for item in Garbage(cluster.database, store, grace_seconds=0.0).find())
 
 

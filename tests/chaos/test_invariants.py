@@ -19,8 +19,8 @@ import safetensors.numpy
 from sqlalchemy import delete, select, update
 
 from api.store import artifacts, lifecycle, metrics
-from api.store.artifacts import ArtifactStore
 from api.store.database import Database
+from api.store.directory import DirectoryStore
 from api.store.migrate import migrate
 from api.store.tables import (
     Artifact,
@@ -55,7 +55,7 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.store = ArtifactStore(str(directory / "artifacts"))
+        self.store = DirectoryStore(str(directory / "artifacts"))
         self.memory = Memory(disk_was_full=True)
         self.remains = Remains(
             database=Database(f"sqlite:///{directory / 'saf.sqlite3'}"),

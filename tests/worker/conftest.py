@@ -20,6 +20,7 @@ from api.settings import Settings
 from api.store import lifecycle, metrics
 from api.store.artifacts import ArtifactStore
 from api.store.database import Database
+from api.store.directory import DirectoryStore
 from api.store.tables import Artifact, Event, Job, Status, new_id
 from saf.config import JobSpecification
 from worker.runner import Runner
@@ -143,7 +144,7 @@ class Desk:
 
 @pytest.fixture
 def desk(database: Database, settings: Settings) -> Desk:
-    return Desk(database, ArtifactStore(settings.artifacts))
+    return Desk(database, DirectoryStore(settings.artifacts))
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from api.settings import Settings
-from api.store.artifacts import ArtifactStore
 from api.store.database import Database
+from api.store.directory import DirectoryStore
 from api.store.migrate import migrate
 from api.store.tables import Status
 from tests.disks import SmallDisk, mounted
@@ -40,7 +40,7 @@ def test_a_full_artifact_store_pauses_the_job_and_loses_nothing(
     disk: SmallDisk, settings: Settings, database: Database, crew: Crew
 ) -> None:
     settings = settings.model_copy(update={"artifacts_url": str(disk.path / "artifacts")})
-    store = ArtifactStore(settings.artifacts)
+    store = DirectoryStore(settings.artifacts)
     desk = Desk(database, store)
     store.check()
     disk.fill()
@@ -62,7 +62,7 @@ def test_a_job_that_waits_for_room_can_be_cancelled(
     disk: SmallDisk, settings: Settings, database: Database, crew: Crew
 ) -> None:
     settings = settings.model_copy(update={"artifacts_url": str(disk.path / "artifacts")})
-    desk = Desk(database, ArtifactStore(settings.artifacts))
+    desk = Desk(database, DirectoryStore(settings.artifacts))
     desk.store.check()
     disk.fill()
     job_id = desk.submit(steps="40")
@@ -86,7 +86,7 @@ def test_a_full_disk_of_the_worker_ends_the_attempt_and_the_job_is_tried_again(
             "retry_seconds": 0.5,
         }
     )
-    desk = Desk(database, ArtifactStore(settings.artifacts))
+    desk = Desk(database, DirectoryStore(settings.artifacts))
     runner = crew.hire(settings)
     disk.fill()
     job_id = desk.submit(steps="40")
@@ -129,7 +129,7 @@ def test_a_full_disk_of_sqlite_keeps_the_reports_until_there_is_room(
         sweep_seconds=600.0,
         stop_grace_seconds=3.0,
     )
-    desk = Desk(database, ArtifactStore(settings.artifacts))
+    desk = Desk(database, DirectoryStore(settings.artifacts))
     # A long log needs pages that the database does not have yet.
     job_id = desk.submit(steps="300", step_seconds="0.01", print_at_40="y" * 200, times="2000")
     crew.message(crew.hire(settings))

@@ -16,6 +16,7 @@ from api.settings import Settings
 from api.store import artifacts, checkpoints, lifecycle, logs, metrics
 from api.store.artifacts import ArtifactStore
 from api.store.database import Database, now
+from api.store.directory import DirectoryStore
 from api.store.tables import (
     Artifact,
     Blob,
@@ -27,6 +28,8 @@ from api.store.tables import (
     Status,
     new_id,
 )
+from tests.api.conftest import until
+from tests.api.store.conftest import files
 
 Submit = Callable[..., str]
 LONG_AGO = 1_000_000_000.0
@@ -80,7 +83,7 @@ def sound(database: Database, store: ArtifactStore) -> bool:
     """Every file that a row refers to is there."""
     with database.reading() as session:
         hashes = {h for c in artifacts.REFERRING for h in session.scalars(select(c)) if h}
-    return all(store.path(sha256).is_file() for sha256 in hashes)
+    return all(store.find(sha256) is not None for sha256 in hashes)
 
 
 def test_by_default_only_superseded_checkpoints_of_succeeded_jobs_go(
@@ -125,7 +128,7 @@ def test_each_setting_lets_go_its_own_of_jobs_that_have_ended(
         assert set(session.scalars(select(Checkpoint.job_id))) == {running}
         assert session.get_one(Job, ended).status == Status.failed
     assert sound(database, store)
-    assert len([p for p in store.directory.rglob("*") if p.is_file()]) == 3
+    assert len(files(store)) == 3
 
 
 def test_data_sets_go_when_they_are_invalid_or_unused_for_long(
@@ -167,8 +170,9 @@ def test_data_sets_go_when_they_are_invalid_or_unused_for_long(
     assert sound(database, store)
 
 
+@pytest.mark.parametrize("store", ["directory"], indirect=True)
 def test_files_that_nothing_refers_to_go_after_the_grace_time_and_not_before(
-    database: Database, store: ArtifactStore, submit: Submit, tmp_path: Path
+    database: Database, store: DirectoryStore, submit: Submit, tmp_path: Path
 ) -> None:
     finish(store, database, submit, tmp_path, "run")
     unused = keep(store, database, b"unused", tmp_path)
@@ -207,12 +211,10 @@ def test_a_file_that_a_job_stores_again_between_the_look_and_the_removal_stays(
     orphan_source = tmp_path / "orphan"
     orphan_source.write_bytes(b"an orphan")
     orphan = store.receive(orphan_source)
-    store.path(orphan.sha256).parent.mkdir(exist_ok=True)
-    orphan.copy.rename(store.path(orphan.sha256))
-    os.utime(store.path(orphan.sha256), (LONG_AGO, LONG_AGO))
-    with database.writing() as session:
-        session.execute(update(Blob).values(created_at=LONG_AGO))
-    items = list(janitor(database, store, tmp_path).find())
+    store._place(orphan)
+    cleaner = janitor(database, store, tmp_path, gc_grace_hours=0.1 / 3600)
+    until(lambda: {s.sha256 for s in store.old_files(0.1)} == {sha256, orphan.sha256})
+    items = list(cleaner.find())
     assert {item.name for item in items} == {sha256, orphan.sha256}
     job_id = submit()
     for name, source in (("a", tmp_path / "source"), ("b", orphan_source)):
@@ -232,9 +234,8 @@ def test_an_orphan_is_removed_before_a_job_that_waits_for_its_key_writes_it_anew
     job_id = submit()
     source = tmp_path / "orphan"
     source.write_bytes(b"an orphan")
+    store._place(store.receive(source))
     incoming = store.receive(source)
-    store.path(incoming.sha256).parent.mkdir(exist_ok=True)
-    store.path(incoming.sha256).write_bytes(b"an orphan")
     begun = threading.Event()
 
     def store_again() -> None:
@@ -251,7 +252,8 @@ def test_an_orphan_is_removed_before_a_job_that_waits_for_its_key_writes_it_anew
         job.join(0.3)
         assert job.is_alive(), "it waits for the key"
     job.join()
-    assert store.path(incoming.sha256).read_bytes() == b"an orphan"
+    with store.open(incoming.sha256) as opened:
+        assert opened.read() == b"an orphan"
     assert sound(database, store)
 
 
@@ -262,6 +264,7 @@ from sqlalchemy import event
 from api.janitor import Janitor
 from api.settings import Settings
 from api.store.artifacts import ArtifactStore
+from api.store.directory import DirectoryStore
 from api.store.database import Database
 
 url, directory = sys.argv[1], Path(sys.argv[2])
@@ -276,7 +279,7 @@ def collect(left):
     database = Database(url)
     event.listen(database.engine, "commit", step)
     sys.addaudithook(lambda name, _: step() if name == "os.remove" else None)
-    Janitor(database, ArtifactStore(str(directory / "artifacts")), settings).collect()
+    Janitor(database, DirectoryStore(str(directory / "artifacts")), settings).collect()
 
 for line in sys.stdin:
     child = os.fork()
@@ -287,6 +290,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.parametrize("store", ["directory"], indirect=True)
 def test_a_collection_that_is_killed_at_any_point_loses_nothing_that_is_referred_to(
     database: Database, database_url: str, store: ArtifactStore, submit: Submit, tmp_path: Path
 ) -> None:
@@ -314,10 +318,11 @@ def test_a_collection_that_is_killed_at_any_point_loses_nothing_that_is_referred
     with database.reading() as session:
         assert set(session.scalars(select(Artifact.job_id))) == {kept}
         assert set(session.scalars(select(Blob.sha256))) == _used(session)
-    assert len([p for p in store.directory.rglob("*") if p.is_file()]) == 3
+    assert len(files(store)) == 3
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("store", ["directory"], indirect=True)
 def test_folders_of_processes_that_are_gone_go_and_those_that_are_held_stay(
     database: Database, store: ArtifactStore, tmp_path: Path
 ) -> None:
