@@ -15,14 +15,14 @@ from api.artifacts import ArtifactDocument, find_artifacts
 from api.documents import JobDocument, event_document, iso, job_document
 from api.history import find_events
 from api.jobs import read_job
+from api.predictions import NETWORK, summary_of
 from api.rendering import page
 from api.service import Service, ServiceDependency
 from api.store import logs
 from api.store.artifacts import ArtifactStore
-from api.store.tables import TERMINAL, Dataset, Event, Job, Status
+from api.store.tables import TERMINAL, Event, Job, Status
 from api.vitals import find_vitals
 from saf.config import JobSpecification
-from saf.data import CATALOGUE
 
 router = APIRouter(include_in_schema=False)
 SHOWN_EVENTS = 200
@@ -84,6 +84,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
     certificate = _document(service.store, files, "certificate")
     context |= {
         "files": files,
+        "trial_of": _trial_of(files, job, context["samples"]),
         "certificate": certificate,
         "checked_layers": _checked_layers(certificate),
         "report": report,
@@ -174,19 +175,21 @@ def _attempts(session: Session, job_id: str) -> list[dict[str, Any]]:
 def _evaluation(session: Session, job: Job) -> dict[str, Any]:
     """What can be shown to the network: how many samples its data set has for evaluation (0 where
     it is gone), pixels on a side, and whether they are event frames."""
-    if job.dataset_id is None:
-        entry = CATALOGUE.get(job.dataset)
-        samples, shape = (entry.test, entry.shape) if entry is not None else (0, (1, 28, 28))
-        return {"samples": samples, "side": max(shape[1:]), "frames": False}
-    dataset = session.get(Dataset, job.dataset_id)
-    if dataset is None or dataset.summary is None:
+    summary = summary_of(session, job)
+    if summary is None:
         return {"samples": 0, "side": 28, "frames": False}
-    summary = dataset.summary
     return {
         "samples": int(summary["counts"]["test"]),
         "side": max(summary["shape"][-2:]),
         "frames": summary.get("timesteps") is not None,
     }
+
+
+def _trial_of(files: Sequence[ArtifactDocument], job: JobDocument, samples: int) -> str:
+    """Which network can be tried: `lif`, `checkpoint`, or none; a checkpoint needs the data."""
+    if any(file.name == NETWORK for file in files):
+        return "lif"
+    return "checkpoint" if job.checkpoint_step is not None and samples else ""
 
 
 def _again(job: JobDocument, url: str) -> dict[str, str]:

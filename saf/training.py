@@ -36,7 +36,7 @@ from saf.loss import LossFunction, loss_function
 from saf.meter import Meter
 from saf.methods import method_of
 from saf.microbatches import in_parts
-from saf.network import SpikingNetwork
+from saf.network import SpikingNetwork, network_of
 from saf.networks import build
 from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
 from saf.summary import deployment, summarise
@@ -46,7 +46,6 @@ from saf.vitals import Probe
 CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints, where an epoch is longer
 READ_EVERY = 10  # iterations between two waits for the numbers of a GPU
 CERTIFIED_AT_ONCE = 128
-FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
 FREE_TO_CHANGE = {
     *("name", "priority", "metadata", "max_runtime_seconds", "devices", "conversion"),
     *("micro_batches", "on_out_of_memory"),
@@ -110,8 +109,9 @@ def _train(
     stop: Callable[[], bool],
 ) -> Iterator[Report]:
     seed = specification.seed
-    dtype = torch.float64 if specification.precision == "float64" else torch.float32
-    network = _network(specification, dataset, architecture).to(device, dtype)
+    mean, std = (values.tolist() for values in dataset.channel_statistics())
+    network = network_of(specification, architecture, mean=mean, std=std).to(device)
+    dtype = network.parameter_dtype
     optimizer = _optimizer(specification, network)
     method = in_parts(method_of(specification.method), specification.micro_batches)
     loss = loss_function(specification.loss)
@@ -303,21 +303,6 @@ def evaluate(
     if not isfinite(total):
         raise diverged("on the test data", specification)
     return {"test_loss": total / len(samples), "test_accuracy": correct_total / len(samples)}
-
-
-def _network(
-    specification: JobSpecification, dataset: Dataset, architecture: Architecture
-) -> SpikingNetwork:
-    """The network before training; in bfloat16 its parameters are float32."""
-    mean, std = dataset.channel_statistics()
-    return SpikingNetwork(
-        architecture,
-        specification.neuron,
-        mean=mean.tolist(),
-        std=[deviation if deviation > FLAT_CHANNEL else 1.0 for deviation in std.tolist()],
-        seed=specification.seed,
-        compute_dtype=torch.bfloat16 if specification.precision == "bfloat16" else None,
-    )
 
 
 def _optimizer(specification: JobSpecification, network: SpikingNetwork) -> torch.optim.Optimizer:

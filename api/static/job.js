@@ -46,8 +46,24 @@ function text(id, content) {
 
 const log = new Log(`${address}/logs`);
 const vitals = new Vitals(`${address}/vitals`);
-const trial = /** @type {HTMLElement} */ (document.getElementById("trial"));
-if (!trial.hidden) new Trial(`${address}/predict`);
+const trialSection = /** @type {HTMLElement} */ (document.getElementById("trial"));
+/** @type {Trial | null} */
+let trial = null;
+/** @type {number | null} */
+let checkpoint = null;
+
+/** @param {number | null} step of the newest checkpoint; null once there is the network itself */
+function tryable(step) {
+  checkpoint = step;
+  trialSection.hidden = false;
+  trial ??= new Trial(`${address}/predict`, step);
+  trial.renew(step);
+}
+
+if (!trialSection.hidden) {
+  const { step } = trialSection.dataset;
+  tryable(step ? Number(step) : null);
+}
 
 const settings = document.getElementById("chart-settings");
 const logScale = /** @type {HTMLInputElement} */ (document.getElementById("log-scale"));
@@ -125,6 +141,10 @@ if (root.dataset.over !== "true") {
       },
       progress(job) {
         show(job);
+        if (job.checkpoint_step !== null && job.checkpoint_step !== checkpoint) {
+          tryable(job.checkpoint_step);
+          refreshSoon();
+        }
         charts.growSoon();
         vitals.growSoon();
         log.readSoon();
@@ -140,10 +160,7 @@ if (root.dataset.over !== "true") {
         vitals.growSoon();
         log.readSoon();
         refreshSoon();
-        if (job.status === "succeeded" && trial.hidden) {
-          trial.hidden = false;
-          new Trial(`${address}/predict`);
-        }
+        if (job.status === "succeeded") tryable(null);
       },
     },
     { after: Number(root.dataset.events) },

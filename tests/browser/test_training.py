@@ -27,6 +27,12 @@ def last_step(page: Page) -> int:
     return int(value.inner_text()) if value.count() else 0
 
 
+def checkpoint(page: Page) -> int:
+    """The step of the checkpoint that answered."""
+    said = page.locator("#said .source").inner_text()
+    return int(said.removeprefix("checkpoint of step ").replace(",", ""))
+
+
 def draw_a_one(page: Page) -> None:
     """One stroke from top to bottom."""
     pad = page.get_by_label("Draw here, or drop an image")
@@ -86,12 +92,24 @@ def test_a_running_job_is_paused_resumed_and_cancelled(tabs: Tabs, service: Whol
     page = tabs.open(f"{service.url}/jobs/{job_id}")
     page.on("dialog", lambda dialog: dialog.accept())
     status(page, "running")
+    page.get_by_role("button", name="The next sample").click()
+    expect(page.locator("#said")).to_contain_text("after 6 of 6 steps")
+    step = checkpoint(page)
+    page.get_by_role("button", name=re.compile("^Ask that of step ")).click()  # a newer one
+    until(lambda: page.wait_for_timeout(50) or checkpoint(page) > step)
     page.get_by_role("button", name="Pause").click()
     status(page, "paused")
+    expect(page.locator("#trial-of")).to_contain_text(re.compile(r"newest checkpoint, of step \d"))
+    page.get_by_role("slider", name="Time step").fill("2")
+    spikes = page.get_by_role("img", name=re.compile("^Spikes of layer1: .* at step 2"))
+    expect(spikes).to_be_visible()
     page.get_by_role("button", name="Resume").click()
     status(page, re.compile("queued|starting|running"))
     page.get_by_role("button", name="Cancel").click()
     status(page, "cancelled")
+    page.reload()
+    page.get_by_role("button", name="The next sample").click()
+    expect(page.locator("#said .source")).to_contain_text("checkpoint of step")
     assert service.job(job_id)["status"] == "cancelled"
     expect(page.locator("#timeline")).to_contain_text("paused")
     page.get_by_role("button", name="Delete").click()
