@@ -23,6 +23,7 @@ from api.errors import FieldError, InvalidRequestError, NotFoundError
 from api.problems import responses
 from api.rendering import page, templates
 from api.service import ServiceDependency
+from api.settings import MIB
 from api.store import metrics
 from api.store.database import clock
 from api.store.tables import TERMINAL, Job, MetricChunk, Status
@@ -324,6 +325,7 @@ def _plots(
             TITLES.get(name, name),
             lines,
             says=partial(_says, name),
+            unit=MIB if name.endswith("_bytes") else 1.0,
             log=curves.log and name.endswith("loss"),
             x_range=(0.0 if whole else min(xs), max(xs)) if xs else None,
         )

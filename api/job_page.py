@@ -174,14 +174,17 @@ def _attempts(session: Session, job_id: str) -> list[dict[str, Any]]:
 
 def _evaluation(session: Session, job: Job) -> dict[str, Any]:
     """What can be shown to the network: how many samples its data set has for evaluation (0 where
-    it is gone), pixels on a side, and whether they are event frames."""
+    it is gone), their shape, pixels on a side, classes, and whether they are event frames."""
     summary = summary_of(session, job)
     if summary is None:
-        return {"samples": 0, "side": 28, "frames": False}
+        return {"samples": 0, "input_shape": [], "side": 28, "classes": 0, "frames": False}
+    steps = [summary["timesteps"]] if summary.get("timesteps") is not None else []
     return {
         "samples": int(summary["counts"]["test"]),
+        "input_shape": [*steps, *summary["shape"]],
         "side": max(summary["shape"][-2:]),
-        "frames": summary.get("timesteps") is not None,
+        "classes": summary["classes"],
+        "frames": bool(steps),
     }
 
 

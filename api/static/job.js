@@ -112,15 +112,17 @@ document.getElementById("actions")?.addEventListener("click", async (event) => {
       method: remove ? "DELETE" : "POST",
     });
     if (!response.ok) throw new Error((await response.json()).detail);
-    if (remove) location.assign("/");
-    else if (action === "retry") location.assign((await response.json()).urls.page);
+    if (remove) {
+      location.assign("/");
+      return;
+    }
+    if (action === "retry") location.assign((await response.json()).urls.page);
   } catch (error) {
     refusal.textContent = `This could not be done: ${/** @type {Error} */ (error).message}`;
     refusal.hidden = false;
-  } finally {
-    button.disabled = false;
-    refreshSoon();
   }
+  button.disabled = false;
+  refreshSoon();
 });
 
 // Life

@@ -13,6 +13,7 @@ import { metric, percent } from "./format.js";
 
 const HEIGHT = 280;
 const LEGEND = 62;
+const AXIS = 70; // the widest label is that of a size; all charts begin at one line
 const MIB = 2 ** 20;
 const BYTES = Array.from({ length: 24 }, (_, power) => MIB * 2 ** power);
 
@@ -166,9 +167,11 @@ export class Chart {
     this.box.setAttribute("role", "img");
     const broken = this.#notNumbers().length;
     const warning = broken ? `; ${broken} values are no numbers (×)` : "";
+    const again = this.charts.attempts.filter(([attempt]) => attempt > 1);
+    const attempts = again.map(([attempt, step]) => `; attempt ${attempt} begins at step ${step}`);
     this.box.setAttribute(
       "aria-label",
-      `${this.group.title} by step; latest: ${last.join(", ")}${warning}`,
+      `${this.group.title} by step; latest: ${last.join(", ")}${warning}${attempts.join("")}`,
     );
   }
 
@@ -212,7 +215,7 @@ export class Chart {
         { ...axis, size: 28, space: 60 },
         {
           ...axis,
-          size: bytes ? 72 : 60,
+          size: AXIS,
           ...(bytes ? { incrs: BYTES } : {}),
           values: (/** @type {any} */ _, /** @type {(number | null)[]} */ splits) =>
             splits.map((split) => {
