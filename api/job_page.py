@@ -67,6 +67,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
         events, _ = find_events(session, job_id, after=after, limit=SHOWN_EVENTS)
         files = find_artifacts(session, job_id)
         job = job_document(session, row)
+        environment = _environment(session, job_id)
         context = {
             "job": job,
             "is_over": job.status in TERMINAL,
@@ -89,6 +90,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
         "checked_layers": _checked_layers(certificate),
         "report": report,
         "deployment": _deployment(report),
+        "environment": report["environment"] if report else environment,
         "again": _again(job, str(request.base_url).rstrip("/")),
         "can_try": _can_try(service),
     }
@@ -170,6 +172,18 @@ def _attempts(session: Session, job_id: str) -> list[dict[str, Any]]:
             attempt["seconds"] = event.at - attempt["began"]
             attempt["reason"] = event.data.get("reason") or error.get("message", "")
     return list(found.values())
+
+
+def _environment(session: Session, job_id: str) -> dict[str, Any]:
+    """What the newest attempt that began to train runs on; empty where there is none."""
+    running = session.scalar(
+        select(Event)
+        .where(Event.job_id == job_id, Event.type == Status.running)
+        .order_by(Event.sequence.desc())
+        .limit(1)
+    )
+    found: dict[str, Any] = running.data.get("environment", {}) if running is not None else {}
+    return found
 
 
 def _evaluation(session: Session, job: Job) -> dict[str, Any]:

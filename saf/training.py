@@ -28,7 +28,7 @@ from saf.conversion import convert, round_to_grid
 from saf.data.dataset import Dataset
 from saf.deployment import measure
 from saf.dropout import dropout_masks
-from saf.environment import deterministic, device_name
+from saf.environment import deterministic, device_name, environment
 from saf.errors import UserConfigError
 from saf.failures import check_not_silent, diverged, memory_explained, out_of_time, time_is_up
 from saf.inference import infer, readout_of
@@ -156,6 +156,7 @@ def _train(
         steps_per_epoch=batches.per_epoch,
         parameters=architecture.parameters,
         device=device_name(device),
+        environment=environment(device),
     )
     meter = Meter(specification, architecture, batches.per_epoch, progress, Usage(device))
     probe = Probe(network, specification.timesteps, last_step, progress)

@@ -95,7 +95,7 @@ for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
 const refusal = /** @type {HTMLElement} */ (document.getElementById("refusal"));
 const QUESTIONS = new Map([
   ["delete", "Delete this job with its metrics, log and files?"],
-  ["cancel", "Cancel this job? What it has learnt so far is lost."],
+  ["cancel", "Cancel this job? What it has learned since its last checkpoint is lost."],
 ]);
 
 document.getElementById("actions")?.addEventListener("click", async (event) => {

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
-from typing import TYPE_CHECKING
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import pytest
 import safetensors
+from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
 from tests.browser.service import WholeService, until
@@ -46,7 +51,26 @@ def draw_a_one(page: Page) -> None:
     page.mouse.up()
 
 
-def test_a_job_from_the_form_to_a_verified_network(tabs: Tabs, service: WholeService) -> None:
+def drop_an_image(page: Page) -> None:
+    """A ring, which is a zero."""
+    ring = Image.new("L", (64, 64))
+    ImageDraw.Draw(ring).ellipse((14, 4, 50, 60), outline=255, width=9)
+    file = io.BytesIO()
+    ring.save(file, "PNG")
+    transfer = page.evaluate_handle(
+        """(bytes) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], "0.png", { type: "image/png" }));
+            return transfer;
+        }""",
+        [*file.getvalue()],
+    )
+    page.dispatch_event("#pad", "drop", {"dataTransfer": transfer})
+
+
+def test_a_job_from_the_form_to_a_verified_network(
+    tabs: Tabs, service: WholeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = tabs.open(f"{service.url}/new")
     page.get_by_label("Name", exact=True).fill("from the form")
     page.get_by_label("Channels of each layer").fill("8, 16")
@@ -70,6 +94,9 @@ def test_a_job_from_the_form_to_a_verified_network(tabs: Tabs, service: WholeSer
     draw_a_one(page)
     expect(page.locator("#said")).to_contain_text("after 6 of 6 steps")
     expect(page.locator("#said strong")).to_have_text("1")
+    drop_an_image(page)
+    expect(page.locator("#said strong")).not_to_have_text("1")
+    expect(page.locator("#said")).to_contain_text("after 6 of 6 steps")
     page.get_by_role("button", name="The next sample").click()
     expect(page.locator("#said")).to_contain_text("it is")
     page.get_by_role("slider", name="Time step").fill("2")
@@ -85,6 +112,12 @@ def test_a_job_from_the_form_to_a_verified_network(tabs: Tabs, service: WholeSer
     assert hashlib.sha256(path.read_bytes()).hexdigest() == row.locator(".hash").inner_text()
     with safetensors.safe_open(path, framework="numpy") as network:
         assert list(network.keys())
+    lines = page.get_by_label("Python that runs the network").inner_text()
+    shutil.copy(path, tmp_path / "lif.safetensors")
+    monkeypatch.chdir(tmp_path)
+    run: dict[str, Any] = {}
+    exec(lines, run)
+    assert run["scores"].shape == (1, 10)
 
 
 def test_a_running_job_is_paused_resumed_and_cancelled(tabs: Tabs, service: WholeService) -> None:
