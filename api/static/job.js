@@ -1,7 +1,7 @@
 // @ts-check
 // A job: its state and numbers from the stream, its parts kept up to date, and the buttons.
 import { Charts } from "./chart.js";
-import { duration, metric, percent } from "./format.js";
+import { count, duration, metric, percent } from "./format.js";
 import { refreshSoon, set } from "./live.js";
 import { Log } from "./log.js";
 import { Stream } from "./stream.js";
@@ -21,8 +21,8 @@ function show(job) {
   const { step, steps_total, epoch, epochs, fraction } = job.progress;
   const bar = /** @type {HTMLProgressElement} */ (document.getElementById("progress"));
   bar.value = fraction;
-  const steps = steps_total ? `step ${step} of ${steps_total} · ` : "";
-  text("steps", `${steps}epoch ${epoch.toFixed(2)} of ${epochs}`);
+  const steps = steps_total ? `step ${count(step)} of ${count(steps_total)} · ` : "";
+  text("steps", `${steps}epoch ${epoch.toFixed(2)} of ${count(epochs)}`);
   text("left", job.eta_seconds == null ? "" : `${duration(job.eta_seconds)} left`);
   for (const cell of /** @type {NodeListOf<HTMLElement>} */ (
     document.querySelectorAll("#values [data-value]")

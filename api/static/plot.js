@@ -14,6 +14,7 @@ import { metric, percent } from "./format.js";
 const HEIGHT = 280;
 const LEGEND = 62;
 const AXIS = 70; // the widest label is that of a size; all charts begin at one line
+const FLAT = 1e-4; // of its size: a curve that varies less is drawn as a level line
 const MIB = 2 ** 20;
 const BYTES = Array.from({ length: 24 }, (_, power) => MIB * 2 ** power);
 
@@ -192,7 +193,10 @@ export class Chart {
       width: this.box.clientWidth || 400,
       height: HEIGHT - LEGEND,
       padding: [8, 10, 0, 0],
-      scales: { x: { time: false }, y: { distr: this.#isLog() ? 3 : 1 } },
+      scales: {
+        x: { time: false },
+        y: this.#isLog() ? { distr: 3 } : { range: (_, min, max) => around(min, max) },
+      },
       cursor: {
         sync: { key: "job", setSeries: false },
         drag: { x: true, y: false, setScale: false },
@@ -353,6 +357,18 @@ function valueAt(data, series, index, name) {
     if (values[i] !== undefined) return metric(values[i], name);
   }
   return "–";
+}
+
+/**
+ * A range for the values from `min` to `max`; one that is as good as constant lies in its middle.
+ * @param {number | null} min
+ * @param {number | null} max
+ */
+function around(min, max) {
+  if (min === null || max === null) return [0, 1];
+  const size = Math.max(Math.abs(min), Math.abs(max));
+  if (max - min > FLAT * size) return uPlot.rangeNum(min, max, 0.1, true);
+  return size ? [min - 0.1 * size, max + 0.1 * size] : [0, 1];
 }
 
 /** @param {(number | null)[]} splits */

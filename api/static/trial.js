@@ -1,6 +1,7 @@
 // @ts-check
 // Trying a network: a drawing, an image or a sample goes to the server, its answer is shown step
 // by step.
+import { count } from "./format.js";
 import { Raster } from "./raster.js";
 import { svg } from "./vitals.js";
 
@@ -345,9 +346,4 @@ function on(id, action) {
 function label(id, text) {
   const element = document.getElementById(id);
   if (element) element.textContent = text;
-}
-
-/** @param {number} number */
-function count(number) {
-  return number.toLocaleString("en");
 }
