@@ -61,6 +61,7 @@ export class Chart {
     if (!this.names.length) return;
     this.card.hidden = false;
     this.empty.hidden = true;
+    this.charts.place.classList.remove("unfilled");
     this.plot?.destroy();
     this.plot = new uPlot(this.#options(), this.#data(), this.box);
     if (this.charts.zoom) this.show(this.charts.zoom);
