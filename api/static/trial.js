@@ -110,7 +110,7 @@ export class Trial {
     if (!again) return;
     again.hidden = !this.answer || this.answer.checkpoint_step === newest;
     again.textContent =
-      newest === null ? "Ask the finished network" : `Ask that of step ${count(newest)}`;
+      newest === null ? "Run the finished network" : `Run the checkpoint of step ${count(newest)}`;
   }
 
   /** @param {any} answer */
@@ -208,7 +208,7 @@ export class Trial {
       row.classList.toggle("best", index === best);
       row.querySelector("rect")?.setAttribute("width", String((100 * (score - low)) / (high - low)));
       const cell = row.lastElementChild;
-      if (cell) cell.textContent = score.toFixed(2);
+      if (cell) cell.textContent = score.toFixed(2).replace("-", "−");
     });
     const said = document.getElementById("said");
     if (!said) return;

@@ -34,9 +34,15 @@ JOBS = (
 
 
 def picture(
-    browser: Browser, url: str, name: str, size: str = "wide", scheme: str = "light"
+    browser: Browser,
+    url: str,
+    name: str,
+    size: str = "wide",
+    scheme: str = "light",
+    tried: bool = False,
 ) -> None:
-    """Store what a window of that size shows as `docs/images/<name>.png`."""
+    """Store what a window of that size shows as `docs/images/<name>.png`; `tried`: how the network
+    of a job answers to a sample."""
     width, height = SIZES[size]
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB"
@@ -46,6 +52,11 @@ def picture(
     if answer is None or not answer.ok:
         raise SystemExit(f"{url} cannot be shown")
     page.wait_for_timeout(1500)  # charts and the first messages of the stream
+    if tried:
+        page.get_by_role("button", name="The next sample").click()
+        page.locator("#said", has_text="after 8 of 8 steps").wait_for()
+        page.get_by_role("slider", name="Time step").fill("5")
+        page.locator("#trial").evaluate("(section) => section.scrollIntoView()")
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     context.close()
     target = IMAGES / f"{name}.png"
@@ -159,6 +170,7 @@ def main() -> int:
                 every_picture(browser, service, jobs, chosen.all)
                 return 0
             picture(browser, f"{service.url}/jobs/{running}", "job-running")
+            picture(browser, f"{service.url}/jobs/{running}", "trial", tried=True)
             picture(browser, f"{service.url}/compare?jobs={done},{running}", "compare")
             picture(browser, f"{service.url}/system", "system")
             picture(browser, f"{service.url}/jobs/{running}", "job-running-dark", scheme="dark")

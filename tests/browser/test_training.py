@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
 from tests.browser.service import WholeService, until
+from tests.browser.test_accessibility import violations
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Tabs
@@ -103,6 +104,9 @@ def test_a_job_from_the_form_to_a_verified_network(
     expect(page.locator("#said")).to_contain_text("after 2 of 6 steps")
     layers = page.get_by_role("img", name=re.compile("^Spikes of layer1: .* at step 2"))
     expect(layers).to_be_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert violations(page) == []
 
     row = page.get_by_role("row").filter(has_text="lif.safetensors")
     with page.expect_download() as downloading:
@@ -128,7 +132,9 @@ def test_a_running_job_is_paused_resumed_and_cancelled(tabs: Tabs, service: Whol
     page.get_by_role("button", name="The next sample").click()
     expect(page.locator("#said")).to_contain_text("after 6 of 6 steps")
     step = checkpoint(page)
-    page.get_by_role("button", name=re.compile("^Ask that of step ")).click()  # a newer one
+    page.get_by_role(
+        "button", name=re.compile("^Run the checkpoint of step ")
+    ).click()  # a newer one
     until(lambda: page.wait_for_timeout(50) or checkpoint(page) > step)
     page.get_by_role("button", name="Pause").click()
     status(page, "paused")
