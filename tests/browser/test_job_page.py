@@ -150,6 +150,11 @@ def test_reading_works_without_javascript(tabs: Tabs, pages: Pages) -> None:
     page.get_by_role("link", name="quiet").click()
     expect(page.locator("[data-value=loss]")).to_have_text("0.75")
     expect(page.locator("#timeline")).to_contain_text("running")
+    page.goto(f"{pages.url}/compare?jobs={claim.job_id}")
+    expect(page.get_by_role("row").filter(has_text="best accuracy")).to_contain_text("50.00 %")
+    expect(page.get_by_role("img", name=re.compile("^Accuracy, test by step"))).to_be_visible()
+    page.goto(f"{pages.url}/system")
+    expect(page.locator("#counts")).to_contain_text("running")
     pages.cancelled(claim)
 
 
