@@ -63,6 +63,7 @@ class JobProgress(TypedDict):
     retry_at: str | None
     latest_metrics: dict[str, float | None]
     best_accuracy: float | None
+    checkpoint_step: int | None
 
 
 class Job(JobProgress):

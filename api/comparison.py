@@ -23,6 +23,7 @@ from api.errors import FieldError, InvalidRequestError, NotFoundError
 from api.problems import responses
 from api.rendering import page, templates
 from api.service import ServiceDependency
+from api.settings import MIB
 from api.store import metrics
 from api.store.database import clock
 from api.store.tables import TERMINAL, Job, MetricChunk, Status
@@ -252,15 +253,19 @@ def _results(jobs: Sequence[JobDocument], at: float) -> list[ComparedResult]:
     def of(
         name: str, unit: Any, better: Any, values: Sequence[float | None]
     ) -> ComparedResult | None:
-        numbers = [value for value in values if value is not None]
-        if not numbers:
+        if all(value is None for value in values):
             return None
-        best = max(numbers) if better == "higher" else min(numbers)
-        tells = better != "neither" and len(numbers) > 1 and min(numbers) != max(numbers)
-        ids = [job.id for job, value in zip(jobs, values, strict=True) if value == best]
-        return ComparedResult(
-            name=name, unit=unit, better=better, values=list(values), best=ids if tells else []
-        )
+        rated = {
+            job.id: value
+            for job, value in zip(jobs, values, strict=True)
+            # A job that was stopped early is not the fastest.
+            if value is not None and (name != "run_seconds" or job.status == Status.succeeded)
+        }
+        tells = better != "neither" and len(set(rated.values())) > 1
+        extreme = max if better == "higher" else min
+        best = extreme(rated.values()) if tells else None
+        ids = [job_id for job_id, value in rated.items() if value == best]
+        return ComparedResult(name=name, unit=unit, better=better, values=list(values), best=ids)
 
     def latest(name: str) -> list[float | None]:
         return [finite(job.latest_metrics.get(name)) for job in jobs]
@@ -324,6 +329,7 @@ def _plots(
             TITLES.get(name, name),
             lines,
             says=partial(_says, name),
+            unit=MIB if name.endswith("_bytes") else 1.0,
             log=curves.log and name.endswith("loss"),
             x_range=(0.0 if whole else min(xs), max(xs)) if xs else None,
         )

@@ -27,8 +27,11 @@ PAGE = f"""<!DOCTYPE html>
 <title>HTTP interface</title>
 <link rel="icon" href="{address("icon.svg")}">
 <link rel="stylesheet" href="{address("vendor/swagger-ui/swagger-ui.css")}">
+<link rel="stylesheet" href="{address("style/docs.css")}">
 </head>
 <body>
+<nav aria-label="Main"><a href="/">saf</a> <a href="/">Jobs</a> <a href="/new">New job</a>
+<a href="/datasets">Data sets</a> <a href="/system">System</a></nav>
 <div id="swagger-ui"></div>
 <script src="{address("vendor/swagger-ui/swagger-ui-bundle.js")}"></script>
 <script src="{address("docs.js")}"></script>

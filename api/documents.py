@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
-from api.store import line
+from api.store import checkpoints, line
 from api.store.database import clock
 from api.store.tables import Event, Job, Status
 
@@ -99,6 +99,8 @@ class JobProgress(Document):
     """The newest value of each metric; null where it is no number."""
     best_accuracy: float | None
     """The best on the test data so far, 0 to 1."""
+    checkpoint_step: int | None
+    """The step of the newest checkpoint, from which the network can be tried; null: none."""
 
 
 class JobDocument(JobProgress):
@@ -168,10 +170,11 @@ def without_nan(value: Any) -> Any:
 
 
 def job_documents(session: Session, jobs: Sequence[Job]) -> list[JobDocument]:
-    """The JSON of some jobs, in two queries whatever their number."""
+    """The JSON of some jobs, in a few queries whatever their number."""
     ahead = line.jobs_ahead(session, jobs)
+    steps = checkpoints.newest_steps(session, [job.id for job in jobs])
     at = clock(session)
-    return [_job_document(job, ahead.get(job.id, 0), at) for job in jobs]
+    return [_job_document(job, ahead.get(job.id, 0), steps.get(job.id), at) for job in jobs]
 
 
 def job_document(session: Session, job: Job) -> JobDocument:
@@ -196,7 +199,7 @@ def event_document(event: Event) -> EventDocument:
     )
 
 
-def _job_document(job: Job, ahead: int, at: float) -> JobDocument:
+def _job_document(job: Job, ahead: int, checkpoint_step: int | None, at: float) -> JobDocument:
     path = f"/v1/jobs/{job.id}"
     return JobDocument(
         id=job.id,
@@ -216,6 +219,7 @@ def _job_document(job: Job, ahead: int, at: float) -> JobDocument:
         finished_at=maybe_iso(job.finished_at),
         latest_metrics={name: finite(value) for name, value in job.latest.items()},
         best_accuracy=finite(job.best_accuracy),
+        checkpoint_step=checkpoint_step,
         parameters=job.parameters,
         memory_forecast_bytes=job.memory_bytes,
         error=JobError.model_validate(job.error) if job.error else None,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 COLOURS = ("#1d5bbf", "#c2410c", "#15803d", "#9333ea", "#b8860b", "#0e7490")
 DASHES = ("", "5 3")  # the second round of colours is dashed
 WIDTH, HEIGHT = 440, 250
-LEFT, RIGHT, TOP, BOTTOM = 56, 10, 30, 24
+LEFT, RIGHT, TOP, BOTTOM = 68, 10, 30, 24
 MOST_LINES = len(COLOURS) * len(DASHES)
 Point = tuple[float, float | None]
 
@@ -56,10 +56,12 @@ def plot(
     lines: Sequence[Line],
     *,
     says: Callable[[float], str],
+    unit: float = 1.0,
     log: bool = False,
     x_range: tuple[float, float] | None = None,
 ) -> Plot | None:
-    """The drawing of some curves over one x; `says` writes a value of the y axis.
+    """The drawing of some curves over one x; `says` writes a value of the y axis, which is marked
+    at round multiples of `unit`.
 
     None where there is nothing to draw. A logarithmic axis leaves out what is not positive.
     """
@@ -69,7 +71,8 @@ def plot(
         return None
     left, right = x_range or (min(xs), max(xs))
     right = right if right > left else left + 1
-    ticks = _log_ticks(min(ys), max(ys)) if log else _ticks(min(ys), max(ys), 5)
+    low, high = min(ys) / unit, max(ys) / unit
+    ticks = [unit * tick for tick in (_log_ticks(low, high) if log else _ticks(low, high, 5))]
     bottom, top = min(ticks[0], *ys), max(ticks[-1], *ys)
 
     def across(x: float) -> float:

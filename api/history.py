@@ -128,7 +128,8 @@ def list_events(
     ] = None,
 ) -> Listing[EventDocument] | Response:
     """With `Accept: text/event-stream`: the timeline as messages whose `id` is the sequence
-    number, `progress` whenever the job changed, and `done` with the job when it has ended."""
+    number, `progress` whenever the job changed and every 15 s, and `done` with the job when it
+    has ended."""
     with service.database.reading() as session:
         read_job(session, job_id)
         if wants_stream(request):

@@ -15,14 +15,14 @@ from api.artifacts import ArtifactDocument, find_artifacts
 from api.documents import JobDocument, event_document, iso, job_document
 from api.history import find_events
 from api.jobs import read_job
+from api.predictions import NETWORK, summary_of
 from api.rendering import page
 from api.service import Service, ServiceDependency
 from api.store import logs
 from api.store.artifacts import ArtifactStore
-from api.store.tables import TERMINAL, Dataset, Event, Job, Status
+from api.store.tables import TERMINAL, Event, Job, Status
 from api.vitals import find_vitals
 from saf.config import JobSpecification
-from saf.data import CATALOGUE
 
 router = APIRouter(include_in_schema=False)
 SHOWN_EVENTS = 200
@@ -67,6 +67,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
         events, _ = find_events(session, job_id, after=after, limit=SHOWN_EVENTS)
         files = find_artifacts(session, job_id)
         job = job_document(session, row)
+        environment = _environment(session, job_id)
         context = {
             "job": job,
             "is_over": job.status in TERMINAL,
@@ -84,10 +85,12 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
     certificate = _document(service.store, files, "certificate")
     context |= {
         "files": files,
+        "trial_of": _trial_of(files, job, context["samples"]),
         "certificate": certificate,
         "checked_layers": _checked_layers(certificate),
         "report": report,
         "deployment": _deployment(report),
+        "environment": report["environment"] if report else environment,
         "again": _again(job, str(request.base_url).rstrip("/")),
         "can_try": _can_try(service),
     }
@@ -172,22 +175,39 @@ def _attempts(session: Session, job_id: str) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def _environment(session: Session, job_id: str) -> dict[str, Any]:
+    """What the newest attempt that began to train runs on; empty where there is none."""
+    running = session.scalar(
+        select(Event)
+        .where(Event.job_id == job_id, Event.type == Status.running)
+        .order_by(Event.sequence.desc())
+        .limit(1)
+    )
+    found: dict[str, Any] = running.data.get("environment", {}) if running is not None else {}
+    return found
+
+
 def _evaluation(session: Session, job: Job) -> dict[str, Any]:
     """What can be shown to the network: how many samples its data set has for evaluation (0 where
-    it is gone), pixels on a side, and whether they are event frames."""
-    if job.dataset_id is None:
-        entry = CATALOGUE.get(job.dataset)
-        samples, shape = (entry.test, entry.shape) if entry is not None else (0, (1, 28, 28))
-        return {"samples": samples, "side": max(shape[1:]), "frames": False}
-    dataset = session.get(Dataset, job.dataset_id)
-    if dataset is None or dataset.summary is None:
-        return {"samples": 0, "side": 28, "frames": False}
-    summary = dataset.summary
+    it is gone), their shape, pixels on a side, classes, and whether they are event frames."""
+    summary = summary_of(session, job)
+    if summary is None:
+        return {"samples": 0, "input_shape": [], "side": 28, "classes": 0, "frames": False}
+    steps = [summary["timesteps"]] if summary.get("timesteps") is not None else []
     return {
         "samples": int(summary["counts"]["test"]),
+        "input_shape": [*steps, *summary["shape"]],
         "side": max(summary["shape"][-2:]),
-        "frames": summary.get("timesteps") is not None,
+        "classes": summary["classes"],
+        "frames": bool(steps),
     }
+
+
+def _trial_of(files: Sequence[ArtifactDocument], job: JobDocument, samples: int) -> str:
+    """Which network can be tried: `lif`, `checkpoint`, or none; a checkpoint needs the data."""
+    if any(file.name == NETWORK for file in files):
+        return "lif"
+    return "checkpoint" if job.checkpoint_step is not None and samples else ""
 
 
 def _again(job: JobDocument, url: str) -> dict[str, str]:

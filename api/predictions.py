@@ -1,9 +1,10 @@
 """Trying a job's network: an image or a sample of the data set goes in, its prediction comes out,
-step by step."""
+step by step. Until a job has succeeded, its newest checkpoint is what is tried."""
 
 from __future__ import annotations
 
 import base64
+import json
 from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -21,14 +22,18 @@ from api.errors import (
     UnavailableError,
 )
 from api.jobs import read_job
+from api.previews import builtin_summary
 from api.problems import responses
 from api.service import Service, ServiceDependency
+from api.store import checkpoints
 from api.store.artifacts import DamagedError, StoreError
 from api.store.tables import Artifact, Dataset, Job
+from saf.data import CATALOGUE
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 IMAGES = ("image/png", "image/jpeg")
 NETWORK = "lif.safetensors"
+TRIES = 2  # newer checkpoints may remove the one that was found
 
 
 class Question(BaseModel):
@@ -71,6 +76,8 @@ class Prediction(Document):
 
     object: Literal["prediction"] = "prediction"
     job_id: str
+    checkpoint_step: int | None
+    """The step of the checkpoint that the network was taken from; null: it is `lif.safetensors`."""
     timesteps: int
     class_names: list[str]
     predicted: int
@@ -82,7 +89,11 @@ class Prediction(Document):
     predictions: list[int]
     """The class with the highest score after each time step."""
     image: str
-    """What the network saw, as a data URL."""
+    """What the network saw, as a data URL; of event frames their mean."""
+    frames: str | None
+    """Event frames from left to right, likewise; null for images, and where they are too many."""
+    frame_size: tuple[int, int]
+    """Height and width of the image or of each frame, in pixels."""
     scaled_from: tuple[int, int] | None
     """Width and height of an image that had to be fitted."""
     layers: list[LayerActivity]
@@ -145,22 +156,42 @@ def predict(
 ) -> Prediction:
     """Runs `lif.safetensors` on one sample: `curl --data-binary @digit.png -H 'content-type:
     image/png'`, or `{"sample": 3}` for one of the evaluation split. An image is made gray or RGB,
-    cut to the network's proportions around its middle, scaled, and divided by 255."""
-    with service.database.reading() as session:
-        job = read_job(session, job_id)
-        network = _network(session, job)
-        dataset = None if question.sample is None else _dataset(session, job)
-    asked: dict[str, Any] = {"network": _path(service, network, NETWORK), "detail": detail}
-    if dataset is not None:
-        name, sha256 = dataset
-        path = name if sha256 is None else _path(service, sha256, name)
-        asked["sample"] = {"dataset": path, "builtin": sha256 is None, "index": question.sample}
-    asked |= question.model_dump(include={"image", "pixels"}, exclude_none=True)
-    answer = service.trials.ask(asked)
-    if not answer["ok"]:
-        hint = f"; {answer['hint']}" if answer["hint"] else ""
-        raise InvalidRequestError(answer["message"] + hint)
-    return Prediction(job_id=job_id, **{key: answer[key] for key in answer if key != "ok"})
+    cut to the network's proportions around its middle, scaled, and divided by 255.
+
+    Until the job has succeeded, the newest checkpoint is run, with its weights folded and LIF
+    neurons in place, but not rounded to a grid."""
+    for attempt in range(TRIES):
+        with service.database.reading() as session:
+            job = read_job(session, job_id)
+            network = _network(session, job)
+            dataset = None if question.sample is None else _dataset(session, job)
+        try:
+            asked: dict[str, Any] = {**_given(service, network), "detail": detail}
+        except GoneError:
+            if network.step is None or attempt == TRIES - 1:
+                raise
+            continue
+        if dataset is not None:
+            name, sha256 = dataset
+            path = name if sha256 is None else _path(service, sha256, name)
+            asked["sample"] = {"dataset": path, "builtin": sha256 is None, "index": question.sample}
+        asked |= question.model_dump(include={"image", "pixels"}, exclude_none=True)
+        answer = service.trials.ask(asked)
+        if answer["ok"]:
+            found = {key: answer[key] for key in answer if key != "ok"}
+            return Prediction(job_id=job_id, checkpoint_step=network.step, **found)
+        if network.step is None or service.store.find(network.sha256) is not None:
+            break
+    hint = f"; {answer['hint']}" if answer["hint"] else ""
+    raise InvalidRequestError(answer["message"] + hint)
+
+
+class _Network(NamedTuple):
+    """The file of a job's network; of a checkpoint also its step, and what is said of the data."""
+
+    sha256: str
+    step: int | None = None
+    summary: dict[str, Any] | None = None
 
 
 class _Samples(NamedTuple):
@@ -170,17 +201,38 @@ class _Samples(NamedTuple):
     sha256: str | None
 
 
-def _network(session: Session, job: Job) -> str:
-    """The SHA-256 of a job's network."""
+def _given(service: Service, network: _Network) -> dict[str, str]:
+    """Where the trial process finds the network."""
+    if network.step is None:
+        return {"network": _path(service, network.sha256, NETWORK)}
+    path = _path(service, network.sha256, "of the checkpoint")
+    return {"checkpoint": path, "summary": json.dumps(network.summary)}
+
+
+def _network(session: Session, job: Job) -> _Network:
     sha256 = session.scalar(
         select(Artifact.sha256).where(Artifact.job_id == job.id, Artifact.name == NETWORK)
     )
-    if sha256 is None:
+    if sha256 is not None:
+        return _Network(sha256)
+    checkpoint = checkpoints.newest(session, job.id)
+    if checkpoint is None:
         raise ConflictError(
-            f"job {job.id} is {job.status} and has left no {NETWORK}; its network can be tried "
-            "once the job has succeeded"
+            f"job {job.id} is {job.status} and has neither {NETWORK} nor a checkpoint; its network "
+            "can be tried once one is written, after the first epoch or minute"
         )
-    return sha256
+    summary = summary_of(session, job)
+    if summary is None:
+        raise GoneError(f"the data set {job.dataset} was deleted, and the checkpoint needs it")
+    return _Network(checkpoint.sha256, checkpoint.step, summary)
+
+
+def summary_of(session: Session, job: Job) -> dict[str, Any] | None:
+    """What `Dataset.summary` says of the data that a job sees; None where they are gone."""
+    if job.dataset_id is None:
+        return builtin_summary(job.dataset) if job.dataset in CATALOGUE else None
+    dataset = session.get(Dataset, job.dataset_id)
+    return None if dataset is None else dataset.summary
 
 
 def _dataset(session: Session, job: Job) -> _Samples:

@@ -134,6 +134,8 @@ def handle(request: Request, error: Exception) -> Response:
             methods = _methods(request)
             detail = f"this address takes {methods}, not {request.method}"
             return problem(request_id, 405, detail, headers={"Allow": methods})
+        case HTTPException(status_code=404, detail="Not Found"):
+            return problem(request_id, 404, "there is nothing at this address")
         case HTTPException():
             return problem(request_id, error.status_code, str(error.detail), headers=error.headers)
         case StoreError():

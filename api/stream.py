@@ -217,7 +217,11 @@ class Streams:
             poller.wake()
 
     async def job(self, job_id: str, *, after: int = 0) -> AsyncGenerator[str]:
-        """The timeline after a sequence number, `progress` at each change, and `done`."""
+        """The timeline after a sequence number, `progress` at each change, and `done`.
+
+        `progress` comes again in a quiet time too: a browser shows no comments, and so tells a
+        connection that is cut from a job that rests.
+        """
         sent, version = after, -1
         async with self._viewing(f"job {job_id}", lambda: JobWatch(self._database, job_id)) as (
             poller,
@@ -226,6 +230,8 @@ class Streams:
             async for note in self._rounds(poller):
                 if note:
                     yield note
+                if note == STILL_HERE and watch.progress:
+                    version = -1
                 for sequence, text in watch.events[sent:]:
                     yield message(text, id_=sequence)
                     sent = sequence

@@ -316,8 +316,8 @@ def _statement(
     """The outcome in words."""
     rounded_to = "" if grid is None or grid["bits"] is None else ", both on the grid"
     sentences = [
-        f"In {check['precision']}, on {check['samples']} samples that the training did not see, "
-        f"{check['spikes_differing']} of {check['spikes_compared']} spikes and "
+        f"In {check['precision']}, on {check['samples']:,} samples that the training did not see, "
+        f"{check['spikes_differing']:,} of {check['spikes_compared']:,} spikes and "
         f"{check['predictions_differing']} predictions differ between the trained network and its "
         f"LIF form{rounded_to}; the accuracy is {check['accuracy_saf']:.2%} and "
         f"{check['accuracy_lif']:.2%}."

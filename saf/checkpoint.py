@@ -182,21 +182,27 @@ def restore(
 
     Raises ValueError when they are not those of this network and optimizer.
     """
-    if checkpoint.weights.keys() != parameters.keys():
+    put(checkpoint.weights, parameters)
+    for name, parameter in parameters.items():
+        for key, buffer in checkpoint.optimizer.get(name, {}).items():
+            # A counter of steps stays on the CPU, where the optimizer made it.
+            device = parameter.device if buffer.dim() else torch.device("cpu")
+            optimizer.state[parameter][key] = buffer.to(device)
+
+
+@torch.no_grad()
+def put(weights: Mapping[str, Tensor], parameters: Mapping[str, torch.nn.Parameter]) -> None:
+    """Give `parameters` the saved values. Raises ValueError when they are not of this network."""
+    if weights.keys() != parameters.keys():
         raise ValueError(
             "the checkpoint is of another network: they differ in "
-            f"{sorted(checkpoint.weights.keys() ^ parameters.keys())}"
+            f"{sorted(weights.keys() ^ parameters.keys())}"
         )
     for name, parameter in parameters.items():
-        saved = checkpoint.weights[name]
+        saved = weights[name]
         if saved.shape != parameter.shape or saved.dtype != parameter.dtype:
             raise ValueError(
                 f"{name} is {saved.dtype} {tuple(saved.shape)} in the checkpoint and "
                 f"{parameter.dtype} {tuple(parameter.shape)} in the network"
             )
-        with torch.no_grad():
-            parameter.copy_(saved)
-        for key, buffer in checkpoint.optimizer.get(name, {}).items():
-            # A counter of steps stays on the CPU, where the optimizer made it.
-            device = parameter.device if buffer.dim() else torch.device("cpu")
-            optimizer.state[parameter][key] = buffer.to(device)
+        parameter.copy_(saved)

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from saf.architecture import INPUT, Architecture, Connection, Conv, Linear, Operation
-from saf.config import Neuron
+from saf.config import JobSpecification, Neuron
 from saf.errors import UserConfigError
 from saf.synapse import apply, channels_last, standardise, standardised, without_scales
+
+FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
 
 
 class Effective(NamedTuple):
@@ -256,6 +258,28 @@ class SpikingNetwork(torch.nn.Module):
                 hint=f"set timesteps to {x.shape[1]}, or bin the events into {timesteps} frames",
             )
         return Stimulus(None, self.normalise(x).transpose(0, 1))
+
+
+def network_of(
+    specification: JobSpecification,
+    architecture: Architecture,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> SpikingNetwork:
+    """The network of a job before its training, on the CPU; in bfloat16 its parameters are float32.
+
+    `mean` and `std` are those of each input channel in the training data.
+    """
+    network = SpikingNetwork(
+        architecture,
+        specification.neuron,
+        mean=mean,
+        std=[deviation if deviation > FLAT_CHANNEL else 1.0 for deviation in std],
+        seed=specification.seed,
+        compute_dtype=torch.bfloat16 if specification.precision == "bfloat16" else None,
+    )
+    return network.to(torch.float64 if specification.precision == "float64" else torch.float32)
 
 
 def _maps(

@@ -19,6 +19,7 @@ class Started:
     steps_per_epoch: int
     parameters: int
     device: str
+    environment: dict[str, Any] = field(default_factory=dict)  # as `saf.environment` has it
 
 
 @dataclass(frozen=True, kw_only=True)

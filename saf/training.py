@@ -28,7 +28,7 @@ from saf.conversion import convert, round_to_grid
 from saf.data.dataset import Dataset
 from saf.deployment import measure
 from saf.dropout import dropout_masks
-from saf.environment import deterministic, device_name
+from saf.environment import deterministic, device_name, environment
 from saf.errors import UserConfigError
 from saf.failures import check_not_silent, diverged, memory_explained, out_of_time, time_is_up
 from saf.inference import infer, readout_of
@@ -36,7 +36,7 @@ from saf.loss import LossFunction, loss_function
 from saf.meter import Meter
 from saf.methods import method_of
 from saf.microbatches import in_parts
-from saf.network import SpikingNetwork
+from saf.network import SpikingNetwork, network_of
 from saf.networks import build
 from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
 from saf.scan import by as scan_by
@@ -47,7 +47,6 @@ from saf.vitals import Probe
 CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints, where an epoch is longer
 READ_EVERY = 10  # iterations between two waits for the numbers of a GPU
 CERTIFIED_AT_ONCE = 128
-FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
 FREE_TO_CHANGE = {
     *("name", "priority", "metadata", "max_runtime_seconds", "devices", "conversion"),
     *("micro_batches", "on_out_of_memory"),
@@ -111,8 +110,9 @@ def _train(
     stop: Callable[[], bool],
 ) -> Iterator[Report]:
     seed = specification.seed
-    dtype = torch.float64 if specification.precision == "float64" else torch.float32
-    network = _network(specification, dataset, architecture).to(device, dtype)
+    mean, std = (values.tolist() for values in dataset.channel_statistics())
+    network = network_of(specification, architecture, mean=mean, std=std).to(device)
+    dtype = network.parameter_dtype
     optimizer = _optimizer(specification, network)
     method = in_parts(method_of(specification.method), specification.micro_batches)
     loss = loss_function(specification.loss)
@@ -158,6 +158,7 @@ def _train(
         steps_per_epoch=batches.per_epoch,
         parameters=architecture.parameters,
         device=device_name(device),
+        environment=environment(device),
     )
     meter = Meter(specification, architecture, batches.per_epoch, progress, Usage(device))
     probe = Probe(network, specification.timesteps, last_step, progress)
@@ -306,21 +307,6 @@ def evaluate(
     if not isfinite(total):
         raise diverged("on the test data", specification)
     return {"test_loss": total / len(samples), "test_accuracy": correct_total / len(samples)}
-
-
-def _network(
-    specification: JobSpecification, dataset: Dataset, architecture: Architecture
-) -> SpikingNetwork:
-    """The network before training; in bfloat16 its parameters are float32."""
-    mean, std = dataset.channel_statistics()
-    return SpikingNetwork(
-        architecture,
-        specification.neuron,
-        mean=mean.tolist(),
-        std=[deviation if deviation > FLAT_CHANNEL else 1.0 for deviation in std.tolist()],
-        seed=specification.seed,
-        compute_dtype=torch.bfloat16 if specification.precision == "bfloat16" else None,
-    )
 
 
 def _optimizer(specification: JobSpecification, network: SpikingNetwork) -> torch.optim.Optimizer:

@@ -1,10 +1,11 @@
 """The process in which people try networks of LIF neurons: `python -m saf.trial SOCKET`.
 
-Over the socket (a file descriptor) come questions, one line of JSON each: `network` is the path of
-a `lif.safetensors`, and one of `image` (a PNG or JPEG in base64), `pixels` (`C H W` in [0, 1]) or
-`sample` (`{"dataset": name or path, "builtin": bool, "index": i}`, of the evaluation split) is
-shown to it. An answer is one line as well: `{"ok": true, …}` as `run` has it, or
-`{"ok": false, "message": "…", "hint": "…"}`. The first line says whether networks can run here.
+Over the socket (a file descriptor) come questions, one line of JSON each. `network` is the path of
+a `lif.safetensors`; or `checkpoint` is that of a checkpoint, and `summary` what `Dataset.summary()`
+says of its training data, as JSON in a string. One of `image` (a PNG or JPEG in base64), `pixels`
+(`C H W` in [0, 1]) or `sample` (`{"dataset": name or path, "builtin": bool, "index": i}`, of the
+evaluation split) is shown to it. An answer is one line as well: `{"ok": true, …}` as `run` has it,
+or `{"ok": false, "message": "…", "hint": "…"}`. The first line says whether networks can run here.
 
 Shapes: `T` steps, `C H W` channels, height, width, `K` classes.
 """
@@ -30,6 +31,7 @@ from PIL import Image, ImageOps
 
 from saf.data import BUILTIN, Dataset, Limits, load
 from saf.data.image_folder import decode_image
+from saf.data.preview import brightest, frame_pixels
 from saf.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 NETWORKS_KEPT = 2
 SHOWN_NEURONS = 128  # of a layer …
 SHOWN_NUMBERS = 12_000  # … and neurons × steps of it, at most
+MOST_PIXELS = 2**20  # of all frames of a sample
 LARGEST_IMAGE = Limits(max_image_side=4096)
 Floats = NDArray[Any]
 
@@ -78,7 +81,7 @@ def main() -> int:
 def answer(question: dict[str, Any]) -> dict[str, Any]:
     """What comes back for a question; nothing that it holds raises."""
     try:
-        network = _network(question["network"])
+        network = _network(question)
         return {"ok": True, **run(network, shown(network, question), bool(question.get("detail")))}
     except DataError as error:
         return {"ok": False, "message": str(error), "hint": error.hint}
@@ -192,6 +195,8 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
         "predicted": int(np.argmax(scores[-1])),
         "label": what.label,
         "image": _picture(what.x),
+        "frames": _strip(what.x) if what.x.ndim == 4 else None,
+        "frame_size": list(what.x.shape[-2:]),
         "scaled_from": what.scaled_from,
         "layers": list(layers.values()),
     }
@@ -213,9 +218,20 @@ def _picture(x: Floats) -> str:
         image = image.mean(0, keepdims=True)
     image = image / max(1.0, float(image.max()))
     pixels = (255 * image).round().astype(np.uint8)
-    picture = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    return _as_url(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+
+
+def _strip(frames: Floats) -> str | None:
+    """Event frames `T C H W` from left to right, coloured as in previews; None of too many."""
+    if frames[:, 0].size > MOST_PIXELS:
+        return None
+    scale = brightest(frames)
+    return _as_url(np.concatenate([frame_pixels(each, 1, scale) for each in frames], axis=1))
+
+
+def _as_url(pixels: NDArray[np.uint8]) -> str:
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    Image.fromarray(pixels).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
@@ -223,11 +239,25 @@ def _rounded(values: Any) -> list[float]:
     return [round(value, 4) for value in values.tolist()]
 
 
+def _network(question: dict[str, Any]) -> LIFNetwork:
+    if "network" in question:
+        return _finished(question["network"])
+    return _unfinished(question["checkpoint"], question["summary"])
+
+
 @lru_cache(NETWORKS_KEPT)
-def _network(path: str) -> LIFNetwork:
+def _finished(path: str) -> LIFNetwork:
     from saf.lif import load_lif
 
     return load_lif(Path(path))
+
+
+@lru_cache(NETWORKS_KEPT)
+def _unfinished(path: str, summary: str) -> LIFNetwork:
+    from saf.checkpoint import Checkpoint
+    from saf.snapshot import lif_network
+
+    return lif_network(Checkpoint.read(Path(path)), json.loads(summary))
 
 
 @lru_cache(NETWORKS_KEPT)

@@ -122,6 +122,7 @@ class Record:
                 claim,
                 step=batch.started.step,
                 steps_total=batch.started.steps_total,
+                environment=batch.started.environment,
             )
         if batch.points:
             metrics.append(session, claim.job_id, claim.attempt, batch.points)

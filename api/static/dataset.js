@@ -1,6 +1,6 @@
 // @ts-check
 // One data set: event frames step by step, deletion, and the end of its check.
-import { refreshSoon } from "./live.js";
+import { onRefresh, poll } from "./live.js";
 
 const LOOK_MS = 1000;
 const STEP_MS = 160;
@@ -95,10 +95,8 @@ function refuse(text) {
 // What the page shows besides its facts is there once the check is over.
 const facts = /** @type {HTMLElement} */ (document.getElementById("facts"));
 if (facts.dataset.status === "checking") {
-  const timer = window.setInterval(() => {
-    if (facts.dataset.status !== "checking") {
-      window.clearInterval(timer);
-      location.reload();
-    } else if (!document.hidden) refreshSoon();
-  }, LOOK_MS);
+  poll(LOOK_MS);
+  onRefresh(() => {
+    if (facts.dataset.status !== "checking") location.reload();
+  });
 }

@@ -78,3 +78,8 @@ export function size(bytes) {
   }
   return `${value.toFixed(1)} GiB`;
 }
+
+/** @param {number} number of things */
+export function count(number) {
+  return number.toLocaleString("en");
+}

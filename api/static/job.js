@@ -1,7 +1,7 @@
 // @ts-check
 // A job: its state and numbers from the stream, its parts kept up to date, and the buttons.
 import { Charts } from "./chart.js";
-import { duration, metric, percent } from "./format.js";
+import { count, duration, metric, percent } from "./format.js";
 import { refreshSoon, set } from "./live.js";
 import { Log } from "./log.js";
 import { Stream } from "./stream.js";
@@ -21,8 +21,8 @@ function show(job) {
   const { step, steps_total, epoch, epochs, fraction } = job.progress;
   const bar = /** @type {HTMLProgressElement} */ (document.getElementById("progress"));
   bar.value = fraction;
-  const steps = steps_total ? `step ${step} of ${steps_total} · ` : "";
-  text("steps", `${steps}epoch ${epoch.toFixed(2)} of ${epochs}`);
+  const steps = steps_total ? `step ${count(step)} of ${count(steps_total)} · ` : "";
+  text("steps", `${steps}epoch ${epoch.toFixed(2)} of ${count(epochs)}`);
   text("left", job.eta_seconds == null ? "" : `${duration(job.eta_seconds)} left`);
   for (const cell of /** @type {NodeListOf<HTMLElement>} */ (
     document.querySelectorAll("#values [data-value]")
@@ -46,8 +46,24 @@ function text(id, content) {
 
 const log = new Log(`${address}/logs`);
 const vitals = new Vitals(`${address}/vitals`);
-const trial = /** @type {HTMLElement} */ (document.getElementById("trial"));
-if (!trial.hidden) new Trial(`${address}/predict`);
+const trialSection = /** @type {HTMLElement} */ (document.getElementById("trial"));
+/** @type {Trial | null} */
+let trial = null;
+/** @type {number | null} */
+let checkpoint = null;
+
+/** @param {number | null} step of the newest checkpoint; null once there is the network itself */
+function tryable(step) {
+  checkpoint = step;
+  trialSection.hidden = false;
+  trial ??= new Trial(`${address}/predict`, step);
+  trial.renew(step);
+}
+
+if (!trialSection.hidden) {
+  const { step } = trialSection.dataset;
+  tryable(step ? Number(step) : null);
+}
 
 const settings = document.getElementById("chart-settings");
 const logScale = /** @type {HTMLInputElement} */ (document.getElementById("log-scale"));
@@ -79,7 +95,7 @@ for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
 const refusal = /** @type {HTMLElement} */ (document.getElementById("refusal"));
 const QUESTIONS = new Map([
   ["delete", "Delete this job with its metrics, log and files?"],
-  ["cancel", "Cancel this job? What it has learnt so far is lost."],
+  ["cancel", "Cancel this job? What it has learned since its last checkpoint is lost."],
 ]);
 
 document.getElementById("actions")?.addEventListener("click", async (event) => {
@@ -96,15 +112,17 @@ document.getElementById("actions")?.addEventListener("click", async (event) => {
       method: remove ? "DELETE" : "POST",
     });
     if (!response.ok) throw new Error((await response.json()).detail);
-    if (remove) location.assign("/");
-    else if (action === "retry") location.assign((await response.json()).urls.page);
+    if (remove) {
+      location.assign("/");
+      return;
+    }
+    if (action === "retry") location.assign((await response.json()).urls.page);
   } catch (error) {
     refusal.textContent = `This could not be done: ${/** @type {Error} */ (error).message}`;
     refusal.hidden = false;
-  } finally {
-    button.disabled = false;
-    refreshSoon();
   }
+  button.disabled = false;
+  refreshSoon();
 });
 
 // Life
@@ -125,6 +143,10 @@ if (root.dataset.over !== "true") {
       },
       progress(job) {
         show(job);
+        if (job.checkpoint_step !== null && job.checkpoint_step !== checkpoint) {
+          tryable(job.checkpoint_step);
+          refreshSoon();
+        }
         charts.growSoon();
         vitals.growSoon();
         log.readSoon();
@@ -140,10 +162,7 @@ if (root.dataset.over !== "true") {
         vitals.growSoon();
         log.readSoon();
         refreshSoon();
-        if (job.status === "succeeded" && trial.hidden) {
-          trial.hidden = false;
-          new Trial(`${address}/predict`);
-        }
+        if (job.status === "succeeded") tryable(null);
       },
     },
     { after: Number(root.dataset.events) },

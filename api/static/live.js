@@ -1,12 +1,15 @@
 // @ts-check
 // Keeps the regions marked `data-live` as the server would render them now, and times readable.
+import { announce, LOST } from "./connection.js";
 import { age } from "./format.js";
 
 const SPACING_MS = 1500;
+const AGAIN_MS = 5000; // after a refresh that failed
 let waiting = 0;
 let last = 0;
 let running = false;
 let again = false;
+let polls = false;
 /** @type {(() => void)[]} */
 const listeners = [];
 
@@ -24,6 +27,18 @@ export function refreshSoon() {
   waiting = window.setTimeout(run, Math.max(0, last + SPACING_MS - Date.now()));
 }
 
+/**
+ * Refresh again and again while somebody sees the page, which has no stream, and say when the server
+ * is away.
+ * @param {number} everyMs
+ */
+export function poll(everyMs) {
+  polls = true;
+  return window.setInterval(() => {
+    if (!document.hidden) refreshSoon();
+  }, everyMs);
+}
+
 async function run() {
   waiting = 0;
   if (running) {
@@ -36,11 +51,14 @@ async function run() {
     const address = location.href;
     const response = await fetch(address, { headers: { Accept: "text/html" } });
     const text = await response.text();
+    if (response.status >= 500) throw new Error(text);
     if (response.ok && location.href === address) {
       replace(new DOMParser().parseFromString(text, "text/html"));
     }
+    if (polls) announce("");
   } catch {
-    // The server is away: the stream says so, and its first message refreshes again.
+    if (polls) announce(LOST); // else the stream says so
+    if (!waiting) waiting = window.setTimeout(run, AGAIN_MS);
   } finally {
     running = false;
     if (again) {

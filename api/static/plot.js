@@ -13,6 +13,8 @@ import { metric, percent } from "./format.js";
 
 const HEIGHT = 280;
 const LEGEND = 62;
+const AXIS = 70; // the widest label is that of a size; all charts begin at one line
+const FLAT = 1e-4; // of its size: a curve that varies less is drawn as a level line
 const MIB = 2 ** 20;
 const BYTES = Array.from({ length: 24 }, (_, power) => MIB * 2 ** power);
 
@@ -59,6 +61,7 @@ export class Chart {
     if (!this.names.length) return;
     this.card.hidden = false;
     this.empty.hidden = true;
+    this.charts.place.classList.remove("unfilled");
     this.plot?.destroy();
     this.plot = new uPlot(this.#options(), this.#data(), this.box);
     if (this.charts.zoom) this.show(this.charts.zoom);
@@ -166,9 +169,11 @@ export class Chart {
     this.box.setAttribute("role", "img");
     const broken = this.#notNumbers().length;
     const warning = broken ? `; ${broken} values are no numbers (×)` : "";
+    const again = this.charts.attempts.filter(([attempt]) => attempt > 1);
+    const attempts = again.map(([attempt, step]) => `; attempt ${attempt} begins at step ${step}`);
     this.box.setAttribute(
       "aria-label",
-      `${this.group.title} by step; latest: ${last.join(", ")}${warning}`,
+      `${this.group.title} by step; latest: ${last.join(", ")}${warning}${attempts.join("")}`,
     );
   }
 
@@ -189,7 +194,10 @@ export class Chart {
       width: this.box.clientWidth || 400,
       height: HEIGHT - LEGEND,
       padding: [8, 10, 0, 0],
-      scales: { x: { time: false }, y: { distr: this.#isLog() ? 3 : 1 } },
+      scales: {
+        x: { time: false },
+        y: this.#isLog() ? { distr: 3 } : { range: (_, min, max) => around(min, max) },
+      },
       cursor: {
         sync: { key: "job", setSeries: false },
         drag: { x: true, y: false, setScale: false },
@@ -212,7 +220,7 @@ export class Chart {
         { ...axis, size: 28, space: 60 },
         {
           ...axis,
-          size: bytes ? 72 : 60,
+          size: AXIS,
           ...(bytes ? { incrs: BYTES } : {}),
           values: (/** @type {any} */ _, /** @type {(number | null)[]} */ splits) =>
             splits.map((split) => {
@@ -350,6 +358,18 @@ function valueAt(data, series, index, name) {
     if (values[i] !== undefined) return metric(values[i], name);
   }
   return "–";
+}
+
+/**
+ * A range for the values from `min` to `max`; one that is as good as constant lies in its middle.
+ * @param {number | null} min
+ * @param {number | null} max
+ */
+function around(min, max) {
+  if (min === null || max === null) return [0, 1];
+  const size = Math.max(Math.abs(min), Math.abs(max));
+  if (max - min > FLAT * size) return uPlot.rangeNum(min, max, 0.1, true);
+  return size ? [min - 0.1 * size, max + 0.1 * size] : [0, 1];
 }
 
 /** @param {(number | null)[]} splits */

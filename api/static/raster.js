@@ -1,6 +1,8 @@
 // @ts-check
 // What a network did with one sample: spikes of each layer by step, potentials at one of them.
 
+import { count } from "./format.js";
+
 /**
  * @typedef {Object} Layer
  * @property {string} name
@@ -50,8 +52,7 @@ export class Raster {
     this.layers.forEach((layer, index) => {
       const row = this.place.children[index];
       const [spikes, membrane] = row.querySelectorAll("canvas");
-      const count = layer.spikes[step - 1].toLocaleString("en");
-      const said = `${count} of ${layer.neurons.toLocaleString("en")} neurons fire at step ${step}`;
+      const said = `${count(layer.spikes[step - 1])} of ${count(layer.neurons)} neurons fire at step ${step}`;
       const text = row.querySelector("p");
       if (text) text.textContent = `${layer.name}: ${said}`;
       spikes.setAttribute("aria-label", `Spikes of ${layer.name}: ${said}`);

@@ -1,9 +1,11 @@
 // @ts-check
 // One server-sent event stream that says when it is cut, comes back, and rests while unseen.
 
+import { announce, LOST } from "./connection.js";
+
 const REST_AFTER_MS = 10_000; // browsers allow six connections to a server, all tabs together
 const RETRY_MS = [1000, 2000, 5000, 10_000];
-const SILENCE_MS = 40_000; // a stream that sends a beat every 15 s and is silent so long is dead
+const SILENCE_MS = 40_000; // a stream that says something every 15 s and is silent so long is dead
 
 /**
  * @typedef {Object} Handlers
@@ -28,6 +30,7 @@ export class Stream {
     this.last = after;
     this.failures = 0;
     this.ended = false;
+    this.progress = ""; // the newest snapshot, which comes again in a quiet time
     /** @type {EventSource | null} */
     this.source = null;
     this.timer = 0;
@@ -52,9 +55,10 @@ export class Stream {
     source.onopen = () => {
       this.failures = 0;
       announce("");
+      this.#watch();
     };
     source.onerror = () => {
-      announce("Connection lost, trying again. What you see may be out of date.");
+      announce(LOST);
       // The browser tries again by itself, with Last-Event-ID, unless the server refused.
       if (source.readyState === EventSource.CLOSED) {
         this.#rest();
@@ -63,6 +67,7 @@ export class Stream {
       }
     };
     source.onmessage = (event) => {
+      this.#watch();
       const id = Number(event.lastEventId);
       if (id && id <= this.last) return;
       if (id) this.last = id;
@@ -70,7 +75,11 @@ export class Stream {
     };
     for (const name of /** @type {const} */ (["progress", "begin", "job", "deleted", "beat"])) {
       source.addEventListener(name, (event) => {
-        if (name === "begin" || this.watchdog) this.#watch();
+        this.#watch();
+        if (name === "progress") {
+          if (event.data === this.progress) return;
+          this.progress = event.data;
+        }
         this.handlers[name]?.(JSON.parse(event.data));
       });
     }
@@ -108,12 +117,4 @@ export class Stream {
       this.#open();
     }
   }
-}
-
-/** @param {string} text empty: all is well */
-function announce(text) {
-  const banner = document.getElementById("connection");
-  if (!banner || banner.textContent === text) return;
-  banner.textContent = text;
-  banner.hidden = !text;
 }

@@ -1,6 +1,7 @@
 // @ts-check
 // Trying a network: a drawing, an image or a sample goes to the server, its answer is shown step
 // by step.
+import { count } from "./format.js";
 import { Raster } from "./raster.js";
 import { svg } from "./vitals.js";
 
@@ -12,8 +13,11 @@ const WAIT_MS = 250; // after a stroke
 const STEP_MS = 420;
 
 export class Trial {
-  /** @param {string} url that predicts */
-  constructor(url) {
+  /**
+   * @param {string} url that predicts
+   * @param {number | null} newest step of the newest checkpoint
+   */
+  constructor(url, newest) {
     this.url = url;
     this.section = /** @type {HTMLElement} */ (document.getElementById("trial"));
     const form = document.getElementById("trial-form");
@@ -26,6 +30,9 @@ export class Trial {
     this.raster = new Raster();
     /** @type {any} */
     this.answer = null;
+    this.newest = newest;
+    /** @type {{ body: BodyInit, type: string } | null} */
+    this.question = null;
     this.playing = 0;
     this.asked = 0;
     this.pad = new Pad(
@@ -58,6 +65,7 @@ export class Trial {
       this.#stop();
       this.#show(Number(this.scrub?.value));
     });
+    on("trial-again", () => this.question && this.#ask(this.question.body, this.question.type));
     on("play", () => (this.playing ? this.#stop() : this.#play()));
   }
 
@@ -68,6 +76,7 @@ export class Trial {
   async #ask(body, type) {
     if (!this.problem || !this.result) return;
     const turn = ++this.asked;
+    this.question = { body, type };
     this.result.setAttribute("aria-busy", "true");
     if (!this.answer) label("trial-hint", "The network is being loaded …");
     try {
@@ -91,9 +100,23 @@ export class Trial {
     }
   }
 
+  /**
+   * A newer network is there: what is shown may be asked of it.
+   * @param {number | null} newest step of its checkpoint; null: the training has ended
+   */
+  renew(newest) {
+    this.newest = newest;
+    const again = document.getElementById("trial-again");
+    if (!again) return;
+    again.hidden = !this.answer || this.answer.checkpoint_step === newest;
+    again.textContent =
+      newest === null ? "Run the finished network" : `Run the checkpoint of step ${count(newest)}`;
+  }
+
   /** @param {any} answer */
   #take(answer) {
     this.answer = answer;
+    this.renew(answer.checkpoint_step === null ? null : this.newest);
     this.raster?.take(answer.layers);
     if (this.scrub) this.scrub.max = String(answer.timesteps);
     this.#frame();
@@ -113,7 +136,7 @@ export class Trial {
       else this.playing = window.setTimeout(() => next(step + 1), STEP_MS);
     };
     next(1);
-    label("play", this.playing ? "Pause" : "Play");
+    label("play", this.playing ? "Stop" : "Play");
   }
 
   #stop() {
@@ -127,12 +150,9 @@ export class Trial {
     const { answer } = this;
     const line = document.createElement("div");
     line.className = "answer";
-    const image = new Image();
-    image.src = answer.image;
-    image.alt = "What the network sees";
     const said = document.createElement("p");
     said.id = "said";
-    line.append(image, said);
+    line.append(this.#seen(), said);
     const table = document.createElement("table");
     table.className = "scores";
     const body = table.createTBody();
@@ -151,10 +171,31 @@ export class Trial {
     this.result?.replaceChildren(line, table);
   }
 
+  /** What the network sees: an image, or a window on the frames that `#show` moves. */
+  #seen() {
+    const { answer } = this;
+    if (!answer.frames) {
+      const image = new Image();
+      image.src = answer.image;
+      image.alt = "What the network sees";
+      return image;
+    }
+    const [height, width] = answer.frame_size;
+    const strip = svg("image", { href: answer.frames, width: width * answer.timesteps, height });
+    const view = svg("svg", { id: "frames", role: "img", "aria-label": "What the network sees" });
+    view.append(strip);
+    return view;
+  }
+
   /** @param {number} step counted from 1 */
   #show(step) {
     const { answer } = this;
     if (!answer || !this.scrub || !this.scrubAt) return;
+    if (answer.frames) {
+      const [height, width] = answer.frame_size;
+      const view = document.getElementById("frames");
+      view?.setAttribute("viewBox", `${(step - 1) * width} 0 ${width} ${height}`);
+    }
     this.scrub.value = this.scrubAt.value = String(step);
     this.raster?.show(step);
     const all = answer.scores.flat();
@@ -167,7 +208,7 @@ export class Trial {
       row.classList.toggle("best", index === best);
       row.querySelector("rect")?.setAttribute("width", String((100 * (score - low)) / (high - low)));
       const cell = row.lastElementChild;
-      if (cell) cell.textContent = score.toFixed(2);
+      if (cell) cell.textContent = score.toFixed(2).replace("-", "−");
     });
     const said = document.getElementById("said");
     if (!said) return;
@@ -177,7 +218,11 @@ export class Trial {
     rest.className = "soft";
     const truth = answer.label === null ? "" : `; it is ${answer.class_names[answer.label]}`;
     rest.textContent = ` after ${step} of ${answer.timesteps} steps${truth}`;
-    said.replaceChildren(strong, rest);
+    const source = document.createElement("span");
+    source.className = "source soft small";
+    const { checkpoint_step } = answer;
+    source.textContent = checkpoint_step === null ? "" : `checkpoint of step ${count(checkpoint_step)}`;
+    said.replaceChildren(strong, rest, source);
   }
 }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.store import lifecycle
@@ -41,6 +41,19 @@ def add(session: Session, claim: lifecycle.Claim, *, step: int, sha256: str) -> 
         session.delete(checkpoint)
     session.flush()
     return [checkpoint.sha256 for checkpoint in old]
+
+
+def newest(session: Session, job_id: str) -> Checkpoint | None:
+    """The last one of a job."""
+    query = select(Checkpoint).where(Checkpoint.job_id == job_id)
+    return session.scalar(query.order_by(Checkpoint.step.desc()).limit(1))
+
+
+def newest_steps(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
+    """The step of the last one of each of these jobs that has one."""
+    query = select(Checkpoint.job_id, func.max(Checkpoint.step).label("step"))
+    rows = session.execute(query.where(Checkpoint.job_id.in_(job_ids)).group_by(Checkpoint.job_id))
+    return {row.job_id: row.step for row in rows}
 
 
 def locked(session: Session, job_id: str) -> list[Checkpoint]:

@@ -146,13 +146,22 @@ def fence(session: Session, claim: Claim) -> None:
         raise Fenced
 
 
-def running(session: Session, claim: Claim, *, step: int, steps_total: int) -> None:
-    """The training process reported for the first time; it goes on from `step`."""
+def running(
+    session: Session,
+    claim: Claim,
+    *,
+    step: int,
+    steps_total: int,
+    environment: Mapping[str, Any] | None = None,
+) -> None:
+    """The training process reported for the first time; it goes on from `step`. The timeline keeps
+    the environment that it runs in."""
     _move(
         session,
         claim,
         Status.running,
         {Status.starting},
+        event={"environment": dict(environment)} if environment else None,
         step=step,
         started_step=step,
         steps_total=steps_total,

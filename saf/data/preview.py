@@ -66,7 +66,7 @@ def preview(dataset: Dataset) -> Preview:
     steps = _spread(np.arange(dataset.timesteps or 0), MAX_FRAMES)
     columns = max((len(samples) for _, samples in rows), default=1) or 1
     sheets = _Sheets(tile, len(rows), columns, 1 + len(steps) if events else 1)
-    scale = _brightest(dataset.x_train[[i for _, chosen in rows for i in chosen][:1]])
+    scale = brightest(dataset.x_train[[i for _, chosen in rows for i in chosen][:1]])
     for row, (_, samples) in enumerate(rows):
         for column, index in enumerate(samples):
             if not events:
@@ -74,9 +74,9 @@ def preview(dataset: Dataset) -> Preview:
                 continue
             frames = dataset.x_train[index]
             together = np.asarray(frames.sum(axis=0, dtype=np.float32))
-            sheets.put(0, row, column, _frame(together, factor, 2 * scale))
+            sheets.put(0, row, column, frame_pixels(together, factor, 2 * scale))
             for sheet, step in enumerate(steps, start=1):
-                sheets.put(sheet, row, column, _frame(frames[step], factor, scale))
+                sheets.put(sheet, row, column, frame_pixels(frames[step], factor, scale))
     return Preview(
         picture=sheets.png(),
         layout={
@@ -137,7 +137,7 @@ def _image(x: Array, factor: int) -> Pixels:
     return pixels
 
 
-def _frame(x: Array, factor: int, scale: float) -> Pixels:
+def frame_pixels(x: Array, factor: int, scale: float) -> Pixels:
     """An event frame `C H W`: the colour says which channel, the opacity how many events."""
     counts = _blocks(x.astype(np.float32), factor)
     off, on = (counts[0], counts[1]) if len(counts) == 2 else (np.zeros(1), counts.sum(axis=0))
@@ -160,7 +160,7 @@ def _blocks(x: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     return sums
 
 
-def _brightest(sample: Array) -> float:
+def brightest(sample: Array) -> float:
     """A count of events that is high for the data: what is above is not told apart."""
     counts = sample[sample > 0]
     return float(np.percentile(counts, 95)) if len(counts) else 1.0

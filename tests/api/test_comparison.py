@@ -56,6 +56,20 @@ def test_differing_settings_and_the_best_results_are_told(
     assert best["parameters"] == []
 
 
+def test_a_job_that_was_stopped_early_is_not_the_fastest(
+    shared: Server, pair: tuple[str, str]
+) -> None:
+    stopped = shared.submit(name="stopped")["id"]
+    claim = shared.run()
+    with shared.service.database.writing() as session:
+        lifecycle.cancel(session, stopped)
+        lifecycle.stopped(session, claim)
+    found = shared.get("/v1/comparison", jobs=",".join([*pair, stopped]))
+    (took,) = [one for one in found["results"] if one["name"] == "run_seconds"]
+    assert took["values"][2] is not None
+    assert stopped not in took["best"]
+
+
 def test_the_csv_has_a_line_for_each_job_and_no_formula(
     shared: Server, pair: tuple[str, str]
 ) -> None:

@@ -68,7 +68,7 @@ def test_the_examples_of_the_document_can_be_sent(document: dict[str, Any]) -> N
 
 def test_the_documentation_page_loads_everything_from_here(shared: Server) -> None:
     assert shared.http.get("/docs").text == PAGE
-    for address in re.findall(r'(?:src|href)="([^"]+)"', PAGE):
+    for address in re.findall(r'<(?:link|script)[^>]* (?:src|href)="([^"]+)"', PAGE):
         assert address.startswith("/static/")
         assert shared.http.get(address).status_code == 200
     assert re.search(r"<script(?![^>]*src=)", PAGE) is None

@@ -15,12 +15,19 @@ import torch
 from PIL import Image
 
 from api.errors import UnavailableError
+from api.previews import builtin_summary
 from api.settings import Settings
-from api.store import artifacts
+from api.store import artifacts, checkpoints, lifecycle
+from api.store.lifecycle import Claim
 from api.trials import Trials
 from saf.architecture import Architecture, Connection, Flatten, Linear, Population
+from saf.checkpoint import Checkpoint, Progress
+from saf.config import JobSpecification
 from saf.data import digits
 from saf.lif import LIFDescription, LIFNetwork, load_lif
+from saf.network import network_of
+from saf.networks import build
+from saf.snapshot import lif_network
 from tests.api.conftest import NO_BROKER, Server, serving, until
 
 PIXELS = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
@@ -191,7 +198,83 @@ def test_a_job_without_a_network_cannot_be_tried(warm: tuple[Server, str]) -> No
     job = server.submit()
     response = ask(server, job["urls"]["self"] + "/predict", json={"sample": 0})
     assert response.status_code == 409
-    assert "once the job has succeeded" in response.json()["detail"]
+    assert "neither lif.safetensors nor a checkpoint" in response.json()["detail"]
+
+
+def checkpointed(server: Server, claim: Claim, directory: Path, step: int) -> LIFNetwork:
+    """Store a checkpoint as a worker does; returns the network that it stands for."""
+    specification = JobSpecification.model_validate(claim.specification)
+    summary = builtin_summary("digits")
+    architecture = build(specification.network, (1, 8, 8), 10)
+    untrained = network_of(specification, architecture, mean=summary["mean"], std=summary["std"])
+    saved = Checkpoint(
+        specification=specification,
+        dataset="",
+        progress=Progress(step=step),
+        weights={name: p.detach() + step / 100 for name, p in untrained.named_parameters()},
+        average={},
+        optimizer={},
+    )
+    path = directory / f"{step}.safetensors"
+    saved.write(path)
+    store = server.service.store
+    incoming = store.receive(path)
+    with server.service.database.writing() as session:
+        sha256 = store.keep(session, incoming)
+        unused = checkpoints.add(session, claim, step=step, sha256=sha256)
+    store.remove_unused_of(server.service.database, unused)
+    return lif_network(saved, summary)
+
+
+def test_a_job_that_has_not_succeeded_is_tried_at_its_newest_checkpoint(
+    warm: tuple[Server, str], tmp_path: Path
+) -> None:
+    server, _ = warm
+    job = server.submit(network={"name": "mlp", "features": [5]}, timesteps=3)
+    while (claim := server.run()).job_id != job["id"]:
+        server.succeed(claim)
+    path = job["urls"]["self"]
+    assert server.get(path)["checkpoint_step"] is None
+    x = torch.from_numpy(digits().x_test[4:5]).float() / 255
+    for step in (10, 20, 30, 40):
+        lif = checkpointed(server, claim, tmp_path, step)
+        assert server.get(path)["checkpoint_step"] == step
+        found = ask(server, path + "/predict?detail=true", json={"sample": 4}).json()
+        assert found["checkpoint_step"] == step
+        scores = [each.scores[0].tolist() for each in lif.run(x)]
+        np.testing.assert_allclose(found["scores"], scores, atol=1e-3)
+        assert len(found["layers"][0]["raster"]) == 3
+    server.http.post(path + "/cancel").raise_for_status()
+    with server.service.database.writing() as session:
+        lifecycle.stopped(session, claim)
+    found = ask(server, path + "/predict", json={"pixels": [(PIXELS / 255).tolist()]}).json()
+    assert found["checkpoint_step"] == 40
+    page = server.http.get("/jobs/" + job["id"], headers={"accept": "text/html"}).text
+    assert "newest checkpoint, of step 40 (epoch 4.00 of 10)" in page
+
+
+def test_a_checkpoint_that_newer_ones_removed_meanwhile_is_no_error(
+    warm: tuple[Server, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, _ = warm
+    job = server.submit(network={"name": "mlp", "features": [5]}, timesteps=3)
+    while (claim := server.run()).job_id != job["id"]:
+        server.succeed(claim)
+    checkpointed(server, claim, tmp_path, 1)
+    trials, asked = server.service.trials, []
+    real = trials.ask
+
+    def late(question: dict[str, Any]) -> dict[str, Any]:
+        asked.append(question["checkpoint"])
+        if len(asked) == 1:  # between the look into the database and that into the file
+            for step in (2, 3):
+                checkpointed(server, claim, tmp_path, step)
+        return real(question)
+
+    monkeypatch.setattr(trials, "ask", late)
+    found = ask(server, job["urls"]["self"] + "/predict", json={"sample": 0}).json()
+    assert found["checkpoint_step"] == 3
+    assert len(set(asked)) == 2
 
 
 def test_the_page_and_the_answer_say_why_where_networks_are_not_run(tmp_path: Path) -> None:

@@ -140,6 +140,19 @@ def test_a_quiet_stream_is_kept_alive_by_comments(
         assert live.comment() == ": still here"
 
 
+def test_a_quiet_stream_repeats_where_the_job_stands(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "COMMENT_SECONDS", 0.05)
+    job = server.submit()
+    with server.stream(job["urls"]["events"]) as live:
+        messages = live.messages()
+        assert next(messages)[1] == "message"  # the first line of its timeline
+        first, again = next(messages), next(messages)
+        assert first[1] == "progress"
+        assert first == again
+
+
 def test_the_stream_of_a_deleted_job_ends(server: Server) -> None:
     job = server.submit()
     with server.stream(job["urls"]["events"]) as live:

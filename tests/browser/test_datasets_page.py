@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -153,6 +154,24 @@ def test_an_upload_that_was_cut_off_is_sent_again_by_one_button(
     expect(page.get_by_text("again is ready.")).to_be_visible()
     expect(page.get_by_role("button", name="Try again")).to_be_hidden()
     tabs.complaints[:] = [text for text in tabs.complaints if "ERR_FAILED" not in text]
+
+
+def test_a_slow_upload_says_how_far_it_is(tabs: Tabs, pages: Pages, tmp_path: Path) -> None:
+    page = tabs.open(f"{pages.url}/datasets")
+    page.context.new_cdp_session(page).send(
+        "Network.emulateNetworkConditions",
+        {
+            "offline": False,
+            "latency": 0,
+            "downloadThroughput": -1,
+            "uploadThroughput": 150_000,
+        },
+    )
+    page.get_by_label("File").set_input_files(images(tmp_path, "slow", samples=4000))
+    page.get_by_role("button", name="Upload").click()
+    expect(page.locator("#said")).to_have_text(re.compile(r"^[\d.]+ KiB of [\d.]+ KiB sent$"))
+    assert 0 < float(page.get_by_label("Sent").get_attribute("value") or 0) < 1
+    expect(page.get_by_text("slow is ready.")).to_be_visible()
 
 
 def test_an_upload_that_is_stopped_leaves_nothing(tabs: Tabs, pages: Pages, tmp_path: Path) -> None:

@@ -20,6 +20,18 @@ NO_NAME = """
 """
 
 
+CUT_OFF = """
+() => [...document.querySelectorAll("main *")]
+  .filter((element) => element.scrollWidth > element.clientWidth + 1)
+  .filter((element) => !element.closest(".visually-hidden, .uplot"))
+  .filter((element) => {
+    const { overflowX, textOverflow } = getComputedStyle(element);
+    return overflowX === "hidden" && textOverflow !== "ellipsis";
+  })
+  .map((element) => element.outerHTML.slice(0, 200))
+"""
+
+
 @pytest.mark.parametrize(
     ("width", "scheme"), [(390, "light"), (1024, "light"), (1600, "light"), (390, "dark")]
 )
@@ -38,6 +50,7 @@ def test_pages_fit_their_width_and_log_no_error(
         too_wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         assert page.evaluate(too_wide) <= 0, path
         assert page.evaluate(NO_NAME) == [], path
+        assert page.evaluate(CUT_OFF) == [], path
         backgrounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert len(backgrounds) == 1
     channels = backgrounds.pop().removeprefix("rgb(").removesuffix(")").split(",")

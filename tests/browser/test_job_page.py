@@ -6,7 +6,7 @@ import json
 import math
 import re
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import Response, Route, expect
 
@@ -150,6 +150,11 @@ def test_reading_works_without_javascript(tabs: Tabs, pages: Pages) -> None:
     page.get_by_role("link", name="quiet").click()
     expect(page.locator("[data-value=loss]")).to_have_text("0.75")
     expect(page.locator("#timeline")).to_contain_text("running")
+    page.goto(f"{pages.url}/compare?jobs={claim.job_id}")
+    expect(page.get_by_role("row").filter(has_text="best accuracy")).to_contain_text("50.00 %")
+    expect(page.get_by_role("img", name=re.compile("^Accuracy, test by step"))).to_be_visible()
+    page.goto(f"{pages.url}/system")
+    expect(page.locator("#counts")).to_contain_text("running")
     pages.cancelled(claim)
 
 
@@ -175,6 +180,41 @@ def test_curves_are_smoothed_and_logarithmic_also_the_next_time(tabs: Tabs, page
     pages.cancelled(claim)
 
 
+def test_the_cursor_is_in_all_charts_at_once(tabs: Tabs, pages: Pages) -> None:
+    job_id, claim = pages.running(name="pointed at")
+    steps = range(1, 101)
+    pages.report(claim, {"loss": [(s, 1 / s) for s in steps]})
+    pages.report(claim, {"learning_rate": [(s, 0.5) for s in steps]})
+    pages.cancelled(claim)
+    page = tabs.open(f"{pages.url}/jobs/{job_id}")
+    charts = page.locator(".chart:has(.u-over)")
+    expect(charts).to_have_count(2)
+    step = ".u-legend .u-series:first-child .u-value"
+    expect(charts.last.locator(step)).to_have_text("100")
+    charts.first.locator(".u-over").hover()
+    pointed = charts.first.locator(step).inner_text()
+    assert 40 <= int(pointed) <= 60
+    expect(charts.last.locator(step)).to_have_text(pointed)
+
+
+def test_a_connection_that_is_cut_without_a_word_is_noticed(tabs: Tabs, pages: Pages) -> None:
+    job_id, claim = pages.running(name="silence")
+    page = tabs.open("about:blank")
+    page.clock.install()
+    page.goto(f"{pages.url}/jobs/{job_id}")
+    expect(page.locator("#status")).to_have_text("running")
+    pages.report(claim, {"loss": [(1, 0.5)]})
+    page.clock.run_for(2_000)
+    expect(page.locator("[data-value=loss]")).to_have_text("0.5")
+    page.route("**/events*", lambda route: None)  # connects, and never answers
+    page.clock.run_for(41_000)
+    expect(page.locator("#connection")).to_contain_text("Nothing heard from the server")
+    page.unroute("**/events*")
+    page.clock.run_for(41_000)
+    expect(page.locator("#connection")).to_be_hidden()
+    pages.cancelled(claim)
+
+
 def test_a_new_attempt_is_marked_where_it_began(tabs: Tabs, pages: Pages) -> None:
     job_id, claim = pages.running(name="twice")
     pages.report(claim, {"loss": [(1, 2.0), (2, 1.5)]})
@@ -184,7 +224,8 @@ def test_a_new_attempt_is_marked_where_it_began(tabs: Tabs, pages: Pages) -> Non
         lifecycle.resume(session, job_id)
         again = lifecycle.claim(session, worker_id="wrk_2", device="cpu", lease_seconds=600)
         assert again is not None
-        lifecycle.running(session, again, step=2, steps_total=100)
+        environment = {"python": "3.11", "packages": {"torch": "2.13"}}
+        lifecycle.running(session, again, step=2, steps_total=100, environment=environment)
     pages.report(again, {"loss": [(3, 1.25)]})
     found = pages.http.get(f"/v1/jobs/{job_id}/metrics").json()
     assert found["attempts"] == [[1, 1], [2, 3]]
@@ -193,6 +234,11 @@ def test_a_new_attempt_is_marked_where_it_began(tabs: Tabs, pages: Pages) -> Non
     expect(attempts).to_have_count(2)
     expect(attempts.first).to_contain_text("paused after")
     expect(attempts.last).to_contain_text("under way")
+    expect(
+        page.get_by_role("img", name=re.compile("^Loss.*attempt 2 begins at step 3$"))
+    ).to_be_visible()
+    page.get_by_text("Environment", exact=True).click()
+    expect(page.locator("#environment")).to_contain_text("2.13")
     pages.cancelled(again)
 
 
@@ -245,3 +291,12 @@ def test_the_specification_can_be_copied_in_three_languages(tabs: Tabs, pages: P
     again = json.loads(answer.stdout)
     assert again["specification"] == pages.job(job_id)["specification"]
     pages.http.post(f"/v1/jobs/{again['id']}/cancel")
+    page.get_by_text("Python", exact=True).click()
+    page.locator("[data-copy=again-python]").click()
+    expect(page.locator("[data-copy=again-python]")).to_have_text("Copied")
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert lines.pop().strip() == 'job = client.wait(job["id"])'  # nobody trains here
+    found: dict[str, Any] = {}
+    exec("\n".join(lines), found)
+    assert found["job"]["specification"] == pages.job(job_id)["specification"]
+    pages.http.post(f"/v1/jobs/{found['job']['id']}/cancel")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
-from typing import TYPE_CHECKING
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import pytest
 import safetensors
+from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
 from tests.browser.service import WholeService, until
+from tests.browser.test_accessibility import violations
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Tabs
@@ -27,6 +33,12 @@ def last_step(page: Page) -> int:
     return int(value.inner_text()) if value.count() else 0
 
 
+def checkpoint(page: Page) -> int:
+    """The step of the checkpoint that answered."""
+    said = page.locator("#said .source").inner_text()
+    return int(said.removeprefix("checkpoint of step ").replace(",", ""))
+
+
 def draw_a_one(page: Page) -> None:
     """One stroke from top to bottom."""
     pad = page.get_by_label("Draw here, or drop an image")
@@ -40,7 +52,26 @@ def draw_a_one(page: Page) -> None:
     page.mouse.up()
 
 
-def test_a_job_from_the_form_to_a_verified_network(tabs: Tabs, service: WholeService) -> None:
+def drop_an_image(page: Page) -> None:
+    """A ring, which is a zero."""
+    ring = Image.new("L", (64, 64))
+    ImageDraw.Draw(ring).ellipse((14, 4, 50, 60), outline=255, width=9)
+    file = io.BytesIO()
+    ring.save(file, "PNG")
+    transfer = page.evaluate_handle(
+        """(bytes) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], "0.png", { type: "image/png" }));
+            return transfer;
+        }""",
+        [*file.getvalue()],
+    )
+    page.dispatch_event("#pad", "drop", {"dataTransfer": transfer})
+
+
+def test_a_job_from_the_form_to_a_verified_network(
+    tabs: Tabs, service: WholeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = tabs.open(f"{service.url}/new")
     page.get_by_label("Name", exact=True).fill("from the form")
     page.get_by_label("Channels of each layer").fill("8, 16")
@@ -64,12 +95,18 @@ def test_a_job_from_the_form_to_a_verified_network(tabs: Tabs, service: WholeSer
     draw_a_one(page)
     expect(page.locator("#said")).to_contain_text("after 6 of 6 steps")
     expect(page.locator("#said strong")).to_have_text("1")
+    drop_an_image(page)
+    expect(page.locator("#said strong")).not_to_have_text("1")
+    expect(page.locator("#said")).to_contain_text("after 6 of 6 steps")
     page.get_by_role("button", name="The next sample").click()
     expect(page.locator("#said")).to_contain_text("it is")
     page.get_by_role("slider", name="Time step").fill("2")
     expect(page.locator("#said")).to_contain_text("after 2 of 6 steps")
     layers = page.get_by_role("img", name=re.compile("^Spikes of layer1: .* at step 2"))
     expect(layers).to_be_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert violations(page) == []
 
     row = page.get_by_role("row").filter(has_text="lif.safetensors")
     with page.expect_download() as downloading:
@@ -79,6 +116,12 @@ def test_a_job_from_the_form_to_a_verified_network(tabs: Tabs, service: WholeSer
     assert hashlib.sha256(path.read_bytes()).hexdigest() == row.locator(".hash").inner_text()
     with safetensors.safe_open(path, framework="numpy") as network:
         assert list(network.keys())
+    lines = page.get_by_label("Python that runs the network").inner_text()
+    shutil.copy(path, tmp_path / "lif.safetensors")
+    monkeypatch.chdir(tmp_path)
+    run: dict[str, Any] = {}
+    exec(lines, run)
+    assert run["scores"].shape == (1, 10)
 
 
 def test_a_running_job_is_paused_resumed_and_cancelled(tabs: Tabs, service: WholeService) -> None:
@@ -86,12 +129,26 @@ def test_a_running_job_is_paused_resumed_and_cancelled(tabs: Tabs, service: Whol
     page = tabs.open(f"{service.url}/jobs/{job_id}")
     page.on("dialog", lambda dialog: dialog.accept())
     status(page, "running")
+    page.get_by_role("button", name="The next sample").click()
+    expect(page.locator("#said")).to_contain_text("after 6 of 6 steps")
+    step = checkpoint(page)
+    page.get_by_role(
+        "button", name=re.compile("^Run the checkpoint of step ")
+    ).click()  # a newer one
+    until(lambda: page.wait_for_timeout(50) or checkpoint(page) > step)
     page.get_by_role("button", name="Pause").click()
     status(page, "paused")
+    expect(page.locator("#trial-of")).to_contain_text(re.compile(r"newest checkpoint, of step \d"))
+    page.get_by_role("slider", name="Time step").fill("2")
+    spikes = page.get_by_role("img", name=re.compile("^Spikes of layer1: .* at step 2"))
+    expect(spikes).to_be_visible()
     page.get_by_role("button", name="Resume").click()
     status(page, re.compile("queued|starting|running"))
     page.get_by_role("button", name="Cancel").click()
     status(page, "cancelled")
+    page.reload()
+    page.get_by_role("button", name="The next sample").click()
+    expect(page.locator("#said .source")).to_contain_text("checkpoint of step")
     assert service.job(job_id)["status"] == "cancelled"
     expect(page.locator("#timeline")).to_contain_text("paused")
     page.get_by_role("button", name="Delete").click()

@@ -54,7 +54,14 @@ def test_a_commit_that_nobody_knows_of_is_done_once(
     outbox = Outbox(tmp_path / "spool")
     record = Record(database, desk.store, claim, outbox)
     record.notes.append("a note")
-    started = Started(step=0, steps_total=9, steps_per_epoch=3, parameters=1, device="cpu")
+    started = Started(
+        step=0,
+        steps_total=9,
+        steps_per_epoch=3,
+        parameters=1,
+        device="cpu",
+        environment={"python": "3"},
+    )
     file = tmp_path / "checkpoint"
     file.write_text("weights")
     outbox.put(encode(started).encode())
@@ -75,6 +82,7 @@ def test_a_commit_that_nobody_knows_of_is_done_once(
 
     assert desk.steps(job_id) == {"loss": [1, 2]}
     assert desk.kinds(job_id) == ["queued", "starting", "note", "running"]
+    assert desk.events(job_id)[-1].data == {"environment": {"python": "3"}}
     with desk.database.reading() as session:
         assert logs.read(session, job_id).text == "a line\nanother line\n"
         (kept,) = vitals.read(session, job_id)
