@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from saf.precision import cudnn, products
+
 PACKAGES = ("saf-service", "torch", "numpy", "safetensors", "pydantic", "scikit-learn", "pillow")
 
 
@@ -29,8 +31,6 @@ def environment(device: torch.device) -> dict[str, Any]:
         "deterministic_warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
         "cudnn_deterministic": torch.backends.cudnn.deterministic,
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "cudnn_tf32": torch.backends.cudnn.allow_tf32,
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
 
@@ -55,7 +55,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
     """Choose the algorithms that give the same bits every time, and put back what was chosen.
 
     On a CPU the operations of a training are so already, for one number of threads. On a GPU
-    convolutions in float32 are then float32, and not TF32, which rounds their inputs to 11 bits.
+    products in float32 are then float32, and not TF32, but where `saf.precision.products` says so.
     """
     if device.type != "cuda":
         yield
@@ -65,9 +65,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
     only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ):
+        with cudnn(deterministic=True), products("ieee"):
             yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=only_warned)

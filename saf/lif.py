@@ -30,6 +30,7 @@ from saf.forecast import steps_at_once
 from saf.grid import is_on_grid, look_up, pixel_values, rounded
 from saf.lifdescription import LIFDescription, weight_names, weighted
 from saf.neuron import LIFState, accumulated_one, lif_step
+from saf.precision import sums_of_products
 
 LARGEST_SAMPLES_AT_ONCE = 2**24  # neurons × samples that `predict` holds at a time
 
@@ -262,12 +263,12 @@ class LIFNetwork:
 
     def _sums_of_products(self) -> AbstractContextManager[None]:
         """On a grid, keep from algorithms that do not add up products: Winograd and FFT leave
-        the grid on their way. cuDNN may choose them; torch's own convolutions do not."""
+        the grid on their way."""
         if self.description.grid is None:
             return nullcontext()
         if self.device.type != "cuda":
             return winograd.allowed(False)
-        return torch.backends.cudnn.flags(enabled=False, allow_tf32=False)
+        return sums_of_products()
 
     def _check(self, x: Tensor, *, sequence: bool) -> None:
         shape = self.description.architecture.input_shape

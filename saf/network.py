@@ -71,7 +71,8 @@ class _Weight(torch.nn.Module):
         self.gain: torch.nn.Parameter | None = None
         self.residual_gain: torch.nn.Parameter | None = None
         if operation.standardised:
-            self.gain = torch.nn.Parameter(torch.ones(shape[0], *(1,) * (len(shape) - 1)))
+            per_output = (shape[0], *(1,) * (len(shape) - 1))
+            self.gain = torch.nn.Parameter(torch.full(per_output, operation.initial_gain))
         if operation.residual_gain is not None:
             self.residual_gain = torch.nn.Parameter(torch.tensor(operation.residual_gain))
 
@@ -122,8 +123,10 @@ class SpikingNetwork(torch.nn.Module):
         it is not that of the parameters (bfloat16 with float32 parameters). Raises ValueError.
 
         Initialisation as in the code published with OTTT: convolutions Kaiming-normal over the
-        fan-out (std = sqrt(2 / (out_channels · k²))), linear maps normal with 0.01, gains 1,
-        biases 0, and feedback connections start at 0.
+        fan-out (std = sqrt(2 / (out_channels · k²))), linear maps normal with 0.01, gains 1 unless
+        the architecture says otherwise, biases 0, and feedback connections 0. Standardised linear maps, which it does not
+        have, start like convolutions: the smaller a standardised weight, the faster it turns, and
+        at 0.01 an MLP does not learn.
         """
         super().__init__()
         channels = architecture.input_shape[0]
@@ -161,11 +164,13 @@ class SpikingNetwork(torch.nn.Module):
         for population in (*self.architecture.populations, self.architecture.readout):
             left = iter(self._weights(population.name))
             for connection in population.connections:
-                weights = [next(left).weight for _ in _maps(connection)]
-                for weight in weights:
+                weights = []
+                for operation, _ in _maps(connection):
+                    weight = next(left).weight
                     fan_out = weight.shape[0] * math.prod(weight.shape[2:])
-                    std = math.sqrt(2.0 / fan_out) if weight.dim() == 4 else 0.01
-                    weight.normal_(0.0, std, generator=generator)
+                    kaiming = isinstance(operation, Conv) or operation.standardised
+                    std = math.sqrt(2.0 / fan_out) if kaiming else 0.01
+                    weights.append(weight.normal_(0.0, std, generator=generator))
                 if connection.source not in known and weights:
                     weights[-1].zero_()
             known.add(population.name)

@@ -59,6 +59,9 @@ MAX_SIDE = 512
 MAX_CHANNELS = 64
 MAX_CLASSES = 10_000
 VGG11_PLAN = (64, 128, "P", 256, 256, "P", 512, 512, "P", 512, 512)
+DEEP_GAIN = 1.3
+"""What the gains of VGG-16 start at. From 1 each layer fires less than the one before, and the last
+ones never; from 1.3 all fire at about the same rate."""
 VGG16_PLAN = (64, 64, "P", 128, 128, "P", 256, 256, 256, "P", 512, 512, 512, "P", 512, 512, 512)
 # Output channels and stride of every pair of a depthwise and a pointwise convolution: table 1 of
 # Howard et al., arXiv 1704.04861, with three of its five strides, for images of 32 pixels.
@@ -149,7 +152,7 @@ def _layers(network: _Chain, input_shape: Shape) -> list[list[Operation]]:
         case VGG11() | VGG11F():
             return _vgg(VGG11_PLAN, network.width)
         case VGG16():
-            return _vgg(VGG16_PLAN, network.width)
+            return _vgg(VGG16_PLAN, network.width, DEEP_GAIN)
         case MobileNet():
             return _mobilenet(network.width)
         case MLP():
@@ -182,14 +185,17 @@ def _convnet(channels: Sequence[int], input_shape: Shape) -> list[list[Operation
     return layers
 
 
-def _vgg(plan: Sequence[int | str], width: float) -> list[list[Operation]]:
+def _vgg(
+    plan: Sequence[int | str], width: float, initial_gain: float = 1.0
+) -> list[list[Operation]]:
     layers: list[list[Operation]] = []
     pool: list[Operation] = []
     for entry in plan:
         if isinstance(entry, str):
             pool = [AveragePool()]
         else:
-            layers.append([*pool, Conv(out_channels=scaled(entry, width))])
+            convolution = Conv(out_channels=scaled(entry, width), initial_gain=initial_gain)
+            layers.append([*pool, convolution])
             pool = []
     return layers
 

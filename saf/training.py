@@ -38,6 +38,7 @@ from saf.methods import method_of
 from saf.microbatches import in_parts
 from saf.network import SpikingNetwork
 from saf.networks import build
+from saf.precision import compute_dtype, on_device, parameter_dtype, products, products_of
 from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
 from saf.summary import deployment, summarise
 from saf.usage import Usage
@@ -110,7 +111,7 @@ def _train(
     stop: Callable[[], bool],
 ) -> Iterator[Report]:
     seed = specification.seed
-    dtype = torch.float64 if specification.precision == "float64" else torch.float32
+    dtype = parameter_dtype(specification.precision)
     network = _network(specification, dataset, architecture).to(device, dtype)
     optimizer = _optimizer(specification, network)
     method = in_parts(method_of(specification.method), specification.micro_batches)
@@ -174,7 +175,7 @@ def _train(
         )
         looking = probe.is_due()
         computing = perf_counter()
-        with winograd.allowed():
+        with winograd.allowed(), products(products_of(specification.precision)):
             outcome = method(
                 network,
                 x,
@@ -245,6 +246,7 @@ def _train(
         test_set.x,
         test_set.y,
         batch_size=min(at_once, CERTIFIED_AT_ONCE),
+        tf32=on_device(specification.precision, device) == "tf32",
         grid_refused=grid_refused,
     )
     measured = measure(
@@ -294,7 +296,7 @@ def evaluate(
     sums = torch.zeros(2, dtype=torch.float64)
     for indices in torch.split(torch.arange(len(samples)), specification.samples_at_once):
         x, y = samples[indices]
-        with winograd.allowed():
+        with winograd.allowed(), products(products_of(specification.precision)):
             scores = infer(network, x, specification.timesteps, readout=readout).scores
         correct = (scores.argmax(1) == y).sum()
         value = loss(scores / steps, y) * len(y)
@@ -316,7 +318,7 @@ def _network(
         mean=mean.tolist(),
         std=[deviation if deviation > FLAT_CHANNEL else 1.0 for deviation in std.tolist()],
         seed=specification.seed,
-        compute_dtype=torch.bfloat16 if specification.precision == "bfloat16" else None,
+        compute_dtype=compute_dtype(specification.precision),
     )
 
 
