@@ -186,7 +186,7 @@ class Conversion(Strict):
     grid_bits: Annotated[int, Field(ge=1, le=MOST_GRID_BITS)] | Literal["auto"] | None = None
     """k: round all weights to multiples of 2^−k, so that arithmetic is exact and the certificate
     can be `proven`; `auto` takes the largest k that can be proven at 0.3 points of accuracy or
-    less; null: no rounding. Needs images, λ = 0.5, V = 1 and T ≤ 16."""
+    less; null: no rounding. Needs images, or event frames in bytes, λ = 0.5, V = 1 and T ≤ 16."""
 
     @field_validator("grid_bits", mode="before")
     @classmethod

@@ -13,18 +13,21 @@ from typing import Any
 
 import torch
 
-from saf.precision import cudnn, products
+from saf.config import Precision
+from saf.precision import cudnn, on_device, products
 
 PACKAGES = ("saf-service", "torch", "numpy", "safetensors", "pydantic", "scikit-learn", "pillow")
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions, machine and settings that a result may depend on."""
+def environment(device: torch.device, precision: Precision) -> dict[str, Any]:
+    """Versions, machine and settings that a result may depend on; `precision` as asked for, and in
+    what comes back as it was on `device`."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "device": device_name(device),
+        "precision": on_device(precision, device),
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda,
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),

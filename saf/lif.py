@@ -287,9 +287,10 @@ class LIFNetwork:
             raise ValueError(f"the network takes samples of shape {expected}, not {list(x.shape)}")
         if not x.isfinite().all():
             raise ValueError("the input holds NaN or infinite values")
-        if not self.description.frames and (x.min() < 0 or x.max() > 1):
+        bounded = not self.description.frames or self.description.grid is not None
+        if bounded and (x.min() < 0 or x.max() > 1):
             raise ValueError(
-                f"the network takes pixels from 0 to 1, and these go from {float(x.min()):g} to "
+                f"the network takes values from 0 to 1, and these go from {float(x.min()):g} to "
                 f"{float(x.max()):g}; it does its normalisation itself"
             )
 

@@ -389,11 +389,12 @@ def _architecture(specification: JobSpecification, dataset: Dataset) -> Architec
             f"the data set has {frames} frames a sample and timesteps is {specification.timesteps}",
             hint=f'set "timesteps" to {frames}',
         )
-    if frames is not None and specification.conversion.grid_bits is not None:
+    if specification.conversion.grid_bits is not None and not dataset.is_bounded:
         raise UserConfigError(
-            "conversion.grid_bits needs images with pixels in [0, 1]; event frames hold counts "
+            "conversion.grid_bits needs samples in [0, 1]; these event frames are floats, counts "
             "without a declared maximum, so there is no worst case to compute",
-            hint='set "conversion.grid_bits" to null: the conversion is measured then',
+            hint='store the counts as bytes (uint8), or set "conversion.grid_bits" to null: the '
+            "conversion is measured then",
         )
     try:
         return build(specification.network, dataset.sample_shape, dataset.classes)
