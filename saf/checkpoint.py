@@ -20,6 +20,7 @@ from torch import Tensor
 
 from saf import tensorfile
 from saf.config import JobSpecification
+from saf.optimizers import Optimizer
 
 KEPT = 2
 _NAME = re.compile(r"step-(\d{12})\.safetensors")
@@ -160,7 +161,7 @@ def _candidates(path: Path) -> Iterator[Path]:
 
 
 def optimizer_buffers(
-    optimizer: torch.optim.Optimizer, parameters: Mapping[str, torch.nn.Parameter]
+    optimizer: Optimizer, parameters: Mapping[str, torch.nn.Parameter]
 ) -> dict[str, dict[str, Tensor]]:
     """The tensors that `optimizer` keeps for each named parameter."""
     return {
@@ -172,7 +173,7 @@ def optimizer_buffers(
 
 def restore(
     checkpoint: Checkpoint,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     parameters: Mapping[str, torch.nn.Parameter],
 ) -> None:
     """Put the weights and the buffers of `checkpoint` back, bit for bit.

@@ -123,10 +123,10 @@ class SpikingNetwork(torch.nn.Module):
         it is not that of the parameters (bfloat16 with float32 parameters). Raises ValueError.
 
         Initialisation as in the code published with OTTT: convolutions Kaiming-normal over the
-        fan-out (std = sqrt(2 / (out_channels · k²))), linear maps normal with 0.01, gains 1 unless
-        the architecture says otherwise, biases 0, and feedback connections 0. Standardised linear maps, which it does not
-        have, start like convolutions: the smaller a standardised weight, the faster it turns, and
-        at 0.01 an MLP does not learn.
+        fan-out (std = sqrt(2 / (out_channels / groups · k²))), linear maps normal with 0.01, gains
+        1 unless the architecture says otherwise, biases 0, and feedback connections 0. Standardised
+        linear maps, which it does not have, start like convolutions: the smaller a standardised
+        weight, the faster it turns, and at 0.01 an MLP does not learn.
         """
         super().__init__()
         channels = architecture.input_shape[0]
@@ -167,7 +167,8 @@ class SpikingNetwork(torch.nn.Module):
                 weights = []
                 for operation, _ in _maps(connection):
                     weight = next(left).weight
-                    fan_out = weight.shape[0] * math.prod(weight.shape[2:])
+                    groups = operation.groups if isinstance(operation, Conv) else 1
+                    fan_out = weight.shape[0] // groups * math.prod(weight.shape[2:])
                     kaiming = isinstance(operation, Conv) or operation.standardised
                     std = math.sqrt(2.0 / fan_out) if kaiming else 0.01
                     weights.append(weight.normal_(0.0, std, generator=generator))

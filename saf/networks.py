@@ -60,8 +60,9 @@ MAX_CHANNELS = 64
 MAX_CLASSES = 10_000
 VGG11_PLAN = (64, 128, "P", 256, 256, "P", 512, 512, "P", 512, 512)
 DEEP_GAIN = 1.3
-"""What the gains of VGG-16 start at. From 1 each layer fires less than the one before, and the last
-ones never; from 1.3 all fire at about the same rate."""
+"""What the gains of VGG-16 and MobileNet start at, which have no published form with spikes. From
+1 a layer fires less than the one before and passes back less of the gradient: the last layers of
+VGG-16 never fire, and the first ones of MobileNet hardly learn."""
 VGG16_PLAN = (64, 64, "P", 128, 128, "P", 256, 256, 256, "P", 512, 512, 512, "P", 512, 512, 512)
 # Output channels and stride of every pair of a depthwise and a pointwise convolution: table 1 of
 # Howard et al., arXiv 1704.04861, with three of its five strides, for images of 32 pixels.
@@ -202,11 +203,13 @@ def _vgg(
 
 def _mobilenet(width: float) -> list[list[Operation]]:
     channels = scaled(32, width)
-    layers: list[list[Operation]] = [[Conv(out_channels=channels)]]
+    gain = DEEP_GAIN
+    layers: list[list[Operation]] = [[Conv(out_channels=channels, initial_gain=gain)]]
     for entry, stride in MOBILENET_PLAN:
-        layers.append([Conv(out_channels=channels, stride=stride, groups=channels)])
+        depthwise = Conv(out_channels=channels, stride=stride, groups=channels, initial_gain=gain)
+        layers.append([depthwise])
         channels = scaled(entry, width)
-        layers.append([Conv(out_channels=channels, kernel=1, padding=0)])
+        layers.append([Conv(out_channels=channels, kernel=1, padding=0, initial_gain=gain)])
     return layers
 
 

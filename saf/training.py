@@ -23,7 +23,7 @@ from saf.averaging import MovingAverage
 from saf.batches import Batches, Samples, generator_of, identity
 from saf.certificate import SAMPLES, certify, spread
 from saf.checkpoint import Progress
-from saf.config import SGD, JobSpecification
+from saf.config import JobSpecification
 from saf.conversion import convert, round_to_grid
 from saf.data.dataset import Dataset
 from saf.deployment import measure
@@ -38,6 +38,7 @@ from saf.methods import method_of
 from saf.microbatches import in_parts
 from saf.network import SpikingNetwork
 from saf.networks import build
+from saf.optimizers import Optimizer, optimizer_of
 from saf.precision import compute_dtype, on_device, parameter_dtype, products, products_of
 from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
 from saf.summary import deployment, summarise
@@ -113,7 +114,7 @@ def _train(
     seed = specification.seed
     dtype = parameter_dtype(specification.precision)
     network = _network(specification, dataset, architecture).to(device, dtype)
-    optimizer = _optimizer(specification, network)
+    optimizer = optimizer_of(specification.optimizer, network.parameters(), device)
     method = in_parts(method_of(specification.method), specification.micro_batches)
     loss = loss_function(specification.loss)
     trace = getattr(specification.method, "trace_bias_and_input", True)
@@ -322,23 +323,6 @@ def _network(
     )
 
 
-def _optimizer(specification: JobSpecification, network: SpikingNetwork) -> torch.optim.Optimizer:
-    chosen = specification.optimizer
-    if isinstance(chosen, SGD):
-        return torch.optim.SGD(
-            network.parameters(),
-            lr=chosen.learning_rate,
-            momentum=chosen.momentum,
-            weight_decay=chosen.weight_decay,
-        )
-    return torch.optim.AdamW(
-        network.parameters(),
-        lr=chosen.learning_rate,
-        betas=(chosen.beta1, chosen.beta2),
-        weight_decay=chosen.weight_decay,
-    )
-
-
 def _saved(checkpoint: checkpoints.Checkpoint, directory: Path) -> Path | None:
     try:
         return checkpoints.save(checkpoint, directory)
@@ -352,7 +336,7 @@ def _resume(
     path: Path | None,
     specification: JobSpecification,
     data: str,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     parameters: dict[str, torch.nn.Parameter],
     average: MovingAverage | None,
 ) -> Progress:
