@@ -373,6 +373,26 @@ def test_handwritten_digits_are_learnt_to_95_percent_and_kept_by_lif(
     assert found["verdict"] == "measured"
 
 
+def test_fully_connected_layers_learn_handwritten_digits(tmp_path: Path) -> None:
+    job = JobSpecification.model_validate(
+        {"network": {"name": "mlp", "features": [64, 64]}, "timesteps": 4, "epochs": 4}
+    )
+    assert summary(run(job, digits(), tmp_path))["test_accuracy"] >= 0.8
+
+
+def test_depthwise_convolutions_learn_handwritten_digits(tmp_path: Path) -> None:
+    job = JobSpecification.model_validate(
+        {
+            "network": {"name": "mobilenet", "width": 0.25},
+            "timesteps": 3,
+            "epochs": 5,
+            "batch_size": 64,
+            "optimizer": {"name": "adamw", "learning_rate": 0.005},
+        }
+    )
+    assert summary(run(job, digits(), tmp_path))["test_accuracy"] >= 0.4
+
+
 def test_importing_saf_and_reading_a_specification_loads_no_torch() -> None:
     code = "import sys, saf; saf.JobSpecification(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
