@@ -68,6 +68,7 @@ class DatasetFacts:
     name: str
     shape: tuple[int, ...]  # C H W of one sample or event frame
     timesteps: int | None  # of event data
+    is_bounded: bool  # no sample can hold a value outside [0, 1], see saf.data.dataset
     classes: int
     train: int  # samples to train on
 
@@ -84,6 +85,7 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
             name=name_or_id,
             shape=entry.shape,
             timesteps=entry.timesteps,
+            is_bounded=entry.timesteps is None,
             classes=entry.classes,
             train=entry.train,
         )
@@ -104,6 +106,7 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
         name=row.name,
         shape=tuple(row.summary["shape"]),
         timesteps=row.summary["timesteps"],
+        is_bounded=row.summary["timesteps"] is None or row.summary["dtype"] == "uint8",
         classes=row.summary["classes"],
         train=row.summary["counts"]["train"],
     )

@@ -42,11 +42,12 @@ def resolve(session: Session, specification: JobSpecification, settings: Setting
             f"the data set {dataset.name} has {dataset.timesteps} event frames a sample; "
             f"set timesteps to {dataset.timesteps}",
         )
-    if dataset.timesteps is not None and specification.conversion.grid_bits is not None:
+    if specification.conversion.grid_bits is not None and not dataset.is_bounded:
         raise _invalid(
             "/conversion/grid_bits",
-            f"the data set {dataset.name} has event frames, which hold counts without a declared "
-            "maximum, so that nothing can be proven for all of them; set grid_bits to null",
+            f"the data set {dataset.name} has event frames in floats, counts without a declared "
+            "maximum, so that nothing can be proven for all of them; set grid_bits to null, or "
+            "upload the counts as bytes (uint8)",
         )
     architecture = _architecture(specification, dataset)
     limit = settings.job_max_memory_bytes or physical_memory()

@@ -31,6 +31,8 @@ class _Description(BaseModel):
 
 
 class _Weighted(_Description):
+    initial_gain: float = 1.0
+    """What the gains of the output channels start at, where the weights are standardised."""
     residual_gain: float | None = None
     """A learnable factor on all that the map gives, and the value that it starts at: the gain that
     ends a residual branch in SkipInit (De & Smith, arXiv 2002.10444), which starts at 0. null:

@@ -25,6 +25,7 @@ from saf.errors import InternalError
 from saf.inference import infer, record
 from saf.lif import LIFNetwork, LIFStep, load_lif
 from saf.network import SpikingNetwork
+from saf.precision import products
 from saf.proof import SIGNIFICANT_BITS, LayerBound, bounds, run_saf
 
 SAMPLES = {torch.float32: 10_000, torch.float64: 1_000}
@@ -40,6 +41,7 @@ Verdict = Literal["proven", "measured", "differs"]
 Run = Callable[[Tensor], Iterable[LIFStep]]
 
 
+@products("ieee")
 def certify(
     network: SpikingNetwork,
     path: Path,
@@ -48,14 +50,17 @@ def certify(
     *,
     batch_size: int = 128,
     samples: dict[torch.dtype, int] | None = None,
+    tf32: bool = False,
     grid_refused: str | None = None,
 ) -> dict[str, Any]:
     """Compare `network` as trained with the LIF network read back from the file at `path`.
 
     `x` (`N C H W`, or `N T C H W`; bytes, or floats in [0, 1]) and `y` (`N`) are samples that the
     training did not see; `samples[precision]` of them, spread evenly, are used (10,000 in float32
-    and 1,000 in float64 unless told). A network that computes in lower precision is compared as it
-    is with the LIF network in float32 too (`as_trained`, which does not enter the verdict).
+    and 1,000 in float64 unless told). Products in float32 are taken in float32 on every device. A
+    network that computes in lower precision, in bfloat16 or, as `tf32` says, with products in TF32,
+    is compared as it is with the LIF network in float32 too (`as_trained`, which does not enter the
+    verdict).
 
     Where the file is on a grid, SAF runs on the trained network's weights rounded to that grid,
     `grid` holds the bounds of `saf.proof` and what the rounding cost, and the verdict may be
@@ -80,14 +85,16 @@ def certify(
             run: Run = partial(_run, in_precision(network, dtype), lif)
         else:
             run = partial(run_saf, expected.to(network.device, dtype))
-        return _compare(run, dtype, here, *chosen(dtype), batch_size)
+        return _compare(run, _name(dtype), here, *chosen(dtype), batch_size)
 
+    trained_in = "tf32" if tf32 else _name(network.dtype)
     checks = [check(dtype) for dtype in limits]
     as_trained = None
-    if network.dtype == torch.bfloat16:
+    if trained_in in ("bfloat16", "tf32"):
+        run = partial(_run, network, lif)
         as_trained = _compare(
-            partial(_run, network, lif),
-            network.dtype,
+            partial(_in_tf32, run) if tf32 else run,
+            trained_in,
             lif.to(network.device, torch.float32),
             *chosen(torch.float32),
             batch_size,
@@ -110,7 +117,7 @@ def certify(
         "threshold": lif.description.threshold,
         "readout": lif.description.readout,
         "weights": _name(lif.dtype),
-        "trained_in": _name(network.dtype),
+        "trained_in": trained_in,
         "samples_available": len(x),
         "checks": checks,
         "as_trained": as_trained,
@@ -153,9 +160,20 @@ def _run(network: SpikingNetwork, lif: LIFNetwork, images: Tensor) -> Iterator[L
         )
 
 
+def _in_tf32(run: Run, images: Tensor) -> Iterator[LIFStep]:
+    """The steps of `run`, each computed with products in TF32 where the device has it."""
+    steps = iter(run(images))
+    while True:
+        with products("tf32"):
+            step = next(steps, None)
+        if step is None:
+            return
+        yield step
+
+
 @torch.no_grad()
 def _compare(
-    run: Run, of: torch.dtype, lif: LIFNetwork, x: Tensor, y: Tensor, batch_size: int
+    run: Run, of: str, lif: LIFNetwork, x: Tensor, y: Tensor, batch_size: int
 ) -> dict[str, Any]:
     """The steps of SAF in the precision `of`, and those of `lif`, on `x`, on the same device."""
     layers = {
@@ -180,7 +198,7 @@ def _compare(
     count = len(x)
     return {
         "precision": _name(lif.dtype),
-        "precision_of_trained": _name(of),
+        "precision_of_trained": of,
         "samples": count,
         "batch_size": batch_size,
         "device": lif.device.type,

@@ -20,6 +20,7 @@ from saf.architecture import Architecture
 from saf.checkpoint import Progress
 from saf.config import JobSpecification, Neuron
 from saf.gates import surrogate_gate
+from saf.precision import compute_dtype, parameter_dtype
 from saf.scan import Constant, Gate, Scan, Scanned, several
 from saf.scan import scan as reference
 
@@ -105,9 +106,8 @@ def chosen(
 ) -> Scan:
     """The scan for a training on `samples` samples: that which it began with, and when it begins
     the compiled one if it is long enough and the compiler works. `progress` remembers it."""
-    dtype = {"float64": torch.float64, "bfloat16": torch.bfloat16}.get(
-        specification.precision, torch.float32
-    )
+    precision = specification.precision
+    dtype = compute_dtype(precision) or parameter_dtype(precision)
     wanted = progress.compiled
     if wanted is None:
         updates = architecture.neurons * specification.timesteps * samples * specification.epochs

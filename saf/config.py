@@ -173,6 +173,8 @@ class Loss(Strict):
     """Share of the target that is spread evenly over all classes, in both parts."""
 
 
+Precision = Literal["float32", "tf32", "float64", "bfloat16"]
+
 MOST_GRID_BITS = 20
 MOST_GRID_TIMESTEPS = 16
 """λ = ½ halves T − 1 times and leaves 24 − (T − 1) bits of float32 to the weights."""
@@ -184,7 +186,7 @@ class Conversion(Strict):
     grid_bits: Annotated[int, Field(ge=1, le=MOST_GRID_BITS)] | Literal["auto"] | None = None
     """k: round all weights to multiples of 2^−k, so that arithmetic is exact and the certificate
     can be `proven`; `auto` takes the largest k that can be proven at 0.3 points of accuracy or
-    less; null: no rounding. Needs images, λ = 0.5, V = 1 and T ≤ 16."""
+    less; null: no rounding. Needs images, or event frames in bytes, λ = 0.5, V = 1 and T ≤ 16."""
 
     @field_validator("grid_bits", mode="before")
     @classmethod
@@ -251,7 +253,11 @@ class JobSpecification(Strict):
     augment: tuple[Literal["crop", "flip", "cutout", "resized_crop"], ...] = ()
     """Random changes to training images: crop with padding, horizontal flip, cutout (OTTT on CIFAR
     has these three), a crop of 8 % to 100 % of the area resized (on ImageNet: with flip)."""
-    precision: Literal["float32", "float64", "bfloat16"] = "float32"
+    precision: Precision = "float32"
+    """What the network computes with. `bfloat16`: half the memory, parameters stay float32. `tf32`:
+    float32 whose products NVIDIA GPUs since Ampere take with 11 significant bits, which hold the
+    accumulations of spikes up to T = 11 at λ = ½; float32 elsewhere. The conversion is checked in
+    float32 and float64 whatever this is."""
     devices: Annotated[int, Field(ge=1, le=1)] = 1
     """Devices that one job trains on."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

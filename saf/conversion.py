@@ -141,7 +141,7 @@ def _without_factors(connection: Connection) -> tuple[list[Operation], float]:
                 factor /= kernel**2
                 operations.append(SumPool(kernel=kernel))
             case Conv() | Linear():
-                plain = {"standardised": False, "residual_gain": None}
+                plain = {"standardised": False, "residual_gain": None, "initial_gain": 1.0}
                 operations.append(operation.model_copy(update=plain))
             case _:
                 operations.append(operation)

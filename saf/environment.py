@@ -13,24 +13,27 @@ from typing import Any
 
 import torch
 
+from saf.config import Precision
+from saf.precision import cudnn, on_device, products
+
 PACKAGES = ("saf-service", "torch", "numpy", "safetensors", "pydantic", "scikit-learn", "pillow")
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions, machine and settings that a result may depend on."""
+def environment(device: torch.device, precision: Precision) -> dict[str, Any]:
+    """Versions, machine and settings that a result may depend on; `precision` as asked for, and in
+    what comes back as it was on `device`."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
         "device": device_name(device),
+        "precision": on_device(precision, device),
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda,
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "deterministic_warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
         "cudnn_deterministic": torch.backends.cudnn.deterministic,
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "cudnn_tf32": torch.backends.cudnn.allow_tf32,
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
 
@@ -55,7 +58,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
     """Choose the algorithms that give the same bits every time, and put back what was chosen.
 
     On a CPU the operations of a training are so already, for one number of threads. On a GPU
-    convolutions in float32 are then float32, and not TF32, which rounds their inputs to 11 bits.
+    products in float32 are then float32, and not TF32, but where `saf.precision.products` says so.
     """
     if device.type != "cuda":
         yield
@@ -65,9 +68,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
     only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ):
+        with cudnn(deterministic=True), products("ieee"):
             yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=only_warned)

@@ -43,7 +43,7 @@ def forecast(
     at the peak, T = 2 … 16, batch 4 … 128) and are rounded up: 3.4 to 30 for SAF, growing by 1.5
     with each step taken at once; 7.6 to 10.6 for OTTT; for BPTT 5.6 and 1.6 for each of T steps.
     """
-    number = {"float64": 8, "float32": 4, "bfloat16": 2}[specification.precision]
+    number = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2}[specification.precision]
     optimizer_states = 1 if specification.optimizer.name == "sgd" else 2
     parameters, neurons = architecture.parameters, architecture.neurons
     fixed = parameters * max(4, number) * (3 + optimizer_states)

@@ -31,6 +31,7 @@ from saf.grid import is_on_grid, look_up, pixel_values, rounded
 from saf.lifdescription import LIFDescription, weight_names, weighted
 from saf.lifscan import lif_scan
 from saf.neuron import LIFState, accumulated_one
+from saf.precision import sums_of_products
 
 LARGEST_SAMPLES_AT_ONCE = 2**24  # neurons × samples that `predict` holds at a time
 
@@ -267,12 +268,12 @@ class LIFNetwork:
 
     def _sums_of_products(self) -> AbstractContextManager[None]:
         """On a grid, keep from algorithms that do not add up products: Winograd and FFT leave
-        the grid on their way. cuDNN may choose them; torch's own convolutions do not."""
+        the grid on their way."""
         if self.description.grid is None:
             return nullcontext()
         if self.device.type != "cuda":
             return winograd.allowed(False)
-        return torch.backends.cudnn.flags(enabled=False, allow_tf32=False)
+        return sums_of_products()
 
     def _check(self, x: Tensor, *, sequence: bool) -> None:
         shape = self.description.architecture.input_shape
@@ -291,9 +292,10 @@ class LIFNetwork:
             raise ValueError(f"the network takes samples of shape {expected}, not {list(x.shape)}")
         if not x.isfinite().all():
             raise ValueError("the input holds NaN or infinite values")
-        if not self.description.frames and (x.min() < 0 or x.max() > 1):
+        bounded = not self.description.frames or self.description.grid is not None
+        if bounded and (x.min() < 0 or x.max() > 1):
             raise ValueError(
-                f"the network takes pixels from 0 to 1, and these go from {float(x.min()):g} to "
+                f"the network takes values from 0 to 1, and these go from {float(x.min()):g} to "
                 f"{float(x.max()):g}; it does its normalisation itself"
             )
 

@@ -53,8 +53,6 @@ class LIFDescription(BaseModel):
     def _can_be_on_a_grid(self) -> LIFDescription:
         if self.grid is None:
             return self
-        if self.frames:
-            raise ValueError("a network of event frames cannot be on a grid")
         if self.decay != 0.5 or self.threshold != 1.0 or self.timesteps > MOST_GRID_TIMESTEPS:
             raise ValueError(
                 f"a network on a grid has λ = 0.5, V = 1 and T ≤ {MOST_GRID_TIMESTEPS}"

@@ -18,6 +18,7 @@ from torch import Tensor
 from saf.architecture import INPUT, Architecture, Connection, Conv, Linear, Operation
 from saf.config import JobSpecification, Neuron
 from saf.errors import UserConfigError
+from saf.precision import compute_dtype, parameter_dtype
 from saf.synapse import apply, channels_last, standardise, standardised, without_scales
 
 FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
@@ -73,7 +74,8 @@ class _Weight(torch.nn.Module):
         self.gain: torch.nn.Parameter | None = None
         self.residual_gain: torch.nn.Parameter | None = None
         if operation.standardised:
-            self.gain = torch.nn.Parameter(torch.ones(shape[0], *(1,) * (len(shape) - 1)))
+            per_output = (shape[0], *(1,) * (len(shape) - 1))
+            self.gain = torch.nn.Parameter(torch.full(per_output, operation.initial_gain))
         if operation.residual_gain is not None:
             self.residual_gain = torch.nn.Parameter(torch.tensor(operation.residual_gain))
 
@@ -124,8 +126,10 @@ class SpikingNetwork(torch.nn.Module):
         it is not that of the parameters (bfloat16 with float32 parameters). Raises ValueError.
 
         Initialisation as in the code published with OTTT: convolutions Kaiming-normal over the
-        fan-out (std = sqrt(2 / (out_channels · k²))), linear maps normal with 0.01, gains 1,
-        biases 0, and feedback connections start at 0.
+        fan-out (std = sqrt(2 / (out_channels / groups · k²))), linear maps normal with 0.01, gains
+        1 unless the architecture says otherwise, biases 0, and feedback connections 0. Standardised
+        linear maps, which it does not have, start like convolutions: the smaller a standardised
+        weight, the faster it turns, and at 0.01 an MLP does not learn.
         """
         super().__init__()
         channels = architecture.input_shape[0]
@@ -163,11 +167,14 @@ class SpikingNetwork(torch.nn.Module):
         for population in (*self.architecture.populations, self.architecture.readout):
             left = iter(self._weights(population.name))
             for connection in population.connections:
-                weights = [next(left).weight for _ in _maps(connection)]
-                for weight in weights:
-                    fan_out = weight.shape[0] * math.prod(weight.shape[2:])
-                    std = math.sqrt(2.0 / fan_out) if weight.dim() == 4 else 0.01
-                    weight.normal_(0.0, std, generator=generator)
+                weights = []
+                for operation, _ in _maps(connection):
+                    weight = next(left).weight
+                    groups = operation.groups if isinstance(operation, Conv) else 1
+                    fan_out = weight.shape[0] // groups * math.prod(weight.shape[2:])
+                    kaiming = isinstance(operation, Conv) or operation.standardised
+                    std = math.sqrt(2.0 / fan_out) if kaiming else 0.01
+                    weights.append(weight.normal_(0.0, std, generator=generator))
                 if connection.source not in known and weights:
                     weights[-1].zero_()
             known.add(population.name)
@@ -277,9 +284,9 @@ def network_of(
         mean=mean,
         std=[deviation if deviation > FLAT_CHANNEL else 1.0 for deviation in std],
         seed=specification.seed,
-        compute_dtype=torch.bfloat16 if specification.precision == "bfloat16" else None,
+        compute_dtype=compute_dtype(specification.precision),
     )
-    return network.to(torch.float64 if specification.precision == "float64" else torch.float32)
+    return network.to(parameter_dtype(specification.precision))
 
 
 def _maps(

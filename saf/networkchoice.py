@@ -47,7 +47,8 @@ class VGG11F(Strict):
 
 class VGG16(Strict):
     """VGG-16: 64 64 P 128 128 P 256 256 256 P 512 512 512 P 512 512 512, with the same
-    standardisation and global pooling as `vgg11`, for images of 32 × 32 pixels or more."""
+    standardisation and global pooling as `vgg11`, for images of 32 × 32 pixels or more. Its gains
+    start at 1.3: from 1 the last layers would never fire."""
 
     name: Literal["vgg16"] = "vgg16"
     width: Width = 1.0
@@ -79,8 +80,8 @@ class ResNet50(_ResNet):
 
 
 class MobileNet(Strict):
-    """MobileNet (v1): depthwise and pointwise convolutions in turn, a spiking layer after each,
-    for images of 32 × 32 pixels or more."""
+    """MobileNet (v1): depthwise and pointwise convolutions in turn, a spiking layer before each, on
+    a residual stream as in `resnet18`, for images of 8 × 8 pixels or more."""
 
     name: Literal["mobilenet"] = "mobilenet"
     width: Width = 1.0

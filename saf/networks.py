@@ -25,6 +25,7 @@ from saf.architecture import (
     Shape,
     Upsample,
 )
+from saf.mobilenet import mobilenet
 from saf.networkchoice import (
     MLP,
     VGG11,
@@ -43,7 +44,7 @@ from saf.networkchoice import (
 )
 from saf.resnet import SPIKE_SCALE, resnet, scaled
 
-_Chain = ConvNet | VGG11 | VGG11F | VGG16 | MobileNet | MLP | LayerList
+_Chain = ConvNet | VGG11 | VGG11F | VGG16 | MLP | LayerList
 """Networks whose layers follow one another."""
 SIDES = {
     "convnet": (8, 64),
@@ -53,20 +54,16 @@ SIDES = {
     "resnet18": (8, 512),
     "resnet34": (8, 512),
     "resnet50": (8, 512),
-    "mobilenet": (32, 512),
+    "mobilenet": (8, 512),
 }
 MAX_SIDE = 512
 MAX_CHANNELS = 64
 MAX_CLASSES = 10_000
 VGG11_PLAN = (64, 128, "P", 256, 256, "P", 512, 512, "P", 512, 512)
+DEEP_GAIN = 1.3
+"""What the gains of VGG-16 start at. From 1 each layer fires less than the one before, and the last
+ones never; from 1.3 all fire at about the same rate."""
 VGG16_PLAN = (64, 64, "P", 128, 128, "P", 256, 256, 256, "P", 512, 512, 512, "P", 512, 512, 512)
-# Output channels and stride of every pair of a depthwise and a pointwise convolution: table 1 of
-# Howard et al., arXiv 1704.04861, with three of its five strides, for images of 32 pixels.
-MOBILENET_PLAN = (
-    *((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)),
-    *((512, 1),) * 5,
-    *((1024, 1), (1024, 1)),
-)
 MAX_POOLING = (
     "max pooling breaks the identity between SAF and LIF neurons (the largest accumulation is "
     "not the accumulation of the largest); use average pooling"
@@ -95,8 +92,10 @@ def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
     if isinstance(network, ConvNet | VGG11) and network.pooling == "max":
         raise NetworkError(MAX_POOLING, pointer="/network/pooling")
     try:
-        if isinstance(network, ResNet18 | ResNet34 | ResNet50):
+        if isinstance(network, ResNet18 | ResNet34 | ResNet50 | MobileNet):
             _check_square(network, input_shape)
+            if isinstance(network, MobileNet):
+                return mobilenet(network, input_shape, classes)
             return resnet(network, input_shape, classes)
         layers = _layers(network, input_shape)
         last = _output_shape(layers, input_shape)
@@ -149,9 +148,7 @@ def _layers(network: _Chain, input_shape: Shape) -> list[list[Operation]]:
         case VGG11() | VGG11F():
             return _vgg(VGG11_PLAN, network.width)
         case VGG16():
-            return _vgg(VGG16_PLAN, network.width)
-        case MobileNet():
-            return _mobilenet(network.width)
+            return _vgg(VGG16_PLAN, network.width, DEEP_GAIN)
         case MLP():
             first, *rest = (Linear(out_features=n, standardised=True) for n in network.features)
             layers: list[list[Operation]] = [[Flatten(), first]]
@@ -161,10 +158,10 @@ def _layers(network: _Chain, input_shape: Shape) -> list[list[Operation]]:
             return _listed(network.layers, input_shape)
 
 
-def _readout(network: Network, shape: Shape, classes: int) -> list[Operation]:
+def _readout(network: _Chain, shape: Shape, classes: int) -> list[Operation]:
     """What leads from the last spiking layer, of `shape`, to the classes."""
     linear = Linear(out_features=classes)
-    if isinstance(network, VGG11 | VGG11F | VGG16 | MobileNet):
+    if isinstance(network, VGG11 | VGG11F | VGG16):
         _check_square(network, shape)
         return [AveragePool(kernel=shape[1]), Flatten(), linear]
     return [Flatten(), linear] if len(shape) == 3 else [linear]
@@ -182,25 +179,18 @@ def _convnet(channels: Sequence[int], input_shape: Shape) -> list[list[Operation
     return layers
 
 
-def _vgg(plan: Sequence[int | str], width: float) -> list[list[Operation]]:
+def _vgg(
+    plan: Sequence[int | str], width: float, initial_gain: float = 1.0
+) -> list[list[Operation]]:
     layers: list[list[Operation]] = []
     pool: list[Operation] = []
     for entry in plan:
         if isinstance(entry, str):
             pool = [AveragePool()]
         else:
-            layers.append([*pool, Conv(out_channels=scaled(entry, width))])
+            convolution = Conv(out_channels=scaled(entry, width), initial_gain=initial_gain)
+            layers.append([*pool, convolution])
             pool = []
-    return layers
-
-
-def _mobilenet(width: float) -> list[list[Operation]]:
-    channels = scaled(32, width)
-    layers: list[list[Operation]] = [[Conv(out_channels=channels)]]
-    for entry, stride in MOBILENET_PLAN:
-        layers.append([Conv(out_channels=channels, stride=stride, groups=channels)])
-        channels = scaled(entry, width)
-        layers.append([Conv(out_channels=channels, kernel=1, padding=0)])
     return layers
 
 

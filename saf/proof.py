@@ -242,19 +242,20 @@ def _grid(network: LIFNetwork) -> Grid:
 
 @torch.no_grad()
 def run_saf(network: LIFNetwork, x: Tensor) -> Iterator[LIFStep]:
-    """The T steps of `network` on images `x` (`N C H W`) by spike accumulation, as in SAF.
+    """The T steps of `network` on images `x` (`N C H W`) or event frames (`N T C H W`) by spike
+    accumulation, as in SAF.
 
-        Û[t] = Σ W â_in[t] + c[t] (W x + b)
+        Û[t] = Σ W â_in[t] + Î[t]                Î[t] = λ Î[t−1] + (W x[t] + b)
         s[t] = H(Û[t] − V (λ â[t−1] + 1))        â[t] = λ â[t−1] + s[t]
 
     Scores are those of the readout of this step: Σ (W s[t] + b), or Û[t] / c[t] of the readout.
     The potentials are Û[t] − V λ â[t−1]. A relay sends its Û on, and has sent Û[t] − λ Û[t−1] in
-    this step. Raises ValueError for event frames.
+    this step.
     """
     of = network.description
-    if of.frames:
-        raise ValueError("the accumulation of images is asked for, and these are event frames")
-    constant = network.currents_of_input(x)
+    frames = x.transpose(0, 1) if of.frames else None
+    arriving = network.currents_of_input(x if frames is None else frames[0])
+    sums: dict[str, Tensor] = {}
     shapes = of.architecture.shapes()
     # Before a population is computed, those that hear it as feedback get â[t−1].
     accumulated = {
@@ -267,12 +268,17 @@ def run_saf(network: LIFNetwork, x: Tensor) -> Iterator[LIFStep]:
     total = torch.zeros((), dtype=network.dtype, device=network.device)
     for t in range(1, of.timesteps + 1):
         c = accumulated_one(t, of.decay)
+        if frames is None:
+            sums = {name: c * current for name, current in arriving.items()}
+        else:
+            arriving = network.currents_of_input(frames[t - 1])
+            sums = {n: of.decay * sums.get(n, 0.0) + current for n, current in arriving.items()}
         spikes: dict[str, Tensor] = {}
         potentials: dict[str, Tensor] = {}
         relayed: dict[str, Tensor] = {}
         for population in of.architecture.populations:
             name = population.name
-            potential = network.current(population, accumulated, c * constant[name])
+            potential = network.current(population, accumulated, sums[name])
             if population.relay:
                 relayed[name] = potential - of.decay * accumulated.get(name, 0.0)
                 accumulated[name] = potential
@@ -282,7 +288,7 @@ def run_saf(network: LIFNetwork, x: Tensor) -> Iterator[LIFStep]:
             potentials[name] = potential - of.threshold * (of.decay * before)
         if of.readout == "sum":
             sent = spikes | relayed
-            total = scores = total + network.current(readout, sent, constant[readout.name])
+            total = scores = total + network.current(readout, sent, arriving[readout.name])
         else:
-            scores = network.current(readout, accumulated, c * constant[readout.name]) / c
+            scores = network.current(readout, accumulated, sums[readout.name]) / c
         yield LIFStep(potentials=potentials, spikes=spikes, scores=scores)

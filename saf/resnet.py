@@ -18,7 +18,7 @@ can compute the same), and the pooling of the stem takes 2 × 2 pixels at stride
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
+from math import prod, sqrt
 
 from saf.architecture import (
     INPUT,
@@ -56,38 +56,50 @@ def resnet(
     Images of up to 64 pixels a side get a 3 × 3 convolution first, which keeps their size; larger
     ones the 7 × 7 convolution of stride 2 and the pooling of ImageNet. Raises ValueError.
     """
-    bottleneck = isinstance(network, ResNet50)
     channels = scaled(CHANNELS[0], network.width)
-    stem = Connection(source=INPUT, operations=_stem(input_shape, channels))
-    populations = [_relay("stem", stem)]
-    variance = 1.0
-    for stage, (planes, blocks) in enumerate(zip(CHANNELS, BLOCKS[network.name], strict=True), 1):
+    stem, blocks = _stem(input_shape, channels), []
+    for stage, (planes, count) in enumerate(zip(CHANNELS, BLOCKS[network.name], strict=True), 1):
         inner = scaled(planes, network.width)
-        outer = BOTTLENECK * inner if bottleneck else inner
-        for block in range(1, blocks + 1):
+        for block in range(1, count + 1):
             stride = 2 if stage > 1 and block == 1 else 1
-            changes = stride != 1 or channels != outer
-            populations += _block(
-                f"stage{stage}_block{block}",
-                populations[-1].name,
-                convolutions=_bottleneck(inner, outer, stride)
-                if bottleneck
-                else _basic(inner, stride),
-                skip=Conv(out_channels=outer, kernel=1, stride=stride, padding=0)
-                if changes
-                else None,
-                beta=sqrt(variance),
+            branch = (
+                _bottleneck(inner, BOTTLENECK * inner, stride)
+                if isinstance(network, ResNet50)
+                else _basic(inner, stride)
             )
-            channels = outer
-            variance = (1.0 if changes else variance) + ALPHA**2
-    shapes: dict[str, Shape] = {INPUT: input_shape}
-    for population in populations:
-        connection = population.connections[0]
-        shapes[population.name] = connection.output_shape(shapes[connection.source])
+            blocks.append((f"stage{stage}_block{block}", branch))
+    return residual(stem, blocks, input_shape, classes)
+
+
+def residual(
+    stem: Sequence[Operation],
+    blocks: Sequence[tuple[str, Sequence[Conv]]],
+    input_shape: Shape,
+    classes: int,
+) -> Architecture:
+    """A stream that begins with `stem`, runs through `blocks`, each a name and the convolutions of
+    its branch, and is pooled for a linear readout. Raises ValueError."""
+    populations = [_relay("stem", Connection(source=INPUT, operations=tuple(stem)))]
+    shape = populations[0].connections[0].output_shape(input_shape)
+    variance = 1.0
+    for name, branch in blocks:
+        stride = prod(convolution.stride for convolution in branch)
+        outer = branch[-1].out_channels
+        changes = stride != 1 or shape[0] != outer
+        populations += _block(
+            name,
+            populations[-1].name,
+            convolutions=branch,
+            skip=Conv(out_channels=outer, kernel=1, stride=stride, padding=0) if changes else None,
+            beta=sqrt(variance),
+        )
+        variance = (1.0 if changes else variance) + ALPHA**2
+        for convolution in branch:
+            shape = convolution.output_shape(shape)
     stream = populations[-1].name
-    pooling = AveragePool(kernel=shapes[stream][1])
     to_classes = Connection(
-        source=stream, operations=(pooling, Flatten(), Linear(out_features=classes))
+        source=stream,
+        operations=(AveragePool(kernel=shape[1]), Flatten(), Linear(out_features=classes)),
     )
     return Architecture(
         input_shape=input_shape,

@@ -50,7 +50,7 @@ def summarise(
         },
         "specification": specification.model_dump(mode="json"),
         "seed": specification.seed,
-        "environment": environment(device),
+        "environment": environment(device, specification.precision),
         "epochs": progress.history,
         "seconds": seconds,
         "compiled_scan": progress.compiled,

@@ -38,6 +38,7 @@ from saf.methods import method_of
 from saf.microbatches import in_parts
 from saf.network import SpikingNetwork, network_of
 from saf.networks import build
+from saf.precision import on_device, products, products_of
 from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
 from saf.scan import by as scan_by
 from saf.summary import deployment, summarise
@@ -158,7 +159,7 @@ def _train(
         steps_per_epoch=batches.per_epoch,
         parameters=architecture.parameters,
         device=device_name(device),
-        environment=environment(device),
+        environment=environment(device, specification.precision),
     )
     meter = Meter(specification, architecture, batches.per_epoch, progress, Usage(device))
     probe = Probe(network, specification.timesteps, last_step, progress)
@@ -177,7 +178,11 @@ def _train(
         )
         looking = probe.is_due()
         computing = perf_counter()
-        with winograd.allowed(), scan_by(scan):
+        with (
+            winograd.allowed(),
+            scan_by(scan),
+            products(products_of(specification.precision)),
+        ):
             outcome = method(
                 network,
                 x,
@@ -249,6 +254,7 @@ def _train(
         test_set.x,
         test_set.y,
         batch_size=min(at_once, CERTIFIED_AT_ONCE),
+        tf32=on_device(specification.precision, device) == "tf32",
         grid_refused=grid_refused,
     )
     measured = measure(
@@ -298,7 +304,7 @@ def evaluate(
     sums = torch.zeros(2, dtype=torch.float64)
     for indices in torch.split(torch.arange(len(samples)), specification.samples_at_once):
         x, y = samples[indices]
-        with winograd.allowed():
+        with winograd.allowed(), products(products_of(specification.precision)):
             scores = infer(network, x, specification.timesteps, readout=readout).scores
         correct = (scores.argmax(1) == y).sum()
         value = loss(scores / steps, y) * len(y)
@@ -376,11 +382,12 @@ def _architecture(specification: JobSpecification, dataset: Dataset) -> Architec
             f"the data set has {frames} frames a sample and timesteps is {specification.timesteps}",
             hint=f'set "timesteps" to {frames}',
         )
-    if frames is not None and specification.conversion.grid_bits is not None:
+    if specification.conversion.grid_bits is not None and not dataset.is_bounded:
         raise UserConfigError(
-            "conversion.grid_bits needs images with pixels in [0, 1]; event frames hold counts "
+            "conversion.grid_bits needs samples in [0, 1]; these event frames are floats, counts "
             "without a declared maximum, so there is no worst case to compute",
-            hint='set "conversion.grid_bits" to null: the conversion is measured then',
+            hint='store the counts as bytes (uint8), or set "conversion.grid_bits" to null: the '
+            "conversion is measured then",
         )
     try:
         return build(specification.network, dataset.sample_shape, dataset.classes)

@@ -73,6 +73,12 @@ class Dataset:
         return int(self.x_train.shape[1]) if self.is_events else None
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether no sample of this kind can hold a value outside [0, 1]: images, and event frames
+        in bytes; counts in floats have no largest."""
+        return not self.is_events or self.x_train.dtype == np.uint8
+
+    @property
     def sample_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
         channels, height, width = self.x_train.shape[-3:]

@@ -313,7 +313,7 @@ def test_a_data_set_stays_while_an_unfinished_job_needs_it(server: Server) -> No
     [
         ({"timesteps": 4}, {"timesteps": 6}, "/timesteps", "set timesteps to 4"),
         (
-            {"timesteps": 4},
+            {"timesteps": 4, "dtype": "float32"},
             {"timesteps": 4, "conversion": {"grid_bits": 8}},
             "/conversion/grid_bits",
             "set grid_bits to null",
@@ -336,6 +336,7 @@ def test_a_data_set_that_the_network_cannot_take_is_refused(
 def test_event_frames_of_the_right_number_are_accepted(shared: Server) -> None:
     row(shared, id="ds_events", name="events", summary={"timesteps": 4, "shape": [2, 16, 16]})
     shared.submit(dataset="events", timesteps=4)
+    shared.submit(dataset="events", timesteps=4, conversion={"grid_bits": "auto"})
 
 
 def test_the_row_of_a_data_set_deleted_during_its_check_leaves_no_file(

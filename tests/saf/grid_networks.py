@@ -23,7 +23,9 @@ from saf.proof import bounds
 from tests.saf.random_networks import CLASSES, INPUT_SHAPE, randomise
 
 
-def converted(architecture: Architecture, seed: int, timesteps: int, method: str) -> LIFNetwork:
+def converted(
+    architecture: Architecture, seed: int, timesteps: int, method: str, *, frames: bool = False
+) -> LIFNetwork:
     """A network with random weights as LIF neurons, on no grid."""
     generator = torch.Generator().manual_seed(seed)
     mean, std = (0.4, 0.5)[: architecture.input_shape[0]], (0.25, 0.3)
@@ -35,7 +37,7 @@ def converted(architecture: Architecture, seed: int, timesteps: int, method: str
         {"timesteps": timesteps, "method": {"name": method}}
     )
     names = [str(n) for n in range(architecture.classes)]
-    return convert(network, specification, class_names=names, frames=False)
+    return convert(network, specification, class_names=names, frames=frames)
 
 
 def images(seed: int, count: int, shape: tuple[int, ...] = INPUT_SHAPE) -> Tensor:
@@ -44,6 +46,12 @@ def images(seed: int, count: int, shape: tuple[int, ...] = INPUT_SHAPE) -> Tenso
     x = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
     x[0], x[1] = 0, 255
     return x.float() / 255
+
+
+def samples(seed: int, count: int, network: LIFNetwork) -> Tensor:
+    """`images`, or as many sequences of event frames where `network` takes those."""
+    steps = (network.timesteps,) if network.description.frames else ()
+    return images(seed, count, (*steps, *network.description.architecture.input_shape))
 
 
 def exact_grid(network: LIFNetwork) -> LIFNetwork:

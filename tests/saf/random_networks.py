@@ -156,7 +156,10 @@ def cases(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True) -> Case
     neuron = Neuron(
         decay=draw(st.sampled_from([0.25, 0.5, 0.9, 1.0]) | st.floats(0.05, 1.0)),
         threshold=draw(st.sampled_from([0.5, 1.0]) | st.floats(0.3, 3.0)),
-        surrogate=Surrogate(slope=draw(st.floats(0.5, 4.0))),
+        surrogate=Surrogate(
+            name=draw(st.sampled_from(["sigmoid", "triangle", "rectangle", "arctan"])),
+            slope=draw(st.floats(0.5, 4.0)),
+        ),
         dropout=draw(st.sampled_from([0.0, 0.3])),
     )
     timesteps = draw(st.integers(1, 8))

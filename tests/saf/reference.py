@@ -275,10 +275,19 @@ def cross_entropy(scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return -(hit * p.log()).sum() / len(y), (p - hit) / len(y)
 
 
-def surrogate(x: Tensor, slope: float) -> Tensor:
-    """The sigmoid's."""
-    s = 1.0 / (1.0 + (-slope * x).exp())
-    return slope * s * (1.0 - s)
+def surrogate(x: Tensor, slope: float, name: str = "sigmoid") -> Tensor:
+    """Of unit area, k = slope: see the table of `saf.surrogates`."""
+    match name:
+        case "sigmoid":
+            s = 1.0 / (1.0 + (-slope * x).exp())
+            return slope * s * (1.0 - s)
+        case "triangle":
+            return torch.where(x.abs() < 1.0 / slope, slope - slope**2 * x.abs(), 0.0)
+        case "rectangle":
+            return torch.where(x.abs() < 1.0 / (2.0 * slope), slope * torch.ones_like(x), 0.0)
+        case "arctan":
+            return slope / (2.0 + 0.5 * (torch.pi * slope * x) ** 2)
+    raise AssertionError(name)
 
 
 @dataclass
@@ -325,7 +334,8 @@ def ottt_step(
         consistent = traced or (layer is readout and past is not None)
         if layer is not readout and not layer.relay:
             g_u = g_u * masks.get(layer.name, 1.0)
-            g_u = g_u * surrogate(run.potentials[layer.name] - V, network.neuron.surrogate.slope)
+            chosen = network.neuron.surrogate
+            g_u = g_u * surrogate(run.potentials[layer.name] - V, chosen.slope, chosen.name)
         add(into, f"{layer.name}.bias", of_bias(g_u) * (c if consistent else 1.0))
         for wire in layer.wires:
             if wire.source == INPUT:

@@ -64,7 +64,7 @@ def test_weights_beside_the_grid_of_the_header_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"frames": True}, {"decay": 0.75}, {"threshold": 2.0}, {"timesteps": 17}],
+    [{"decay": 0.75}, {"threshold": 2.0}, {"timesteps": 17}],
     ids=str,
 )
 def test_header_that_contradicts_the_proof_is_refused(changes: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ def test_saf_e_and_ottt_a_have_the_gradient_of_the_loop_reference(
     assert_close(of_saf, of_ottt, 1e-12)
     assert_close(of_ottt, expected.gradients, 1e-12)
     for found in (outcome, other):
-        torch.testing.assert_close(found.loss, expected.loss, rtol=1e-12, atol=0)
+        torch.testing.assert_close(found.loss, expected.loss, rtol=1e-12, atol=1e-14)
         torch.testing.assert_close(found.scores, expected.scores, rtol=1e-10, atol=1e-12)
 
 

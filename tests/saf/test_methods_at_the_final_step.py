@@ -23,7 +23,7 @@ def test_spike_representation_has_the_gradient_of_the_clamped_rates(case: Case) 
         case.network, case.x, case.y, case.timesteps, gate, case.masks
     )
     assert_close(ours, expected.gradients, 1e-11)
-    torch.testing.assert_close(outcome.loss, expected.loss, rtol=1e-12, atol=0)
+    torch.testing.assert_close(outcome.loss, expected.loss, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(outcome.scores, expected.scores, rtol=1e-10, atol=1e-12)
 
 
@@ -44,7 +44,7 @@ def test_saf_f_is_the_spike_representation_times_v_per_spiking_layer_before_the_
         return reference.surrogate(x, 1.0)
 
     expected = reference.spike_representation(case.network, case.x, case.y, case.timesteps, gate)
-    torch.testing.assert_close(outcome.loss, expected.loss, rtol=1e-12, atol=0)
+    torch.testing.assert_close(outcome.loss, expected.loss, rtol=1e-12, atol=1e-14)
     factors = {"layer1": threshold**3, "layer2": threshold**2, "layer3": threshold, "readout": 1.0}
     scaled = {n: factors[n.split(".")[0]] * g for n, g in expected.gradients.items()}
     assert all(g.abs().max() > 0 for g in ours.values())
@@ -59,16 +59,41 @@ def test_saf_f_reduces_to_the_spike_representation_at_threshold_one(case: Case) 
     case.network.neuron = neuron
     outcome, ours = train(METHODS["saf-f"], case, traced=True)
     assume(all_layers_fire(outcome))
-    slope = neuron.surrogate.slope
+    chosen = neuron.surrogate
     expected = reference.spike_representation(
         case.network,
         case.x,
         case.y,
         case.timesteps,
-        lambda _, x: reference.surrogate(x, slope),
+        lambda _, x: reference.surrogate(x, chosen.slope, chosen.name),
         case.masks,
     )
     assert_close(ours, expected.gradients, 1e-11)
+
+
+@settings(max_examples=20, deadline=None)
+@given(case=cases(skips=False, feedback=False))
+def test_in_a_chain_saf_f_is_the_spike_representation_times_v_per_spiking_layer_on_the_way(
+    case: Case,
+) -> None:
+    """Of random λ, V, T, pooling, strides, groups, relays, surrogates."""
+    chosen, V = case.network.neuron.surrogate, case.network.neuron.threshold
+    outcome, ours = train(METHODS["saf-f"], case, traced=True)
+    assume(all_layers_fire(outcome))
+    expected = reference.spike_representation(
+        case.network,
+        case.x,
+        case.y,
+        case.timesteps,
+        lambda _, x: reference.surrogate(x, chosen.slope, chosen.name),
+        case.masks,
+    )
+    factors, factor = {case.network.architecture.readout.name: 1.0}, 1.0
+    for population in reversed(case.network.architecture.populations):
+        factor *= 1.0 if population.relay else V
+        factors[population.name] = factor
+    scaled = {n: factors[n.split(".")[0]] * g for n, g in expected.gradients.items()}
+    assert_close(ours, scaled, 1e-11)
 
 
 def test_saf_f_without_a_trace_gives_hidden_biases_the_gradient_of_the_potential() -> None:

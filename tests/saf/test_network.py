@@ -24,7 +24,7 @@ from saf.architecture import (
 )
 from saf.config import Neuron
 from saf.network import SpikingNetwork
-from saf.networkchoice import VGG11, ConvNet
+from saf.networkchoice import MLP, VGG11, VGG16, ConvNet, MobileNet
 from saf.networks import build
 from saf.synapse import apply, apply_traced, scale_over_time, standardise, standardised
 from tests.saf import reference
@@ -116,6 +116,32 @@ def test_weights_start_as_in_the_published_code() -> None:
             parameter = parameter.detach()
             assert float(parameter.std()) == pytest.approx(std, rel=0.1)
             assert abs(float(parameter.mean())) < 0.1 * std
+
+
+def test_a_grouped_convolution_starts_by_its_own_fan_out() -> None:
+    architecture = build(MobileNet(), (3, 32, 32), 10)
+    network = SpikingNetwork(architecture, Neuron(), mean=[0] * 3, std=[1] * 3, seed=0)
+    depthwise = network.get_parameter("block13_layer2.0.weight")
+    assert depthwise.shape == (1024, 1, 3, 3)
+    assert depthwise.detach().std().item() == pytest.approx(math.sqrt(2 / 9), rel=0.05)
+
+
+def test_gains_start_where_the_architecture_says() -> None:
+    for chosen, gain in ((VGG16(width=0.1), 1.3), (VGG11(width=0.1), 1.0)):
+        network = SpikingNetwork(
+            build(chosen, (3, 32, 32), 10), Neuron(), mean=[0] * 3, std=[1] * 3, seed=0
+        )
+        gains = [p for name, p in network.named_parameters() if name.endswith("gain")]
+        assert len(gains) in (8, 13)
+        assert all((p == torch.tensor(gain)).all() for p in gains)
+
+
+def test_standardised_linear_maps_start_as_convolutions_do() -> None:
+    architecture = build(MLP(features=(300, 200)), (1, 8, 8), 10)
+    network = SpikingNetwork(architecture, Neuron(), mean=[0], std=[1], seed=0)
+    stds = [network.get_parameter(f"{name}.0.weight").std().item() for name in
+            ("layer1", "layer2", "readout")]  # fmt: skip
+    assert stds == pytest.approx([math.sqrt(2 / 300), math.sqrt(2 / 200), 0.01], rel=0.05)
 
 
 def test_feedback_starts_at_zero() -> None:

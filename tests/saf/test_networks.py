@@ -61,6 +61,15 @@ def test_a_network_has_the_parameters_that_its_plan_says(
     assert sum(p.numel() for p in module.parameters()) == parameters
 
 
+@pytest.mark.parametrize("network", [VGG16(width=0.25), MobileNet(width=0.25), ResNet50(width=0.1)])
+def test_the_last_layers_of_a_deep_network_fire_from_the_start(network: Network) -> None:
+    architecture = build(network, (3, 32, 32), 10)
+    module = SpikingNetwork(architecture, Neuron(), mean=[0.5] * 3, std=[0.3] * 3, seed=0)
+    x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    rates = infer(module, x, 4, readout="sum").firing_rates
+    assert (rates > 0.02).all()
+
+
 @pytest.mark.parametrize(
     ("network", "shape"),
     [
@@ -111,7 +120,7 @@ def test_every_network_spikes_alike_with_saf_and_lif_neurons(
         (VGG11(), (3, 32, 40), "/network", "square"),
         (VGG11F(), (1, 28, 28), "/network", "multiple of 8"),
         (VGG11(pooling="max"), (3, 32, 32), "/network/pooling", "average"),
-        (MobileNet(), (1, 28, 28), "/network", "convnet or vgg11"),
+        (VGG16(), (1, 28, 28), "/network", "convnet or vgg11"),
         (ConvNet(), (100, 32, 32), "/network", "64 channels"),
         (listed(PoolLayer(kind="max_pool")), (1, 8, 8), "/network/layers/0/kind", "average"),
         (listed(ConvLayer(channels=2), PoolLayer()), (1, 8, 8), "/network/layers/1", "end it"),

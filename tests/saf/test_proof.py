@@ -36,6 +36,7 @@ from tests.saf.grid_networks import (
     exact_grid,
     images,
     linear,
+    samples,
 )
 from tests.saf.random_networks import CLASSES, INPUT_SHAPE, architectures
 
@@ -47,6 +48,7 @@ def networks(draw: st.DrawFn) -> LIFNetwork:
         draw(st.integers(0, 2**32 - 1)),
         draw(st.integers(1, 8)),
         draw(st.sampled_from(["saf-e", "saf-f"])),
+        frames=draw(st.booleans()),
     )
 
 
@@ -82,7 +84,8 @@ class InAnotherOrder(LIFNetwork):
 def test_within_the_bound_every_form_order_and_precision_fires_alike(
     network: LIFNetwork, seed: int
 ) -> None:
-    lif, x = exact_grid(network), images(seed, 6)
+    lif = exact_grid(network)
+    x = samples(seed, 6, lif)
     forms: list[list[LIFStep]] = [
         list(lif.run(x)),
         list(run_saf(lif, x)),
@@ -108,7 +111,7 @@ def test_no_potential_exceeds_its_bound_or_leaves_its_fraction(
     network: LIFNetwork, bits: int, seed: int
 ) -> None:
     lif = on_grid(network, bits).to(dtype=torch.float64)
-    x = images(seed, 6).double()
+    x = samples(seed, 6, lif).double()
     found = {bound.name: bound for bound in bounds(lif)}
     assert list(found) == [p.name for p in lif.description.architecture.populations] + ["readout"]
     for run in (lif.run, lambda x: run_saf(lif, x)):

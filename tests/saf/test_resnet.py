@@ -192,7 +192,7 @@ def dataset(side: int, channels: int = 1, steps: int | None = None) -> Dataset:
         ({"name": "resnet18", "width": 0.1}, dataset(8), 6),
         ({"name": "resnet50", "width": 0.06}, dataset(8), None),
         ({"name": "resnet18", "width": 0.1}, dataset(9, 2, 3), None),
-        ({"name": "mobilenet", "width": 0.25}, dataset(32), 8),
+        ({"name": "mobilenet", "width": 0.25}, dataset(8), 6),
     ],
     ids=["resnet18", "resnet50", "resnet18 on events", "mobilenet"],
 )

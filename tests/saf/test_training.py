@@ -180,7 +180,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(tmp_path: 
 @pytest.mark.parametrize(
     "method", ["saf-e", "saf-f", "ottt-a", "ottt-o", "spike-representation", "bptt"]
 )
-@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "tf32", "float64", "bfloat16"])
 def test_every_method_learns_in_every_precision(
     method: str, precision: str, tmp_path: Path
 ) -> None:
@@ -373,6 +373,26 @@ def test_handwritten_digits_are_learnt_to_95_percent_and_kept_by_lif(
     assert found["verdict"] == "measured"
 
 
+def test_fully_connected_layers_learn_handwritten_digits(tmp_path: Path) -> None:
+    job = JobSpecification.model_validate(
+        {"network": {"name": "mlp", "features": [64, 64]}, "timesteps": 4, "epochs": 4}
+    )
+    assert summary(run(job, digits(), tmp_path))["test_accuracy"] >= 0.8
+
+
+def test_depthwise_convolutions_learn_handwritten_digits(tmp_path: Path) -> None:
+    job = JobSpecification.model_validate(
+        {
+            "network": {"name": "mobilenet", "width": 0.25},
+            "timesteps": 3,
+            "epochs": 5,
+            "batch_size": 64,
+            "optimizer": {"name": "adamw", "learning_rate": 0.005},
+        }
+    )
+    assert summary(run(job, digits(), tmp_path))["test_accuracy"] >= 0.4
+
+
 def test_importing_saf_and_reading_a_specification_loads_no_torch() -> None:
     code = "import sys, saf; saf.JobSpecification(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -400,11 +420,22 @@ def test_a_job_on_a_grid_ends_with_a_proof(bits: int | str, method: str, tmp_pat
     assert bits in ("auto", grid.bits)
 
 
-def test_event_frames_on_a_grid_are_refused_with_a_hint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["saf-e", "saf-f"])
+def test_event_frames_in_bytes_on_a_grid_end_with_a_proof(method: str, tmp_path: Path) -> None:
+    job = specification(conversion={"grid_bits": "auto"}, method={"name": method})
+    reports = run(job, dataset(3, 2, 8, 8), tmp_path)
+    assert summary(reports)["verdict"] == "proven"
+    lif = saf.load_lif(tmp_path / "lif.safetensors")
+    assert lif.description.frames
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        lif(2 * torch.ones(1, 3, 2, 8, 8))
+
+
+def test_event_frames_in_floats_on_a_grid_are_refused_with_a_hint(tmp_path: Path) -> None:
     job = specification(conversion={"grid_bits": "auto"})
-    with pytest.raises(UserConfigError, match="event frames") as refused:
-        run(job, dataset(3, 2, 8, 8), tmp_path)
-    assert "null" in refused.value.hint
+    with pytest.raises(UserConfigError, match="event frames are floats") as refused:
+        run(job, dataset(3, 2, 8, 8, dtype=np.float32), tmp_path)
+    assert "uint8" in refused.value.hint
 
 
 def test_training_goes_on_with_another_conversion(tmp_path: Path) -> None:

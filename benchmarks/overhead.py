@@ -1,0 +1,193 @@
+"""How much of a training goes elsewhere than into its network: `python -m benchmarks.overhead`.
+
+The training is that of `make demo`, in a process of its own, its reports written as a worker's
+training process writes them. A clock is stopped wherever the loop enters or leaves one of its
+parts, from the first iteration to the end of the last evaluation and checkpoint. It is the
+processor time of one thread: other work on the machine counts little in it. More threads shorten
+the arithmetic at most by their number, and nothing else, which bounds the share they leave.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+ARITHMETIC = ("forward, backward, optimizer", "forward of the evaluations")
+
+
+class Clock:
+    """Time of parts that may lie within each other: each second counts for the innermost."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._inside, self._since = ["the loop itself"], process_time()
+
+    def _enter(self, part: str | None) -> None:
+        now = process_time()
+        here = self._inside[-1]
+        self.seconds[here] = self.seconds.get(here, 0.0) + now - self._since
+        self._since = now
+        if part is None:
+            self._inside.pop()
+        else:
+            self._inside.append(part)
+
+    def start(self) -> None:
+        """Count from here."""
+        self.seconds, self._since = {}, process_time()
+
+    def stop(self) -> dict[str, float]:
+        """What has been counted."""
+        self._enter(self._inside[-1])
+        self._inside.pop()
+        return dict(self.seconds)
+
+    def timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, its time counted for `part`."""
+
+        def call(*args: Any, **options: Any) -> Any:
+            self._enter(part)
+            try:
+                return function(*args, **options)
+            finally:
+                self._enter(None)
+
+        return call
+
+
+def child(directory: Path) -> dict[str, Any]:
+    """Train once, and say where the time went: from the start of this process, and in the loop."""
+    start = {"python": process_time()}
+
+    def lap(name: str) -> None:
+        start[name] = process_time() - sum(start.values())
+
+    import torch
+
+    lap("torch")
+    torch.set_num_threads(1)
+    from api.demo import SPECIFICATION
+    from benchmarks.machine import machine
+    from saf import training, vitals
+    from saf.batches import Batches, Samples
+    from saf.config import JobSpecification
+    from saf.data import digits
+    from saf.memory import keep_freed_memory
+    from saf.meter import Meter
+    from saf.reports import Converting, Started
+    from worker.training import ReportLine
+
+    lap("saf")
+    keep_freed_memory()
+    dataset = digits()
+    lap("the data set")
+    clock = Clock()
+    method_of, infer = training.method_of, training.infer
+
+    def timed_method_of(chosen: Any) -> Any:
+        return clock.timed(ARITHMETIC[0], method_of(chosen))
+
+    training.method_of = timed_method_of
+    training.infer = clock.timed(ARITHMETIC[1], infer)
+    for owner, name, part in (
+        (Batches, "__getitem__", "samples"),
+        (Samples, "__getitem__", "samples"),
+        (training, "augment", "augmentation"),
+        (training, "dropout_masks", "augmentation"),
+        (Meter, "add", "metrics"),
+        (Meter, "read", "metrics"),
+        (Meter, "finish_epoch", "metrics"),
+        (vitals.Probe, "gradients", "vitals"),
+        (vitals.Probe, "look", "vitals"),
+        (training, "_saved", "checkpoints"),
+    ):
+        setattr(owner, name, clock.timed(part, getattr(owner, name)))
+    outgoing = directory / "outgoing"
+    outgoing.mkdir()
+    line = ReportLine(os.open(os.devnull, os.O_WRONLY), outgoing)
+    send = clock.timed("reports", line.send)
+    loop: dict[str, float] = {}
+    specification = JobSpecification.model_validate(SPECIFICATION)
+    for report in training.train(specification, dataset, directory, device="cpu"):
+        if isinstance(report, Started):
+            lap("network and optimizer")
+            clock.start()
+        if isinstance(report, Converting):
+            loop = clock.stop()
+        send(report)
+    return {"start": start, "loop": loop, "machine": machine(torch.device("cpu"))}
+
+
+def outside(loop: dict[str, float], speed_up: float = 1.0) -> float:
+    """The share of the loop that is not arithmetic, were the arithmetic so many times faster."""
+    arithmetic = sum(loop[part] for part in ARITHMETIC)
+    rest = sum(loop.values()) - arithmetic
+    return rest / (rest + arithmetic / speed_up)
+
+
+def measured() -> dict[str, Any]:
+    """`child` in a process of its own."""
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "benchmarks.overhead", "--child", directory]
+        single = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=single)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def as_markdown(found: dict[str, Any]) -> str:
+    """The result for people."""
+    of, loop, start = found["machine"], found["loop"], found["start"]
+    cores = of["cores"]
+    parts = sorted(loop, key=lambda part: -loop[part])
+    listed = ", ".join(f"{name} {seconds:.2f}" for name, seconds in start.items())
+    return "\n".join(
+        [
+            "# The training of `make demo` outside its network",
+            "",
+            f"`python -m benchmarks.overhead` on {of['processor']}, {cores} cores, torch "
+            f"{of['versions']['torch']}, shared with other work (load {of['load']:.1f}). Processor",
+            "time of one thread.",
+            "",
+            f"Outside the arithmetic of the network: **{outside(loop):.1%}** of the loop; at most "
+            f"{outside(loop, cores):.1%} where {cores} cores share the arithmetic.",
+            "",
+            "| part of the loop | ms | share |",
+            "|---|---|---|",
+            *(
+                f"| {part} | {1000 * loop[part]:.0f} | {loop[part] / sum(loop.values()):.1%} |"
+                for part in parts
+            ),
+            "",
+            f"Before the loop, seconds: {listed}; {sum(start.values()):.2f} in all.",
+            "",
+        ]
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=__doc__)
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child is not None:
+        print(json.dumps(child(options.child)))
+        return 0
+    found = measured()
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "overhead.json").write_text(json.dumps(found, indent=1) + "\n")
+    (RESULTS / "overhead.md").write_text(as_markdown(found))
+    print(as_markdown(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

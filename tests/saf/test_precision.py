@@ -1,0 +1,102 @@
+"""What float32 products may be rounded to on a GPU, and where in a training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from saf import certificate, training
+from saf.certificate import certify
+from saf.config import JobSpecification
+from saf.conversion import convert
+from saf.data import digits
+from saf.precision import cudnn, on_device, products, sums_of_products
+from tests.saf.gradients import firing_case
+
+
+def settings() -> tuple[str, str]:
+    """Of matrix products and of convolutions on a GPU; torch tells them on any machine."""
+    return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+
+
+def test_products_are_set_inside_and_put_back_after() -> None:
+    before = settings()
+    with products("tf32"):
+        assert settings() == ("tf32", "tf32")
+        with sums_of_products(), cudnn(enabled=torch.backends.cudnn.enabled, deterministic=True):
+            assert settings() == ("ieee", "ieee")
+            assert not torch.backends.cudnn.enabled
+            assert torch.backends.cudnn.deterministic
+        assert settings() == ("tf32", "tf32")
+    assert settings() == before
+    assert torch.backends.cudnn.enabled
+    assert not torch.backends.cudnn.deterministic
+
+
+def test_on_a_cpu_tf32_is_float32() -> None:
+    assert on_device("tf32", torch.device("cpu")) == "float32"
+    assert on_device("bfloat16", torch.device("cpu")) == "bfloat16"
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("tf32", "tf32"), ("float32", "ieee")])
+def test_a_training_in_tf32_takes_its_products_so_and_its_checks_do_not(
+    precision: str, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: dict[str, set[tuple[str, str]]] = {}
+
+    def watch(module: Any, name: str) -> None:
+        original: Callable[..., Any] = getattr(module, name)
+
+        def watched(*args: Any, **options: Any) -> Any:
+            seen.setdefault(f"{module.__name__}.{name}", set()).add(settings())
+            return original(*args, **options)
+
+        monkeypatch.setattr(module, name, watched)
+
+    method_of = training.method_of
+
+    def watched_method_of(chosen: Any) -> Any:
+        seen_method = method_of(chosen)
+
+        def method(*args: Any, **options: Any) -> Any:
+            seen.setdefault("method", set()).add(settings())
+            return seen_method(*args, **options)
+
+        return method
+
+    monkeypatch.setattr(training, "method_of", watched_method_of)
+    watch(training, "infer")  # the evaluations
+    watch(certificate, "infer")  # the certificate
+    job = JobSpecification.model_validate(
+        {"epochs": 1, "network": {"name": "convnet", "channels": [4]}, "precision": precision}
+    )
+    list(training.train(job, digits(), tmp_path, device="cpu"))
+    assert seen == {
+        "method": {(expected, expected)},
+        "saf.training.infer": {(expected, expected)},
+        "saf.certificate.infer": {("ieee", "ieee")},
+    }
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["specification"]["precision"] == precision
+    assert report["environment"]["precision"] == "float32"  # this was no GPU
+    found = json.loads((tmp_path / "certificate.json").read_text())
+    assert found["trained_in"] == "float32"
+    assert found["as_trained"] is None
+
+
+def test_a_network_trained_in_tf32_is_compared_as_it_was_trained_too(tmp_path: Path) -> None:
+    case = firing_case()
+    network = case.network.float()
+    job = JobSpecification.model_validate({"timesteps": case.timesteps})
+    lif = convert(network, job, class_names="abc", frames=False)
+    lif.save(tmp_path / "lif.safetensors")
+    found = certify(network, tmp_path / "lif.safetensors", case.x.float(), case.y, tf32=True)
+    assert found["trained_in"] == "tf32"
+    assert found["as_trained"]["precision_of_trained"] == "tf32"
+    assert found["as_trained"]["precision"] == "float32"
+    assert "Computed in tf32, as it was trained" in found["statement"]
