@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -67,3 +71,36 @@ def test_maps_are_computed_in_float32_where_the_processor_cannot_multiply_bfloat
     assert synapse.products_in(full.double()) is torch.float64
     monkeypatch.setattr(synapse, "_multiplies_bfloat16", lambda: True)
     assert synapse.products_in(low) is torch.bfloat16
+
+
+def test_a_strided_map_of_single_pixels_has_the_gradients_of_the_convolution() -> None:
+    """In a process of its own: oneDNN's own may write where it must not and end the process."""
+    code = """
+import torch
+import torch.nn.functional as F
+from saf.architecture import Conv
+from saf.synapse import apply, apply_traced, channels_last
+operation = Conv(out_channels=13, kernel=1, stride=2, padding=0)
+for _ in range(5):
+    for channels in (5, 6, 7):
+        x = channels_last(torch.randn(4, channels, 16, 16)).requires_grad_()
+        weight = torch.randn(13, channels, 1, 1, requires_grad=True)
+        for found in (apply([operation], [weight], x), apply_traced([operation], [weight], x, x)):
+            towards = torch.randn_like(found)
+            ours = torch.autograd.grad(found, (x, weight), towards)
+            wide = x.detach().double().requires_grad_(), weight.detach().double().requires_grad_()
+            expected = F.conv2d(*wide, stride=2)
+            theirs = torch.autograd.grad(expected, wide, towards.double())
+            for one, other in zip((found, *ours), (expected, *theirs)):
+                torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-4)
+"""
+    environment = {  # of glibc: what was written beyond its end is found when memory is given back
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "LD_PRELOAD": "libc_malloc_debug.so.0",
+        "GLIBC_TUNABLES": "glibc.malloc.check=3",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
