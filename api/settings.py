@@ -114,7 +114,10 @@ class Settings(BaseSettings):
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
     """A job whose worker has not been heard of for so long is recovered."""
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0
-    """How often a worker renews its lease and its own row."""
+    """How often a worker renews its leases and its own row."""
+    outage_seconds: Annotated[float, Field(ge=0)] = 86_400.0
+    """So long a training goes on while its worker reaches the broker but not the database; then it
+    stands still. 0: it stands still when its lease in the database ends."""
     sweep_seconds: Annotated[float, Field(gt=0)] = 5.0
     """How often lost jobs and lost messages are looked for."""
     max_losses: Annotated[int, Field(ge=1)] = 5

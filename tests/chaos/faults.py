@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.brokerlease import broker_leases
 from api.queue import QUEUE, TASK, celery_app
 from api.store.artifacts import ArtifactStore
 from api.store.sweeper import Sweeper
@@ -492,7 +493,14 @@ class Faults:
     def _sweep_twice(self) -> bool:
         if not self.cluster.database_wanted or not self._is_free("database"):
             return False
-        sweeper = Sweeper(self.cluster.database, self.cluster.settings(), lambda _job_id: None)
+        settings = self.cluster.settings()
+        leases = broker_leases(settings)
+        sweeper = Sweeper(
+            self.cluster.database,
+            settings,
+            lambda _job_id: None,
+            unheld=leases.unheld if leases else None,
+        )
         together = threading.Barrier(2)
 
         def sweep() -> None:
@@ -505,6 +513,8 @@ class Faults:
             thread.start()
         for thread in threads:
             thread.join()
+        if leases is not None:
+            leases.close()
         self._watch("sweep twice at once", {})
         return True
 

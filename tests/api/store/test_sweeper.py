@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import update
@@ -12,8 +12,9 @@ from api.settings import Settings
 from api.store import lifecycle
 from api.store.database import Database, clock, now, started_at
 from api.store.migrate import migrate
-from api.store.sweeper import Sweeper, Trust
+from api.store.sweeper import Sweeper
 from api.store.tables import Job, Status
+from api.store.trust import Trust
 from tests.postgres import PostgresServer
 
 
@@ -125,13 +126,6 @@ def test_times_of_a_clock_that_was_put_back_are_shortened(
 def recovered(database: Database, job_id: str) -> bool:
     with database.reading() as session:
         return session.get_one(Job, job_id).status == Status.recovering
-
-
-@pytest.fixture
-def own_server() -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    yield server
-    server.remove()
 
 
 def test_a_job_that_trained_through_an_outage_is_not_recovered(
