@@ -112,11 +112,9 @@ class BrokerLeases:
 
 
 def broker_leases(settings: Settings) -> BrokerLeases | None:
-    """None where there is no second lease: nothing is cut off from a file alone, and brokers
-    other than Redis and Valkey have none to give. Raises ValueError."""
-    if settings.database.startswith("sqlite"):
-        return None
-    if settings.broker_url.partition("://")[0] not in ("redis", "rediss", "redis+socket"):
+    """None where there is no second lease: without a broker, and with SQLite, as nothing is cut off
+    from a file alone. Raises ValueError."""
+    if settings.database.startswith("sqlite") or not settings.broker_url:
         return None
     return BrokerLeases(settings.broker_url, settings.lease_seconds)
 

@@ -148,12 +148,11 @@ def test_a_worker_that_cannot_hear_the_database_is_told_to_give_a_job_up(
     assert sweeper.unheld([attempt(is_to_end=True)]) == [attempt(is_to_end=True)]
 
 
-def test_there_is_no_second_lease_on_one_machine_or_without_redis(tmp_path: Path) -> None:
+def test_there_is_no_second_lease_on_one_machine_or_without_a_broker(tmp_path: Path) -> None:
     many = "postgresql+psycopg://saf@db/saf"
     for database, broker, has in (
         (f"sqlite:///{tmp_path / 'saf.sqlite3'}", "redis://broker:6379/0", False),
         (many, "", False),
-        (many, "amqp://broker", False),
         (many, "redis://broker:6379/0", True),
         (many, "rediss://:secret@broker:6379/0?ssl_cert_reqs=CERT_REQUIRED", True),
         (many, "redis+socket:///run/valkey?virtual_host=3", True),
