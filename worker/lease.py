@@ -19,7 +19,7 @@ import time
 from api.brokerlease import BROKER_AWAY, BrokerLeases
 from api.settings import Settings
 from api.store import lifecycle
-from api.store.database import Database
+from api.store.database import Database, why_away
 from api.store.lifecycle import Claim, Fenced
 from api.store.tables import Status
 from worker.backoff import DATABASE_AWAY, Backoff
@@ -116,7 +116,7 @@ class Lease:
                     log.warning(
                         "%s trains on without the database: %s",
                         self._claim.job_id,
-                        type(error).__name__,
+                        why_away(error),
                     )
                 away = True
                 wait = backoff.wait_seconds()

@@ -14,7 +14,7 @@ from api.brokerlease import broker_leases
 from api.settings import Settings
 from api.store import lifecycle
 from api.store.artifacts import ArtifactStore
-from api.store.database import Database
+from api.store.database import Database, why_away
 from api.store.lifecycle import Claim
 from api.store.sweeper import Sweeper
 from api.store.tables import new_id
@@ -171,7 +171,7 @@ class Runner:
                     )
             except SQLAlchemyError as error:  # also tables that a migration is about to make
                 if not away:
-                    log.warning("no job can be claimed: %s", type(error).__name__)
+                    log.warning("no job can be claimed: %s", why_away(error))
                 away = True
                 self._closing.wait(backoff.wait_seconds())
         return None

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings
 from api.store import lifecycle, line
-from api.store.database import Database, clock, started_at
+from api.store.database import Database, clock, started_at, why_away
 from api.store.lifecycle import Lapsed
 from api.store.trust import Trust
 
@@ -94,4 +94,4 @@ class Sweeper:
             try:
                 self.sweep()
             except SQLAlchemyError as error:
-                log.warning("the sweep failed, the next one tries again: %s", type(error).__name__)
+                log.warning("the sweep failed, the next one tries again: %s", why_away(error))
