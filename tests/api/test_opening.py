@@ -176,3 +176,27 @@ def test_an_address_that_cannot_be_right_ends_the_start_with_one_line(
     (line,) = ended.stderr.strip().splitlines()
     assert hint in line
     assert SECRET not in line
+
+
+@pytest.mark.parametrize("program", [["uvicorn", "--factory", "api.main:create_app"], ["worker"]])
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("SAF_LEASE_SECONDS", "long", "SAF_LEASE_SECONDS: Input should be a valid number"),
+        ("SAF_HEARTBEAT_SECONDS", "8", "SAF_HEARTBEAT_SECONDS is at most a quarter"),
+        ("SAF_ALLOWED_HOSTS", "example.org", "allowed_hosts"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_ends_the_start_with_one_line(
+    program: list[str], name: str, value: str, hint: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", *program],
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode != 0
+    (line,) = ended.stderr.strip().splitlines()
+    assert hint in line

@@ -225,7 +225,7 @@ def test_children_get_the_settings_and_nothing_that_celery_would_put_first(
 ) -> None:
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://elsewhere")
     settings = Settings(
-        data_dir=tmp_path, broker_url="redis://here", lease_seconds=7, allowed_hosts=("a", "b")
+        data_dir=tmp_path, broker_url="redis://here", lease_seconds=70, allowed_hosts=("a", "b")
     )
     environment = settings.environment()
     assert "CELERY_BROKER_URL" not in environment
