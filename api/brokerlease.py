@@ -47,18 +47,16 @@ class BrokerLeases:
 
     def renew(self, job_id: str, attempt: int) -> bool:
         """Take or renew the lease; False when it does not count: the job is to end, or the broker
-        may drop keys. Raises BROKER_AWAY."""
+        may drop keys. The key lasts all the same, so that the training stands still before it
+        goes. Raises BROKER_AWAY."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(_key(job_id, attempt), HELD, px=self._milliseconds, get=True)
         pipeline.info("memory")
         before, memory = pipeline.execute()
-        if before == CALLED_OFF or _may_evict(memory):
-            self.release(job_id, attempt)
-            return False
-        return True
+        return before != CALLED_OFF and not _may_evict(memory)
 
     def release(self, job_id: str, attempt: int) -> None:
-        """Give the lease back. Raises BROKER_AWAY."""
+        """Give the lease back; nothing of the attempt runs. Raises BROKER_AWAY."""
         self._redis.delete(_key(job_id, attempt))
 
     def unheld(self, lapsed: Sequence[Lapsed]) -> list[Lapsed]:
