@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings, settings
 from api.store import workers
-from api.store.database import Database
+from api.store.database import Database, why_away
 from api.store.tables import Worker
 from api.store.workers import Drain
 from api.terminal import complain, say
@@ -77,7 +77,7 @@ def drain(
                 say(f"{worker_id} has ended")
             alive = left
     except SQLAlchemyError as error:
-        complain(f"the database cannot be used: {type(error).__name__}; see DATABASE_URL")
+        complain(f"the database cannot be used: {why_away(error)}; see DATABASE_URL")
         raise typer.Exit(1) from error
     finally:
         database.dispose()

@@ -14,8 +14,8 @@ from api.documents import Document
 from api.errors import FieldError, UnavailableError
 from api.problems import responses
 from api.queue import broker_answers
-from api.service import Service, ServiceDependency
-from api.store.database import clock
+from api.service import AnyServiceDependency, Service, ServiceDependency
+from api.store.database import clock, why_away
 from api.store.tables import WAITING, Job, Status, Worker
 from api.workers import is_alive
 
@@ -45,7 +45,7 @@ def get_health() -> dict[str, str]:
 
 
 @router.get("/readyz", summary="Database, broker and storage answer", responses=responses(503))
-def get_readiness(service: ServiceDependency) -> Readiness:
+def get_readiness(service: AnyServiceDependency) -> Readiness:
     """503 with the reason of each that does not."""
     reasons = {
         "database": _database(service),
@@ -123,11 +123,13 @@ def get_prometheus(service: ServiceDependency) -> PlainTextResponse:
 
 
 def _database(service: Service) -> str:
+    if service.opening.reason:
+        return service.opening.reason
     try:
         with service.database.reading() as session:
             session.execute(text("SELECT 1 FROM jobs LIMIT 1"))
     except SQLAlchemyError as error:
-        return f"does not answer ({type(error).__name__}); look at DATABASE_URL and its server"
+        return f"does not answer ({why_away(error)}); look at DATABASE_URL and its server"
     return ""
 
 

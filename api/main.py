@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 
@@ -25,14 +25,17 @@ from api import (
     predictions,
     previews,
     problems,
+    queue,
     vitals,
     workers,
 )
 from api.assets import assets
+from api.brokerlease import broker_leases
 from api.checks import Checks
 from api.compression import Compression
 from api.janitor import Janitor
 from api.middleware import Envelope, Gate, RequestCounts
+from api.opening import Opening
 from api.queue import Doorbell, celery_app
 from api.quota import Seats
 from api.rendering import ProblemPages
@@ -40,13 +43,16 @@ from api.service import Service
 from api.settings import Settings
 from api.settings import settings as process_settings
 from api.storage import Storage
+from api.store import database as databases
 from api.store.artifacts import open_store
 from api.store.database import Database
+from api.store.lifecycle import Lapsed
 from api.store.migrate import migrate
 from api.store.sweeper import Sweeper
 from api.stream import Streams
 from api.trials import Trials
 
+OPENING_SECONDS = 10.0  # that the start of the server waits for its database
 BUSY_SECONDS = 5.0  # that a request waits for the write lock of SQLite, before it is answered 503
 TAGS = [
     {"name": "jobs", "description": "Trainings: submit, watch, steer, and read what came out."},
@@ -58,24 +64,26 @@ TAGS = [
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application; without settings, those of the process."""
+    """The application; without settings, those of the process. Ends the process where an address
+    in them cannot be right."""
     log.configure()
     chosen = settings or process_settings()
+    try:
+        _check(chosen)
+    except ValueError as error:
+        raise SystemExit(f"the service cannot start: {error}") from None
     counts = RequestCounts()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = await anyio.to_thread.run_sync(_open, chosen, counts)
-        sweeper = Sweeper(service.database, chosen, service.doorbell.ring)
-        sweeper.start()
-        janitor = Janitor(service.database, service.store, chosen)
-        janitor.start()
-        app.state.service = service
+        running = await anyio.to_thread.run_sync(_Running, chosen, counts)
+        service = app.state.service = running.service
+        service.opening.start()
+        await anyio.to_thread.run_sync(service.opening.wait, OPENING_SECONDS)
         with _streams_end_on_signals(service.streams):
             yield
         service.streams.close()
-        await anyio.to_thread.run_sync(janitor.stop)
-        await anyio.to_thread.run_sync(_close, service, sweeper)
+        await anyio.to_thread.run_sync(running.stop)
 
     app = documentation.Application(
         title="Spiking network training service",
@@ -118,35 +126,70 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _open(settings: Settings, counts: RequestCounts) -> Service:
-    database = Database(settings.database, busy_seconds=BUSY_SECONDS)
-    migrate(database)
-    store = open_store(settings)
-    celery = celery_app(settings)
-    checks = Checks(database, store, settings)
-    checks.resume()
-    return Service(
-        settings=settings,
-        database=database,
-        store=store,
-        storage=Storage(database, store, settings),
-        celery=celery,
-        doorbell=Doorbell(celery),
-        streams=Streams(database),
-        checks=checks,
-        trials=Trials(settings),
-        counts=counts,
-        seats=Seats(settings),
-    )
+def _check(settings: Settings) -> None:
+    """Raise ValueError for addresses that cannot be right; others are waited for."""
+    databases.check_address(settings.database)
+    queue.check_address(settings.broker_url)
+    open_store(settings)
 
 
-def _close(service: Service, sweeper: Sweeper) -> None:
-    sweeper.stop()
-    service.checks.close()
-    service.trials.close()
-    service.doorbell.close()
-    service.celery.close()
-    service.database.dispose()
+class _Running:
+    """The parts of the service and the threads that work for all requests."""
+
+    def __init__(self, settings: Settings, counts: RequestCounts) -> None:
+        """Nothing is asked of database or broker yet."""
+        database = Database(settings.database, busy_seconds=BUSY_SECONDS)
+        store = open_store(settings)
+        celery = celery_app(settings)
+        checks = Checks(database, store, settings)
+        doorbell = Doorbell(celery)
+        self._leases = broker_leases(settings)
+        self._sweeper = Sweeper(database, settings, doorbell.ring, unheld=self._unheld(settings))
+        self._janitor = Janitor(database, store, settings)
+        self.service = Service(
+            settings=settings,
+            opening=Opening(
+                [
+                    lambda: migrate(database),
+                    checks.resume,
+                    self._sweeper.start,
+                    self._janitor.start,
+                ]
+            ),
+            database=database,
+            store=store,
+            storage=Storage(database, store, settings),
+            celery=celery,
+            doorbell=doorbell,
+            streams=Streams(database),
+            checks=checks,
+            trials=Trials(settings),
+            counts=counts,
+            seats=Seats(settings),
+        )
+
+    def stop(self) -> None:
+        """End everything but requests under way."""
+        service = self.service
+        service.opening.stop()
+        self._janitor.stop()
+        self._sweeper.stop()
+        service.checks.close()
+        service.trials.close()
+        service.doorbell.close()
+        service.celery.close()
+        if self._leases is not None:
+            self._leases.close()
+        service.database.dispose()
+
+    def _unheld(
+        self, settings: Settings
+    ) -> Callable[[Sequence[Lapsed]], Collection[Lapsed]] | None:
+        if self._leases is not None:
+            return self._leases.unheld
+        if settings.database.startswith("sqlite"):
+            return None
+        return lambda _lapsed: []  # workers have a broker; without it nobody knows who lives
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 from api.documents import Document
-from api.errors import FieldError, ServiceError, TooManyError
+from api.errors import FieldError, ServiceError, TooManyError, UnavailableError
 from api.store.artifacts import StoreError
 from saf.config import JobSpecification
 
@@ -187,7 +187,12 @@ def _methods(request: Request) -> str:
 
 
 def _retry_after(error: ServiceError) -> dict[str, str]:
-    return {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyError) else {}
+    match error:
+        case TooManyError():
+            return {"Retry-After": str(error.retry_after)}
+        case UnavailableError():
+            return {"Retry-After": "5"}
+    return {}
 
 
 def _why_away(error: Exception) -> str:

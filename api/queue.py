@@ -19,8 +19,17 @@ from api.settings import Settings
 
 TASK = "saf.train"
 QUEUE = "saf"
+SCHEMES = ("redis", "rediss", "redis+socket")
 BACKLOG = 1000  # wake-ups that wait for a broker that does not answer; more are dropped
 log = logging.getLogger(__name__)
+
+
+def check_address(url: str) -> None:
+    """Raise ValueError for an address that no broker can have; it does not tell the password."""
+    scheme, separator, _ = url.partition("://")
+    if url and not (separator and scheme in SCHEMES):
+        begins = f"begins with {scheme!r}" if separator else "is no address"
+        raise ValueError(f"BROKER_URL {begins}; give redis://…, rediss://… or redis+socket://…")
 
 
 def celery_app(settings: Settings) -> Celery:

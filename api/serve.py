@@ -201,7 +201,7 @@ class LocalService:
                     answer = http.get("/readyz", headers={"host": name})
                     if answer.status_code == 200:
                         return True
-                    reason = answer.text
+                    reason = answer.json()["detail"]
                 except httpx.TransportError:
                     pass
                 self._wake.wait(LOOK_SECONDS)

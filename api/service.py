@@ -9,7 +9,9 @@ from celery import Celery
 from fastapi import Depends, Request
 
 from api.checks import Checks
+from api.errors import UnavailableError
 from api.middleware import RequestCounts
+from api.opening import Opening
 from api.queue import Doorbell
 from api.quota import Seats
 from api.settings import Settings
@@ -25,6 +27,7 @@ class Service:
     """The parts of one running API process."""
 
     settings: Settings
+    opening: Opening
     database: Database
     store: ArtifactStore
     storage: Storage
@@ -37,10 +40,19 @@ class Service:
     seats: Seats
 
 
-async def _service(request: Request) -> Service:
+async def _any_service(request: Request) -> Service:
     # Not `def`: FastAPI would send it through the thread pool for each request.
     service: Service = request.app.state.service
     return service
 
 
+async def _service(request: Request) -> Service:
+    service = await _any_service(request)
+    if service.opening.reason:
+        raise UnavailableError(service.opening.reason)
+    return service
+
+
+AnyServiceDependency = Annotated[Service, Depends(_any_service)]
+"""Also one that waits for its database."""
 ServiceDependency = Annotated[Service, Depends(_service)]

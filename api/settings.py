@@ -6,10 +6,10 @@ import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AliasChoices, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 MIB, GIB = 2**20, 2**30
 PLAIN = ("database_url", "broker_url", "artifacts_url")  # known without the prefix too
@@ -117,7 +117,10 @@ class Settings(BaseSettings):
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
     """A job whose worker has not been heard of for so long is recovered."""
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0
-    """How often a worker renews its lease and its own row."""
+    """How often a worker renews its leases and its own row."""
+    outage_seconds: Annotated[float, Field(ge=0)] = 86_400.0
+    """So long a training goes on while its worker reaches the broker but not the database; then it
+    stands still. 0: it stands still when its lease in the database ends."""
     sweep_seconds: Annotated[float, Field(gt=0)] = 5.0
     """How often lost jobs and lost messages are looked for."""
     max_losses: Annotated[int, Field(ge=1)] = 5
@@ -130,6 +133,13 @@ class Settings(BaseSettings):
     """Time between asking a training process to stop and killing it."""
     worker_slots: Annotated[int, Field(ge=0, le=1024)] = 0
     """Jobs that one worker runs at once; 0: one per GPU, or one where there is none."""
+
+    @model_validator(mode="after")
+    def _renew_in_time(self) -> Self:
+        """A lease that is renewed late has run out before anybody died."""
+        if 4 * self.heartbeat_seconds > self.lease_seconds:
+            raise ValueError("SAF_HEARTBEAT_SECONDS is at most a quarter of SAF_LEASE_SECONDS")
+        return self
 
     def environment(self) -> dict[str, str]:
         """The environment for a child process that is to have exactly these settings."""
@@ -157,5 +167,22 @@ class Settings(BaseSettings):
 
 @lru_cache
 def settings() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once. Ends the process, with one line, where they cannot
+    be used."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SystemExit(f"the settings cannot be used: {_in_words(error)}") from None
+    except SettingsError as error:
+        raise SystemExit(f"the settings cannot be used: {error}; give it as JSON") from None
+
+
+def _in_words(error: ValidationError) -> str:
+    """What is wrong with which variable; no value, as it may hold a password."""
+    found = []
+    for entry in error.errors(include_url=False, include_input=False):
+        name = str(entry["loc"][0]) if entry["loc"] else ""
+        name = name.upper() if name.lower() in PLAIN else f"SAF_{name.upper()}"
+        message = entry["msg"].removeprefix("Value error, ")
+        found.append(f"{name}: {message}" if entry["loc"] else message)
+    return "; ".join(found)

@@ -83,8 +83,9 @@ def _troubles(
         if not worker.alive and worker.stopped_at is None and worker.jobs:
             held = "1 job" if len(worker.jobs) == 1 else f"{len(worker.jobs)} jobs"
             found.append(
-                f"The worker on {worker.host} (process {worker.pid}) is silent and holds {held}; "
-                "another worker goes on from the last checkpoint once its lease has run out."
+                f"The worker on {worker.host} (process {worker.pid}) is silent and holds {held}. "
+                "If it is dead, another worker goes on from the last checkpoint once its leases "
+                "have run out; if it only cannot reach the database, it trains on."
             )
     return found
 

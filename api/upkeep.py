@@ -15,7 +15,7 @@ from api.janitor import Janitor
 from api.restore import restore as restored
 from api.settings import Settings, settings
 from api.store.artifacts import open_store
-from api.store.database import Database
+from api.store.database import Database, why_away
 from api.store.migrate import is_current
 from api.terminal import AsJson, print_json, say, size, table
 
@@ -49,7 +49,7 @@ def gc(
             )
         _collect(Janitor(database, open_store(chosen), chosen), dry_run, as_json)
     except SQLAlchemyError as error:
-        raise ValueError(f"the database does not answer: {type(error).__name__}") from error
+        raise ValueError(f"the database does not answer: {why_away(error)}") from error
     finally:
         database.dispose()
 

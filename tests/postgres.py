@@ -64,6 +64,14 @@ class PostgresServer:
             connection.execute(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
+    def add_user(self, name: str, password: str) -> None:
+        """Make a user who is let in with this password only."""
+        rules = Path(self._data) / "pg_hba.conf"
+        rules.write_text(f"local all {name} scram-sha-256\n{rules.read_text()}")
+        with self._connect() as connection:
+            connection.execute(f"CREATE ROLE {name} SUPERUSER LOGIN PASSWORD '{password}'")
+            connection.execute("SELECT pg_reload_conf()")
+
     def start(self) -> None:
         """Start the server and wait until it answers."""
         self._process = subprocess.Popen(

@@ -30,7 +30,7 @@ def imports(folder: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "allowed"),
     [
-        ("worker", {"api.store", "api.settings", "api.queue"}),
+        ("worker", {"api.store", "api.settings", "api.queue", "api.brokerlease"}),
         ("api/store", {"api.store", "api.settings", "api.errors"}),
         ("saf", set()),
     ],

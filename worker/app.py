@@ -19,7 +19,7 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.worker import state
 
-from api.queue import QUEUE, TASK, Doorbell, celery_app
+from api.queue import QUEUE, TASK, Doorbell, celery_app, check_address
 from api.settings import settings
 from worker.runner import Runner
 
@@ -82,6 +82,7 @@ def main() -> int:
         print("BROKER_URL is not set; `saf serve` brings a broker of its own", file=sys.stderr)
         return 2
     try:
+        check_address(settings().broker_url)
         slots = runner().slots
     except (OSError, ValueError) as error:
         print(f"the worker cannot start: {error}", file=sys.stderr)

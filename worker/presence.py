@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings
 from api.store import workers
-from api.store.database import Database
+from api.store.database import Database, why_away
 from api.store.workers import Drain
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Presence:
             write()
         except SQLAlchemyError as error:
             if not self._away:
-                log.warning("the database does not answer: %s", type(error).__name__)
+                log.warning("the database does not answer: %s", why_away(error))
             self._away = True
         else:
             self._away = False

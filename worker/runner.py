@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.brokerlease import broker_leases
 from api.settings import Settings
 from api.store import lifecycle
 from api.store.artifacts import open_store
-from api.store.database import Database
+from api.store.database import Database, why_away
 from api.store.lifecycle import Claim
 from api.store.sweeper import Sweeper
 from api.store.tables import new_id
@@ -49,6 +50,7 @@ class Runner:
         self._ring = ring
         self._command = command
         self._database = Database(settings.database)
+        self._leases = broker_leases(settings)
         self.store = open_store(settings)
         self._scratch = Scratch(settings.data_dir, self.id)
         self._free = list(self.slots)
@@ -66,7 +68,12 @@ class Runner:
             busy=self.busy,
             drain=self.drain,
         )
-        self._sweeper = Sweeper(self._database, settings, ring)
+        self._sweeper = Sweeper(
+            self._database,
+            settings,
+            ring,
+            unheld=self._leases.unheld if self._leases else None,
+        )
 
     def start(self) -> None:
         """Clear up after dead workers, show up in the table, sweep, and look for work once."""
@@ -93,6 +100,7 @@ class Runner:
             scratch=self._scratch,
             slot=slot,
             closing=self._closing,
+            leases=self._leases,
             command=self._command,
         )
         try:
@@ -135,6 +143,8 @@ class Runner:
         self._sweeper.stop()
         self._presence.stop()
         self._scratch.remove()
+        if self._leases is not None:
+            self._leases.close()
         self._database.dispose()
 
     def _count(self, more: int) -> None:
@@ -161,7 +171,7 @@ class Runner:
                     )
             except SQLAlchemyError as error:  # also tables that a migration is about to make
                 if not away:
-                    log.warning("no job can be claimed: %s", type(error).__name__)
+                    log.warning("no job can be claimed: %s", why_away(error))
                 away = True
                 self._closing.wait(backoff.wait_seconds())
         return None

@@ -1,7 +1,7 @@
 """One attempt of one job: its process is started, watched, obeyed and written down.
 
 Beside the training process there are three parties: this thread, which writes to the database;
-the readers of `process.py`, which take what the process says; and `Lease`, which renews the lease
+the readers of `process.py`, which take what the process says; and `Lease`, which renews the leases
 and learns what is asked. So neither a slow database nor a large file keeps a training, a lease or
 a cancellation waiting.
 """
@@ -20,6 +20,7 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.brokerlease import BrokerLeases
 from api.settings import Settings
 from api.store import lifecycle
 from api.store.artifacts import ArtifactStore, DamagedError
@@ -31,7 +32,7 @@ from saf.errors import DataError, TrainingError
 from worker import disk, ending
 from worker.backoff import DATABASE_AWAY, Backoff
 from worker.devices import Slot
-from worker.lease import Lease
+from worker.lease import Lease, silence_seconds
 from worker.outbox import Outbox
 from worker.process import TRAINING, TrainingProcess, environment
 from worker.protocol import Failure, Order
@@ -62,6 +63,7 @@ class Supervisor:
         scratch: Scratch,
         slot: Slot,
         closing: threading.Event,
+        leases: BrokerLeases | None = None,
         command: Sequence[str] = TRAINING,
     ) -> None:
         """`closing` is set when the worker shuts down; `command` speaks `worker.protocol`."""
@@ -71,11 +73,12 @@ class Supervisor:
         self._scratch = scratch
         self._slot = slot
         self._closing = closing
+        self._leases = leases
         self._command = command
 
     def run(self, claim: Claim) -> None:
         """Supervise the attempt until its process is gone and its end is written down."""
-        lease = Lease(self._database, claim, self._settings)
+        lease = Lease(self._database, claim, self._settings, self._leases)
         lease.start()
         try:
             with self._scratch.attempt(claim.job_id, claim.attempt) as directory:
@@ -230,7 +233,6 @@ class Supervisor:
         dataset = self._dataset(claim, local)
         checkpoint, resume_from = self._checkpoint(claim, local, notes)
         (directory / "training").mkdir(exist_ok=True)
-        settings = self._settings
         return Order(
             specification=claim.specification,
             dataset=dataset,
@@ -240,11 +242,7 @@ class Supervisor:
             resume_from=str(resume_from) if resume_from else None,
             inherited=checkpoint is not None and checkpoint.attempt == INHERITED,
             device=self._slot.device,
-            # It is to be gone when the lease of a worker that stands still runs out. The lease is
-            # up to one heartbeat old, and a process that loads libraries notices silence late.
-            silence_seconds=max(
-                settings.lease_seconds - 2 * settings.heartbeat_seconds, settings.heartbeat_seconds
-            ),
+            silence_seconds=silence_seconds(self._settings),
         )
 
     def _dataset(self, claim: Claim, local: Callable[[str], Path]) -> str:

@@ -7,17 +7,19 @@ its beginning, so that two writers wait for each other instead of failing half-w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Double, Engine, create_engine, event, select, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
 BUSY_SECONDS = 15.0
+DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 # A process that is stopped in the middle of a transaction must not keep its locks: a job whose
 # row it holds could not be recovered.
 _END_WHEN_IDLE = text("SET LOCAL idle_in_transaction_session_timeout = '20s'")
@@ -55,15 +57,38 @@ def started_at(session: Session) -> float | None:
     return float(session.scalar(_SERVER_START) or 0.0)
 
 
+def check_address(url: str) -> None:
+    """Raise ValueError for an address that no database can have; it does not tell the password."""
+    form = "give sqlite:///… or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+    try:
+        scheme = make_url(url).drivername
+    except ArgumentError:
+        raise ValueError(f"DATABASE_URL is no address; {form}") from None
+    if scheme not in DRIVERS:
+        raise ValueError(f"DATABASE_URL begins with {scheme!r}; {form}")
+
+
+def why_away(error: SQLAlchemyError) -> str:
+    """What a database or its driver says, in one line and without a password."""
+    said = str(getattr(error, "orig", None) or error).partition("\n")[0]
+    # psycopg: connection failed: connection to server at "…", port … failed: FATAL:  …
+    return said.rpartition(" failed: ")[2].removeprefix("FATAL:").strip() or type(error).__name__
+
+
 class Database:
     """One database, SQLite or PostgreSQL, and the transactions on it."""
 
     def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
-        """`busy_seconds` is how long to wait for a lock of SQLite; then OperationalError."""
+        """`busy_seconds` is how long to wait for a lock of SQLite; then OperationalError.
+
+        Nothing is connected yet. Raises ValueError as `check_address`.
+        """
+        check_address(url)
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite and parsed.database:
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):  # who connects learns that the file cannot be had
+                Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         if self.is_sqlite:
             self.engine = create_engine(url, connect_args={"timeout": busy_seconds})
             _prepare_sqlite(self.engine, busy_seconds)

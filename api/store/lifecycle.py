@@ -54,6 +54,17 @@ class Claim:
     """The forecast for the job as it was sent."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lapsed:
+    """An attempt whose lease has run out."""
+
+    job_id: str
+    attempt: int
+    lease_until: float
+    is_to_end: bool
+    """Somebody asked to cancel or pause the job, and its worker has not done it."""
+
+
 def submit(session: Session, job: Job, **data: Any) -> None:
     """Store a new job as queued; `data` goes into the first line of its timeline."""
     job.status = Status.queued
@@ -321,17 +332,50 @@ def delete(session: Session, job_id: str) -> None:
     session.flush()
 
 
-def expire_leases(session: Session, *, max_losses: int, retry_seconds: float = 0.0) -> list[str]:
-    """Recover every job whose lease has run out; returns the jobs that wait again."""
+def lapsed(session: Session) -> list[Lapsed]:
+    """The attempts whose lease has run out."""
+    query = select(Job.id, Job.attempt, Job.lease_until, Job.status).where(
+        Job.status.in_(ACTIVE), Job.lease_until < now()
+    )
+    return [
+        Lapsed(
+            job_id=row.id,
+            attempt=row.attempt,
+            lease_until=row.lease_until,
+            is_to_end=row.status in (Status.cancelling, Status.pausing),
+        )
+        for row in session.execute(query)
+    ]
+
+
+def expire_leases(
+    session: Session,
+    which: Collection[Lapsed] | None = None,
+    *,
+    max_losses: int,
+    retry_seconds: float = 0.0,
+) -> list[str]:
+    """Recover every job whose lease has run out; returns the jobs that wait again.
+
+    With `which` only these, and none of them that was renewed since it was found.
+    """
+    found = lapsed(session) if which is None else which
+    leases = {(each.job_id, each.attempt): each.lease_until for each in found}
     overdue = session.execute(
-        select(Job.id, Job.attempt)
-        .where(Job.status.in_(ACTIVE), Job.lease_until < now())
+        select(Job.id, Job.attempt, Job.lease_until)
+        .where(
+            Job.id.in_([each.job_id for each in found]),
+            Job.status.in_(ACTIVE),
+            Job.lease_until < now(),
+        )
         .with_for_update(skip_locked=True)
     ).all()
     recovered = []
     error = _lost("the worker has not been heard of for longer than its lease")
     wait = patience.of_a_lost_worker(retry_seconds)
-    for job_id, attempt in overdue:
+    for job_id, attempt, until in overdue:
+        if leases.get((job_id, attempt)) != until:
+            continue
         if _recover(session, job_id, attempt, error, max_losses, wait) is Status.recovering:
             recovered.append(job_id)
     return recovered

@@ -13,8 +13,10 @@ from api.broker import EmbeddedBroker
 from api.documentation import PAGE
 from api.main import create_app
 from api.settings import Settings
+from api.store import lifecycle, workers
+from api.store.tables import Job
 from saf.config import JobSpecification
-from tests.api.conftest import Server, serving
+from tests.api.conftest import Server, serving, until
 
 
 def test_the_api_loads_neither_torch_nor_scikit_learn_nor_the_worker() -> None:
@@ -99,8 +101,6 @@ def test_readiness_tells_each_thing_that_is_missing(tmp_path: Path) -> None:
 def test_a_job_rings_the_doorbell_after_it_is_committed(tmp_path: Path) -> None:
     from redis import Redis
 
-    from tests.api.conftest import until
-
     with EmbeddedBroker(tmp_path / "broker") as broker:
         settings = Settings(data_dir=tmp_path, broker_url=broker.url)
         with serving(settings) as server:
@@ -109,3 +109,33 @@ def test_a_job_rings_the_doorbell_after_it_is_committed(tmp_path: Path) -> None:
             with Redis(unix_socket_path=path) as redis:
                 message = until(lambda: redis.lindex("saf", 0))
             assert job["id"].encode() in message
+
+
+def test_an_api_that_knows_no_broker_takes_no_job_from_workers_that_have_one(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    settings = Settings(
+        data_dir=tmp_path,
+        database_url=postgres_url,
+        lease_seconds=0.4,
+        heartbeat_seconds=0.1,
+        sweep_seconds=0.1,
+    )
+    with serving(settings) as server:
+        held, waiting = server.submit()["id"], server.submit()["id"]
+
+        def announced() -> float | None:
+            """When a message for the job that waits was last sent, as a worker is there."""
+            with server.service.database.writing() as session:
+                workers.seen(session, "idle", busy=0)
+                return session.get_one(Job, waiting).announced_at
+
+        with server.service.database.writing() as session:
+            lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=0.001)
+            workers.register(
+                session, worker_id="idle", host="h", pid=1, version="1", devices=["cpu"], slots=1
+            )
+        for _ in range(3):  # sweeps, each of which finds the lease run out
+            before = announced()
+            until(lambda: announced() != before)  # noqa: B023
+        assert server.get(f"/v1/jobs/{held}")["status"] == "starting"

@@ -208,13 +208,14 @@ def test_a_data_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_database_that_cannot_be_reached_ends_the_start_and_leaves_nothing(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("api.serve.READY_SECONDS", 20.0)  # its patience
     settings = Settings(
         data_dir=tmp_path, database_url="postgresql+psycopg://nobody@127.0.0.1:9/none"
     )
     service = LocalService(settings, port=0)
-    with pytest.raises(ServeError, match="the web ended at its start"):
+    with pytest.raises(ServeError, match="the database cannot be used: Connection refused"):
         service.start()
     assert children(os.getpid()) == {}
     LocalService(settings, port=0).stop()
@@ -225,7 +226,7 @@ def test_children_get_the_settings_and_nothing_that_celery_would_put_first(
 ) -> None:
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://elsewhere")
     settings = Settings(
-        data_dir=tmp_path, broker_url="redis://here", lease_seconds=7, allowed_hosts=("a", "b")
+        data_dir=tmp_path, broker_url="redis://here", lease_seconds=70, allowed_hosts=("a", "b")
     )
     environment = settings.environment()
     assert "CELERY_BROKER_URL" not in environment

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -195,8 +196,10 @@ class Cluster:
         self.broker_wanted = False
         self.broker.child.kill()
 
-    def start_broker(self) -> None:
-        """Start it again with what its file kept."""
+    def start_broker(self, *, empty: bool = False) -> None:
+        """Start it again with what its file kept, or with nothing."""
+        if empty:
+            shutil.rmtree(self.broker.directory / "appendonlydir")
         self.broker.start()
         self.broker_wanted = True
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.brokerlease import broker_leases
 from api.queue import QUEUE, TASK, celery_app
 from api.store.directory import DirectoryStore
 from api.store.sweeper import Sweeper
@@ -39,6 +40,15 @@ ENDS_ATTEMPTS = frozenset(
         "stop a worker beyond its lease",
     }
 )
+DATABASE_ALONE = frozenset(
+    {
+        "restart the database",
+        "keep the database away",
+        "cut a worker off the database",
+        "cut the API off the database",
+    }
+)
+"""While nothing else is broken, every worker keeps its jobs."""
 READY_SECONDS = 0.3  # how long one answer to the question is good for
 
 
@@ -94,6 +104,7 @@ class Faults:
             "terminate a worker": Fault(weight=4, begin=self._terminate),
             "restart the broker": Fault(weight=3, begin=self._restart_broker),
             "keep the broker away": Fault(weight=2.5, begin=self._broker_away),
+            "empty the broker": Fault(weight=2, begin=self._empty_broker),
             "restart the database": Fault(
                 weight=3, begin=self._restart_database, only="postgresql"
             ),
@@ -104,6 +115,7 @@ class Faults:
             "cut a worker off the database": Fault(
                 weight=4, begin=self._cut_database, only="postgresql"
             ),
+            "cut a worker off everything": Fault(weight=3, begin=self._cut_both, only="postgresql"),
             "cut the API off the database": Fault(weight=2, begin=self._cut_api, only="postgresql"),
             "cut a process off the broker": Fault(weight=3, begin=self._cut_broker),
             "fill a worker's disk": Fault(weight=2.5, begin=self._fill_worker),
@@ -139,6 +151,8 @@ class Faults:
         if not self._faults[kind].begin():
             return False
         self.injected[kind] += 1
+        if kind not in DATABASE_ALONE:
+            self.memory.workers_could_vanish = True
         return True
 
     def jitter(self) -> float:
@@ -324,6 +338,15 @@ class Faults:
         self._watch("restart the broker", {}, self._ready)
         return True
 
+    def _empty_broker(self) -> bool:
+        """Restart it without all that it held, as one that keeps nothing on disk."""
+        if not self._is_free("broker"):
+            return False
+        self.cluster.stop_broker()
+        self.cluster.start_broker(empty=True)
+        self._watch("empty the broker", {}, self._ready)
+        return True
+
     def _broker_away(self) -> bool:
         if not self._is_free("broker"):
             return False
@@ -403,9 +426,16 @@ class Faults:
     def _cut_database(self) -> bool:
         if (worker := self._victim()) is None:
             return False
-        # Beyond the lease too: others then take its jobs while it believes that it holds them.
+        # Beyond the lease too: it then holds its jobs by the broker alone.
         seconds = self.cluster.times.lease_seconds * self._choose.uniform(0.3, 2.0)
         return self._cut("cut a worker off the database", worker, "database", seconds)
+
+    def _cut_both(self) -> bool:
+        if (worker := self._victim()) is None:
+            return False
+        # Beyond the leases too: others then take its jobs, which stand still there.
+        seconds = self.cluster.times.lease_seconds * self._choose.uniform(0.3, 2.5)
+        return self._cut("cut a worker off everything", worker, "database and broker", seconds)
 
     def _cut_api(self) -> bool:
         seconds = self._choose.uniform(1.0, 6.0)
@@ -416,22 +446,28 @@ class Faults:
         seconds = self._choose.uniform(1.0, 6.0)
         return self._cut("cut a process off the broker", member, "broker", seconds)
 
-    def _cut(self, kind: str, member: Member, server: str, seconds: float) -> bool:
-        resource = f"{member.name} {server}"
-        if not self._is_free(resource):
+    def _cut(self, kind: str, member: Member, servers: str, seconds: float) -> bool:
+        names = [f"{member.name} {name}" for name in ("database", "broker", "database and broker")]
+        if not self._is_free(*names):
             return False
-        link = member.links[server]
+        links = [link for name, link in member.links.items() if name in servers]
         how = self._choose.choice(("stall", "cut", "delay"))
         whole = self._ready if member is self.cluster.api else None
         watch = self._watch(kind, self._jobs_of(member), whole)
-        match how:
-            case "stall":
-                link.stall()
-            case "cut":
-                link.cut()
-            case _:
-                link.delay(DELAY_SECONDS)
-        return self._last(watch, resource, seconds, link.heal)
+        for link in links:
+            match how:
+                case "stall":
+                    link.stall()
+                case "cut":
+                    link.cut()
+                case _:
+                    link.delay(DELAY_SECONDS)
+
+        def heal() -> None:
+            for link in links:
+                link.heal()
+
+        return self._last(watch, f"{member.name} {servers}", seconds, heal)
 
     # Disks.
 
@@ -492,7 +528,14 @@ class Faults:
     def _sweep_twice(self) -> bool:
         if not self.cluster.database_wanted or not self._is_free("database"):
             return False
-        sweeper = Sweeper(self.cluster.database, self.cluster.settings(), lambda _job_id: None)
+        settings = self.cluster.settings()
+        leases = broker_leases(settings)
+        sweeper = Sweeper(
+            self.cluster.database,
+            settings,
+            lambda _job_id: None,
+            unheld=leases.unheld if leases else None,
+        )
         together = threading.Barrier(2)
 
         def sweep() -> None:
@@ -505,6 +548,8 @@ class Faults:
             thread.start()
         for thread in threads:
             thread.join()
+        if leases is not None:
+            leases.close()
         self._watch("sweep twice at once", {})
         return True
 

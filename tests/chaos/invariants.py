@@ -42,6 +42,7 @@ NEXT: dict[str, set[str]] = {
     **{status: set() for status in ENDED},
 }
 ARTIFACTS = {"lif.safetensors", "certificate.json", "report.json", "checkpoint.safetensors"}
+NOT_HEARD_OF = "the worker has not been heard of"
 DISK_FULL = "No space left on device"
 
 
@@ -66,6 +67,7 @@ def check(remains: Remains) -> list[Violation]:
         for job in jobs.values():
             found += _ended(job, remains.memory)
             found += _timeline(session, job)
+            found += _taken(session, job, remains.memory)
             found += _points(session, job, remains.undisturbed.get(job.name))
             if job.status == "succeeded":
                 found += _result(session, job, remains)
@@ -144,6 +146,17 @@ def _timeline(session: Session, job: Job) -> Iterator[Violation]:
     if attempt != job.attempt:
         detail = f"{job.attempt}, and {attempt} in the timeline"
         yield Violation(kind="attempts out of order", subject=job.id, detail=detail)
+
+
+def _taken(session: Session, job: Job, memory: Memory) -> Iterator[Violation]:
+    """From a worker only when it could have vanished; the database away is no reason."""
+    if memory.workers_could_vanish:
+        return
+    query = select(Event).where(Event.job_id == job.id, Event.type == "recovering")
+    for event in session.scalars(query):
+        reason = str(event.data.get("reason"))
+        if reason.startswith(NOT_HEARD_OF):
+            yield Violation(kind="taken from a living worker", subject=job.id, detail=reason)
 
 
 def _points(session: Session, job: Job, wanted: Undisturbed | None) -> Iterator[Violation]:

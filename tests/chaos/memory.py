@@ -28,6 +28,7 @@ class Memory:
     asked_to_delete: set[str] = field(default_factory=set)
     damaged: set[str] = field(default_factory=set)  # files that the suite damaged itself
     disk_was_full: bool = False
+    workers_could_vanish: bool = False  # something else than the database was broken
     requests: Counter[str] = field(default_factory=Counter)
     answers: Counter[int] = field(default_factory=Counter)
     unanswered: int = 0

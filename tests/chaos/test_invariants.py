@@ -33,7 +33,7 @@ from api.store.tables import (
 )
 from saf.config import JobSpecification
 from tests.chaos import undisturbed
-from tests.chaos.invariants import ARTIFACTS, NEXT, Remains, check
+from tests.chaos.invariants import ARTIFACTS, NEXT, NOT_HEARD_OF, Remains, check
 from tests.chaos.memory import Memory
 from tests.chaos.undisturbed import Undisturbed, tensors_sha256
 from tests.chaos.witness import Witness
@@ -262,6 +262,14 @@ SPOILT: dict[str, tuple[Callable[[World], object], str]] = {
             .values(type="paused")
         ),
         "forbidden transition",
+    ),
+    "a job taken from a worker that lives": (
+        lambda w: w.execute(
+            update(Event)
+            .where(Event.job_id == w.done, Event.type == "recovering")
+            .values(data={"reason": f"{NOT_HEARD_OF} for longer than its lease"})
+        ),
+        "taken from a living worker",
     ),
     "an end that was left": (lambda w: insert_event(w, "failed"), "ended twice"),
     "an attempt twice": (

@@ -6,34 +6,58 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.chaos.cluster import ROOT
+from tests.chaos.faults import DATABASE_ALONE
 
 JOBS, FAULTS = 10, 14
 
 
-@pytest.mark.timeout(900)
-def test_jobs_survive_what_is_broken_on_both_databases(tmp_path: Path) -> None:
+def report_of(directory: Path, *options: str) -> dict[str, Any]:
+    """What a run that found nothing says."""
     told = subprocess.run(
         [
-            *(sys.executable, "-m", "tests.chaos", "--seed", "2", "--out", str(tmp_path)),
-            *("--jobs", str(JOBS), "--faults", str(FAULTS), "--every", "1.5"),
-            *("--epochs", "6", "--pace", "30"),
+            *(sys.executable, "-m", "tests.chaos", "--seed", "2", "--out", str(directory)),
+            *options,
         ],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-
     assert told.returncode == 0, told.stdout + told.stderr
-    report = json.loads((tmp_path / "report.json").read_text())
+    report: dict[str, Any] = json.loads((directory / "report.json").read_text())
     assert report["violations"] == 0
+    return report
+
+
+@pytest.mark.timeout(900)
+def test_jobs_survive_what_is_broken_on_both_databases(tmp_path: Path) -> None:
+    report = report_of(
+        tmp_path,
+        *("--jobs", str(JOBS), "--faults", str(FAULTS), "--every", "1.5"),
+        *("--epochs", "6", "--pace", "30"),
+    )
+
     assert report["jobs"] >= JOBS
     assert report["faults"] >= FAULTS
     assert {run["database"] for run in report["runs"]} == {"sqlite", "postgresql"}
     for run in report["runs"]:
         assert run["jobs"]["succeeded"] > 0
         assert sum(fault["injected"] > 0 for fault in run["faults"]) >= 5
+
+
+@pytest.mark.timeout(900)
+def test_no_job_is_taken_from_its_worker_while_the_database_alone_is_away(tmp_path: Path) -> None:
+    report = report_of(
+        tmp_path,
+        *("--database", "postgresql", "--jobs", "4", "--faults", "4", "--every", "1.5"),
+        *("--pace", "100", "--only", *sorted(DATABASE_ALONE)),
+    )
+
+    (run,) = report["runs"]
+    assert run["jobs"]["succeeded"] > 0
+    assert report["faults"] >= 4

@@ -7,14 +7,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from celery import Celery
+from redis import Redis
 from sqlalchemy import select
 
+from api.broker import EmbeddedBroker
 from api.queue import QUEUE, TASK, celery_app
 from api.settings import Settings
+from api.store.database import Database
+from api.store.directory import DirectoryStore
+from api.store.migrate import migrate
 from api.store.tables import Status, Worker
+from tests.postgres import PostgresServer
 from tests.worker.conftest import Desk, WorkerProcess, processes_with, undisturbed, until
 
 Start = Callable[[Settings], WorkerProcess]
@@ -203,3 +210,53 @@ def test_without_a_broker_the_worker_says_what_to_set() -> None:
     )
     assert answer.returncode == 2
     assert "BROKER_URL is not set" in answer.stderr
+
+
+def test_a_worker_that_is_started_before_its_database_and_its_broker_trains_once_they_are_there(
+    own_server: PostgresServer, tmp_path: Path, settings: Settings, start_worker: Start
+) -> None:
+    url = own_server.create_database("late")
+    database = Database(url)
+    migrate(database)
+    desk = Desk(database, DirectoryStore(settings.artifacts))
+    job_id = desk.submit(steps="10")
+    with EmbeddedBroker(tmp_path / "broker") as broker:
+        broker.child.kill()
+        own_server.stop()
+        worker = start_worker(
+            settings.model_copy(update={"database_url": url, "broker_url": broker.url})
+        )
+        until(lambda: "annot connect" in worker.log())
+        broker.start()
+        until(lambda: "no job can be claimed" in worker.log())
+        own_server.start()
+
+        desk.wait(job_id, Status.succeeded)
+        assert "Traceback" not in worker.log()
+    database.dispose()
+
+
+def test_a_worker_with_wrong_passwords_says_so_without_them(
+    own_server: PostgresServer, service: Settings, start_worker: Start
+) -> None:
+    own_server.create_database("kept")
+    own_server.add_user("clerk", "another")
+    path = service.broker_url.removeprefix("redis+socket://")
+    with Redis(unix_socket_path=path) as redis:
+        redis.config_set("requirepass", "another")
+        wrong_broker = f"redis+socket://:geheim@{path}"
+        first = start_worker(service.model_copy(update={"broker_url": wrong_broker}))
+        until(lambda: "Cannot connect to redis+socket://:**@" in first.log())
+        assert first.popen.poll() is None
+        redis.config_set("requirepass", "")
+
+    url = own_server.url("kept").replace("saf@", "clerk:geheim@")
+    second = start_worker(service.model_copy(update={"database_url": url}))
+    until(
+        lambda: (
+            'no job can be claimed: password authentication failed for user "clerk"' in second.log()
+        )
+    )
+    for worker in (first, second):
+        assert "geheim" not in worker.log()
+        assert "Traceback" not in worker.log()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import update
@@ -12,8 +12,9 @@ from api.settings import Settings
 from api.store import lifecycle
 from api.store.database import Database, clock, now, started_at
 from api.store.migrate import migrate
-from api.store.sweeper import Sweeper, Trust
+from api.store.sweeper import Sweeper
 from api.store.tables import Job, Status
+from api.store.trust import Trust
 from tests.postgres import PostgresServer
 
 
@@ -127,13 +128,6 @@ def recovered(database: Database, job_id: str) -> bool:
         return session.get_one(Job, job_id).status == Status.recovering
 
 
-@pytest.fixture
-def own_server() -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    yield server
-    server.remove()
-
-
 def test_a_job_that_trained_through_an_outage_is_not_recovered(
     own_server: PostgresServer, submit_to: Callable[[Database], str]
 ) -> None:
@@ -141,7 +135,7 @@ def test_a_job_that_trained_through_an_outage_is_not_recovered(
     url = own_server.create_database("outage")
     database = Database(url)
     migrate(database)
-    settings = Settings(database_url=url, lease_seconds=1.0)
+    settings = Settings(database_url=url, lease_seconds=1.0, heartbeat_seconds=0.2)
     sweepers = [Sweeper(database, settings, lambda _job_id: None) for _ in range(2)]
     living, dead = submit_to(database), submit_to(database)
     with database.writing() as session:
