@@ -177,8 +177,8 @@ def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
         (torch.zeros(1, 1, 1, 1, dtype=torch.uint8), r"x.float\(\) / 255"),
         ([[[[0.0]]]], "not list"),
         (torch.full((1, 1, 1, 1), torch.nan), "NaN"),
-        (torch.full((1, 1, 1, 1), 255.0), "pixels from 0 to 1"),
-        (torch.full((1, 1, 1, 1), -0.1), "pixels from 0 to 1"),
+        (torch.full((1, 1, 1, 1), 255.0), "values from 0 to 1"),
+        (torch.full((1, 1, 1, 1), -0.1), "values from 0 to 1"),
     ],
 )
 def test_input_that_does_not_fit_is_refused_with_what_is_expected(x: Any, message: str) -> None:
