@@ -16,7 +16,7 @@ import torch
 from saf.config import Precision
 from saf.precision import cudnn, on_device, products
 
-PACKAGES = ("saf-service", "torch", "numpy", "safetensors", "pydantic", "scikit-learn", "pillow")
+PACKAGES = ("saf-service", "torch", "numpy", "safetensors", "pydantic", "pillow")
 
 
 def environment(device: torch.device, precision: Precision) -> dict[str, Any]:

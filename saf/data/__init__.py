@@ -5,7 +5,7 @@
     dataset = read("cifar-10-python.tar.gz")
     save(dataset, "cifar10.safetensors")
 
-Loads no torch, and scikit-learn only when the digits are asked for.
+Loads no torch.
 """
 
 from saf.data.builtin import BUILTIN, CATALOGUE, CatalogueEntry, digits

@@ -31,12 +31,15 @@ def test_the_catalogue_agrees_with_the_data(data: Dataset) -> None:
 def test_every_digit_is_there_once_and_scaled_to_a_byte(data: Dataset) -> None:
     from sklearn.datasets import load_digits
 
-    original = load_digits().images
-    scaled = {image.tobytes() for image in np.floor(original * 255 / 16 + 0.5).astype(np.uint8)}
+    original = load_digits()
+    scaled = np.floor(original.images * 255 / 16 + 0.5).astype(np.uint8)
     ours = np.concatenate([data.x_train, data.x_test])
+    labels = np.concatenate([data.y_train, data.y_test])
     assert ours.dtype == np.uint8
     assert ours.shape == (1797, 1, 8, 8)
-    assert {image.tobytes() for image in ours} == scaled
+    assert {(image.tobytes(), label) for image, label in zip(ours, labels, strict=True)} == {
+        (image.tobytes(), label) for image, label in zip(scaled, original.target, strict=True)
+    }
     assert (ours.min(), ours.max()) == (0, 255)
 
 
