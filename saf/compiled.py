@@ -24,9 +24,9 @@ from saf.precision import compute_dtype, parameter_dtype
 from saf.scan import Constant, Gate, Scan, Scanned, several
 from saf.scan import scan as reference
 
-FEWEST_UPDATES = 10**10
+FEWEST_UPDATES = 10**11
 """Updates of neurons (neurons × T × samples × epochs) from which a training gains more than the
-compilation takes: half a minute against about 10 ns for each update on two CPU cores."""
+compilation takes: half a minute against about 1 ns for each update on two CPU cores."""
 METHODS = ("saf-e", "saf-f", "spike-representation")  # those that scan
 MOST_VARIANTS = 64  # of a step: with and without gate, carry, …, for each type, neuron and layout
 
