@@ -164,8 +164,8 @@ def _mapped(weight: Tensor, x: Tensor, trace: Tensor | None = None) -> Tensor:
 
 def products_in(x: Tensor) -> torch.dtype:
     """The type in which maps of `x` are computed: its own, but float32 for bfloat16 on a CPU
-    without instructions for it, where torch would take about eight times as long. Products of two numbers
-    in bfloat16 are exact in float32; results are rounded once."""
+    without instructions for it, where torch would take about eight times as long. Products of two
+    numbers in bfloat16 are exact in float32; results are rounded once."""
     if x.dtype is torch.bfloat16 and x.device.type == "cpu" and not _multiplies_bfloat16():
         return torch.float32
     return x.dtype
