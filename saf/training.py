@@ -23,7 +23,7 @@ from saf.averaging import MovingAverage
 from saf.batches import Batches, Samples, generator_of, identity
 from saf.certificate import SAMPLES, certify, spread
 from saf.checkpoint import Progress
-from saf.config import SGD, JobSpecification
+from saf.config import JobSpecification
 from saf.conversion import convert, round_to_grid
 from saf.data.dataset import Dataset
 from saf.deployment import measure
@@ -38,6 +38,7 @@ from saf.methods import method_of
 from saf.microbatches import in_parts
 from saf.network import SpikingNetwork, network_of
 from saf.networks import build
+from saf.optimizers import optimizer_of
 from saf.precision import on_device, products, products_of
 from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
 from saf.scan import by as scan_by
@@ -114,7 +115,7 @@ def _train(
     mean, std = (values.tolist() for values in dataset.channel_statistics())
     network = network_of(specification, architecture, mean=mean, std=std).to(device)
     dtype = network.parameter_dtype
-    optimizer = _optimizer(specification, network)
+    optimizer = optimizer_of(specification.optimizer, network.parameters())
     method = in_parts(method_of(specification.method), specification.micro_batches)
     loss = loss_function(specification.loss)
     trace = getattr(specification.method, "trace_bias_and_input", True)
@@ -313,23 +314,6 @@ def evaluate(
     if not isfinite(total):
         raise diverged("on the test data", specification)
     return {"test_loss": total / len(samples), "test_accuracy": correct_total / len(samples)}
-
-
-def _optimizer(specification: JobSpecification, network: SpikingNetwork) -> torch.optim.Optimizer:
-    chosen = specification.optimizer
-    if isinstance(chosen, SGD):
-        return torch.optim.SGD(
-            network.parameters(),
-            lr=chosen.learning_rate,
-            momentum=chosen.momentum,
-            weight_decay=chosen.weight_decay,
-        )
-    return torch.optim.AdamW(
-        network.parameters(),
-        lr=chosen.learning_rate,
-        betas=(chosen.beta1, chosen.beta2),
-        weight_decay=chosen.weight_decay,
-    )
 
 
 def _saved(checkpoint: checkpoints.Checkpoint, directory: Path) -> Path | None:

@@ -1,0 +1,48 @@
+"""The optimizer of a training: torch's, without what only torch's compiler needs of them.
+
+`torch.optim` marks some of its methods as none of the compiler's business, and loads the compiler
+(`torch._dynamo`, two seconds of processor time) to say so, at the start of every training. Here the
+same methods are called without their marks. The arithmetic is torch's, to the bit.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+
+import torch
+from torch.optim import Optimizer
+
+from saf import config
+
+
+class _Eager(Optimizer):
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(Optimizer.zero_grad)
+
+
+class _SGD(_Eager, torch.optim.SGD):
+    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+
+
+class _AdamW(_Eager, torch.optim.AdamW):
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+
+
+def optimizer_of(
+    recipe: config.SGD | config.AdamW, parameters: Iterable[torch.nn.Parameter]
+) -> Optimizer:
+    """The optimizer that `recipe` names, for `parameters`."""
+    if isinstance(recipe, config.SGD):
+        return _SGD(
+            parameters,
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+    return _AdamW(
+        parameters,
+        lr=recipe.learning_rate,
+        betas=(recipe.beta1, recipe.beta2),
+        weight_decay=recipe.weight_decay,
+    )
