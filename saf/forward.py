@@ -18,6 +18,7 @@ from saf.architecture import INPUT, Flatten, Population
 from saf.forecast import steps_at_once
 from saf.network import Presentation, SpikingNetwork
 from saf.neuron import accumulated_one
+from saf.replay import Replay
 from saf.scan import Constant, Gate, scan, spike_scan
 from saf.synapse import apply, apply_traced, scale_over_time
 
@@ -73,6 +74,7 @@ def advance(
     trace_bias_and_input: bool = True,
     keep: Collection[str] | None = None,
     potentials: bool = False,
+    replay: Replay | None = None,
 ) -> tuple[Chunk, NetworkState]:
     """Run K = `steps` time steps by spike accumulation, layer by layer; SAF, arXiv 2310.02772.
 
@@ -83,13 +85,15 @@ def advance(
     constant, and asks for K = 1. `gate` is ∂â/∂Û; without it no gradient passes a population. The
     chunk holds â of those that the readout listens to, or of `keep`; others go when nobody listens
     to them any more. With `potentials`, which is for recordings without a gradient, it holds u of
-    all populations.
+    all populations. While `replay` keeps the results of maps, the state that is returned is that
+    before the last of the steps, which is to run again with them.
     """
     network, stimulus, effective, constant, _ = shown
     architecture = network.architecture
     assert steps == 1 or not architecture.has_feedback
     decay, threshold = network.neuron.decay, network.neuron.threshold
     times = range(state.step + 1, state.step + steps + 1)
+    ended = steps - 1 if replay is not None and not replay.again else steps
     c = [accumulated_one(t, decay) for t in times]
     of_gradient = gradient_factors(times, decay, trace_bias_and_input)
     if keep is None:
@@ -106,7 +110,7 @@ def advance(
     if stimulus.frames is not None:
         frames = stimulus.frames[state.step : state.step + steps].flatten(0, 1)
         sent[INPUT] = _accumulate(frames, state.accumulations.get(INPUT), steps, decay)
-        carried[INPUT] = _last(sent[INPUT], steps)
+        carried[INPUT] = _after(sent[INPUT], ended, steps)
         if INPUT in keep:
             kept[INPUT] = sent[INPUT]
 
@@ -124,9 +128,9 @@ def advance(
             else:
                 continue  # an image, which is part of the constant, or the past of the first step
             if source == INPUT and frames is not None and not trace_bias_and_input:
-                arriving = apply_traced(operations, weights, x, frames)
+                arriving = apply_traced(operations, weights, x, frames, replay)
             else:
-                arriving = apply(operations, weights, x)
+                arriving = apply(operations, weights, x, replay)
             if total is not None:
                 total = total + arriving
             elif all(isinstance(o, Flatten) for o in operations) and not population.relay:
@@ -145,7 +149,7 @@ def advance(
             sent[name] = _relayed(current, always, shown.samples)
             if name in keep:
                 kept[name] = sent[name]
-                carried[name] = _last(sent[name], steps)
+                carried[name] = _after(sent[name], ended, steps)
             del current, always
             _forget(sent, listening)
             continue
@@ -164,14 +168,14 @@ def advance(
         del current
         fired.append(count)
         sent[name] = shown.masked(name, accumulation)
-        carried[name] = _last(accumulation, steps)
+        carried[name] = _after(accumulation, ended, steps)
         if name in keep:
             kept[name] = accumulation
         del accumulation
         _forget(sent, listening)
     before = {name: state.accumulations[name] for name in kept if name in state.accumulations}
     chunk = Chunk(steps, kept, before, recorded, torch.stack(fired), decay)
-    return chunk, NetworkState(state.step + steps, carried)
+    return chunk, NetworkState(state.step + ended, carried)
 
 
 def _relayed(current: Tensor | None, always: Tensor, samples: int) -> Tensor:
@@ -187,9 +191,10 @@ def _forget(sent: dict[str, Tensor], listening: Counter[str]) -> None:
         del sent[heard]
 
 
-def _last(accumulation: Tensor, steps: int) -> Tensor:
-    """â of the last step, B …, without the memory of the others."""
-    last = accumulation.detach()[-(len(accumulation) // steps) :]
+def _after(accumulation: Tensor, ended: int, steps: int) -> Tensor:
+    """â after the first `ended` of `steps`, B …, without the memory of the others."""
+    samples = len(accumulation) // steps
+    last = accumulation.detach()[(ended - 1) * samples : ended * samples]
     return last if steps == 1 else last.clone()
 
 

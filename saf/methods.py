@@ -34,6 +34,7 @@ from saf.gates import clamped_rate_gate, surrogate_gate
 from saf.inference import readout_of
 from saf.network import NO_DROPOUT, Masks, SpikingNetwork, present
 from saf.outcome import Outcome, Readout, Tally
+from saf.replay import Replay
 from saf.scan import Gate
 from saf.stepwise import LIFNetworkState, NeuronStep, lif, lif_advance, lif_rest, saf
 from saf.synapse import apply, apply_traced
@@ -358,20 +359,22 @@ def _at_the_final_step(
 ) -> Outcome:
     shown = present(network, network.stimulus(x, timesteps), masks)
     state, tally = REST, Tally(network, len(x), timesteps, "final")
+    *earlier, last = chunks(network, len(x), timesteps, chunk)
+    replay = Replay(len(x)) if last > 1 else None
     with torch.no_grad():
-        for steps in chunks(network, len(x), timesteps - 1, chunk):
+        for steps in earlier:
             done, state = advance(shown, state, steps)
             tally.add(done.fired)
+        if replay is not None:
+            done, state = advance(shown, state, last, replay=replay)
+            tally.add(done.fired)
+            replay.again = True
     done, state = advance(
-        shown,
-        state,
-        1,
-        gate=gate,
-        trace_bias_and_input=trace_bias_and_input,
+        shown, state, 1, gate=gate, trace_bias_and_input=trace_bias_and_input, replay=replay
     )
     (scores,) = readout_of_rates(shown, done, [timesteps])
     value = loss(scores, y)
     value.backward()  # type: ignore[no-untyped-call]
-    tally.add(done.fired, value, scores)
+    tally.add(done.fired if replay is None else None, value, scores)
     update()
     return tally.outcome()

@@ -40,10 +40,17 @@ class Tally:
         self._scores: list[Tensor] = []
         self._fired: list[Tensor] = []
 
-    def add(self, fired: Tensor, loss: Tensor | None = None, scores: Tensor | None = None) -> None:
-        """One or more steps: how many spikes of every population, the share of these steps in the
-        loss, if they have one, and their scores, K B classes or those of one step."""
-        self._fired.append(fired)
+    def add(
+        self,
+        fired: Tensor | None,
+        loss: Tensor | None = None,
+        scores: Tensor | None = None,
+    ) -> None:
+        """One or more steps: how many spikes of every population, if they were not counted yet, the
+        share of these steps in the loss, if they have one, and their scores, K B classes or those
+        of one step."""
+        if fired is not None:
+            self._fired.append(fired)
         if loss is not None:
             self._loss.append(loss.detach())
         if scores is not None:

@@ -26,6 +26,7 @@ from saf.architecture import (
     SumPool,
     Upsample,
 )
+from saf.replay import Replay
 
 EPSILON = 1e-4  # of the standardisation, as published with OTTT
 
@@ -70,23 +71,33 @@ def without_scales(operations: Sequence[Operation]) -> tuple[tuple[Operation, ..
     return tuple(o for o in operations if not isinstance(o, Scale)), prod(factors)
 
 
-def apply(operations: Sequence[Operation], weights: Sequence[Tensor], x: Tensor) -> Tensor:
+def apply(
+    operations: Sequence[Operation],
+    weights: Sequence[Tensor],
+    x: Tensor,
+    replay: Replay | None = None,
+) -> Tensor:
     """`operations` one after the other on `x` (N …), with the effective weights of each
-    convolution and linear map, in order. The gradient is the ordinary one."""
+    convolution and linear map, in order. The gradient is the ordinary one. `replay` keeps the
+    results of the maps, or knows them."""
     left = iter(weights)
     for operation in operations:
         match operation:
             case Conv():
-                x = _convolved(operation, next(left), x)
+                x = _convolved(operation, next(left), x, replay=replay)
             case Linear():
-                x = _mapped(next(left), x)
+                x = _mapped(next(left), x, replay=replay)
             case _:
                 x = _fixed(operation, x)
     return x
 
 
 def apply_traced(
-    operations: Sequence[Operation], weights: Sequence[Tensor], x: Tensor, trace: Tensor
+    operations: Sequence[Operation],
+    weights: Sequence[Tensor],
+    x: Tensor,
+    trace: Tensor,
+    replay: Replay | None = None,
 ) -> Tensor:
     """As `apply` on `x`, but with the gradient of each weight taken at `trace` instead of `x`.
 
@@ -100,13 +111,13 @@ def apply_traced(
         match operation:
             case Conv():
                 weight = left.pop(0)
-                x = _convolved(operation, weight, x, trace)
+                x = _convolved(operation, weight, x, trace, replay)
                 if left:
                     with torch.no_grad():
                         trace = _convolved(operation, weight, trace)
             case Linear():
                 weight = left.pop(0)
-                x = _mapped(weight, x, trace)
+                x = _mapped(weight, x, trace, replay)
                 if left:
                     with torch.no_grad():
                         trace = _mapped(weight, trace)
@@ -131,7 +142,13 @@ def scale_over_time(
     return scaled
 
 
-def _convolved(operation: Conv, weight: Tensor, x: Tensor, trace: Tensor | None = None) -> Tensor:
+def _convolved(
+    operation: Conv,
+    weight: Tensor,
+    x: Tensor,
+    trace: Tensor | None = None,
+    replay: Replay | None = None,
+) -> Tensor:
     """The convolution of `x`; with `trace` its gradient to the weight is taken there."""
     if operation.kernel == 1 and operation.padding == 0 and operation.stride > 1:
         # Nobody reads the pixels between. oneDNN's weight gradient of a strided convolution with a
@@ -141,25 +158,30 @@ def _convolved(operation: Conv, weight: Tensor, x: Tensor, trace: Tensor | None 
         trace = None if trace is None else channels_last(trace[:, :, ::s, ::s])
         operation = operation.model_copy(update={"stride": 1})
     geometry = _geometry(operation)
-    if products_in(x) is x.dtype:
-        if winograd.chosen(x, weight, *geometry):
-            return winograd.convolution(x, weight, trace)
-        if trace is None:
-            return F.conv2d(x, weight, None, *geometry)
-    of_trace: Tensor = _TracedConv.apply(  # type: ignore[no-untyped-call]
-        x, x if trace is None else trace, weight, *geometry
-    )
-    return of_trace
+    known = replay.take() if replay is not None and replay.again else None
+    if products_in(x) is x.dtype and winograd.chosen(x, weight, *geometry):
+        result = winograd.convolution(x, weight, trace, known)
+    elif products_in(x) is x.dtype and trace is None and known is None:
+        result = F.conv2d(x, weight, None, *geometry)
+    else:
+        result = _TracedConv.apply(  # type: ignore[no-untyped-call]
+            x, x if trace is None else trace, weight, known, *geometry
+        )
+    return result if replay is None or replay.again else replay.keep(result)
 
 
-def _mapped(weight: Tensor, x: Tensor, trace: Tensor | None = None) -> Tensor:
+def _mapped(
+    weight: Tensor, x: Tensor, trace: Tensor | None = None, replay: Replay | None = None
+) -> Tensor:
     """The linear map of `x`; with `trace` its gradient to the weight is taken there."""
-    if trace is None and products_in(x) is x.dtype:
-        return F.linear(x, weight)
-    of_trace: Tensor = _TracedLinear.apply(  # type: ignore[no-untyped-call]
-        x, x if trace is None else trace, weight
-    )
-    return of_trace
+    known = replay.take() if replay is not None and replay.again else None
+    if products_in(x) is x.dtype and trace is None and known is None:
+        result = F.linear(x, weight)
+    else:
+        result = _TracedLinear.apply(  # type: ignore[no-untyped-call]
+            x, x if trace is None else trace, weight, known
+        )
+    return result if replay is None or replay.again else replay.keep(result)
 
 
 def products_in(x: Tensor) -> torch.dtype:
@@ -274,6 +296,7 @@ class _TracedConv(torch.autograd.Function):
         x: Tensor,
         trace: Tensor,
         weight: Tensor,
+        known: Tensor | None,
         stride: int,
         padding: int,
         dilation: int,
@@ -281,6 +304,8 @@ class _TracedConv(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(trace if ctx.needs_input_grad[2] else None, weight)
         ctx.shape, ctx.geometry = x.shape, (stride, padding, dilation, groups)
+        if known is not None:
+            return known
         wide = products_in(x)
         return F.conv2d(x.to(wide), weight.to(wide), None, stride, padding, dilation, groups).to(
             x.dtype
@@ -307,24 +332,26 @@ class _TracedConv(torch.autograd.Function):
             [ctx.needs_input_grad[0], ctx.needs_input_grad[2], False],
         )
         of_x, of_weight = (None if g is None else g.to(own) for g in (of_x, of_weight))
-        return of_x, None, of_weight, None, None, None, None
+        return of_x, None, of_weight, None, None, None, None, None
 
 
 class _TracedLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, trace: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, trace: Tensor, weight: Tensor, known: Tensor | None) -> Tensor:
         ctx.save_for_backward(trace if ctx.needs_input_grad[2] else None, weight)
+        if known is not None:
+            return known
         wide = products_in(x)
         return F.linear(x.to(wide), weight.to(wide)).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         trace, weight = ctx.saved_tensors
         own, wide = weight.dtype, products_in(grads[0])
         grad = grads[0].to(wide)
         of_x = (grad @ weight.to(wide)).to(own) if ctx.needs_input_grad[0] else None
         of_weight = None if trace is None else (grad.T @ trace.to(wide)).to(own)
-        return of_x, None, of_weight
+        return of_x, None, of_weight, None
 
 
 class _ScaleOverTime(torch.autograd.Function):

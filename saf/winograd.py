@@ -65,12 +65,15 @@ def chosen(
     )
 
 
-def convolution(x: Tensor, weight: Tensor, trace: Tensor | None = None) -> Tensor:
+def convolution(
+    x: Tensor, weight: Tensor, trace: Tensor | None = None, known: Tensor | None = None
+) -> Tensor:
     """`x` (N C H W) convolved with `weight` (O C 3 3), stride 1 and padding 1: N O H W.
 
-    With `trace` (N C H W) the gradient of the weight is taken there instead of at `x`.
+    With `trace` (N C H W) the gradient of the weight is taken there instead of at `x`. A result
+    that is `known` is not computed again.
     """
-    result: Tensor = _Convolution.apply(x, weight, trace)  # type: ignore[no-untyped-call]
+    result: Tensor = _Convolution.apply(x, weight, trace, known)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -179,11 +182,15 @@ def _added(sums: dict[int, Tensor], block: slice, left: Tensor, right: Tensor) -
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, trace: Tensor | None) -> Tensor:
-        of_x, of_weight, _ = ctx.needs_input_grad
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, trace: Tensor | None, known: Tensor | None
+    ) -> Tensor:
+        of_x, of_weight = ctx.needs_input_grad[:2]
         learnt_at = x if trace is None else trace
         ctx.save_for_backward(weight if of_x else None, learnt_at if of_weight else None)
         ctx.weight_shape = weight.shape
+        if known is not None:
+            return known
         out, channels = weight.shape[:2]
         grid, matrices = _Grid.of(x, channels, out), _matrices(x.dtype)
         images = x.permute(0, 2, 3, 1)
@@ -202,7 +209,7 @@ class _Convolution(torch.autograd.Function):
         return result.permute(0, 3, 1, 2)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         weight, learnt_at = ctx.saved_tensors
         images = grads[0].permute(0, 2, 3, 1)
         out, channels = ctx.weight_shape[:2]
@@ -242,7 +249,7 @@ class _Convolution(torch.autograd.Function):
                 )
         if of_weight is not None:
             of_weight = of_weight.to(images.dtype).view(3, 3, out, channels).permute(2, 3, 0, 1)
-        return None if of_x is None else of_x.permute(0, 3, 1, 2), of_weight, None
+        return None if of_x is None else of_x.permute(0, 3, 1, 2), of_weight, None, None
 
 
 def _summed(before: Tensor | None, left: Tensor, right: Tensor) -> Tensor:

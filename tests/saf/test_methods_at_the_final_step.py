@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from saf.methods import METHODS
 from tests.saf import reference
@@ -105,3 +108,30 @@ def test_saf_f_without_a_trace_gives_hidden_biases_the_gradient_of_the_potential
         factor = c if name in {"layer1.0.weight", "layer1.0.gain"} or "bias" in name else 1.0
         factor = 1.0 if name == "readout.bias" else factor
         torch.testing.assert_close(gradient, factor * plain[name], rtol=1e-12, atol=1e-15)
+
+
+class _Maps(TorchDispatchMode):
+    """Rows that go through maps on their way forward, one number for each evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[int] = []
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function is torch.ops.aten.convolution.default:
+            self.rows.append(len(args[0]))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", ["saf-f", "spike-representation"])
+def test_each_map_is_evaluated_once_for_all_steps(method: str) -> None:
+    """The last step too: its graph takes the results that the map gave with the others."""
+    case = firing_case()
+    with _Maps() as maps:
+        train(METHODS[method], case, traced=True, chunk=case.timesteps)
+    first, *others = maps.rows  # the image is the same at every step
+    assert first == len(case.x)
+    assert others
+    assert set(others) == {case.timesteps * len(case.x)}
