@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from api.settings import Settings
-from api.store.lifecycle import Lapsed
+from api.store.leases import Lapsed
 from api.store.trust import Trust
 
 BROKER_AWAY = (RedisError, OSError)

@@ -46,7 +46,7 @@ from api.storage import Storage
 from api.store import database as databases
 from api.store.artifacts import open_store
 from api.store.database import Database
-from api.store.lifecycle import Lapsed
+from api.store.leases import Lapsed
 from api.store.migrate import migrate
 from api.store.sweeper import Sweeper
 from api.stream import Streams

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from api.settings import Settings
 from api.store import lifecycle
-from api.store.lifecycle import Claim
+from api.store.leases import Claim
 from saf.config import JobSpecification, updates_at_each_step
 from saf.errors import InternalError, OutOfMemoryError, TimeLimitError
 from worker.protocol import Failure

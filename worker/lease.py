@@ -18,9 +18,9 @@ import time
 
 from api.brokerlease import BROKER_AWAY, BrokerLeases
 from api.settings import Settings
-from api.store import lifecycle
+from api.store import leases
 from api.store.database import Database, why_away
-from api.store.lifecycle import Claim, Fenced
+from api.store.leases import Claim, Fenced
 from api.store.tables import Status
 from worker.backoff import DATABASE_AWAY, Backoff
 from worker.process import TrainingProcess
@@ -103,7 +103,7 @@ class Lease:
                     renew_at = begun + self._settings.heartbeat_seconds
                 else:
                     with self._database.reading() as session:
-                        self._learn(lifecycle.asked(session, self._claim))
+                        self._learn(leases.asked(session, self._claim))
             except Fenced:
                 with self._lock:
                     self.fenced = True
@@ -127,7 +127,7 @@ class Lease:
 
     def _renew(self) -> Status:
         with self._database.writing() as session:
-            return lifecycle.renew(session, self._claim, lease_seconds=self._settings.lease_seconds)
+            return leases.renew(session, self._claim, lease_seconds=self._settings.lease_seconds)
 
     def _is_held(self) -> bool:
         """Whether nobody else can have the job."""

@@ -16,10 +16,10 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from api.store import artifacts, checkpoints, lifecycle, logs, metrics, vitals
+from api.store import artifacts, checkpoints, leases, lifecycle, logs, metrics, vitals
 from api.store.artifacts import ArtifactStore, Incoming
 from api.store.database import Database
-from api.store.lifecycle import Claim
+from api.store.leases import Claim
 from api.store.tables import Status
 from saf.reports import Finished
 from worker.backoff import DATABASE_AWAY
@@ -59,7 +59,7 @@ class Record:
         unused: list[str] = []
         try:
             with self._database.writing() as session:
-                lifecycle.fence(session, self._claim)
+                leases.fence(session, self._claim)
                 self._apply(session, batch, unused)
                 if end is not None:
                     end(session)
@@ -111,7 +111,7 @@ class Record:
     def _apply(self, session: Session, batch: Batch, unused: list[str]) -> None:
         claim = self._claim
         if batch.started is not None:
-            if lifecycle.asked(session, claim) is Status.starting:
+            if leases.asked(session, claim) is Status.starting:
                 for text in self.notes:
                     lifecycle.note(session, claim, "note", text=text)
             metrics.cut(session, claim.job_id, after_step=batch.started.step)

@@ -15,7 +15,7 @@ from api.settings import Settings
 from api.store import lifecycle
 from api.store.artifacts import open_store
 from api.store.database import Database, why_away
-from api.store.lifecycle import Claim
+from api.store.leases import Claim
 from api.store.sweeper import Sweeper
 from api.store.tables import new_id
 from api.store.workers import Drain

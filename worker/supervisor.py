@@ -22,11 +22,11 @@ from sqlalchemy.orm import Session
 
 from api.brokerlease import BrokerLeases
 from api.settings import Settings
-from api.store import lifecycle
+from api.store import leases, lifecycle
 from api.store.artifacts import ArtifactStore, DamagedError
 from api.store.checkpoints import INHERITED
 from api.store.database import Database
-from api.store.lifecycle import Claim, Fenced
+from api.store.leases import Claim, Fenced
 from api.store.tables import Checkpoint, Dataset, Status
 from saf.errors import DataError, TrainingError
 from worker import disk, ending
@@ -200,7 +200,7 @@ class Supervisor:
 
         def stop(session: Session) -> None:
             # Under the row's lock: a request that came in just now counts.
-            cancelled = lifecycle.asked(session, claim) is Status.cancelling
+            cancelled = leases.asked(session, claim) is Status.cancelling
             if failure is not None and not cancelled:
                 ending.write(session, claim, failure, self._settings)
             elif asked or cancelled:
@@ -310,7 +310,7 @@ class Supervisor:
     def _fail(self, claim: Claim, lease: Lease, failure: Failure) -> None:
         def fail() -> None:
             with self._database.writing() as session:
-                if lifecycle.asked(session, claim) is Status.cancelling:
+                if leases.asked(session, claim) is Status.cancelling:
                     lifecycle.stopped(session, claim)
                 else:
                     ending.write(session, claim, failure, self._settings)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.store import lifecycle
+from api.store import leases, lifecycle
 from api.store.database import clock
 from api.store.tables import Checkpoint
 
@@ -18,7 +18,7 @@ KEPT = 2
 INHERITED = 0  # in place of an attempt
 
 
-def add(session: Session, claim: lifecycle.Claim, *, step: int, sha256: str) -> list[str]:
+def add(session: Session, claim: leases.Claim, *, step: int, sha256: str) -> list[str]:
     """A checkpoint is stored; the last two are kept. Returns the files that may go."""
     lifecycle.secured(session, claim)
     session.merge(
@@ -82,9 +82,9 @@ def inherit(session: Session, job_id: str, taken: Sequence[Checkpoint]) -> None:
     session.flush()
 
 
-def forget(session: Session, claim: lifecycle.Claim, *, after_step: int) -> list[str]:
+def forget(session: Session, claim: leases.Claim, *, after_step: int) -> list[str]:
     """Drop the checkpoints after a step, which an attempt could not use. Returns their files."""
-    lifecycle.fence(session, claim)
+    leases.fence(session, claim)
     dropped = session.scalars(
         select(Checkpoint).where(Checkpoint.job_id == claim.job_id, Checkpoint.step > after_step)
     ).all()

@@ -18,15 +18,15 @@ every attempt that was lost since the last checkpoint.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from api.errors import ConflictError, NotFoundError
-from api.store import patience, timeline
+from api.store import leases, patience, timeline
 from api.store.database import clock, now
+from api.store.leases import Claim, Fenced, Lapsed
 from api.store.line import ready
 from api.store.tables import (
     ACTIVE,
@@ -35,34 +35,6 @@ from api.store.tables import (
     Job,
     Status,
 )
-
-
-class Fenced(Exception):  # noqa: N818  (a signal, not an error)
-    """A newer attempt of the job exists, or the job has ended: stop, and write nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A job that this worker may run until its lease ends."""
-
-    job_id: str
-    attempt: int
-    specification: dict[str, Any]
-    """As it was sent, except for the number of micro-batches once memory ran out."""
-    dataset_id: str | None
-    memory_bytes: int = 0
-    """The forecast for the job as it was sent."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lapsed:
-    """An attempt whose lease has run out."""
-
-    job_id: str
-    attempt: int
-    lease_until: float
-    is_to_end: bool
-    """Somebody asked to cancel or pause the job, and its worker has not done it."""
 
 
 def submit(session: Session, job: Job, **data: Any) -> None:
@@ -126,37 +98,6 @@ def claim(session: Session, *, worker_id: str, device: str, lease_seconds: float
     )
 
 
-def renew(session: Session, claim: Claim, *, lease_seconds: float) -> Status:
-    """Heartbeat: renew the lease and learn what people ask for (`cancelling`, `pausing`)."""
-    status = session.scalar(
-        _fenced(claim)
-        .values(lease_until=now() + lease_seconds, heartbeat_at=now())
-        .returning(Job.status)
-    )
-    if status is None:
-        raise Fenced
-    return Status(status)
-
-
-def asked(session: Session, claim: Claim) -> Status:
-    """What the job's status asks of its worker, without writing."""
-    status = session.scalar(
-        select(Job.status).where(
-            Job.id == claim.job_id, Job.attempt == claim.attempt, Job.status.in_(ACTIVE)
-        )
-    )
-    if status is None:
-        raise Fenced
-    return Status(status)
-
-
-def fence(session: Session, claim: Claim) -> None:
-    """Lock the job's row and say that something of it changes; first thing of a worker's write."""
-    touched = session.execute(_fenced(claim).values(version=Job.version + 1).returning(Job.id))
-    if touched.one_or_none() is None:
-        raise Fenced
-
-
 def running(
     session: Session,
     claim: Claim,
@@ -191,7 +132,7 @@ def progress(
 ) -> None:
     """How far the training is, and the newest values of its metrics."""
     job = session.execute(
-        _fenced(claim)
+        leases.fenced(claim)
         .values(step=step, epoch=epoch, version=Job.version + 1)
         .returning(Job.latest, Job.best_accuracy)
     ).one_or_none()
@@ -199,7 +140,7 @@ def progress(
         raise Fenced
     best = [value for value in (job.best_accuracy, best_accuracy) if value is not None]
     session.execute(
-        _fenced(claim).values(
+        leases.fenced(claim).values(
             latest={**job.latest, **latest}, best_accuracy=max(best, default=None)
         )
     )
@@ -212,13 +153,13 @@ def converting(session: Session, claim: Claim) -> None:
 
 def secured(session: Session, claim: Claim) -> None:
     """A checkpoint is stored: whatever happens now, the job does not fall back behind it."""
-    fence(session, claim)
-    session.execute(_fenced(claim).values(losses=0))
+    leases.fence(session, claim)
+    session.execute(leases.fenced(claim).values(losses=0))
 
 
 def note(session: Session, claim: Claim, type_: str, **data: Any) -> None:
     """Add a line to the timeline that changes no status."""
-    fence(session, claim)
+    leases.fence(session, claim)
     timeline.add(session, claim.job_id, type_, **data)
 
 
@@ -238,8 +179,8 @@ def stopped(session: Session, claim: Claim) -> Status:
 
     `cancelling` becomes cancelled, `pausing` paused; anything else is handed back to the queue.
     """
-    fence(session, claim)  # takes the row's lock: what is asked cannot change below
-    status = asked(session, claim)
+    leases.fence(session, claim)  # takes the row's lock: what is asked cannot change below
+    status = leases.asked(session, claim)
     if status is Status.cancelling:
         _end(session, claim, Status.cancelled, {Status.cancelling})
         return Status.cancelled
@@ -254,7 +195,7 @@ def lost(
     session: Session, claim: Claim, *, reason: str, max_losses: int, retry_seconds: float = 0.0
 ) -> Status:
     """The training process died under its worker: recover, or give up after too many starts."""
-    fence(session, claim)
+    leases.fence(session, claim)
     wait = patience.of_a_lost_worker(retry_seconds)
     return _recover(session, claim.job_id, claim.attempt, _lost(reason), max_losses, wait)
 
@@ -274,11 +215,11 @@ def try_again(
 
     With `micro_batches` the next attempt computes each batch in so many parts, and need not wait.
     """
-    fence(session, claim)
+    leases.fence(session, claim)
     wait = patience.of_an_error(retry_seconds)
     if micro_batches is not None:
         wait = patience.of_a_change
-        session.execute(_fenced(claim).values(micro_batches=micro_batches))
+        session.execute(leases.fenced(claim).values(micro_batches=micro_batches))
     error = {"code": code, "message": message, "hint": hint}
     return _recover(session, claim.job_id, claim.attempt, error, max_losses, wait)
 
@@ -332,22 +273,6 @@ def delete(session: Session, job_id: str) -> None:
     session.flush()
 
 
-def lapsed(session: Session) -> list[Lapsed]:
-    """The attempts whose lease has run out."""
-    query = select(Job.id, Job.attempt, Job.lease_until, Job.status).where(
-        Job.status.in_(ACTIVE), Job.lease_until < now()
-    )
-    return [
-        Lapsed(
-            job_id=row.id,
-            attempt=row.attempt,
-            lease_until=row.lease_until,
-            is_to_end=row.status in (Status.cancelling, Status.pausing),
-        )
-        for row in session.execute(query)
-    ]
-
-
 def expire_leases(
     session: Session,
     which: Collection[Lapsed] | None = None,
@@ -359,8 +284,8 @@ def expire_leases(
 
     With `which` only these, and none of them that was renewed since it was found.
     """
-    found = lapsed(session) if which is None else which
-    leases = {(each.job_id, each.attempt): each.lease_until for each in found}
+    found = leases.lapsed(session) if which is None else which
+    ends = {(each.job_id, each.attempt): each.lease_until for each in found}
     overdue = session.execute(
         select(Job.id, Job.attempt, Job.lease_until)
         .where(
@@ -374,33 +299,11 @@ def expire_leases(
     error = _lost("the worker has not been heard of for longer than its lease")
     wait = patience.of_a_lost_worker(retry_seconds)
     for job_id, attempt, until in overdue:
-        if leases.get((job_id, attempt)) != until:
+        if ends.get((job_id, attempt)) != until:
             continue
         if _recover(session, job_id, attempt, error, max_losses, wait) is Status.recovering:
             recovered.append(job_id)
     return recovered
-
-
-def correct_times(session: Session, *, lease_seconds: float) -> None:
-    """Shorten leases and waits that end later than any can: the clock has been put back since."""
-    for column, statuses, most in (
-        (Job.lease_until, ACTIVE, lease_seconds),
-        (Job.retry_at, WAITING, patience.LONGEST_WAIT),
-    ):
-        session.execute(
-            update(Job)
-            .where(Job.status.in_(statuses), column > now() + most)
-            .values({column: now() + most})
-            .execution_options(synchronize_session=False)
-        )
-
-
-def _fenced(claim: Claim) -> Any:
-    return (
-        update(Job)
-        .where(Job.id == claim.job_id, Job.attempt == claim.attempt, Job.status.in_(ACTIVE))
-        .execution_options(synchronize_session=False)
-    )
 
 
 def _move(
@@ -416,9 +319,9 @@ def _move(
 
     So a job that somebody asked to cancel or pause meanwhile keeps that request.
     """
-    fence(session, claim)
+    leases.fence(session, claim)
     moved = session.execute(
-        _fenced(claim)
+        leases.fenced(claim)
         .where(Job.status.in_(allowed))
         .values(status=to, version=Job.version + 1, **values)
         .returning(Job.id)
@@ -426,7 +329,7 @@ def _move(
     if moved is not None:
         timeline.add(session, claim.job_id, to, **(event or {}))
     elif values:
-        session.execute(_fenced(claim).values(**values))
+        session.execute(leases.fenced(claim).values(**values))
 
 
 def _end(

@@ -13,9 +13,9 @@ from collections.abc import Callable, Collection, Sequence
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings
-from api.store import lifecycle, line
+from api.store import leases, lifecycle, line
 from api.store.database import Database, clock, started_at, why_away
-from api.store.lifecycle import Lapsed
+from api.store.leases import Lapsed
 from api.store.trust import Trust
 
 log = logging.getLogger(__name__)
@@ -67,9 +67,9 @@ class Sweeper:
     def _look(self) -> list[Lapsed]:
         settings = self._settings
         with self._database.writing() as session:
-            lifecycle.correct_times(session, lease_seconds=settings.lease_seconds)
+            leases.correct_times(session, lease_seconds=settings.lease_seconds)
             believed = self._trust.in_leases(clock(session), started_at(session))
-            lapsed = lifecycle.lapsed(session) if believed else []
+            lapsed = leases.lapsed(session) if believed else []
             waiting = line.announce(session, after_seconds=3 * settings.sweep_seconds)
         for job_id in waiting:
             self._ring(job_id)

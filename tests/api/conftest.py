@@ -19,7 +19,7 @@ from api.main import create_app
 from api.service import Service
 from api.settings import Settings
 from api.store import lifecycle
-from api.store.lifecycle import Claim
+from api.store.leases import Claim
 
 NO_BROKER = "redis+socket:///nowhere/broker.sock"
 

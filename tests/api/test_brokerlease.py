@@ -11,7 +11,7 @@ from redis import Redis
 from api.broker import EmbeddedBroker
 from api.brokerlease import BROKER_AWAY, BrokerLeases, broker_leases
 from api.settings import Settings
-from api.store.lifecycle import Lapsed
+from api.store.leases import Lapsed
 from tests.api.conftest import until
 from tests.chaos.proxy import Proxy
 

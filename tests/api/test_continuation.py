@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.store import checkpoints, lifecycle
-from api.store.lifecycle import Claim
+from api.store.leases import Claim
 from api.store.tables import Checkpoint
 from tests.api.conftest import Server
 

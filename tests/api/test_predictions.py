@@ -18,7 +18,7 @@ from api.errors import UnavailableError
 from api.previews import builtin_summary
 from api.settings import Settings
 from api.store import artifacts, checkpoints, lifecycle
-from api.store.lifecycle import Claim
+from api.store.leases import Claim
 from api.trials import Trials
 from saf.architecture import Architecture, Connection, Flatten, Linear, Population
 from saf.checkpoint import Checkpoint, Progress

@@ -16,7 +16,7 @@ import httpx
 
 from api.store import lifecycle, metrics, vitals
 from api.store.database import Database
-from api.store.lifecycle import Claim
+from api.store.leases import Claim
 from saf.reports import MEMBRANE_BINS
 
 

@@ -15,7 +15,7 @@ from api.settings import Settings
 from api.store import lifecycle
 from api.store.database import Database, clock
 from api.store.directory import DirectoryStore
-from api.store.lifecycle import Lapsed
+from api.store.leases import Lapsed
 from api.store.migrate import migrate
 from api.store.sweeper import Sweeper
 from api.store.tables import Status

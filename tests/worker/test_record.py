@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from api.settings import Settings
-from api.store import lifecycle, logs, vitals
+from api.store import leases, lifecycle, logs, vitals
 from api.store.database import Database
 from api.store.migrate import migrate
 from api.store.tables import Blob, Checkpoint, Status
@@ -111,7 +111,7 @@ def test_an_overtaken_attempt_cannot_write(desk: Desk, tmp_path: Path, what: str
         outbox.put(encode(Step(step=1, epoch=0, metrics={"loss": 1.0})).encode())
     else:
         outbox.put_log(b"a line\n")
-    with pytest.raises(lifecycle.Fenced):
+    with pytest.raises(leases.Fenced):
         record.write()
 
     assert desk.steps(job_id) == {}

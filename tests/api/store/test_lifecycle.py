@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import select, update
 
 from api.errors import ConflictError, NotFoundError
-from api.store import checkpoints, lifecycle, line, metrics
+from api.store import checkpoints, leases, lifecycle, line, metrics
 from api.store.database import Database, clock
 from api.store.tables import Event, Job, Status, Worker
 
 Submit = Callable[..., str]
 
 
-def claim(database: Database, worker: str = "wrk_1", lease: float = 30.0) -> lifecycle.Claim:
+def claim(database: Database, worker: str = "wrk_1", lease: float = 30.0) -> leases.Claim:
     with database.writing() as session:
         found = lifecycle.claim(session, worker_id=worker, device="cpu", lease_seconds=lease)
     assert found is not None
@@ -127,7 +127,7 @@ def test_an_expired_lease_is_recovered_and_the_old_attempt_is_fenced(
     new = claim(database, "wrk_2")
     assert new.attempt == 2
     writes: list[Callable[..., object]] = [
-        lambda session: lifecycle.renew(session, old, lease_seconds=30),
+        lambda session: leases.renew(session, old, lease_seconds=30),
         lambda session: lifecycle.running(session, old, step=0, steps_total=10),
         lambda session: lifecycle.progress(session, old, step=1, epoch=0.1, latest={}),
         lambda session: checkpoints.add(session, old, step=1, sha256="0" * 64),
@@ -139,7 +139,7 @@ def test_an_expired_lease_is_recovered_and_the_old_attempt_is_fenced(
         lambda session: lifecycle.note(session, old, "anything"),
     ]
     for write in writes:
-        with pytest.raises(lifecycle.Fenced), database.writing() as session:
+        with pytest.raises(leases.Fenced), database.writing() as session:
             write(session)
     assert status(database, job_id) == Status.starting
 
@@ -149,7 +149,7 @@ def test_a_live_lease_is_left_alone(database: Database, submit: Submit) -> None:
     held = claim(database)
     assert sweep(database) == []
     with database.writing() as session:
-        assert lifecycle.renew(session, held, lease_seconds=30) is Status.starting
+        assert leases.renew(session, held, lease_seconds=30) is Status.starting
         job = session.get_one(Job, job_id)
         assert job.lease_until == pytest.approx(clock(session) + 30, abs=5)
 
@@ -185,7 +185,7 @@ def test_a_cancel_meets_every_state(database: Database, submit: Submit) -> None:
         assert lifecycle.cancel(session, trained).status == Status.cancelling
     with database.writing() as session:
         assert lifecycle.cancel(session, trained).status == Status.cancelling
-        assert lifecycle.renew(session, held, lease_seconds=30) is Status.cancelling
+        assert leases.renew(session, held, lease_seconds=30) is Status.cancelling
     with database.writing() as session:
         assert lifecycle.stopped(session, held) is Status.cancelled
     assert timeline(database, trained)[-2:] == ["cancelling", "cancelled"]
@@ -246,7 +246,7 @@ def test_a_terminal_job_never_changes(database: Database, submit: Submit) -> Non
     for request in (lifecycle.cancel, lifecycle.pause, lifecycle.resume):
         with pytest.raises(ConflictError), database.writing() as session:
             request(session, job_id)
-    with pytest.raises(lifecycle.Fenced), database.writing() as session:
+    with pytest.raises(leases.Fenced), database.writing() as session:
         lifecycle.succeed(session, held)
     assert status(database, job_id) == Status.failed
 

@@ -13,7 +13,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
 from api.errors import ConflictError
-from api.store import lifecycle, line, metrics, workers
+from api.store import leases, lifecycle, line, metrics, workers
 from api.store.database import Database, now
 from api.store.migrate import migrate
 from api.store.tables import ACTIVE, TERMINAL, WAITING, Event, Job, Status, new_id
@@ -22,7 +22,7 @@ from api.store.workers import Drain
 MAX_LOSSES = 3
 
 
-def key(held: lifecycle.Claim) -> tuple[str, int]:
+def key(held: leases.Claim) -> tuple[str, int]:
     return held.job_id, held.attempt
 
 
@@ -87,15 +87,15 @@ class JobsAndWorkers(RuleBasedStateMachine):
         return found
 
     @rule(held=claims, verb=st.sampled_from(["renew", "converting"]))
-    def work(self, held: lifecycle.Claim, verb: str) -> None:
+    def work(self, held: leases.Claim, verb: str) -> None:
         calls: dict[str, Callable[[Session], object]] = {
-            "renew": lambda s: lifecycle.renew(s, held, lease_seconds=100),
+            "renew": lambda s: leases.renew(s, held, lease_seconds=100),
             "converting": lambda s: lifecycle.converting(s, held),
         }
         self.as_worker(held, calls[verb])
 
     @rule(held=claims, verb=st.sampled_from(["succeed", "fail", "stopped", "lost"]))
-    def end(self, held: lifecycle.Claim, verb: str) -> None:
+    def end(self, held: leases.Claim, verb: str) -> None:
         calls: dict[str, Callable[[Session], object]] = {
             "succeed": lambda s: lifecycle.succeed(s, held),
             "fail": lambda s: lifecycle.fail(s, held, code="data", message="m", hint="h"),
@@ -107,7 +107,7 @@ class JobsAndWorkers(RuleBasedStateMachine):
         self.as_worker(held, calls[verb])
 
     @rule(held=claims, micro_batches=st.none() | st.integers(2, 8))
-    def meet_an_error_that_may_pass(self, held: lifecycle.Claim, micro_batches: int | None) -> None:
+    def meet_an_error_that_may_pass(self, held: leases.Claim, micro_batches: int | None) -> None:
         def again(session: Session) -> None:
             lifecycle.try_again(
                 session,
@@ -124,7 +124,7 @@ class JobsAndWorkers(RuleBasedStateMachine):
             self.parts[held.job_id] = micro_batches
 
     @rule(held=claims)
-    def begin(self, held: lifecycle.Claim) -> None:
+    def begin(self, held: leases.Claim) -> None:
         """As `worker.record` does: what an attempt before wrote after its start is cut off."""
         start = max((s for s in self.checkpoints.get(held.job_id, ()) if s > 0), default=0)
 
@@ -138,7 +138,7 @@ class JobsAndWorkers(RuleBasedStateMachine):
             self.points[held.job_id] = [step for step in kept if step <= start]
 
     @rule(held=claims, steps=st.integers(1, 5))
-    def train(self, held: lifecycle.Claim, steps: int) -> None:
+    def train(self, held: leases.Claim, steps: int) -> None:
         if key(held) not in self.at:
             return
         at = self.at[key(held)]
@@ -154,7 +154,7 @@ class JobsAndWorkers(RuleBasedStateMachine):
             self.points.setdefault(held.job_id, []).extend(new)
 
     @rule(held=claims)
-    def write_a_checkpoint(self, held: lifecycle.Claim) -> None:
+    def write_a_checkpoint(self, held: leases.Claim) -> None:
         if key(held) in self.at and self.as_worker(held, lambda s: lifecycle.secured(s, held)):
             self.checkpoints.setdefault(held.job_id, []).append(self.at[key(held)])
 
@@ -174,7 +174,7 @@ class JobsAndWorkers(RuleBasedStateMachine):
                 .where(Job.id == job_id)
                 .values(lease_until=Job.lease_until + seconds, retry_at=Job.retry_at + seconds)
             )
-            lifecycle.correct_times(session, lease_seconds=100)
+            leases.correct_times(session, lease_seconds=100)
 
     @rule(target=jobs, job_id=jobs)
     def retry(self, job_id: str) -> object:
@@ -228,7 +228,7 @@ class JobsAndWorkers(RuleBasedStateMachine):
             self.ended.pop(job_id, None)
             self.points.pop(job_id, None)
 
-    def as_worker(self, held: lifecycle.Claim, call: Callable[[Session], object]) -> bool:
+    def as_worker(self, held: leases.Claim, call: Callable[[Session], object]) -> bool:
         with self.database.reading() as session:
             row = session.execute(
                 select(Job.status, Job.attempt).where(Job.id == held.job_id)
@@ -237,7 +237,7 @@ class JobsAndWorkers(RuleBasedStateMachine):
         try:
             with self.database.writing() as session:
                 call(session)
-        except lifecycle.Fenced:
+        except leases.Fenced:
             assert not may
         else:
             assert may

@@ -9,7 +9,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings
-from api.store import lifecycle
+from api.store import leases, lifecycle
 from api.store.database import Database, clock, now, started_at
 from api.store.migrate import migrate
 from api.store.sweeper import Sweeper
@@ -101,7 +101,7 @@ def test_times_of_a_clock_that_was_put_back_are_shortened(
     with database.writing() as session:
         for _ in range(2):
             lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=30)
-        claim = lifecycle.Claim(job_id=waiting, attempt=1, specification={}, dataset_id=None)
+        claim = leases.Claim(job_id=waiting, attempt=1, specification={}, dataset_id=None)
         lifecycle.try_again(
             session,
             claim,
@@ -113,7 +113,7 @@ def test_times_of_a_clock_that_was_put_back_are_shortened(
         )
         session.execute(update(Job).where(Job.id == held).values(lease_until=now() + 7200))
         session.execute(update(Job).where(Job.id == waiting).values(retry_at=now() + 7200))
-        lifecycle.correct_times(session, lease_seconds=30)
+        leases.correct_times(session, lease_seconds=30)
         at = clock(session)
         session.expire_all()
         lease, retry = session.get_one(Job, held), session.get_one(Job, waiting)
@@ -155,7 +155,7 @@ def test_a_job_that_trained_through_an_outage_is_not_recovered(
     while not recovered(database, dead):
         with database.writing() as session:
             assert claims[0] is not None
-            lifecycle.renew(session, claims[0], lease_seconds=1.0)
+            leases.renew(session, claims[0], lease_seconds=1.0)
         for sweeper in sweepers:
             sweeper.sweep()
 
