@@ -21,6 +21,7 @@ from tests.chaos.clients import Clients
 from tests.chaos.cluster import ROOT, Cluster, Kind, Times
 from tests.chaos.faults import Faults
 from tests.chaos.invariants import Remains
+from tests.chaos.means import Means
 from tests.chaos.memory import Memory
 from tests.chaos.observer import Observer
 from tests.chaos.recipes import SLOTS
@@ -114,21 +115,17 @@ def _storm(
         waiting=SLOTS * plan.workers + 1,
         wants_more=wants_more,
     )
-    faults = Faults(
-        cluster=cluster,
-        observer=observer,
-        memory=memory,
-        clients=clients,
-        seed=plan.seed,
-        only=plan.kinds,
+    means = Means(
+        cluster=cluster, observer=observer, memory=memory, clients=clients, seed=plan.seed
     )
+    faults = Faults(means, plan.kinds)
     clients.start()
     next_fault = time.monotonic() + plan.fault_seconds
     at_last = time.monotonic() + LONGEST_WAIT
     said = time.monotonic()
     while wants_more():
         cluster.tend()
-        faults.heal()
+        means.heal()
         observer.look()
         is_time = time.monotonic() >= next_fault
         # On a slow machine faults wait for each other, or no job would ever get anywhere.
@@ -147,7 +144,7 @@ def _storm(
                 flush=True,
             )
         time.sleep(TICK_SECONDS)
-    faults.heal(all_=True)
+    means.heal(all_=True)
     deadline = time.monotonic() + PATIENCE_SECONDS
     clients.stop()
     while time.monotonic() < deadline and (clients.are_busy() or observer.not_ended()):
@@ -156,7 +153,7 @@ def _storm(
         clients.resume_all()
         time.sleep(TICK_SECONDS)
     observer.look()
-    faults.close()
+    means.close()
     clients.close()
     report.left_out = faults.left_out
     for kind in faults.kinds:
