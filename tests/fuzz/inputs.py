@@ -5,24 +5,34 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import io
 import json
-import lzma
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-File = tuple[str, bytes]
-Files = dict[str, bytes]
+from tests.fuzz.wellformed import (
+    File,
+    Files,
+    cifar_files,
+    compressed,
+    idx_bytes,
+    idx_files,
+    images,
+    npy,
+    npz_files,
+    pixels,
+    png,
+    tarred,
+    zipped,
+)
 
 EXTREMES = (0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1)
 NAMES = (
@@ -81,130 +91,6 @@ PICKLES = (
 def make(kind: str, random: Random) -> File:
     """A file of one of `KINDS`."""
     return KINDS[kind](random)
-
-
-def pixels(random: Random, *shape: int) -> Any:
-    return np.random.default_rng(random.getrandbits(32)).integers(0, 256, shape, np.uint8)
-
-
-def png(random: Random, side: int = 6, mode: str = "L", format: str = "PNG") -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels(random, side, side, 3)).convert(mode).save(buffer, format)
-    return buffer.getvalue()
-
-
-def images(random: Random) -> Files:
-    """A folder of images as it should be."""
-    modes = random.choice([["L"], ["RGB"], ["L", "RGB"], ["P", "L"], ["1", "RGB"]])
-    return {
-        f"{split}/{name}/{index}.png": png(random, 6, random.choice(modes))
-        for split in ("train", "test")
-        for name in "ab"
-        for index in range(2)
-    }
-
-
-def idx_bytes(array: Any) -> bytes:
-    head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-    return bytes(head + array.tobytes())
-
-
-def idx_files(random: Random) -> Files:
-    files = {}
-    for split, count in (("train", 8), ("t10k", 4)):
-        files[f"{split}-images-idx3-ubyte"] = idx_bytes(pixels(random, count, 5, 4))
-        files[f"{split}-labels-idx1-ubyte"] = idx_bytes(np.arange(count, dtype=np.uint8) % 2)
-    if random.random() < 0.4:
-        return {f"{name}.gz": gzip.compress(content) for name, content in files.items()}
-    return files
-
-
-def npy(random: Random, array: Any) -> bytes:
-    buffer = io.BytesIO()
-    version = random.choice([(1, 0), (2, 0), (3, 0)])
-    np.lib.format.write_array(buffer, array, version=version, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def npz_files(random: Random) -> Files:
-    shape = random.choice([(5, 4), (1, 5, 4), (3, 5, 4), (2, 1, 5, 4), (4,), (1, 1, 1, 5, 4)])
-    kind = random.choice([np.uint8, np.float32, np.float64, np.int64])
-    x = pixels(random, 8, *shape).astype(kind) / (255 if kind in (np.float32, np.float64) else 1)
-    y = np.arange(8) % random.choice([1, 2, 4])
-    arrays = {"x_train": x, "y_train": y, "x_test": x[:4], "y_test": y[:4]}
-    return {f"{name}.npy": npy(random, array) for name, array in arrays.items()}
-
-
-def pickled(value: Any) -> bytes:
-    """As pickle writes it; of the plain kinds that CIFAR's batches hold."""
-    match value:
-        case dict():
-            pairs = b"".join(pickled(key) + pickled(item) for key, item in value.items())
-            return b"}(" + pairs + b"u"
-        case list():
-            return b"](" + b"".join(map(pickled, value)) + b"e"
-        case str():
-            text = value.encode()
-            return b"X" + struct.pack("<I", len(text)) + text
-        case bytes():
-            return b"B" + struct.pack("<I", len(value)) + value
-        case int():
-            return b"J" + struct.pack("<i", value)
-    raise TypeError(type(value))
-
-
-def cifar_files(random: Random) -> Files:
-    def batch(count: int) -> bytes:
-        data = bytes(pixels(random, count, 3072))
-        array = (
-            b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01K"
-            + bytes([count])
-            + b"M\x00\x0c\x86cnumpy\ndtype\nX\x02\x00\x00\x00u1K\x00K\x01\x87R(K\x03X\x01\x00\x00"
-            + b"\x00|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"
-            + pickled(data)
-            + b"tb"
-        )
-        labels = pickled([index % 10 for index in range(count)])
-        body = pickled("data") + array + pickled("labels") + labels
-        return b"\x80\x02}(" + body + b"u."
-
-    names = [f"data_batch_{number}" for number in range(1, 6)]
-    folder = "cifar-10-batches-py/"
-    files = {f"{folder}{name}": batch(4) for name in names}
-    files[f"{folder}test_batch"] = batch(4)
-    meta = pickled({"label_names": [f"class {index}" for index in range(10)]})
-    files[f"{folder}batches.meta"] = b"\x80\x02" + meta + b"."
-    return files
-
-
-def zipped(random: Random, files: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    method = random.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-    with zipfile.ZipFile(buffer, "w", method) as archive:
-        for name, content in files.items():
-            archive.writestr(name or "?", content)
-    return buffer.getvalue()
-
-
-def tarred(files: Mapping[str, bytes], *more: tuple[tarfile.TarInfo, bytes]) -> bytes:
-    """A tar archive; the size that a header of `more` announces need not be that of its content."""
-    parts = []
-    for info, content in (*((tarfile.TarInfo(name), files[name]) for name in files), *more):
-        info.size = info.size or len(content)
-        parts.append(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
-        parts.append(content + bytes(-len(content) % tarfile.BLOCKSIZE))
-    return b"".join(parts) + bytes(2 * tarfile.BLOCKSIZE)
-
-
-def compressed(random: Random, content: bytes) -> File:
-    kind = random.choice(["", ".gz", ".bz2", ".xz"])
-    pack: dict[str, Callable[[bytes], bytes]] = {
-        "": bytes,
-        ".gz": gzip.compress,
-        ".bz2": bz2.compress,
-        ".xz": lzma.compress,
-    }
-    return f"data.tar{kind}", pack[kind](content)
 
 
 def damaged(random: Random, content: bytes) -> bytes:
