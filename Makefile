@@ -27,7 +27,7 @@ serve:
 
 test: check
 	@sh scripts/chromium
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 check:
 	@sh scripts/install test

@@ -47,8 +47,10 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(postgres: PostgresServer) -> str:
-    return postgres.create_database(new_id("test"))
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    name = new_id("test")
+    yield postgres.create_database(name)
+    postgres.drop_database(name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

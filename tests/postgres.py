@@ -64,6 +64,11 @@ class PostgresServer:
             connection.execute(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
+    def drop_database(self, name: str) -> None:
+        """Remove a database, whoever is still connected to it."""
+        with self._connect() as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
     def add_user(self, name: str, password: str) -> None:
         """Make a user who is let in with this password only."""
         rules = Path(self._data) / "pg_hba.conf"

@@ -48,7 +48,7 @@ def find(service: Service, part: str, seconds: float = 90) -> int:
 
 def test_a_job_survives_kill_9_of_each_process_and_succeeds_once(own_service: Service) -> None:
     service = own_service
-    job_id = service.submit(dataset="digits", epochs=150, seed=3)
+    job_id = service.submit(dataset="digits", epochs=100, seed=3)
     service.wait(job_id, "running", step=30)
     for part in ("worker.training", "-m worker", "uvicorn", "valkey"):
         victim = find(service, part)
@@ -76,7 +76,7 @@ def test_a_job_survives_kill_9_of_each_process_and_succeeds_once(own_service: Se
 
 def test_kill_9_of_the_service_itself_leaves_nothing_behind(own_service: Service) -> None:
     service = own_service
-    job_id = service.submit(dataset="digits", epochs=5000)
+    job_id = service.submit(dataset="digits", epochs=1000)
     service.wait(job_id, "running", step=5)
     family = descendants(service.process.pid)
     assert len(family) >= 4

@@ -93,7 +93,7 @@ def test_an_uploaded_data_set_is_trained_on_downloaded_and_run(
 
 
 def test_a_running_job_is_cancelled_and_leaves_no_process(service: Service) -> None:
-    job_id = service.submit(dataset="digits", epochs=5000)
+    job_id = service.submit(dataset="digits", epochs=1000)
     service.wait(job_id, "running", step=5)
     assert service.http.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
     service.wait(job_id, "cancelled")
@@ -110,7 +110,7 @@ def test_a_running_job_is_cancelled_and_leaves_no_process(service: Service) -> N
 
 
 def test_a_paused_job_goes_on_where_it_stopped(service: Service) -> None:
-    job_id = service.submit(dataset="digits", epochs=30)
+    job_id = service.submit(dataset="digits", epochs=20)
     service.wait(job_id, "running", step=20)
     assert service.http.post(f"/v1/jobs/{job_id}/pause").status_code == 200
     paused = service.wait(job_id, "paused")

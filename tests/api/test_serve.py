@@ -146,7 +146,7 @@ def test_a_stop_ends_everything_in_order_and_the_next_start_goes_on(
     until(lambda: len(children(first.process.pid)) == 3)
     family = children(first.process.pid)
     assert first.url is not None
-    job = httpx.post(f"{first.url}/v1/jobs", json={"epochs": 100_000}).json()
+    job = httpx.post(f"{first.url}/v1/jobs", json={"epochs": 2000}).json()
     assert first.stop(signal.SIGINT) == 0, first.log.read_text()
     assert all(is_gone(pid) for pid in family.values())
     assert serving_at(first.directory) is None
@@ -210,7 +210,7 @@ def test_a_data_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_database_that_cannot_be_reached_ends_the_start_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.serve.READY_SECONDS", 20.0)  # its patience
+    monkeypatch.setattr("api.serve.READY_SECONDS", 10.0)  # its patience
     settings = Settings(
         data_dir=tmp_path, database_url="postgresql+psycopg://nobody@127.0.0.1:9/none"
     )

@@ -125,7 +125,7 @@ def test_a_job_from_the_form_to_a_verified_network(
 
 
 def test_a_running_job_is_paused_resumed_and_cancelled(tabs: Tabs, service: WholeService) -> None:
-    job_id = service.submit(name="endless", epochs=100_000, network={"name": "convnet"})
+    job_id = service.submit(name="endless", epochs=2000, network={"name": "convnet"})
     page = tabs.open(f"{service.url}/jobs/{job_id}")
     page.on("dialog", lambda dialog: dialog.accept())
     status(page, "running")
