@@ -135,7 +135,7 @@ class Desk:
 
     def trainees(self, job_id: str) -> list[int]:
         """Those of them that lead their group."""
-        return [pid for pid in self.processes(job_id) if os.getpgid(pid) == pid]
+        return [pid for pid in self.processes(job_id) if _leads(pid)]
 
     def processes(self, job_id: str) -> list[int]:
         """The running processes of a job's attempts."""
@@ -266,3 +266,10 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[[Settings], WorkerProcess]
     yield start
     for worker in started:
         worker.end()
+
+
+def _leads(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == pid
+    except ProcessLookupError:  # ended meanwhile
+        return False
