@@ -12,21 +12,12 @@ import pytest
 import torch
 
 import saf
-from saf.batches import Batches, Samples
-from saf.checkpoint import Progress
 from saf.config import JobSpecification
 from saf.data import digits
-from saf.data.dataset import Dataset
 from saf.environment import peak_memory_bytes
 from saf.errors import (
-    DivergedError,
-    OutOfMemoryError,
-    SilentNetworkError,
-    TimeLimitError,
     UserConfigError,
 )
-from saf.failures import check_not_silent, memory_explained
-from saf.networkchoice import ConvNet
 from saf.networks import build
 from saf.reports import (
     Artifact,
@@ -35,55 +26,12 @@ from saf.reports import (
     Epoch,
     Evaluation,
     Finished,
-    Report,
     Started,
     Step,
     Vitals,
 )
 from saf.training import learning_rate, train
-
-CPU = torch.device("cpu")
-
-
-def labelled(samples: int, *shape: int, dtype: type = np.uint8) -> tuple[np.ndarray, np.ndarray]:
-    """Samples of three classes, told apart by which columns are bright."""
-    generator = np.random.default_rng(samples)
-    y = np.arange(samples) % 3
-    x = generator.integers(0, 100, (samples, *shape))
-    for number, label in enumerate(y):
-        x[number, ..., 2 * label : 2 * label + 2] += 150
-    scaled = x if dtype == np.uint8 else x / 255
-    return scaled.astype(dtype), y.astype(np.int64)
-
-
-def dataset(*shape: int, samples: int = 26, dtype: type = np.uint8) -> Dataset:
-    shape = shape or (1, 8, 8)
-    (x_train, y_train), (x_test, y_test) = (
-        labelled(samples, *shape, dtype=dtype),
-        labelled(12, *shape, dtype=dtype),
-    )
-    return Dataset(
-        x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, class_names=tuple("abc")
-    )
-
-
-def specification(**changes: Any) -> JobSpecification:
-    values: dict[str, Any] = {
-        "network": {"name": "convnet", "channels": [4, 4]},
-        "timesteps": 3,
-        "epochs": 2,
-        "batch_size": 6,
-    }
-    return JobSpecification.model_validate(values | changes)
-
-
-def run(job: JobSpecification, data: Dataset, directory: Path) -> list[Report]:
-    return list(train(job, data, directory, device="cpu"))
-
-
-def summary(reports: list[Report]) -> dict[str, Any]:
-    assert isinstance(reports[-1], Finished)
-    return reports[-1].summary
+from tests.saf.trainings import dataset, run, specification, summary
 
 
 def test_reports_come_in_the_order_that_is_promised(tmp_path: Path) -> None:
@@ -163,7 +111,7 @@ def test_artifacts_hold_the_network_its_certificate_and_the_whole_run(tmp_path: 
     assert len(report["deployment"]["accuracy_after"]) == 3
     assert report["deployment"]["energy"]["synaptic_operations"] > 0
     assert 0 <= report["share_of_iterations_outside_the_network"] < 1
-    assert 2**20 < report["summary"]["peak_memory_bytes"] <= peak_memory_bytes(CPU)
+    assert 2**20 < report["summary"]["peak_memory_bytes"] <= peak_memory_bytes(torch.device("cpu"))
     certificate = json.loads(artifacts["certificate.json"][1].read_text())
     assert certificate["checks"][1]["spikes_differing"] == 0
 
@@ -206,35 +154,6 @@ def test_event_frames_are_trained_on_and_run(method: str, tmp_path: Path) -> Non
     assert summary(reports)["lif_accuracy"] == pytest.approx(accuracy)
 
 
-def test_an_epoch_shows_every_sample_once_in_batches_of_nearly_equal_size() -> None:
-    batches = Batches(samples=1437, batch_size=128, seed=0)
-    assert batches.per_epoch == 12
-    epochs = [[batches[12 * epoch + i] for i in range(12)] for epoch in range(2)]
-    for epoch in epochs:
-        assert {len(batch) for batch in epoch} == {119, 120}
-        assert torch.equal(torch.cat(epoch).sort().values, torch.arange(1437))
-    assert not torch.equal(epochs[0][0], epochs[1][0])
-
-
-def test_a_batch_depends_on_its_iteration_alone() -> None:
-    one, other = Batches(100, 16, seed=3), Batches(100, 16, seed=3)
-    in_order = [one[step] for step in range(20)]
-    assert all(torch.equal(other[step], in_order[step]) for step in (19, 2, 11, 0))
-
-
-def test_bytes_and_floats_of_one_image_are_the_same_to_the_network() -> None:
-    x, y = labelled(4, 1, 8, 8)
-    of_bytes, _ = Samples(x, y, CPU, torch.float32)[torch.arange(4)]
-    of_floats, _ = Samples((x / 255).astype(np.float32), y, CPU, torch.float32)[torch.arange(4)]
-    assert torch.equal(of_bytes, of_floats)
-
-
-def test_read_only_samples_are_taken() -> None:
-    x, y = labelled(4, 1, 8, 8)
-    x.flags.writeable = False
-    assert len(Samples(x, y, CPU, torch.float32)) == 4
-
-
 def test_cosine_falls_from_the_peak_to_zero() -> None:
     job = specification(epochs=4, optimizer={"name": "sgd", "learning_rate": 0.2})
     rates = [learning_rate(job, step, 10) for step in range(41)]
@@ -251,78 +170,6 @@ def test_warm_up_rises_linearly_to_the_peak(name: str) -> None:
     assert rates[:10] == pytest.approx([0.1 * (step + 1) / 10 for step in range(10)])
     assert rates[10] == 0.1
     assert (rates[39] == 0.1) == (name == "constant")
-
-
-def test_a_loss_that_is_not_finite_names_the_iteration_and_a_remedy(tmp_path: Path) -> None:
-    job = specification(
-        optimizer={"name": "sgd", "learning_rate": 100}, loss={"mse_share": 1.0}, epochs=60
-    )
-    with pytest.raises(DivergedError, match=r"at iteration \d+|on the test data") as caught:
-        run(job, dataset(), tmp_path)
-    assert "lower the learning rate" in caught.value.hint
-    for path in (tmp_path / "checkpoints").glob("*"):
-        assert path.is_file()
-
-
-def test_a_network_that_never_fires_is_named_with_a_remedy(tmp_path: Path) -> None:
-    job = specification(neuron={"threshold": 1000}, epochs=5)
-    with pytest.raises(SilentNetworkError, match="layer1 has not fired once in 2 epoch") as caught:
-        run(job, dataset(), tmp_path)
-    assert "lower the threshold" in caught.value.hint
-
-
-def epochs(*rows: tuple[float, float, float]) -> Progress:
-    """A history of (firing rate of layer2, loss, accuracy)."""
-    return Progress(
-        history=[
-            {
-                "firing_rate/layer1": 0.1,
-                "firing_rate/layer2": r,
-                "train_loss": x,
-                "train_accuracy": a,
-            }
-            for r, x, a in rows
-        ]
-    )
-
-
-def test_silence_fails_only_where_nothing_is_learnt() -> None:
-    job = specification(epochs=9)
-    with pytest.raises(SilentNetworkError, match="layer2"):
-        check_not_silent(job, epochs((0.0, 2.3, 0.1), (0.0, 2.3, 0.1)), 0.1)
-    check_not_silent(job, epochs((0.0, 2.3, 0.1)), 0.1)  # wait for the second epoch
-    check_not_silent(job, epochs((0.0, 2.3, 0.1), (1e-9, 2.3, 0.1)), 0.1)  # it woke up
-    check_not_silent(job, epochs((0.0, 2.3, 0.1), (0.0, 2.2, 0.1)), 0.1)  # the loss falls
-    check_not_silent(job, epochs((0.0, 0.1, 0.9), (0.0, 0.1, 0.9)), 0.1)  # a skip goes around it
-    with pytest.raises(SilentNetworkError):
-        check_not_silent(specification(epochs=1), epochs((0.0, 2.3, 0.1)), 0.1)
-
-
-def test_memory_that_cannot_be_had_names_a_smaller_batch() -> None:
-    job = specification(batch_size=50_000_000 // 10)
-    architecture = build(ConvNet(), (1, 8, 8), 3)
-    with (
-        pytest.raises(OutOfMemoryError, match="too little memory for 4096 samples") as caught,
-        memory_explained(job, architecture, 4096, CPU),
-    ):
-        torch.empty(2**60)
-    assert caught.value.hint.startswith('set "batch_size" to 2048 or less, or "micro_batches" to 2')
-    assert caught.value.samples == 2048
-
-
-def test_another_error_of_torch_stays_what_it_is() -> None:
-    architecture = build(ConvNet(), (1, 8, 8), 3)
-    with (
-        pytest.raises(RuntimeError, match="shape"),
-        memory_explained(specification(), architecture, 10, CPU),
-    ):
-        torch.zeros(2).view(3)
-
-
-def test_a_training_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    job = specification(max_runtime_seconds=1e-9)
-    with pytest.raises(TimeLimitError, match="1 iterations and 0 of 2 epochs"):
-        run(job, dataset(), tmp_path)
 
 
 @pytest.mark.parametrize(

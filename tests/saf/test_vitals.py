@@ -16,7 +16,7 @@ from saf.network import SpikingNetwork
 from saf.networks import build
 from saf.reports import MEMBRANE_BINS, Artifact, Vitals
 from saf.vitals import LOOKS, Probe, vital_signs
-from tests.saf.test_training import dataset, specification
+from tests.saf.trainings import dataset, specification
 
 THRESHOLD_BIN = 15  # of 25 over −2 … 3
 

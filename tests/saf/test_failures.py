@@ -1,0 +1,92 @@
+"""Trainings that cannot go on: what is said, and what to do."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from saf.checkpoint import Progress
+from saf.errors import (
+    DivergedError,
+    OutOfMemoryError,
+    SilentNetworkError,
+    TimeLimitError,
+)
+from saf.failures import check_not_silent, memory_explained
+from saf.networkchoice import ConvNet
+from saf.networks import build
+from tests.saf.trainings import dataset, run, specification
+
+CPU = torch.device("cpu")
+
+
+def test_a_loss_that_is_not_finite_names_the_iteration_and_a_remedy(tmp_path: Path) -> None:
+    job = specification(
+        optimizer={"name": "sgd", "learning_rate": 100}, loss={"mse_share": 1.0}, epochs=60
+    )
+    with pytest.raises(DivergedError, match=r"at iteration \d+|on the test data") as caught:
+        run(job, dataset(), tmp_path)
+    assert "lower the learning rate" in caught.value.hint
+    for path in (tmp_path / "checkpoints").glob("*"):
+        assert path.is_file()
+
+
+def test_a_network_that_never_fires_is_named_with_a_remedy(tmp_path: Path) -> None:
+    job = specification(neuron={"threshold": 1000}, epochs=5)
+    with pytest.raises(SilentNetworkError, match="layer1 has not fired once in 2 epoch") as caught:
+        run(job, dataset(), tmp_path)
+    assert "lower the threshold" in caught.value.hint
+
+
+def epochs(*rows: tuple[float, float, float]) -> Progress:
+    """A history of (firing rate of layer2, loss, accuracy)."""
+    return Progress(
+        history=[
+            {
+                "firing_rate/layer1": 0.1,
+                "firing_rate/layer2": r,
+                "train_loss": x,
+                "train_accuracy": a,
+            }
+            for r, x, a in rows
+        ]
+    )
+
+
+def test_silence_fails_only_where_nothing_is_learnt() -> None:
+    job = specification(epochs=9)
+    with pytest.raises(SilentNetworkError, match="layer2"):
+        check_not_silent(job, epochs((0.0, 2.3, 0.1), (0.0, 2.3, 0.1)), 0.1)
+    check_not_silent(job, epochs((0.0, 2.3, 0.1)), 0.1)  # wait for the second epoch
+    check_not_silent(job, epochs((0.0, 2.3, 0.1), (1e-9, 2.3, 0.1)), 0.1)  # it woke up
+    check_not_silent(job, epochs((0.0, 2.3, 0.1), (0.0, 2.2, 0.1)), 0.1)  # the loss falls
+    check_not_silent(job, epochs((0.0, 0.1, 0.9), (0.0, 0.1, 0.9)), 0.1)  # a skip goes around it
+    with pytest.raises(SilentNetworkError):
+        check_not_silent(specification(epochs=1), epochs((0.0, 2.3, 0.1)), 0.1)
+
+
+def test_memory_that_cannot_be_had_names_a_smaller_batch() -> None:
+    job = specification(batch_size=50_000_000 // 10)
+    architecture = build(ConvNet(), (1, 8, 8), 3)
+    with (
+        pytest.raises(OutOfMemoryError, match="too little memory for 4096 samples") as caught,
+        memory_explained(job, architecture, 4096, CPU),
+    ):
+        torch.empty(2**60)
+    assert caught.value.hint.startswith('set "batch_size" to 2048 or less, or "micro_batches" to 2')
+    assert caught.value.samples == 2048
+
+
+def test_another_error_of_torch_stays_what_it_is() -> None:
+    architecture = build(ConvNet(), (1, 8, 8), 3)
+    with (
+        pytest.raises(RuntimeError, match="shape"),
+        memory_explained(specification(), architecture, 10, CPU),
+    ):
+        torch.zeros(2).view(3)
+
+
+def test_a_training_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    job = specification(max_runtime_seconds=1e-9)
+    with pytest.raises(TimeLimitError, match="1 iterations and 0 of 2 epochs"):
+        run(job, dataset(), tmp_path)
