@@ -135,10 +135,11 @@ def saf_f(
 ) -> Outcome:
     """SAF with a loss at the final step: loss(o, y) with o = W (â_N[T] / c[T]) + b.
 
-    Steps 1 … T−1 run without a graph; step T is differentiated with σ'(u[T] − V). In a network
-    without skips the gradient of the weights of spiking layer l of N is V^(N−l+1) times that of
-    `spike_representation` where both use one gate: one factor V for each spiking layer between
-    the weights and the loss. That of the readout is the same in both.
+    All steps run without a graph; step T is then differentiated with σ'(u[T] − V), the results of
+    its maps as they were (`saf.replay`). In a network without skips the gradient of the weights of
+    spiking layer l of N is V^(N−l+1) times that of `spike_representation` where both use one gate:
+    one factor V for each spiking layer between the weights and the loss. That of the readout is the
+    same in both.
     """
     gate = surrogate_gate(network.neuron)
     return _at_the_final_step(
