@@ -20,7 +20,8 @@ from api.rendering import page
 from api.service import Service, ServiceDependency
 from api.store import logs
 from api.store.artifacts import ArtifactStore
-from api.store.tables import TERMINAL, Event, Job, Status
+from api.store.database import clock
+from api.store.tables import ACTIVE, TERMINAL, Event, Job, Status
 from api.vitals import find_vitals
 from saf.config import JobSpecification
 
@@ -72,6 +73,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
             "job": job,
             "is_over": job.status in TERMINAL,
             "status_meaning": STATUS_MEANING[job.status],
+            "silent_since": _silent_since(session, row, job),
             "actions": ACTIONS[job.status],
             "events": [event_document(event) for event in reversed(events)],
             "earlier_events": after,
@@ -95,6 +97,12 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
         "can_try": _can_try(service),
     }
     return page(request, "job.html", context)
+
+
+def _silent_since(session: Session, row: Job, job: JobDocument) -> str | None:
+    """When its worker was last heard of, where that is longer ago than its lease."""
+    over = row.lease_until is not None and row.lease_until < clock(session)
+    return job.heartbeat_at if over and job.status in ACTIVE else None
 
 
 def _document(

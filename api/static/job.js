@@ -16,8 +16,12 @@ const charts = new Charts(
   /** @type {HTMLButtonElement} */ (document.getElementById("reset-zoom")),
 );
 
+const QUIET_MS = 20_000; // so long without news, the page asks whether its worker is still heard of
+let told = Date.now();
+
 /** @param {any} job */
 function show(job) {
+  told = Date.now();
   const { step, steps_total, epoch, epochs, fraction } = job.progress;
   const bar = /** @type {HTMLProgressElement} */ (document.getElementById("progress"));
   bar.value = fraction;
@@ -130,6 +134,9 @@ document.getElementById("actions")?.addEventListener("click", async (event) => {
 charts.reload();
 vitals.reload();
 if (root.dataset.over !== "true") {
+  const quiet = window.setInterval(() => {
+    if (!document.hidden && Date.now() - told > QUIET_MS) refreshSoon();
+  }, QUIET_MS);
   new Stream(
     `${address}/events`,
     {
@@ -156,6 +163,7 @@ if (root.dataset.over !== "true") {
           location.assign("/");
           return;
         }
+        window.clearInterval(quiet);
         show(job);
         document.getElementById("way")?.classList.add("over");
         charts.reload();

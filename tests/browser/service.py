@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from api.store import lifecycle, metrics, vitals
+from api.store import leases, lifecycle, metrics, vitals
 from api.store.database import Database
 from api.store.leases import Claim
 from saf.reports import MEMBRANE_BINS
@@ -100,6 +100,7 @@ class Pages(Service):
             "BROKER_URL": "redis+socket:///nowhere/broker.sock",
             "DATABASE_URL": f"sqlite:///{directory / 'pages.sqlite3'}",
             "SAF_LEASE_SECONDS": "600",
+            "SAF_SWEEP_SECONDS": "600",  # jobs stay with the worker that the test imitates
         }
         arguments = ["uvicorn", "--factory", "api.main:create_app", "--log-level", "warning"]
         super().__init__(directory, arguments, settings)
@@ -118,6 +119,11 @@ class Pages(Service):
             assert claim.job_id == job_id
             lifecycle.running(session, claim, step=0, steps_total=steps_total)
         return job_id, claim
+
+    def renew(self, claim: Claim, lease_seconds: float) -> None:
+        """A heartbeat, after which the lease lasts so long."""
+        with self.database.writing() as session:
+            leases.renew(session, claim, lease_seconds=lease_seconds)
 
     def report(self, claim: Claim, points: Mapping[str, list[tuple[int, float]]]) -> None:
         """Write metrics and the progress that follows from them."""

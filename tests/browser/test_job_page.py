@@ -36,6 +36,25 @@ def test_values_grow_while_one_looks_and_the_stream_ends_with_the_job(
     until(lambda: "\nsaf_streams_watched 0\n" in pages.http.get("/metrics").text)
 
 
+def test_a_worker_that_is_not_heard_of_is_told_and_so_is_its_return(
+    tabs: Tabs, pages: Pages
+) -> None:
+    job_id, claim = pages.running(name="cut off")
+    page = tabs.open("about:blank")
+    page.clock.install()
+    page.goto(f"{pages.url}/jobs/{job_id}")
+    silence = page.get_by_text("Nothing has been heard of its worker for")
+    expect(page.locator("#reason")).to_contain_text("In training.")
+    expect(silence).to_have_count(0)
+    pages.renew(claim, lease_seconds=-1)
+    page.clock.run_for(60_000)  # no message comes, so the page asks by itself
+    expect(silence).to_be_visible()
+    pages.renew(claim, lease_seconds=600)
+    page.clock.run_for(60_000)
+    expect(silence).to_have_count(0)
+    pages.cancelled(claim)
+
+
 def test_a_long_history_arrives_thinned_out_and_in_detail_where_one_zooms(
     tabs: Tabs, pages: Pages
 ) -> None:
