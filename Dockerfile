@@ -18,6 +18,10 @@ ENV PYTHONUNBUFFERED=1 \
     ARTIFACTS_URL=/artifacts
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /data saf \
     && install --directory --owner saf --group saf --mode 0750 /data /artifacts
+# Long trainings compile their scan (docs/decisions/012-a-compiled-scan.md).
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
 COPY pyproject.toml requirements.lock ./
 # The dependencies are a layer of their own: a change of the code does not install them again.

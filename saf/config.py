@@ -240,8 +240,8 @@ class JobSpecification(Strict):
     """Parts that each batch is computed in, one after another. Their gradients are added up: less
     memory and more time, and the same training but for rounding."""
     on_out_of_memory: Literal["split", "fail"] = "split"
-    """When memory runs out: `split` tries again with twice as many micro-batches, from the last
-    checkpoint; `fail` ends the job. Methods that update after every time step always fail."""
+    """When memory runs out: `split` tries again with at least twice as many micro-batches, from the
+    last checkpoint; `fail` ends the job. Methods that update after every time step always fail."""
     optimizer: Optimizer = SGD()
     schedule: Schedule = Schedule()
     max_gradient_norm: Annotated[float, Field(gt=0)] | None = None

@@ -14,7 +14,7 @@ PAGE = {"Accept": "text/html,*/*"}
 def test_an_empty_list_tells_how_to_submit(server: Server) -> None:
     page = server.http.get("/", headers=PAGE)
     assert page.status_code == 200
-    assert f"curl {server.address}/v1/jobs --json" in page.text
+    assert f"curl {server.address}/v1/jobs -H" in page.text
 
 
 def test_older_pages_show_every_job_once(server: Server) -> None:
