@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Generator, Tensor
 
+from saf.transfer import sent
+
 CUTOUT_PROBABILITY = 0.5
 CUTOUT_AREA = (0.02, 0.4)  # of the image
 CUTOUT_RATIO = (0.4, 2.5)  # height to width
@@ -75,7 +77,7 @@ def _stretched(x: Tensor, start: Tensor, length: Tensor, dim: int) -> Tensor:
     above = torch.minimum(below + 1, length - 1)
     inner = (1,) * (x.dim() - 3)
     sides = (count, 1) if dim == -2 else (1, count)
-    share = (place - below).to(x).view(-1, *inner, *sides)
+    share = sent(place - below, x.device).to(x.dtype).view(-1, *inner, *sides)
     return torch.lerp(_taken(x, start + below, dim), _taken(x, start + above, dim), share)
 
 
@@ -83,7 +85,7 @@ def _taken(x: Tensor, places: Tensor, dim: int) -> Tensor:
     """`x` at `places` (N count) along `dim`, the same ones in all steps and channels."""
     inner = (1,) * (x.dim() - 3)
     sides = (places.shape[1], 1) if dim == -2 else (1, places.shape[1])
-    index = places.long().to(x.device).view(-1, *inner, *sides)
+    index = sent(places.long(), x.device).view(-1, *inner, *sides)
     shape = list(x.shape)
     shape[dim] = places.shape[1]
     return x.gather(dim, index.expand(shape))
@@ -131,17 +133,18 @@ def cutout(x: Tensor, generator: Generator) -> Tensor:
     columns = (column >= left[:, None]) & (column < (left + w)[:, None])  # N W
     covered = rows[:, :, None] & columns[:, None, :] & chosen[:, None, None]  # N H W
     inner = (1,) * (x.dim() - 3)
-    covered = covered.to(x.device).view(samples, *inner, height, width)
+    covered = sent(covered, x.device).view(samples, *inner, height, width)
     colour = torch.zeros(samples, channels)
     if x.dim() == 4:
         colour[:, 0] = value
-    return torch.where(covered, colour.to(x).view(samples, *inner[1:], channels, 1, 1), x)
+    colour = sent(colour, x.device).to(x.dtype)
+    return torch.where(covered, colour.view(samples, *inner[1:], channels, 1, 1), x)
 
 
 def flip(x: Tensor, generator: Generator) -> Tensor:
     """Mirror each sample left to right with probability one half."""
     mirrored = torch.rand(len(x), generator=generator) < 0.5
-    return torch.where(mirrored.to(x.device).view(-1, *(1,) * (x.dim() - 1)), x.flip(-1), x)
+    return torch.where(sent(mirrored, x.device).view(-1, *(1,) * (x.dim() - 1)), x.flip(-1), x)
 
 
 CHANGES: dict[str, Callable[[Tensor, Generator], Tensor]] = {

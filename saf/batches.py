@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from saf.transfer import sent
+
 DEVICE_SHARE = 0.5  # of the free memory of a GPU that the samples may take
 
 
@@ -61,8 +63,8 @@ class Samples:
 
     def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """`x` as floats (bytes divided by 255) and `y` of the samples at `indices`."""
-        indices = indices.to(self.x.device)
-        x, y = self.x[indices].to(self.device), self.y[indices].to(self.device)
+        indices = sent(indices, self.x.device)
+        x, y = sent(self.x[indices], self.device), sent(self.y[indices], self.device)
         return floats(x, self.dtype), y
 
 

@@ -185,8 +185,8 @@ def restore(
     put(checkpoint.weights, parameters)
     for name, parameter in parameters.items():
         for key, buffer in checkpoint.optimizer.get(name, {}).items():
-            # A counter of steps stays on the CPU, where the optimizer made it.
-            device = parameter.device if buffer.dim() else torch.device("cpu")
+            # The counter of steps stays on the CPU, where the optimizer made it.
+            device = torch.device("cpu") if key == "step" else parameter.device
             optimizer.state[parameter][key] = buffer.to(device)
 
 

@@ -177,6 +177,7 @@ Precision = Literal["float32", "tf32", "float64", "bfloat16"]
 
 MOST_GRID_BITS = 20
 MOST_GRID_TIMESTEPS = 16
+MOST_IN_BFLOAT16 = 256  # accumulated spikes to which one more can be added
 """λ = ½ halves T − 1 times and leaves 24 − (T − 1) bits of float32 to the weights."""
 
 
@@ -286,6 +287,21 @@ class JobSpecification(Strict):
         if batch_size is not None and parts > batch_size:
             raise ValueError(f"is {parts}, and a batch has only {batch_size} samples to share out")
         return parts
+
+    @field_validator("precision")
+    @classmethod
+    def _counts_every_spike(cls, precision: Precision, info: ValidationInfo) -> Precision:
+        neuron, timesteps = info.data.get("neuron"), info.data.get("timesteps")
+        if precision != "bfloat16" or neuron is None or timesteps is None:
+            return precision
+        most = sum(neuron.decay**k for k in range(timesteps))
+        if most > MOST_IN_BFLOAT16:
+            raise ValueError(
+                f"bfloat16 has 8 significant bits: of more than {MOST_IN_BFLOAT16} accumulated "
+                f"spikes the next one is lost, and here there may be {most:.0f}; take float32, "
+                "fewer timesteps or a smaller neuron.decay"
+            )
+        return precision
 
     @model_validator(mode="after")
     def _augment_once(self) -> JobSpecification:

@@ -66,11 +66,16 @@ def deterministic(device: torch.device) -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     before = torch.are_deterministic_algorithms_enabled()
     only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    filling: Any = torch.utils.deterministic
+    filled = filling.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # All that is allocated is written before it is read.
+    filling.fill_uninitialized_memory = False
     try:
         with cudnn(deterministic=True), products("ieee"):
             yield
     finally:
+        filling.fill_uninitialized_memory = filled
         torch.use_deterministic_algorithms(before, warn_only=only_warned)
 
 

@@ -15,7 +15,12 @@ from saf.errors import DivergedError, OutOfMemoryError, SilentNetworkError, Time
 from saf.forecast import forecast
 
 SILENT_EPOCHS = 2
-LACKING = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+LACKING = (
+    "can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+)
 
 
 def diverged(where: str, specification: JobSpecification) -> DivergedError:

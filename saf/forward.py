@@ -21,6 +21,7 @@ from saf.neuron import accumulated_one
 from saf.replay import Replay
 from saf.scan import Constant, Gate, scan, spike_scan
 from saf.synapse import apply, apply_traced, scale_over_time
+from saf.transfer import constants
 
 
 class NetworkState(NamedTuple):
@@ -290,6 +291,7 @@ def readout_of_rates(shown: Presentation, done: Chunk, times: Sequence[int]) -> 
             last = done.accumulations[source][-len(times) * shown.samples :]
             current = apply(operations, weights, shown.masked(source, last))
             current = current.view(len(times), -1, *current.shape[1:])
-            c = current.new_tensor([accumulated_one(t, network.neuron.decay) for t in times])
+            ones = tuple(accumulated_one(t, network.neuron.decay) for t in times)
+            c = constants(ones, current.dtype, current.device)
             scores = scores + current / c.view(-1, 1, 1)
     return scores.expand(len(times), shown.samples, -1).to(network.parameter_dtype)

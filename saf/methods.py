@@ -7,7 +7,7 @@
 an optimizer step is due: once per batch, for ottt-o after every time step. The caller zeroes the
 gradients before the call and inside `update`. `masks` are those of `saf.dropout`. `chunk` is the
 number of time steps that SAF takes at once (None: what suits the batch, see `saf.forward.chunks`);
-it changes memory and speed, and no result.
+it changes memory and speed, and no result but for rounding.
 
 Methods with a loss at each step also take `readout`: `sum`, where the loss of step t sees
 o[t] = W s_N[t] + b and the prediction their sum, or `final`, where it sees W (â_N[t] / c[t]) + b,
@@ -364,10 +364,10 @@ def _at_the_final_step(
     replay = Replay(len(x)) if last > 1 else None
     with torch.no_grad():
         for steps in earlier:
-            done, state = advance(shown, state, steps)
+            done, state = advance(shown, state, steps, keep=())
             tally.add(done.fired)
         if replay is not None:
-            done, state = advance(shown, state, last, replay=replay)
+            done, state = advance(shown, state, last, keep=(), replay=replay)
             tally.add(done.fired)
             replay.again = True
     done, state = advance(

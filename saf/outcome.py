@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from saf.network import SpikingNetwork
+from saf.transfer import constants
 
 Readout = Literal["sum", "final"]
 """What a prediction is read from: the sum of the readouts at each step, or the readout of the
@@ -32,12 +33,12 @@ class Tally:
         """The scores are those of the last step for the readout `final`, else those of all."""
         shapes = network.architecture.shapes()
         self.timesteps = timesteps
-        self._neurons = [
-            samples * timesteps * prod(shapes[p.name]) for p in network.architecture.spiking
-        ]
+        self._neurons = tuple(
+            float(samples * timesteps * prod(shapes[p.name])) for p in network.architecture.spiking
+        )
         self._readout = readout
         self._loss: list[Tensor] = []
-        self._scores: list[Tensor] = []
+        self._scores: Tensor | None = None
         self._fired: list[Tensor] = []
 
     def add(
@@ -56,13 +57,14 @@ class Tally:
         if scores is not None:
             steps = scores.detach() if scores.dim() == 3 else scores.detach()[None]
             if self._readout == "final":
-                self._scores = [steps[-1]]
+                self._scores = steps[-1]
             else:
-                self._scores.append(steps.sum(0))
+                self._scores = steps.sum(0) if self._scores is None else self._scores + steps.sum(0)
 
     def outcome(self) -> Outcome:
         fired = torch.stack(self._fired).sum(0)
-        scores = torch.stack(self._scores).sum(0)
+        assert self._scores is not None, "a batch has at least one step"
+        scores = self._scores
         loss = torch.stack(self._loss).sum() if self._loss else scores.new_zeros(())
-        neurons = torch.tensor(self._neurons, dtype=fired.dtype, device=fired.device)
+        neurons = constants(self._neurons, fired.dtype, fired.device)
         return Outcome(loss, scores, fired / neurons)

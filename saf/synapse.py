@@ -27,6 +27,7 @@ from saf.architecture import (
     Upsample,
 )
 from saf.replay import Replay
+from saf.transfer import constants
 
 EPSILON = 1e-4  # of the standardisation, as published with OTTT
 
@@ -216,7 +217,8 @@ def _fixed(operation: Operation, x: Tensor) -> Tensor:
         case Upsample(factor=k):
             n, c, h, w = x.shape
             repeated = x[:, :, :, None, :, None].expand(-1, -1, -1, k, -1, k)
-            return repeated.reshape(n, c, h * k, w * k)
+            # Of one pixel this would be one number seen many times, and scans write in place.
+            return repeated.reshape(n, c, h * k, w * k).contiguous()
         case Scale(factor=factor):
             return x * factor
         case Flatten():
@@ -360,14 +362,18 @@ class _ScaleOverTime(torch.autograd.Function):
         ctx: Any, constant: Tensor, forward: tuple[float, ...], backward: tuple[float, ...]
     ) -> Tensor:
         ctx.backward_factors = backward
+        if len(forward) == 1:
+            return (constant * forward[0])[None]
         return _factors(forward, constant) * constant
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        factors = _factors(ctx.backward_factors, grads[0][0])
-        return (factors * grads[0]).sum(0), None, None
+        (grad,) = grads
+        if len(grad) == 1:
+            return grad[0] * ctx.backward_factors[0], None, None
+        return (_factors(ctx.backward_factors, grad[0]) * grad).sum(0), None, None
 
 
 def _factors(values: tuple[float, ...], like: Tensor) -> Tensor:
     """K 1 1 …, to be multiplied with `like`."""
-    return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, *(1,) * like.dim())
+    return constants(values, like.dtype, like.device).view(-1, *(1,) * like.dim())

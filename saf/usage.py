@@ -42,7 +42,7 @@ class Usage:
     def _busy(self) -> dict[str, float]:
         try:
             return {"device_use": torch.cuda.utilization(self._device) / 100.0}
-        except (ImportError, RuntimeError):
+        except Exception:  # no pynvml, or a GPU, a slice of one or a container that does not tell
             return {}
 
 

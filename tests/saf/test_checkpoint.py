@@ -1,6 +1,7 @@
 """Checkpoints: whole, checked, and enough to go on bit-exactly."""
 
 import dataclasses
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,30 @@ def test_weights_of_another_network_are_not_restored() -> None:
     optimizer = torch.optim.SGD(parameters.values(), lr=0.1)
     with pytest.raises(ValueError, match=r"is torch\.float32 \(2, 3\) in the checkpoint"):
         checkpoints.restore(small_checkpoint(), optimizer, parameters)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_buffers_of_single_numbers_go_to_the_device_of_their_parameter(
+    optimizer: type[torch.optim.Optimizer],
+) -> None:
+    """A residual gain is one number, and so are its buffers; `meta` stands for a GPU."""
+    gain = torch.nn.Parameter(torch.tensor(0.5))
+    more = {"momentum": 0.9} if optimizer is torch.optim.SGD else {}
+    trained = optimizer([gain], lr=0.1, **more)
+    gain.grad = torch.tensor(1.0)
+    trained.step()
+    saved = replace(
+        small_checkpoint(),
+        weights={"block1.residual_gain": gain.detach()},
+        optimizer=checkpoints.optimizer_buffers(trained, {"block1.residual_gain": gain}),
+    )
+    there = torch.nn.Parameter(torch.zeros((), device="meta"))
+    resumed = torch.optim.SGD([there], lr=0.1)
+    checkpoints.restore(saved, resumed, {"block1.residual_gain": there})
+    devices = {key: value.device.type for key, value in resumed.state[there].items()}
+    assert devices.pop("step", "cpu") == "cpu"
+    assert devices
+    assert set(devices.values()) == {"meta"}
 
 
 @pytest.fixture(scope="module")

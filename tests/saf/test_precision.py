@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from saf import certificate, training
 from saf.certificate import certify
@@ -100,3 +101,25 @@ def test_a_network_trained_in_tf32_is_compared_as_it_was_trained_too(tmp_path: P
     assert found["as_trained"]["precision_of_trained"] == "tf32"
     assert found["as_trained"]["precision"] == "float32"
     assert "Computed in tf32, as it was trained" in found["statement"]
+
+
+@pytest.mark.parametrize(
+    ("decay", "timesteps", "refused"), [(1.0, 256, False), (1.0, 257, True), (0.5, 1024, False)]
+)
+def test_bfloat16_is_refused_where_spikes_would_not_be_counted(
+    decay: float, timesteps: int, refused: bool
+) -> None:
+    """The accumulation of a neuron that always fires, by the steps of the scan."""
+    accumulation = torch.zeros((), dtype=torch.bfloat16)
+    lost = False
+    for _ in range(timesteps):
+        before = accumulation * decay
+        accumulation = before + 1
+        lost |= bool(accumulation == before)
+    assert lost == refused
+    values = {"precision": "bfloat16", "neuron": {"decay": decay}, "timesteps": timesteps}
+    if refused:
+        with pytest.raises(ValidationError, match="of more than 256 accumulated spikes"):
+            JobSpecification.model_validate(values)
+    else:
+        JobSpecification.model_validate(values)

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from saf import synapse
-from saf.architecture import Conv, Linear, Operation
+from saf.architecture import Conv, Linear, Operation, Upsample
 from saf.synapse import apply, apply_traced
 
 CONV = Conv(out_channels=6, kernel=3, padding=1)
@@ -104,3 +104,10 @@ for _ in range(5):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_pixel_that_is_repeated_can_be_written_to() -> None:
+    """A scan overwrites what arrives, which may come from a repeated pixel without a map."""
+    repeated = apply([Upsample(factor=3)], [], torch.ones(2, 4, 1, 1))
+    repeated[0, 0, 0, 0] = 5.0
+    assert repeated.sum() == 2 * 4 * 9 + 4

@@ -1,0 +1,25 @@
+"""What goes from the host to the device of a training, so that nobody waits for it.
+
+A copy from ordinary memory to a GPU waits for all that the GPU has been given to do.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """`x` on `device`; from pinned memory where that is a GPU."""
+    if x.device.type == "cpu" and device.type == "cuda":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
+
+
+@lru_cache(maxsize=1024)
+def constants(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`values` as a tensor that nobody may write to, made once."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device=device)
