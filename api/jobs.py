@@ -18,7 +18,7 @@ from api.outlook import MemoryCurve, TimeForecast, memory_curves, time_forecast
 from api.problems import ProblemField, responses
 from api.quota import UserDependency, check_jobs
 from api.service import Service, ServiceDependency
-from api.store import artifacts, lifecycle
+from api.store import lifecycle
 from api.store.listing import NEWEST_FIRST, SORTS, JobFilter, find_jobs
 from api.store.tables import Job, Status
 from api.submission import fingerprint, job_row, resolve, validation
@@ -197,24 +197,12 @@ def retry_job(
     from outside: cancelled, worker_lost, time_limit, out_of_memory or internal. Else it begins
     anew; the first line of its timeline says which, and why.
     """
-    with service.database.writing() as session:
-        old = read_job(session, job_id)
-        if old.status not in (Status.failed, Status.cancelled):
-            raise ConflictError(
-                f"job {job_id} is {old.status}; only a failed or cancelled job can be retried"
-            )
-        specification = JobSpecification.model_validate(old.specification)
-        submission = resolve(session, specification, service.settings)
-        if submission.dataset.id != old.dataset_id:
-            raise ConflictError(
-                f"the data set of job {job_id} was deleted, and {old.dataset} is another one; "
-                "submit a new job"
-            )
-        check_jobs(session, service.settings, user)
-        job = job_row(submission, retry_of=job_id)
-        job.submitted_by = user
-        continue_job(session, job, old, from_start=from_start)
-        document = job_document(session, job)
+    try:
+        with service.database.writing() as session:
+            document = job_document(session, _retry(session, service, user, job_id, from_start))
+    except IntegrityError:  # its data set was deleted at the same moment, which is said now
+        with service.database.writing() as session:
+            document = job_document(session, _retry(session, service, user, job_id, from_start))
     service.doorbell.ring(document.id)
     response.headers["Location"] = document.urls.self
     return document
@@ -229,8 +217,7 @@ def retry_job(
 def delete_job(service: ServiceDependency, job_id: str) -> None:
     """Its files go as well, unless another job refers to the same content."""
     with service.database.writing() as session:
-        hashes = artifacts.hashes_of_job(session, job_id)
-        lifecycle.delete(session, job_id)
+        hashes = lifecycle.delete(session, job_id)
     service.store.remove_unused_of(service.database, hashes)
 
 
@@ -238,6 +225,26 @@ def metadata_filter(request: Request) -> dict[str, str]:
     """The `metadata[key]=value` pairs of a query."""
     pairs = ((_METADATA.fullmatch(key), value) for key, value in request.query_params.multi_items())
     return {match[1]: value for match, value in pairs if match is not None}
+
+
+def _retry(session: Session, service: Service, user: str, job_id: str, from_start: bool) -> Job:
+    old = read_job(session, job_id)
+    if old.status not in (Status.failed, Status.cancelled):
+        raise ConflictError(
+            f"job {job_id} is {old.status}; only a failed or cancelled job can be retried"
+        )
+    specification = JobSpecification.model_validate(old.specification)
+    submission = resolve(session, specification, service.settings)
+    if submission.dataset.id != old.dataset_id:
+        raise ConflictError(
+            f"the data set of job {job_id} was deleted, and {old.dataset} is another one; "
+            "submit a new job"
+        )
+    check_jobs(session, service.settings, user)
+    job = job_row(submission, retry_of=job_id)
+    job.submitted_by = user
+    continue_job(session, job, old, from_start=from_start)
+    return job
 
 
 def _submit(

@@ -101,12 +101,14 @@ class LocalService:
 
     @contextmanager
     def stopped_by_signals(self) -> Iterator[None]:
-        """INT, TERM and HUP ask it to stop."""
+        """INT, TERM and, but for nohup, HUP ask it to stop."""
 
         def ask(_number: int, _frame: FrameType | None) -> None:
             self.ask_to_stop()
 
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup asks for
+            numbers.append(signal.SIGHUP)
         before = [signal.signal(number, ask) for number in numbers]
         try:
             yield

@@ -53,7 +53,12 @@ def train(_job_id: str) -> None:
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
 def _on_ready(sender: Any, **_: Any) -> None:
-    runner().start()
+    try:
+        runner().start()
+    except Exception:  # Celery would go on with a worker that nobody sees
+        log.exception("the worker cannot start")
+        leave()
+        return
     if sender.hub is not None:
         # With all slots busy Celery does not read from the broker and sleeps; the end of a
         # thread does not wake it, so it looks up at this interval.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 
 from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from api.settings import Settings
 from api.store import lifecycle
+from api.store.database import why_away
 from api.store.leases import Claim
 from saf.config import JobSpecification, updates_at_each_step
 from saf.errors import InternalError, OutOfMemoryError, TimeLimitError
@@ -76,11 +78,12 @@ def in_words(status: int | None) -> str:
 def of_the_worker(error: Exception) -> Failure:
     """What went wrong on the worker's side. A disk may be put right, a defect stays one."""
     hint = "this is a defect of the service; the worker's log has the details"
+    said = why_away(error) if isinstance(error, SQLAlchemyError) else error  # not what was written
     if isinstance(error, OSError):
         hint = "look at the disk of the worker and at the artifact store, then retry the job"
     return Failure(
         code=InternalError.code,
-        message=f"the worker: {type(error).__name__}: {error}",
+        message=f"the worker: {type(error).__name__}: {said}",
         hint=hint,
         transient=isinstance(error, OSError),
     )

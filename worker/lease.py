@@ -16,13 +16,15 @@ import math
 import threading
 import time
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from api.brokerlease import BROKER_AWAY, BrokerLeases
 from api.settings import Settings
 from api.store import leases
 from api.store.database import Database, why_away
 from api.store.leases import Claim, Fenced
 from api.store.tables import Status
-from worker.backoff import DATABASE_AWAY, Backoff
+from worker.backoff import Backoff
 from worker.process import TrainingProcess
 
 LOOK_SECONDS = 0.5
@@ -78,7 +80,8 @@ class Lease:
         """End the threads."""
         self._stop.set()
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:  # else it could not be started
+                thread.join()
 
     def attend(self, process: TrainingProcess | None) -> None:
         """The process to kill at once when the lease is lost."""
@@ -111,7 +114,7 @@ class Lease:
                         self._process.kill()
                 self.changed.set()
                 return
-            except DATABASE_AWAY as error:
+            except SQLAlchemyError as error:  # whatever it is: nobody else keeps this lease
                 if not away:
                     log.warning(
                         "%s trains on without the database: %s",

@@ -97,6 +97,7 @@ class Outbox:
         self.artifacts: list[Artifact] = []
         self.training_since: float | None = None  # by time.monotonic(), until it converts
         self._lock = threading.Lock()
+        self._is_closed = False
         self._lines: deque[bytes] = deque()
         self._bytes = 0
         self._spool = spool
@@ -116,6 +117,8 @@ class Outbox:
             log.warning("%s", error)
             return
         with self._lock:
+            if self._is_closed:
+                return
             match report:
                 case Finished():
                     self.finished = report
@@ -124,13 +127,18 @@ class Outbox:
                 case Artifact():
                     self.artifacts.append(report)
                 case _:
+                    self._keep(line)  # first: it is tried again when there was no room for it
                     if isinstance(report, Checkpoint):
                         self._supersede(report.path)
                     elif isinstance(report, Started):
                         self.training_since = time.monotonic()
                     elif isinstance(report, Converting):
                         self.training_since = None
-                    self._keep(line)
+
+    def close(self) -> None:
+        """Take no further report: one before it was lost, so none after it may count."""
+        with self._lock:
+            self._is_closed = True
 
     def put_log(self, text: bytes) -> None:
         """Add what the process printed."""
@@ -202,10 +210,12 @@ class Outbox:
             return
         with self._spool.open("rb") as file:
             file.seek(self._spooled_from)
-            lines = file.readlines(MEMORY_BYTES)
-            self._spooled_from = file.tell()
-        self._lines.extend(line.rstrip(b"\n") for line in lines)
-        self._bytes = sum(map(len, lines))
+            # Not beyond what was kept: a full disk leaves half a line there.
+            while self._spooled_from < self._spooled_to and self._bytes < MEMORY_BYTES:
+                line = file.readline()
+                self._spooled_from += len(line)
+                self._lines.append(line.rstrip(b"\n"))
+                self._bytes += len(self._lines[-1])
         if self._spooled_from == self._spooled_to:
             self._spool.unlink()
             self._spooled_from = self._spooled_to = 0

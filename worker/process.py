@@ -173,6 +173,8 @@ class TrainingProcess:
 
     def end(self) -> None:
         """Kill whatever of the group is left; returns when all of it is gone."""
+        if self._ended.is_set():
+            return  # its number may be another's by now
         self.kill()
         with self._reaping:
             self._popen.wait()
@@ -222,7 +224,7 @@ class TrainingProcess:
             except OSError as error:  # no room on the disk: the pipe fills and the training waits
                 log.warning("a report cannot be kept: %s", error)
                 if self.has_ended():
-                    return None
+                    return self._outbox.close()
                 time.sleep(1.0)
 
     def _read_log(self) -> None:

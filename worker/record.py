@@ -79,7 +79,8 @@ class Record:
     def finish(self, end: Callable[[Session], None]) -> None:
         """Write all that waits, and `end` with the last of it. Raises as `write` does."""
         while True:
-            self._pending = self._pending or self._outbox.take()
+            if self._pending is None or self._pending.is_empty():
+                self._pending = self._outbox.take()
             last = not self._outbox.has_more()
             self.write(end if last else None)
             if last:

@@ -39,7 +39,11 @@ class Scratch:
         for directory in self._root.iterdir():
             if directory == self.directory or not directory.is_dir():
                 continue
-            handle = _lock(directory)
+            try:
+                handle = _lock(directory)
+            except OSError as error:  # of another user
+                log.warning("what may be left in %s stays: %s", directory, error)
+                continue
             if handle is None:  # its worker lives
                 continue
             try:

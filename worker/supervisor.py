@@ -79,8 +79,8 @@ class Supervisor:
     def run(self, claim: Claim) -> None:
         """Supervise the attempt until its process is gone and its end is written down."""
         lease = Lease(self._database, claim, self._settings, self._leases)
-        lease.start()
         try:
+            lease.start()
             with self._scratch.attempt(claim.job_id, claim.attempt) as directory:
                 self._attempt(claim, lease, directory)
         except (Fenced, LeftToTheLease) as end:

@@ -11,9 +11,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Double, Engine, create_engine, event, select, text
+from sqlalchemy import (
+    Connection,
+    Double,
+    Engine,
+    ExceptionContext,
+    create_engine,
+    event,
+    select,
+    text,
+)
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
@@ -23,6 +32,10 @@ DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 # A process that is stopped in the middle of a transaction must not keep its locks: a job whose
 # row it holds could not be recovered.
 _END_WHEN_IDLE = text("SET LOCAL idle_in_transaction_session_timeout = '20s'")
+
+# The server ended the transaction of a process that stood still, or is a copy that may not be
+# written to: for the driver these are defects, but they pass, like a server that is away.
+_PASSING = ("25006", "25P03", "25P04")
 
 _SERVER_START = text("SELECT extract(epoch from pg_postmaster_start_time())::float8")
 
@@ -93,7 +106,7 @@ class Database:
             self.engine = create_engine(url, connect_args={"timeout": busy_seconds})
             _prepare_sqlite(self.engine, busy_seconds)
         else:
-            self.engine = create_engine(
+            self.engine = _prepared_postgresql(
                 url,
                 pool_pre_ping=True,
                 pool_size=10,
@@ -127,6 +140,19 @@ class Database:
     def dispose(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def _prepared_postgresql(url: str, **options: Any) -> Engine:
+    engine = create_engine(url, **options)
+
+    @event.listens_for(engine, "handle_error", retval=True)
+    def _on_error(context: ExceptionContext) -> SQLAlchemyError | None:
+        error = context.sqlalchemy_exception
+        if isinstance(error, InternalError) and getattr(error.orig, "sqlstate", "") in _PASSING:
+            return OperationalError(error.statement, error.params, context.original_exception)
+        return None
+
+    return engine
 
 
 def _prepare_sqlite(engine: Engine, busy_seconds: float) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from api.errors import ConflictError, NotFoundError
-from api.store import leases, patience, timeline
+from api.store import artifacts, leases, patience, timeline
 from api.store.database import clock, now
 from api.store.leases import Claim, Fenced, Lapsed
 from api.store.line import ready
@@ -264,13 +264,16 @@ def resume(session: Session, job_id: str) -> Job:
     return job
 
 
-def delete(session: Session, job_id: str) -> None:
-    """Remove a terminal job's row and all that belongs to it; files are the caller's."""
+def delete(session: Session, job_id: str) -> list[str]:
+    """Remove a terminal job's row and all that belongs to it; returns the hashes of its files,
+    which are the caller's to remove."""
     job = _locked(session, job_id)
     if job.status not in TERMINAL:
         raise ConflictError(f"job {job_id} is {job.status}; cancel it first")
+    hashes = artifacts.hashes_of_job(session, job_id)
     session.delete(job)
     session.flush()
+    return hashes
 
 
 def expire_leases(

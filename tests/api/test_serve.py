@@ -232,3 +232,16 @@ def test_children_get_the_settings_and_nothing_that_celery_would_put_first(
     assert "CELERY_BROKER_URL" not in environment
     monkeypatch.setattr(os, "environ", environment)
     assert Settings() == settings
+
+
+def test_a_service_that_nohup_started_outlives_its_terminal(tmp_path: Path) -> None:
+    service = LocalService(Settings(data_dir=tmp_path), port=0)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with service.stopped_by_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        service.stop()

@@ -133,7 +133,7 @@ def broker_cable(broker: EmbeddedBroker) -> Iterator[Proxy]:
 def doubly_held(remote: Settings, broker_cable: Proxy) -> Settings:
     """The settings of a worker with a cable to the database and another one to the broker."""
     url = f"redis://127.0.0.1:{broker_cable.port}/0"
-    return remote.model_copy(update={"broker_url": url, "heartbeat_seconds": 0.2})
+    return remote.model_copy(update={"broker_url": url, "heartbeat_seconds": 0.4})
 
 
 @pytest.fixture

@@ -130,3 +130,48 @@ def test_a_character_that_arrives_in_two_pieces_is_one_character(tmp_path: Path)
     outbox.put_log("λ".encode()[1:] + b"\xff")
     assert outbox.take().log == "λ\ufffd"
     assert outbox.log_tail == "λ\ufffd"
+
+
+def test_half_a_line_that_a_full_disk_left_is_never_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MEMORY_BYTES", 1)
+    spool = tmp_path / "spool"
+    outbox = Outbox(spool)
+    for number in range(1, 6):
+        put(outbox, step(number))
+    with spool.open("ab") as file:
+        file.write(b'{"kind": "step", "st')  # and the disk was full
+    monkeypatch.setattr(module, "MEMORY_BYTES", 10_000)
+    assert taken(outbox) == [1, 2, 3, 4, 5]
+    put(outbox, step(6))
+    assert taken(outbox) == [6]
+
+
+def test_a_checkpoint_that_waits_for_room_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MEMORY_BYTES", 0)
+    files = [tmp_path / name for name in ("1", "2", "3")]
+    for file in files:
+        file.write_bytes(b"weights")
+    (tmp_path / "spool").mkdir()  # nothing can be written there
+    outbox = Outbox(tmp_path / "spool")
+    for _ in range(4):
+        with pytest.raises(OSError, match="Is a directory"):
+            put(outbox, Checkpoint(step=1, epoch=0, path=files[0]))
+    assert files[0].exists()
+    (tmp_path / "spool").rmdir()
+    for number, file in enumerate(files, 1):
+        put(outbox, Checkpoint(step=number, epoch=0, path=file))
+    assert [file.exists() for file in files] == [False, True, True]
+
+
+def test_after_a_report_that_was_lost_none_counts(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "spool")
+    put(outbox, step(1))
+    outbox.close()
+    put(outbox, step(3))
+    put(outbox, Finished(step=3, summary={}))
+    assert taken(outbox) == [1]
+    assert not outbox.is_complete()

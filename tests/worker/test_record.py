@@ -154,3 +154,29 @@ def settings_on_own_server(tmp_path: Path) -> Iterator[tuple[Settings, PostgresS
         server,
     )
     server.remove()
+
+
+class Late(Outbox):
+    """Something more is printed just after a batch was taken, once."""
+
+    late = True
+
+    def has_more(self) -> bool:
+        if self.late:
+            self.late = False
+            self.put_log(b"a late line\n")
+        return super().has_more()
+
+
+def test_what_comes_while_the_last_batch_is_taken_is_written_too(
+    desk: Desk, database: Database, tmp_path: Path
+) -> None:
+    job_id = desk.submit()
+    with database.writing() as session:
+        claim = lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=60)
+    assert claim is not None
+    record = Record(database, desk.store, claim, Late(tmp_path / "spool"))
+    record.finish(lambda session: lifecycle.succeed(session, claim))
+    with database.reading() as session:
+        assert logs.read(session, job_id).text == "a late line\n"
+    assert desk.job(job_id).status == Status.succeeded

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from worker import scratch as scratch_module
 from worker.process import MARK
 from worker.scratch import Scratch
 
@@ -61,4 +64,23 @@ def test_an_attempts_directory_goes_with_the_attempt(tmp_path: Path) -> None:
     with scratch.attempt("job_1", 2) as directory:
         (directory / "file").write_text("x")
     assert not directory.exists()
+    scratch.remove()
+
+
+def test_a_folder_that_may_not_be_entered_stays_and_the_others_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = scratch_module._lock
+
+    def refuse(directory: Path) -> int | None:
+        if directory.name == "of-another-user":
+            raise PermissionError(13, "Permission denied")
+        return lock(directory)
+
+    monkeypatch.setattr(scratch_module, "_lock", refuse)
+    for name in ("of-another-user", "left"):
+        (tmp_path / "work" / name).mkdir(parents=True)
+    scratch = Scratch(tmp_path, "mine")
+    scratch.clear_leftovers()
+    assert {path.name for path in (tmp_path / "work").iterdir()} == {"of-another-user", "mine"}
     scratch.remove()

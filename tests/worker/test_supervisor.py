@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import threading
 
 import pytest
 from sqlalchemy import select, update
@@ -328,3 +329,21 @@ def test_a_data_set_whose_file_is_gone_is_an_error_of_the_data(desk: Desk, runne
 
 def leader(desk: Desk, job_id: str) -> int:
     return next(pid for pid in desk.processes(job_id) if os.getpgid(pid) == pid)
+
+
+def test_a_lease_whose_threads_cannot_be_started_does_not_outlive_the_attempt(
+    desk: Desk, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = desk.submit()
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "guard":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    runner.work()
+
+    assert [thread for thread in threading.enumerate() if thread.name == "lease"] == []
+    assert desk.job(job_id).status == Status.failed

@@ -30,9 +30,7 @@ def keep(database: Database, store: ArtifactStore, job_id: str, name: str, file:
 
 def delete(database: Database, store: ArtifactStore, job_id: str) -> int:
     with database.writing() as session:
-        hashes = artifacts.hashes_of_job(session, job_id)
-        lifecycle.delete(session, job_id)
-        return store.remove_unused(session, hashes)
+        return store.remove_unused(session, lifecycle.delete(session, job_id))
 
 
 def test_the_same_content_is_stored_once_and_goes_with_its_last_job(
