@@ -97,6 +97,8 @@ class Doorbell:
                 self._app.send_task(TASK, args=(job_id,), queue=QUEUE)
             except (OperationalError, OSError) as error:
                 log.warning("the wake-up for %s was not sent: %s", job_id, type(error).__name__)
+            except Exception:  # without this thread nobody would be woken again
+                log.exception("the wake-up for %s was not sent", job_id)
 
 
 def broker_answers(app: Celery) -> bool:

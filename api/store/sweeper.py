@@ -95,3 +95,5 @@ class Sweeper:
                 self.sweep()
             except SQLAlchemyError as error:
                 log.warning("the sweep failed, the next one tries again: %s", why_away(error))
+            except Exception:  # without this thread no lost job would ever be found
+                log.exception("the sweep failed, the next one tries again")

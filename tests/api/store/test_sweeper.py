@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection, Sequence
 
 import pytest
 from sqlalchemy import update
@@ -11,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.settings import Settings
 from api.store import leases, lifecycle
 from api.store.database import Database, clock, now, started_at
+from api.store.leases import Lapsed
 from api.store.migrate import migrate
 from api.store.sweeper import Sweeper
 from api.store.tables import Job, Status
@@ -162,3 +164,28 @@ def test_a_job_that_trained_through_an_outage_is_not_recovered(
     with database.reading() as session:
         assert session.get_one(Job, living).status == Status.starting
     database.dispose()
+
+
+def test_a_sweeper_outlives_an_error_that_nobody_thought_of(
+    database: Database, submit: Callable[[], str]
+) -> None:
+    job_id = submit()
+    with database.writing() as session:
+        lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=0.001)
+    asked = []
+
+    def unheld(lapsed: Sequence[Lapsed]) -> Collection[Lapsed]:
+        asked.append(lapsed)
+        if len(asked) == 1:
+            raise KeyError("run_id")  # a broker that answers as none was known to
+        return lapsed
+
+    settings = Settings(lease_seconds=1.0, heartbeat_seconds=0.2, sweep_seconds=0.05)
+    sweeper = Sweeper(database, settings, lambda _job_id: None, unheld=unheld)
+    sweeper.start()
+    deadline = time.monotonic() + 30
+    while not recovered(database, job_id):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    sweeper.stop()
+    assert len(asked) > 1
