@@ -154,7 +154,8 @@ class _Running:
                     checks.resume,
                     self._sweeper.start,
                     self._janitor.start,
-                ]
+                ],
+                failed=self._sweeper.doubt,
             ),
             database=database,
             store=store,

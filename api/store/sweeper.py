@@ -52,6 +52,10 @@ class Sweeper:
         if self._thread.is_alive():
             self._thread.join()
 
+    def doubt(self) -> None:
+        """The database was away: leases that ran out meanwhile say nothing yet."""
+        self._trust.withdraw()
+
     def sweep(self) -> None:
         """Look once. Raises what the database raises."""
         try:
@@ -61,7 +65,7 @@ class Sweeper:
                 lapsed = list(self._unheld(lapsed))
             self._recover(lapsed)
         except SQLAlchemyError:
-            self._trust.withdraw()
+            self.doubt()
             raise
 
     def _look(self) -> list[Lapsed]:

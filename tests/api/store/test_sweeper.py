@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 
 import pytest
 from sqlalchemy import update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from api.opening import Opening
 from api.settings import Settings
 from api.store import leases, lifecycle
 from api.store.database import Database, clock, now, started_at
@@ -189,3 +190,28 @@ def test_a_sweeper_outlives_an_error_that_nobody_thought_of(
         time.sleep(0.02)
     sweeper.stop()
     assert len(asked) > 1
+
+
+def test_a_sweeper_that_begins_after_an_outage_gives_workers_the_time_of_a_lease(
+    database: Database, submit: Callable[[], str]
+) -> None:
+    job_id = submit()
+    with database.writing() as session:
+        lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=0.001)
+    settings = Settings(lease_seconds=1.0, heartbeat_seconds=0.2)
+    sweeper = Sweeper(database, settings, lambda _job_id: None)
+    tries: list[str] = []
+
+    def step() -> None:
+        tries.append("tried")
+        if len(tries) == 1:
+            raise OperationalError("SELECT 1", {}, Exception("connection refused"))
+
+    opening = Opening([step, sweeper.sweep], failed=sweeper.doubt)
+    opening.start()
+    while opening.reason:
+        time.sleep(0.02)
+    assert not recovered(database, job_id)
+    time.sleep(1.0)
+    sweeper.sweep()
+    assert recovered(database, job_id)
