@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 from saf.reports import Report, Started, Step
 from tests.chaos.recipes import PACE
@@ -23,7 +22,6 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
     job_id, _, attempt = scratch.name.rpartition("-")
     evidence = next(path for folder in scratch.parents if (path := folder / "evidence").is_dir())
     witness = Witness(evidence, job_id, int(attempt))
-    _leave_out_the_compiler()
     pace = float(order.specification["metadata"].get(PACE, "0")) / 1000
     with witness.alone():
         for report in training._train(order, stop):
@@ -32,13 +30,6 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
             yield report
             if isinstance(report, Step):
                 time.sleep(pace)
-
-
-def _leave_out_the_compiler() -> None:
-    """Spare a second of processor time: torch's optimizers load its compiler and use none of it."""
-    compiler = ModuleType("torch._dynamo")
-    vars(compiler).update(disable=lambda function, *_, **__: function, graph_break=lambda: None)
-    sys.modules["torch._dynamo"] = compiler
 
 
 if __name__ == "__main__":

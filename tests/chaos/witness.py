@@ -9,12 +9,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+PF_EXITING, PF_SIGNALED = 0x4, 0x400  # include/linux/sched.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,20 +77,22 @@ class Witness:
             os.close(lock)
 
     def _suspect(self, lock: int) -> None:
-        """Follow the other process until it is gone; one that stands still does not train."""
+        """Follow the other process until it is gone; one that stands still or was killed does not
+        train, though it may hold its files for a while."""
         while True:
             holder = os.pread(lock, 20, 0)
             pid = int(holder) if holder.isdigit() else 0
-            if not stands_still(pid):
-                break
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not stands_still(pid) and not was_killed(pid):
+                    self.say("together", other_pid=pid)
+                    return
+            else:
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, str(os.getpid()).encode(), 0)
+                return
             time.sleep(0.01)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.say("together", other_pid=pid)
-        else:
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, str(os.getpid()).encode(), 0)
 
 
 def stands_still(pid: int) -> bool:
@@ -97,6 +102,23 @@ def stands_still(pid: int) -> bool:
     except OSError:
         return False
     return state == "T"
+
+
+def was_killed(pid: int) -> bool:
+    """Whether it has the signal that nobody survives, ends, or is gone: nothing of its program
+    runs any more. On a busy machine the kernel takes a while to free what it held."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        flags = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[6])
+    except OSError:
+        return True
+    pending = [
+        int(line.split()[1], 16)
+        for line in status.splitlines()
+        if line.startswith(("SigPnd:", "ShdPnd:"))
+    ]
+    kill = 1 << (signal.SIGKILL - 1)
+    return bool(flags & (PF_EXITING | PF_SIGNALED)) or any(mask & kill for mask in pending)
 
 
 def testimonies(directory: Path) -> list[Testimony]:
