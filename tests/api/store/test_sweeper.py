@@ -138,7 +138,7 @@ def test_a_job_that_trained_through_an_outage_is_not_recovered(
     url = own_server.create_database("outage")
     database = Database(url)
     migrate(database)
-    settings = Settings(database_url=url, lease_seconds=1.0, heartbeat_seconds=0.2)
+    settings = Settings(database_url=url, lease_seconds=3.0, heartbeat_seconds=0.5)
     sweepers = [Sweeper(database, settings, lambda _job_id: None) for _ in range(2)]
     living, dead = submit_to(database), submit_to(database)
     with database.writing() as session:
@@ -158,7 +158,7 @@ def test_a_job_that_trained_through_an_outage_is_not_recovered(
     while not recovered(database, dead):
         with database.writing() as session:
             assert claims[0] is not None
-            leases.renew(session, claims[0], lease_seconds=1.0)
+            leases.renew(session, claims[0], lease_seconds=3.0)
         for sweeper in sweepers:
             sweeper.sweep()
 
