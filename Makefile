@@ -13,7 +13,7 @@ help:
 	@echo "make test    every check and every test"
 	@echo "make check   ruff, mypy and import-linter alone"
 	@echo "make bench   time and memory of an iteration beside others' (an hour; results in benchmarks/results/)"
-	@echo "make fuzz    long runs of what make test does for seconds: readers, HTTP, leaks (half an hour)"
+	@echo "make fuzz    long runs of what make test does for seconds: readers, HTTP, leaks (some hours)"
 	@echo "make chaos   break the service on purpose, 300 times, and check what is left (an hour)"
 	@echo "make clean   remove .venv and caches; ./data stays"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from sqlalchemy import select
@@ -25,6 +25,7 @@ from api.submission import fingerprint, job_row, resolve, validation
 from saf.config import JobSpecification
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+T = TypeVar("T")
 _METADATA = re.compile(r"metadata\[(.+)\]")
 
 
@@ -96,15 +97,10 @@ def submit_job(
             "time_forecast": seconds,
         }
         return _json(Validation.model_validate(found), 200)
-    try:
-        with service.database.writing() as session:
-            job, is_new = _submit(session, service, user, specification, idempotency_key)
-            document = job_document(session, job)
-    except IntegrityError:
-        # The same key, or the deletion of the data set, at the same moment: it is there now.
-        with service.database.writing() as session:
-            job, is_new = _submit(session, service, user, specification, idempotency_key)
-            document = job_document(session, job)
+    document, is_new = _written(
+        service,
+        lambda session: _submit(session, service, user, specification, idempotency_key),
+    )
     if is_new:
         service.doorbell.ring(document.id)
     response.headers["Location"] = document.urls.self
@@ -197,12 +193,7 @@ def retry_job(
     from outside: cancelled, worker_lost, time_limit, out_of_memory or internal. Else it begins
     anew; the first line of its timeline says which, and why.
     """
-    try:
-        with service.database.writing() as session:
-            document = job_document(session, _retry(session, service, user, job_id, from_start))
-    except IntegrityError:  # its data set was deleted at the same moment, which is said now
-        with service.database.writing() as session:
-            document = job_document(session, _retry(session, service, user, job_id, from_start))
+    document = _written(service, lambda session: _retry(session, service, user, job_id, from_start))
     service.doorbell.ring(document.id)
     response.headers["Location"] = document.urls.self
     return document
@@ -227,7 +218,20 @@ def metadata_filter(request: Request) -> dict[str, str]:
     return {match[1]: value for match, value in pairs if match is not None}
 
 
-def _retry(session: Session, service: Service, user: str, job_id: str, from_start: bool) -> Job:
+def _written(service: Service, write: Callable[[Session], T]) -> T:
+    """What `write` returns, committed. The same key, or the deletion of a data set, may come at the
+    same moment: then it looks again, and finds it."""
+    try:
+        with service.database.writing() as session:
+            return write(session)
+    except IntegrityError:
+        with service.database.writing() as session:
+            return write(session)
+
+
+def _retry(
+    session: Session, service: Service, user: str, job_id: str, from_start: bool
+) -> JobDocument:
     old = read_job(session, job_id)
     if old.status not in (Status.failed, Status.cancelled):
         raise ConflictError(
@@ -244,7 +248,7 @@ def _retry(session: Session, service: Service, user: str, job_id: str, from_star
     job = job_row(submission, retry_of=job_id)
     job.submitted_by = user
     continue_job(session, job, old, from_start=from_start)
-    return job
+    return job_document(session, job)
 
 
 def _submit(
@@ -253,12 +257,12 @@ def _submit(
     user: str,
     specification: JobSpecification,
     key: str | None,
-) -> tuple[Job, bool]:
+) -> tuple[JobDocument, bool]:
     """The job for a request, and whether it is new."""
     if key is not None:
         job = session.scalar(select(Job).where(Job.idempotency_key == key))
         if job is not None and job.request_sha256 == fingerprint(specification):
-            return job, False
+            return job_document(session, job), False
         if job is not None:
             raise ConflictError(
                 f"the Idempotency-Key {key!r} was used for another request, job {job.id}; "
@@ -269,7 +273,7 @@ def _submit(
     job = job_row(submission, idempotency_key=key)
     job.submitted_by = user
     lifecycle.submit(session, job)
-    return job, True
+    return job_document(session, job), True
 
 
 def _ask(service: Service, job_id: str, request: Callable[[Session, str], Job]) -> JobDocument:

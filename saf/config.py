@@ -177,8 +177,9 @@ Precision = Literal["float32", "tf32", "float64", "bfloat16"]
 
 MOST_GRID_BITS = 20
 MOST_GRID_TIMESTEPS = 16
-MOST_IN_BFLOAT16 = 256  # accumulated spikes to which one more can be added
 """λ = ½ halves T − 1 times and leaves 24 − (T − 1) bits of float32 to the weights."""
+MOST_IN_BFLOAT16 = 256
+"""Accumulated spikes to which one more can be added in 8 significant bits."""
 
 
 class Conversion(Strict):

@@ -1,8 +1,8 @@
 """The optimizer of a training: torch's, without what only torch's compiler needs of them.
 
 `torch.optim` marks some of its methods as none of the compiler's business, and loads the compiler
-(`torch._dynamo`, two seconds of processor time) to say so, at the start of every training. Here the
-same methods are called without their marks. The arithmetic is torch's, to the bit.
+(`torch._dynamo`, nearly two seconds of processor time) to say so, at the start of every training.
+Here the same methods are called without their marks. The arithmetic is torch's, to the bit.
 """
 
 from __future__ import annotations

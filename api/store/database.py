@@ -106,7 +106,7 @@ class Database:
             self.engine = create_engine(url, connect_args={"timeout": busy_seconds})
             _prepare_sqlite(self.engine, busy_seconds)
         else:
-            self.engine = _prepared_postgresql(
+            self.engine = create_engine(
                 url,
                 pool_pre_ping=True,
                 pool_size=10,
@@ -121,6 +121,7 @@ class Database:
                     "tcp_user_timeout": 20_000,
                 },
             )
+            _prepare_postgresql(self.engine)
         self._writing = self.engine.execution_options(sqlite_begin="IMMEDIATE")
 
     @contextmanager
@@ -142,17 +143,13 @@ class Database:
         self.engine.dispose()
 
 
-def _prepared_postgresql(url: str, **options: Any) -> Engine:
-    engine = create_engine(url, **options)
-
+def _prepare_postgresql(engine: Engine) -> None:
     @event.listens_for(engine, "handle_error", retval=True)
     def _on_error(context: ExceptionContext) -> SQLAlchemyError | None:
         error = context.sqlalchemy_exception
         if isinstance(error, InternalError) and getattr(error.orig, "sqlstate", "") in _PASSING:
             return OperationalError(error.statement, error.params, context.original_exception)
         return None
-
-    return engine
 
 
 def _prepare_sqlite(engine: Engine, busy_seconds: float) -> None:

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
 
+from api import jobs
 from api.store import checkpoints, lifecycle
 from api.store.leases import Claim
-from api.store.tables import Checkpoint
+from api.store.tables import Checkpoint, Dataset
 from tests.api.conftest import Server
 
 
@@ -129,3 +134,27 @@ def test_a_job_says_when_it_is_tried_again(server: Server) -> None:
     response = server.http.post(f"{job['urls']['self']}/pause")
     assert response.json()["retry_at"] is None
     assert server.http.post(f"{job['urls']['self']}/resume").json()["status"] == "queued"
+
+
+def test_a_retry_beside_the_deletion_of_its_data_set_looks_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL the data set may go after it was looked up; here it goes in the transaction."""
+    content = io.BytesIO()
+    x, y = np.zeros((4, 1, 8, 8), np.uint8), np.array([0, 1, 0, 1])
+    np.savez(content, x_train=x, y_train=y, x_test=x, y_test=y)
+    uploaded = server.http.post("/v1/datasets", files={"file": ("x.npz", content.getvalue())})
+    assert uploaded.status_code == 201, uploaded.text
+    old = server.submit(dataset=uploaded.json()["id"])
+    fail(server, server.run(), "internal")
+    check, tries = jobs.check_jobs, []
+
+    def check_and_delete(session: Session, *others: Any) -> None:
+        check(session, *others)
+        tries.append(others)
+        if len(tries) == 1:
+            session.execute(delete(Dataset).execution_options(synchronize_session=False))
+
+    monkeypatch.setattr(jobs, "check_jobs", check_and_delete)
+    assert retry(server, old)["specification"] == old["specification"]
+    assert len(tries) == 2
