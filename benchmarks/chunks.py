@@ -21,7 +21,7 @@ import torch.nn.functional as F  # noqa: N812
 from benchmarks import contenders
 from benchmarks.machine import machine
 from benchmarks.measure import interleaved, peak_bytes, ratio
-from saf import compiled, winograd
+from saf import compiled, native, winograd
 from saf.forecast import steps_at_once
 from saf.memory import keep_freed_memory
 from saf.methods import METHODS
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _iteration(network: SpikingNetwork, size: int, chunk: int, device: torch.device) -> None:
     network.zero_grad(set_to_none=True)
     x, y = contenders.batch(size, device)
-    with winograd.allowed(), scan_by(compiled.scan):
+    with winograd.allowed(), native.allowed(), scan_by(compiled.scan):
         METHODS["saf-e"](
             network,
             x,

@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from benchmarks.measure import Run
-from saf import compiled, winograd
+from saf import compiled, native, winograd
 from saf.architecture import AveragePool, Conv, Flatten, Linear, Operation
 from saf.config import JobSpecification, Neuron
 from saf.conversion import convert
@@ -72,7 +72,8 @@ def of_the_library(
     ) -> None:
         def run() -> None:
             of.zero_grad(set_to_none=True)
-            with winograd.allowed(method is not ottt_as_published), scan_by(back_end):
+            ours = method is not ottt_as_published
+            with winograd.allowed(ours), native.allowed(ours), scan_by(back_end):
                 method(of, x, y, timesteps=timesteps, loss=F.cross_entropy, update=_nothing, **more)
 
         found[name] = run
@@ -93,7 +94,7 @@ def of_the_library(
         found[f"inference{mark}"] = partial(_inferred, of, x, timesteps)
     specification = JobSpecification(timesteps=timesteps)
     lif = convert(full, specification, class_names=list("0123456789"), frames=False).to(device)
-    found["LIF network"] = winograd.allowed()(partial(lif, x))
+    found["LIF network"] = native.allowed()(winograd.allowed()(partial(lif, x)))
     return found
 
 
@@ -102,7 +103,7 @@ def _nothing() -> None:
 
 
 def _inferred(of: SpikingNetwork, x: Tensor, timesteps: int) -> None:
-    with winograd.allowed(), scan_by(compiled.scan):
+    with winograd.allowed(), native.allowed(), scan_by(compiled.scan):
         infer(of, x, timesteps, readout="sum")
 
 

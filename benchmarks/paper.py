@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.machine import machine
 from benchmarks.measure import peak_bytes
-from saf import winograd
+from saf import native, winograd
 from saf.batches import Samples
 from saf.config import JobSpecification
 from saf.data import Dataset, read
@@ -178,7 +178,7 @@ def iteration_peak(specification: JobSpecification, dataset: Dataset, device: to
 
     def iteration() -> None:
         network.zero_grad(set_to_none=True)
-        with winograd.allowed():
+        with winograd.allowed(), native.allowed():
             method_of(specification.method)(
                 network,
                 x,

@@ -54,6 +54,7 @@ def summarise(
         "epochs": progress.history,
         "seconds": seconds,
         "compiled_scan": progress.compiled,
+        "compiled_transforms": progress.native,
         "share_of_iterations_outside_the_network": outside,
     }
 

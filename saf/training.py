@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from saf import checkpoint as checkpoints
-from saf import compiled, tensorfile, winograd
+from saf import compiled, native, tensorfile, winograd
 from saf.architecture import Architecture
 from saf.augment import augment
 from saf.averaging import MovingAverage
@@ -43,6 +43,7 @@ from saf.precision import on_device, products, products_of
 from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
 from saf.scan import by as scan_by
 from saf.summary import deployment, summarise
+from saf.tiles import in_cpp
 from saf.usage import Usage
 from saf.vitals import Probe
 
@@ -133,6 +134,7 @@ def _train(
     )
     progress = _resume(resume_from, specification, data, optimizer, parameters, average)
     scan = compiled.chosen(progress, specification, architecture, len(train_set), device)
+    cpp = in_cpp(progress, architecture, device)
     if inherited:
         progress.earlier_seconds = progress.counted_seconds()
 
@@ -181,6 +183,7 @@ def _train(
         computing = perf_counter()
         with (
             winograd.allowed(),
+            native.allowed(cpp),
             scan_by(scan),
             products(products_of(specification.precision)),
         ):
@@ -214,7 +217,7 @@ def _train(
             check_not_silent(specification, progress, largest_class)
             began = perf_counter()
             shown = average.applied_to(network) if average is not None else network
-            with scan_by(scan):
+            with scan_by(scan), native.allowed(cpp):
                 metrics = evaluate(shown, test_set, specification, loss)
             progress.seconds["evaluations"] += perf_counter() - began
             progress.history[-1] |= metrics

@@ -269,10 +269,12 @@ def lif_run(
 
 def cross_entropy(scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cross entropy, and its gradient."""
-    p = scores.exp() / scores.exp().sum(1, keepdim=True)
+    below = scores - scores.amax(1, keepdim=True)  # exp() of large scores would overflow
+    logs = below - below.exp().sum(1, keepdim=True).log()
+    p = logs.exp()
     hit = torch.zeros_like(p)
     hit[torch.arange(len(y)), y] = 1.0
-    return -(hit * p.log()).sum() / len(y), (p - hit) / len(y)
+    return -(hit * logs).sum() / len(y), (p - hit) / len(y)
 
 
 def surrogate(x: Tensor, slope: float, name: str = "sigmoid") -> Tensor:

@@ -1,4 +1,4 @@
-"""Winograd's convolution against torch's."""
+"""Winograd's convolution against torch's, with its transforms in torch and in C++."""
 
 from __future__ import annotations
 
@@ -9,20 +9,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from saf import winograd
+from saf import native, winograd
 from saf.architecture import Conv
+from saf.checkpoint import Progress
+from saf.networkchoice import ConvNet
+from saf.networks import build
 from saf.synapse import apply, apply_traced
+from saf.tiles import Compiled, Plain, compiled, in_cpp
+
+pytestmark = pytest.mark.timeout(600)  # compilers are slow on a busy machine
+BACK_ENDS = pytest.mark.parametrize("in_cpp", [False, True], ids=["torch", "C++"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_once() -> None:
+    assert isinstance(compiled(), Compiled)
 
 
 def gradients(of: Tensor, at: tuple[Tensor, ...], towards: Tensor) -> tuple[Tensor, ...]:
     return torch.autograd.grad(of, at, towards)
 
 
+@BACK_ENDS
 @settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 30),
-    st.integers(1, 7),
-    st.integers(1, 5),
+    st.integers(1, 20),
+    st.integers(1, 20),
     st.integers(1, 21),
     st.integers(1, 21),
     st.booleans(),
@@ -30,6 +43,7 @@ def gradients(of: Tensor, at: tuple[Tensor, ...], towards: Tensor) -> tuple[Tens
     st.integers(0, 99),
 )
 def test_it_is_the_convolution_with_its_gradients(
+    in_cpp: bool,
     samples: int,
     channels: int,
     out: int,
@@ -40,34 +54,56 @@ def test_it_is_the_convolution_with_its_gradients(
     seed: int,
 ) -> None:
     """`in_pieces`: an image a block and six groups of weights, as where there are many channels."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, native.allowed(in_cpp):
         if in_pieces:
             patch.setattr(winograd, "BLOCK_BYTES", 1)
             patch.setattr(winograd, "WEIGHT_BYTES", 1)
-        compare(samples, channels, out, height, width, last, seed)
+        assert isinstance(winograd.transforms(), Compiled if in_cpp else Plain)
+        dtype = torch.float32 if in_cpp else torch.float64
+        compare(samples, channels, out, height, width, last, seed, dtype)
 
 
 def compare(
-    samples: int, channels: int, out: int, height: int, width: int, last: bool, seed: int
+    samples: int,
+    channels: int,
+    out: int,
+    height: int,
+    width: int,
+    last: bool,
+    seed: int,
+    dtype: torch.dtype,
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(samples, channels, height, width, dtype=torch.float64, generator=generator)
-    weight = torch.randn(out, channels, 3, 3, dtype=torch.float64, generator=generator)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(shape, dtype=torch.float64, generator=generator).to(dtype)
+
+    x, weight = drawn(samples, channels, height, width), drawn(out, channels, 3, 3)
     if last:
         x, weight = (t.contiguous(memory_format=torch.channels_last) for t in (x, weight))
     x.requires_grad_()
     weight.requires_grad_()
-    expected, found = F.conv2d(x, weight, padding=1), winograd.convolution(x, weight)
-    torch.testing.assert_close(found, expected)
-    towards = torch.randn(expected.shape, dtype=torch.float64, generator=generator)
-    of_x, of_weight = gradients(expected, (x, weight), towards)
-    assert winograd.convolution(x, weight).is_contiguous(memory_format=torch.channels_last)
-    found_of_x, found_of_weight = gradients(found, (x, weight), towards)
-    torch.testing.assert_close(found_of_x, of_x)
-    torch.testing.assert_close(found_of_weight, of_weight)
+    expected = F.conv2d(x.double(), weight.double(), padding=1)
+    found = winograd.convolution(x, weight)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    towards = drawn(*expected.shape)
+    for ours, theirs in zip(
+        (found, *gradients(found, (x, weight), towards)),
+        (expected, *gradients(expected, (x, weight), towards.double())),
+        strict=True,
+    ):
+        assert ours.dtype == dtype
+        largest = float(theirs.detach().abs().max())
+        error = 1e-5 if dtype == torch.float32 else 1e-13
+        torch.testing.assert_close(
+            ours.double(), theirs.double(), rtol=0.0, atol=error * max(1.0, largest)
+        )
 
 
-def test_with_a_trace_the_weight_learns_there_and_the_value_is_that_of_the_input() -> None:
+@BACK_ENDS
+def test_with_a_trace_the_weight_learns_there_and_the_value_is_that_of_the_input(
+    in_cpp: bool,
+) -> None:
     generator = torch.Generator().manual_seed(0)
     x, trace = torch.randn(2, 3, 96, 24, 24, generator=generator)
     weight = torch.randn(96, 96, 3, 3, generator=generator) / 30
@@ -75,7 +111,7 @@ def test_with_a_trace_the_weight_learns_there_and_the_value_is_that_of_the_input
     weight.requires_grad_()
     operations = [Conv(out_channels=96, kernel=3, padding=1)]
     expected = apply_traced(operations, [weight], x, trace)
-    with winograd.allowed():
+    with winograd.allowed(), native.allowed(in_cpp):
         found = apply_traced(operations, [weight], x, trace)
     assert not torch.equal(found, expected)  # it was taken
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -88,17 +124,19 @@ def test_with_a_trace_the_weight_learns_there_and_the_value_is_that_of_the_input
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 
 
+@BACK_ENDS
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 2e-6), (torch.bfloat16, 2e-2)])
 @pytest.mark.parametrize("channels", [256, 640])  # one group of weights, and several
 def test_rounding_errors_stay_within_what_is_stated(
-    dtype: torch.dtype, error: float, channels: int
+    dtype: torch.dtype, error: float, channels: int, in_cpp: bool
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     x = (torch.rand(4, channels, 16, 16, generator=generator) < 0.2).to(dtype)
     weight = torch.randn(channels, channels, 3, 3, generator=generator)
     weight = (weight / (9 * channels) ** 0.5).to(dtype)
     exact = F.conv2d(x.double(), weight.double(), padding=1)
-    difference = winograd.convolution(x, weight).double() - exact
+    with native.allowed(in_cpp):
+        difference = winograd.convolution(x, weight).double() - exact
     assert (difference.pow(2).mean() / exact.var()).sqrt() < error
 
 
@@ -115,6 +153,10 @@ def test_it_is_taken_only_where_it_is_allowed_and_pays() -> None:
         assert not winograd.chosen(x, weight[:, :, :1, :1], 1, 0, 1, 1)
         for other in [(2, 1, 1, 1), (1, 0, 1, 1), (1, 1, 2, 1), (1, 1, 1, 2)]:
             assert not winograd.chosen(x, weight, *other)
+        with native.allowed():  # cheaper transforms pay earlier
+            assert winograd.chosen(x[:2, :48], weight[:, :48], *plain)
+            assert not winograd.chosen(x[:1, :48], weight[:, :48], *plain)
+            assert not winograd.chosen(x[:, :47], weight[:, :47], *plain)
     assert not winograd.chosen(x, weight, *plain)
 
 
@@ -122,3 +164,32 @@ def test_the_maps_of_a_network_are_as_exact_as_before_where_it_is_not_allowed() 
     x, weight = torch.rand(8, 96, 16, 16), torch.rand(96, 96, 3, 3)
     operations = [Conv(out_channels=96, kernel=3, padding=1)]
     assert torch.equal(apply(operations, [weight], x), F.conv2d(x, weight, padding=1))
+
+
+def test_what_is_no_number_stays_none() -> None:
+    x = torch.zeros(1, 8, 4, 4).to(torch.bfloat16)
+    x[0, 0, 1, 1] = float("nan")
+    x[0, 0, 3, 3] = float("inf")
+    with native.allowed():
+        found = winograd.convolution(x, torch.ones(1, 8, 3, 3).to(torch.bfloat16))
+    assert not found.isfinite().any()
+
+
+def test_trainings_go_on_with_the_transforms_that_they_began_with(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wide, narrow = (build(ConvNet(channels=(n, n)), (1, 8, 8), 3) for n in (48, 47))
+    cpu = torch.device("cpu")
+    assert not in_cpp(Progress(), narrow, cpu)  # nothing to gain
+    assert not in_cpp(Progress(), wide, torch.device("meta"))
+    progress = Progress()
+    assert in_cpp(progress, wide, cpu)
+    assert progress.native is True
+    assert in_cpp(progress, wide, cpu)
+    assert not in_cpp(Progress(native=False), wide, cpu)
+    monkeypatch.setattr("saf.tiles.compiled", lambda: None)  # a machine without a compiler
+    assert not in_cpp(progress, wide, cpu)
+    assert "its last bits will differ" in caplog.text
+    caplog.clear()
+    assert not in_cpp(Progress(), wide, cpu)
+    assert caplog.text == ""

@@ -1,0 +1,138 @@
+"""C++ that is compiled on the machine it runs on, where `allowed` and there is a compiler.
+
+The sources lie in `saf/cpp`, each a few functions without Python or torch, called with the
+addresses of tensors. Compiled they are kept in the directory that torch's compiler has been given
+(`TORCHINDUCTOR_CACHE_DIR`) or in the user's cache, under a name that stands for the source, the
+options and the compiler. Some seconds the first time; without a compiler, or where anything goes
+wrong, there is nothing here and the log says why: whatever C++ computes, torch does as well.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Name = Literal["winograd", "lif"]
+OPTIONS = ("-std=c++17", "-O2", "-fPIC", "-fopenmp")
+OWN_OPTIONS: dict[Name, tuple[str, ...]] = {
+    "winograd": (),
+    "lif": ("-ffp-contract=off",),  # its results are those of torch's operations, to the bit
+}
+SECONDS = 300  # for the compiler
+SOURCES = Path(__file__).parent / "cpp"
+
+_allowed: ContextVar[bool] = ContextVar("native", default=False)
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def allowed(yes: bool = True) -> Iterator[None]:
+    """Inside, C++ takes the place of torch's operations where there is some for them."""
+    before = _allowed.set(yes)
+    try:
+        yield
+    finally:
+        _allowed.reset(before)
+
+
+def is_allowed() -> bool:
+    """Whether this is inside `allowed`."""
+    return _allowed.get()
+
+
+@cache
+def library(name: Name, head: str = "") -> ctypes.CDLL | None:
+    """The compiled functions of `saf/cpp/<name>.cpp`, with `head` before it; None where they cannot
+    be had, for which the log gives the reason, once."""
+    try:
+        return ctypes.CDLL(str(_compiled(name, head)))
+    except subprocess.CalledProcessError as error:
+        reason = next((line for line in error.stderr.splitlines() if "error" in line), error.stderr)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        reason = str(error)
+    logger.warning("%s.cpp is not compiled here: %s", name, reason.strip())
+    return None
+
+
+def address(tensor: Tensor) -> ctypes.c_void_p:
+    """Where a tensor, dense in memory, begins."""
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+def long(value: int) -> ctypes.c_int64:
+    """An int64_t."""
+    return ctypes.c_int64(value)
+
+
+def _compiled(name: Name, head: str) -> Path:
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    if compiler is None:
+        raise OSError("there is no C++ compiler; the package g++ has one")
+    source = head + (SOURCES / f"{name}.cpp").read_text()
+    options = (*OPTIONS, *_of_this_processor(), *OWN_OPTIONS[name])
+    version = _called([compiler, "--version"])
+    of = "\0".join((source, *options, compiler, version, torch.__version__))
+    path = _directory() / f"{name}-{sha256(of.encode()).hexdigest()[:16]}.so"
+    if path.exists():
+        return path
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        text, compiled, linked = (Path(scratch) / f"{name}{end}" for end in (".cpp", ".o", ".so"))
+        text.write_text(source)
+        _called([compiler, *options, "-c", str(text), "-o", str(compiled)])
+        _called([compiler, "-shared", str(compiled), *_openmp(), "-o", str(linked)])
+        with linked.open("rb") as file:  # half a library would crash who loads it
+            os.fsync(file.fileno())
+        linked.replace(path)
+    return path
+
+
+def _of_this_processor() -> tuple[str, ...]:
+    """Options that let the compiler use what the CPU has, in the levels that compilers know."""
+    has = torch.cpu.get_capabilities()
+    if has.get("architecture") != "x86_64":
+        return ()
+    if all(has.get(f"avx512_{part}") for part in ("f", "bw", "cd", "dq", "vl")):
+        return ("-march=x86-64-v4", "-mprefer-vector-width=512")
+    if all(has.get(part) for part in ("avx2", "fma3", "bmi", "bmi2", "f16c", "lzcnt")):
+        return ("-march=x86-64-v3",)
+    return ()
+
+
+def _openmp() -> list[str]:
+    """What to link with for threads: torch's own, so that both share theirs."""
+    of_torch = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
+    return [str(of_torch[0])] if of_torch else ["-fopenmp"]
+
+
+def _directory() -> Path:
+    """Where compiled code is kept; nobody else may write there."""
+    given = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    if given:
+        path = Path(given).resolve() / "saf"
+    else:
+        path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saf"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.stat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise OSError(f"others can write to {path}: compiled code is not kept there")
+    return path
+
+
+def _called(command: list[str]) -> str:
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=SECONDS
+    ).stdout

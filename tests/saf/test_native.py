@@ -1,0 +1,161 @@
+"""C++ is compiled once, kept where nobody else can write, and done without where it fails."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from saf import lifscan, native
+from saf.neuron import LIFState, lif_step
+from saf.tiles import _as_cpp, matrices
+
+pytestmark = pytest.mark.timeout(600)  # compilers are slow on a busy machine
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache, and no library that was found before."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    native.library.cache_clear()
+    yield tmp_path / "cache" / "saf"
+    native.library.cache_clear()
+
+
+def test_a_library_is_compiled_once_and_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert native.library("lif") is not None
+    (kept,) = cache.iterdir()
+    assert kept.name.startswith("lif-")
+    assert kept.suffix == ".so"
+    native.library.cache_clear()
+    called = []
+
+    def run(command: list[str], **more: object) -> subprocess.CompletedProcess[str]:
+        called.append(command[1:])
+        return subprocess.CompletedProcess(command, 0, stdout=version)
+
+    version = native._called(["c++", "--version"])
+    monkeypatch.setattr(subprocess, "run", run)
+    assert native.library("lif") is not None
+    assert called == [["--version"]]
+
+
+def test_another_head_or_compiler_is_another_library(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert native.library("lif") is not None
+    assert native.library("lif", "// another\n") is not None
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_without_a_compiler_there_is_none_and_the_log_says_so(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    assert native.library("lif") is None
+    assert native.library("lif") is None
+    assert caplog.text.count("there is no C++ compiler; the package g++ has one") == 1
+
+
+def test_what_the_compiler_says_is_in_the_log(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert native.library("lif", "not C++;") is None
+    assert "lif.cpp is not compiled here" in caplog.text
+    assert "error" in caplog.text
+    assert list(cache.iterdir()) == []
+
+
+def test_compiled_code_that_others_could_replace_is_not_loaded(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.mkdir(parents=True)
+    cache.chmod(0o777)
+    assert native.library("lif") is None
+    assert "others can write to" in caplog.text
+
+
+def test_what_is_no_library_is_not_used(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert native.library("lif") is not None
+    (kept,) = cache.iterdir()
+    other = tmp_path / "other" / "saf"
+    other.mkdir(parents=True)
+    (other / kept.name).write_bytes(b"something else")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(other.parent))
+    native.library.cache_clear()
+    assert native.library("lif") is None
+    assert "lif.cpp is not compiled here" in caplog.text
+
+
+def test_threads_are_those_of_torch() -> None:
+    """Two pools of threads in one process would fight for the cores."""
+    code = (
+        "import torch; from saf import native\n"
+        "assert native.library('lif') is not None\n"
+        "found = {line.split()[-1] for line in open('/proc/self/maps') if 'gomp' in line}\n"
+        "assert len(found) == 1, found\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("level", ["x86-64", "x86-64-v3", "x86-64-v4"])
+@pytest.mark.parametrize("name", ["winograd", "lif"])
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="levels of x86-64")
+def test_compilers_have_nothing_to_warn_of(name: str, level: str) -> None:
+    warnings = ("-Wall", "-Wextra", "-Werror", "-Wno-psabi")
+    head = _as_cpp(matrices()) if name == "winograd" else ""
+    done = subprocess.run(
+        ["c++", *native.OPTIONS, f"-march={level}", *warnings, "-fsyntax-only", "-x", "c++", "-"],
+        input=head + (native.SOURCES / f"{name}.cpp").read_text(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.integers(1, 9),
+    st.sampled_from([0.5, 0.7, 0.99]),
+    st.sampled_from([1.0, 1.3]),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_lif_neurons_have_the_very_bits_of_the_reference(
+    steps: int, samples: int, channels: int, decay: float, threshold: float, last: bool, seed: int
+) -> None:
+    shape = (samples, channels, 17, 11)
+    generator = torch.Generator().manual_seed(seed)
+    form = torch.channels_last if last else torch.contiguous_format
+
+    def drawn(*of: int) -> torch.Tensor:
+        return 2.0 * torch.randn(of, generator=generator).contiguous(memory_format=form)
+
+    current = drawn(steps * samples, *shape[1:])
+    state = LIFState(u=drawn(*shape), s=(drawn(*shape) > 0).float())
+    expected, spikes = state, []
+    for of_step in current.chunk(steps):
+        fired, expected = lif_step(of_step, expected, decay, threshold)
+        spikes.append(fired)
+    calls = []
+    with pytest.MonkeyPatch.context() as patch, native.allowed():
+        patch.setattr(lifscan, "FEWEST_NEURONS", 1)
+        patch.setattr(lifscan, "_in_torch", lambda *given: calls.append(given))
+        found, after = lifscan.lif_scan(current.clone(), state, decay, threshold)
+    assert calls == []
+    assert torch.equal(found, torch.cat(spikes))
+    assert torch.equal(after.u, expected.u)
+    assert torch.equal(after.s, expected.s)
+    assert found.sum() > 0
