@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from saf.config import Precision
 
@@ -74,3 +76,21 @@ def sums_of_products() -> Iterator[None]:
     algorithms that do not."""
     with cudnn(enabled=False), products("ieee"):
         yield
+
+
+def products_in(x: Tensor) -> torch.dtype:
+    """The type in which maps of `x` are computed: its own, but float32 for bfloat16 on a CPU
+    without instructions for it, where torch would take about eight times as long. Products of two
+    numbers in bfloat16 are exact in float32; results are rounded once."""
+    if x.dtype is torch.bfloat16 and x.device.type == "cpu" and not _multiplies_bfloat16():
+        return torch.float32
+    return x.dtype
+
+
+@cache
+def _multiplies_bfloat16() -> bool:
+    """Whether this CPU does. Others than x86 are trusted to."""
+    found = torch.cpu.get_capabilities()
+    return found.get("architecture") != "x86_64" or any(
+        found.get(name) for name in ("avx512_bf16", "amx_bf16")
+    )

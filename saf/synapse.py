@@ -7,7 +7,6 @@ Shapes: `N` samples (the `K` steps of a chunk and the `B` samples of a batch mer
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from math import prod
 from typing import Any
 
@@ -26,6 +25,7 @@ from saf.architecture import (
     SumPool,
     Upsample,
 )
+from saf.precision import products_in
 from saf.replay import Replay
 from saf.transfer import constants
 
@@ -160,7 +160,7 @@ def _convolved(
         operation = operation.model_copy(update={"stride": 1})
     geometry = _geometry(operation)
     known = replay.take() if replay is not None and replay.again else None
-    if products_in(x) is x.dtype and winograd.chosen(x, weight, *geometry):
+    if winograd.chosen(x, weight, *geometry):
         result = winograd.convolution(x, weight, trace, known)
     elif products_in(x) is x.dtype and trace is None and known is None:
         result = F.conv2d(x, weight, None, *geometry)
@@ -183,24 +183,6 @@ def _mapped(
             x, x if trace is None else trace, weight, known
         )
     return result if replay is None or replay.again else replay.keep(result)
-
-
-def products_in(x: Tensor) -> torch.dtype:
-    """The type in which maps of `x` are computed: its own, but float32 for bfloat16 on a CPU
-    without instructions for it, where torch would take about eight times as long. Products of two
-    numbers in bfloat16 are exact in float32; results are rounded once."""
-    if x.dtype is torch.bfloat16 and x.device.type == "cpu" and not _multiplies_bfloat16():
-        return torch.float32
-    return x.dtype
-
-
-@cache
-def _multiplies_bfloat16() -> bool:
-    """Whether this CPU does. Others than x86 are trusted to."""
-    found = torch.cpu.get_capabilities()
-    return found.get("architecture") != "x86_64" or any(
-        found.get(name) for name in ("avx512_bf16", "amx_bf16")
-    )
 
 
 def _geometry(operation: Conv) -> tuple[int, int, int, int]:

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from saf import native
+from saf.precision import products_in
 from saf.tiles import ROWS, SEEN, TILE, Plain, Transforms, compiled, tiles_of
 
 _allowed: ContextVar[bool] = ContextVar("winograd", default=False)
@@ -99,30 +100,32 @@ def _convolved(by: Transforms, images: Tensor, weights: Tensor, *, back: bool) -
     """`images`, N H W C, with `weights`, O 3 3 C: N H W O. With `back`, of N H W O, the gradient of
     that: the convolution with the weights turned around, N H W C."""
     out, _, _, channels = weights.shape
-    result = images.new_empty(*images.shape[:3], channels if back else out)
+    wide = products_in(images)
+    weights = weights.to(wide)
+    result = images.new_empty(*images.shape[:3], channels if back else out, dtype=wide)
     blocks = _blocks(images, max(out, channels))
     for rows in _groups(weights):
         at_points = by.of_weights(weights, rows, turned=back)  # g O C
         if not back:
             at_points = at_points.transpose(1, 2)
         for block in blocks:
-            product = torch.bmm(by.of_inputs(images[block], rows), at_points)
+            product = torch.bmm(by.of_inputs(images[block].to(wide), rows), at_points)
             by.to_results(product, rows, result[block])
-    return result
+    return result.to(images.dtype)
 
 
 def _of_weights(by: Transforms, images: Tensor, grads: Tensor, like: Tensor) -> Tensor:
     """The gradient of weights that met `images`, N H W C, from that of the results, N H W O: as
     `like`, O 3 3 C, summed in float32 at least."""
     out, _, _, channels = like.shape
-    wide = torch.promote_types(like.dtype, torch.float32)
-    total = torch.empty(like.shape, dtype=wide)
+    wide = products_in(images)
+    total = torch.empty(like.shape, dtype=torch.promote_types(like.dtype, torch.float32))
     blocks = _blocks(images, max(out, channels))
     for rows in _groups(like):
         summed = None
         for block in blocks:
-            left = by.of_results(grads[block], rows).transpose(1, 2)  # g O t
-            right = by.of_inputs(images[block], rows)  # g t C
+            left = by.of_results(grads[block].to(wide), rows).transpose(1, 2)  # g O t
+            right = by.of_inputs(images[block].to(wide), rows)  # g t C
             summed = _summed(summed, left, right)
             del left, right
         assert summed is not None

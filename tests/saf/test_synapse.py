@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from saf import synapse
+from saf import precision
 from saf.architecture import Conv, Linear, Operation, Upsample
 from saf.synapse import apply, apply_traced
 
@@ -33,7 +33,7 @@ def test_results_and_gradients_are_rounded_to_bfloat16(
     has_instructions: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(synapse, "_multiplies_bfloat16", lambda: has_instructions)
+    monkeypatch.setattr(precision, "_multiplies_bfloat16", lambda: has_instructions)
     operation, of_x, of_weight = case
     generator = torch.Generator().manual_seed(0)
     x, trace, weight = (
@@ -65,12 +65,12 @@ def test_maps_are_computed_in_float32_where_the_processor_cannot_multiply_bfloat
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     low, full = torch.zeros(1).bfloat16(), torch.zeros(1)
-    monkeypatch.setattr(synapse, "_multiplies_bfloat16", lambda: False)
-    assert synapse.products_in(low) is torch.float32
-    assert synapse.products_in(full) is torch.float32
-    assert synapse.products_in(full.double()) is torch.float64
-    monkeypatch.setattr(synapse, "_multiplies_bfloat16", lambda: True)
-    assert synapse.products_in(low) is torch.bfloat16
+    monkeypatch.setattr(precision, "_multiplies_bfloat16", lambda: False)
+    assert precision.products_in(low) is torch.float32
+    assert precision.products_in(full) is torch.float32
+    assert precision.products_in(full.double()) is torch.float64
+    monkeypatch.setattr(precision, "_multiplies_bfloat16", lambda: True)
+    assert precision.products_in(low) is torch.bfloat16
 
 
 def test_a_strided_map_of_single_pixels_has_the_gradients_of_the_convolution() -> None:
