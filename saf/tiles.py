@@ -7,14 +7,15 @@ al., arXiv 2201.10369, on the choice of points). Both sides of a tile are transf
 36 points; they come in rows of six, `rows` of them at a time.
 
 Shapes: `n` images of `H W` with `h w` tiles each, t = n h w; `C` channels in and `O` out; `g` = six
-points a row. Images are n H W C and weights O 3 3 C, dense in memory. In bfloat16 the C++ computes
-in float32 and rounds its results.
+points a row. Images are n H W C and weights O 3 3 C, dense in memory; points may be of a wider
+type. In bfloat16 the C++ computes in float32 and rounds its results.
 """
 
 from __future__ import annotations
 
 import ctypes
 import logging
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple, Protocol
 
@@ -41,18 +42,21 @@ class Transforms(Protocol):
     fewest_tiles: int
     """With fewer, the transform of the weights does."""
 
-    def of_inputs(self, images: Tensor, rows: range) -> Tensor:
-        """What tiles see of `images`, n H W C: g, t, C."""
+    def of_inputs(self, images: Tensor, rows: range, dtype: torch.dtype) -> Tensor:
+        """What tiles see of `images`, n H W C, at the points: g, t, C in `dtype`."""
 
-    def of_results(self, images: Tensor, rows: range) -> Tensor:
-        """The transpose of `to_results`: g, t, O of `images`, n H W O."""
+    def of_results(self, images: Tensor, rows: range, dtype: torch.dtype) -> Tensor:
+        """The transpose of `to_results`: g, t, O in `dtype`, of `images`, n H W O."""
 
     def to_results(self, points: Tensor, rows: range, images: Tensor) -> None:
         """Put what `points` (g, t, O) are worth into `images`, n H W O: the first rows overwrite
         what is there, later ones are added."""
 
-    def of_weights(self, weights: Tensor, rows: range, *, turned: bool) -> Tensor:
-        """g, O, C of `weights` (O 3 3 C); `turned` by half a turn for the gradient to inputs."""
+    def of_weights(
+        self, weights: Tensor, rows: range, dtype: torch.dtype, *, turned: bool
+    ) -> Tensor:
+        """g, O, C in `dtype`, of `weights` (O 3 3 C); `turned` by half a turn for the gradient to
+        inputs."""
 
     def to_weights(self, points: Tensor, rows: range, weights: Tensor) -> None:
         """The transpose of `of_weights`, into `weights` (O 3 3 C) as `to_results` does it."""
@@ -93,7 +97,8 @@ class Plain:
     fewest_channels = 96
     fewest_tiles = 96
 
-    def of_inputs(self, images: Tensor, rows: range) -> Tensor:
+    def of_inputs(self, images: Tensor, rows: range, dtype: torch.dtype) -> Tensor:
+        images = images.to(dtype)
         n, h, w = tiles_of(images)
         _, height, width, channels = images.shape
         padded = images.new_zeros(n, TILE * h + 2, TILE * w + 2, channels)
@@ -105,7 +110,8 @@ class Plain:
         points = _both_sides(images.dtype).of_input[_points(rows)] @ seen
         return points.view(len(points), n * h * w, channels)
 
-    def of_results(self, images: Tensor, rows: range) -> Tensor:
+    def of_results(self, images: Tensor, rows: range, dtype: torch.dtype) -> Tensor:
+        images = images.to(dtype)
         n, h, w = tiles_of(images)
         _, height, width, channels = images.shape
         if (height, width) != (TILE * h, TILE * w):
@@ -117,7 +123,7 @@ class Plain:
     def to_results(self, points: Tensor, rows: range, images: Tensor) -> None:
         n, h, w = tiles_of(images)
         _, height, width, channels = images.shape
-        tiles = _both_sides(images.dtype).of_result[_points(rows)].T @ points.flatten(1)
+        tiles = _both_sides(points.dtype).of_result[_points(rows)].T @ points.flatten(1)
         whole = images
         if (height, width) != (TILE * h, TILE * w):
             whole = images.new_empty(n, TILE * h, TILE * w, channels)
@@ -130,13 +136,15 @@ class Plain:
             part = whole[:, :height, :width]
             images.copy_(part) if rows.start == 0 else images.add_(part)
 
-    def of_weights(self, weights: Tensor, rows: range, *, turned: bool) -> Tensor:
-        nine = weights.flatten(1, 2)  # O 9 C
-        matrix = _both_sides(weights.dtype).of_weight[_points(rows)]
+    def of_weights(
+        self, weights: Tensor, rows: range, dtype: torch.dtype, *, turned: bool
+    ) -> Tensor:
+        nine = weights.to(dtype).flatten(1, 2)  # O 9 C
+        matrix = _both_sides(dtype).of_weight[_points(rows)]
         matrix = matrix.flip(1) if turned else matrix
         points = torch.matmul(matrix, nine).permute(1, 0, 2)
         # In float32 matrix products take any distance between rows, in bfloat16 they would copy.
-        return points.contiguous() if weights.dtype == torch.bfloat16 else points
+        return points.contiguous() if dtype == torch.bfloat16 else points
 
     def to_weights(self, points: Tensor, rows: range, weights: Tensor) -> None:
         of_rows = _both_sides(points.dtype).of_weight[_points(rows)].T @ points.flatten(1)
@@ -148,48 +156,60 @@ class Compiled:
     """In C++, `saf/cpp/winograd.cpp`, in float32 and bfloat16: one pass over the memory."""
 
     fewest_channels = 48
-    fewest_tiles = 32
+    fewest_tiles = 16
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
 
-    def of_inputs(self, images: Tensor, rows: range) -> Tensor:
-        return self._of_images("of_inputs", images, rows)
+    def of_inputs(self, images: Tensor, rows: range, dtype: torch.dtype) -> Tensor:
+        return self._of_images("of_inputs", images, rows, dtype)
 
-    def of_results(self, images: Tensor, rows: range) -> Tensor:
-        return self._of_images("of_results", images, rows)
+    def of_results(self, images: Tensor, rows: range, dtype: torch.dtype) -> Tensor:
+        return self._of_images("of_results", images, rows, dtype)
 
-    def _of_images(self, name: str, images: Tensor, rows: range) -> Tensor:
+    def _of_images(self, name: str, images: Tensor, rows: range, dtype: torch.dtype) -> Tensor:
         n, h, w = tiles_of(images)
         images = images.contiguous()
-        points = images.new_empty(SEEN * len(rows), n * h * w, images.shape[3])
-        self._call(name, images, images, points, rows)
+        points = images.new_empty(SEEN * len(rows), n * h * w, images.shape[3], dtype=dtype)
+        self._call(name, images, points, images.shape, rows)
         return points
 
     def to_results(self, points: Tensor, rows: range, images: Tensor) -> None:
-        self._call("to_results", points.contiguous(), images, images, rows, rows.start > 0)
+        self._call("to_results", points.contiguous(), images, images.shape, rows, rows.start > 0)
 
-    def of_weights(self, weights: Tensor, rows: range, *, turned: bool) -> Tensor:
+    def of_weights(
+        self, weights: Tensor, rows: range, dtype: torch.dtype, *, turned: bool
+    ) -> Tensor:
         weights = weights.contiguous()
         out, _, _, channels = weights.shape
-        points = weights.new_empty(SEEN * len(rows), out, channels)
-        self._call("of_weights", weights, weights[:, 0, 0], points, rows, turned)
+        points = weights.new_empty(SEEN * len(rows), out, channels, dtype=dtype)
+        self._call("of_weights", weights, points, (out, channels), rows, turned)
         return points
 
     def to_weights(self, points: Tensor, rows: range, weights: Tensor) -> None:
-        of_shape = weights[:, 0, 0]
-        self._call("to_weights", points.contiguous(), of_shape, weights, rows, rows.start > 0)
+        shape = (weights.shape[0], weights.shape[3])
+        self._call("to_weights", points.contiguous(), weights, shape, rows, rows.start > 0)
 
     def _call(
-        self, name: str, given: Tensor, sized: Tensor, filled: Tensor, rows: range, *more: bool
+        self,
+        name: str,
+        given: Tensor,
+        filled: Tensor,
+        shape: Sequence[int],
+        rows: range,
+        *more: bool,
     ) -> None:
-        """Call a function on `given`, with the shape of `sized`, that writes to `filled`."""
-        assert given.dtype == filled.dtype
+        """Call a function that reads `given` and writes to `filled`; `shape` is that of the images
+        or weights among them."""
+        assert given.is_contiguous()
         assert filled.is_contiguous()
-        function = self._library[f"{name}_{str(given.dtype).removeprefix('torch.')}"]
-        shape = (native.long(size) for size in sized.shape)
-        function(
-            native.address(given), *shape, native.address(filled), rows.start, rows.stop, *more
+        types = (filled, given) if name.startswith("to_") else (given, filled)
+        mark = "_".join(str(tensor.dtype).removeprefix("torch.") for tensor in types)
+        self._library[f"{name}_{mark}"](
+            native.address(given),
+            *(native.long(size) for size in shape),
+            native.address(filled),
+            *(rows.start, rows.stop, *more),
         )
 
 

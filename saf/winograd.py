@@ -31,8 +31,9 @@ _allowed: ContextVar[bool] = ContextVar("winograd", default=False)
 
 _PLAIN = Plain()
 MOST_WASTE = 1.5  # results computed to those wanted, where the sides are no multiples of 4
-BLOCK_BYTES = 8 * 2**20  # of the transformed tiles of a block, which should stay in the cache
+BLOCK_BYTES = 12 * 2**20  # of the transformed tiles of a block, which should stay in the cache
 WEIGHT_BYTES = 20 * 2**20  # of transformed weights at a time, to keep the memory small
+TRANSPOSED_FROM = 512  # tiles: products with weights the other way round gain more than it takes
 
 
 @contextmanager
@@ -81,17 +82,17 @@ def transforms() -> Transforms:
     return _PLAIN if found is None else found
 
 
-def _blocks(images: Tensor, channels: int) -> list[slice]:
-    """A few images at a time, `channels` of which at the most are transformed."""
+def _blocks(images: Tensor, points: int, channels: int, dtype: torch.dtype) -> list[slice]:
+    """A few images at a time, of which up to `channels` go to so many `points` in `dtype`."""
     n, h, w = tiles_of(images)
-    at_once = BLOCK_BYTES // (SEEN * SEEN * channels * images.element_size() * h * w)
+    at_once = BLOCK_BYTES // (points * channels * dtype.itemsize * h * w)
     at_once = max(1, min(n, at_once))
     return [slice(i, min(i + at_once, n)) for i in range(0, n, at_once)]
 
 
-def _groups(weights: Tensor) -> list[range]:
-    """Rows of points at a time."""
-    whole = SEEN * SEEN * weights.numel() // 9 * weights.element_size()
+def _groups(weights: Tensor, dtype: torch.dtype) -> list[range]:
+    """Rows of points at a time; those of the weights are in `dtype`."""
+    whole = SEEN * SEEN * weights.numel() // 9 * dtype.itemsize
     size = next(size for size in (6, 3, 2, 1) if size == 1 or whole * size <= ROWS * WEIGHT_BYTES)
     return [range(i, i + size) for i in range(0, ROWS, size)]
 
@@ -101,15 +102,23 @@ def _convolved(by: Transforms, images: Tensor, weights: Tensor, *, back: bool) -
     that: the convolution with the weights turned around, N H W C."""
     out, _, _, channels = weights.shape
     wide = products_in(images)
-    weights = weights.to(wide)
-    result = images.new_empty(*images.shape[:3], channels if back else out, dtype=wide)
-    blocks = _blocks(images, max(out, channels))
-    for rows in _groups(weights):
-        at_points = by.of_weights(weights, rows, turned=back)  # g O C
-        if not back:
+    groups = _groups(weights, wide)
+    result = images.new_empty(
+        *images.shape[:3],
+        channels if back else out,
+        dtype=images.dtype if len(groups) == 1 else wide,  # sums are not to be rounded every time
+    )
+    blocks = _blocks(images, SEEN * len(groups[0]), max(out, channels), wide)
+    n, h, w = tiles_of(images)
+    transposed = not back and n * h * w >= TRANSPOSED_FROM
+    if transposed:
+        weights = weights.permute(3, 1, 2, 0).contiguous()  # C 3 3 O
+    for rows in groups:
+        at_points = by.of_weights(weights, rows, wide, turned=back)  # g C O if transposed, or g O C
+        if not back and not transposed:
             at_points = at_points.transpose(1, 2)
         for block in blocks:
-            product = torch.bmm(by.of_inputs(images[block].to(wide), rows), at_points)
+            product = torch.bmm(by.of_inputs(images[block], rows, wide), at_points)
             by.to_results(product, rows, result[block])
     return result.to(images.dtype)
 
@@ -120,12 +129,13 @@ def _of_weights(by: Transforms, images: Tensor, grads: Tensor, like: Tensor) -> 
     out, _, _, channels = like.shape
     wide = products_in(images)
     total = torch.empty(like.shape, dtype=torch.promote_types(like.dtype, torch.float32))
-    blocks = _blocks(images, max(out, channels))
-    for rows in _groups(like):
+    groups = _groups(like, wide)
+    blocks = _blocks(images, SEEN * len(groups[0]), max(out, channels), wide)
+    for rows in groups:
         summed = None
         for block in blocks:
-            left = by.of_results(grads[block].to(wide), rows).transpose(1, 2)  # g O t
-            right = by.of_inputs(images[block].to(wide), rows)  # g t C
+            left = by.of_results(grads[block], rows, wide).transpose(1, 2)  # g O t
+            right = by.of_inputs(images[block], rows, wide)  # g t C
             summed = _summed(summed, left, right)
             del left, right
         assert summed is not None

@@ -131,8 +131,8 @@ struct Images {
 
 // What tiles of images have at the points: N = 6 with what a tile of results sees, a margin of one
 // pixel around it; N = 4 the tile itself. Beyond the image there is zero.
-template <const auto& M, int N, class T>
-void of_images(const T* images, const Images s, T* points, int first, int last) {
+template <const auto& M, int N, class T, class P>
+void of_images(const T* images, const Images s, P* points, int first, int last) {
   constexpr int margin = (N - 4) / 2;
   const T nothing[LANES] = {};
   const int64_t h = s.h(), w = s.w(), C = s.channels, point = s.tiles() * C;
@@ -152,7 +152,7 @@ void of_images(const T* images, const Images s, T* points, int first, int last) 
           step[a][b] = inside;
         }
       }
-      T* const to = points + (row * w + column) * C;
+      P* const to = points + (row * w + column) * C;
       for (int64_t c = 0; c < C; c += LANES) {
         Floats x[N][N];
         for (int a = 0; a < N; a++)
@@ -166,15 +166,15 @@ void of_images(const T* images, const Images s, T* points, int first, int last) 
 }
 
 // Tiles of results from the points; with `sum` they are added to what is there.
-template <class T>
-void to_images(const T* points, const Images s, T* images, int first, int last, bool sum) {
+template <class P, class T>
+void to_images(const P* points, const Images s, T* images, int first, int last, bool sum) {
   const int64_t h = s.h(), w = s.w(), C = s.channels, point = s.tiles() * C;
 #pragma omp parallel for
   for (int64_t row = 0; row < s.n * h; row++) {
     const int64_t image = row / h, top = row % h * 4;
     for (int64_t column = 0; column < w; column++) {
       const int64_t left = column * 4;
-      const T* const from = points + (row * w + column) * C;
+      const P* const from = points + (row * w + column) * C;
       for (int64_t c = 0; c < C; c += LANES) {
         const auto source = [&](int i, int j) {
           return load(from + ((i - first) * 6 + j) * point + c, C - c);
@@ -190,8 +190,8 @@ void to_images(const T* points, const Images s, T* images, int first, int last, 
 }
 
 // What weights, O 3 3 C, have at the points; `turned` by half a turn where that is asked for.
-template <class T>
-void of_weights(const T* weights, int64_t O, int64_t C, T* points, int first, int last,
+template <class T, class P>
+void of_weights(const T* weights, int64_t O, int64_t C, P* points, int first, int last,
                 bool turned) {
 #pragma omp parallel for
   for (int64_t o = 0; o < O; o++) {
@@ -225,28 +225,30 @@ void to_weights(const float* points, int64_t O, int64_t C, float* weights, int f
 
 }  // namespace
 
-#define EXPORT(T, NAME)                                                                             \
+// For images and weights of the type T, and points of the type P.
+#define EXPORT(T, P, NAME)                                                                          \
   extern "C" void of_inputs_##NAME(const T* images, int64_t n, int64_t height, int64_t width,       \
-                                   int64_t channels, T* points, int first, int last) {              \
+                                   int64_t channels, P* points, int first, int last) {              \
     of_images<INPUT, 6>(images, {n, height, width, channels}, points, first, last);                 \
   }                                                                                                 \
   extern "C" void of_results_##NAME(const T* images, int64_t n, int64_t height, int64_t width,      \
-                                    int64_t channels, T* points, int first, int last) {             \
+                                    int64_t channels, P* points, int first, int last) {             \
     of_images<RESULT, 4>(images, {n, height, width, channels}, points, first, last);                \
   }                                                                                                 \
-  extern "C" void to_results_##NAME(const T* points, int64_t n, int64_t height, int64_t width,      \
+  extern "C" void to_results_##NAME(const P* points, int64_t n, int64_t height, int64_t width,      \
                                     int64_t channels, T* images, int first, int last, int sum) {    \
     to_images(points, {n, height, width, channels}, images, first, last, sum);                      \
   }                                                                                                 \
-  extern "C" void of_weights_##NAME(const T* weights, int64_t outputs, int64_t channels, T* points, \
+  extern "C" void of_weights_##NAME(const T* weights, int64_t outputs, int64_t channels, P* points, \
                                     int first, int last, int turned) {                              \
     of_weights(weights, outputs, channels, points, first, last, turned);                            \
   }
 
-EXPORT(float, float32)
-EXPORT(bfloat16, bfloat16)
+EXPORT(float, float, float32_float32)
+EXPORT(bfloat16, bfloat16, bfloat16_bfloat16)
+EXPORT(bfloat16, float, bfloat16_float32)
 
-extern "C" void to_weights_float32(const float* points, int64_t outputs, int64_t channels,
-                                   float* weights, int first, int last, int sum) {
+extern "C" void to_weights_float32_float32(const float* points, int64_t outputs, int64_t channels,
+                                           float* weights, int first, int last, int sum) {
   to_weights(points, outputs, channels, weights, first, last, sum);
 }

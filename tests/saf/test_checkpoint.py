@@ -1,6 +1,7 @@
 """Checkpoints: whole, checked, and enough to go on bit-exactly."""
 
 import dataclasses
+import json
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -231,6 +232,30 @@ def test_a_training_stopped_and_resumed_ends_with_the_bits_of_the_undisturbed_on
     assert started.step == stopped_at
     assert isinstance(second[-1], Finished)
     assert_same_bits(final_tensors(tmp_path / "2"), undisturbed[optimizer])
+
+
+def test_a_training_with_transforms_in_cpp_goes_on_with_them(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = specification(network={"name": "convnet", "channels": [48, 48]}, batch_size=13)
+    *_, last = train(job, dataset, tmp_path / "whole", device="cpu")
+    assert isinstance(last, Finished)
+    whole = final_tensors(tmp_path / "whole")
+    *_, stopped = train(job, dataset, tmp_path / "1", device="cpu", stop=after(4))
+    assert isinstance(stopped, CheckpointReport)
+    assert Checkpoint.read(stopped.path).progress.native is True
+    *_, last = train(job, dataset, tmp_path / "2", device="cpu", resume_from=stopped.path)
+    assert isinstance(last, Finished)
+    assert_same_bits(final_tensors(tmp_path / "2"), whole)
+    assert json.loads((tmp_path / "2" / "report.json").read_text())["compiled_transforms"] is True
+
+    monkeypatch.setattr("saf.tiles.compiled", lambda: None)  # a machine without a compiler
+    *_, last = train(job, dataset, tmp_path / "3", device="cpu")
+    assert isinstance(last, Finished)
+    name = "layer2.0.weight"
+    without = final_tensors(tmp_path / "3")[name]
+    assert not torch.equal(without, whole[name])  # they were used
+    torch.testing.assert_close(without, whole[name], rtol=1e-2, atol=1e-2)
 
 
 OF_THE_MACHINE = ("step_seconds", "memory_bytes", "device_use")
