@@ -21,7 +21,7 @@ from saf.checkpoint import Progress
 from saf.config import JobSpecification, Neuron
 from saf.gates import surrogate_gate
 from saf.precision import compute_dtype, parameter_dtype
-from saf.scan import Constant, Gate, Scan, Scanned, several
+from saf.scan import Constant, Gate, Scan, Scanned, rows_of, several
 from saf.scan import scan as reference
 
 FEWEST_UPDATES = 10**11
@@ -49,12 +49,12 @@ def scan(
     """
     value, factors, _ = constant
     u = several(value, len(factors)) if current is None else current
-    of_u, of_value = _rows(u), _rows(value)
-    before = None if carry is None else _rows(carry)
+    of_u, of_value = rows_of(u), rows_of(value)
+    before = None if carry is None else rows_of(carry)
     if of_u is None or of_value is None or (before is None and carry is not None):
         return reference(current, constant, carry, decay, threshold, gate)
     accumulation = u if gate is None else torch.empty_like(u)
-    of_a = _rows(accumulation)
+    of_a = rows_of(accumulation)
     assert of_a is not None
     step = _step(decay, threshold, gate, current is not None)
     counts = []
@@ -63,13 +63,6 @@ def scan(
         counts.append(step(now, None if gate is None else a, of_value, before, c))
         before = a
     return Scanned(accumulation, None if gate is None else u, torch.stack(counts).sum())
-
-
-def _rows(x: Tensor) -> Tensor | None:
-    """`x`, N C H W with the channels last in memory or N F, as R C; None for another layout."""
-    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-        return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
-    return x if x.dim() == 2 and x.is_contiguous() else None
 
 
 _Step = Callable[[Tensor, Tensor | None, Tensor, Tensor | None, float], Tensor]

@@ -55,7 +55,7 @@ def _in_cpp(current: Tensor, u: Tensor, s: Tensor, decay: float, threshold: floa
     dense = of_step.is_contiguous() or of_step.is_contiguous(memory_format=torch.channels_last)
     if not dense or not of_step.stride() == u.stride() == s.stride():
         return False
-    library = native.library("lif")
+    library = native.library("scan")
     if library is None:
         return False
     library.lif_float32(

@@ -26,11 +26,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Name = Literal["winograd", "lif"]
+Name = Literal["winograd", "scan"]
 OPTIONS = ("-std=c++17", "-O2", "-fPIC", "-fopenmp")
 OWN_OPTIONS: dict[Name, tuple[str, ...]] = {
     "winograd": (),
-    "lif": ("-ffp-contract=off",),  # its results are those of torch's operations, to the bit
+    "scan": ("-ffp-contract=off",),  # its results are those of torch's operations, to the bit
 }
 SECONDS = 300  # for the compiler
 SOURCES = Path(__file__).parent / "cpp"

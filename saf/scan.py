@@ -18,6 +18,7 @@ and σ' is all that is saved.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,6 +27,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from saf import native
 
 Gate = Callable[[Tensor, Tensor | None], Tensor]
 """∂â[t]/∂Û[t], elementwise, of u[t] = Û[t] − V λ â[t−1] and of â[t−1], or None where that is 0."""
@@ -144,6 +147,13 @@ def several(x: Tensor, times: int) -> Tensor:
     )
 
 
+def rows_of(x: Tensor) -> Tensor | None:
+    """`x`, N C H W with the channels last in memory or N F, as R C; None for another layout."""
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+    return x if x.dim() == 2 and x.is_contiguous() else None
+
+
 def count_spikes(spikes: Tensor) -> Tensor:
     """How many of `spikes` are 1: a scalar."""
     return spikes.detach().sum(dtype=_counting(spikes.dtype))
@@ -215,12 +225,49 @@ def spike_scan(
             current, constant.value, constant, carry, decay, threshold, gate
         )
         return accumulation, fired
-    scanned = _chosen.get()(
-        None if current is None else current.detach(),
-        constant._replace(value=constant.value.detach()),
-        carry,
-        decay,
-        threshold,
-        None,
-    )
+    current = None if current is None else current.detach()
+    constant = constant._replace(value=constant.value.detach())
+    scanned = _in_cpp(current, constant, carry, decay, threshold)
+    if scanned is None:
+        scanned = _chosen.get()(current, constant, carry, decay, threshold, None)
     return scanned.accumulation, scanned.fired
+
+
+def _in_cpp(
+    current: Tensor | None,
+    constant: Constant,
+    carry: Tensor | None,
+    decay: float,
+    threshold: float,
+) -> Scanned | None:
+    """`scan` without a gate in one pass over the memory, where that is allowed and possible; in
+    float32 with its very bits."""
+    if not native.is_allowed() or constant.value.device.type != "cpu":
+        return None
+    value, factors, _ = constant
+    u = several(value, len(factors)) if current is None else current
+    steps, channels = len(factors), u.shape[1]
+    rows, of_all = u.numel() // channels // steps, len(value) == 1
+    seen = [(u, steps * rows), (value, 1 if of_all else rows)]
+    if carry is not None:
+        seen.append((carry, rows))
+    for x, length in seen:
+        found = rows_of(x)
+        if found is None or found.shape != (length, channels) or x.dtype != u.dtype:
+            return None
+    library = native.library("scan") if u.dtype in (torch.float32, torch.bfloat16) else None
+    if library is None:
+        return None
+    accumulate = library[f"accumulate_{str(u.dtype).removeprefix('torch.')}"]
+    accumulate.restype = ctypes.c_int64
+    fired = accumulate(
+        native.address(u),
+        current is not None,
+        native.address(value),
+        of_all,
+        None if carry is None else native.address(carry),
+        (ctypes.c_float * steps)(*factors),
+        *(native.long(n) for n in (steps, rows, channels)),
+        *(ctypes.c_float(x) for x in (decay, threshold)),
+    )
+    return Scanned(u, None, torch.tensor(float(fired)))

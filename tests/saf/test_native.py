@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from saf import lifscan, native
 from saf.neuron import LIFState, lif_step
+from saf.scan import Constant, Scanned, by, scan, spike_scan
 from saf.tiles import _as_cpp, matrices
 
 pytestmark = pytest.mark.timeout(600)  # compilers are slow on a busy machine
@@ -30,9 +31,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_library_is_compiled_once_and_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert native.library("lif") is not None
+    assert native.library("scan") is not None
     (kept,) = cache.iterdir()
-    assert kept.name.startswith("lif-")
+    assert kept.name.startswith("scan-")
     assert kept.suffix == ".so"
     native.library.cache_clear()
     called = []
@@ -43,15 +44,15 @@ def test_a_library_is_compiled_once_and_kept(cache: Path, monkeypatch: pytest.Mo
 
     version = native._called(["c++", "--version"])
     monkeypatch.setattr(subprocess, "run", run)
-    assert native.library("lif") is not None
+    assert native.library("scan") is not None
     assert called == [["--version"]]
 
 
 def test_another_head_or_compiler_is_another_library(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert native.library("lif") is not None
-    assert native.library("lif", "// another\n") is not None
+    assert native.library("scan") is not None
+    assert native.library("scan", "// another\n") is not None
     assert len(list(cache.iterdir())) == 2
 
 
@@ -59,16 +60,16 @@ def test_without_a_compiler_there_is_none_and_the_log_says_so(
     cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CXX", "/nowhere/c++")
-    assert native.library("lif") is None
-    assert native.library("lif") is None
+    assert native.library("scan") is None
+    assert native.library("scan") is None
     assert caplog.text.count("there is no C++ compiler; the package g++ has one") == 1
 
 
 def test_what_the_compiler_says_is_in_the_log(
     cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert native.library("lif", "not C++;") is None
-    assert "lif.cpp is not compiled here" in caplog.text
+    assert native.library("scan", "not C++;") is None
+    assert "scan.cpp is not compiled here" in caplog.text
     assert "error" in caplog.text
     assert list(cache.iterdir()) == []
 
@@ -78,29 +79,29 @@ def test_compiled_code_that_others_could_replace_is_not_loaded(
 ) -> None:
     cache.mkdir(parents=True)
     cache.chmod(0o777)
-    assert native.library("lif") is None
+    assert native.library("scan") is None
     assert "others can write to" in caplog.text
 
 
 def test_what_is_no_library_is_not_used(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert native.library("lif") is not None
+    assert native.library("scan") is not None
     (kept,) = cache.iterdir()
     other = tmp_path / "other" / "saf"
     other.mkdir(parents=True)
     (other / kept.name).write_bytes(b"something else")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(other.parent))
     native.library.cache_clear()
-    assert native.library("lif") is None
-    assert "lif.cpp is not compiled here" in caplog.text
+    assert native.library("scan") is None
+    assert "scan.cpp is not compiled here" in caplog.text
 
 
 def test_threads_are_those_of_torch() -> None:
     """Two pools of threads in one process would fight for the cores."""
     code = (
         "import torch; from saf import native\n"
-        "assert native.library('lif') is not None\n"
+        "assert native.library('scan') is not None\n"
         "found = {line.split()[-1] for line in open('/proc/self/maps') if 'gomp' in line}\n"
         "assert len(found) == 1, found\n"
     )
@@ -109,7 +110,7 @@ def test_threads_are_those_of_torch() -> None:
 
 
 @pytest.mark.parametrize("level", ["x86-64", "x86-64-v3", "x86-64-v4"])
-@pytest.mark.parametrize("name", ["winograd", "lif"])
+@pytest.mark.parametrize("name", ["winograd", "scan"])
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="levels of x86-64")
 def test_compilers_have_nothing_to_warn_of(name: str, level: str) -> None:
     warnings = ("-Wall", "-Wextra", "-Werror", "-Wno-psabi")
@@ -121,6 +122,73 @@ def test_compilers_have_nothing_to_warn_of(name: str, level: str) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.integers(1, 4),
+    samples=st.integers(1, 3),
+    channels=st.integers(1, 40),
+    decay=st.sampled_from([0.5, 0.7, 0.99]),
+    threshold=st.sampled_from([1.0, 1.3]),
+    flat=st.booleans(),
+    arriving=st.booleans(),
+    carried=st.booleans(),
+    of_all=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_saf_neurons_have_the_very_bits_of_the_reference(
+    steps: int,
+    samples: int,
+    channels: int,
+    decay: float,
+    threshold: float,
+    flat: bool,
+    arriving: bool,
+    carried: bool,
+    of_all: bool,
+    seed: int,
+) -> None:
+    shape = (channels,) if flat else (channels, 5, 3)
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(samples: int, *shape: int) -> torch.Tensor:
+        x = 2.0 * torch.randn(samples, *shape, generator=generator)
+        return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+    of_all = of_all and arriving
+    assume(samples > 1 or of_all)  # a constant of one sample is taken for that of all
+    value = drawn(1, channels, *(1 for _ in shape[1:])) if of_all else drawn(samples, *shape)
+    current = drawn(steps * samples, *shape) if arriving else None
+    carry = drawn(samples, *shape).abs() if carried else None
+    factors = [(1 - decay**t) / (1 - decay) for t in range(2, steps + 2)]
+    given = (Constant(value, factors, factors), carry, decay, threshold, None)
+    expected = scan(None if current is None else current.clone(), *given)
+    with native.allowed(), by(never):
+        accumulated, fired = spike_scan(None if current is None else current.clone(), *given)
+    assert torch.equal(accumulated, expected.accumulation)
+    assert float(fired) == float(expected.fired)
+
+
+def never(*given: object) -> Scanned:
+    raise AssertionError("it was to be scanned in C++")
+
+
+def test_scans_in_bfloat16_round_their_results() -> None:
+    generator = torch.Generator().manual_seed(0)
+    current, carry = (
+        torch.randn(n, 24, generator=generator).bfloat16().abs() for n in (3 * 50, 50)
+    )
+    constant = Constant(torch.full((1, 24), 0.25).bfloat16(), [1.0, 1.5, 1.75], [1.0] * 3)
+    given = (carry, 0.5, 1.0, None)
+    with native.allowed(), by(never):
+        found, fired = spike_scan(current.clone(), constant, *given)
+    wide = constant._replace(value=constant.value.float())
+    expected = scan(current.float(), wide, carry.float(), *given[1:])
+    assert found.dtype == torch.bfloat16
+    # Where a rounded sum lies on the other side of the threshold, a spike more or less is counted.
+    assert ((found.float() - expected.accumulation).abs() < 2**-6).float().mean() > 0.98
+    assert abs(float(fired) - float(expected.fired)) < 0.01 * found.numel()
 
 
 @settings(max_examples=40, deadline=None)
