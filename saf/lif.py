@@ -128,7 +128,9 @@ class LIFNetwork:
 
         Layer by layer, with as many steps at once as make up a batch of 128 samples; a step at a
         time, as `run` goes, may round differently. Inside `saf.winograd.allowed()` large
-        convolutions take half the time on a CPU and round more; a network on a grid does not.
+        convolutions take half the time on a CPU and round more, but not those of a network on a
+        grid; inside `saf.native.allowed()` they and the neurons take still less, by C++ that is
+        compiled on the first call, where there is a compiler.
         Raises ValueError, saying what is expected, for any other input.
         """
         self._check(x, sequence=self.description.frames)

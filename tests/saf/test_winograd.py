@@ -18,7 +18,7 @@ from saf.checkpoint import Progress
 from saf.networkchoice import ConvNet
 from saf.networks import build
 from saf.synapse import apply, apply_traced
-from saf.tiles import Compiled, Plain, compiled, in_cpp
+from saf.tiles import Compiled, Plain, _as_cpp, compiled, in_cpp, matrices
 
 pytestmark = pytest.mark.timeout(600)  # compilers are slow on a busy machine
 BACK_ENDS = pytest.mark.parametrize("in_cpp", [False, True], ids=["torch", "C++"])
@@ -194,6 +194,30 @@ def test_the_maps_of_a_network_are_as_exact_as_before_where_it_is_not_allowed() 
     x, weight = torch.rand(8, 96, 16, 16), torch.rand(96, 96, 3, 3)
     operations = [Conv(out_channels=96, kernel=3, padding=1)]
     assert torch.equal(apply(operations, [weight], x), F.conv2d(x, weight, padding=1))
+
+
+def test_other_processors_work_on_other_numbers_of_channels_at_a_time() -> None:
+    """With AVX-512 16, else 8: both are tried here, whatever this processor has."""
+    macro = "__AVX512F__"
+    libraries = [
+        native.library("winograd", f"{lines}\n{_as_cpp(matrices())}")
+        for lines in (f"#undef {macro}\n#define {macro}", f"#undef {macro}")
+    ]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 9, 7, 37, generator=generator)
+    weights = torch.randn(5, 3, 3, 37, generator=generator)
+    for dtype in (torch.float32, torch.bfloat16):
+        found = []
+        for library in libraries:
+            assert library is not None
+            by, rows = Compiled(library), range(6)
+            points = by.of_inputs(images.to(dtype), rows, dtype)
+            results = torch.empty_like(images, dtype=dtype)
+            by.to_results(points, rows, results)
+            turned = by.of_weights(weights.to(dtype), rows, dtype, turned=True)
+            found.append((points, results, turned))
+        for one, other in zip(*found, strict=True):
+            assert torch.equal(one, other)
 
 
 def test_what_is_no_number_stays_none(monkeypatch: pytest.MonkeyPatch) -> None:
