@@ -5,8 +5,6 @@ Shapes: `K` steps, `N` samples, `…` the shape of the population; steps and sam
 
 from __future__ import annotations
 
-import ctypes
-
 import torch
 from torch import Tensor
 
@@ -58,9 +56,7 @@ def _in_cpp(current: Tensor, u: Tensor, s: Tensor, decay: float, threshold: floa
     library = native.library("scan")
     if library is None:
         return False
-    library.lif_float32(
-        *(native.address(x) for x in (current, u, s)),
-        *(native.long(n) for n in (steps, u.numel())),
-        *(ctypes.c_float(x) for x in (decay, threshold)),
+    native.call(
+        library.lif_float32, current, u, s, steps, u.numel(), float(decay), float(threshold)
     )
     return True

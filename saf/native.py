@@ -15,13 +15,13 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -68,14 +68,25 @@ def library(name: Name, head: str = "") -> ctypes.CDLL | None:
     return None
 
 
-def address(tensor: Tensor) -> ctypes.c_void_p:
-    """Where a tensor, dense in memory, begins."""
-    return ctypes.c_void_p(tensor.data_ptr())
+def call(function: Any, *given: Tensor | int | float | Sequence[float] | None) -> int:
+    """Call a function with tensors and sequences of float by their addresses, integers and choices
+    as int64_t, and floats; what it returns, an int64_t, if it returns anything. Tensors are dense
+    in memory, or the function is told how they are not."""
+    function.restype = ctypes.c_int64
+    return int(function(*(_argument(value) for value in given)))
 
 
-def long(value: int) -> ctypes.c_int64:
-    """An int64_t."""
-    return ctypes.c_int64(value)
+def _argument(value: Tensor | int | float | Sequence[float] | None) -> Any:
+    match value:
+        case Tensor():
+            return ctypes.c_void_p(value.data_ptr())
+        case int():
+            return ctypes.c_int64(value)
+        case float():
+            return ctypes.c_float(value)
+        case None:
+            return None
+    return (ctypes.c_float * len(value))(*value)
 
 
 def _compiled(name: Name, head: str) -> Path:

@@ -18,7 +18,6 @@ and σ' is all that is saved.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -258,16 +257,9 @@ def _in_cpp(
     library = native.library("scan") if u.dtype in (torch.float32, torch.bfloat16) else None
     if library is None:
         return None
-    accumulate = library[f"accumulate_{str(u.dtype).removeprefix('torch.')}"]
-    accumulate.restype = ctypes.c_int64
-    fired = accumulate(
-        native.address(u),
-        current is not None,
-        native.address(value),
-        of_all,
-        None if carry is None else native.address(carry),
-        (ctypes.c_float * steps)(*factors),
-        *(native.long(n) for n in (steps, rows, channels)),
-        *(ctypes.c_float(x) for x in (decay, threshold)),
+    fired = native.call(
+        library[f"accumulate_{str(u.dtype).removeprefix('torch.')}"],
+        *(u, current is not None, value, of_all, carry, factors),
+        *(steps, rows, channels, float(decay), float(threshold)),
     )
     return Scanned(u, None, torch.tensor(float(fired)))

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple, Protocol
 
@@ -30,6 +29,8 @@ from saf.checkpoint import Progress
 TILE, SEEN = 4, 6  # results of a tile along one side, and inputs that they see
 ROWS = SEEN  # of points
 POINTS = (0.0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)  # and infinity
+
+LINE = 16  # numbers of a line of a cache
 
 logger = logging.getLogger(__name__)
 
@@ -169,48 +170,41 @@ class Compiled:
 
     def _of_images(self, name: str, images: Tensor, rows: range, dtype: torch.dtype) -> Tensor:
         n, h, w = tiles_of(images)
-        images = images.contiguous()
-        points = images.new_empty(SEEN * len(rows), n * h * w, images.shape[3], dtype=dtype)
-        self._call(name, images, points, images.shape, rows)
+        tiles, channels, g = n * h * w, images.shape[3], SEEN * len(rows)
+        # What lies a power of two apart has few places in a cache: an odd number of tiles, the last
+        # of them perhaps without a meaning, and some space between the points.
+        odd = tiles + 1 - tiles % 2
+        point = odd * channels + LINE
+        points = images.new_empty(g * point, dtype=dtype).as_strided(
+            (g, odd, channels), (point, channels, 1)
+        )
+        points[:, tiles:].zero_()
+        self._call(name, images.contiguous(), points, point, rows.start, rows.stop)
         return points
 
     def to_results(self, points: Tensor, rows: range, images: Tensor) -> None:
-        self._call("to_results", points.contiguous(), images, images.shape, rows, rows.start > 0)
+        assert images.is_contiguous()
+        points = points.contiguous()
+        self._call("to_results", images, points, points.stride(0), rows.start, rows.stop)
 
     def of_weights(
         self, weights: Tensor, rows: range, dtype: torch.dtype, *, turned: bool
     ) -> Tensor:
-        weights = weights.contiguous()
         out, _, _, channels = weights.shape
         points = weights.new_empty(SEEN * len(rows), out, channels, dtype=dtype)
-        self._call("of_weights", weights, points, (out, channels), rows, turned)
+        self._call("of_weights", weights.contiguous(), points, rows.start, rows.stop, turned)
         return points
 
     def to_weights(self, points: Tensor, rows: range, weights: Tensor) -> None:
-        shape = (weights.shape[0], weights.shape[3])
-        self._call("to_weights", points.contiguous(), weights, shape, rows, rows.start > 0)
+        assert weights.is_contiguous()
+        self._call("to_weights", weights, points.contiguous(), rows.start, rows.stop)
 
-    def _call(
-        self,
-        name: str,
-        given: Tensor,
-        filled: Tensor,
-        shape: Sequence[int],
-        rows: range,
-        *more: bool,
-    ) -> None:
-        """Call a function that reads `given` and writes to `filled`; `shape` is that of the images
-        or weights among them."""
-        assert given.is_contiguous()
-        assert filled.is_contiguous()
-        types = (filled, given) if name.startswith("to_") else (given, filled)
-        mark = "_".join(str(tensor.dtype).removeprefix("torch.") for tensor in types)
-        self._library[f"{name}_{mark}"](
-            native.address(given),
-            *(native.long(size) for size in shape),
-            native.address(filled),
-            *(rows.start, rows.stop, *more),
-        )
+    def _call(self, name: str, outside: Tensor, points: Tensor, *more: int) -> None:
+        """Call a function for images, N H W C, or weights, O 3 3 C, and their points."""
+        n, height, width, channels = outside.shape
+        shape = (n, channels) if name.endswith("weights") else (n, height, width, channels)
+        types = (str(tensor.dtype).removeprefix("torch.") for tensor in (outside, points))
+        native.call(self._library["_".join((name, *types))], outside, *shape, points, *more)
 
 
 @cache

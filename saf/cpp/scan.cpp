@@ -42,7 +42,7 @@ inline float fused(float a, float b, float c) {
 // arrives where `arriving` is 0. `value` arrives at every step, times its factor: C numbers, or R x C.
 // `before` is what was accumulated before, or null. Returns how many spikes there were.
 template <class T>
-int64_t accumulate(T* current, int arriving, const T* value, int value_of_all, const T* before,
+int64_t accumulate(T* current, bool arriving, const T* value, bool value_of_all, const T* before,
                    const float* factors, int64_t steps, int64_t rows, int64_t C, float decay,
                    float threshold) {
   const float reset = threshold * decay;
@@ -85,16 +85,16 @@ int64_t accumulate(T* current, int arriving, const T* value, int value_of_all, c
 
 }  // namespace
 
-extern "C" int64_t accumulate_float32(float* current, int arriving, const float* value,
-                                      int value_of_all, const float* before, const float* factors,
+extern "C" int64_t accumulate_float32(float* current, int64_t arriving, const float* value,
+                                      int64_t value_of_all, const float* before, const float* factors,
                                       int64_t steps, int64_t rows, int64_t channels, float decay,
                                       float threshold) {
   return accumulate(current, arriving, value, value_of_all, before, factors, steps, rows, channels,
                     decay, threshold);
 }
 
-extern "C" int64_t accumulate_bfloat16(bfloat16* current, int arriving, const bfloat16* value,
-                                       int value_of_all, const bfloat16* before,
+extern "C" int64_t accumulate_bfloat16(bfloat16* current, int64_t arriving, const bfloat16* value,
+                                       int64_t value_of_all, const bfloat16* before,
                                        const float* factors, int64_t steps, int64_t rows,
                                        int64_t channels, float decay, float threshold) {
   return accumulate(current, arriving, value, value_of_all, before, factors, steps, rows, channels,

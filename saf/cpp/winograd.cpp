@@ -5,7 +5,7 @@
 // A tile is transformed on both sides: M X M^T with an M of six rows spreads it over 36 points, point
 // 6 i + j from row i and column j, and M^T Y M collects it from them. Channels lie last in memory; a
 // point holds all tiles, a tile all channels. Points come and go in whole rows of six, [first, last),
-// and begin with row `first`. Threads share the rows of tiles, or the outputs of weights, and nobody
+// and begin with row `first`; points of images lie `point` numbers apart. Threads share the rows of tiles, or the outputs of weights, and nobody
 // else writes there: the sums do not depend on the number of threads.
 
 #include <cstdint>
@@ -70,7 +70,7 @@ template <class T> inline void store(const Floats& x, T* to, int64_t count) {
 
 // Rows [first, last) of M X M^T; each value is given to sink(i, j, value).
 template <const auto& M, int N, class Sink>
-inline void spread(const Floats (&x)[N][N], int first, int last, Sink sink) {
+inline void spread(const Floats (&x)[N][N], int64_t first, int64_t last, Sink sink) {
 #pragma GCC unroll 6
   for (int i = 0; i < 6; i++) {
     if (i < first || i >= last) continue;
@@ -96,7 +96,7 @@ inline void spread(const Floats (&x)[N][N], int first, int last, Sink sink) {
 // M^T Y M where rows of Y beyond [first, last) are zero; source(i, j) is a value of Y, and sink(a, b,
 // value) gets those of the result.
 template <const auto& M, int N, class Source, class Sink>
-inline void collect(int first, int last, Source source, Sink sink) {
+inline void collect(int64_t first, int64_t last, Source source, Sink sink) {
   Floats of_rows[N][6] = {};
 #pragma GCC unroll 6
   for (int i = 0; i < 6; i++) {
@@ -126,16 +126,16 @@ struct Images {
   int64_t n, height, width, channels;
   int64_t h() const { return (height + 3) / 4; }
   int64_t w() const { return (width + 3) / 4; }
-  int64_t tiles() const { return n * h() * w(); }
 };
 
 // What tiles of images have at the points: N = 6 with what a tile of results sees, a margin of one
 // pixel around it; N = 4 the tile itself. Beyond the image there is zero.
 template <const auto& M, int N, class T, class P>
-void of_images(const T* images, const Images s, P* points, int first, int last) {
+void of_images(const T* images, const Images s, P* points, int64_t point, int64_t first,
+               int64_t last) {
   constexpr int margin = (N - 4) / 2;
   const T nothing[LANES] = {};
-  const int64_t h = s.h(), w = s.w(), C = s.channels, point = s.tiles() * C;
+  const int64_t h = s.h(), w = s.w(), C = s.channels;
 #pragma omp parallel for
   for (int64_t row = 0; row < s.n * h; row++) {
     const int64_t image = row / h, top = row % h * 4 - margin;
@@ -165,10 +165,11 @@ void of_images(const T* images, const Images s, P* points, int first, int last) 
   }
 }
 
-// Tiles of results from the points; with `sum` they are added to what is there.
+// Tiles of results from the points; those of other rows than the first are added to what is there.
 template <class P, class T>
-void to_images(const P* points, const Images s, T* images, int first, int last, bool sum) {
-  const int64_t h = s.h(), w = s.w(), C = s.channels, point = s.tiles() * C;
+void to_images(T* images, const Images s, const P* points, int64_t point, int64_t first,
+               int64_t last) {
+  const int64_t h = s.h(), w = s.w(), C = s.channels;
 #pragma omp parallel for
   for (int64_t row = 0; row < s.n * h; row++) {
     const int64_t image = row / h, top = row % h * 4;
@@ -182,7 +183,7 @@ void to_images(const P* points, const Images s, T* images, int first, int last, 
         collect<RESULT, 4>(first, last, source, [&](int a, int b, const Floats& value) {
           if (top + a >= s.height || left + b >= s.width) return;
           T* const to = images + ((image * s.height + top + a) * s.width + left + b) * C + c;
-          store(sum ? value + load(to, C - c) : value, to, C - c);
+          store(first ? value + load(to, C - c) : value, to, C - c);
         });
       }
     }
@@ -191,7 +192,7 @@ void to_images(const P* points, const Images s, T* images, int first, int last, 
 
 // What weights, O 3 3 C, have at the points; `turned` by half a turn where that is asked for.
 template <class T, class P>
-void of_weights(const T* weights, int64_t O, int64_t C, P* points, int first, int last,
+void of_weights(const T* weights, int64_t O, int64_t C, P* points, int64_t first, int64_t last,
                 bool turned) {
 #pragma omp parallel for
   for (int64_t o = 0; o < O; o++) {
@@ -206,9 +207,9 @@ void of_weights(const T* weights, int64_t O, int64_t C, P* points, int first, in
   }
 }
 
-// The gradient of weights, O 3 3 C, from that at the points; with `sum` added to what is there.
-void to_weights(const float* points, int64_t O, int64_t C, float* weights, int first, int last,
-                bool sum) {
+// The gradient of weights, O 3 3 C, from that at the points; added up as `to_images` does it.
+void to_weights(float* weights, int64_t O, int64_t C, const float* points, int64_t first,
+                int64_t last) {
 #pragma omp parallel for
   for (int64_t o = 0; o < O; o++) {
     for (int64_t c = 0; c < C; c += LANES) {
@@ -217,7 +218,7 @@ void to_weights(const float* points, int64_t O, int64_t C, float* weights, int f
       };
       collect<WEIGHT, 3>(first, last, source, [&](int a, int b, const Floats& value) {
         float* const to = weights + (o * 9 + a * 3 + b) * C + c;
-        store(sum ? value + load(to, C - c) : value, to, C - c);
+        store(first ? value + load(to, C - c) : value, to, C - c);
       });
     }
   }
@@ -226,29 +227,32 @@ void to_weights(const float* points, int64_t O, int64_t C, float* weights, int f
 }  // namespace
 
 // For images and weights of the type T, and points of the type P.
-#define EXPORT(T, P, NAME)                                                                          \
-  extern "C" void of_inputs_##NAME(const T* images, int64_t n, int64_t height, int64_t width,       \
-                                   int64_t channels, P* points, int first, int last) {              \
-    of_images<INPUT, 6>(images, {n, height, width, channels}, points, first, last);                 \
-  }                                                                                                 \
-  extern "C" void of_results_##NAME(const T* images, int64_t n, int64_t height, int64_t width,      \
-                                    int64_t channels, P* points, int first, int last) {             \
-    of_images<RESULT, 4>(images, {n, height, width, channels}, points, first, last);                \
-  }                                                                                                 \
-  extern "C" void to_results_##NAME(const P* points, int64_t n, int64_t height, int64_t width,      \
-                                    int64_t channels, T* images, int first, int last, int sum) {    \
-    to_images(points, {n, height, width, channels}, images, first, last, sum);                      \
-  }                                                                                                 \
-  extern "C" void of_weights_##NAME(const T* weights, int64_t outputs, int64_t channels, P* points, \
-                                    int first, int last, int turned) {                              \
-    of_weights(weights, outputs, channels, points, first, last, turned);                            \
+#define EXPORT(T, P, NAME)                                                                         \
+  extern "C" void of_inputs_##NAME(const T* images, int64_t n, int64_t height, int64_t width,      \
+                                   int64_t channels, P* points, int64_t point, int64_t first,      \
+                                   int64_t last) {                                                 \
+    of_images<INPUT, 6>(images, {n, height, width, channels}, points, point, first, last);         \
+  }                                                                                                \
+  extern "C" void of_results_##NAME(const T* images, int64_t n, int64_t height, int64_t width,     \
+                                    int64_t channels, P* points, int64_t point, int64_t first,     \
+                                    int64_t last) {                                                \
+    of_images<RESULT, 4>(images, {n, height, width, channels}, points, point, first, last);        \
+  }                                                                                                \
+  extern "C" void to_results_##NAME(T* images, int64_t n, int64_t height, int64_t width,           \
+                                    int64_t channels, const P* points, int64_t point,              \
+                                    int64_t first, int64_t last) {                                 \
+    to_images(images, {n, height, width, channels}, points, point, first, last);                   \
+  }                                                                                                \
+  extern "C" void of_weights_##NAME(const T* weights, int64_t outputs, int64_t channels,           \
+                                    P* points, int64_t first, int64_t last, int64_t turned) {      \
+    of_weights(weights, outputs, channels, points, first, last, turned);                           \
   }
 
 EXPORT(float, float, float32_float32)
 EXPORT(bfloat16, bfloat16, bfloat16_bfloat16)
 EXPORT(bfloat16, float, bfloat16_float32)
 
-extern "C" void to_weights_float32_float32(const float* points, int64_t outputs, int64_t channels,
-                                           float* weights, int first, int last, int sum) {
-  to_weights(points, outputs, channels, weights, first, last, sum);
+extern "C" void to_weights_float32_float32(float* weights, int64_t outputs, int64_t channels,
+                                           const float* points, int64_t first, int64_t last) {
+  to_weights(weights, outputs, channels, points, first, last);
 }
