@@ -26,10 +26,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-Name = Literal["winograd", "scan"]
+Name = Literal["winograd", "scan", "standardise"]
 OPTIONS = ("-std=c++17", "-O2", "-fPIC", "-fopenmp")
 OWN_OPTIONS: dict[Name, tuple[str, ...]] = {
     "winograd": (),
+    "standardise": (),
     "scan": ("-ffp-contract=off",),  # its results are those of torch's operations, to the bit
 }
 SECONDS = 300  # for the compiler
@@ -74,6 +75,11 @@ def call(function: Any, *given: Tensor | int | float | Sequence[float] | None) -
     in memory, or the function is told how they are not."""
     function.restype = ctypes.c_int64
     return int(function(*(_argument(value) for value in given)))
+
+
+def type_of(tensor: Tensor) -> str:
+    """The type of its numbers, as functions are named for it: `float32`."""
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _argument(value: Tensor | int | float | Sequence[float] | None) -> Any:

@@ -19,7 +19,8 @@ from saf.architecture import INPUT, Architecture, Connection, Conv, Linear, Oper
 from saf.config import JobSpecification, Neuron
 from saf.errors import UserConfigError
 from saf.precision import compute_dtype, parameter_dtype
-from saf.synapse import apply, channels_last, standardise, standardised, without_scales
+from saf.standardisation import standardise, standardised
+from saf.synapse import apply, channels_last, without_scales
 
 FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
 

@@ -258,7 +258,7 @@ def _in_cpp(
     if library is None:
         return None
     fired = native.call(
-        library[f"accumulate_{str(u.dtype).removeprefix('torch.')}"],
+        library[f"accumulate_{native.type_of(u)}"],
         *(u, current is not None, value, of_all, carry, factors),
         *(steps, rows, channels, float(decay), float(threshold)),
     )

@@ -29,30 +29,6 @@ from saf.precision import products_in
 from saf.replay import Replay
 from saf.transfer import constants
 
-EPSILON = 1e-4  # of the standardisation, as published with OTTT
-
-
-def standardise(weight: Tensor, gain: Tensor) -> Tensor:
-    """Scaled weight standardisation, per output channel: (W − mean) / sqrt(var · n + 1e-4) · gain.
-
-    `weight` is `out, …`, `gain` `out, 1, …`; n is the number of weights that one output sees, and
-    the variance is the unbiased one (divided by n − 1), as in the code published with OTTT; n > 1.
-    Source: Brock et al., arXiv 2101.08692, in the form of github.com/pkuxmq/OTTT-SNN.
-    """
-    fan_in = prod(weight.shape[1:])
-    dims = tuple(range(1, weight.dim()))
-    var, mean = torch.var_mean(weight, dims, correction=1, keepdim=True)
-    return (weight - mean) * (torch.rsqrt(var * fan_in + EPSILON) * gain)
-
-
-def standardised(weight: Tensor, gain: Tensor, factor: float, dtype: torch.dtype) -> Tensor:
-    """`factor` · `standardise(weight, gain)`, rounded once to `dtype` and with the channels last:
-    the same in fewer passes over the memory, forward and backward."""
-    effective: Tensor = _Standardised.apply(  # type: ignore[no-untyped-call]
-        weight, gain, factor, dtype
-    )
-    return effective
-
 
 def channels_last(x: Tensor) -> Tensor:
     """`x` with the channels last in memory where it has height and width: the layout in which
@@ -235,42 +211,6 @@ class _Pool(torch.autograd.Function):
         windows = torch.unflatten(torch.unflatten(whole, 3, (width, k)), 2, (height, k))
         windows.copy_((grad / (ctx.divisor or k * k))[:, :, :, None, :, None])
         return of_x, None, None
-
-
-class _Standardised(torch.autograd.Function):
-    """Forward f (W − m) r g with the constant f, the mean m, r = 1 / sqrt(var · n + 1e-4) and the
-    gain g. Backward, with the gradient D of the result and S = Σ D (W − m) over an output channel:
-
-        ∂g = f r S        ∂W = f g r (D − mean(D) − (W − m) S r² n / (n − 1))
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, weight: Tensor, gain: Tensor, factor: float, dtype: torch.dtype
-    ) -> Tensor:
-        n = prod(weight.shape[1:])
-        dims = tuple(range(1, weight.dim()))
-        mean = weight.mean(dims, keepdim=True)
-        centred = weight - mean
-        squares = torch.linalg.vecdot(centred.flatten(1), centred.flatten(1)).view_as(mean)
-        r = torch.rsqrt(squares * (n / (n - 1)) + EPSILON)
-        ctx.save_for_backward(weight, gain, mean, r)
-        ctx.factor = factor
-        return channels_last(centred.mul_(factor * r * gain)).to(dtype)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        weight, gain, mean, r = ctx.saved_tensors
-        n = prod(weight.shape[1:])
-        D = grads[0].to(weight.dtype).contiguous()
-        of_mean = D.mean(tuple(range(1, weight.dim())), keepdim=True)
-        products = torch.linalg.vecdot(D.flatten(1), weight.flatten(1)).view_as(mean)
-        S = products - n * of_mean * mean
-        scale = ctx.factor * r * gain
-        slope = scale * S * r**2 * (n / (n - 1))
-        of_weight = torch.addcmul(slope * mean - scale * of_mean, D, scale)
-        of_weight.addcmul_(weight, slope, value=-1)
-        return of_weight, ctx.factor * r * S, None, None
 
 
 class _TracedConv(torch.autograd.Function):

@@ -203,8 +203,8 @@ class Compiled:
         """Call a function for images, N H W C, or weights, O 3 3 C, and their points."""
         n, height, width, channels = outside.shape
         shape = (n, channels) if name.endswith("weights") else (n, height, width, channels)
-        types = (str(tensor.dtype).removeprefix("torch.") for tensor in (outside, points))
-        native.call(self._library["_".join((name, *types))], outside, *shape, points, *more)
+        function = self._library[f"{name}_{native.type_of(outside)}_{native.type_of(points)}"]
+        native.call(function, outside, *shape, points, *more)
 
 
 @cache

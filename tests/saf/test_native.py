@@ -13,7 +13,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from saf import lifscan, native
+from saf import lifscan, native, standardisation
 from saf.neuron import LIFState, lif_step
 from saf.scan import Constant, Scanned, by, scan, spike_scan
 from saf.tiles import _as_cpp, matrices
@@ -110,7 +110,7 @@ def test_threads_are_those_of_torch() -> None:
 
 
 @pytest.mark.parametrize("level", ["x86-64", "x86-64-v3", "x86-64-v4"])
-@pytest.mark.parametrize("name", ["winograd", "scan"])
+@pytest.mark.parametrize("name", ["winograd", "scan", "standardise"])
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="levels of x86-64")
 def test_compilers_have_nothing_to_warn_of(name: str, level: str) -> None:
     warnings = ("-Wall", "-Wextra", "-Werror", "-Wno-psabi")
@@ -227,3 +227,31 @@ def test_lif_neurons_have_the_very_bits_of_the_reference(
     assert torch.equal(after.u, expected.u)
     assert torch.equal(after.s, expected.s)
     assert found.sum() > 0
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 3e-6), (torch.bfloat16, 5e-3)])
+def test_weights_are_standardised_as_by_torch(
+    dtype: torch.dtype, error: float, kernel: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standardisation, "FEWEST_WEIGHTS", 1)
+    generator = torch.Generator().manual_seed(0)
+    weight = 3.0 + torch.randn(7, 37, kernel, kernel, generator=generator)
+    gain = torch.randn(7, 1, 1, 1, generator=generator)
+    towards = torch.randn(weight.shape, generator=generator).to(dtype)
+    found = []
+    for yes in (True, False):
+        leaves = (weight.clone().requires_grad_(), gain.clone().requires_grad_())
+        with native.allowed(yes):
+            value = standardisation.standardised(*leaves, 1.7, dtype)
+        assert value.dtype == dtype
+        assert value.is_contiguous(memory_format=torch.channels_last)
+        found.append((value.detach(), *torch.autograd.grad(value, leaves, towards)))
+    wide = weight.double().requires_grad_(), gain.double().requires_grad_()
+    exact = 1.7 * standardisation.standardise(*wide)
+    expected = (exact.detach(), *torch.autograd.grad(exact, wide, towards.double()))
+    for ours, torchs, theirs in zip(*found, expected, strict=True):
+        scale = float(theirs.abs().max())
+        for one in (ours, torchs):
+            assert float((one.double() - theirs).abs().max()) < error * scale
+    assert not torch.equal(found[0][1], found[1][1])  # other sums: it was computed in C++

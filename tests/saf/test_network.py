@@ -26,7 +26,8 @@ from saf.config import Neuron
 from saf.network import SpikingNetwork
 from saf.networkchoice import MLP, VGG11, VGG16, ConvNet, MobileNet
 from saf.networks import build
-from saf.synapse import apply, apply_traced, scale_over_time, standardise, standardised
+from saf.standardisation import standardise, standardised
+from saf.synapse import apply, apply_traced, scale_over_time
 from tests.saf import reference
 from tests.saf.random_networks import Case, cases
 
