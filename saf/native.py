@@ -100,16 +100,17 @@ def _compiled(name: Name, head: str) -> Path:
     if compiler is None:
         raise OSError("there is no C++ compiler; the package g++ has one")
     source = head + (SOURCES / f"{name}.cpp").read_text()
+    headers = (path.read_text() for path in sorted(SOURCES.glob("*.h")))
     options = (*OPTIONS, *_of_this_processor(), *OWN_OPTIONS[name])
     version = _called([compiler, "--version"])
-    of = "\0".join((source, *options, compiler, version, torch.__version__))
+    of = "\0".join((source, *headers, *options, compiler, version, torch.__version__))
     path = _directory() / f"{name}-{sha256(of.encode()).hexdigest()[:16]}.so"
     if path.exists():
         return path
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         text, compiled, linked = (Path(scratch) / f"{name}{end}" for end in (".cpp", ".o", ".so"))
         text.write_text(source)
-        _called([compiler, *options, "-c", str(text), "-o", str(compiled)])
+        _called([compiler, *options, f"-I{SOURCES}", "-c", str(text), "-o", str(compiled)])
         _called([compiler, "-shared", str(compiled), *_openmp(), "-o", str(linked)])
         with linked.open("rb") as file:  # half a library would crash who loads it
             os.fsync(file.fileno())

@@ -4,31 +4,13 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <vector>
+
+#include "numbers.h"
 
 namespace {
 
 constexpr int64_t BLOCK = 2048;  // neurons that are taken through all steps while they are in the cache
-
-struct bfloat16 {
-  uint16_t bits;
-};
-
-inline float widened(float x) { return x; }
-inline float widened(bfloat16 x) {
-  const uint32_t bits = uint32_t(x.bits) << 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-inline void narrow(float x, float& to) { to = x; }
-inline void narrow(float x, bfloat16& to) {  // to the nearest, of two to the even one; x is a number
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  to.bits = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
 
 inline float fused(float a, float b, float c) {
 #ifdef __FMA__

@@ -4,29 +4,10 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstring>
+
+#include "numbers.h"
 
 namespace {
-
-struct bfloat16 {
-  uint16_t bits;
-};
-
-inline float widened(float x) { return x; }
-inline float widened(bfloat16 x) {
-  const uint32_t bits = uint32_t(x.bits) << 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-inline void narrow(float x, float& to) { to = x; }
-inline void narrow(float x, bfloat16& to) {  // to the nearest, of two to the even one
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  const bool no_number = (bits & 0x7fffffff) > 0x7f800000;
-  to.bits = no_number ? 0x7fc0 : uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
 
 // `effective` = factor (W - mean) r gain, with r = 1 / sqrt(var n + epsilon); mean and r are kept.
 template <class T>
@@ -45,7 +26,8 @@ void forward(const float* weight, const float* gain, int64_t O, int64_t C, int64
     const float r = 1 / std::sqrt(squares * (float(n) / (n - 1)) + epsilon);
     const float scale = factor * r * gain[o];
     for (int64_t p = 0; p < P; p++)
-      for (int64_t c = 0; c < C; c++) narrow((own[c * P + p] - mean) * scale, effective[o * n + p * C + c]);
+      for (int64_t c = 0; c < C; c++)
+        narrow((own[c * P + p] - mean) * scale, effective[o * n + p * C + c]);
     means[o] = mean;
     rs[o] = r;
   }

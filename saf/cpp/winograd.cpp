@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "numbers.h"
+
 namespace {
 
 #ifdef __AVX512F__
@@ -18,10 +20,6 @@ constexpr int LANES = 16;  // channels that are worked on together
 #else
 constexpr int LANES = 8;
 #endif
-
-struct bfloat16 {
-  uint16_t bits;
-};
 
 // LANES numbers; such vectors are an extension of the language that g++ and clang++ have.
 typedef float Floats __attribute__((vector_size(4 * LANES)));

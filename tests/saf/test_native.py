@@ -114,9 +114,10 @@ def test_threads_are_those_of_torch() -> None:
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="levels of x86-64")
 def test_compilers_have_nothing_to_warn_of(name: str, level: str) -> None:
     warnings = ("-Wall", "-Wextra", "-Werror", "-Wno-psabi")
+    of = (f"-I{native.SOURCES}", "-fsyntax-only")
     head = _as_cpp(matrices()) if name == "winograd" else ""
     done = subprocess.run(
-        ["c++", *native.OPTIONS, f"-march={level}", *warnings, "-fsyntax-only", "-x", "c++", "-"],
+        ["c++", *native.OPTIONS, f"-march={level}", *of, *warnings, "-x", "c++", "-"],
         input=head + (native.SOURCES / f"{name}.cpp").read_text(),
         capture_output=True,
         text=True,
