@@ -30,8 +30,11 @@ Name = Literal["winograd", "scan", "standardise"]
 OPTIONS = ("-std=c++17", "-O2", "-fPIC", "-fopenmp")
 OWN_OPTIONS: dict[Name, tuple[str, ...]] = {
     "winograd": (),
-    "standardise": (),
-    "scan": ("-ffp-contract=off",),  # its results are those of torch's operations, to the bit
+    "standardise": ("-O3",),
+    "scan": (
+        "-O3",
+        "-ffp-contract=off",
+    ),  # its results are those of torch's operations, to the bit
 }
 SECONDS = 300  # for the compiler
 SOURCES = Path(__file__).parent / "cpp"

@@ -21,6 +21,6 @@ inline void narrow(float x, float& to) { to = x; }
 inline void narrow(float x, bfloat16& to) {  // to the nearest, of two to the even one
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
-  const bool no_number = (bits & 0x7fffffff) > 0x7f800000;
-  to.bits = no_number ? 0x7fc0 : uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+  const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  to.bits = uint16_t((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
 }

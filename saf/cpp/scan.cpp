@@ -20,43 +20,48 @@ inline float fused(float a, float b, float c) {
 #endif
 }
 
+// A step of one neuron: `u` is what arrives, `past` what it has accumulated. Returns the spike.
+template <class T> inline int32_t step(float u, T past, float decay, float threshold, T& after) {
+  const float before = widened(past);
+  u = fused(-(threshold * decay), before, u);
+  const int32_t spike = u >= threshold;
+  narrow(fused(decay, before, float(spike)), after);
+  return spike;
+}
+
 // SAF neurons, R rows of C channels. `current`, steps x R x C, becomes what is accumulated; nothing
-// arrives where `arriving` is 0. `value` arrives at every step, times its factor: C numbers, or R x C.
+// arrives unless `arriving`. `value` arrives at every step, times its factor: C numbers, or R x C.
 // `before` is what was accumulated before, or null. Returns how many spikes there were.
 template <class T>
 int64_t accumulate(T* current, bool arriving, const T* value, bool value_of_all, const T* before,
-                   const float* factors, int64_t steps, int64_t rows, int64_t C, float decay,
+                   const float* factors, int64_t steps, int64_t R, int64_t C, float decay,
                    float threshold) {
-  const float reset = threshold * decay;
-  std::vector<float> constant(value_of_all ? steps * C : C);
-  for (int64_t k = 0; value_of_all && k < steps; k++)
-    for (int64_t c = 0; c < C; c++) constant[k * C + c] = factors[k] * widened(value[c]);
+  std::vector<float> constants(value_of_all ? steps * C : 0);
+  for (int64_t i = 0; i < int64_t(constants.size()); i++)
+    constants[i] = factors[i / C] * widened(value[i % C]);
+  const std::vector<T> nothing(C, T{});
   const int64_t at_once = std::max<int64_t>(1, BLOCK / C);
   int64_t fired = 0;
 #pragma omp parallel for reduction(+ : fired)
-  for (int64_t start = 0; start < rows; start += at_once) {
-    const int64_t end = std::min(start + at_once, rows);
+  for (int64_t start = 0; start < R; start += at_once) {
     for (int64_t k = 0; k < steps; k++) {
-      const float factor = factors[k];
-      for (int64_t row = start; row < end; row++) {
-        T* const now = current + (k * rows + row) * C;
-        const T* const past = k ? now - rows * C : before ? before + row * C : nullptr;
-        const T* const own = value + row * C;
-        const float* const alike = constant.data() + (value_of_all ? k * C : 0);
+      for (int64_t row = start; row < std::min(start + at_once, R); row++) {
+        T* const now = current + (k * R + row) * C;
+        const T* const arrives = arriving ? now : nothing.data();
+        const T* const past = k ? now - R * C : before ? before + row * C : nothing.data();
         int32_t count = 0;
+        if (value_of_all) {
+          const float* const constant = constants.data() + k * C;
 #pragma omp simd reduction(+ : count)
-        for (int64_t c = 0; c < C; c++) {
-          float u;
-          if (value_of_all) {
-            u = arriving ? widened(now[c]) + alike[c] : alike[c];
-          } else {
-            u = arriving ? fused(widened(own[c]), factor, widened(now[c])) : factor * widened(own[c]);
-          }
-          const float a = past ? widened(past[c]) : 0.0f;
-          u = fused(-reset, a, u);
-          const float spike = u >= threshold ? 1.0f : 0.0f;
-          count += u >= threshold;
-          narrow(fused(decay, a, spike), now[c]);
+          for (int64_t c = 0; c < C; c++)
+            count += step(widened(arrives[c]) + constant[c], past[c], decay, threshold, now[c]);
+        } else {
+          const float factor = factors[k];
+          const T* const own = value + row * C;
+#pragma omp simd reduction(+ : count)
+          for (int64_t c = 0; c < C; c++)
+            count += step(fused(widened(own[c]), factor, widened(arrives[c])), past[c], decay,
+                          threshold, now[c]);
         }
         fired += count;
       }
