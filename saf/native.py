@@ -72,6 +72,11 @@ def library(name: Name, head: str = "") -> ctypes.CDLL | None:
     return None
 
 
+def has_all() -> bool:
+    """Whether the functions that need no head can be had, too."""
+    return library("scan") is not None and library("standardise") is not None
+
+
 def call(function: Any, *given: Tensor | int | float | Sequence[float] | None) -> int:
     """Call a function with tensors and sequences of float by their addresses, integers and choices
     as int64_t, and floats; what it returns, an int64_t, if it returns anything. Tensors are dense

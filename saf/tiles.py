@@ -25,12 +25,17 @@ from torch import Tensor
 from saf import native
 from saf.architecture import Architecture
 from saf.checkpoint import Progress
+from saf.config import JobSpecification
+from saf.cost import evaluations, multiply_adds
 
 TILE, SEEN = 4, 6  # results of a tile along one side, and inputs that they see
 ROWS = SEEN  # of points
 POINTS = (0.0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)  # and infinity
 
 LINE = 16  # numbers of a line of a cache
+FEWEST_PRODUCTS = 10**12
+"""Multiplications with weights from which a training gains more than the compilation takes: some
+ten seconds against half of the time of convolutions; two cores do some 7 · 10^10 a second."""
 
 logger = logging.getLogger(__name__)
 
@@ -214,19 +219,31 @@ def compiled() -> Compiled | None:
     return None if library is None else Compiled(library)
 
 
-def in_cpp(progress: Progress, architecture: Architecture, device: torch.device) -> bool:
-    """Whether a training has its transforms in C++: as it began, and when it begins, where a map of
-    its network gains from it and there is a compiler. `progress` remembers it."""
+def in_cpp(
+    progress: Progress,
+    specification: JobSpecification,
+    architecture: Architecture,
+    samples: int,
+    device: torch.device,
+) -> bool:
+    """Whether a training on `samples` samples uses C++: as it began, and when it begins, where a
+    map of its network gains from it, it is long enough and there is a compiler. `progress`
+    remembers it."""
     wanted = progress.native
     if wanted is None:
         kernel = (SEEN - TILE + 1,) * 2
-        wanted = device.type == "cpu" and any(
-            shape[2:] == kernel and min(shape[:2]) >= Compiled.fewest_channels
-            for shape in architecture.weight_shapes()
+        shown = evaluations(specification) * samples * specification.epochs
+        wanted = (
+            device.type == "cpu"
+            and multiply_adds(architecture) * shown >= FEWEST_PRODUCTS
+            and any(
+                shape[2:] == kernel and min(shape[:2]) >= Compiled.fewest_channels
+                for shape in architecture.weight_shapes()
+            )
         )
-    usable = wanted and compiled() is not None
+    usable = wanted and compiled() is not None and native.has_all()
     if progress.native and not usable:
-        logger.warning("this training began with transforms in C++: its last bits will differ")
+        logger.warning("this training began with C++: its last bits will differ")
     progress.native = usable
     return usable
 

@@ -134,7 +134,7 @@ def _train(
     )
     progress = _resume(resume_from, specification, data, optimizer, parameters, average)
     scan = compiled.chosen(progress, specification, architecture, len(train_set), device)
-    cpp = in_cpp(progress, architecture, device)
+    cpp = in_cpp(progress, specification, architecture, len(train_set), device)
     if inherited:
         progress.earlier_seconds = progress.counted_seconds()
 

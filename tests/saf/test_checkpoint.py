@@ -237,6 +237,7 @@ def test_a_training_stopped_and_resumed_ends_with_the_bits_of_the_undisturbed_on
 def test_a_training_with_transforms_in_cpp_goes_on_with_them(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("saf.tiles.FEWEST_PRODUCTS", 1)
     job = specification(network={"name": "convnet", "channels": [48, 48]}, batch_size=13)
     *_, last = train(job, dataset, tmp_path / "whole", device="cpu")
     assert isinstance(last, Finished)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from saf import native, precision, winograd
-from saf.architecture import Conv
+from saf.architecture import Architecture, Conv
 from saf.checkpoint import Progress
+from saf.config import JobSpecification
 from saf.networkchoice import ConvNet
 from saf.networks import build
 from saf.synapse import apply, apply_traced
@@ -235,16 +236,27 @@ def test_trainings_go_on_with_the_transforms_that_they_began_with(
 ) -> None:
     wide, narrow = (build(ConvNet(channels=(n, n)), (1, 8, 8), 3) for n in (48, 47))
     cpu = torch.device("cpu")
-    assert not in_cpp(Progress(), narrow, cpu)  # nothing to gain
-    assert not in_cpp(Progress(), wide, torch.device("meta"))
+    long, short = JobSpecification(epochs=10_000), JobSpecification(epochs=1)
+
+    def chosen(
+        progress: Progress,
+        network: Architecture = wide,
+        job: JobSpecification = long,
+        device: torch.device = cpu,
+    ) -> bool:
+        return in_cpp(progress, job, network, 1000, device)
+
+    assert not chosen(Progress(), narrow)  # nothing to gain
+    assert not chosen(Progress(), job=short)  # less to gain than it takes
+    assert not chosen(Progress(), device=torch.device("meta"))
     progress = Progress()
-    assert in_cpp(progress, wide, cpu)
+    assert chosen(progress)
     assert progress.native is True
-    assert in_cpp(progress, wide, cpu)
-    assert not in_cpp(Progress(native=False), wide, cpu)
+    assert chosen(progress, job=short)
+    assert not chosen(Progress(native=False))
     monkeypatch.setattr("saf.tiles.compiled", lambda: None)  # a machine without a compiler
-    assert not in_cpp(progress, wide, cpu)
+    assert not chosen(progress)
     assert "its last bits will differ" in caplog.text
     caplog.clear()
-    assert not in_cpp(Progress(), wide, cpu)
+    assert not chosen(Progress())
     assert caplog.text == ""
