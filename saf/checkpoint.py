@@ -48,8 +48,8 @@ class Progress(BaseModel):
     """Whether the scan of populations is the compiled one, which rounds otherwise than the plain
     one; None before the first iteration."""
     native: bool | None = None
-    """Whether the transforms of `saf.tiles` are those in C++, which round otherwise than those in
-    torch; None before the first iteration."""
+    """Whether C++ takes the place of torch's operations (`saf.native`); its transforms of tiles and
+    its standardisation of weights round otherwise. None before the first iteration."""
 
     def counted_seconds(self) -> float:
         """The time that a limit is for: iterations, evaluations and checkpoints."""

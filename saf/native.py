@@ -31,10 +31,7 @@ OPTIONS = ("-std=c++17", "-O2", "-fPIC", "-fopenmp")
 OWN_OPTIONS: dict[Name, tuple[str, ...]] = {
     "winograd": (),
     "standardise": ("-O3",),
-    "scan": (
-        "-O3",
-        "-ffp-contract=off",
-    ),  # its results are those of torch's operations, to the bit
+    "scan": ("-O3", "-ffp-contract=off"),  # the very bits of torch's operations
 }
 SECONDS = 300  # for the compiler
 SOURCES = Path(__file__).parent / "cpp"
@@ -104,9 +101,10 @@ def _argument(value: Tensor | int | float | Sequence[float] | None) -> Any:
 
 
 def _compiled(name: Name, head: str) -> Path:
-    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    wanted = os.environ.get("CXX", "c++")
+    compiler = shutil.which(wanted)
     if compiler is None:
-        raise OSError("there is no C++ compiler; the package g++ has one")
+        raise OSError(f"there is no C++ compiler {wanted!r}; the package g++ has one (c++)")
     source = head + (SOURCES / f"{name}.cpp").read_text()
     headers = (path.read_text() for path in sorted(SOURCES.glob("*.h")))
     options = (*OPTIONS, *_of_this_processor(), *OWN_OPTIONS[name])

@@ -54,7 +54,7 @@ def summarise(
         "epochs": progress.history,
         "seconds": seconds,
         "compiled_scan": progress.compiled,
-        "compiled_transforms": progress.native,
+        "in_cpp": progress.native,
         "share_of_iterations_outside_the_network": outside,
     }
 

@@ -31,11 +31,10 @@ from saf.cost import evaluations, multiply_adds
 TILE, SEEN = 4, 6  # results of a tile along one side, and inputs that they see
 ROWS = SEEN  # of points
 POINTS = (0.0, 2 / 3, -2 / 3, 3 / 2, -3 / 2)  # and infinity
-
 LINE = 16  # numbers of a line of a cache
 FEWEST_PRODUCTS = 10**12
 """Multiplications with weights from which a training gains more than the compilation takes: some
-ten seconds against half of the time of convolutions; two cores do some 7 · 10^10 a second."""
+seven seconds against half of the time of convolutions; two cores do some 7 · 10^10 a second."""
 
 logger = logging.getLogger(__name__)
 

@@ -22,6 +22,7 @@ from saf.networkchoice import ConvNet
 from saf.reports import Checkpoint as CheckpointReport
 from saf.reports import Epoch, Finished, Report, Started, Step
 from saf.training import train
+from tests.saf.compiler import needs_compiler
 
 
 def small_checkpoint(step: int = 7) -> Checkpoint:
@@ -234,6 +235,7 @@ def test_a_training_stopped_and_resumed_ends_with_the_bits_of_the_undisturbed_on
     assert_same_bits(final_tensors(tmp_path / "2"), undisturbed[optimizer])
 
 
+@needs_compiler
 def test_a_training_with_transforms_in_cpp_goes_on_with_them(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +250,7 @@ def test_a_training_with_transforms_in_cpp_goes_on_with_them(
     *_, last = train(job, dataset, tmp_path / "2", device="cpu", resume_from=stopped.path)
     assert isinstance(last, Finished)
     assert_same_bits(final_tensors(tmp_path / "2"), whole)
-    assert json.loads((tmp_path / "2" / "report.json").read_text())["compiled_transforms"] is True
+    assert json.loads((tmp_path / "2" / "report.json").read_text())["in_cpp"] is True
 
     monkeypatch.setattr("saf.tiles.compiled", lambda: None)  # a machine without a compiler
     *_, last = train(job, dataset, tmp_path / "3", device="cpu")

@@ -20,9 +20,11 @@ from saf.network import SpikingNetwork
 from saf.networkchoice import ConvNet
 from saf.networks import build
 from saf.scan import Constant, Gate, by, scan
+from tests.saf.compiler import needs_compiler
 
 pytestmark = [
     pytest.mark.timeout(600),  # compilers are slow on a busy machine
+    needs_compiler,
     pytest.mark.skipif(
         " " in torch.__file__, reason="torch gives the compiler no path that holds a space"
     ),

@@ -19,15 +19,13 @@ from saf.config import JobSpecification
 from saf.networkchoice import ConvNet
 from saf.networks import build
 from saf.synapse import apply, apply_traced
-from saf.tiles import Compiled, Plain, _as_cpp, compiled, in_cpp, matrices
+from saf.tiles import Compiled, Plain, _as_cpp, in_cpp, matrices
+from tests.saf.compiler import needs_compiler
 
 pytestmark = pytest.mark.timeout(600)  # compilers are slow on a busy machine
-BACK_ENDS = pytest.mark.parametrize("in_cpp", [False, True], ids=["torch", "C++"])
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _compiled_once() -> None:
-    assert isinstance(compiled(), Compiled)
+BACK_ENDS = pytest.mark.parametrize(
+    "in_cpp", [False, pytest.param(True, marks=needs_compiler)], ids=["torch", "C++"]
+)
 
 
 def gradients(of: Tensor, at: tuple[Tensor, ...], towards: Tensor) -> tuple[Tensor, ...]:
@@ -184,11 +182,18 @@ def test_it_is_taken_only_where_it_is_allowed_and_pays() -> None:
         assert not winograd.chosen(x, weight[:, :, :1, :1], 1, 0, 1, 1)
         for other in [(2, 1, 1, 1), (1, 0, 1, 1), (1, 1, 2, 1), (1, 1, 1, 2)]:
             assert not winograd.chosen(x, weight, *other)
-        with native.allowed():  # cheaper transforms pay earlier
-            assert winograd.chosen(x[:1, :48], weight[:, :48], *plain)
-            assert not winograd.chosen(x[:1, :48, :12], weight[:, :48], *plain)
-            assert not winograd.chosen(x[:, :47], weight[:, :47], *plain)
     assert not winograd.chosen(x, weight, *plain)
+
+
+@needs_compiler
+def test_in_cpp_it_pays_for_fewer_channels_and_tiles() -> None:
+    x, weight, plain = torch.rand(1, 48, 16, 16), torch.rand(48, 48, 3, 3), (1, 1, 1, 1)
+    with winograd.allowed():
+        assert not winograd.chosen(x, weight, *plain)
+        with native.allowed():
+            assert winograd.chosen(x, weight, *plain)
+            assert not winograd.chosen(x[:, :, :12], weight, *plain)
+            assert not winograd.chosen(x[:, :47], weight[:, :47], *plain)
 
 
 def test_the_maps_of_a_network_are_as_exact_as_before_where_it_is_not_allowed() -> None:
@@ -197,6 +202,7 @@ def test_the_maps_of_a_network_are_as_exact_as_before_where_it_is_not_allowed() 
     assert torch.equal(apply(operations, [weight], x), F.conv2d(x, weight, padding=1))
 
 
+@needs_compiler
 def test_other_processors_work_on_other_numbers_of_channels_at_a_time() -> None:
     """With AVX-512 16, else 8: both are tried here, whatever this processor has."""
     macro = "__AVX512F__"
@@ -221,6 +227,7 @@ def test_other_processors_work_on_other_numbers_of_channels_at_a_time() -> None:
             assert torch.equal(one, other)
 
 
+@needs_compiler
 def test_what_is_no_number_stays_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_multiplies_bfloat16", lambda: True)
     x = torch.zeros(1, 8, 4, 4).to(torch.bfloat16)
@@ -231,6 +238,7 @@ def test_what_is_no_number_stays_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not found.isfinite().any()
 
 
+@needs_compiler
 def test_trainings_go_on_with_the_transforms_that_they_began_with(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
