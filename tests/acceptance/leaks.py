@@ -34,6 +34,9 @@ METHODS = ("bptt", "saf-f")
 GROWTH_BYTES = 32 * MIB  # of one process, from after the first jobs to the end
 WARM_UP = 2  # jobs after which everything is loaded
 SPARE_FILES = 3  # a connection to a client or to the broker may be open at one of the looks
+# The pool keeps as many connections as threads once asked at the same time, up to five; SQLite
+# opens the database and its log for each, and the index of the log once a process.
+POOLED_FILES = 2 * 5 + 1
 PROCESSES = {"web": "uvicorn", "worker": "-m worker"}
 LEFT = ("unused file", "file without row", "temporary file", "working folder", "upload")
 
@@ -43,7 +46,7 @@ class Look:
     """What the processes of the service hold."""
 
     memory: dict[str, int]  # bytes, by process
-    files: dict[str, int]
+    files: dict[str, int]  # open, but for those of the database
     databases: dict[str, int]  # open files of the database
     processes: int
     zombies: int
@@ -83,9 +86,10 @@ class Run:
             if after.memory[name] - before.memory[name] > GROWTH_BYTES:
                 grown = (after.memory[name] - before.memory[name]) / MIB
                 found.append(f"the memory of {name} grew by {grown:.0f} MiB")
-            if not self._same_files(name, after):
+            if not self._few_files(name, after):
                 found.append(
-                    f"{name} has {after.files[name]} files open, it had {before.files[name]}"
+                    f"{name} has {after.files[name]} files open, it had {before.files[name]}, "
+                    f"and the database {after.databases[name]} times"
                 )
         if after.zombies:
             found.append(f"{after.zombies} zombies")
@@ -118,14 +122,15 @@ class Run:
     def look(self) -> Look:
         """What is there now."""
         pids = {name: find(self._service, part) for name, part in PROCESSES.items()}
+        files = {name: _open_files(pid) for name, pid in pids.items()}
+        of_database = {
+            name: sum("saf.sqlite3" in file for file in open_) for name, open_ in files.items()
+        }
         family = _family(self._service.process.pid)
         return Look(
             memory={name: _memory(pid) for name, pid in pids.items()},
-            files={name: len(_open_files(pid)) for name, pid in pids.items()},
-            databases={
-                name: sum("saf.sqlite3" in file for file in _open_files(pid))
-                for name, pid in pids.items()
-            },
+            files={name: len(open_) - of_database[name] for name, open_ in files.items()},
+            databases=of_database,
             processes=sum(state != "Z" for state in family.values()),
             zombies=sum(state == "Z" for state in family.values()),
         )
@@ -136,13 +141,16 @@ class Run:
             look = self.look()
             calm = look.zombies == 0 and look.processes <= self.before.processes
             if time.monotonic() > deadline or (
-                calm and all(self._same_files(name, look) for name in PROCESSES)
+                calm and all(self._few_files(name, look) for name in PROCESSES)
             ):
                 return look
             time.sleep(0.3)
 
-    def _same_files(self, name: str, look: Look) -> bool:
-        return look.files[name] <= self.before.files[name] + SPARE_FILES
+    def _few_files(self, name: str, look: Look) -> bool:
+        return (
+            look.files[name] <= self.before.files[name] + SPARE_FILES
+            and look.databases[name] <= POOLED_FILES
+        )
 
     def _submit(self, number: int, **more: Any) -> str:
         method = {"name": METHODS[number % len(METHODS)]}
