@@ -14,10 +14,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from benchmarks.measure import Run
-from saf import compiled, native, winograd
+from saf import chunks, compiled, native, winograd
 from saf.architecture import AveragePool, Conv, Flatten, Linear, Operation
 from saf.config import JobSpecification, Neuron
 from saf.conversion import convert
+from saf.forecast import steps_at_once
 from saf.inference import infer
 from saf.methods import METHODS
 from saf.network import SpikingNetwork
@@ -55,10 +56,28 @@ def batch(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return x.to(device), torch.randint(10, (size,), generator=generator).to(device)
 
 
+def steps_of_saf(size: int, timesteps: int, device: torch.device) -> int:
+    """K as a long training chooses it, measured with SAF-E."""
+    of = network(device)
+    x, y = batch(size, device)
+
+    def iterate(k: int) -> None:
+        of.zero_grad(set_to_none=True)
+        with winograd.allowed(), native.allowed(), scan_by(compiled.scan):
+            METHODS["saf-e"](
+                of, x, y, timesteps=timesteps, loss=F.cross_entropy, update=_nothing, chunk=k
+            )
+
+    return chunks.fastest(
+        chunks.seconds_of(iterate, device), steps_at_once(size, timesteps), timesteps
+    )
+
+
 def of_the_library(
-    size: int, timesteps: int, device: torch.device, *, all_methods: bool = True
+    size: int, timesteps: int, device: torch.device, k: int | None = None
 ) -> dict[str, Run]:
-    """Iterations in float32 (without a mark) and bfloat16, as long trainings have them."""
+    """Iterations in float32 (without a mark) and bfloat16, as long trainings have them, SAF with
+    `k` steps at once (None: by the rule)."""
     x, y = batch(size, device)
     found: dict[str, Run] = {}
 
@@ -68,7 +87,7 @@ def of_the_library(
         method: Callable[..., object],
         *,
         back_end: Scan = compiled.scan,
-        **more: int,
+        **more: int | None,
     ) -> None:
         def run() -> None:
             of.zero_grad(set_to_none=True)
@@ -81,17 +100,16 @@ def of_the_library(
     full, low = network(device), network(device, torch.bfloat16)
     training(BASELINE, full, ottt_as_published)
     found[EVALUATION] = partial(evaluate_as_published, full, x, timesteps)
-    if all_methods:
-        training("OTTT, one evaluation", full, METHODS["ottt-a"])
-        training("BPTT", full, METHODS["bptt"])
-        training("spike representation", full, METHODS["spike-representation"])
-        for name in ("SAF-E", "SAF-F"):
-            training(f"{name}, plain scan", full, METHODS[name.lower()], back_end=plain_scan)
+    training("OTTT, one evaluation", full, METHODS["ottt-a"])
+    training("BPTT", full, METHODS["bptt"])
+    training("spike representation", full, METHODS["spike-representation"], chunk=k)
+    for name in ("SAF-E", "SAF-F"):
+        training(f"{name}, plain scan", full, METHODS[name.lower()], back_end=plain_scan, chunk=k)
     for mark, of in (("", full), (" bfloat16", low)):
-        training(f"SAF-E{mark}", of, METHODS["saf-e"])
+        training(f"SAF-E{mark}", of, METHODS["saf-e"], chunk=k)
         training(f"SAF-E K=1{mark}", of, METHODS["saf-e"], chunk=1)
-        training(f"SAF-F{mark}", of, METHODS["saf-f"])
-        found[f"inference{mark}"] = partial(_inferred, of, x, timesteps)
+        training(f"SAF-F{mark}", of, METHODS["saf-f"], chunk=k)
+        found[f"inference{mark}"] = partial(_inferred, of, x, timesteps, k)
     specification = JobSpecification(timesteps=timesteps)
     lif = convert(full, specification, class_names=list("0123456789"), frames=False).to(device)
     found["LIF network"] = native.allowed()(winograd.allowed()(partial(lif, x)))
@@ -102,9 +120,9 @@ def _nothing() -> None:
     """No optimizer step."""
 
 
-def _inferred(of: SpikingNetwork, x: Tensor, timesteps: int) -> None:
+def _inferred(of: SpikingNetwork, x: Tensor, timesteps: int, k: int | None) -> None:
     with winograd.allowed(), native.allowed(), scan_by(compiled.scan):
-        infer(of, x, timesteps, readout="sum")
+        infer(of, x, timesteps, readout="sum", chunk=k)
 
 
 def limits(size: int, timesteps: int, device: torch.device) -> dict[str, Run]:

@@ -51,6 +51,10 @@ class Progress(BaseModel):
     """Whether C++ takes the place of torch's operations (`saf.native`); its transforms of tiles and
     its standardisation of weights round otherwise. None before the first iteration."""
 
+    timesteps_at_once: Annotated[int, Field(ge=1)] | None = None
+    """K (`saf.chunks`), as other sums round otherwise; None before the first iteration, and for
+    methods that take one step after the other."""
+
     def counted_seconds(self) -> float:
         """The time that a limit is for: iterations, evaluations and checkpoints."""
         return sum(self.seconds[part] for part in ("iterations", "evaluations", "checkpoints"))

@@ -134,6 +134,13 @@ def updates_at_each_step(method: Method) -> bool:
     return isinstance(method, OtttO) or (isinstance(method, SafE) and method.update == "step")
 
 
+def takes_steps_at_once(method: Method) -> bool:
+    """Whether the method may compute several time steps at once, layer by layer."""
+    return isinstance(method, SafE | SafF | SpikeRepresentation) and not updates_at_each_step(
+        method
+    )
+
+
 class SGD(Strict):
     """Stochastic gradient descent with momentum."""
 
@@ -241,6 +248,12 @@ class JobSpecification(Strict):
     micro_batches: Annotated[int, Field(ge=1, le=10_000_000)] = 1
     """Parts that each batch is computed in, one after another. Their gradients are added up: less
     memory and more time, and the same training but for rounding."""
+    timesteps_at_once: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """K, the time steps that `saf-e`, `saf-f` and `spike-representation` compute at once, layer by
+    layer: 1 takes the least memory, whatever T is; T the most. The same training but for rounding.
+    null: as many as make up 128 samples; a training of 1,000 iterations or more first tries whether
+    more are faster by a tenth or more, within a quarter of the memory of its machine or GPU.
+    Networks with feedback take one."""
     on_out_of_memory: Literal["split", "fail"] = "split"
     """When memory runs out: `split` tries again with at least twice as many micro-batches, from the
     last checkpoint; `fail` ends the job. Methods that update after every time step always fail."""
@@ -288,6 +301,22 @@ class JobSpecification(Strict):
         if batch_size is not None and parts > batch_size:
             raise ValueError(f"is {parts}, and a batch has only {batch_size} samples to share out")
         return parts
+
+    @field_validator("timesteps_at_once")
+    @classmethod
+    def _of_the_timesteps(cls, steps: int | None, info: ValidationInfo) -> int | None:
+        method, timesteps = info.data.get("method"), info.data.get("timesteps")
+        if steps is None or method is None or timesteps is None:
+            return steps
+        if not takes_steps_at_once(method):
+            raise ValueError(
+                f"has to be null with {method.name} as chosen, which computes one time step after "
+                "the other; saf-f, spike-representation, and saf-e with one update per sequence "
+                "can take several"
+            )
+        if steps > timesteps:
+            raise ValueError(f"is {steps}, and there are only {timesteps} timesteps")
+        return steps
 
     @field_validator("precision")
     @classmethod

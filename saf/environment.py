@@ -45,6 +45,13 @@ def device_name(device: torch.device) -> str:
     return f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
+def memory_bytes(device: torch.device) -> int:
+    """The memory of a GPU, or of this machine."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def peak_memory_bytes(device: torch.device) -> int:
     """CUDA: the most bytes of tensors at once; CPU: the largest size of this process so far."""
     if device.type == "cuda":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ import torch
 from saf.architecture import Architecture
 from saf.checkpoint import Progress
 from saf.config import JobSpecification, updates_at_each_step
+from saf.environment import memory_bytes
 from saf.errors import DivergedError, OutOfMemoryError, SilentNetworkError, TimeLimitError
 from saf.forecast import forecast
 
@@ -97,7 +97,7 @@ def memory_explained(
         lacking = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not lacking and not any(sign in str(error) for sign in LACKING):
             raise
-        total = _memory_bytes(device)
+        total = memory_bytes(device)
         needed = forecast(specification, architecture, limit_bytes=total)
         batch = min(specification.batch_size, samples)
         at_once = -(-batch // specification.micro_batches)
@@ -123,9 +123,3 @@ def _smaller(specification: JobSpecification, batch: int, at_once: int) -> str:
 
 def _gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB"
-
-
-def _memory_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[1]
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

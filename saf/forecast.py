@@ -48,6 +48,12 @@ def forecast(
     parameters, neurons = architecture.parameters, architecture.neurons
     fixed = parameters * max(4, number) * (3 + optimizer_states)
     timesteps = specification.timesteps
+    asked = specification.timesteps_at_once
+
+    def at_once(samples: int) -> int:
+        if architecture.has_feedback:
+            return 1
+        return min(asked, timesteps) if asked else steps_at_once(samples, timesteps)
 
     def needed(samples: int) -> int:
         match specification.method.name:
@@ -56,7 +62,7 @@ def forecast(
             case "ottt-a" | "ottt-o":
                 kept = 11
             case _:
-                kept = 5 + 2 * steps_at_once(samples, timesteps)
+                kept = 5 + 2 * at_once(samples)
         if specification.neuron.dropout:
             kept += 2  # the masks, and what they leave beside what was sent
         per_sample = kept * neurons + 8 * prod(architecture.input_shape)

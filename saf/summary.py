@@ -55,6 +55,7 @@ def summarise(
         "seconds": seconds,
         "compiled_scan": progress.compiled,
         "in_cpp": progress.native,
+        "timesteps_at_once": progress.timesteps_at_once,
         "share_of_iterations_outside_the_network": outside,
     }
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from math import cos, isfinite, pi
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from saf import checkpoint as checkpoints
-from saf import compiled, native, tensorfile, winograd
+from saf import chunks, compiled, native, tensorfile, winograd
 from saf.architecture import Architecture
 from saf.augment import augment
 from saf.averaging import MovingAverage
@@ -30,18 +30,20 @@ from saf.deployment import measure
 from saf.dropout import dropout_masks
 from saf.environment import deterministic, device_name, environment
 from saf.errors import UserConfigError
-from saf.failures import check_not_silent, diverged, memory_explained, out_of_time, time_is_up
-from saf.inference import infer, readout_of
-from saf.loss import LossFunction, loss_function
+from saf.evaluation import evaluate
+from saf.failures import check_not_silent, memory_explained, out_of_time, time_is_up
+from saf.loss import loss_function
 from saf.meter import Meter
 from saf.methods import method_of
 from saf.microbatches import in_parts
-from saf.network import SpikingNetwork, network_of
+from saf.network import Masks, network_of
 from saf.networks import build
 from saf.optimizers import optimizer_of
+from saf.outcome import Outcome
 from saf.precision import on_device, products, products_of
 from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
 from saf.scan import by as scan_by
+from saf.schedule import learning_rate
 from saf.summary import deployment, summarise
 from saf.tiles import in_cpp
 from saf.usage import Usage
@@ -52,7 +54,7 @@ READ_EVERY = 10  # iterations between two waits for the numbers of a GPU
 CERTIFIED_AT_ONCE = 128
 FREE_TO_CHANGE = {
     *("name", "priority", "metadata", "max_runtime_seconds", "devices", "conversion"),
-    *("micro_batches", "on_out_of_memory"),
+    *("micro_batches", "timesteps_at_once", "on_out_of_memory"),
 }
 logger = logging.getLogger(__name__)
 
@@ -138,6 +140,38 @@ def _train(
     if inherited:
         progress.earlier_seconds = progress.counted_seconds()
 
+    def batch_of(step: int) -> tuple[Tensor, Tensor, Masks]:
+        x, y = train_set[batches[step]]
+        if specification.augment:
+            x = augment(x, specification.augment, generator_of(seed, "augment", step))
+        return x, y, dropout_masks(network, len(y), generator_of(seed, "dropout", step, device))
+
+    def compute(
+        x: Tensor, y: Tensor, masks: Masks, update: Callable[[], None], chunk: int | None
+    ) -> Outcome:
+        with (
+            winograd.allowed(),
+            native.allowed(cpp),
+            scan_by(scan),
+            products(products_of(specification.precision)),
+        ):
+            return method(
+                network,
+                x,
+                y,
+                timesteps=specification.timesteps,
+                loss=loss,
+                update=update,
+                trace_bias_and_input=trace,
+                masks=masks,
+                chunk=chunk,
+            )
+
+    def iterate_in_vain(chunk: int) -> None:
+        x, y, masks = batch_of(progress.step)
+        compute(x, y, masks, lambda: None, chunk)
+        optimizer.zero_grad()
+
     def update() -> None:
         if looking:
             probe.gradients()
@@ -164,6 +198,16 @@ def _train(
         device=device_name(device),
         environment=environment(device, specification.precision),
     )
+    chunk = chunks.chosen(
+        progress,
+        specification,
+        architecture,
+        min(at_once, len(train_set)),
+        last_step,
+        device,
+        iterate_in_vain,
+        stop=stop,
+    )
     meter = Meter(specification, architecture, batches.per_epoch, progress, Usage(device))
     probe = Probe(network, specification.timesteps, last_step, progress)
     largest_class = float(train_set.y.bincount().max()) / len(train_set)
@@ -173,30 +217,10 @@ def _train(
         rate = learning_rate(specification, progress.step, batches.per_epoch)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        x, y = train_set[batches[progress.step]]
-        if specification.augment:
-            x = augment(x, specification.augment, generator_of(seed, "augment", progress.step))
-        masks = dropout_masks(
-            network, len(y), generator_of(seed, "dropout", progress.step, network.device)
-        )
+        x, y, masks = batch_of(progress.step)
         looking = probe.is_due()
         computing = perf_counter()
-        with (
-            winograd.allowed(),
-            native.allowed(cpp),
-            scan_by(scan),
-            products(products_of(specification.precision)),
-        ):
-            outcome = method(
-                network,
-                x,
-                y,
-                timesteps=specification.timesteps,
-                loss=loss,
-                update=update,
-                trace_bias_and_input=trace,
-                masks=masks,
-            )
+        outcome = compute(x, y, masks, update, chunk)
         progress.step += 1
         if average is not None:
             average.update(progress.step)
@@ -218,7 +242,7 @@ def _train(
             began = perf_counter()
             shown = average.applied_to(network) if average is not None else network
             with scan_by(scan), native.allowed(cpp):
-                metrics = evaluate(shown, test_set, specification, loss)
+                metrics = evaluate(shown, test_set, specification, loss, chunk=chunk)
             progress.seconds["evaluations"] += perf_counter() - began
             progress.history[-1] |= metrics
             yield Evaluation(step=progress.step, epoch=epoch.epoch, metrics=metrics)
@@ -278,47 +302,6 @@ def _train(
     yield Finished(step=progress.step, summary=report["summary"])
 
 
-def learning_rate(specification: JobSpecification, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of iteration `step`, counted from 0.
-
-    It rises linearly over the warm-up; then it stays, or falls as half a cosine that would reach
-    zero one iteration after the last.
-    """
-    peak = specification.optimizer.learning_rate
-    warmup = specification.schedule.warmup_epochs * steps_per_epoch
-    if step + 1 < warmup:
-        return peak * (step + 1) / warmup
-    if specification.schedule.name == "constant":
-        return peak
-    falling = specification.epochs * steps_per_epoch - warmup
-    return peak * 0.5 * (1.0 + cos(pi * max(0.0, step - warmup) / max(falling, 1.0)))
-
-
-@torch.no_grad()
-def evaluate(
-    network: SpikingNetwork, samples: Samples, specification: JobSpecification, loss: LossFunction
-) -> dict[str, float]:
-    """`test_loss` and `test_accuracy` of `network` on all of `samples`.
-
-    The loss is that of the scores over the number of steps that they are a sum of. Raises
-    `DivergedError` when it is not finite.
-    """
-    readout = readout_of(specification.method)
-    steps = specification.timesteps if readout == "sum" else 1
-    sums = torch.zeros(2, dtype=torch.float64)
-    for indices in torch.split(torch.arange(len(samples)), specification.samples_at_once):
-        x, y = samples[indices]
-        with winograd.allowed(), products(products_of(specification.precision)):
-            scores = infer(network, x, specification.timesteps, readout=readout).scores
-        correct = (scores.argmax(1) == y).sum()
-        value = loss(scores / steps, y) * len(y)
-        sums += torch.stack([value.double(), correct.double()]).cpu()
-    total, correct_total = sums.tolist()
-    if not isfinite(total):
-        raise diverged("on the test data", specification)
-    return {"test_loss": total / len(samples), "test_accuracy": correct_total / len(samples)}
-
-
 def _saved(checkpoint: checkpoints.Checkpoint, directory: Path) -> Path | None:
     try:
         return checkpoints.save(checkpoint, directory)
@@ -356,6 +339,8 @@ def _resume(
             hint="resume with the specification and the data set that the training began with, "
             "or start a new one",
         )
+    if saved.specification.samples_at_once != specification.samples_at_once:
+        saved.progress.timesteps_at_once = None  # memory ran out
     checkpoints.restore(saved, optimizer, parameters)
     if average is not None:
         average.restore(saved.average)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import select
 import shutil
@@ -47,6 +48,8 @@ def main(train: Train | None = None) -> int:
 
     `train(order, stop)` is the training, `saf.train` unless another is given.
     """
+    logging.basicConfig(format="%(message)s")  # to the job's log
+    logging.getLogger("saf").setLevel(logging.INFO)
     order = Order.read(Path(sys.argv[1]))
     _die_with(order.parent_pid)
     stop = threading.Event()
