@@ -68,9 +68,9 @@ def steps_of_saf(size: int, timesteps: int, device: torch.device) -> int:
                 of, x, y, timesteps=timesteps, loss=F.cross_entropy, update=_nothing, chunk=k
             )
 
-    return chunks.fastest(
-        chunks.seconds_of(iterate, device), steps_at_once(size, timesteps), timesteps
-    )
+    seconds_with = chunks.seconds_of(iterate, device)
+    fewest = steps_at_once(size, timesteps)
+    return chunks.fastest(seconds_with, fewest, seconds_with(fewest), timesteps)
 
 
 def of_the_library(

@@ -18,9 +18,13 @@ from saf.architecture import Architecture
 from saf.checkpoint import Progress
 from saf.config import JobSpecification, takes_steps_at_once
 from saf.environment import memory_bytes
+from saf.failures import is_lack_of_memory
 from saf.forecast import forecast, steps_at_once
 
 FEWEST_ITERATIONS = 1000  # of a training that measures; a trial of one K takes three
+FEWEST_SECONDS = (
+    60.0  # that its iterations take by the first trial; a shorter one keeps to the rule
+)
 TIMED = 2  # iterations of a trial, after one that is not timed
 WORTH = 0.9
 """Share of the time that an iteration has to come down to for twice the steps and their memory."""
@@ -56,8 +60,9 @@ def chosen(
         found = steps_at_once(samples, specification.timesteps)
         if progress.step == 0 and iterations >= FEWEST_ITERATIONS:
             most = _most(specification, architecture, device)
-            if most > found:
-                found = fastest(seconds_of(iterate, device, clock), found, most, stop)
+            seconds_with = seconds_of(iterate, device, clock)
+            if most > found and (seconds := seconds_with(found)) * iterations >= FEWEST_SECONDS:
+                found = fastest(seconds_with, found, seconds, most, stop)
     progress.timesteps_at_once = found
     return found
 
@@ -65,16 +70,20 @@ def chosen(
 def fastest(
     seconds_with: Callable[[int], float],
     fewest: int,
+    seconds: float,
     most: int,
     stop: Callable[[], bool] = lambda: False,
 ) -> int:
-    """From `fewest` steps at once twice as many, up to `most`, as long as that is worth it."""
-    best, seconds = fewest, seconds_with(fewest)
+    """From `fewest` steps at once, which take `seconds`, twice as many, up to `most`, as long as
+    that is worth it."""
+    best = fewest
     while best < most and not stop():
         more = min(2 * best, most)
         try:
             of_more = seconds_with(more)
-        except (torch.OutOfMemoryError, MemoryError):
+        except (MemoryError, RuntimeError) as error:
+            if not is_lack_of_memory(error):
+                raise
             logger.info("%d time steps at once do not fit into the memory", more)
             break
         logger.info(

@@ -110,7 +110,7 @@ class Machine:
         first = k not in self.tried
         self.tried.append(k)
         if self._seconds[k] < 0:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         self._now += self._seconds[k] + (100.0 if first else 0.0)  # the first one compiles
 
 
@@ -141,6 +141,9 @@ def test_nothing_is_tried_where_there_is_nothing_to_gain(monkeypatch: pytest.Mon
         chosen(machine.iterate, machine.clock, timesteps_at_once=2),
     ):
         assert found == 2
+    short = Machine({2: 0.05, 4: 0.01})
+    assert chosen(short.iterate, short.clock)[0] == 2
+    assert set(short.tried) == {2}
     monkeypatch.setattr(chunks, "memory_bytes", lambda _: 2**20)
     assert chosen(machine.iterate, machine.clock)[0] == 2
 
@@ -158,7 +161,7 @@ def test_one_step_at_once_where_there_is_feedback() -> None:
 def test_who_is_asked_to_stop_tries_no_more() -> None:
     asked = count()
     seconds = {2: 1.0, 4: 0.5, 8: 0.2}
-    assert chunks.fastest(seconds.__getitem__, 2, 12, lambda: next(asked) >= 1) == 4
+    assert chunks.fastest(seconds.__getitem__, 2, 1.0, 12, lambda: next(asked) >= 1) == 4
 
 
 def test_what_was_measured_leaves_nothing_behind_and_is_remembered(
@@ -168,13 +171,19 @@ def test_what_was_measured_leaves_nothing_behind_and_is_remembered(
     measured = []
 
     def fastest(
-        seconds_with: Callable[[int], float], fewest: int, most: int, _: Callable[[], bool]
+        seconds_with: Callable[[int], float],
+        fewest: int,
+        seconds: float,
+        most: int,
+        _: Callable[[], bool],
     ) -> int:
         assert (fewest, most) == (1, 3)
+        assert seconds > 0
         measured.append([seconds_with(k) > 0 for k in (1, 2, 3)])
         return 2
 
     monkeypatch.setattr(chunks, "FEWEST_ITERATIONS", 1)
+    monkeypatch.setattr(chunks, "FEWEST_SECONDS", 0.0)
     monkeypatch.setattr(chunks, "steps_at_once", lambda samples, timesteps: 1)
     monkeypatch.setattr(chunks, "fastest", fastest)
     job = specification(**CAREFUL)
