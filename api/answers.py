@@ -80,6 +80,7 @@ class Job(JobProgress):
     error: JobError | None
     retry_of: str | None
     retry_from_step: int | None
+    sweep: str | None
     micro_batches: int | None
     metadata: dict[str, str]
     urls: dict[str, str]
@@ -181,6 +182,45 @@ class Artifact(TypedDict):
     sha256: str
     created_at: str
     url: str
+
+
+class SweepRow(TypedDict):
+    """One job of a sweep: its values by pointer, and what came out so far."""
+
+    index: int
+    settings: dict[str, Any]
+    job: str | None
+    name: str
+    status: Status | None
+    results: dict[str, float | None]
+    verdict: str | None
+    error: str | None
+
+
+class Sweep(TypedDict):
+    """Many jobs from one request; in a list without `rows`, `groups` and `best`."""
+
+    id: str
+    name: str
+    created_at: str
+    over: list[dict[str, Any]]
+    mode: Literal["grid", "zip"]
+    jobs_total: int
+    counts: dict[Status, int]
+    ended: int
+    urls: dict[str, str]
+    rows: list[SweepRow]
+    groups: list[dict[str, Any]]
+    best: list[str]
+
+
+class SweepValidation(TypedDict):
+    """What a sweep would be."""
+
+    jobs_total: int
+    names: list[str]
+    memory_forecast_bytes: int
+    warnings: list[FieldProblem]
 
 
 class Worker(TypedDict):

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from api import demo, draining, remote, specfile, upkeep
+from api import demo, draining, remote, specfile, sweep_commands, upkeep
 from api.backup import BackupError
 from api.client import ApiError, ClientError, UnreachableError
 from api.local import run_network, train_here
@@ -41,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(remote.commands)
+app.add_typer(sweep_commands.commands, name="sweep")
 app.add_typer(draining.commands, name="worker")
 app.add_typer(upkeep.commands)
 

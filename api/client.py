@@ -45,6 +45,7 @@ from api.answers import (
 )
 from api.connection import BUSY, FIRST_PAUSE, Connection, accepted
 from api.events import Message, messages
+from api.sweep_client import Sweeps
 
 __all__ = [
     "ApiError",
@@ -84,6 +85,7 @@ class Client:
         """`timeout` in seconds is for one answer; `transport` replaces the network."""
         self._connection = Connection(url, timeout=timeout, retries=retries, transport=transport)
         self.url = self._connection.url
+        self.sweeps = Sweeps(self._connection)
 
     def __enter__(self) -> Self:
         return self

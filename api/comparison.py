@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,13 +14,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from api import figure, wording
+from api import figure, pointers, wording
 from api.documents import Document, JobDocument, finite, job_documents
 from api.errors import FieldError, InvalidRequestError, NotFoundError
 from api.problems import responses
-from api.rendering import page, templates
+from api.rendering import attachment, page, templates
 from api.service import ServiceDependency
 from api.settings import MIB
+from api.spreadsheet import as_csv
 from api.store import metrics
 from api.store.database import clock
 from api.store.tables import TERMINAL, Job, MetricChunk, Status
@@ -45,7 +43,6 @@ TITLES: Mapping[str, str] = {
     "memory_bytes": "Memory",
     "device_use": "Device use",
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula
 
 Ids = Annotated[
     list[str] | None, Query(alias="jobs", description="Ids, repeated or separated by commas")
@@ -146,12 +143,12 @@ def get_comparison(
         if format == "json":
             return comparison
         if format == "csv":
-            return _file(_csv(comparison), "text/csv; charset=utf-8", "comparison.csv")
+            return attachment(_csv(comparison), "text/csv; charset=utf-8", "comparison.csv")
         plots = _plots(session, jobs, _chosen(session, jobs, curves.names)[0], curves)
     drawing = templates.get_template("figure_file.html").render(
         {"request": request, "jobs": comparison.jobs, "plots": plots, "figure": figure, "x": x}
     )
-    return _file(drawing.strip() + "\n", "image/svg+xml", "comparison.svg")
+    return attachment(drawing.strip() + "\n", "image/svg+xml", "comparison.svg")
 
 
 @router.get("/compare", include_in_schema=False)
@@ -238,8 +235,7 @@ def _flat(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
     """Every leaf of a specification with its JSON pointer; a list is a leaf."""
     if isinstance(value, Mapping) and value:
         for key, entry in value.items():
-            part = str(key).replace("~", "~0").replace("/", "~1")
-            yield from _flat(entry, f"{pointer}/{part}")
+            yield from _flat(entry, pointer + pointers.pointer([key]))
     elif pointer != "/name" and value not in ({}, []):
         yield pointer, value
 
@@ -277,7 +273,7 @@ def _results(jobs: Sequence[JobDocument], at: float) -> list[ComparedResult]:
         of("test_loss", "number", "lower", latest("test_loss")),
         of("train_loss", "number", "lower", latest("train_loss")),
         of("firing_rate", "share", "lower", latest("firing_rate")),
-        of("run_seconds", "seconds", "lower", [_run_seconds(job, at) for job in jobs]),
+        of("run_seconds", "seconds", "lower", [run_seconds(job, at) for job in jobs]),
         of("step_seconds", "seconds", "lower", latest("step_seconds")),
         of("memory_bytes", "bytes", "lower", latest("memory_bytes")),
         of("memory_forecast_bytes", "bytes", "lower", [job.memory_forecast_bytes for job in jobs]),
@@ -288,7 +284,7 @@ def _results(jobs: Sequence[JobDocument], at: float) -> list[ComparedResult]:
     return [result for result in found if result is not None]
 
 
-def _run_seconds(job: JobDocument, at: float) -> float | None:
+def run_seconds(job: JobDocument, at: float) -> float | None:
     """From its first start to its end, or until now."""
     if job.started_at is None:
         return None
@@ -379,26 +375,14 @@ def _address(ids: str, kept: Sequence[tuple[str, str]], changes: Mapping[str, st
 
 def _csv(comparison: Comparison) -> str:
     """A line for each job: what came out, then its settings by their pointers."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     results, settings = comparison.results, comparison.settings
     names = [*(result.name for result in results), *(setting.pointer for setting in settings)]
-    writer.writerow(["id", "name", "status", *names])
-    for index, job in enumerate(comparison.jobs):
-        values = [result.values[index] for result in results]
-        values += [setting.values[index] for setting in settings]
-        writer.writerow(_cell(value) for value in (job.id, job.name, str(job.status), *values))
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) else value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return json.dumps(value) if isinstance(value, bool | list | dict) else value
-
-
-def _file(content: str, media_type: str, name: str) -> Response:
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-    return Response(content, media_type=media_type, headers=headers)
+    rows = (
+        (
+            *(job.id, job.name, str(job.status)),
+            *(result.values[index] for result in results),
+            *(setting.values[index] for setting in settings),
+        )
+        for index, job in enumerate(comparison.jobs)
+    )
+    return as_csv(["id", "name", "status", *names], rows)

@@ -120,6 +120,8 @@ class JobDocument(JobProgress):
     """Only of a job that failed."""
     retry_of: str | None
     """The job that this one repeats."""
+    sweep: str | None
+    """The sweep that it is a part of."""
     retry_from_step: int | None
     """The step of the checkpoint that was taken over from there; null: it began anew."""
     micro_batches: int | None
@@ -224,6 +226,7 @@ def _job_document(job: Job, ahead: int, checkpoint_step: int | None, at: float) 
         memory_forecast_bytes=job.memory_bytes,
         error=JobError.model_validate(job.error) if job.error else None,
         retry_of=job.retry_of,
+        sweep=job.sweep_id,
         retry_from_step=job.inherited_step,
         micro_batches=job.micro_batches,
         metadata=job.specification.get("metadata", {}),

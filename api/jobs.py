@@ -97,7 +97,7 @@ def submit_job(
             "time_forecast": seconds,
         }
         return _json(Validation.model_validate(found), 200)
-    document, is_new = _written(
+    document, is_new = written(
         service,
         lambda session: _submit(session, service, user, specification, idempotency_key),
     )
@@ -116,6 +116,7 @@ def list_jobs(
     method: str = "",
     dataset: Annotated[str, Query(description="Name or id")] = "",
     network: str = "",
+    sweep: Annotated[str, Query(description="Id of the sweep that they are a part of")] = "",
     q: Annotated[str, Query(description="Part of the name or the id", max_length=200)] = "",
     sort: Annotated[
         str, Query(description=f"One of {', '.join(SORTS)}; with a minus the largest first")
@@ -132,6 +133,7 @@ def list_jobs(
         dataset=dataset,
         network=network,
         metadata=metadata_filter(request),
+        sweep=sweep,
         q=q,
     )
     with service.database.reading() as session:
@@ -193,7 +195,7 @@ def retry_job(
     from outside: cancelled, worker_lost, time_limit, out_of_memory or internal. Else it begins
     anew; the first line of its timeline says which, and why.
     """
-    document = _written(service, lambda session: _retry(session, service, user, job_id, from_start))
+    document = written(service, lambda session: _retry(session, service, user, job_id, from_start))
     service.doorbell.ring(document.id)
     response.headers["Location"] = document.urls.self
     return document
@@ -218,7 +220,7 @@ def metadata_filter(request: Request) -> dict[str, str]:
     return {match[1]: value for match, value in pairs if match is not None}
 
 
-def _written(service: Service, write: Callable[[Session], T]) -> T:
+def written(service: Service, write: Callable[[Session], T]) -> T:
     """What `write` returns, committed. The same key, or the deletion of a data set, may come at the
     same moment: then it looks again, and finds it."""
     try:
@@ -247,6 +249,7 @@ def _retry(
     check_jobs(session, service.settings, user)
     job = job_row(submission, retry_of=job_id)
     job.submitted_by = user
+    job.sweep_id, job.sweep_index = old.sweep_id, old.sweep_index
     continue_job(session, job, old, from_start=from_start)
     return job_document(session, job)
 

@@ -26,6 +26,7 @@ from api import (
     previews,
     problems,
     queue,
+    sweeps,
     vitals,
     workers,
 )
@@ -56,6 +57,7 @@ OPENING_SECONDS = 10.0  # that the start of the server waits for its database
 BUSY_SECONDS = 5.0  # that a request waits for the write lock of SQLite, before it is answered 503
 TAGS = [
     {"name": "jobs", "description": "Trainings: submit, watch, steer, and read what came out."},
+    {"name": "sweeps", "description": "Many jobs from one request, and the table of them."},
     {"name": "artifacts", "description": "The files that a job leaves behind."},
     {"name": "datasets", "description": "What can be trained on; uploads."},
     {"name": "choices", "description": "Networks, methods and surrogates that a job can ask for."},
@@ -97,6 +99,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     routers = (
         jobs,
+        sweeps,
         history,
         vitals,
         predictions,

@@ -13,6 +13,7 @@ from api.catalogue import find_datasets
 from api.documents import job_documents
 from api.errors import FieldError, InvalidRequestError
 from api.jobs import metadata_filter
+from api.ordering import direction, next_order
 from api.rendering import page
 from api.service import ServiceDependency
 from api.store.listing import NEWEST_FIRST, JobFilter, count_by_status, find_jobs
@@ -43,6 +44,7 @@ def jobs_page(
     method: str = "",
     network: str = "",
     dataset: str = "",
+    sweep: str = "",
     q: Annotated[str, Query(max_length=200)] = "",
     sort: str = "",
     after: str = "",
@@ -55,6 +57,7 @@ def jobs_page(
         network=network,
         dataset=dataset,
         metadata=metadata_filter(request),
+        sweep=sweep,
         q=q.strip(),
     )
     order = sort or NEWEST_FIRST
@@ -76,8 +79,10 @@ def jobs_page(
                 "sort": name,
                 "heading": heading,
                 "class": kind,
-                "direction": _direction(name, order),
-                "address": shown.but(sort=_next_order(name, order, largest_first)),
+                "direction": direction(name, order),
+                "address": shown.but(
+                    sort=next_order(name, order, largest_first, default=NEWEST_FIRST)
+                ),
             }
             for name, heading, kind, largest_first in COLUMNS
         ],
@@ -97,6 +102,7 @@ def jobs_page(
         "older": shown.but(after=found.last) if found.has_after and jobs else None,
         "newer": shown.but(before=found.first) if found.has_before and jobs else None,
         "first_page": shown.but(),
+        "without_sweep": shown.but(sweep=""),
         "without_label": {key: shown.but(**{f"metadata[{key}]": ""}) for key in wanted.metadata},
         "methods": form.choices("method"),
         "networks": form.choices("network"),
@@ -121,20 +127,6 @@ class _Address:
         pairs = [(name, value) for name, value in self._pairs if name not in changes]
         pairs += [(name, value) for name, value in changes.items() if value]
         return "/?" + urlencode(pairs) if pairs else "/"
-
-
-def _direction(name: str, order: str) -> str:
-    """How the column is sorted, as `aria-sort` says it; empty where it is not."""
-    if order.removeprefix("-") != name:
-        return ""
-    return "descending" if order.startswith("-") else "ascending"
-
-
-def _next_order(name: str, order: str, largest_first: bool) -> str:
-    """What a click on the heading sorts by; the order that a list has by itself is not said."""
-    first, second = (f"-{name}", name) if largest_first else (name, f"-{name}")
-    chosen = second if order == first else first
-    return "" if chosen == NEWEST_FIRST else chosen
 
 
 def _status(name: str) -> Status:

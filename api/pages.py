@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.responses import Response
 
-from api import comparison, form, job_page, overview, presets, system
+from api import comparison, form, job_page, overview, presets, sweep_pages, system
 from api.catalogue import find_datasets, read_dataset
 from api.jobs import read_job
 from api.previews import find_preview
@@ -23,7 +23,7 @@ SHOWN_CLASSES = 200
 
 def install(app: FastAPI) -> None:
     """Add the pages."""
-    for noun in (overview, comparison, job_page, system):
+    for noun in (overview, comparison, job_page, sweep_pages, system):
         app.include_router(noun.router)
     app.include_router(router)
 

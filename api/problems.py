@@ -11,13 +11,15 @@ from typing import Annotated, Any, get_args, get_origin
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
+from api import pointers
 from api.documents import Document
 from api.errors import FieldError, ServiceError, TooManyError, UnavailableError
 from api.store.artifacts import StoreError
@@ -210,6 +212,14 @@ def _why_away(error: Exception) -> str:
     return "the database does not answer; try again in a moment"
 
 
+def fields_of(error: ValidationError) -> list[FieldError]:
+    """What is wrong with a specification that is a part of a request, field by field."""
+    return [
+        _field({**entry, "loc": ("body", *entry["loc"])}, JobSpecification)
+        for entry in error.errors()
+    ]
+
+
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
@@ -228,7 +238,7 @@ def _invalid(request_id: str, request: Request, error: RequestValidationError) -
             f"send the body as application/json; this request has {given}",
             code="unsupported_media_type",
         )
-    errors = [_field(entry) for entry in found]
+    errors = [_field(entry, _body_model(request)) for entry in found]
     return problem(
         request_id,
         422,
@@ -239,13 +249,20 @@ def _invalid(request_id: str, request: Request, error: RequestValidationError) -
     )
 
 
-def _field(entry: Mapping[str, Any]) -> FieldError:
-    """One of pydantic's errors as a pointer and a sentence."""
+def _body_model(request: Request) -> Any:
+    """What the body of this request should be."""
+    route = request.scope.get("route")
+    body = route.body_field if isinstance(route, APIRoute) else None
+    return None if body is None else body.field_info.annotation
+
+
+def _field(entry: Mapping[str, Any], model: Any) -> FieldError:
+    """One of pydantic's errors, in a body that should be a `model`, as a pointer and a sentence."""
     place, *path = entry["loc"]
     if place != "body":
         return FieldError(str(path[0]) if path else str(place), _detail(entry))
-    parts, last = _without_tags(path)
-    pointer = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    parts, last = _without_tags(path, model)
+    pointer = pointers.pointer(parts)
     match entry["type"]:
         case "extra_forbidden" if last.owner is not None:
             known = sorted(last.owner.model_fields)
@@ -313,14 +330,14 @@ class _Place:
         return next(member for member in self.members if tag in member.tags(self.key))
 
 
-def _without_tags(path: Sequence[str | int]) -> tuple[list[str | int], _Place]:
+def _without_tags(path: Sequence[str | int], model: Any) -> tuple[list[str | int], _Place]:
     """A path into the body without what pydantic adds to it, and the place of its last part.
 
     pydantic names the chosen member of a union after the union's field (`method`, `saf-e`,
     `trace`), and marks the keys of a dictionary with `[key]`.
     """
     kept: list[str | int] = []
-    here, last = _Place(JobSpecification), _Place(None)
+    here, last = _Place(model), _Place(None)
     rest = [part for part in path if part != "[key]"]
     while rest:
         part = rest.pop(0)

@@ -111,31 +111,39 @@ class Seats:
             self.free(thing, user)
 
 
-def check_jobs(session: Session, settings: Settings, user: str) -> None:
-    """TooManyError if the user may not submit one more job now; a limit of 0 is none.
+def check_jobs(session: Session, settings: Settings, user: str, count: int = 1) -> None:
+    """TooManyError if the user may not submit `count` more jobs now; a limit of 0 is none.
 
     Requests that come at the same moment may each pass: on PostgreSQL the limit can be exceeded by
     as many as there are.
     """
     if most := settings.jobs_queued_per_user:
         waiting = select(func.count()).where(Job.submitted_by == user, Job.status.in_(WAITING))
-        if session.execute(waiting).scalar_one() >= most:
+        there = session.execute(waiting).scalar_one()
+        if there + count > most:
             raise TooManyError(
-                f"{most} jobs of {user} wait already, the most for one address; wait until some "
-                "have run or cancel some, or set SAF_JOBS_QUEUED_PER_USER on the server",
+                f"{there} jobs of {user} wait already, and {most} are the most for one address; "
+                "wait until some have run or cancel some, or set SAF_JOBS_QUEUED_PER_USER on the "
+                "server",
                 retry_after=LATER,
             )
     if most := settings.jobs_per_user_hour:
         newest = select(Job.created_at).where(
             Job.submitted_by == user, Job.created_at > now() - HOUR
         )
-        # With this one gone there is room for one more.
-        first = session.scalar(newest.order_by(Job.created_at.desc()).offset(most - 1).limit(1))
+        if count > most:
+            raise TooManyError(
+                f"these are {count} jobs, and {most} within an hour are the most for one address; "
+                "send fewer, or set SAF_JOBS_PER_USER_HOUR on the server",
+                retry_after=LATER,
+            )
+        # With this one gone there is room for as many.
+        first = session.scalar(newest.order_by(Job.created_at.desc()).offset(most - count).limit(1))
         if first is not None:
             left = first + HOUR - session.execute(select(now())).scalar_one()
             raise TooManyError(
-                f"{user} has submitted {most} jobs within an hour, the most for one address; try "
-                "again later, or set SAF_JOBS_PER_USER_HOUR on the server",
+                f"{most} jobs within an hour are the most for one address, and {user} would have "
+                "submitted more; try again later, or set SAF_JOBS_PER_USER_HOUR on the server",
                 retry_after=max(1, math.ceil(left)),
             )
 

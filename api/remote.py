@@ -62,7 +62,7 @@ def submit(
         },
         set_,
     )
-    with _client() as client:
+    with server_client() as client:
         if dry:
             found = client.validate(body)
             if as_json:
@@ -87,7 +87,7 @@ def submit(
 @commands.command()
 def watch(job_id: JobId, as_json: AsJson = False) -> None:
     """Show a job live until it has ended; exit status 0 if it succeeded."""
-    with _client() as client:
+    with server_client() as client:
         _watch(client, job_id, as_json)
 
 
@@ -101,7 +101,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    with _client() as client:
+    with server_client() as client:
         found = client.jobs(
             status=status, method=method, dataset=dataset, q=search, page=min(limit, 200)
         )
@@ -128,7 +128,7 @@ def list_(
 @commands.command()
 def show(job_id: JobId, as_json: AsJson = False) -> None:
     """Show a job and its files."""
-    with _client() as client:
+    with server_client() as client:
         job = client.get(job_id)
         if as_json:
             return print_json(job)
@@ -141,7 +141,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
 @commands.command()
 def logs(job_id: JobId, tail: Annotated[int | None, typer.Option(min=0)] = None) -> None:
     """Print what a job printed."""
-    with _client() as client:
+    with server_client() as client:
         sys.stdout.write(client.logs(job_id, tail=tail))
 
 
@@ -172,7 +172,7 @@ def retry(job_id: JobId) -> None:
 @commands.command()
 def delete(job_id: JobId) -> None:
     """Delete a job that has ended, and its files."""
-    with _client() as client:
+    with server_client() as client:
         client.delete(job_id)
 
 
@@ -187,7 +187,10 @@ def download(
     """Download the files of a job; goes on where an earlier try stopped, and verifies them."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
     out = console(stderr=True)
-    with _client() as client, Progress(*columns, console=out, disable=not out.is_terminal) as bar:
+    with (
+        server_client() as client,
+        Progress(*columns, console=out, disable=not out.is_terminal) as bar,
+    ):
         tasks: dict[str, Any] = {}
 
         def report(artifact: Artifact, count: int) -> None:
@@ -210,7 +213,7 @@ def upload(
     as_json: AsJson = False,
 ) -> None:
     """Upload a data set and wait until it is checked."""
-    with _client() as client:
+    with server_client() as client:
         dataset = client.wait_dataset(client.upload_dataset(path, name=name, format=format)["id"])
     if as_json:
         print_json(dataset)
@@ -225,7 +228,7 @@ def upload(
 @commands.command()
 def datasets(as_json: AsJson = False) -> None:
     """List the data sets that a job can name."""
-    with _client() as client:
+    with server_client() as client:
         found = list(client.datasets())
     if as_json:
         return print_json(found)
@@ -257,7 +260,8 @@ def moment_of(job: JobProgress) -> Moment:
     )
 
 
-def _client() -> Client:
+def server_client() -> Client:
+    """A connection to the server that `--url` or the settings name."""
     url = server_url.get() or settings().url
     return Client(url, retries=2)
 
@@ -280,7 +284,7 @@ def _watch(client: Client, job_id: str, as_json: bool) -> None:
 
 
 def _ask(what: str, job_id: str) -> None:
-    with _client() as client:
+    with server_client() as client:
         job: Job = getattr(client, what)(job_id)
         say(f"{job['id']} is {job['status']}")
 

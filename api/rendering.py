@@ -39,6 +39,12 @@ def page(request: Request, name: str, context: Mapping[str, Any], status: int = 
     )
 
 
+def attachment(content: str, media_type: str, name: str) -> Response:
+    """A file to be saved under a name."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return Response(content, media_type=media_type, headers=headers)
+
+
 class ProblemPages:
     """Shows a person who asked for a page the problem that came instead as a page.
 

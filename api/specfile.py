@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from api.errors import FieldError
+from api.pointers import pointer, put
 from saf.config import JobSpecification
 
 SpecificationFile = Annotated[
@@ -62,14 +63,36 @@ def read(path: Path | None, options: Mapping[str, Any], settings: Iterable[str])
     return body
 
 
+def read_over(options: Iterable[str]) -> dict[str, list[Any]]:
+    """`KEY=V1,V2` as values by JSON pointer: JSON where they can be read as such, text else; a
+    value with commas needs a JSON list of all. Raises `SpecificationError`."""
+    found: dict[str, list[Any]] = {}
+    for option in options:
+        key, equals, text = option.partition("=")
+        parts = key.split(".")
+        if not equals or not all(parts) or not text:
+            raise SpecificationError(
+                f"{option!r} names no values; write KEY=V1,V2, for example neuron.decay=0.5,0.9"
+            )
+        place = pointer(parts)
+        if place in found:
+            raise SpecificationError(f"{key} is given twice; write all of its values in one")
+        whole = _value(text) if text.startswith("[") else None
+        found[place] = whole if isinstance(whole, list) else [_value(v) for v in text.split(",")]
+    if not found:
+        raise SpecificationError(
+            "a sweep needs values of at least one setting, for example --over seed=0,1,2"
+        )
+    return found
+
+
 def check(body: Mapping[str, Any]) -> JobSpecification:
     """The specification, defaults filled in. Raises `SpecificationError` with the fields."""
     try:
         return JobSpecification.model_validate(body)
     except ValidationError as error:
         fields = [
-            FieldError("/" + "/".join(map(str, _path(entry["loc"], body))), entry["msg"])
-            for entry in error.errors()
+            FieldError(pointer(_path(entry["loc"], body)), entry["msg"]) for entry in error.errors()
         ]
         raise SpecificationError("the specification cannot be used as it is", fields) from error
 
@@ -91,6 +114,13 @@ def _file(path: Path) -> dict[str, Any]:
     return body
 
 
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def _set(body: dict[str, Any], setting: str) -> None:
     key, equals, text = setting.partition("=")
     parts = key.split(".")
@@ -98,22 +128,11 @@ def _set(body: dict[str, Any], setting: str) -> None:
         raise SpecificationError(
             f"{setting!r} sets nothing; write KEY=VALUE, for example neuron.decay=0.5"
         )
+    value = _value(text)
     try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    for part in parts[:-1]:
-        inner = body.setdefault(part, _named(part))
-        if not isinstance(inner, dict):
-            raise SpecificationError(f"{setting!r}: {part} is a value and has nothing inside")
-        body = inner
-    body[parts[-1]] = value
-
-
-def _named(key: str) -> dict[str, Any]:
-    """What a setting inside `key` begins with: the default choice, where there is a choice."""
-    field = JobSpecification.model_fields.get(key)
-    return {"name": field.default.name} if field is not None and field.discriminator else {}
+        put(body, parts, value)
+    except ValueError as error:
+        raise SpecificationError(f"{setting!r}: {error}") from error
 
 
 def _path(place: tuple[int | str, ...], body: Any) -> list[int | str]:

@@ -1,5 +1,6 @@
 // @ts-check
 // A job: its state and numbers from the stream, its parts kept up to date, and the buttons.
+import { offerActions } from "./actions.js";
 import { Charts } from "./chart.js";
 import { count, duration, metric, percent } from "./format.js";
 import { refreshSoon, set } from "./live.js";
@@ -96,37 +97,9 @@ for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
 
 // Buttons
 
-const refusal = /** @type {HTMLElement} */ (document.getElementById("refusal"));
-const QUESTIONS = new Map([
-  ["delete", "Delete this job with its metrics, log and files?"],
-  ["cancel", "Cancel this job? What it has learned since its last checkpoint is lost."],
-]);
-
-document.getElementById("actions")?.addEventListener("click", async (event) => {
-  const button = /** @type {Element} */ (event.target).closest("button");
-  const action = button?.dataset.action;
-  if (!button || !action) return;
-  const question = QUESTIONS.get(action);
-  if (question && !window.confirm(question)) return;
-  refusal.hidden = true;
-  button.disabled = true;
-  try {
-    const remove = action === "delete";
-    const response = await fetch(remove ? address : `${address}/${action}`, {
-      method: remove ? "DELETE" : "POST",
-    });
-    if (!response.ok) throw new Error((await response.json()).detail);
-    if (remove) {
-      location.assign("/");
-      return;
-    }
-    if (action === "retry") location.assign((await response.json()).urls.page);
-  } catch (error) {
-    refusal.textContent = `This could not be done: ${/** @type {Error} */ (error).message}`;
-    refusal.hidden = false;
-  }
-  button.disabled = false;
-  refreshSoon();
+offerActions(address, "/", {
+  delete: "Delete this job with its metrics, log and files?",
+  cancel: "Cancel this job? What it has learned since its last checkpoint is lost.",
 });
 
 // Life

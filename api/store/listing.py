@@ -64,6 +64,7 @@ class JobFilter:
     dataset: str = ""  # name or id
     network: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    sweep: str = ""  # id
     q: str = ""  # part of the name or the id
 
 
@@ -140,6 +141,8 @@ def _restricted(query: S, wanted: JobFilter, *, by_status: bool = True) -> S:
         query = query.where(Job.network == wanted.network)
     if wanted.dataset:
         query = query.where(or_(Job.dataset == wanted.dataset, Job.dataset_id == wanted.dataset))
+    if wanted.sweep:
+        query = query.where(Job.sweep_id == wanted.sweep)
     for label, value in wanted.metadata.items():
         query = query.where(Job.labels.any((JobLabel.key == label) & (JobLabel.value == value)))
     if wanted.q:

@@ -144,6 +144,8 @@ class Job(Base):
     request_sha256: Mapped[str | None] = mapped_column(String(64))
     retry_of: Mapped[str | None] = mapped_column(String(40))
     submitted_by: Mapped[str | None] = mapped_column(String(64))  # address that submitted it
+    sweep_id: Mapped[str | None] = mapped_column(String(40))  # the sweep that it is a part of
+    sweep_index: Mapped[int | None]  # its place there: 0, 1, …; a retry takes that of its original
 
     status: Mapped[str] = mapped_column(String(20))
     attempt: Mapped[int] = mapped_column(default=0)  # the fence: raised by every claim
@@ -178,7 +180,21 @@ class Job(Base):
         Index(None, "status", "priority", "queued_at"),
         Index(None, "created_at"),
         Index(None, "submitted_by", "created_at"),
+        Index(None, "sweep_id", "sweep_index"),
     )
+
+
+class Sweep(Base):
+    """Many jobs from one request: those with its id."""
+
+    __tablename__ = "sweeps"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    request: Mapped[dict[str, Any]]  # as it was sent, defaults filled in
+    idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float]
 
 
 class JobLabel(Base):

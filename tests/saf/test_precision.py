@@ -11,7 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from saf import certificate, training
+from saf import certificate, evaluation, training
 from saf.certificate import certify
 from saf.config import JobSpecification
 from saf.conversion import convert
@@ -71,7 +71,7 @@ def test_a_training_in_tf32_takes_its_products_so_and_its_checks_do_not(
         return method
 
     monkeypatch.setattr(training, "method_of", watched_method_of)
-    watch(training, "infer")  # the evaluations
+    watch(evaluation, "infer")
     watch(certificate, "infer")  # the certificate
     job = JobSpecification.model_validate(
         {"epochs": 1, "network": {"name": "convnet", "channels": [4]}, "precision": precision}
@@ -79,7 +79,7 @@ def test_a_training_in_tf32_takes_its_products_so_and_its_checks_do_not(
     list(training.train(job, digits(), tmp_path, device="cpu"))
     assert seen == {
         "method": {(expected, expected)},
-        "saf.training.infer": {(expected, expected)},
+        "saf.evaluation.infer": {(expected, expected)},
         "saf.certificate.infer": {("ieee", "ieee")},
     }
     report = json.loads((tmp_path / "report.json").read_text())

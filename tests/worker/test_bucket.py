@@ -107,7 +107,7 @@ def test_a_bucket_that_is_away_pauses_the_job_and_loses_nothing(
     assert job.attempt == 1
     assert desk.steps(job_id) == undisturbed(60)
     assert [checkpoint.step for checkpoint in checkpoints(desk, job_id)][-1] == 60
-    assert not list((settings.data_dir / "work").glob(f"*/{job_id}-1"))
+    until(lambda: not list((settings.data_dir / "work").glob(f"*/{job_id}-1")))
     with desk.database.reading() as session:
         printed = logs.read(session, job_id).text
     assert "environment" in printed

@@ -1,0 +1,149 @@
+"""The jobs that a sweep asks for: one specification, and values for some of its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from itertools import product
+from math import prod
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from api.errors import FieldError, InvalidRequestError
+from api.pointers import parts_of, pointer, put
+from api.problems import fields_of
+from saf.config import JobSpecification
+from saf.strict import Strict
+
+MOST_JOBS = 200
+MOST_SETTINGS = 8
+TOLD = 10  # of the fields that are wrong
+NAME_LENGTH = 200
+
+Values = Annotated[list[Any], Field(min_length=1, max_length=MOST_JOBS)]
+
+
+class SweepRequest(Strict):
+    """Many jobs from one specification."""
+
+    name: Annotated[
+        str, StringConstraints(max_length=120, strip_whitespace=True, pattern=r"^[^\x00]*$")
+    ] = ""
+    """Free text for people; the jobs are named for it and for their values."""
+    job: dict[str, Any] = Field(default_factory=dict, examples=[{"dataset": "digits", "epochs": 5}])
+    """What all jobs share, as the body of `POST /v1/jobs`; defaults may be left out."""
+    over: Annotated[
+        dict[str, Values],
+        Field(
+            min_length=1,
+            max_length=MOST_SETTINGS,
+            examples=[{"/method/name": ["saf-e", "saf-f"], "/seed": [0, 1, 2]}],
+        ),
+    ]
+    """Values of settings, by JSON pointers into the specification. A value may be an object, as
+    `{"name": "vgg11"}` for `/network`."""
+    mode: Literal["grid", "zip"] = "grid"
+    """`grid`: every value with every other, the last setting changing fastest. `zip`: the first
+    values of all settings, then the second ones, …; all need as many."""
+
+    @model_validator(mode="after")
+    def _countable(self) -> Self:
+        places = [parts_of(key) for key in self.over]
+        for one in places:
+            for other in places:
+                if one is not other and other[: len(one)] == one:
+                    raise ValueError(f"{pointer(one)} and {pointer(other)} set the same key")
+        lengths = [len(values) for values in self.over.values()]
+        if self.mode == "zip" and len(set(lengths)) > 1:
+            raise ValueError(
+                f"with mode zip all settings need as many values; here they have {lengths}"
+            )
+        if self.count > MOST_JOBS:
+            raise ValueError(f"that makes {self.count} jobs, and {MOST_JOBS} are the most")
+        return self
+
+    @property
+    def count(self) -> int:
+        """How many jobs there are."""
+        lengths = [len(values) for values in self.over.values()]
+        return prod(lengths) if self.mode == "grid" else lengths[0]
+
+    def settings(self) -> list[dict[str, Any]]:
+        """The values of each job, by pointer."""
+        of_all = self.over.values()
+        chosen = product(*of_all) if self.mode == "grid" else zip(*of_all, strict=True)
+        return [dict(zip(self.over, values, strict=True)) for values in chosen]
+
+
+def specifications(request: SweepRequest) -> list[JobSpecification]:
+    """The specification of each job. Raises InvalidRequestError, with a pointer to the field and
+    the values it goes wrong with, where one could not be a job."""
+    found = []
+    errors: list[FieldError] = []
+    for settings in request.settings():
+        body = deepcopy(request.job)
+        said = told(settings)
+        try:
+            for place, value in settings.items():
+                put(body, parts_of(place), deepcopy(value))
+            body["name"] = _named(body.get("name"), request.name, said)
+            found.append(JobSpecification.model_validate(body))
+        except ValidationError as error:
+            errors += [
+                FieldError(f"/job{field.pointer}", f"{field.detail} (with {said})")
+                for field in fields_of(error)
+            ]
+        except ValueError as error:
+            errors.append(FieldError("/over", f"{error} (with {said})"))
+    if errors:
+        shown = "; ".join(f"{field}: {detail}" for field, detail in errors[:3])
+        rest = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
+        raise InvalidRequestError(shown + rest, errors=errors[:TOLD])
+    return found
+
+
+def told(settings: Mapping[str, Any]) -> str:
+    """The values of a job for people: `decay = 0.5, seed = 1`."""
+    names = short(settings)
+    return ", ".join(f"{names[place]} = {value_told(value)}" for place, value in settings.items())
+
+
+def short(settings: Iterable[str]) -> dict[str, str]:
+    """Pointers to settings, and each by its last part for people: by all of them where that is the
+    same for two. The `name` of a choice is the choice: `/method/name` is `method`."""
+    found = {}
+    for place in settings:
+        *outer, last = parts_of(place)
+        found[place] = outer[-1] if outer and last == "name" else last
+    names = list(found.values())
+    return {
+        place: name if names.count(name) == 1 else ".".join(parts_of(place))
+        for place, name in found.items()
+    }
+
+
+def value_told(value: Any) -> str:
+    """A value for people; an object with a name by it."""
+    match value:
+        case {"name": str(name), **rest}:
+            inner = ", ".join(f"{key} {value_told(one)}" for key, one in rest.items())
+            return f"{name} ({inner})" if inner else name
+        case dict():
+            return ", ".join(f"{key} {value_told(one)}" for key, one in value.items()) or "–"
+        case list():
+            return " ".join(value_told(one) for one in value) or "–"
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g}"
+    return str(value)
+
+
+def _named(own: Any, of_sweep: str, said: str) -> Any:
+    if own is not None and not isinstance(own, str):
+        return own  # the specification says what is wrong with it
+    base = own or of_sweep
+    return f"{base}: {said}"[:NAME_LENGTH] if base else said[:NAME_LENGTH]

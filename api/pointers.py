@@ -1,0 +1,37 @@
+"""JSON pointers (RFC 6901) into a job specification, and values put where they point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from saf.config import JobSpecification
+
+
+def pointer(parts: Sequence[object]) -> str:
+    """`["neuron", "decay"]` as `/neuron/decay`; nothing as the empty pointer."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def parts_of(pointer: str) -> list[str]:
+    """`/neuron/decay` as `["neuron", "decay"]`. Raises ValueError for what points to no key."""
+    if not pointer.startswith("/") or not all(pointer[1:].split("/")):
+        raise ValueError(f"{pointer!r} points to no key; write it as in /neuron/decay")
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]
+
+
+def put(body: dict[str, Any], parts: Sequence[str], value: Any) -> None:
+    """Set a value of a specification that may lack defaults. Where a choice of several is entered
+    for the first time, as a network, it begins with the default. Raises ValueError."""
+    *outer, last = parts
+    for part in outer:
+        inner = body.setdefault(part, _default_choice(part))
+        if not isinstance(inner, dict):
+            raise ValueError(f"{part} is a value and has nothing inside")
+        body = inner
+    body[last] = value
+
+
+def _default_choice(key: str) -> dict[str, Any]:
+    field = JobSpecification.model_fields.get(key)
+    return {"name": field.default.name} if field is not None and field.discriminator else {}

@@ -1,0 +1,175 @@
+"""The commands of `saf sweep`: many jobs from one request."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from api import specfile
+from api.answers import Sweep
+from api.client import Client
+from api.remote import server_client
+from api.specfile import NameOption, SetOption, SpecificationFile
+from api.terminal import AsJson, complain, console, moment, percent, print_json, say, size, table
+
+commands = typer.Typer(help="Many jobs from one request.", no_args_is_help=True)
+
+SweepId = Annotated[str, typer.Argument(metavar="SWEEP", help="Id of the sweep.")]
+
+
+@commands.command()
+def submit(
+    spec: SpecificationFile = None,
+    over: Annotated[
+        list[str],
+        typer.Option(
+            "--over",
+            metavar="KEY=V1,V2",
+            help="Values of a setting, as neuron.decay=0.5,0.9; a JSON list where a value has "
+            "commas. Repeatable: every value with every other.",
+        ),
+    ] = [],  # noqa: B006
+    name: NameOption = None,
+    set_: SetOption = [],  # noqa: B006
+    zip_: Annotated[
+        bool, typer.Option("--zip", help="The first values together, then the second ones, …")
+    ] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="Only say what the sweep would be.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Wait for its end, show the table.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a job for each combination of values, or none where one of them could not work."""
+    body = specfile.read(spec, {}, set_)
+    values = specfile.read_over(over)
+    mode: Any = "zip" if zip_ else "grid"
+    with server_client() as client:
+        if dry:
+            found = client.sweeps.validate(values, body, name=name or "", mode=mode)
+            if as_json:
+                return print_json(found)
+            say(
+                f"{found['jobs_total']} jobs, the largest of them about "
+                f"{size(found['memory_forecast_bytes'])} of memory"
+            )
+            for each in found["names"]:
+                say(each)
+            return None
+        sweep = client.sweeps.submit(values, body, name=name or "", mode=mode)
+        if not as_json:
+            say(f"{sweep['id']}  {sweep['jobs_total']} jobs  {client.url}{sweep['urls']['page']}")
+        if watch:
+            sweep = _watched(client, sweep, as_json)
+        if as_json:
+            print_json(sweep)
+        elif watch:
+            _table(sweep)
+    if watch and set(sweep["counts"]) != {"succeeded"}:
+        raise typer.Exit(1)
+    return None
+
+
+@commands.command(name="list")
+def list_(
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List sweeps, newest first."""
+    with server_client() as client:
+        found = client.sweeps.list(page=min(limit, 200))
+        sweeps = [sweep for sweep, _ in zip(found, range(limit), strict=False)]
+    if as_json:
+        return print_json(sweeps)
+    rows = [
+        (
+            sweep["id"],
+            sweep["name"],
+            " × ".join(setting["name"] for setting in sweep["over"]),
+            f"{sweep['ended']} of {sweep['jobs_total']}",
+            moment(sweep["created_at"]),
+        )
+        for sweep in sweeps
+    ]
+    return table(("id", "name", "over", "ended", "submitted"), rows, "no sweep")
+
+
+@commands.command()
+def show(
+    sweep_id: SweepId,
+    as_csv: Annotated[bool, typer.Option("--csv", help="The table as CSV.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the table of a sweep."""
+    with server_client() as client:
+        if as_csv:
+            sys.stdout.write(client.sweeps.csv(sweep_id))
+            return None
+        sweep = client.sweeps.get(sweep_id)
+    return print_json(sweep) if as_json else _table(sweep)
+
+
+@commands.command()
+def cancel(sweep_id: SweepId) -> None:
+    """Cancel the jobs of a sweep that have not ended."""
+    with server_client() as client:
+        sweep = client.sweeps.cancel(sweep_id)
+    say(f"{sweep_id}: " + _counted(sweep))
+
+
+@commands.command()
+def delete(sweep_id: SweepId) -> None:
+    """Delete a sweep whose jobs have ended, and them with their files."""
+    with server_client() as client:
+        client.sweeps.delete(sweep_id)
+
+
+def _watched(client: Client, sweep: Sweep, as_json: bool) -> Sweep:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    out = console(stderr=as_json)
+    try:
+        with Progress(*columns, console=out, disable=not out.is_terminal) as bar:
+            task = bar.add_task(sweep["id"], total=sweep["jobs_total"])
+            return client.sweeps.wait(
+                sweep["id"], progress=lambda now: bar.update(task, completed=now["ended"])
+            )
+    except KeyboardInterrupt:
+        complain(
+            f"the jobs go on; `saf sweep show {sweep['id']}` shows them, `saf sweep cancel "
+            f"{sweep['id']}` ends them"
+        )
+        raise typer.Exit(130) from None
+
+
+def _table(sweep: Sweep) -> None:
+    places = [setting["pointer"] for setting in sweep["over"]]
+    rows = [
+        (
+            row["job"] or "deleted",
+            row["status"] or "–",
+            *(str(row["settings"][place]) for place in places),
+            percent(row["results"]["test_accuracy"]),
+            percent(row["results"]["lif_accuracy"]),
+            row["error"] or row["verdict"] or "–",
+        )
+        for row in sweep["rows"]
+    ]
+    names = [setting["name"] for setting in sweep["over"]]
+    table(("job", "status", *names, "accuracy", "LIF", "verdict"), rows, "no job")
+    for group in sweep["groups"]:
+        found = group["results"].get("test_accuracy")
+        if found is None or group["succeeded"] < 2:
+            continue
+        of = ", ".join(f"{value}" for value in group["settings"].values()) or "all"
+        say(
+            f"{of}: accuracy {percent(found['mean'])} ± {percent(found['deviation'])} over "
+            f"{group['succeeded']} seeds"
+        )
+    say(_counted(sweep))
+
+
+def _counted(sweep: Sweep) -> str:
+    return ", ".join(f"{count} {status}" for status, count in sweep["counts"].items())

@@ -1,0 +1,307 @@
+"""The table of a sweep: a row for each of its jobs, and what came out of them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.combinations import SweepRequest, short, told
+from api.comparison import run_seconds
+from api.documents import Document, JobDocument, Timestamp, finite, iso, job_documents
+from api.errors import NotFoundError
+from api.spreadsheet import as_csv
+from api.store.database import clock
+from api.store.tables import TERMINAL, Event, Job, Status, Sweep
+
+SEED = "/seed"
+RESULTS = (
+    "test_accuracy",
+    "best_accuracy",
+    "lif_accuracy",
+    "test_loss",
+    "train_accuracy",
+    "firing_rate",
+    "run_seconds",
+    "memory_bytes",
+)
+
+
+class SweepSetting(Document):
+    """A setting that differs between the jobs."""
+
+    pointer: str
+    name: str
+    """Its short name, as in the jobs' names."""
+    values: list[Any]
+
+
+class SweepRow(Document):
+    """One of the jobs. A retry takes the place of the job that it repeats."""
+
+    index: int
+    settings: dict[str, Any]
+    """The values of this job, by pointer."""
+    job: str | None
+    """null: it was deleted."""
+    name: str
+    status: Status | None
+    url: str | None
+    results: dict[str, float | None]
+    """test_accuracy, best_accuracy, lif_accuracy, train_accuracy and firing_rate as shares of 1,
+    test_loss, run_seconds, memory_bytes; null: not yet known."""
+    verdict: str | None
+    """Of the certificate: proven, measured or differs."""
+    error: str | None
+    """The code of its error, if it failed."""
+
+
+class Spread(Document):
+    """A number that came out of several jobs."""
+
+    mean: float
+    minimum: float
+    maximum: float
+    deviation: float | None
+    """Of the sample (divided by their number less one); null for a single job."""
+
+
+class SweepGroup(Document):
+    """Jobs that differ in their seed alone."""
+
+    settings: dict[str, Any]
+    jobs: int
+    succeeded: int
+    results: dict[str, Spread]
+    """Over those that succeeded."""
+
+
+class SweepUrls(Document):
+    self: str
+    csv: str
+    page: str
+
+
+class SweepSummary(Document):
+    """A sweep without its table."""
+
+    id: str
+    object: Literal["sweep"] = "sweep"
+    name: str
+    created_at: Timestamp
+    over: list[SweepSetting]
+    mode: Literal["grid", "zip"]
+    jobs_total: int
+    counts: dict[Status, int]
+    """How many of its jobs are in each status, the deleted ones apart."""
+    ended: int
+    """Jobs that succeeded, failed, were cancelled or deleted."""
+    urls: SweepUrls
+
+
+class SweepDocument(SweepSummary):
+    """A sweep and its table."""
+
+    rows: list[SweepRow]
+    groups: list[SweepGroup]
+    """Where the seed is one of several settings, or the only one: what came out over the seeds;
+    else empty."""
+    best: list[str]
+    """Of those that succeeded, the jobs of the highest accuracy on the test data."""
+
+
+def find_sweeps(
+    session: Session, *, limit: int, after: str = ""
+) -> tuple[list[SweepSummary], bool]:
+    """Up to `limit` sweeps, the newest first, and whether there are more."""
+    query = select(Sweep).order_by(Sweep.id.desc()).limit(limit + 1)
+    if after:
+        query = query.where(Sweep.id < after)
+    found = list(session.scalars(query))
+    counts: dict[str, Counter[Status]] = defaultdict(Counter)
+    newest: dict[tuple[str | None, int | None], str] = {}
+    ids = [sweep.id for sweep in found[:limit]]
+    of_jobs = (
+        select(Job.sweep_id, Job.sweep_index, Job.status)
+        .where(Job.sweep_id.in_(ids))
+        .order_by(Job.id)
+    )
+    for sweep_id, index, status in session.execute(of_jobs):
+        newest[sweep_id, index] = status
+    for (sweep_id, _), status in newest.items():
+        counts[str(sweep_id)][Status(status)] += 1
+    return [_summary(sweep, counts[sweep.id]) for sweep in found[:limit]], len(found) > limit
+
+
+def sweep_document(session: Session, sweep: Sweep) -> SweepDocument:
+    """The JSON of a sweep: its jobs and what came out of them so far."""
+    request = SweepRequest.model_validate(sweep.request)
+    jobs = {job.sweep_index: job for job in newest_jobs(session, sweep)}
+    documents = {job.id: job for job in job_documents(session, list(jobs.values()))}
+    summaries = _summaries(session, documents)
+    at = clock(session)
+    rows = []
+    for index, settings in enumerate(request.settings()):
+        row = jobs.get(index)
+        job = None if row is None else documents[row.id]
+        rows.append(_row(index, settings, job, summaries, at))
+    summary = _summary(sweep, Counter(row.status for row in rows if row.status is not None))
+    return SweepDocument(
+        **summary.model_dump(), rows=rows, groups=_groups(request, rows), best=_best(rows)
+    )
+
+
+def read_sweep(session: Session, sweep_id: str) -> Sweep:
+    """The sweep, or NotFoundError."""
+    sweep = session.get(Sweep, sweep_id)
+    if sweep is None:
+        raise NotFoundError(f"there is no sweep {sweep_id}")
+    return sweep
+
+
+def all_jobs(session: Session, sweep: Sweep) -> Sequence[Job]:
+    """The jobs of a sweep, also those that were retried, the oldest first."""
+    return session.scalars(select(Job).where(Job.sweep_id == sweep.id).order_by(Job.id)).all()
+
+
+def newest_jobs(session: Session, sweep: Sweep) -> list[Job]:
+    """The newest job at each place of a sweep."""
+    return list({job.sweep_index: job for job in all_jobs(session, sweep)}.values())
+
+
+def table_csv(sweep: SweepDocument) -> str:
+    """A line for each job: its values, then what came out."""
+    places = [setting.pointer for setting in sweep.over]
+    head = ["job", "name", "status", *places, *RESULTS, "verdict", "error"]
+    rows = (
+        (
+            *(row.job, row.name, row.status or "deleted"),
+            *(row.settings[place] for place in places),
+            *(row.results[name] for name in RESULTS),
+            *(row.verdict, row.error),
+        )
+        for row in sweep.rows
+    )
+    return as_csv(head, rows)
+
+
+def _summary(sweep: Sweep, counts: Mapping[Status, int]) -> SweepSummary:
+    request = SweepRequest.model_validate(sweep.request)
+    names = short(request.over)
+    going = sum(count for status, count in counts.items() if status not in TERMINAL)
+    path = f"/v1/sweeps/{sweep.id}"
+    return SweepSummary(
+        id=sweep.id,
+        name=sweep.name,
+        created_at=iso(sweep.created_at),
+        over=[
+            SweepSetting(pointer=place, name=names[place], values=values)
+            for place, values in request.over.items()
+        ],
+        mode=request.mode,
+        jobs_total=request.count,
+        counts={status: counts[status] for status in Status if counts.get(status)},
+        ended=request.count - going,
+        urls=SweepUrls(self=path, csv=f"{path}?format=csv", page=f"/sweeps/{sweep.id}"),
+    )
+
+
+def _summaries(session: Session, ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """What the training of each job that succeeded said at its end."""
+    events = select(Event.job_id, Event.data).where(
+        Event.job_id.in_(list(ids)), Event.type == Status.succeeded
+    )
+    return {job_id: data.get("summary") or {} for job_id, data in session.execute(events)}
+
+
+def _row(
+    index: int,
+    settings: dict[str, Any],
+    job: JobDocument | None,
+    summaries: Mapping[str, Mapping[str, Any]],
+    at: float,
+) -> SweepRow:
+    if job is None:
+        return SweepRow(
+            index=index,
+            settings=settings,
+            job=None,
+            name=told(settings),
+            status=None,
+            url=None,
+            results=dict.fromkeys(RESULTS),
+            verdict=None,
+            error=None,
+        )
+    summary = summaries.get(job.id, {})
+    known = {
+        **job.latest_metrics,
+        "best_accuracy": job.best_accuracy,
+        "lif_accuracy": summary.get("lif_accuracy"),
+        "run_seconds": run_seconds(job, at),
+    }
+    return SweepRow(
+        index=index,
+        settings=settings,
+        job=job.id,
+        name=job.name,
+        status=job.status,
+        url=job.urls.self,
+        results={name: finite(known.get(name)) for name in RESULTS},
+        verdict=summary.get("verdict"),
+        error=job.error.code if job.error else None,
+    )
+
+
+def _groups(request: SweepRequest, rows: Sequence[SweepRow]) -> list[SweepGroup]:
+    if SEED not in request.over:
+        return []
+    alike: dict[str, list[SweepRow]] = defaultdict(list)
+    for row in rows:
+        alike[repr(_but_seed(row))].append(row)
+    found = []
+    for group in alike.values():
+        done = [row for row in group if row.status == Status.succeeded]
+        of_each = {
+            name: [value for row in done if (value := row.results[name]) is not None]
+            for name in RESULTS
+        }
+        found.append(
+            SweepGroup(
+                settings=_but_seed(group[0]),
+                jobs=len(group),
+                succeeded=len(done),
+                results={name: _spread(values) for name, values in of_each.items() if values},
+            )
+        )
+    return found
+
+
+def _but_seed(row: SweepRow) -> dict[str, Any]:
+    return {place: value for place, value in row.settings.items() if place != SEED}
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    return Spread(
+        mean=math.fsum(values) / len(values),
+        minimum=min(values),
+        maximum=max(values),
+        deviation=statistics.stdev(values) if len(values) > 1 else None,
+    )
+
+
+def _best(rows: Sequence[SweepRow]) -> list[str]:
+    known = {
+        row.job: accuracy
+        for row in rows
+        if row.job
+        and row.status == Status.succeeded
+        and (accuracy := row.results["test_accuracy"]) is not None
+    }
+    highest = max(known.values(), default=None)
+    return [job for job, accuracy in known.items() if accuracy == highest]

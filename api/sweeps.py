@@ -1,0 +1,232 @@
+"""Sweeps: many jobs from one request, one table back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Header, Query, Response
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.combinations import SweepRequest, specifications, told
+from api.documents import Document, Listing
+from api.errors import ConflictError, FieldError, InvalidRequestError
+from api.jobs import written
+from api.problems import ProblemField, responses
+from api.quota import UserDependency, check_jobs
+from api.rendering import attachment
+from api.service import Service, ServiceDependency
+from api.store import lifecycle
+from api.store.database import clock
+from api.store.tables import TERMINAL, Sweep, new_id
+from api.submission import Submission, job_row, resolve
+from api.sweep_table import (
+    SweepDocument,
+    SweepSummary,
+    all_jobs,
+    find_sweeps,
+    newest_jobs,
+    read_sweep,
+    sweep_document,
+    table_csv,
+)
+
+router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
+
+
+class SweepValidation(Document):
+    """What a sweep would be; the answer to `validate_only`."""
+
+    object: Literal["sweep_validation"] = "sweep_validation"
+    jobs_total: int
+    names: list[str]
+    memory_forecast_bytes: int
+    """Of the job that needs most."""
+    warnings: list[ProblemField]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Submit many jobs",
+    response_model=SweepDocument,
+    responses={
+        200: {
+            "model": SweepDocument | SweepValidation,
+            "description": "The same request came before (Idempotency-Key), or validate_only",
+        },
+        **responses(400, 403, 409, 413, 415, 422, 429, 503),
+    },
+)
+def submit_sweep(
+    service: ServiceDependency,
+    user: UserDependency,
+    response: Response,
+    request: Annotated[SweepRequest, Body()],
+    validate_only: Annotated[
+        bool, Query(description="Only say what the sweep would be; nothing is stored")
+    ] = False,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            min_length=1,
+            max_length=255,
+            description="A text of your choice; the same request with it returns the same sweep",
+        ),
+    ] = None,
+) -> Any:
+    """All of them, or none: a combination that could not be a job is told with its values. Send
+    `mode: zip` with as many values of each setting to name every job's values yourself."""
+    if validate_only:
+        with service.database.reading() as session:
+            found = _resolved(session, service, request)
+        return Response(_validation(found).model_dump_json(), media_type="application/json")
+    document, is_new = written(
+        service, lambda session: _submit(session, service, user, request, idempotency_key)
+    )
+    if is_new:
+        for row in document.rows:
+            service.doorbell.ring(str(row.job))
+    response.headers["Location"] = document.urls.self
+    response.status_code = 201 if is_new else 200
+    return document
+
+
+@router.get("", summary="List sweeps", responses=responses(422, 503))
+def list_sweeps(
+    service: ServiceDependency,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    after: Annotated[str, Query(description="`last_id` of the page before")] = "",
+) -> Listing[SweepSummary]:
+    """The newest first, without their tables."""
+    with service.database.reading() as session:
+        found, has_more = find_sweeps(session, limit=limit, after=after)
+    return Listing(
+        data=found,
+        first_id=found[0].id if found else None,
+        last_id=found[-1].id if found else None,
+        has_more=has_more,
+    )
+
+
+@router.get(
+    "/{sweep_id}",
+    summary="Read a sweep and its table",
+    response_model=SweepDocument,
+    responses={
+        200: {"content": {"text/csv": {"example": "job,name,status,/seed,test_accuracy\n"}}},
+        **responses(404, 422, 503),
+    },
+)
+def get_sweep(
+    service: ServiceDependency,
+    sweep_id: str,
+    format: Annotated[
+        Literal["json", "csv"], Query(description="`csv`: the table, a line for each job")
+    ] = "json",
+) -> SweepDocument | Response:
+    """One row for each job: its values, and what came out so far. In the CSV a text that a
+    spreadsheet would take for a formula has an apostrophe in front."""
+    with service.database.reading() as session:
+        document = sweep_document(session, read_sweep(session, sweep_id))
+    if format == "json":
+        return document
+    return attachment(table_csv(document), "text/csv; charset=utf-8", f"{sweep_id}.csv")
+
+
+@router.post(
+    "/{sweep_id}/cancel",
+    summary="Cancel the jobs of a sweep that have not ended",
+    responses=responses(403, 404, 503),
+)
+def cancel_sweep(service: ServiceDependency, sweep_id: str) -> SweepDocument:
+    """Those that run are `cancelling` until their processes are gone."""
+    with service.database.writing() as session:
+        sweep = read_sweep(session, sweep_id)
+        for job in newest_jobs(session, sweep):
+            with suppress(ConflictError):  # it has ended
+                lifecycle.cancel(session, job.id)
+        session.expire_all()
+        return sweep_document(session, sweep)
+
+
+@router.delete(
+    "/{sweep_id}",
+    status_code=204,
+    summary="Delete a sweep whose jobs have ended, and them",
+    responses=responses(403, 404, 409, 503),
+)
+def delete_sweep(service: ServiceDependency, sweep_id: str) -> None:
+    """Files that another job refers to, too, stay."""
+    with service.database.writing() as session:
+        sweep = read_sweep(session, sweep_id)
+        jobs = all_jobs(session, sweep)
+        going = sum(job.status not in TERMINAL for job in jobs)
+        if going:
+            raise ConflictError(
+                f"{going} of the jobs of sweep {sweep_id} have not ended; cancel it first"
+            )
+        hashes = {one for job in jobs for one in lifecycle.delete(session, job.id)}
+        session.delete(sweep)
+    service.store.remove_unused_of(service.database, sorted(hashes))
+
+
+def _resolved(session: Session, service: Service, request: SweepRequest) -> list[Submission]:
+    found = []
+    for specification, settings in zip(specifications(request), request.settings(), strict=True):
+        try:
+            found.append(resolve(session, specification, service.settings))
+        except InvalidRequestError as error:
+            fields = [
+                FieldError(f"/job{field.pointer}", f"{field.detail} (with {told(settings)})")
+                for field in error.errors
+            ]
+            detail = f"{error.detail} (with {told(settings)})"
+            raise InvalidRequestError(detail, errors=fields) from error
+    return found
+
+
+def _submit(
+    session: Session, service: Service, user: str, request: SweepRequest, key: str | None
+) -> tuple[SweepDocument, bool]:
+    """The sweep for a request, and whether it is new."""
+    print_of_request = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+    if key is not None:
+        old = session.scalar(select(Sweep).where(Sweep.idempotency_key == key))
+        if old is not None and old.request_sha256 == print_of_request:
+            return sweep_document(session, old), False
+        if old is not None:
+            raise ConflictError(
+                f"the Idempotency-Key {key!r} was used for another request, sweep {old.id}; "
+                "use a new key"
+            )
+    submissions = _resolved(session, service, request)
+    check_jobs(session, service.settings, user, len(submissions))
+    sweep = Sweep(
+        id=new_id("swp"),
+        name=request.name or str(request.job.get("name") or ""),
+        request=request.model_dump(mode="json"),
+        idempotency_key=key,
+        request_sha256=print_of_request,
+        created_at=clock(session),
+    )
+    session.add(sweep)
+    for index, submission in enumerate(submissions):
+        job = job_row(submission)
+        job.submitted_by, job.sweep_id, job.sweep_index = user, sweep.id, index
+        lifecycle.submit(session, job)
+    session.flush()
+    return sweep_document(session, sweep), True
+
+
+def _validation(found: Sequence[Submission]) -> SweepValidation:
+    warnings = dict.fromkeys(warning for one in found for warning in one.warnings)
+    return SweepValidation(
+        jobs_total=len(found),
+        names=[one.specification.name for one in found],
+        memory_forecast_bytes=max(one.forecast.memory_bytes for one in found),
+        warnings=[ProblemField(**warning._asdict()) for warning in warnings],
+    )
