@@ -84,6 +84,65 @@ def test_a_job_is_submitted_from_a_file_and_options_shown_cancelled_and_deleted(
     assert job_id in gone.err
 
 
+def test_a_sweep_is_tried_submitted_shown_cancelled_and_deleted(there: Saf, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text('{"epochs": 3}')
+    over = ("--over", "method.name=saf-e,saf-f", "--over", "seed=0,1", "--set", "timesteps=4")
+    tried = there("sweep", "submit", str(spec), *over, "--name", "s", "--dry")
+    assert tried.status == 0
+    assert "4 jobs" in tried.out
+    assert "s: method = saf-f, seed = 1" in tried.out
+    assert there("sweep", "list").out == "no sweep\n"
+    sent = there("sweep", "submit", str(spec), *over, "--name", "s", "--json").json
+    job = there("show", sent["rows"][0]["job"], "--json").json
+    assert (job["specification"]["timesteps"], job["specification"]["epochs"]) == (4, 3)
+    assert "method × seed" in there("sweep", "list").out
+    shown = there("sweep", "show", sent["id"]).out
+    assert shown.splitlines()[0].split()[:4] == ["job", "status", "method", "seed"]
+    assert shown.splitlines()[-1] == "4 queued"
+    assert there("sweep", "show", sent["id"], "--csv").out.startswith(
+        "job,name,status,/method/name"
+    )
+    early = there("sweep", "delete", sent["id"])
+    assert early.status == 1
+    assert "cancel it first" in early.err
+    assert there("sweep", "cancel", sent["id"]).out == f"{sent['id']}: 4 cancelled\n"
+    assert there("sweep", "delete", sent["id"]).status == 0
+    zipped = there(
+        "sweep",
+        "submit",
+        "--over",
+        'augment=[[],["flip"]]',
+        "--over",
+        "seed=1,2",
+        "--zip",
+        "--json",
+    ).json
+    assert [list(row["settings"].values()) for row in zipped["rows"]] == [[[], 1], [["flip"], 2]]
+    there("sweep", "cancel", zipped["id"])
+    watched = there("sweep", "submit", "--over", "neuron.decay=0.5,2")
+    assert watched.status == 1
+    assert "(with decay = 2)" in watched.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "needs values of at least one setting"),
+        (("--over", "seed"), "names no values"),
+        (("--over", "seed="), "names no values"),
+        (("--over", ".=1"), "names no values"),
+        (("--over", "seed=1", "--over", "seed=2"), "seed is given twice"),
+    ],
+)
+def test_values_that_are_none_are_told_before_anything_is_sent(
+    there: Saf, options: tuple[str, ...], said: str
+) -> None:
+    refused = there("sweep", "submit", *options)
+    assert refused.status == 1
+    assert said in refused.err
+
+
 def test_a_list_shows_jobs_as_a_table_and_as_json(there: Saf) -> None:
     for number in range(3):
         there("submit", "--name", f"listed [red]{number}\x1b[31m")

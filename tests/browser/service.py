@@ -113,12 +113,17 @@ class Pages(Service):
     def running(self, steps_total: int = 100, **specification: Any) -> tuple[str, Claim]:
         """Submit a job and take it as a worker does. Nothing else may wait."""
         job_id = self.submit(**specification)
+        claim = self.take(steps_total)
+        assert claim.job_id == job_id
+        return job_id, claim
+
+    def take(self, steps_total: int = 100) -> Claim:
+        """Take the first job in line as a worker does."""
         with self.database.writing() as session:
             claim = lifecycle.claim(session, worker_id="wrk_1", device="cpu", lease_seconds=600)
             assert claim is not None
-            assert claim.job_id == job_id
             lifecycle.running(session, claim, step=0, steps_total=steps_total)
-        return job_id, claim
+        return claim
 
     def renew(self, claim: Claim, lease_seconds: float) -> None:
         """A heartbeat, after which the lease lasts so long."""

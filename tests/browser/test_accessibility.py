@@ -25,12 +25,18 @@ def addresses(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> list[st
     pages.succeed(claim)
     running, claim = pages.running(name="running")
     pages.report(claim, {"loss": points, "firing_rate/layer1": [(39, 0.1)]})
+    sweep = pages.http.post(
+        "/v1/sweeps", json={"over": {"/seed": [0, 1], "/epochs": [1, 2]}}
+    ).json()
+    pages.http.post(f"/v1/sweeps/{sweep['id']}/cancel").raise_for_status()
     events = upload_events(pages, tmp_path_factory.mktemp("events"))
     return [
         "/",
         f"/jobs/{done}",
         f"/jobs/{running}",
         f"/compare?jobs={done},{running}",
+        "/sweeps",
+        f"/sweeps/{sweep['id']}",
         "/new",
         "/new?preset=saf-e-cifar10",
         "/datasets",

@@ -32,6 +32,23 @@ CUT_OFF = """
 """
 
 
+def swept(pages: Pages) -> str:
+    """A sweep with long names and long values, none of which runs."""
+    long = "averyveryverylongtextwithoutanyspace"
+    body = {
+        "name": long * 3,
+        "over": {
+            "/network": [{"name": "mlp", "features": [4] * 6}, {"name": "convnet"}],
+            "/metadata/note": [long * 3],
+            "/seed": [0, 1],
+        },
+        "job": {"priority": 9},
+    }
+    sweep = pages.http.post("/v1/sweeps", json=body).json()
+    pages.http.post(f"/v1/sweeps/{sweep['id']}/cancel").raise_for_status()
+    return str(sweep["id"])
+
+
 @pytest.mark.parametrize(
     ("width", "scheme"), [(390, "light"), (1024, "light"), (1600, "light"), (390, "dark")]
 )
@@ -43,7 +60,10 @@ def test_pages_fit_their_width_and_log_no_error(
     pages.report(claim, {"loss": [(1, 2.0), (2, 1.0)], "firing_rate/layer1": [(2, 0.1)]})
     page = tabs.open(pages.url, viewport={"width": width, "height": 900}, color_scheme=scheme)
     backgrounds = set()
-    for path in ("/", f"/jobs/{job_id}", "/new", "/datasets", "/system", f"/compare?jobs={job_id}"):
+    for path in (
+        *("/", f"/jobs/{job_id}", "/new", "/datasets", "/system", "/sweeps"),
+        *(f"/compare?jobs={job_id}", f"/sweeps/{swept(pages)}"),
+    ):
         page.goto(pages.url + path)
         expect(page.get_by_role("main")).to_be_visible()
         expect(page.get_by_role("heading", level=1)).to_have_count(1)
