@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Header, Query, Request, Response
-from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
+from fastapi import APIRouter, Body, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from api.continuation import continue_job
 from api.documents import Document, JobDocument, Listing, job_document, job_documents
 from api.errors import ConflictError, NotFoundError
+from api.idempotency import IdempotencyKey, find_earlier, written
 from api.outlook import MemoryCurve, TimeForecast, memory_curves, time_forecast
 from api.problems import ProblemField, responses
 from api.quota import UserDependency, check_jobs
@@ -21,11 +20,10 @@ from api.service import Service, ServiceDependency
 from api.store import lifecycle
 from api.store.listing import NEWEST_FIRST, SORTS, JobFilter, find_jobs
 from api.store.tables import Job, Status
-from api.submission import fingerprint, job_row, resolve, validation
+from api.submission import job_row, resolve, validation
 from saf.config import JobSpecification
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-T = TypeVar("T")
 _METADATA = re.compile(r"metadata\[(.+)\]")
 
 
@@ -77,14 +75,7 @@ def submit_job(
     validate_only: Annotated[
         bool, Query(description="Only say what the job would need; nothing is stored")
     ] = False,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=255,
-            description="A text of your choice; the same request with it returns the same job",
-        ),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """Everything that has a default may be left out; unknown keys are refused."""
     if validate_only:
@@ -220,17 +211,6 @@ def metadata_filter(request: Request) -> dict[str, str]:
     return {match[1]: value for match, value in pairs if match is not None}
 
 
-def written(service: Service, write: Callable[[Session], T]) -> T:
-    """What `write` returns, committed. The same key, or the deletion of a data set, may come at the
-    same moment: then it looks again, and finds it."""
-    try:
-        with service.database.writing() as session:
-            return write(session)
-    except IntegrityError:
-        with service.database.writing() as session:
-            return write(session)
-
-
 def _retry(
     session: Session, service: Service, user: str, job_id: str, from_start: bool
 ) -> JobDocument:
@@ -262,15 +242,9 @@ def _submit(
     key: str | None,
 ) -> tuple[JobDocument, bool]:
     """The job for a request, and whether it is new."""
-    if key is not None:
-        job = session.scalar(select(Job).where(Job.idempotency_key == key))
-        if job is not None and job.request_sha256 == fingerprint(specification):
-            return job_document(session, job), False
-        if job is not None:
-            raise ConflictError(
-                f"the Idempotency-Key {key!r} was used for another request, job {job.id}; "
-                "use a new key"
-            )
+    earlier = find_earlier(session, Job, key, specification)
+    if earlier is not None:
+        return job_document(session, earlier), False
     submission = resolve(session, specification, service.settings)
     check_jobs(session, service.settings, user)
     job = job_row(submission, idempotency_key=key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from api.catalogue import DatasetFacts, find_facts
 from api.errors import FieldError, InvalidRequestError
+from api.idempotency import fingerprint
 from api.memory import physical_memory
 from api.settings import Settings
 from api.store.tables import Job, JobLabel, new_id
@@ -97,11 +97,6 @@ def job_row(
         latest={},
         labels=[JobLabel(key=key, value=value) for key, value in specification.metadata.items()],
     )
-
-
-def fingerprint(specification: JobSpecification) -> str:
-    """Equal for requests that ask for the same, however they are written."""
-    return hashlib.sha256(specification.model_dump_json().encode()).hexdigest()
 
 
 def _architecture(specification: JobSpecification, dataset: DatasetFacts) -> Architecture:

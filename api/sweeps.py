@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Header, Query, Response
-from sqlalchemy import select
+from fastapi import APIRouter, Body, Query, Response
 from sqlalchemy.orm import Session
 
 from api.combinations import SweepRequest, specifications, told
 from api.documents import Document, Listing
 from api.errors import ConflictError, FieldError, InvalidRequestError
-from api.jobs import written
+from api.idempotency import IdempotencyKey, find_earlier, fingerprint, written
 from api.problems import ProblemField, responses
 from api.quota import UserDependency, check_jobs
 from api.rendering import attachment
@@ -69,14 +67,7 @@ def submit_sweep(
     validate_only: Annotated[
         bool, Query(description="Only say what the sweep would be; nothing is stored")
     ] = False,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=255,
-            description="A text of your choice; the same request with it returns the same sweep",
-        ),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Any:
     """All of them, or none: a combination that could not be a job is told with its values. Send
     `mode: zip` with as many values of each setting to name every job's values yourself."""
@@ -193,16 +184,9 @@ def _submit(
     session: Session, service: Service, user: str, request: SweepRequest, key: str | None
 ) -> tuple[SweepDocument, bool]:
     """The sweep for a request, and whether it is new."""
-    print_of_request = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
-    if key is not None:
-        old = session.scalar(select(Sweep).where(Sweep.idempotency_key == key))
-        if old is not None and old.request_sha256 == print_of_request:
-            return sweep_document(session, old), False
-        if old is not None:
-            raise ConflictError(
-                f"the Idempotency-Key {key!r} was used for another request, sweep {old.id}; "
-                "use a new key"
-            )
+    earlier = find_earlier(session, Sweep, key, request)
+    if earlier is not None:
+        return sweep_document(session, earlier), False
     submissions = _resolved(session, service, request)
     check_jobs(session, service.settings, user, len(submissions))
     sweep = Sweep(
@@ -210,7 +194,7 @@ def _submit(
         name=request.name or str(request.job.get("name") or ""),
         request=request.model_dump(mode="json"),
         idempotency_key=key,
-        request_sha256=print_of_request,
+        request_sha256=fingerprint(request),
         created_at=clock(session),
     )
     session.add(sweep)
