@@ -144,7 +144,8 @@ def _train(
         x, y = train_set[batches[step]]
         if specification.augment:
             x = augment(x, specification.augment, generator_of(seed, "augment", step))
-        return x, y, dropout_masks(network, len(y), generator_of(seed, "dropout", step, device))
+        chance = generator_of(seed, "dropout", step, network.device)
+        return x, y, dropout_masks(network, len(y), chance)
 
     def compute(
         x: Tensor, y: Tensor, masks: Masks, update: Callable[[], None], chunk: int | None

@@ -86,6 +86,7 @@ def every_picture(browser: Browser, service: WholeService, jobs: list[str], fold
     for job_id in others[45:55]:
         service.http.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()
     until(lambda: (service.job(endless)["checkpoint_step"] or 0) > 30, 400)
+    sweep = submit_sweep(service)
     pages = {
         "jobs": "/",
         "jobs-searched": "/?q=seed+1&status=cancelled&sort=name",
@@ -97,6 +98,8 @@ def every_picture(browser: Browser, service: WholeService, jobs: list[str], fold
         "job-events": f"/jobs/{frames}",
         "compare": f"/compare?jobs={','.join(jobs[:3])}",
         "compare-many": f"/compare?jobs={','.join([*jobs, frames, failed, *others[:3]])}",
+        "sweeps": "/sweeps",
+        "sweep": f"/sweeps/{sweep}",
         "new": "/new",
         "new-published": "/new?preset=saf-e-cifar10",
         "datasets": "/datasets",
@@ -141,6 +144,18 @@ def upload_events(service: WholeService) -> str:
     return str(answer.json()["id"])
 
 
+def submit_sweep(service: WholeService) -> str:
+    """Three methods with three seeds, before all others in line; its id."""
+    body = {
+        "name": "Three methods",
+        "job": {"dataset": "digits", "timesteps": 4, "epochs": 5, "priority": 0},
+        "over": {"/method/name": ["saf-e", "saf-f", "ottt-a"], "/seed": [0, 1, 2]},
+    }
+    answer = service.http.post("/v1/sweeps", json=body)
+    answer.raise_for_status()
+    return str(answer.json()["id"])
+
+
 def fraction(service: WholeService, job_id: str) -> float:
     """How far a job is; AssertionError when it failed."""
     job = service.job(job_id)
@@ -179,6 +194,10 @@ def main() -> int:
             picture(browser, f"{service.url}/jobs/{done}", "job-succeeded")
             picture(browser, f"{service.url}/new", "new")
             picture(browser, f"{service.url}/datasets", "datasets")
+            service.http.post(f"/v1/jobs/{running}/cancel").raise_for_status()
+            sweep = submit_sweep(service)
+            until(lambda: service.http.get(f"/v1/sweeps/{sweep}").json()["ended"] >= 7, 300)
+            picture(browser, f"{service.url}/sweeps/{sweep}", "sweep")
         finally:
             service.close()
             browser.close()
