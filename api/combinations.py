@@ -85,8 +85,7 @@ def specifications(request: SweepRequest) -> list[JobSpecification]:
         body = deepcopy(request.job)
         said = told(settings)
         try:
-            for place, value in settings.items():
-                put(body, parts_of(place), deepcopy(value))
+            _fill(body, settings)
             body["name"] = _named(body.get("name"), request.name, said)
             found.append(JobSpecification.model_validate(body))
         except ValidationError as error:
@@ -140,6 +139,21 @@ def value_told(value: Any) -> str:
         case float():
             return f"{value:g}"
     return str(value)
+
+
+def _fill(body: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    """Put values into a specification, names of choices first: what belongs to another method, or
+    another network, is none of this one's."""
+    places = [parts_of(place) for place in settings]
+    chosen = list(zip(places, settings.values(), strict=True))
+    for parts, value in sorted(chosen, key=lambda one: one[0][-1] != "name"):
+        if parts[-1] == "name" and len(parts) > 1:
+            outer: Any = body
+            for part in parts[:-1]:
+                outer = outer.get(part) if isinstance(outer, dict) else None
+            if isinstance(outer, dict) and outer.get("name", value) != value:
+                outer.clear()
+        put(body, parts, deepcopy(value))
 
 
 def _named(own: Any, of_sweep: str, said: str) -> Any:

@@ -10,6 +10,8 @@ const refusal = /** @type {HTMLElement} */ (document.getElementById("refusal"));
 const warnings = /** @type {HTMLElement} */ (document.getElementById("warnings"));
 const body = /** @type {HTMLElement} */ (document.getElementById("body"));
 const resolved = /** @type {HTMLElement} */ (document.getElementById("resolved"));
+const varied = /** @type {HTMLTextAreaElement} */ (document.getElementById("over"));
+const variedProblem = /** @type {HTMLElement} */ (document.getElementById("over-problem"));
 const time = /** @type {HTMLElement} */ (document.getElementById("time"));
 const basis = /** @type {HTMLElement} */ (document.getElementById("time-basis"));
 
@@ -70,7 +72,12 @@ function read(input) {
     case "checks":
       return [...input.querySelectorAll("input:checked")].map((box) => box.value);
     case "list":
-      return text ? text.split(/[\s,]+/).filter(Boolean).map(numeric) : undefined;
+      return text
+        ? text
+            .split(/[\s,]+/)
+            .filter(Boolean)
+            .map(numeric)
+        : undefined;
     case "json":
       try {
         return text ? JSON.parse(text) : undefined;
@@ -93,6 +100,47 @@ function read(input) {
     default:
       return text || undefined;
   }
+}
+
+/** The values that are varied, by pointer; nothing where none are. */
+function over() {
+  const lines = varied.value.split("\n").filter((line) => line.trim());
+  if (!lines.length) return undefined;
+  return Object.fromEntries(
+    lines.map((line) => {
+      const [key, ...rest] = line.split("=");
+      return [`/${key.trim().replaceAll(".", "/")}`, list(rest.join("=").trim())];
+    }),
+  );
+}
+
+/** @param {string} text */
+function list(text) {
+  const whole = text.startsWith("[") ? parsed(text) : undefined;
+  if (Array.isArray(whole)) return whole;
+  return text
+    .split(",")
+    .map((one) => parsed(one.trim()))
+    .filter((one) => one !== "");
+}
+
+/** @param {string} text */
+function parsed(text) {
+  try {
+    const value = JSON.parse(text);
+    return typeof value === "number" ? numeric(text) : value;
+  } catch {
+    return text;
+  }
+}
+
+/** Where the form goes, and what it sends there: a job, or a sweep of many. */
+function request() {
+  const values = over();
+  const { name, ...rest } = specification();
+  return values
+    ? { url: "/v1/sweeps", body: { name, job: rest, over: values } }
+    : { url: "/v1/jobs", body: specification() };
 }
 
 /** @param {string} text */
@@ -180,9 +228,23 @@ function refuse(text) {
 
 /** @param {Problem[]} problems @param {string} detail */
 function refuseWith(problems, detail) {
-  const elsewhere = show(problems);
+  const ofJobs = problems.map(({ pointer, detail }) => ({
+    pointer: pointer.replace(/^\/job(?=\/|$)/, ""),
+    detail,
+  }));
+  const ofValues = ofJobs.filter(({ pointer }) => !pointer || pointer.startsWith("/over"));
+  showVaried(ofValues.map((problem) => problem.detail).join("; "));
+  const elsewhere = show(ofJobs.filter((problem) => !ofValues.includes(problem)));
   if (!problems.length) refuse(detail);
   else refuse(elsewhere.map((problem) => `${problem.pointer}: ${problem.detail}`).join("; "));
+}
+
+/** @param {string} problem */
+function showVaried(problem) {
+  variedProblem.textContent = problem;
+  variedProblem.hidden = !problem;
+  if (problem) varied.setAttribute("aria-invalid", "true");
+  else varied.removeAttribute("aria-invalid");
 }
 
 let turn = 0;
@@ -190,20 +252,30 @@ let timer = 0;
 
 async function check() {
   const mine = ++turn;
-  const wanted = JSON.stringify(specification());
-  body.textContent = JSON.stringify(JSON.parse(wanted), null, 2);
+  const wanted = request();
+  body.textContent = JSON.stringify(wanted.body, null, 2);
+  const address = (/** @type {string} */ url) => `${url}?validate_only=true`;
   try {
-    const response = await post("/v1/jobs?validate_only=true", wanted);
+    const asked = post(address(wanted.url), JSON.stringify(wanted.body));
+    // What one of many jobs needs is shown for the settings as they stand in the form.
+    const single =
+      wanted.url === "/v1/jobs"
+        ? asked
+        : post(address("/v1/jobs"), JSON.stringify(specification()));
+    const [response, one] = await Promise.all([asked, single]);
     const answer = await response.json();
+    const needs = one === response ? answer : await one.json();
     if (mine !== turn) return;
     if (response.ok) {
       refuse("");
       show([]);
-      showNeeds(answer);
+      showVaried("");
     } else {
       refuseWith(answer.errors ?? [], answer.detail);
-      showNeeds(null);
     }
+    const count = answer.jobs_total ?? 1;
+    button.textContent = count > 1 ? `Submit ${count} jobs` : "Submit job";
+    showNeeds(one.ok ? needs : null);
   } catch {
     if (mine === turn) refuse("The server does not answer; what you typed is kept.");
   }
@@ -230,10 +302,11 @@ form.addEventListener("submit", async (event) => {
   window.clearTimeout(timer);
   turn++;
   button.disabled = true;
-  const wanted = JSON.stringify(specification());
+  const { url, body: asked } = request();
+  const wanted = JSON.stringify(asked);
   if (sent.body !== wanted) sent = { body: wanted, key: key() };
   try {
-    const response = await post("/v1/jobs", wanted, { "Idempotency-Key": sent.key });
+    const response = await post(url, wanted, { "Idempotency-Key": sent.key });
     const answer = await response.json();
     if (response.ok) {
       location.assign(answer.urls.page);

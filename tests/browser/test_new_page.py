@@ -122,3 +122,33 @@ def test_a_preset_fills_the_form_with_the_published_setting(tabs: Tabs, pages: P
     expect(page.get_by_label("Epochs", exact=True)).to_have_value("3")
     expect(page.locator("#needs")).to_contain_text(re.compile(r"Parameters\s*[\d,]+"))
     ignore_refusals(tabs)
+
+
+def test_values_to_vary_make_many_jobs(tabs: Tabs, pages: Pages) -> None:
+    page = tabs.open(f"{pages.url}/new")
+    vary = page.get_by_label("Values to vary")
+    page.get_by_label("Name", exact=True).fill("varied")
+    page.get_by_label("Priority").fill("9")
+    vary.fill("method.name = saf-e, ottt-a\nneuron.decay = 0.5, 2")
+    expect(page.locator(problem(page, "Decay λ"))).to_contain_text(
+        "(with method = saf-e, decay = 2)"
+    )
+    vary.fill("method.name = saf-e, ottt-a\nseed")
+    expect(page.locator("#over-problem")).to_contain_text("at least 1 item")
+    vary.fill("seed = " + ", ".join(map(str, range(201))))
+    expect(page.locator("#over-problem")).to_contain_text("at most 200 items")
+    vary.fill("seed = 1, 2, 3\nepochs = " + ", ".join(map(str, range(1, 90))))
+    expect(page.locator("#over-problem")).to_have_text("that makes 267 jobs, and 200 are the most")
+    vary.fill('method.name = saf-e, ottt-a\naugment = [[], ["flip"]]\nseed = 0, 1, 2')
+    expect(page.locator("#over-problem")).to_be_hidden()
+    expect(page.locator("#needs")).to_contain_text("58,474")
+    page.get_by_role("button", name="Submit 12 jobs").click()
+    page.wait_for_url("**/sweeps/swp_*")
+    expect(page.get_by_role("heading", level=1)).to_have_text("varied")
+    expect(page.get_by_role("region", name="Jobs").get_by_role("row")).to_have_count(13)
+    sweep = pages.http.get("/v1/sweeps").json()["data"][0]
+    found = pages.http.get(sweep["urls"]["self"]).json()
+    settings = [list(row["settings"].values()) for row in found["rows"]]
+    assert settings[-1] == ["ottt-a", ["flip"], 2]
+    pages.http.post(f"{sweep['urls']['self']}/cancel").raise_for_status()
+    ignore_refusals(tabs)
