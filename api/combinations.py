@@ -42,7 +42,8 @@ class SweepRequest(Strict):
         ),
     ]
     """Values of settings, by JSON pointers into the specification. A value may be an object, as
-    `{"name": "vgg11"}` for `/network`."""
+    `{"name": "vgg11"}` for `/network`. Where `/method/name` changes the method, what `job` sets for
+    another one is left behind, and so for other choices."""
     mode: Literal["grid", "zip"] = "grid"
     """`grid`: every value with every other, the last setting changing fastest. `zip`: the first
     values of all settings, then the second ones, …; all need as many."""
