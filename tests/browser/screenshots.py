@@ -194,7 +194,7 @@ def main() -> int:
             picture(browser, f"{service.url}/jobs/{done}", "job-succeeded")
             picture(browser, f"{service.url}/new", "new")
             picture(browser, f"{service.url}/datasets", "datasets")
-            service.http.post(f"/v1/jobs/{running}/cancel").raise_for_status()
+            service.http.post(f"/v1/jobs/{running}/cancel")  # if it has not ended meanwhile
             sweep = submit_sweep(service)
             until(lambda: service.http.get(f"/v1/sweeps/{sweep}").json()["ended"] >= 7, 300)
             picture(browser, f"{service.url}/sweeps/{sweep}", "sweep")
