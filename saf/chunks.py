@@ -17,7 +17,7 @@ import torch
 from saf.architecture import Architecture
 from saf.checkpoint import Progress
 from saf.config import JobSpecification, takes_steps_at_once
-from saf.environment import memory_bytes
+from saf.environment import forget_peak_memory, memory_bytes
 from saf.failures import is_lack_of_memory
 from saf.forecast import forecast, steps_at_once
 
@@ -63,6 +63,7 @@ def chosen(
             seconds_with = seconds_of(iterate, device, clock)
             if most > found and (seconds := seconds_with(found)) * iterations >= FEWEST_SECONDS:
                 found = fastest(seconds_with, found, seconds, most, stop)
+                forget_peak_memory(device)
     progress.timesteps_at_once = found
     return found
 

@@ -60,6 +60,14 @@ def peak_memory_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def forget_peak_memory(device: torch.device) -> None:
+    """On a GPU, give back what is kept for tensors to come, and count the peak from now on; the
+    largest size of a process cannot be forgotten."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
     """Choose the algorithms that give the same bits every time, and put back what was chosen.
