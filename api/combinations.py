@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
-from itertools import product
+from itertools import islice, product
 from math import prod
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from api.errors import FieldError, InvalidRequestError
-from api.pointers import parts_of, pointer, put
+from api.pointers import is_choice, parts_of, pointer, put
 from api.problems import fields_of
 from saf.config import JobSpecification
 from saf.strict import Strict
 
 MOST_JOBS = 200
 MOST_SETTINGS = 8
-TOLD = 10  # of the fields that are wrong
-NAME_LENGTH = 200
+TOLD, SHOWN = 10, 3  # of the fields that are wrong: in the list, and in the sentence
+NAME_LENGTH, VALUE_LENGTH = 200, 40
+NAME = "/name"
 
 Values = Annotated[list[Any], Field(min_length=1, max_length=MOST_JOBS)]
 
@@ -47,6 +48,13 @@ class SweepRequest(Strict):
     mode: Literal["grid", "zip"] = "grid"
     """`grid`: every value with every other, the last setting changing fastest. `zip`: the first
     values of all settings, then the second ones, …; all need as many."""
+
+    @field_validator("job", "over")
+    @classmethod
+    def _storable(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if any(_is_unstorable(text) for text in _texts(value)):
+            raise ValueError("holds a character that cannot be stored (U+0000 or half of a pair)")
+        return value
 
     @model_validator(mode="after")
     def _countable(self) -> Self:
@@ -78,8 +86,9 @@ class SweepRequest(Strict):
 
 
 def specifications(request: SweepRequest) -> list[JobSpecification]:
-    """The specification of each job. Raises InvalidRequestError, with a pointer to the field and
-    the values it goes wrong with, where one could not be a job."""
+    """The specification of each job. Raises InvalidRequestError, with pointers to fields and the
+    values that they go wrong with, where one could not be a job; not all of them are told."""
+    own = _own_name(request)
     found = []
     errors: list[FieldError] = []
     for settings in request.settings():
@@ -87,19 +96,24 @@ def specifications(request: SweepRequest) -> list[JobSpecification]:
         said = told(settings)
         try:
             _fill(body, settings)
-            body["name"] = _named(body.get("name"), request.name, said)
+            if NAME not in settings:
+                body["name"] = own
+            if isinstance(body["name"], str):
+                body["name"] = _named(body["name"], settings)
             found.append(JobSpecification.model_validate(body))
         except ValidationError as error:
             errors += [
                 FieldError(f"/job{field.pointer}", f"{field.detail} (with {said})")
-                for field in fields_of(error)
+                for field in islice(fields_of(error), TOLD)
             ]
         except ValueError as error:
             errors.append(FieldError("/over", f"{error} (with {said})"))
+        if len(errors) >= TOLD:
+            break
     if errors:
-        shown = "; ".join(f"{field}: {detail}" for field, detail in errors[:3])
-        rest = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
-        raise InvalidRequestError(shown + rest, errors=errors[:TOLD])
+        shown = "; ".join(f"{field}: {detail}" for field, detail in errors[:SHOWN])
+        more = "; and more" if len(errors) > SHOWN else ""
+        raise InvalidRequestError(shown + more, errors=errors[:TOLD])
     return found
 
 
@@ -124,15 +138,20 @@ def short(settings: Iterable[str]) -> dict[str, str]:
 
 
 def value_told(value: Any) -> str:
-    """A value for people; an object with a name by it."""
+    """A value for people; an object with a name by it, and what is long by its beginning."""
+    text = _in_words(value)
+    return text if len(text) <= VALUE_LENGTH else f"{text[: VALUE_LENGTH - 1]}…"
+
+
+def _in_words(value: Any) -> str:
     match value:
         case {"name": str(name), **rest}:
-            inner = ", ".join(f"{key} {value_told(one)}" for key, one in rest.items())
+            inner = ", ".join(f"{key} {_in_words(one)}" for key, one in _first(rest))
             return f"{name} ({inner})" if inner else name
         case dict():
-            return ", ".join(f"{key} {value_told(one)}" for key, one in value.items()) or "–"
+            return ", ".join(f"{key} {_in_words(one)}" for key, one in _first(value)) or "–"
         case list():
-            return " ".join(value_told(one) for one in value) or "–"
+            return " ".join(map(_in_words, value[:VALUE_LENGTH])) or "–"
         case None:
             return "null"
         case bool():
@@ -142,23 +161,58 @@ def value_told(value: Any) -> str:
     return str(value)
 
 
+def _first(value: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
+    return islice(value.items(), VALUE_LENGTH)
+
+
+def _own_name(request: SweepRequest) -> str:
+    """What the jobs are named for. Raises InvalidRequestError."""
+    if "name" not in request.job:
+        return request.name
+    try:
+        return JobSpecification.model_validate({"name": request.job["name"]}).name or request.name
+    except ValidationError as error:
+        (field,) = fields_of(error)
+        field = FieldError("/job/name", field.detail)
+        raise InvalidRequestError(": ".join(field), errors=[field]) from error
+
+
 def _fill(body: dict[str, Any], settings: Mapping[str, Any]) -> None:
-    """Put values into a specification, names of choices first: what belongs to another method, or
-    another network, is none of this one's."""
+    """Put values into a specification, names of choices first: what belongs to another method,
+    network or optimizer is none of this one's."""
     places = [parts_of(place) for place in settings]
     chosen = list(zip(places, settings.values(), strict=True))
     for parts, value in sorted(chosen, key=lambda one: one[0][-1] != "name"):
-        if parts[-1] == "name" and len(parts) > 1:
-            outer: Any = body
-            for part in parts[:-1]:
-                outer = outer.get(part) if isinstance(outer, dict) else None
-            if isinstance(outer, dict) and outer.get("name", value) != value:
-                outer.clear()
+        match parts:
+            case [key, "name"] if is_choice(key):
+                old = body.get(key)
+                if isinstance(old, dict) and old.get("name", value) != value:
+                    body[key] = {}
         put(body, parts, deepcopy(value))
 
 
-def _named(own: Any, of_sweep: str, said: str) -> Any:
-    if own is not None and not isinstance(own, str):
-        return own  # the specification says what is wrong with it
-    base = own or of_sweep
-    return f"{base}: {said}"[:NAME_LENGTH] if base else said[:NAME_LENGTH]
+def _named(base: str, settings: Mapping[str, Any]) -> str:
+    """The values, which tell the jobs apart, after as much of `base` as there is room for."""
+    said = told({place: value for place, value in settings.items() if place != NAME})
+    room = NAME_LENGTH - len(said) - 2
+    if not (base and said):
+        return (base or said)[:NAME_LENGTH]
+    return f"{base[:room]}: {said}" if room > 0 else said[:NAME_LENGTH]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, keys too."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for key, inner in value.items():
+                yield key
+                yield from _texts(inner)
+        case list():
+            for inner in value:
+                yield from _texts(inner)
+
+
+def _is_unstorable(text: str) -> bool:
+    return "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
@@ -30,8 +31,9 @@ IdempotencyKey = Annotated[
 
 
 def fingerprint(request: BaseModel) -> str:
-    """Equal for requests that ask for the same, however they are written."""
-    return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+    """Equal for requests that say the same, in whatever order their keys come."""
+    content = json.dumps(request.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def find_earlier(

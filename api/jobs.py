@@ -19,7 +19,7 @@ from api.quota import UserDependency, check_jobs
 from api.service import Service, ServiceDependency
 from api.store import lifecycle
 from api.store.listing import NEWEST_FIRST, SORTS, JobFilter, find_jobs
-from api.store.tables import Job, Status
+from api.store.tables import Job, Status, Sweep
 from api.submission import job_row, resolve, validation
 from saf.config import JobSpecification
 
@@ -229,7 +229,9 @@ def _retry(
     check_jobs(session, service.settings, user)
     job = job_row(submission, retry_of=job_id)
     job.submitted_by = user
-    job.sweep_id, job.sweep_index = old.sweep_id, old.sweep_index
+    # The lock: nobody deletes the sweep meanwhile.
+    if old.sweep_id and session.get(Sweep, old.sweep_id, with_for_update=True) is not None:
+        job.sweep_id, job.sweep_index = old.sweep_id, old.sweep_index
     continue_job(session, job, old, from_start=from_start)
     return job_document(session, job)
 

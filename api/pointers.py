@@ -32,6 +32,11 @@ def put(body: dict[str, Any], parts: Sequence[str], value: Any) -> None:
     body[last] = value
 
 
-def _default_choice(key: str) -> dict[str, Any]:
+def is_choice(key: str) -> bool:
+    """Whether this is a choice of several, as of networks, whose name says what else there is."""
     field = JobSpecification.model_fields.get(key)
-    return {"name": field.default.name} if field is not None and field.discriminator else {}
+    return field is not None and field.discriminator is not None
+
+
+def _default_choice(key: str) -> dict[str, Any]:
+    return {"name": JobSpecification.model_fields[key].default.name} if is_choice(key) else {}

@@ -216,7 +216,7 @@ def fields_of(error: ValidationError) -> list[FieldError]:
     """What is wrong with a specification that is a part of a request, field by field."""
     return [
         _field({**entry, "loc": ("body", *entry["loc"])}, JobSpecification)
-        for entry in error.errors()
+        for entry in error.errors(include_input=False, include_url=False)
     ]
 
 

@@ -119,12 +119,19 @@ def check_jobs(session: Session, settings: Settings, user: str, count: int = 1) 
     """
     if most := settings.jobs_queued_per_user:
         waiting = select(func.count()).where(Job.submitted_by == user, Job.status.in_(WAITING))
+        if count > most:
+            raise TooManyError(
+                f"these are {count} jobs, and {most} that wait are the most for one address; send "
+                "fewer, or set SAF_JOBS_QUEUED_PER_USER on the server",
+                retry_after=LATER,
+            )
         there = session.execute(waiting).scalar_one()
         if there + count > most:
+            these = f" (and these are {count})" if count > 1 else ""
             raise TooManyError(
-                f"{there} jobs of {user} wait already, and {most} are the most for one address; "
-                "wait until some have run or cancel some, or set SAF_JOBS_QUEUED_PER_USER on the "
-                "server",
+                f"{there} jobs of {user} wait already{these}, and {most} are the most for one "
+                "address; wait until some have run or cancel some, or set "
+                "SAF_JOBS_QUEUED_PER_USER on the server",
                 retry_after=LATER,
             )
     if most := settings.jobs_per_user_hour:

@@ -58,6 +58,8 @@ def resolve(session: Session, specification: JobSpecification, settings: Setting
             if needed.largest_batch >= 1
             else "not even a batch of one fits: use a smaller network or fewer time steps"
         )
+        if (specification.timesteps_at_once or 1) > 1:
+            remedy += ", or a smaller timesteps_at_once"
         raise _invalid(
             "/batch_size",
             f"the training needs about {_gib(needed.memory_bytes)} and the limit is "

@@ -156,9 +156,9 @@ def sweep_document(session: Session, sweep: Sweep) -> SweepDocument:
     )
 
 
-def read_sweep(session: Session, sweep_id: str) -> Sweep:
-    """The sweep, or NotFoundError."""
-    sweep = session.get(Sweep, sweep_id)
+def read_sweep(session: Session, sweep_id: str, *, lock: bool = False) -> Sweep:
+    """The sweep, or NotFoundError; with `lock` no job is added to it before the commit."""
+    sweep = session.get(Sweep, sweep_id, with_for_update=lock)
     if sweep is None:
         raise NotFoundError(f"there is no sweep {sweep_id}")
     return sweep

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.combinations import SweepRequest, specifications, told
 from api.documents import Document, Listing
-from api.errors import ConflictError, FieldError, InvalidRequestError
+from api.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from api.idempotency import IdempotencyKey, find_earlier, fingerprint, written
 from api.problems import ProblemField, responses
 from api.quota import UserDependency, check_jobs
@@ -26,11 +26,11 @@ from api.sweep_table import (
     SweepSummary,
     all_jobs,
     find_sweeps,
-    newest_jobs,
     read_sweep,
     sweep_document,
     table_csv,
 )
+from saf.config import JobSpecification
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
 
@@ -71,12 +71,13 @@ def submit_sweep(
 ) -> Any:
     """All of them, or none: a combination that could not be a job is told with its values. Send
     `mode: zip` with as many values of each setting to name every job's values yourself."""
+    wanted = specifications(request)
     if validate_only:
         with service.database.reading() as session:
-            found = _resolved(session, service, request)
+            found = _resolved(session, service, request, wanted)
         return Response(_validation(found).model_dump_json(), media_type="application/json")
     document, is_new = written(
-        service, lambda session: _submit(session, service, user, request, idempotency_key)
+        service, lambda session: _submit(session, service, user, request, wanted, idempotency_key)
     )
     if is_new:
         for row in document.rows:
@@ -136,10 +137,11 @@ def get_sweep(
 def cancel_sweep(service: ServiceDependency, sweep_id: str) -> SweepDocument:
     """Those that run are `cancelling` until their processes are gone."""
     with service.database.writing() as session:
-        sweep = read_sweep(session, sweep_id)
-        for job in newest_jobs(session, sweep):
-            with suppress(ConflictError):  # it has ended
+        sweep = read_sweep(session, sweep_id, lock=True)
+        for job in all_jobs(session, sweep):
+            with suppress(ConflictError, NotFoundError):  # it has ended, or was deleted just now
                 lifecycle.cancel(session, job.id)
+        session.flush()
         session.expire_all()
         return sweep_document(session, sweep)
 
@@ -153,7 +155,7 @@ def cancel_sweep(service: ServiceDependency, sweep_id: str) -> SweepDocument:
 def delete_sweep(service: ServiceDependency, sweep_id: str) -> None:
     """Files that another job refers to, too, stay."""
     with service.database.writing() as session:
-        sweep = read_sweep(session, sweep_id)
+        sweep = read_sweep(session, sweep_id, lock=True)
         jobs = all_jobs(session, sweep)
         going = sum(job.status not in TERMINAL for job in jobs)
         if going:
@@ -165,9 +167,14 @@ def delete_sweep(service: ServiceDependency, sweep_id: str) -> None:
     service.store.remove_unused_of(service.database, sorted(hashes))
 
 
-def _resolved(session: Session, service: Service, request: SweepRequest) -> list[Submission]:
+def _resolved(
+    session: Session,
+    service: Service,
+    request: SweepRequest,
+    wanted: Sequence[JobSpecification],
+) -> list[Submission]:
     found = []
-    for specification, settings in zip(specifications(request), request.settings(), strict=True):
+    for specification, settings in zip(wanted, request.settings(), strict=True):
         try:
             found.append(resolve(session, specification, service.settings))
         except InvalidRequestError as error:
@@ -181,13 +188,18 @@ def _resolved(session: Session, service: Service, request: SweepRequest) -> list
 
 
 def _submit(
-    session: Session, service: Service, user: str, request: SweepRequest, key: str | None
+    session: Session,
+    service: Service,
+    user: str,
+    request: SweepRequest,
+    wanted: Sequence[JobSpecification],
+    key: str | None,
 ) -> tuple[SweepDocument, bool]:
     """The sweep for a request, and whether it is new."""
     earlier = find_earlier(session, Sweep, key, request)
     if earlier is not None:
         return sweep_document(session, earlier), False
-    submissions = _resolved(session, service, request)
+    submissions = _resolved(session, service, request, wanted)
     check_jobs(session, service.settings, user, len(submissions))
     sweep = Sweep(
         id=new_id("swp"),

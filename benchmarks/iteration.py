@@ -145,8 +145,8 @@ def _write(results: dict[str, Any], folder: Path, name: str) -> None:
         "all). All contenders take turns in every round. `ratio` is the median over the rounds of "
         "the ratio to *OTTT as published* in the same round (evaluations: to *evaluation as "
         "published*). Peak: tensors beyond parameters and inputs, exact. *Limits* are the "
-        "convolutions alone, channels last. SAF takes K steps at once, as a long training does, "
-        "unless K is given.",
+        "convolutions alone, channels last. SAF takes the K steps at once that stand above "
+        "each table unless K is given.",
         "",
         "Time is "
         + (

@@ -52,8 +52,8 @@ class Progress(BaseModel):
     its standardisation of weights round otherwise. None before the first iteration."""
 
     timesteps_at_once: Annotated[int, Field(ge=1)] | None = None
-    """K (`saf.chunks`), as other sums round otherwise; None before the first iteration, and for
-    methods that take one step after the other."""
+    """K where it was not asked for (`saf.chunks`), as other sums round otherwise; None before it is
+    chosen, and for methods that take one step after the other."""
 
     def counted_seconds(self) -> float:
         """The time that a limit is for: iterations, evaluations and checkpoints."""

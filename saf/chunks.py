@@ -1,9 +1,8 @@
-"""How many time steps a training takes at once: K, as asked for, by a rule, or measured.
+"""How many time steps a training takes at once: K, as asked for, by a rule, or measured on a GPU.
 
-More steps at once fill a GPU, or the cores of a CPU, with fewer and larger operations, and keep
-more memory. The rule, `saf.forecast.steps_at_once`, comes from measurements on CPUs
-(`benchmarks.chunks`); where the first iterations show that more steps pay, a long training takes
-more.
+More steps at once fill a device with fewer and larger operations, and keep more memory. The rule,
+`saf.forecast.steps_at_once`, comes from measurements on CPUs (`benchmarks.chunks`), where more
+gain little. What a GPU gains depends on the GPU, so there a long training tries it out first.
 """
 
 from __future__ import annotations
@@ -17,20 +16,22 @@ import torch
 from saf.architecture import Architecture
 from saf.checkpoint import Progress
 from saf.config import JobSpecification, takes_steps_at_once
-from saf.environment import forget_peak_memory, memory_bytes
-from saf.failures import is_lack_of_memory
+from saf.environment import forget_peak_memory, free_memory_bytes
 from saf.forecast import forecast, steps_at_once
 
+MEASURED_ON = ("cuda",)
 FEWEST_ITERATIONS = 1000  # of a training that measures; a trial of one K takes three
-FEWEST_SECONDS = (
-    60.0  # that its iterations take by the first trial; a shorter one keeps to the rule
-)
+FEWEST_SECONDS = 60.0  # that they take by the first trial
 TIMED = 2  # iterations of a trial, after one that is not timed
 WORTH = 0.9
 """Share of the time that an iteration has to come down to for twice the steps and their memory."""
-MOST_MEMORY = 0.25  # of the device, by the forecast
+MOST_MEMORY = 0.25  # of what is free on the device, by the forecast
 
 logger = logging.getLogger(__name__)
+
+
+class _StoppedError(Exception):
+    """Somebody asked to stop in the middle of a trial."""
 
 
 def chosen(
@@ -48,44 +49,44 @@ def chosen(
     """K for a training of so many `iterations` with up to `samples` samples at once; None for
     methods that take one step after the other.
 
-    `iterate(k)` computes an iteration that leaves nothing behind, with K = k. `progress` remembers
-    K: a training that goes on, goes on with it. `stop` is asked before a trial.
+    `iterate(k)` computes an iteration that leaves nothing behind, with K = k; `stop` is asked
+    before each. `progress` remembers K unless it was asked for: a training that goes on, goes on
+    with it. Who was asked to stop takes the rule's, and measures the next time.
     """
     if not takes_steps_at_once(specification.method):
         return None
-    found = specification.timesteps_at_once or progress.timesteps_at_once
     if architecture.has_feedback:
-        found = 1
-    if found is None:
-        found = steps_at_once(samples, specification.timesteps)
-        if progress.step == 0 and iterations >= FEWEST_ITERATIONS:
-            most = _most(specification, architecture, device)
-            seconds_with = seconds_of(iterate, device, clock)
+        return 1
+    if specification.timesteps_at_once is not None:
+        return specification.timesteps_at_once
+    if progress.timesteps_at_once is not None:
+        return progress.timesteps_at_once
+    found = steps_at_once(samples, specification.timesteps)
+    if device.type in MEASURED_ON and iterations >= FEWEST_ITERATIONS:
+        most = _most(specification, architecture, samples, device)
+        seconds_with = seconds_of(iterate, device, clock, stop)
+        try:
             if most > found and (seconds := seconds_with(found)) * iterations >= FEWEST_SECONDS:
-                found = fastest(seconds_with, found, seconds, most, stop)
-                forget_peak_memory(device)
+                found = fastest(seconds_with, found, seconds, most)
+        except _StoppedError:
+            return found
+        finally:
+            forget_peak_memory(device)
     progress.timesteps_at_once = found
     return found
 
 
-def fastest(
-    seconds_with: Callable[[int], float],
-    fewest: int,
-    seconds: float,
-    most: int,
-    stop: Callable[[], bool] = lambda: False,
-) -> int:
+def fastest(seconds_with: Callable[[int], float], fewest: int, seconds: float, most: int) -> int:
     """From `fewest` steps at once, which take `seconds`, twice as many, up to `most`, as long as
     that is worth it."""
     best = fewest
-    while best < most and not stop():
+    while best < most:
         more = min(2 * best, most)
         try:
             of_more = seconds_with(more)
-        except (MemoryError, RuntimeError) as error:
-            if not is_lack_of_memory(error):
-                raise
-            logger.info("%d time steps at once do not fit into the memory", more)
+        except (MemoryError, RuntimeError) as error:  # too little memory, also for a convolution
+            said = str(error).partition("\n")[0]
+            logger.info("%d time steps at once do not work here: %s", more, said)
             break
         logger.info(
             "an iteration takes %.3g s with %d time steps at once, %.3g s with %d",
@@ -97,26 +98,19 @@ def fastest(
     return best
 
 
-def _most(specification: JobSpecification, architecture: Architecture, device: torch.device) -> int:
-    """The largest K that is tried: that for which the forecast stays below `MOST_MEMORY`."""
-    limit = int(MOST_MEMORY * memory_bytes(device))
-    for k in range(specification.timesteps, 1, -1):
-        asked = specification.model_copy(update={"timesteps_at_once": k})
-        if forecast(asked, architecture, limit_bytes=limit).memory_bytes <= limit:
-            return k
-    return 1
-
-
 def seconds_of(
     iterate: Callable[[int], None],
     device: torch.device,
     clock: Callable[[], float] = perf_counter,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Callable[[int], float]:
     """How long `iterate(k)` takes, by k: the shortest of `TIMED`."""
 
     def seconds_with(k: int) -> float:
         times = []
         for _ in range(1 + TIMED):
+            if stop():
+                raise _StoppedError
             began = clock()
             iterate(k)
             if device.type == "cuda":
@@ -125,3 +119,19 @@ def seconds_of(
         return min(times[1:])
 
     return seconds_with
+
+
+def _most(
+    specification: JobSpecification,
+    architecture: Architecture,
+    samples: int,
+    device: torch.device,
+) -> int:
+    """The largest K that is tried: that for which the forecast stays below `MOST_MEMORY`."""
+    limit = int(MOST_MEMORY * free_memory_bytes(device))
+    for k in range(specification.timesteps, 1, -1):
+        asked = {"timesteps_at_once": k, "batch_size": samples, "micro_batches": 1}
+        job = specification.model_copy(update=asked)
+        if forecast(job, architecture, limit_bytes=limit).memory_bytes <= limit:
+            return k
+    return 1

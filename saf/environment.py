@@ -52,6 +52,13 @@ def memory_bytes(device: torch.device) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def free_memory_bytes(device: torch.device) -> int:
+    """What of `memory_bytes` nobody uses now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
 def peak_memory_bytes(device: torch.device) -> int:
     """CUDA: the most bytes of tensors at once; CPU: the largest size of this process so far."""
     if device.type == "cuda":

@@ -112,19 +112,22 @@ def memory_explained(
         raise OutOfMemoryError(
             f"the {device} device has too little memory for {at_once} samples at once (forecast: "
             f"{_gib(needed.memory_bytes)} of {_gib(total)}; by the forecast {fits} at once fit)",
-            hint=_smaller(specification, batch, smaller)
-            if at_once > 1
-            else "take a smaller network",
+            hint=_remedy(specification, batch, smaller if at_once > 1 else None),
             samples=smaller if at_once > 1 else None,
         ) from error
 
 
-def _smaller(specification: JobSpecification, batch: int, at_once: int) -> str:
+def _remedy(specification: JobSpecification, batch: int, at_once: int | None) -> str:
+    fewer = (specification.timesteps_at_once or 1) > 1
+    of_steps = 'set "timesteps_at_once" to 1, which is the same training in less memory, or '
+    if at_once is None:
+        return (of_steps if fewer else "") + "take a smaller network"
     remedy = f'set "batch_size" to {at_once * specification.micro_batches} or less'
     if updates_at_each_step(specification.method):
         return remedy
     parts = -(-batch // at_once)
-    return f'{remedy}, or "micro_batches" to {parts}: the same training, in less memory'
+    same = f'{remedy}, or "micro_batches" to {parts}: the same training, in less memory'
+    return f'{same}, or "timesteps_at_once" to 1' if fewer else same
 
 
 def _gib(size: int) -> str:

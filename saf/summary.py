@@ -21,6 +21,7 @@ def summarise(
     progress: Progress,
     certificate: dict[str, Any],
     device: torch.device,
+    timesteps_at_once: int | None,
 ) -> dict[str, Any]:
     """The content of `report.json`, but for `deployment`."""
     seconds = dict(progress.seconds)
@@ -55,7 +56,7 @@ def summarise(
         "seconds": seconds,
         "compiled_scan": progress.compiled,
         "in_cpp": progress.native,
-        "timesteps_at_once": progress.timesteps_at_once,
+        "timesteps_at_once": timesteps_at_once,
         "share_of_iterations_outside_the_network": outside,
     }
 

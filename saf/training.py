@@ -32,6 +32,7 @@ from saf.environment import deterministic, device_name, environment
 from saf.errors import UserConfigError
 from saf.evaluation import evaluate
 from saf.failures import check_not_silent, memory_explained, out_of_time, time_is_up
+from saf.forecast import steps_at_once
 from saf.loss import loss_function
 from saf.meter import Meter
 from saf.methods import method_of
@@ -80,7 +81,8 @@ def train(
     and the generator returns, without `Finished`. `resume_from` is a checkpoint or a directory of
     them: the newest readable one is used, a damaged one passed over for the one before, and with
     none the training starts from the beginning; `Started.step` tells. On the same kind of device
-    and with the same number of threads the weights are, bit for bit, those of the undisturbed run.
+    and with the same number of threads the weights are, bit for bit, those of the undisturbed run;
+    on a GPU, if K was asked for or is in the checkpoint (`saf.chunks`).
     `inherited` says that the checkpoint is another job's: the time that this one took does not
     count against `max_runtime_seconds`.
 
@@ -126,6 +128,7 @@ def _train(
     test_set = Samples(dataset.x_test, dataset.y_test, device, dtype)
     batches = Batches(len(train_set), specification.batch_size, seed)
     at_once = specification.samples_at_once
+    samples = min(at_once, len(train_set))
     last_step = specification.epochs * batches.per_epoch
     parameters = dict(network.named_parameters())
     data = identity(dataset.x_train, dataset.y_train)
@@ -170,8 +173,10 @@ def _train(
 
     def iterate_in_vain(chunk: int) -> None:
         x, y, masks = batch_of(progress.step)
-        compute(x, y, masks, lambda: None, chunk)
-        optimizer.zero_grad()
+        try:
+            compute(x, y, masks, lambda: None, chunk)
+        finally:
+            optimizer.zero_grad()
 
     def update() -> None:
         if looking:
@@ -191,6 +196,16 @@ def _train(
             optimizer=checkpoints.optimizer_buffers(optimizer, parameters),
         )
 
+    chunk = chunks.chosen(
+        progress,
+        specification,
+        architecture,
+        samples,
+        last_step,
+        device,
+        iterate_in_vain,
+        stop=stop,
+    )
     yield Started(
         step=progress.step,
         steps_total=last_step,
@@ -198,16 +213,6 @@ def _train(
         parameters=architecture.parameters,
         device=device_name(device),
         environment=environment(device, specification.precision),
-    )
-    chunk = chunks.chosen(
-        progress,
-        specification,
-        architecture,
-        min(at_once, len(train_set)),
-        last_step,
-        device,
-        iterate_in_vain,
-        stop=stop,
     )
     meter = Meter(specification, architecture, batches.per_epoch, progress, Usage(device))
     probe = Probe(network, specification.timesteps, last_step, progress)
@@ -243,7 +248,9 @@ def _train(
             began = perf_counter()
             shown = average.applied_to(network) if average is not None else network
             with scan_by(scan), native.allowed(cpp):
-                metrics = evaluate(shown, test_set, specification, loss, chunk=chunk)
+                metrics = evaluate(
+                    shown, test_set, specification, loss, chunk=chunk, samples=samples
+                )
             progress.seconds["evaluations"] += perf_counter() - began
             progress.history[-1] |= metrics
             yield Evaluation(step=progress.step, epoch=epoch.epoch, metrics=metrics)
@@ -293,7 +300,7 @@ def _train(
     )
     progress.seconds["conversion"] += perf_counter() - began
     yield _json(directory / "certificate.json", "certificate", certificate)
-    report = summarise(specification, architecture, progress, certificate, device)
+    report = summarise(specification, architecture, progress, certificate, device, chunk)
     report["deployment"] = deployment(measured, lif.description)
     yield _json(directory / "report.json", "report", report)
     snapshot().write(directory / "checkpoint.safetensors")
@@ -340,8 +347,10 @@ def _resume(
             hint="resume with the specification and the data set that the training began with, "
             "or start a new one",
         )
-    if saved.specification.samples_at_once != specification.samples_at_once:
-        saved.progress.timesteps_at_once = None  # memory ran out
+    at_once, progress = specification.samples_at_once, saved.progress
+    if saved.specification.samples_at_once != at_once and progress.timesteps_at_once is not None:
+        # Memory ran out: more steps are not tried again.
+        progress.timesteps_at_once = steps_at_once(at_once, specification.timesteps)
     checkpoints.restore(saved, optimizer, parameters)
     if average is not None:
         average.restore(saved.average)

@@ -106,12 +106,15 @@ function read(input) {
 function over() {
   const lines = varied.value.split("\n").filter((line) => line.trim());
   if (!lines.length) return undefined;
-  return Object.fromEntries(
-    lines.map((line) => {
-      const [key, ...rest] = line.split("=");
-      return [`/${key.trim().replaceAll(".", "/")}`, list(rest.join("=").trim())];
-    }),
-  );
+  /** @type {Record<string, any[]>} */
+  const values = {};
+  for (const line of lines) {
+    const [key, ...rest] = line.split("=");
+    const escaped = key.trim().replaceAll("~", "~0").replaceAll("/", "~1");
+    const place = `/${escaped.replaceAll(".", "/")}`;
+    values[place] = [...(values[place] ?? []), ...list(rest.join("=").trim())];
+  }
+  return values;
 }
 
 /** @param {string} text */
@@ -128,7 +131,7 @@ function list(text) {
 function parsed(text) {
   try {
     const value = JSON.parse(text);
-    return typeof value === "number" ? numeric(text) : value;
+    return isFaithful(value) ? value : text;
   } catch {
     return text;
   }
@@ -143,12 +146,22 @@ function request() {
     : { url: "/v1/jobs", body: specification() };
 }
 
+/**
+ * Whether a value arrives as it was typed: a number that JavaScript or JSON cannot hold does not.
+ * @param {any} value
+ * @returns {boolean}
+ */
+function isFaithful(value) {
+  if (typeof value === "number") {
+    return Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value));
+  }
+  return !value || typeof value !== "object" || Object.values(value).every(isFaithful);
+}
+
 /** @param {string} text */
 function numeric(text) {
   const value = Number(text);
-  if (Number.isNaN(value)) return text;
-  // An integer that a JavaScript number cannot hold would arrive as another one.
-  return Number.isInteger(value) && !Number.isSafeInteger(value) ? text : value;
+  return isFaithful(value) ? value : text;
 }
 
 /** @param {Problem[]} problems */
@@ -315,7 +328,7 @@ form.addEventListener("submit", async (event) => {
     refuseWith(answer.errors ?? [], answer.detail);
     /** @type {HTMLElement | null} */ (form.querySelector("[aria-invalid]"))?.focus();
   } catch {
-    refuse("The server does not answer. Nothing is lost: submit again, it will be one job.");
+    refuse("The server does not answer. Nothing is lost: submit again, nothing is made twice.");
   }
   button.disabled = false;
 });

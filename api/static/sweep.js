@@ -5,13 +5,18 @@ import { refreshSoon } from "./live.js";
 import { Stream } from "./stream.js";
 
 const root = /** @type {HTMLElement} */ (document.getElementById("sweep"));
-const ids = new Set((root.dataset.jobs ?? "").split(","));
-const mine = (/** @type {{ id: string }} */ { id }) => {
-  if (ids.has(id)) refreshSoon();
+const table = /** @type {HTMLElement} */ (document.getElementById("table"));
+/** Jobs of others, looked at once: an unknown one may be the retry of one of these. */
+const others = new Set();
+const perhaps = (/** @type {{ id: string }} */ { id }) => {
+  if ((table.dataset.jobs ?? "").split(",").includes(id)) others.delete(id);
+  else if (others.has(id)) return;
+  else others.add(id);
+  refreshSoon();
 };
 
 offerActions(`/v1/sweeps/${root.dataset.id}`, "/sweeps", {
   delete: "Delete this sweep, all its jobs, and their metrics, logs and files?",
   cancel: "Cancel all of its jobs that have not ended? What they have learned is lost.",
 });
-new Stream("/v1/stream?snapshot=false", { begin: refreshSoon, job: mine, deleted: mine });
+new Stream("/v1/stream?snapshot=false", { begin: refreshSoon, job: perhaps, deleted: perhaps });

@@ -16,7 +16,7 @@ from api.store.leases import Claim
 from tests.api.conftest import NO_BROKER, Server, serving
 
 PAGE = {"Accept": "text/html,*/*"}
-BODY = {
+BODY: dict[str, Any] = {
     "name": "both",
     "job": {"epochs": 3},
     "over": {"/method/name": ["saf-e", "ottt-a"], "/seed": [0, 1]},
@@ -119,6 +119,18 @@ def test_a_retry_takes_the_place_of_its_original_and_a_deleted_job_leaves_it_emp
     assert (now["rows"][1]["status"], now["rows"][1]["url"]) == (None, None)
 
 
+def test_a_job_that_was_retried_twice_is_cancelled_with_all_others(server: Server) -> None:
+    sweep = sent(server, over={"/seed": [0]})
+    server.fail(server.run())
+    address = f"/v1/jobs/{sweep['rows'][0]['job']}/retry"
+    retries = [server.http.post(address).json()["id"] for _ in range(2)]
+    assert server.get(sweep["urls"]["self"])["rows"][0]["job"] == retries[1]
+    assert server.http.post(f"{sweep['urls']['self']}/cancel").json()["ended"] == 1
+    assert {server.get(f"/v1/jobs/{job_id}")["status"] for job_id in retries} == {"cancelled"}
+    assert server.http.delete(sweep["urls"]["self"]).status_code == 204
+    assert server.get("/v1/jobs")["data"] == []
+
+
 def test_all_jobs_or_none(shared: Server) -> None:
     before = shared.get("/v1/jobs", limit=200)["data"]
     problem = refused(shared, 422, over={"/neuron/decay": [0.5, 2], "/seed": [1]})
@@ -151,6 +163,19 @@ def test_a_wrong_key_of_the_request_is_told_with_those_that_there_are(shared: Se
     assert "need as many values; here they have [1, 2]" in problem["detail"]
 
 
+def test_characters_that_cannot_be_stored_are_refused(server: Server) -> None:
+    for body in (
+        '{"over": {"/dataset": ["\\ud800"]}}',
+        '{"over": {"/seed": [0]}, "job": {"name": "\\u0000"}}',
+    ):
+        response = server.http.post(
+            "/v1/sweeps", content=body, headers={"content-type": "application/json"}
+        )
+        assert response.status_code == 422, response.text
+        assert "cannot be stored" in response.json()["detail"]
+    refused(server, 422, job={"name": "n" * 201})
+
+
 def test_validate_only_says_what_the_sweep_would_be(shared: Server) -> None:
     response = shared.http.post(
         "/v1/sweeps?validate_only=true", json=BODY | {"over": {"/batch_size": [8, 5000]}}
@@ -179,6 +204,8 @@ def test_the_same_key_gives_the_same_sweep(server: Server) -> None:
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 201]
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert len(server.get("/v1/jobs")["data"]) == 4
+    send(over=dict(reversed(BODY["over"].items())))  # said in another order
+    assert answers[-1].status_code == 200
     send(name="another")
     assert answers[-1].status_code == 409
     assert "use a new key" in answers[-1].json()["detail"]
@@ -190,6 +217,8 @@ def test_a_sweep_is_cancelled_then_deleted_as_one(server: Server) -> None:
     assert server.http.delete(sweep["urls"]["self"]).status_code == 409
     cancelled = server.http.post(f"{sweep['urls']['self']}/cancel").json()
     assert cancelled["counts"] == {"cancelling": 1, "cancelled": 3}
+    ends = [server.get(row["url"])["finished_at"] for row in cancelled["rows"]]
+    assert [end is None for end in ends] == [True, False, False, False]
     with server.service.database.writing() as session:
         lifecycle.stopped(session, claim)
     assert server.http.post(f"{sweep['urls']['self']}/cancel").json()["ended"] == 4
@@ -215,6 +244,8 @@ def test_a_sweep_counts_as_all_of_its_jobs(tmp_path: Path) -> None:
         sent(server)
         problem = refused(server, 429, over={"/seed": [1]})
         assert problem["detail"].startswith("5 jobs of 127.0.0.1 wait already, and 5 are the most")
+        problem = refused(server, 429, over={"/seed": list(range(6))})
+        assert problem["detail"].startswith("these are 6 jobs, and 5 that wait are the most")
         assert len(server.get("/v1/jobs")["data"]) == 5
     limits = Settings(data_dir=tmp_path / "2", broker_url=NO_BROKER, jobs_per_user_hour=7)
     with serving(limits) as server:

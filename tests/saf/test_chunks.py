@@ -10,9 +10,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from saf import chunks
+from saf import chunks, training
 from saf.checkpoint import Checkpoint, Progress
-from saf.config import JobSpecification
 from saf.forecast import forecast
 from saf.networks import build
 from saf.reports import Checkpoint as CheckpointReport
@@ -20,7 +19,7 @@ from saf.reports import Finished, Started
 from saf.training import train
 from tests.saf.trainings import dataset, run, specification
 
-CPU = torch.device("cpu")
+GPU = torch.device("cuda")  # none is there: what is asked of it is put in its place
 CAREFUL: dict[str, Any] = {  # all that an iteration in vain could disturb
     "neuron": {"dropout": 0.2},
     "augment": ["crop", "flip"],
@@ -86,13 +85,24 @@ def chosen(
     clock: Callable[[], float],
     progress: Progress | None = None,
     iterations: int = 1000,
+    device: torch.device = GPU,
+    stop: Callable[[], bool] = lambda: False,
     **changes: Any,
 ) -> tuple[int | None, Progress]:
     progress = progress or Progress()
     job = specification(timesteps=12, batch_size=64, **changes)
     architecture = build(job.network, (3, 32, 32), 3)
-    found = chunks.chosen(progress, job, architecture, 64, iterations, CPU, iterate, clock=clock)
+    found = chunks.chosen(
+        progress, job, architecture, 64, iterations, device, iterate, clock=clock, stop=stop
+    )
     return found, progress
+
+
+@pytest.fixture(autouse=True)
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "free_memory_bytes", lambda _: 2**33)
+    monkeypatch.setattr(chunks, "forget_peak_memory", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
 
 
 class Machine:
@@ -136,7 +146,7 @@ def test_nothing_is_tried_where_there_is_nothing_to_gain(monkeypatch: pytest.Mon
     machine = Machine({})
     for found, _ in (
         chosen(machine.iterate, machine.clock, iterations=999),
-        chosen(machine.iterate, machine.clock, Progress(step=1)),
+        chosen(machine.iterate, machine.clock, device=torch.device("cpu")),
         chosen(machine.iterate, machine.clock, Progress(timesteps_at_once=2)),
         chosen(machine.iterate, machine.clock, timesteps_at_once=2),
     ):
@@ -144,8 +154,9 @@ def test_nothing_is_tried_where_there_is_nothing_to_gain(monkeypatch: pytest.Mon
     short = Machine({2: 0.05, 4: 0.01})
     assert chosen(short.iterate, short.clock)[0] == 2
     assert set(short.tried) == {2}
-    monkeypatch.setattr(chunks, "memory_bytes", lambda _: 2**20)
+    monkeypatch.setattr(chunks, "free_memory_bytes", lambda _: 2**20)
     assert chosen(machine.iterate, machine.clock)[0] == 2
+    assert machine.tried == []
 
 
 def test_one_step_at_once_where_there_is_feedback() -> None:
@@ -155,13 +166,18 @@ def test_one_step_at_once_where_there_is_feedback() -> None:
         found, progress = chosen(
             machine.iterate, machine.clock, network=network, timesteps_at_once=k
         )
-        assert (found, progress.timesteps_at_once) == (1, 1)
+        assert (found, progress.timesteps_at_once) == (1, None)
 
 
-def test_who_is_asked_to_stop_tries_no_more() -> None:
-    asked = count()
-    seconds = {2: 1.0, 4: 0.5, 8: 0.2}
-    assert chunks.fastest(seconds.__getitem__, 2, 1.0, 12, lambda: next(asked) >= 1) == 4
+@pytest.mark.parametrize("asked_after", [0, 1, 4])
+def test_who_is_asked_to_stop_takes_the_rule_and_measures_the_next_time(asked_after: int) -> None:
+    machine, asked = Machine({2: 1.0, 4: 0.5, 8: 0.2, 12: 0.1}), count()
+    found, progress = chosen(
+        machine.iterate, machine.clock, stop=lambda: next(asked) >= asked_after
+    )
+    assert (found, progress.timesteps_at_once, len(machine.tried)) == (2, None, asked_after)
+    progress.step = 1
+    assert chosen(machine.iterate, machine.clock, progress)[0] == 12
 
 
 def test_what_was_measured_leaves_nothing_behind_and_is_remembered(
@@ -175,20 +191,21 @@ def test_what_was_measured_leaves_nothing_behind_and_is_remembered(
         fewest: int,
         seconds: float,
         most: int,
-        _: Callable[[], bool],
     ) -> int:
         assert (fewest, most) == (1, 3)
         assert seconds > 0
         measured.append([seconds_with(k) > 0 for k in (1, 2, 3)])
         return 2
 
+    monkeypatch.setattr(chunks, "MEASURED_ON", ("cpu",))
     monkeypatch.setattr(chunks, "FEWEST_ITERATIONS", 1)
     monkeypatch.setattr(chunks, "FEWEST_SECONDS", 0.0)
     monkeypatch.setattr(chunks, "steps_at_once", lambda samples, timesteps: 1)
     monkeypatch.setattr(chunks, "fastest", fastest)
     job = specification(**CAREFUL)
     run(job, dataset(), tmp_path / "measured")
-    stops = iter([False] * 4 + [True])
+    in_trials = 4 * (1 + chunks.TIMED)
+    stops = iter([False] * (in_trials + 4) + [True])
     *_, stopped = train(
         job, dataset(), tmp_path / "half", device="cpu", stop=lambda: next(stops, True)
     )
@@ -206,13 +223,54 @@ def test_what_was_measured_leaves_nothing_behind_and_is_remembered(
             assert torch.equal(weights(tmp_path / of)[name], expected)
 
 
-def test_smaller_parts_of_a_batch_are_looked_at_anew(tmp_path: Path) -> None:
-    def trained(job: JobSpecification, name: str, **more: Any) -> None:
-        list(train(job, dataset(), tmp_path / name, device="cpu", **more))
+def test_a_trial_that_fails_leaves_no_gradient(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory runs out in the second part of a batch, when the first has left its gradients."""
+    method_of, calls = training.method_of, count()
 
-    whole = specification(timesteps_at_once=1)
-    trained(whole, "first", stop=lambda: True)
+    def failing(chosen_method: Any) -> Any:
+        method = method_of(chosen_method)
+
+        def run(*given: Any, **options: Any) -> Any:
+            if options["chunk"] == 2 and next(calls) == 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return method(*given, **options)
+
+        return run
+
+    parts = {"micro_batches": 2, "method": {"name": "saf-f"}}
+    run(specification(**parts, timesteps_at_once=1), dataset(), tmp_path / "asked")
+    monkeypatch.setattr(chunks, "MEASURED_ON", ("cpu",))
+    monkeypatch.setattr(chunks, "FEWEST_ITERATIONS", 1)
+    monkeypatch.setattr(chunks, "FEWEST_SECONDS", 0.0)
+    monkeypatch.setattr(chunks, "steps_at_once", lambda samples, timesteps: 1)
+    monkeypatch.setattr(training, "method_of", failing)
+    run(specification(**parts), dataset(), tmp_path / "failed")
+    assert next(calls) == 2  # it did
+    assert taken(tmp_path / "failed") == 1
+    for name, expected in weights(tmp_path / "asked").items():
+        assert torch.equal(weights(tmp_path / "failed")[name], expected)
+
+
+def test_memory_that_runs_out_leads_back_to_the_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint remembers one step at once; in smaller parts, the rule says three."""
+    monkeypatch.setattr(chunks, "steps_at_once", lambda samples, timesteps: 1)
+    list(train(specification(), dataset(), tmp_path / "first", device="cpu", stop=lambda: True))
+    monkeypatch.undo()
     saved = tmp_path / "first" / "checkpoints"
-    trained(specification(), "same", resume_from=saved)
-    trained(specification(micro_batches=2), "parts", resume_from=saved)
-    assert (taken(tmp_path / "same"), taken(tmp_path / "parts")) == (1, 3)
+    for parts, expected in ((1, 1), (2, 3)):
+        folder = tmp_path / f"{parts}"
+        job = specification(micro_batches=parts)
+        list(train(job, dataset(), folder, device="cpu", resume_from=saved))
+        assert taken(folder) == expected
+
+
+def test_no_checkpoint_remembers_what_was_asked_for(tmp_path: Path) -> None:
+    asked = specification(timesteps_at_once=1)
+    list(train(asked, dataset(), tmp_path / "first", device="cpu", stop=lambda: True))
+    saved = tmp_path / "first" / "checkpoints"
+    list(train(specification(), dataset(), tmp_path / "2", device="cpu", resume_from=saved))
+    assert taken(tmp_path / "2") == 3
