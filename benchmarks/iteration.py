@@ -188,6 +188,7 @@ def _draw(results: dict[str, Any], path: Path) -> None:
     for axes, label in ((of_time, "ms per iteration (median)"), (of_memory, "peak MB of tensors")):
         axes.set(xlabel="time steps T", ylabel=label, xscale="log", yscale="log")
         axes.set_xticks([int(t) for t in results["steps"]], labels=list(results["steps"]))
+        axes.set_xticks([], minor=True)
         axes.grid(alpha=0.3)
     (of_memory if of_memory.lines else of_time).legend(fontsize=7)
     figure.savefig(path)
