@@ -77,7 +77,7 @@ def child(directory: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     from api.demo import SPECIFICATION
     from benchmarks.machine import machine
-    from saf import training, vitals
+    from saf import evaluation, training, vitals
     from saf.batches import Batches, Samples
     from saf.config import JobSpecification
     from saf.data import digits
@@ -91,13 +91,13 @@ def child(directory: Path) -> dict[str, Any]:
     dataset = digits()
     lap("the data set")
     clock = Clock()
-    method_of, infer = training.method_of, training.infer
+    method_of, infer = training.method_of, evaluation.infer
 
     def timed_method_of(chosen: Any) -> Any:
         return clock.timed(ARITHMETIC[0], method_of(chosen))
 
     training.method_of = timed_method_of
-    training.infer = clock.timed(ARITHMETIC[1], infer)
+    evaluation.infer = clock.timed(ARITHMETIC[1], infer)
     for owner, name, part in (
         (Batches, "__getitem__", "samples"),
         (Samples, "__getitem__", "samples"),
