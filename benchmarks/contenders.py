@@ -194,12 +194,13 @@ def _relu_network(size: int, device: torch.device) -> Run:
                 modules.append(nn.Flatten())
             case Linear(out_features=features):
                 modules.append(nn.Linear(shape[0], features))
-    plain = nn.Sequential(*modules).to(device).to(memory_format=torch.channels_last)
+    plain = nn.Sequential(*modules).to(device)
+    plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x, y = batch(size, device)
     x = x.contiguous(memory_format=torch.channels_last)
 
     def run() -> None:
         plain.zero_grad(set_to_none=True)
-        F.cross_entropy(plain(x), y).backward()
+        F.cross_entropy(plain(x), y).backward()  # type: ignore[no-untyped-call]
 
     return run

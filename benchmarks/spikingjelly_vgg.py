@@ -67,7 +67,8 @@ def contenders(size: int, timesteps: int, device: torch.device) -> dict[str, Run
         for _ in range(timesteps):
             scores = online(x)
             scores = scores[0] if isinstance(scores, list) else scores
-            (F.cross_entropy(scores, y) / timesteps).backward()
+            loss = F.cross_entropy(scores, y) / timesteps
+            loss.backward()  # type: ignore[no-untyped-call]
             functional.detach_net(online)
         functional.reset_net(online)
 
@@ -75,7 +76,8 @@ def contenders(size: int, timesteps: int, device: torch.device) -> dict[str, Run
         through_time.zero_grad(set_to_none=True)
         functional.reset_net(through_time)
         scores = through_time(x.expand(timesteps, *x.shape))
-        F.cross_entropy(scores.flatten(0, 1), y.repeat(timesteps)).backward()
+        loss = F.cross_entropy(scores.flatten(0, 1), y.repeat(timesteps))
+        loss.backward()  # type: ignore[no-untyped-call]
         functional.reset_net(through_time)
 
     return {"SpikingJelly BPTT": bptt, "SpikingJelly OTTT": ottt}

@@ -1,0 +1,13 @@
+"""The benchmark that reaches into a training finds there what it measures."""
+
+from __future__ import annotations
+
+from benchmarks import overhead
+
+
+def test_the_parts_of_a_training_are_told_apart() -> None:
+    found = overhead.measured()
+    expected = {*overhead.ARITHMETIC, "samples", "metrics", "vitals", "checkpoints", "reports"}
+    assert expected <= set(found["loop"])
+    assert all(found["loop"][part] > 0 for part in expected)
+    assert 0 < overhead.outside(found["loop"]) < 1
