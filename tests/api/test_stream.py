@@ -291,9 +291,14 @@ def test_a_hundred_viewers_all_get_the_same_timeline_also_after_a_cut(server: Se
     async def watch(client: httpx.AsyncClient, *, cut_after: int) -> list[int]:
         """The timeline as one viewer sees it who is cut off once and comes back."""
         seen: list[int] = []
-        for headers in ({}, {"Last-Event-ID": str(cut_after)}):
-            accept = {"Accept": "text/event-stream", **headers}
+        ways = [{}, {"Last-Event-ID": str(cut_after)}]
+        while ways:
+            accept = {"Accept": "text/event-stream", **ways[0]}
             async with client.stream("GET", events, headers=accept) as response:
+                if response.status_code == 429:  # the place that it had is not free again yet
+                    await asyncio.sleep(0.1)
+                    continue
+                headers = ways.pop(0)
                 async for line in response.aiter_lines():
                     if line.startswith("id: "):
                         seen.append(int(line[4:]))
