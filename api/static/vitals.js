@@ -35,7 +35,6 @@ export class Vitals {
     this.left = this.column = 0; // where the heat map begins, and how wide a look is
     this.asked = 0;
     this.timer = 0;
-    this.hasRead = false;
     this.section = /** @type {HTMLElement} */ (document.getElementById("vitals"));
     this.canvas = /** @type {HTMLCanvasElement} */ (document.getElementById("heat-map"));
     this.select = /** @type {HTMLSelectElement} */ (document.getElementById("vital"));
@@ -84,8 +83,10 @@ export class Vitals {
       if (answer.layers.length) this.layers = answer.layers;
       this.range = answer.membrane_range;
       this.draw();
-      if (this.hasRead && answer.looks.length) refreshSoon(); // the table below as well
-      this.hasRead = true;
+      // The table below is the server's, of the newest look when it was made.
+      const shown = document.getElementById("vitals-table")?.dataset.step;
+      const newest = this.looks.at(-1)?.step;
+      if (newest !== undefined && String(newest) !== shown) refreshSoon();
     } catch {
       // The stream says that the connection is lost.
     }

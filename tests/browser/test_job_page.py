@@ -281,6 +281,22 @@ def test_vitals_appear_while_one_looks_and_each_look_can_be_chosen(
     pages.cancelled(claim)
 
 
+def test_vitals_that_come_while_the_page_loads_are_in_its_table_too(
+    tabs: Tabs, pages: Pages
+) -> None:
+    job_id, claim = pages.running(name="between")
+    page = tabs.open("about:blank")
+
+    def look_first(route: Route) -> None:
+        pages.look(claim, 3, 0.75)
+        route.continue_()
+
+    page.route("**/vitals?*", look_first, times=1)
+    page.goto(f"{pages.url}/jobs/{job_id}")
+    expect(page.locator("#vitals-table")).to_contain_text("After step 3")
+    pages.cancelled(claim)
+
+
 def test_lines_of_the_whole_log_are_found(tabs: Tabs, pages: Pages) -> None:
     job_id, claim = pages.running(name="wordy")
     text = "".join(f"line {number}\n" for number in range(900)) + "a Needle\n"
