@@ -141,7 +141,7 @@ def find_sweeps(
 def sweep_document(session: Session, sweep: Sweep) -> SweepDocument:
     """The JSON of a sweep: its jobs and what came out of them so far."""
     request = SweepRequest.model_validate(sweep.request)
-    jobs = {job.sweep_index: job for job in newest_jobs(session, sweep)}
+    jobs = {job.sweep_index: job for job in all_jobs(session, sweep)}  # the newest at each place
     documents = {job.id: job for job in job_documents(session, list(jobs.values()))}
     summaries = _summaries(session, documents)
     at = clock(session)
@@ -167,11 +167,6 @@ def read_sweep(session: Session, sweep_id: str, *, lock: bool = False) -> Sweep:
 def all_jobs(session: Session, sweep: Sweep) -> Sequence[Job]:
     """The jobs of a sweep, also those that were retried, the oldest first."""
     return session.scalars(select(Job).where(Job.sweep_id == sweep.id).order_by(Job.id)).all()
-
-
-def newest_jobs(session: Session, sweep: Sweep) -> list[Job]:
-    """The newest job at each place of a sweep."""
-    return list({job.sweep_index: job for job in all_jobs(session, sweep)}.values())
 
 
 def table_csv(sweep: SweepDocument) -> str:

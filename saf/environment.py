@@ -53,10 +53,8 @@ def memory_bytes(device: torch.device) -> int:
 
 
 def free_memory_bytes(device: torch.device) -> int:
-    """What of `memory_bytes` nobody uses now."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    """What of the memory of a GPU nobody uses now."""
+    return torch.cuda.mem_get_info(device)[0]
 
 
 def peak_memory_bytes(device: torch.device) -> int:
@@ -68,11 +66,9 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def forget_peak_memory(device: torch.device) -> None:
-    """On a GPU, give back what is kept for tensors to come, and count the peak from now on; the
-    largest size of a process cannot be forgotten."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
+    """On a GPU, give back what is kept for tensors to come, and count the peak from now on."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
 
 
 @contextmanager

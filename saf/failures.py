@@ -83,13 +83,6 @@ def check_not_silent(
     )
 
 
-def is_lack_of_memory(error: Exception) -> bool:
-    """Whether an allocation failed, on a CPU or a GPU."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in LACKING)
-
-
 @contextmanager
 def memory_explained(
     specification: JobSpecification,
@@ -100,8 +93,9 @@ def memory_explained(
     """Turn a failed allocation into an `OutOfMemoryError` that names a batch to try."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_lack_of_memory(error):
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        lacking = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not lacking and not any(sign in str(error) for sign in LACKING):
             raise
         total = memory_bytes(device)
         needed = forecast(specification, architecture, limit_bytes=total)

@@ -147,6 +147,10 @@ def test_all_jobs_or_none(shared: Server) -> None:
         job={"timesteps": 1000, "method": {"name": "bptt"}},
     )
     assert problem["errors"][0]["pointer"] == "/job/batch_size"
+    assert "timesteps_at_once" not in problem["detail"]
+    steps = {"/timesteps_at_once": [1000]}
+    job = {"timesteps": 1000, "batch_size": 10_000_000}
+    assert "or a smaller timesteps_at_once" in refused(shared, 422, over=steps, job=job)["detail"]
     assert shared.get("/v1/jobs", limit=200)["data"] == before
     assert shared.get("/v1/sweeps")["data"] == []
 

@@ -77,6 +77,28 @@ def test_memory_that_cannot_be_had_names_a_smaller_batch() -> None:
     assert caught.value.samples == 2048
 
 
+@pytest.mark.parametrize(
+    ("samples", "asked", "hint"),
+    [
+        (4096, 3, 'or "timesteps_at_once" to 1'),
+        (1, 3, 'set "timesteps_at_once" to 1, which is the same training in less memory, or take'),
+        (1, 1, "take a smaller network"),
+    ],
+)
+def test_memory_that_cannot_be_had_names_fewer_steps_at_once(
+    samples: int, asked: int, hint: str
+) -> None:
+    job = specification(batch_size=samples, timesteps_at_once=asked)
+    architecture = build(ConvNet(), (1, 8, 8), 3)
+    with (
+        pytest.raises(OutOfMemoryError) as caught,
+        memory_explained(job, architecture, samples, CPU),
+    ):
+        torch.empty(2**60)
+    assert hint in caught.value.hint
+    assert ("timesteps_at_once" in caught.value.hint) == (asked > 1)
+
+
 def test_another_error_of_torch_stays_what_it_is() -> None:
     architecture = build(ConvNet(), (1, 8, 8), 3)
     with (
