@@ -5,28 +5,24 @@ Shapes: `N` samples, `T` steps, `C H W` channels, height, width, `K` classes.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from saf import checkpoint as checkpoints
-from saf import chunks, compiled, native, tensorfile, winograd
+from saf import chunks, compiled, native, winograd
 from saf.architecture import Architecture
 from saf.augment import augment
 from saf.averaging import MovingAverage
 from saf.batches import Batches, Samples, generator_of, identity
-from saf.certificate import SAMPLES, certify, spread
 from saf.checkpoint import Progress
 from saf.config import JobSpecification
-from saf.conversion import convert, round_to_grid
 from saf.data.dataset import Dataset
-from saf.deployment import measure
+from saf.delivery import deliver
 from saf.dropout import dropout_masks
 from saf.environment import deterministic, device_name, environment
 from saf.errors import UserConfigError
@@ -41,18 +37,16 @@ from saf.network import Masks, network_of
 from saf.networks import build
 from saf.optimizers import optimizer_of
 from saf.outcome import Outcome
-from saf.precision import on_device, products, products_of
-from saf.reports import Artifact, Checkpoint, Converting, Evaluation, Finished, Report, Started
+from saf.precision import products, products_of
+from saf.reports import Checkpoint, Evaluation, Report, Started
 from saf.scan import by as scan_by
 from saf.schedule import learning_rate
-from saf.summary import deployment, summarise
 from saf.tiles import in_cpp
 from saf.usage import Usage
 from saf.vitals import Probe
 
 CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints, where an epoch is longer
 READ_EVERY = 10  # iterations between two waits for the numbers of a GPU
-CERTIFIED_AT_ONCE = 128
 FREE_TO_CHANGE = {
     *("name", "priority", "metadata", "max_runtime_seconds", "devices", "conversion"),
     *("micro_batches", "timesteps_at_once", "on_out_of_memory"),
@@ -267,47 +261,16 @@ def _train(
         if asked:
             return
 
-    yield Converting(step=progress.step)
-    began = perf_counter()
-    if average is not None:
-        network = average.applied_to(network)
-    lif = convert(
-        network,
+    yield from deliver(
+        average.applied_to(network) if average is not None else network,
         specification,
-        class_names=dataset.class_names,
-        frames=dataset.timesteps is not None,
-        dtype=dtype,
+        dataset,
+        test_set,
+        progress,
+        directory,
+        timesteps_at_once=chunk,
+        snapshot=snapshot,
     )
-    grid_refused = None
-    if (bits := specification.conversion.grid_bits) is not None:
-        held_out = spread(test_set.x, test_set.y, SAMPLES[torch.float32])
-        lif, grid_refused = round_to_grid(lif.to(device), bits, *held_out)
-    lif.save(directory / "lif.safetensors")
-    yield Artifact(name="lif.safetensors", kind="network", path=directory / "lif.safetensors")
-    certificate = certify(
-        network,
-        directory / "lif.safetensors",
-        test_set.x,
-        test_set.y,
-        batch_size=min(at_once, CERTIFIED_AT_ONCE),
-        tf32=on_device(specification.precision, device) == "tf32",
-        grid_refused=grid_refused,
-    )
-    measured = measure(
-        lif.to(device),
-        *(part.cpu().numpy() for part in spread(test_set.x, test_set.y, SAMPLES[torch.float32])),
-        batch_size=min(at_once, CERTIFIED_AT_ONCE),
-    )
-    progress.seconds["conversion"] += perf_counter() - began
-    yield _json(directory / "certificate.json", "certificate", certificate)
-    report = summarise(specification, architecture, progress, certificate, device, chunk)
-    report["deployment"] = deployment(measured, lif.description)
-    yield _json(directory / "report.json", "report", report)
-    snapshot().write(directory / "checkpoint.safetensors")
-    yield Artifact(
-        name="checkpoint.safetensors", kind="checkpoint", path=directory / "checkpoint.safetensors"
-    )
-    yield Finished(step=progress.step, summary=report["summary"])
 
 
 def _saved(checkpoint: checkpoints.Checkpoint, directory: Path) -> Path | None:
@@ -377,9 +340,3 @@ def _architecture(specification: JobSpecification, dataset: Dataset) -> Architec
         raise UserConfigError(
             str(error), hint="choose a network and a data set that fit together"
         ) from error
-
-
-def _json(path: Path, kind: str, content: dict[str, Any]) -> Artifact:
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    tensorfile.write_bytes(path, text.encode() + b"\n")
-    return Artifact(name=path.name, kind=kind, path=path)

@@ -1,0 +1,94 @@
+"""From a trained network to the files that a job leaves behind, as a stream of reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from saf import checkpoint as checkpoints
+from saf import tensorfile
+from saf.batches import Samples
+from saf.certificate import SAMPLES, certify, spread
+from saf.checkpoint import Progress
+from saf.config import JobSpecification
+from saf.conversion import convert, round_to_grid
+from saf.data.dataset import Dataset
+from saf.deployment import measure
+from saf.network import SpikingNetwork
+from saf.precision import on_device
+from saf.reports import Artifact, Converting, Finished, Report
+from saf.summary import deployment, summarise
+
+CERTIFIED_AT_ONCE = 128
+
+
+def deliver(
+    network: SpikingNetwork,
+    specification: JobSpecification,
+    dataset: Dataset,
+    test_set: Samples,
+    progress: Progress,
+    directory: Path,
+    *,
+    timesteps_at_once: int | None,
+    snapshot: Callable[[], checkpoints.Checkpoint],
+) -> Iterator[Report]:
+    """Convert the trained `network`, check it on `test_set`, and write everything to `directory`.
+
+    Reports: `Converting`; an `Artifact` for each of `lif.safetensors`, `certificate.json`,
+    `report.json` and `checkpoint.safetensors`, which holds `snapshot()`; `Finished`.
+    """
+    yield Converting(step=progress.step)
+    device, dtype = network.device, network.parameter_dtype
+    began = perf_counter()
+    lif = convert(
+        network,
+        specification,
+        class_names=dataset.class_names,
+        frames=dataset.timesteps is not None,
+        dtype=dtype,
+    )
+    grid_refused = None
+    if (bits := specification.conversion.grid_bits) is not None:
+        held_out = spread(test_set.x, test_set.y, SAMPLES[torch.float32])
+        lif, grid_refused = round_to_grid(lif.to(device), bits, *held_out)
+    lif.save(directory / "lif.safetensors")
+    yield Artifact(name="lif.safetensors", kind="network", path=directory / "lif.safetensors")
+    batch_size = min(specification.samples_at_once, CERTIFIED_AT_ONCE)
+    certificate = certify(
+        network,
+        directory / "lif.safetensors",
+        test_set.x,
+        test_set.y,
+        batch_size=batch_size,
+        tf32=on_device(specification.precision, device) == "tf32",
+        grid_refused=grid_refused,
+    )
+    measured = measure(
+        lif.to(device),
+        *(part.cpu().numpy() for part in spread(test_set.x, test_set.y, SAMPLES[torch.float32])),
+        batch_size=batch_size,
+    )
+    progress.seconds["conversion"] += perf_counter() - began
+    yield _json(directory / "certificate.json", "certificate", certificate)
+    report = summarise(
+        specification, network.architecture, progress, certificate, device, timesteps_at_once
+    )
+    report["deployment"] = deployment(measured, lif.description)
+    yield _json(directory / "report.json", "report", report)
+    snapshot().write(directory / "checkpoint.safetensors")
+    yield Artifact(
+        name="checkpoint.safetensors", kind="checkpoint", path=directory / "checkpoint.safetensors"
+    )
+    yield Finished(step=progress.step, summary=report["summary"])
+
+
+def _json(path: Path, kind: str, content: dict[str, Any]) -> Artifact:
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    tensorfile.write_bytes(path, text.encode() + b"\n")
+    return Artifact(name=path.name, kind=kind, path=path)
