@@ -47,7 +47,8 @@ class Child:
         self._death_signal = death_signal
         self._environment = environment
         self._directory = directory
-        self._output = output
+        self.output = output
+        """Where the next start sends what it prints; None: where this process prints."""
         self._keep = tuple(keep)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -81,8 +82,8 @@ class Child:
         self._process = subprocess.Popen(
             [*tie, *self._command],
             stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
+            stdout=self.output,
+            stderr=self.output,
             cwd=self._directory,
             env=None if self._environment is None else dict(self._environment),
             pass_fds=self._keep,

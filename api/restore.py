@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy.engine import URL
 
 from api.backup import BLOBS, DATABASE, KIND, MANIFEST, VERSION, BackupError, Entry, Manifest
 from api.checks import INTERRUPTED
@@ -158,7 +159,8 @@ def _check_database(path: Path, manifest: Manifest, work: Path) -> None:
             "know; restore it with the version that wrote it, or a newer one"
         )
     expected = work / "expected.sqlite3"
-    database = Database(f"sqlite:///{expected}")
+    address = URL.create("sqlite", database=str(expected))
+    database = Database(address.render_as_string())
     migrate(database, to=manifest.revision)
     database.dispose()
     try:
@@ -201,7 +203,9 @@ def _interrupt_checks(path: Path) -> None:
 
 @contextmanager
 def _open(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
+    )
     try:
         # What the file itself might define is not run.
         connection.execute("PRAGMA trusted_schema=OFF")

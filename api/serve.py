@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -78,6 +79,7 @@ class LocalService:
         self._settings = settings
         self._broker: EmbeddedBroker | None = None
         self._tended: list[_Tended] = []
+        self._lock_lost = ""
         self._asked = 0
         self._wake = threading.Event()
 
@@ -117,9 +119,12 @@ class LocalService:
                 signal.signal(number, handler)
 
     def tend(self) -> None:
-        """Start again what dies, until somebody asks to stop."""
+        """Start again what dies or cannot be reached, until somebody asks to stop."""
         while not self._asked:
             now = time.monotonic()
+            self._keep_lock()
+            if self._broker is not None:
+                self._broker.end_if_unreachable(now)
             for tended in self._tended:
                 self._look_after(tended, now)
             self._wake.wait(LOOK_SECONDS)
@@ -157,7 +162,7 @@ class LocalService:
             url = self._broker.url
             self._settings = self._settings.model_copy(update={"broker_url": url})
             self._begin(self._broker.child, self._broker.start)
-        environment = self._settings.environment()
+        environment = self._settings.environment() | _temporary(self.directory)
         # -P: a folder of the current directory named like one of ours is not imported.
         python = (sys.executable, "-P", "-m")
         worker = Child("worker", [*python, "worker"], environment=environment)
@@ -182,6 +187,16 @@ class LocalService:
         self._begin(worker, worker.start)  # once the tables are there
         (self.directory / ADDRESS).write_text(f"{os.getpid()} {self.url}\n")
         return True
+
+    def _keep_lock(self) -> None:
+        """Hold the data directory also where a cleaner removed the lock file."""
+        try:
+            self._lock.renew()
+            self._lock_lost = ""
+        except (DirectoryInUseError, OSError) as error:
+            if str(error) != self._lock_lost:
+                log.error("the lock file was removed and cannot be had again: %s", error)
+            self._lock_lost = str(error)
 
     def _begin(self, child: Child, start: Callable[[], None]) -> None:
         start()
@@ -237,7 +252,7 @@ class LocalService:
             tended.started = now
             try:
                 tended.start()
-            except (OSError, BrokerError) as error:
+            except (OSError, BrokerError, DirectoryInUseError) as error:
                 log.error("the %s cannot be started: %s", child.name, error)
 
 
@@ -267,6 +282,17 @@ def _lock(directory: Path) -> DirectoryLock:
             f"the data directory {directory} cannot be used: {error.strerror}; choose another "
             "with --data-dir"
         ) from error
+
+
+def _temporary(directory: Path) -> dict[str, str]:
+    """Where children keep temporary files, if this machine has no place of its own for them."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        place = directory / "tmp"
+        place.mkdir(mode=0o700, exist_ok=True)
+        return {"TMPDIR": str(place)}
+    return {}
 
 
 def _check_host(host: str, settings: Settings) -> None:

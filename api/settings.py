@@ -10,6 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from sqlalchemy.engine import URL
 
 MIB, GIB = 2**20, 2**30
 PLAIN = ("database_url", "broker_url", "artifacts_url")  # known without the prefix too
@@ -157,7 +158,11 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """The address of the database, the default filled in."""
-        return self.database_url or f"sqlite:///{(self.data_dir / 'saf.sqlite3').absolute()}"
+        if self.database_url:
+            return self.database_url
+        path = (self.data_dir / "saf.sqlite3").absolute()
+        # Built, so that ?, % and # in the path are no syntax.
+        return URL.create("sqlite", database=str(path)).render_as_string()
 
     @property
     def artifacts(self) -> str:

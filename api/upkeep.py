@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import backup as backups
@@ -35,8 +35,8 @@ def gc(
 ) -> None:
     """Remove what the retention settings or nobody keeps any more; the service may run."""
     chosen = _settings(data_dir)
-    url = urlsplit(chosen.database)
-    if url.scheme == "sqlite" and not Path(url.path[1:]).is_file():
+    address = make_url(chosen.database)
+    if address.get_backend_name() == "sqlite" and not Path(address.database or "").is_file():
         raise ValueError(
             f"there is no service in {chosen.data_dir}; name its directory with --data-dir"
         )

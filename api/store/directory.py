@@ -27,8 +27,15 @@ class DirectoryStore(ArtifactStore):
     """
 
     def __init__(self, url: str) -> None:
-        """`url` is a directory, plain or as `file:///…`."""
+        """`url` is a directory, plain or as `file:///…`. Raises ValueError."""
         parts = urlsplit(url)
+        if parts.scheme and (
+            parts.query or parts.fragment or parts.netloc not in ("", "localhost")
+        ):
+            raise ValueError(
+                "ARTIFACTS_URL is file:///… with a host, a query or a fragment; write ? as %3F and "
+                "# as %23, or give the directory plain"
+            )
         self.directory = Path(unquote(parts.path) if parts.scheme else url).absolute()
         self.address = str(self.directory)
 

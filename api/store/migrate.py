@@ -43,5 +43,10 @@ def revisions() -> frozenset[str]:
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.set_main_option("script_location", _literally(Path(migrations.__file__).parent))
     return config
+
+
+def _literally(path: Path) -> str:
+    """The path as a value of a configuration file, where % is syntax."""
+    return str(path).replace("%", "%%")
