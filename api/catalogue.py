@@ -49,7 +49,8 @@ class DatasetDocument(Document):
     classes: int | None
     class_names: list[str] | None
     counts: dict[str, Any] | None
-    """`train` and `test` samples, and both `per_class`."""
+    """`train`, `test` and `val` samples (of a validation split of its own, 0 when there is none),
+    and all three `per_class`."""
     statistics: dict[str, list[float]] | None
     """`mean` and `std` of each channel of the training samples."""
     bytes: int | None
@@ -71,6 +72,7 @@ class DatasetFacts:
     is_bounded: bool  # no sample can hold a value outside [0, 1], see saf.data.dataset
     classes: int
     train: int  # samples to train on
+    val: int  # samples of a validation split of its own, 0: none
 
 
 def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
@@ -88,6 +90,7 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
             is_bounded=entry.timesteps is None,
             classes=entry.classes,
             train=entry.train,
+            val=entry.val,
         )
     row = _find(session, name_or_id)
     if row is None:
@@ -109,6 +112,7 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
         is_bounded=row.summary["timesteps"] is None or row.summary["dtype"] == "uint8",
         classes=row.summary["classes"],
         train=row.summary["counts"]["train"],
+        val=row.summary["counts"].get("val", 0),
     )
 
 
@@ -219,13 +223,20 @@ def _document(row: Dataset, jobs: int) -> DatasetDocument:
         timesteps=summary.get("timesteps"),
         classes=summary.get("classes"),
         class_names=summary.get("class_names"),
-        counts=summary.get("counts"),
+        counts=_counts(summary) if summary else None,
         statistics=statistics,
         bytes=row.upload_bytes,
         created_at=iso(row.created_at),
         jobs=jobs,
         urls=_urls(row.id),
     )
+
+
+def _counts(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Samples of each split, of summaries from before there were validation splits, too."""
+    counts: dict[str, Any] = summary["counts"]
+    classes = {"val": [0] * summary["classes"]} | counts["per_class"]
+    return {"val": 0} | counts | {"per_class": classes}
 
 
 def _urls(id_: str) -> DatasetUrls:

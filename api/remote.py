@@ -313,4 +313,8 @@ def _dataset_line(dataset: Dataset) -> str:
         return "; ".join(problem["message"] for problem in dataset["problems"])
     counts = dataset["counts"]
     shape = " × ".join(map(str, dataset["shape"]))
-    return f"{counts['train']} + {counts['test']} samples of {shape}, {dataset['classes']} classes"
+    val = f" and {counts['val']} for validation" if counts.get("val") else ""
+    return (
+        f"{counts['train']} + {counts['test']} samples{val} of {shape}, "
+        f"{dataset['classes']} classes"
+    )

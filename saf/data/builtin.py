@@ -22,6 +22,7 @@ class CatalogueEntry:
     class_names: tuple[str, ...]
     train: int  # samples
     test: int
+    val: int  # samples of a validation split of its own, 0: none
     licence: str
     source: str
 
@@ -60,6 +61,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
         class_names=tuple("0123456789"),
         train=1437,
         test=360,
+        val=0,
         licence="CC BY 4.0",
         source="E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine "
         "Learning Repository, 1998, doi:10.24432/C50P49; as distributed with scikit-learn",

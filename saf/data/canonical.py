@@ -1,6 +1,7 @@
 """The canonical form of a data set: one safetensors file, the same bytes for the same data.
 
 The metadata holds one key, `saf_dataset`: JSON with the version of the format and the class names.
+The tensors are `y_train y_test x_train x_test`; with a validation split `y_val x_val`, too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from saf.errors import DataError
 VERSION = 1
 _KEY = "saf_dataset"
 _NAMES = ("y_train", "y_test", "x_train", "x_test")  # int64 first, so that all is aligned
+_NAMES_WITH_VALIDATION = ("y_train", "y_test", "y_val", "x_train", "x_test", "x_val")
 _DTYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
     "F32": np.dtype("<f4"),
@@ -45,7 +47,8 @@ def save(dataset: Dataset, path: Path) -> Saved:
     and which holds the whole file in memory; the layout is that of its specification.
     """
     path = Path(path)
-    arrays = {name: np.ascontiguousarray(getattr(dataset, name)) for name in _NAMES}
+    names = _NAMES if dataset.y_val is None else _NAMES_WITH_VALIDATION
+    arrays = {name: np.ascontiguousarray(getattr(dataset, name)) for name in names}
     head = _header(arrays, dataset.class_names)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -93,8 +96,9 @@ def load(path: Path) -> Dataset:
     except (SafetensorError, OSError, ValueError) as error:
         raise _foreign(path, str(error)[:200]) from error
     class_names = _class_names(path, metadata)
-    if sorted(name for name, _ in layout) != sorted(_NAMES):
-        raise _foreign(path, f"its tensors are {sorted(name for name, _ in layout)!a}"[:200])
+    found = sorted(name for name, _ in layout)
+    if found not in (sorted(_NAMES), sorted(_NAMES_WITH_VALIDATION)):
+        raise _foreign(path, f"its tensors are {found!a}"[:200])
     arrays: dict[str, Array] = {}
     for name, (dtype, shape) in layout:
         if dtype not in _DTYPES:

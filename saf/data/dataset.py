@@ -1,4 +1,4 @@
-"""A data set in memory: training and test samples with their labels.
+"""A data set in memory: training, test and perhaps validation samples with their labels.
 
 Shapes: N samples, T time steps, C channels, H × W pixels.
 """
@@ -21,6 +21,8 @@ MAX_CHANNELS = 1024
 MAX_TIMESTEPS = 1024
 MAX_CLASSES = 65_536
 MAX_CLASS_NAME = 200
+SPLITS = {"train": "training", "test": "test", "val": "validation"}
+"""Splits by the endings of their fields, and what they are called in sentences."""
 _CHUNK = 2**22  # values looked at together: bounds the memory of whatever is computed of all
 
 
@@ -30,7 +32,8 @@ class Dataset:
 
     `x_*` are `N C H W` for images, `N T C H W` for event frames. uint8 means value / 255; float32
     means the value itself, which for images is in [0, 1] and for event frames a count of at least
-    0. `y_*` are int64 in [0, classes); other integers are converted.
+    0. `y_*` are int64 in [0, classes); other integers are converted. A validation split is
+    optional: `x_val` and `y_val` are both given or both None.
     """
 
     x_train: Array
@@ -38,24 +41,39 @@ class Dataset:
     x_test: Array
     y_test: Array
     class_names: tuple[str, ...]
+    x_val: Array | None = None
+    y_val: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         check_class_names(self.class_names)
-        for split in ("train", "test"):
+        if (self.x_val is None) != (self.y_val is None):
+            there, missing = ("y_val", "x_val") if self.x_val is None else ("x_val", "y_val")
+            raise DataError(
+                f"there is {there} without {missing}",
+                hint="Give samples and labels of the validation split, or neither.",
+            )
+        for split in self.splits:
             labels = check_labels(getattr(self, f"y_{split}"), f"y_{split}", self.classes)
             object.__setattr__(self, f"y_{split}", labels)
             _check_samples(getattr(self, f"x_{split}"), f"x_{split}", len(labels))
-        if self.x_train.shape[1:] != self.x_test.shape[1:]:
-            raise DataError(
-                f"training samples have the shape {self.x_train.shape[1:]}, "
-                f"test samples {self.x_test.shape[1:]}",
-                hint="Bring both splits to one shape.",
-            )
-        if self.x_train.dtype != self.x_test.dtype:
-            raise DataError(
-                f"x_train is {self.x_train.dtype}, x_test is {self.x_test.dtype}",
-                hint="Store both splits as uint8, or both as float32.",
-            )
+        for split in self.splits[1:]:
+            x = getattr(self, f"x_{split}")
+            if self.x_train.shape[1:] != x.shape[1:]:
+                raise DataError(
+                    f"training samples have the shape {self.x_train.shape[1:]}, "
+                    f"{SPLITS[split]} samples {x.shape[1:]}",
+                    hint="Bring all splits to one shape.",
+                )
+            if self.x_train.dtype != x.dtype:
+                raise DataError(
+                    f"x_train is {self.x_train.dtype}, x_{split} is {x.dtype}",
+                    hint="Store all splits as uint8, or all as float32.",
+                )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that there are: "train", "test" and, where it is given, "val"."""
+        return tuple(SPLITS) if self.y_val is not None else tuple(SPLITS)[:2]
 
     @property
     def classes(self) -> int:
@@ -106,19 +124,20 @@ class Dataset:
     def summary(self) -> dict[str, Any]:
         """What a catalogue shows of the data set, as JSON values."""
         mean, deviation = self.channel_statistics()
-        per_class = {
-            split: np.bincount(labels, minlength=self.classes).tolist()
-            for split, labels in (("train", self.y_train), ("test", self.y_test))
-        }
+        none = np.zeros(0, np.int64)
+        labels = {"train": self.y_train, "test": self.y_test, "val": self.y_val}
+        present = {split: none if y is None else y for split, y in labels.items()}
         return {
             "shape": list(self.sample_shape),
             "timesteps": self.timesteps,
             "classes": self.classes,
             "class_names": list(self.class_names),
             "counts": {
-                "train": len(self.y_train),
-                "test": len(self.y_test),
-                "per_class": per_class,
+                **{split: len(y) for split, y in present.items()},
+                "per_class": {
+                    split: np.bincount(y, minlength=self.classes).tolist()
+                    for split, y in present.items()
+                },
             },
             "dtype": self.x_train.dtype.name,
             "mean": mean.tolist(),
@@ -167,7 +186,8 @@ def check_labels(labels: Array, name: str, classes: int | None = None) -> NDArra
         )
     if len(labels) == 0:
         raise DataError(
-            f"{name} is empty", hint="Both the training and the test split need samples."
+            f"{name} is empty",
+            hint="Training and test split need samples; leave out a validation split without any.",
         )
     upper = MAX_CLASSES if classes is None else classes
     outside = (labels < 0) | (labels >= upper)
@@ -175,7 +195,7 @@ def check_labels(labels: Array, name: str, classes: int | None = None) -> NDArra
         index = int(outside.argmax())
         raise DataError(
             f"{name}[{index}] is {int(labels[index])}; labels are in 0…{upper - 1}",
-            hint="Number the classes 0, 1, 2, … the same way in both splits.",
+            hint="Number the classes 0, 1, 2, … the same way in all splits.",
         )
     return labels.astype(np.int64, copy=False)
 

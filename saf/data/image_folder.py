@@ -1,7 +1,10 @@
-"""Folders of images: `train/<class>/*.jpg|jpeg|png` and `test/<class>/…`.
+"""Folders of images: `train/<class>/*.jpg|jpeg|png`, `test/<class>/…`, perhaps `val/<class>/…`.
 
-Without a test split, 20 % of each class are held out. All images have one size; gray ones become
-RGB when there is an RGB one; an alpha channel is dropped; of 16 bits the upper 8 are kept.
+Beside train/ and test/, the folder val/ (or valid/, validation/) is the validation split; beside
+train/ alone it is the test split. Without either, 20 % of each class are held out for testing.
+
+All images have one size; gray ones become RGB when there is an RGB one; an alpha channel is
+dropped; of 16 bits the upper 8 are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ Pixels = NDArray[np.uint8]
 SUFFIXES = (".jpg", ".jpeg", ".png")
 _OTHER_IMAGES = (".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic", ".avif", ".ppm", ".pgm")
 _MAX_FILE = 64 * MIB
-_SPLITS = {"train": "train", "test": "test", "val": "test", "validation": "test"}
+_VALIDATION = frozenset({"val", "valid", "validation"})
+_SPLITS = frozenset({"train", "test"}) | _VALIDATION
 _GRAY = {"1", "L", "LA", "La"}
 _COLOUR = {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "RGBa"}
 _FORMATS = ("JPEG", "PNG")
@@ -66,6 +70,8 @@ def read_image_folder(source: Source, limits: Limits) -> Dataset:
         x_test=pixels.stacks["test"],
         y_test=plan.labels["test"],
         class_names=plan.class_names,
+        x_val=pixels.stacks.get("val"),
+        y_val=plan.labels.get("val"),
     )
 
 
@@ -95,14 +101,17 @@ def _has_splits(images: list[tuple[str, list[str]]]) -> bool:
 
 def _plan_of_splits(source: Source, images: list[tuple[str, list[str]]]) -> _Plan:
     tops = {parts[0].lower() for _, parts in images}
-    if len(tops & {"test", "val", "validation"}) > 1:
+    if len(tops & _VALIDATION) > 1:
+        purpose = "validation" if "test" in tops else "testing"
         raise DataError(
-            f"{source.label} holds {', '.join(sorted(tops))}: which of them is for testing?",
-            hint="Leave one test folder beside train/; merge the other into one of them.",
+            f"{source.label} holds {', '.join(sorted(tops))}: which of them is for {purpose}?",
+            hint="Leave at most test/ and one validation folder beside train/; merge the others.",
         )
     for name, parts in images:
         if len(parts) != 3 or parts[0].lower() not in _SPLITS:
-            raise DataError(f"{name} is not at train/<class>/ or test/<class>/", hint=LAYOUT)
+            raise DataError(
+                f"{name} is not at train/<class>/, test/<class>/ or val/<class>/", hint=LAYOUT
+            )
     if "train" not in tops:
         raise DataError(f"{source.label} holds no train folder", hint=LAYOUT)
     classes = tuple(sorted({parts[1] for _, parts in images if parts[0].lower() == "train"}))
@@ -110,14 +119,16 @@ def _plan_of_splits(source: Source, images: list[tuple[str, list[str]]]) -> _Pla
     if tops == {"train"}:
         return _plan_of_classes(source, [(name, parts[1:]) for name, parts in images])
     index_of = {name: index for index, name in enumerate(classes)}
-    labels: dict[str, list[int]] = {"train": [], "test": []}
+    spare = "val" if "test" in tops else "test"  # what a validation folder becomes
+    split_of = {top: spare if top in _VALIDATION else top for top in tops}
+    labels: dict[str, list[int]] = {split: [] for split in split_of.values()}
     places: dict[str, tuple[str, int]] = {}
     for name, (top, class_name, _) in images:
-        split = _SPLITS[top.lower()]
+        split = split_of[top.lower()]
         if class_name not in index_of:
             raise DataError(
                 f"{name}: the class {class_name!r} is tested but has no training images",
-                hint="Use the same class folders in train/ and test/.",
+                hint=f"Use the same class folders in train/ and {top}/.",
             )
         places[name] = (split, len(labels[split]))
         labels[split].append(index_of[class_name])
@@ -148,7 +159,7 @@ def _plan_of_classes(source: Source, images: list[tuple[str, list[str]]]) -> _Pl
 
 
 class _Stack:
-    """The images of both splits, placed row by row into arrays of the final size."""
+    """The images of all splits, placed row by row into arrays of the final size."""
 
     def __init__(self, counts: dict[str, int], limits: Limits) -> None:
         self._counts = counts

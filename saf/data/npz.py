@@ -1,4 +1,4 @@
-"""numpy's `.npz`: `x_train y_train x_test y_test`, and `class_names` if there are any.
+"""numpy's `.npz`: `x_train y_train x_test y_test`; `x_val y_val` and `class_names` if there.
 
 Each array's header is read and checked before memory is taken for it; arrays of Python objects,
 which are pickles, are refused.
@@ -21,6 +21,7 @@ from saf.errors import DataError
 _SAMPLES = ("x_train", "x_test")
 _LABELS = ("y_train", "y_test")
 NAMES = (*_SAMPLES, *_LABELS)
+_VALIDATION = ("val", "valid", "validation")
 _HINT = "Write the file with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)."
 
 
@@ -42,16 +43,38 @@ def read_npz(source: Source, limits: Limits) -> Dataset:
             f"{source.label} lacks {', '.join(missing)}; it holds {found}",
             hint=_HINT,
         )
-    wanted = [f"{name}.npy" for name in (*NAMES, "class_names") if f"{name}.npy" in there]
+    validation = _validation(there, source.label)
+    samples, labels = (*_SAMPLES, *validation[:1]), (*_LABELS, *validation[1:])
+    names = (*samples, *labels)
+    wanted = [f"{name}.npy" for name in (*names, "class_names") if f"{name}.npy" in there]
     arrays: dict[str, Array] = {}
     for content in source.contents(wanted):
         name = content.name.removesuffix(".npy")
         array = _read_array(content, limits)
-        arrays[name] = _samples(array, name) if name in _SAMPLES else array
+        arrays[name] = _samples(array, name) if name in samples else array
     class_names = _class_names(arrays)
-    for name in _LABELS:
+    for name in labels:
         check_labels(arrays[name], name, len(class_names))
-    return Dataset(**{name: arrays[name] for name in NAMES}, class_names=class_names)
+    fields = {name: arrays[name] for name in NAMES}
+    fields |= {to: arrays[name] for to, name in zip(("x_val", "y_val"), validation, strict=False)}
+    return Dataset(**fields, class_names=class_names)
+
+
+def _validation(there: set[str], label: str) -> tuple[str, ...]:
+    """The names of samples and labels of the validation split; nothing where there is none."""
+    found = [n for n in _VALIDATION if {f"x_{n}.npy", f"y_{n}.npy"} & there]
+    if len(found) > 1:
+        raise DataError(
+            f"{label} holds the validation splits {', '.join(found)}; there can be one",
+            hint="Merge them, or leave out all but one.",
+        )
+    names = tuple(f"{kind}_{n}" for n in found for kind in ("x", "y"))
+    if missing := [name for name in names if f"{name}.npy" not in there]:
+        raise DataError(
+            f"{label} lacks {missing[0]} for its validation split",
+            hint="Give samples and labels of the validation split, or neither.",
+        )
+    return names
 
 
 def _read_array(content: Content, limits: Limits) -> Array:

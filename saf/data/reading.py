@@ -50,9 +50,9 @@ def read(path: Path | str, format: str = "auto", *, limits: Limits = DEFAULT_LIM
         _check_asked(path, format, "canonical")
         check_archive_size(path, limits)
         dataset = load(path)
-        for split in ("x_train", "x_test"):
-            x = getattr(dataset, split)
-            limits.check_array(split, x.shape, x.itemsize)
+        for split in dataset.splits:
+            x = getattr(dataset, f"x_{split}")
+            limits.check_array(f"x_{split}", x.shape, x.itemsize)
         limits.check_classes(dataset.classes)
         return dataset
     if format == "canonical":

@@ -228,6 +228,11 @@ def test_an_uploaded_data_set_is_listed(there: Saf, tmp_path: Path) -> None:
     sent = there("upload", str(tmp_path / "mine.npz"), "--name", "mine")
     assert sent.status == 0, sent.err
     assert "100 + 50 samples of 1 × 8 × 8, 10 classes" in sent.out
+    validation = {"x_val": data.x_train[:7], "y_val": data.y_train[:7]}
+    with np.load(tmp_path / "mine.npz") as file:
+        np.savez(tmp_path / "split.npz", **file, **validation)
+    sent = there("upload", str(tmp_path / "split.npz"))
+    assert "100 + 50 samples and 7 for validation of 1 × 8 × 8, 10 classes" in sent.out
     names = [entry["name"] for entry in there("datasets", "--json").json]
     assert {"digits", "mine"} <= set(names)
 

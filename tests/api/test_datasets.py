@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import update
 
 from api import checks, datasets
+from api.catalogue import find_facts
 from api.settings import Settings
 from api.store.tables import Dataset
 from saf.data import load
@@ -114,6 +115,41 @@ def test_an_upload_is_checked_stored_and_can_be_trained_on(server: Server) -> No
         job = server.submit(dataset=name)
         assert job["specification"]["dataset"] == name
     assert len(server.get("/v1/jobs", dataset=found["id"])["data"]) == 2
+
+
+def test_a_validation_split_is_stored_counted_and_shown(server: Server) -> None:
+    with np.load(io.BytesIO(IMAGES)) as file:
+        arrays = dict(file) | {"x_val": file["x_train"][:3], "y_val": np.array([1, 0, 1])}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    response = upload(server, buffer.getvalue(), name="split")
+    assert response.status_code == 201, response.text
+    counts = response.json()["counts"]
+    assert (counts["train"], counts["val"], counts["test"]) == (8, 3, 4)
+    assert counts["per_class"]["val"] == [1, 2]
+    with server.service.database.reading() as session:
+        assert find_facts(session, "split").val == 3
+        sha256 = session.get_one(Dataset, response.json()["id"]).sha256
+    assert sha256 is not None
+    y_val = load(server.service.store.path(sha256)).y_val
+    assert y_val is not None
+    assert y_val.tolist() == [1, 0, 1]
+    page = server.http.get("/datasets/split", headers={"Accept": "text/html"}).text
+    assert "8 to train, 3 to validate, 4 to test" in page
+    assert ">Validation</th>" in page
+    digits = server.http.get("/datasets/digits", headers={"Accept": "text/html"}).text
+    assert "1,437 to train, none of its own to validate, 360 to test" in digits
+    assert ">Validation</th>" not in digits
+
+
+def test_data_sets_from_before_there_were_validation_splits_have_none(server: Server) -> None:
+    row(server, id="ds_1", name="old")
+    counts = server.get("/v1/datasets/old")["counts"]
+    assert (counts["train"], counts["val"], counts["test"]) == (30, 0, 9)
+    assert counts["per_class"]["val"] == [0, 0, 0]
+    with server.service.database.reading() as session:
+        assert find_facts(session, "old").val == 0
+        assert find_facts(session, "digits").val == 0
 
 
 def test_what_cannot_be_used_is_refused_with_the_reason_and_leaves_nothing(server: Server) -> None:

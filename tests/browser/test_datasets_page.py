@@ -93,7 +93,9 @@ def test_a_data_set_shows_samples_of_each_class(tabs: Tabs, pages: Pages, tmp_pa
     expect(page.get_by_role("row").filter(has_text="3")).to_contain_text("10")
     expect(page.get_by_text("no run")).to_be_visible()
     page.goto(f"{pages.url}/datasets/digits")
-    expect(page.get_by_text("1,437 to train, 360 to test")).to_be_visible()
+    expect(
+        page.get_by_text("1,437 to train, none of its own to validate, 360 to test")
+    ).to_be_visible()
     expect(page.get_by_role("img", name="Training samples of class")).to_have_count(10)
 
 

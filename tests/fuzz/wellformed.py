@@ -69,6 +69,8 @@ def npz_files(random: Random) -> Files:
     x = pixels(random, 8, *shape).astype(kind) / (255 if kind in (np.float32, np.float64) else 1)
     y = np.arange(8) % random.choice([1, 2, 4])
     arrays = {"x_train": x, "y_train": y, "x_test": x[:4], "y_test": y[:4]}
+    if random.random() < 0.3:
+        arrays |= {"x_val": x[4:], "y_val": y[4:]}
     return {f"{name}.npy": npy(random, array) for name, array in arrays.items()}
 
 

@@ -26,6 +26,7 @@ def test_the_catalogue_agrees_with_the_data(data: Dataset) -> None:
         assert entry.classes == loaded.classes
         assert entry.class_names == loaded.class_names
         assert (entry.train, entry.test) == (len(loaded.y_train), len(loaded.y_test))
+        assert entry.val == (0 if loaded.y_val is None else len(loaded.y_val))
 
 
 def test_every_digit_is_there_once_and_scaled_to_a_byte(data: Dataset) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from saf.data import Dataset, load, read, save
+from saf.data import Dataset, Limits, load, read, save
 from saf.errors import DataError
 
 Build = Callable[..., Dataset]
@@ -44,6 +44,52 @@ def test_what_was_saved_is_what_is_loaded(dataset: Build, tmp_path: Path, kind: 
     same(load(tmp_path / "deep" / "d.safetensors"), data)
     same(read(tmp_path / "deep" / "d.safetensors"), data)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["d.safetensors"]
+
+
+def test_a_validation_split_is_kept(dataset: Build, tmp_path: Path) -> None:
+    x = np.random.default_rng(1).integers(0, 256, (3, 3, 4, 6), np.uint8)
+    data = dataset(x_val=x, y_val=np.array([1, 0, 1]))
+    path = tmp_path / "d.safetensors"
+    save(data, path)
+    for found in (load(path), read(path)):
+        same(found, data)
+        np.testing.assert_array_equal(found.x_val, x)
+        assert found.y_val is not None
+        assert found.y_val.tolist() == [1, 0, 1]
+    assert set(safetensors.numpy.load_file(path)) == {*ARRAYS, "x_val", "y_val"}
+    limits = Limits(max_samples=10)
+    assert read(path, limits=limits).classes == 2
+    more = dataset(x_val=np.zeros((11, 3, 4, 6), np.uint8), y_val=np.zeros(11, np.int64))
+    save(more, path)
+    with pytest.raises(DataError, match="x_val has 11 samples; at most 10"):
+        read(path, limits=limits)
+
+
+def test_half_a_validation_split_is_no_canonical_file(dataset: Build, tmp_path: Path) -> None:
+    path = tmp_path / "d.safetensors"
+    data = dataset(x_val=np.zeros((3, 3, 4, 6), np.uint8), y_val=np.array([1, 0, 1]))
+    save(data, path)
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    del header["x_val"]  # the last one, so that the rest still lies where the header says
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[end : -3 * 3 * 4 * 6])
+    with pytest.raises(DataError, match="its tensors are"):
+        load(path)
+
+
+def test_without_a_validation_split_the_bytes_are_those_of_ever(tmp_path: Path) -> None:
+    x = (np.arange(6 * 3 * 4 * 5) % 251).astype(np.uint8).reshape(6, 3, 4, 5)
+    images = Dataset(x[:4], np.arange(4) % 2, x[4:], np.array([0, 1]), ("cat", "dög"))
+    values = x.reshape(6, 1, 3, 4, 5).astype(np.float32)
+    frames = Dataset(values[:4], np.arange(4) % 2, values[4:], np.array([0, 1]), ("a", "b"))
+    # Written down: data sets are stored under the hash of their file, and jobs name that.
+    assert [save(data, tmp_path / "d").sha256 for data in (images, frames)] == [
+        "b611bc4e735ef4455ca3f2766bac2d505efdc9c66ef8d2680808c960a1c4e109",
+        "55e565d43ceec12d7f4f4888e4320ec192f7d5c282b8e661533dc92b1f89a28d",
+    ]
 
 
 def test_safetensors_itself_reads_the_file(dataset: Build, tmp_path: Path) -> None:

@@ -62,10 +62,22 @@ def test_summary_is_json_and_counts_each_class(dataset: Build) -> None:
     assert summary["counts"] == {
         "train": 10,
         "test": 4,
-        "per_class": {"train": [5, 5], "test": [2, 2]},
+        "val": 0,
+        "per_class": {"train": [5, 5], "test": [2, 2], "val": [0, 0]},
     }
     assert summary["dtype"] == "uint8"
     assert len(summary["mean"]) == len(summary["std"]) == 3
+
+
+def test_a_validation_split_is_optional_and_counted(dataset: Build) -> None:
+    assert dataset().splits == ("train", "test")
+    data = dataset(x_val=VALIDATION, y_val=np.array([[1], [1]], np.uint8))
+    assert data.splits == ("train", "test", "val")
+    assert data.y_val is not None
+    assert (data.y_val.dtype, data.y_val.shape) == (np.int64, (2,))
+    counts = data.summary()["counts"]
+    assert counts["val"] == 2
+    assert counts["per_class"] == {"train": [5, 5], "test": [2, 2], "val": [0, 2]}
 
 
 def test_labels_of_any_integer_type_become_int64(dataset: Build) -> None:
@@ -76,6 +88,7 @@ def test_labels_of_any_integer_type_become_int64(dataset: Build) -> None:
 
 FLOATS = np.zeros((10, 3, 4, 6), np.float32)
 EVENTS = np.zeros((10, 2, 3, 4, 6), np.float32)
+VALIDATION = np.full((2, 3, 4, 6), 7, np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +117,19 @@ EVENTS = np.zeros((10, 2, 3, 4, 6), np.float32)
         ({"x_train": FLOATS + np.nan}, "x_train holds NaN or infinite values"),
         ({"x_train": EVENTS + np.inf}, "x_train holds NaN or infinite values"),
         ({"x_train": EVENTS - 1}, "holds the event count -1"),
+        ({"x_val": VALIDATION}, "there is x_val without y_val"),
+        ({"y_val": np.array([0, 1])}, "there is y_val without x_val"),
+        ({"x_val": VALIDATION, "y_val": np.arange(3) % 2}, "x_val has 2 samples, and there are 3"),
+        ({"x_val": VALIDATION, "y_val": np.array([0, 2])}, "y_val[1] is 2; labels are in 0…1"),
+        ({"x_val": VALIDATION[:0], "y_val": np.zeros(0, int)}, "y_val is empty"),
+        (
+            {"x_val": VALIDATION[..., :5], "y_val": np.array([0, 1])},
+            "training samples have the shape (3, 4, 6), validation samples (3, 4, 5)",
+        ),
+        (
+            {"x_val": VALIDATION / np.float32(255), "y_val": np.array([0, 1])},
+            "x_train is uint8, x_val is float32",
+        ),
     ],
 )
 def test_unusable_data_are_refused_with_the_reason_and_a_remedy(

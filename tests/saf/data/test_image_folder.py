@@ -43,12 +43,27 @@ def test_every_container_gives_the_same_data_in_the_order_of_the_names(
     assert save(data, tmp_path / "a") == save(read(place(files)), tmp_path / "b")
 
 
-@pytest.mark.parametrize("name", ["val", "validation", "Test", "VAL"])
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val", "VALID"])
+def test_a_validation_folder_beside_train_and_test_is_the_validation_split(
+    name: str, image_files: Callable[..., Files], place: Place
+) -> None:
+    files = image_files(*SPLIT, f"{name}/dog", f"{name}/cat")
+    data = read(place(files))
+    assert (len(data.y_train), len(data.y_test)) == (8, 8)
+    assert data.y_val is not None
+    assert data.y_val.tolist() == [0] * 4 + [1] * 4
+    expected = [pixels_of(files[n]) for n in sorted(files) if n.startswith(name)]
+    np.testing.assert_array_equal(data.x_val, np.stack(expected)[:, np.newaxis])
+    assert read(place(image_files(*SPLIT))).y_val is None
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Test", "VAL"])
 def test_a_validation_folder_is_taken_for_the_test_split(
     name: str, image_files: Callable[..., Files], place: Place
 ) -> None:
     data = read(place(image_files("train/a", "train/b", f"{name}/a", f"{name}/b")))
     assert (len(data.y_train), len(data.y_test)) == (8, 8)
+    assert data.y_val is None
 
 
 @pytest.mark.parametrize("wrapper", ["", "pets/", "./", "train/"])
@@ -199,7 +214,12 @@ def test_pixels_over_the_limit_are_refused_however_small_the_files(
     ("folders", "says"),
     [
         (("train/a", "train/b", "test/a", "test/c"), "the class 'c' is tested but has no training"),
-        (("train/a", "train/b", "test/a", "val/a"), "which of them is for testing"),
+        (("train/a", "train/b", "test/a", "val/c"), "the class 'c' is tested but has no training"),
+        (("train/a", "train/b", "val/a", "Valid/a"), "which of them is for testing"),
+        (
+            ("train/a", "train/b", "test/a", "val/a", "validation/a"),
+            "holds test, train, val, validation: which of them is for validation",
+        ),
         (("test/a", "test/b"), "no train folder"),
         (("train/a", "train/b", "test/a", "extra/a"), "is not at train/<class>/"),
         (("train/a/deep", "train/b/deep", "test/a/deep"), "is not at train/<class>/"),

@@ -71,6 +71,18 @@ def test_event_frames_are_counts_of_any_type_and_not_scaled(dtype: str, npz: Npz
     np.testing.assert_array_equal(data.x_train, counts)
 
 
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_a_validation_split_is_read_when_there_is_one(name: str, npz: Npz) -> None:
+    assert read(npz()).y_val is None
+    x = np.random.default_rng(2).integers(0, 256, (3, 1, 5, 6), np.uint8)
+    data = read(npz(**{f"x_{name}": x.astype(np.int64), f"y_{name}": np.array([1, 0, 1])}))
+    np.testing.assert_array_equal(data.x_val, x)
+    assert data.x_val is not None
+    assert data.x_val.dtype == np.uint8
+    assert data.y_val is not None
+    assert data.y_val.tolist() == [1, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("arrays", "says", "remedy"),
     [
@@ -94,6 +106,16 @@ def test_event_frames_are_counts_of_any_type_and_not_scaled(dtype: str, npz: Npz
         ({"y_train": np.eye(8, dtype=int)}, "y_train has the shape (8, 8)", "argmax"),
         ({"y_test": np.array([0, 1, 2, 0])}, "y_test[2] is 2; labels are in 0…1", "Number"),
         ({"y_test": np.array([0, 1, -2, 0])}, "y_test[2] is -2; labels are in 0…1", "Number"),
+        ({"x_val": BYTES[:2, :1]}, "lacks y_val for its validation split", "or neither"),
+        ({"y_valid": [0, 1]}, "lacks x_valid for its validation split", "or neither"),
+        (
+            {"x_val": BYTES[:2, :1], "y_val": [0, 1], "y_validation": [0, 1]},
+            "holds the validation splits val, validation; there can be one",
+            "Merge",
+        ),
+        ({"x_val": BYTES[:2], "y_val": [0, 1]}, "validation samples (3, 5, 6)", "one shape"),
+        ({"x_val": BYTES[:2, :1], "y_val": [0, 2]}, "y_val[1] is 2; labels are in 0…1", "Number"),
+        ({"x_val": BYTES[:2, :1], "y_val": [0.0, 1.0]}, "y_val is float64", "astype"),
         ({"without": "y_test"}, "lacks y_test; it holds x_test.npy", "savez"),
         ({"class_names": np.array([b"a", b"b"])}, "class_names is no list of texts", "cat"),
         ({"class_names": np.array(["a\x07", "b"])}, "control characters", "printable"),
