@@ -15,7 +15,7 @@ from api.errors import FieldError, UnavailableError
 from api.problems import responses
 from api.queue import broker_answers
 from api.service import AnyServiceDependency, Service, ServiceDependency
-from api.store.database import clock, why_away
+from api.store.database import clock, is_starved, why_away
 from api.store.tables import WAITING, Job, Status, Worker
 from api.workers import is_alive
 
@@ -129,6 +129,12 @@ def _database(service: Service) -> str:
         with service.database.reading() as session:
             session.execute(text("SELECT 1 FROM jobs LIMIT 1"))
     except SQLAlchemyError as error:
+        if is_starved(error):
+            return (
+                f"has no connection left ({why_away(error)}): give each process of the API fewer "
+                "by SAF_DATABASE_CONNECTIONS and each worker by SAF_WORKER_DATABASE_CONNECTIONS "
+                "where the server refuses more, or more where those of this process are all in use"
+            )
         return f"does not answer ({why_away(error)}); look at DATABASE_URL and its server"
     return ""
 

@@ -54,7 +54,8 @@ from api.stream import Streams
 from api.trials import Trials
 
 OPENING_SECONDS = 10.0  # that the start of the server waits for its database
-BUSY_SECONDS = 5.0  # that a request waits for the write lock of SQLite, before it is answered 503
+BUSY_SECONDS = 4.5  # that a request waits for the write lock of SQLite, before it is answered 503
+THREADS = 200  # that answer requests: those that wait to write leave enough to those that read
 TAGS = [
     {"name": "jobs", "description": "Trainings: submit, watch, steer, and read what came out."},
     {"name": "sweeps", "description": "Many jobs from one request, and the table of them."},
@@ -78,6 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         running = await anyio.to_thread.run_sync(_Running, chosen, counts)
         service = app.state.service = running.service
         service.opening.start()
@@ -141,14 +143,20 @@ class _Running:
 
     def __init__(self, settings: Settings, counts: RequestCounts) -> None:
         """Nothing is asked of database or broker yet."""
-        database = Database(settings.database, busy_seconds=BUSY_SECONDS)
+        database = Database(
+            settings.database,
+            busy_seconds=BUSY_SECONDS,
+            statement_seconds=settings.statement_seconds,
+            connections=settings.database_connections,
+        )
         store = open_store(settings)
         celery = celery_app(settings)
         checks = Checks(database, store, settings)
         doorbell = Doorbell(celery)
         self._leases = broker_leases(settings)
-        self._sweeper = Sweeper(database, settings, doorbell.ring, unheld=self._unheld(settings))
-        self._janitor = Janitor(database, store, settings)
+        patient = database.patient()
+        self._sweeper = Sweeper(patient, settings, doorbell.ring, unheld=self._unheld(settings))
+        self._janitor = Janitor(patient, store, settings)
         self.service = Service(
             settings=settings,
             opening=Opening(

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, ValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -23,6 +23,7 @@ from api import pointers
 from api.documents import Document
 from api.errors import FieldError, ServiceError, TooManyError, UnavailableError
 from api.store.artifacts import StoreError
+from api.store.database import is_starved, took_too_long
 from saf.config import JobSpecification
 
 MEDIA_TYPE = "application/problem+json"
@@ -197,8 +198,18 @@ def _retry_after(error: ServiceError) -> dict[str, str]:
     return {}
 
 
-def _why_away(error: Exception) -> str:
+def _why_away(error: SQLAlchemyError) -> str:
     said = _first_line(error)
+    if took_too_long(error):
+        return (
+            "the database needs longer for this than SAF_STATEMENT_SECONDS allow, and nothing was "
+            "stored; ask for less: fewer filters, a smaller range"
+        )
+    if is_starved(error):
+        return (
+            "all connections to the database are in use; try again in a moment. "
+            "SAF_DATABASE_CONNECTIONS says how many each process of the API may have"
+        )
     if "disk is full" in said or "No space left" in said or "disk I/O error" in said:
         return (
             "the disk of the database is full or fails, and nothing was stored; make room there, "
@@ -206,8 +217,9 @@ def _why_away(error: Exception) -> str:
         )
     if "database is locked" in said:
         return (
-            "another process keeps the database locked, and nothing was stored; try again in a "
-            "moment, and if that does not help look for a worker that was stopped (SIGSTOP)"
+            "another process keeps the database locked, or many want to write, and nothing was "
+            "stored; try again in a moment, and if that does not help look for a worker that was "
+            "stopped (SIGSTOP)"
         )
     return "the database does not answer; try again in a moment"
 

@@ -62,6 +62,13 @@ class Settings(BaseSettings):
     """Jobs of one user that may wait; 0: any number. So in the next."""
     jobs_per_user_hour: Annotated[int, Field(ge=0)] = 6000
     """Jobs that one user may submit within an hour."""
+    statement_seconds: Annotated[float, Field(ge=0)] = 10.0
+    """Time that the database may take over a request: of SQLite all of it, of PostgreSQL each
+    statement; 0: any."""
+    database_connections: Annotated[int, Field(ge=2)] = 20
+    """Connections to PostgreSQL of each process of the API, at most."""
+    worker_database_connections: Annotated[int, Field(ge=2)] = 5
+    """Connections to PostgreSQL of each worker, at most."""
     streams_per_user: Annotated[int, Field(gt=0)] = 100
     """Live streams that one user may have open, in each process of the API."""
     streams_at_once: Annotated[int, Field(gt=0)] = 1000

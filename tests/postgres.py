@@ -77,13 +77,16 @@ class PostgresServer:
             connection.execute(f"CREATE ROLE {name} SUPERUSER LOGIN PASSWORD '{password}'")
             connection.execute("SELECT pg_reload_conf()")
 
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
+    def start(self, connections: int = 200) -> None:
+        """Start the server, which lets in so many, and wait until it answers."""
         self._process = subprocess.Popen(
             [
                 self._binaries / "postgres",
                 *("-D", self._data, "-k", str(self._directory)),
-                *("-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200"),
+                *("-c", "listen_addresses=", "-c", "fsync=off"),
+                *("-c", f"max_connections={connections}"),
+                # The user of the tests is a superuser, for whom some would be kept back.
+                *("-c", "superuser_reserved_connections=0"),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

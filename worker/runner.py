@@ -49,7 +49,9 @@ class Runner:
         self._settings = settings
         self._ring = ring
         self._command = command
-        self._database = Database(settings.database)
+        self._database = Database(
+            settings.database, connections=settings.worker_database_connections
+        )
         self._leases = broker_leases(settings)
         self.store = open_store(settings)
         self._scratch = Scratch(settings.data_dir, self.id)

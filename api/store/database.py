@@ -1,11 +1,16 @@
 """Engine, transactions, and the database's own clock.
 
 Two ways in: `reading()` and `writing()`. On SQLite a writing transaction takes the write lock at
-its beginning, so that two writers wait for each other instead of failing half-way.
+its beginning, so that two writers wait for each other instead of failing half-way; the threads of a
+process queue for it, and readers have connections of their own, which no writer holds.
 """
 
 from __future__ import annotations
 
+import copy
+import math
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +21,7 @@ from sqlalchemy import (
     Double,
     Engine,
     ExceptionContext,
+    QueuePool,
     create_engine,
     event,
     select,
@@ -23,15 +29,29 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
+from api.store.turns import Turns
+
 BUSY_SECONDS = 15.0
+CONNECTIONS = 5  # to PostgreSQL, unless told
+READERS = 20  # connections to SQLite for reading
+POOL_SECONDS = 5.0  # that a thread waits for a connection of this process
+LOOK_SECONDS = 0.002  # between two looks at SQLite's write lock that another process holds
+# SQLite's lock goes to whoever asks when it is free. A process whose threads hand it on without a
+# gap leaves one after so long, in which another process finds it free.
+BURST_SECONDS, GAP_SECONDS = 0.02, 2 * LOOK_SECONDS
+STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's virtual machine: a millisecond or so
 DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 # A process that is stopped in the middle of a transaction must not keep its locks: a job whose
 # row it holds could not be recovered.
-_END_WHEN_IDLE = text("SET LOCAL idle_in_transaction_session_timeout = '20s'")
+_END_WHEN_IDLE = "set_config('idle_in_transaction_session_timeout', '20s', true)"
+_END_WHEN_LONG = "set_config('statement_timeout', '{}', true)"
+TOO_LONG = ("interrupted", "canceling statement due to statement timeout")
+REFUSED = ("too many clients already", "too many connections", "connection slots are reserved")
 
 # The server ended the transaction of a process that stood still, or is a copy that may not be
 # written to: for the driver these are defects, but they pass, like a server that is away.
@@ -88,11 +108,34 @@ def why_away(error: SQLAlchemyError) -> str:
     return said.rpartition(" failed: ")[2].removeprefix("FATAL:").strip() or type(error).__name__
 
 
+def is_starved(error: SQLAlchemyError) -> bool:
+    """Whether there was no connection to be had: not in this process, or not at the server."""
+    said = str(error)
+    return "QueuePool limit" in said or any(refused in said for refused in REFUSED)
+
+
+def took_too_long(error: SQLAlchemyError) -> bool:
+    """Whether a statement was ended because its time was up."""
+    said = str(getattr(error, "orig", None) or error)
+    return any(words in said for words in TOO_LONG)
+
+
 class Database:
     """One database, SQLite or PostgreSQL, and the transactions on it."""
 
-    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
-        """`busy_seconds` is how long to wait for a lock of SQLite; then OperationalError.
+    def __init__(
+        self,
+        url: str,
+        *,
+        busy_seconds: float = BUSY_SECONDS,
+        statement_seconds: float = 0.0,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        """`busy_seconds` is how long to wait for the write lock of SQLite; then OperationalError,
+        or TimeoutError where threads of this process had it. `statement_seconds` is what a
+        transaction on SQLite, a statement on PostgreSQL may take, 0: any time; then
+        OperationalError. At most `connections` are opened to PostgreSQL; TimeoutError where all of
+        them are in use for 5 s.
 
         Nothing is connected yet. Raises ValueError as `check_address`.
         """
@@ -102,15 +145,18 @@ class Database:
         if self.is_sqlite and parsed.database:
             with suppress(OSError):  # who connects learns that the file cannot be had
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        self._busy_seconds = busy_seconds
+        self._turns = Turns()
         if self.is_sqlite:
-            self.engine = create_engine(url, connect_args={"timeout": busy_seconds})
-            _prepare_sqlite(self.engine, busy_seconds)
+            self.engine = _sqlite(url, busy_seconds)
+            self.writer = _sqlite(url, busy_seconds, self._turns)
         else:
-            self.engine = create_engine(
+            self.engine = self.writer = create_engine(
                 url,
                 pool_pre_ping=True,
-                pool_size=10,
-                max_overflow=20,
+                pool_size=connections,
+                max_overflow=0,
+                pool_timeout=POOL_SECONDS,
                 connect_args={
                     "connect_timeout": 5,
                     "application_name": "saf",
@@ -122,25 +168,55 @@ class Database:
                 },
             )
             _prepare_postgresql(self.engine)
-        self._writing = self.engine.execution_options(sqlite_begin="IMMEDIATE")
+        self._limit(statement_seconds)
+
+    def patient(self) -> Database:
+        """The same database, its connections shared, for work that may take its time."""
+        other = copy.copy(self)
+        other._limit(0.0)
+        return other
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session for reading; nothing is committed."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session whose transaction is committed at the end, or rolled back by an exception."""
-        with Session(self._writing, expire_on_commit=False) as session, session.begin():
-            if not self.is_sqlite:
-                session.execute(_END_WHEN_IDLE)
+        with (
+            self._turn(),
+            Session(self._writing, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     def dispose(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        self.writer.dispose()
+
+    def _limit(self, seconds: float) -> None:
+        self._reading = self.engine.execution_options(seconds=seconds)
+        self._writing = self.writer.execution_options(seconds=seconds, writes=True)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """A turn at writing, where one thread can write at a time."""
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._turns.take(self._busy_seconds):
+            raise PoolTimeoutError(
+                f"database is locked: {self._turns.waiting} threads of this process wait to write"
+            )
+        try:
+            yield
+        finally:
+            if self._turns.waiting and self._turns.busy_seconds > BURST_SECONDS:
+                self._turns.rest(GAP_SECONDS)
+            self._turns.give()
 
 
 def _prepare_postgresql(engine: Engine) -> None:
@@ -151,19 +227,74 @@ def _prepare_postgresql(engine: Engine) -> None:
             return OperationalError(error.statement, error.params, context.original_exception)
         return None
 
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        limits = [_END_WHEN_IDLE] if options.get("writes") else []
+        if seconds := options.get("seconds"):
+            limits.append(_END_WHEN_LONG.format(round(1000 * seconds)))
+        if limits:
+            connection.exec_driver_sql("SELECT " + ", ".join(limits))
 
-def _prepare_sqlite(engine: Engine, busy_seconds: float) -> None:
+
+class _Deadline:
+    """Until when a connection to SQLite may compute."""
+
+    def __init__(self) -> None:
+        self.at = math.inf
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self.at
+
+
+def _sqlite(url: str, busy_seconds: float, turns: Turns | None = None) -> Engine:
+    """An engine for reading, or with `turns` for writing, which one thread at a time uses."""
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=1 if turns else READERS,
+        max_overflow=0,
+        pool_timeout=POOL_SECONDS,
+        connect_args={"timeout": busy_seconds},
+    )
+
     @event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _record: Any) -> None:
+    def _on_connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute(f"PRAGMA busy_timeout={round(1000 * busy_seconds)}")
         cursor.execute("PRAGMA foreign_keys=ON")
+        # Last, as those above may have to wait too. Writers wait below.
+        cursor.execute(f"PRAGMA busy_timeout={0 if turns else round(1000 * busy_seconds)}")
         cursor.close()
+        deadline = record.info["deadline"] = _Deadline()
+        connection.set_progress_handler(deadline.is_over, STEPS_BETWEEN_LOOKS)
 
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {mode}")
+        options = connection.get_execution_options()
+        connection.info["deadline"].at = math.inf
+        if turns:
+            _begin_writing(connection, turns.ends_waiting)
+        else:
+            connection.exec_driver_sql(f"BEGIN {options.get('sqlite_begin', 'DEFERRED')}")
+        if seconds := options.get("seconds"):
+            connection.info["deadline"].at = time.monotonic() + seconds
+
+    return engine
+
+
+def _begin_writing(connection: Connection, until: float) -> None:
+    """Take the write lock as soon as it is free. SQLite's own waiting looks ever less often, so
+    that who has waited long waits longest."""
+    driver: Any = connection.connection.dbapi_connection
+    while time.monotonic() < until:
+        try:
+            driver.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                break
+        time.sleep(LOOK_SECONDS)
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # for the error of it

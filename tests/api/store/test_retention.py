@@ -277,7 +277,7 @@ def collect(left):
         if left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
     database = Database(url)
-    event.listen(database.engine, "commit", step)
+    event.listen(database.writer, "commit", step)
     sys.addaudithook(lambda name, _: step() if name == "os.remove" else None)
     Janitor(database, DirectoryStore(str(directory / "artifacts")), settings).collect()
 
