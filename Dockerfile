@@ -48,8 +48,7 @@ WORKDIR /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
-CMD ["uvicorn", "--factory", "api.main:create_app", "--host", "0.0.0.0", "--port", "8000", \
-     "--timeout-graceful-shutdown", "3", "--no-access-log", "--no-proxy-headers"]
+CMD ["saf", "web", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM gpu-dependencies AS gpu
 COPY . .

@@ -16,6 +16,7 @@ import typer
 from api import demo, draining, remote, specfile, sweep_commands, upkeep
 from api.backup import BackupError
 from api.client import ApiError, ClientError, UnreachableError
+from api.listener import DEFAULT_PORT, ListenError, listen
 from api.local import run_network, train_here
 from api.serve import LOOPBACK, LocalService, ServeError
 from api.settings import Settings, settings
@@ -92,6 +93,17 @@ def serve(
             service.tend()
         say("stopping; trainings write a checkpoint. Ctrl-C again stops at once")
         service.stop()
+
+
+@app.command()
+def web(
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = DEFAULT_PORT,
+) -> None:
+    """Start the API and the pages alone; workers and servers are elsewhere (docs/operating.md)."""
+    from api.web import run  # the application is made for this command only
+
+    run(listen(host, port))
 
 
 @app.command()
@@ -188,7 +200,7 @@ def main() -> None:
     except TrainingError as error:
         complain(f"{error}\n{error.hint}".rstrip())
         sys.exit(1)
-    except (ClientError, ServeError, BackupError, ValueError) as error:
+    except (ClientError, ServeError, ListenError, BackupError, ValueError) as error:
         complain(str(error))
         sys.exit(1)
     except OSError as error:

@@ -123,6 +123,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         allowed_hosts=chosen.allowed_hosts,
         body_max_bytes=chosen.body_max_bytes,
         upload_max_bytes=chosen.upload_max_bytes,
+        upload_max_seconds=chosen.upload_max_seconds,
         json_max_depth=chosen.json_max_depth,
     )
     app.add_middleware(Envelope, counts=counts)

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 
+import anyio
 import anyio.to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -19,6 +20,8 @@ from api.log import request_id as logged_id
 from api.problems import problem
 from api.store.tables import new_id
 
+BODY_SECONDS = 30.0  # that a body other than an upload may take
+UPLOAD_PACE, UPLOAD_PATIENCE = 2**10, 30.0  # bytes a second, and seconds without any
 FORM_BYTES = 2**16  # what the frame of a multipart upload may add to the file
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -121,12 +124,14 @@ class Gate:
         allowed_hosts: Iterable[str],
         body_max_bytes: int,
         upload_max_bytes: int,
+        upload_max_seconds: float,
         json_max_depth: int,
     ) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in allowed_hosts)
         self._body_max_bytes = body_max_bytes
         self._upload_max_bytes = upload_max_bytes
+        self._upload_max_seconds = upload_max_seconds
         self._json_max_depth = json_max_depth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,27 +142,51 @@ class Gate:
         if _is_upload(scope):
             receive = self._counted(receive)
         elif refusal is None:
-            body = await self._body(receive)
-            refusal = await self._refusal_of_body(body)
-            receive = _again(body, receive)
+            try:
+                with anyio.fail_after(BODY_SECONDS):
+                    body = await self._body(receive)
+            except TimeoutError:
+                refusal = _too_slow(f"the body did not come within {BODY_SECONDS:.0f} s")
+            else:
+                refusal = await self._refusal_of_body(body)
+                receive = _again(body, receive)
         if refusal is not None:
             status, code, detail = refusal
-            response = problem(scope["state"]["request_id"], status, detail, code=code)
+            # What is still to come of the body is not read.
+            headers = {"Connection": "close"} if status in (408, 413) else None
+            response = problem(
+                scope["state"]["request_id"], status, detail, code=code, headers=headers
+            )
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
     def _counted(self, receive: Receive) -> Receive:
-        """The parts of an upload as they come in, as many as it may have."""
-        received = 0
+        """The parts of an upload as they come in, as many as it may have, and no slower."""
+        received, waited, begun = 0, 0.0, time.monotonic()
+        close = {"Connection": "close"}
 
         async def read() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, waited
+            before = time.monotonic()
+            patience = UPLOAD_PATIENCE + received / UPLOAD_PACE - waited
+            left = self._upload_max_seconds - (before - begun)
+            try:
+                with anyio.fail_after(max(0.0, min(patience, left))):
+                    message = await receive()
+            except TimeoutError:
+                _, _, detail = _too_slow(
+                    f"the upload comes more slowly than {UPLOAD_PACE} bytes a second"
+                    if patience < left
+                    else f"the upload takes longer than {self._upload_max_seconds:.0f} s "
+                    "(SAF_UPLOAD_MAX_SECONDS)"
+                )
+                raise HTTPException(408, detail, close) from None
+            waited += time.monotonic() - before
             received += len(message.get("body", b""))
             if received > self._upload_max_bytes + FORM_BYTES:
                 _, _, detail = _too_large(self._upload_max_bytes, "SAF_UPLOAD_MAX_BYTES")
-                raise HTTPException(413, detail)
+                raise HTTPException(413, detail, close)
             return message
 
         return read
@@ -223,6 +252,10 @@ class Gate:
         if not _is_upload(scope) and announced > self._body_max_bytes:
             return _too_large(self._body_max_bytes, "SAF_BODY_MAX_BYTES")
         return None
+
+
+def _too_slow(what: str) -> Refusal:
+    return 408, "too_slow", f"{what}; send it again over a faster connection"
 
 
 def _too_large(limit: int, setting: str) -> Refusal:

@@ -31,6 +31,7 @@ CODES = {  # of errors that the framework finds
     400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
+    408: "too_slow",
     413: "too_large",
     415: "unsupported_media_type",
 }

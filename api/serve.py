@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -24,18 +23,16 @@ import httpx
 
 from api.broker import BrokerError, EmbeddedBroker
 from api.child import Child
+from api.listener import ListenError, listen
 from api.lock import DirectoryInUseError, DirectoryLock
 from api.settings import Settings
 from api.store.artifacts import open_store
 
-DEFAULT_PORT = 8000
-PORTS_TRIED = 100
 LOOK_SECONDS = 0.1
 READY_SECONDS = 60.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0  # before a child is started again
 STEADY_SECONDS = 20.0  # a child that lived for so long has not failed at its start
-OPEN_STREAMS_SECONDS = 3  # that uvicorn waits for responses under way
-WEB_STOP_SECONDS = OPEN_STREAMS_SECONDS + 3.0
+WEB_STOP_SECONDS = 6.0  # the server waits half of it for responses under way
 ADDRESS = "address"  # file in the data directory while the service is ready
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 log = logging.getLogger(__name__)
@@ -71,9 +68,11 @@ class LocalService:
         self._lock = _lock(self.directory)
         (self.directory / ADDRESS).unlink(missing_ok=True)  # of one that was killed
         try:
-            self._listener = _listen(host, port)
-        except BaseException:
+            self._listener = listen(host, port)
+        except BaseException as error:
             self._lock.release()
+            if isinstance(error, ListenError):
+                raise ServeError(str(error)) from error
             raise
         self.url = f"http://{_in_url(host)}:{self._listener.getsockname()[1]}"
         self._settings = settings
@@ -170,13 +169,7 @@ class LocalService:
             "web",
             [
                 *python,
-                *("uvicorn", "--factory", "api.main:create_app"),
-                *("--app-dir", str(Path(__file__).parent.parent)),
-                *("--fd", str(self._listener.fileno())),
-                *("--timeout-graceful-shutdown", str(OPEN_STREAMS_SECONDS)),
-                # uvicorn would believe every client on loopback; `api.quota` decides.
-                "--no-proxy-headers",
-                *("--no-access-log", "--log-level", "warning"),
+                *("api.web", "--fd", str(self._listener.fileno())),
             ],
             environment=environment,
             keep=(self._listener.fileno(),),
@@ -303,30 +296,6 @@ def _check_host(host: str, settings: Settings) -> None:
             f"on {host} others can reach the service, and it does not know under which names: "
             "give each with --allow-host NAME (or all by SAF_ALLOWED_HOSTS)"
         )
-
-
-def _listen(host: str, port: int | None) -> socket.socket:
-    """A socket that is kept while the web process is started again, so that no port is lost and
-    no request is refused."""
-    tried = [*range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED), 0] if port is None else [port]
-    try:
-        family, kind, *_, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise ServeError(f"{host} is no address of this machine: {error.strerror}") from error
-    for number in tried:
-        listener = socket.socket(family, kind)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Inherited by connections; uvicorn takes a given socket for one without TCP.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            listener.bind((address[0], number, *address[2:]))
-            listener.listen(2048)
-            return listener
-        except OSError as error:
-            reason = error.strerror
-            listener.close()
-    hint = "; choose another with --port, or leave it out to get a free one" if port else ""
-    raise ServeError(f"port {port} of {host} cannot be had: {reason}{hint}")
 
 
 def _in_url(host: str) -> str:

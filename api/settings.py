@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     site cannot reach a server on loopback. `*` allows all."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses of proxies whose `X-Forwarded-For` is believed. A user is an address."""
+    connections_at_once: Annotated[int, Field(gt=0)] = 4000
+    """Connections to each process of the API, where the limit of open files lets there be as many;
+    then those that are idle go."""
+    upload_max_seconds: Annotated[float, Field(gt=0)] = 6 * 3600.0
+    """Time that sending an upload may take."""
     body_max_bytes: Annotated[int, Field(gt=0)] = MIB
     """Largest body of a request other than an upload."""
     json_max_depth: Annotated[int, Field(gt=0, le=500)] = 32

@@ -93,7 +93,7 @@ def web_process(parent: int) -> int:
             command = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(fields[1]) == parent and b"uvicorn" in command:
+        if int(fields[1]) == parent and b"api.web" in command:
             return int(entry.name)
     raise SystemExit("the web process was not found")
 

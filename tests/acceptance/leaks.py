@@ -37,7 +37,7 @@ SPARE_FILES = 3  # a connection to a client or to the broker may be open at one 
 # The pool keeps as many connections as threads once asked at the same time, up to five; SQLite
 # opens the database and its log for each, and the index of the log once a process.
 POOLED_FILES = 2 * 5 + 1
-PROCESSES = {"web": "uvicorn", "worker": "-m worker"}
+PROCESSES = {"web": "api.web", "worker": "-m worker"}
 LEFT = ("unused file", "file without row", "temporary file", "working folder", "upload")
 
 

@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from api.connections import Connection
 from api.main import create_app
 from api.service import Service
 from api.settings import Settings
@@ -136,6 +137,7 @@ def serving(settings: Settings) -> Iterator[Server]:
         port=0,
         log_config=None,
         lifespan="on",
+        http=Connection,
         proxy_headers=False,
         timeout_graceful_shutdown=2,
     )

@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.serve import DEFAULT_PORT, LocalService, ServeError, serving_at
+from api.listener import DEFAULT_PORT
+from api.serve import LocalService, ServeError, serving_at
 from api.settings import Settings
 
 
@@ -38,7 +39,7 @@ def children(parent: int) -> dict[str, int]:
             continue
         if "/valkey-server" in command[0]:  # it writes its address behind its name
             found["valkey"] = int(entry.name)
-        for name in ("uvicorn", "worker"):
+        for name in ("api.web", "worker"):
             if command[1:4] == ["-P", "-m", name]:
                 found[name] = int(entry.name)
     return found
@@ -107,7 +108,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     running.stop()
 
 
-@pytest.mark.parametrize("victim", ["uvicorn", "valkey", "worker"])
+@pytest.mark.parametrize("victim", ["api.web", "valkey", "worker"])
 def test_a_killed_part_is_started_again_while_the_others_go_on(
     serving: Serving, victim: str
 ) -> None:
@@ -121,7 +122,7 @@ def test_a_killed_part_is_started_again_while_the_others_go_on(
     assert {n: p for n, p in after.items() if n != victim} == {
         n: p for n, p in before.items() if n != victim
     }
-    name = {"uvicorn": "web", "valkey": "broker"}.get(victim, victim)
+    name = {"api.web": "web", "valkey": "broker"}.get(victim, victim)
     assert f"the {name} ended (signal SIGKILL)" in serving.log.read_text()
 
 
