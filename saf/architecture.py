@@ -166,6 +166,11 @@ class Population(_Description):
     relay: bool = False
     """Send the sum on without spiking. No feedback comes from a relay, which has no state."""
 
+    @property
+    def hears_input(self) -> bool:
+        """Whether one of its connections comes from the input."""
+        return any(connection.source == INPUT for connection in self.connections)
+
 
 class Architecture(_Description):
     """A spiking network: populations in the order they are computed, and the readout.

@@ -47,7 +47,7 @@ def scan(
     follows. On a CPU there is no difference where λ and V are powers of two and the constant is
     the same for all samples.
     """
-    value, factors, _ = constant
+    value, _, factors, _ = constant
     u = several(value, len(factors)) if current is None else current
     of_u, of_value = rows_of(u), rows_of(value)
     before = None if carry is None else rows_of(carry)
@@ -120,7 +120,8 @@ def works(neuron: Neuron, device: torch.device, dtype: torch.dtype) -> bool:
     generator = torch.Generator().manual_seed(0)
     current = torch.randn(2 * 3, 5, 4, 4, generator=generator).to(device, dtype)
     current = current.contiguous(memory_format=torch.channels_last)
-    constant = Constant(current[:1, :, :1, :1].clone(), [1.0, 1.0 + neuron.decay], [1.0, 1.0])
+    factors = [1.0, 1.0 + neuron.decay]
+    constant = Constant(current[:1, :, :1, :1].clone(), True, factors, [1.0, 1.0])
     given = (constant, None, neuron.decay, neuron.threshold, gate)
     try:
         with torch.no_grad():

@@ -48,7 +48,7 @@ def present_cut(
     }
     stimulus = stimulus.channels_last()
     whole = constants(network, stimulus, effective)
-    constant = {name: of_constants(value) for name, value in whole.items()}
+    constant = {n: own._replace(value=of_constants(own.value)) for n, own in whole.items()}
 
     def pass_on() -> None:
         of_constants.pass_on()

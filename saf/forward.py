@@ -144,9 +144,9 @@ def advance(
     for population in architecture.populations:
         name, current = population.name, current_of(population)
         listening.subtract(connection.source for connection in population.connections)
-        value = constant[name]
+        steady = constant[name]
         if population.relay:
-            always = scale_over_time(value, c, of_gradient)
+            always = scale_over_time(steady.value, c, of_gradient)
             sent[name] = _relayed(current, always, shown.samples)
             if name in keep:
                 kept[name] = sent[name]
@@ -154,9 +154,7 @@ def advance(
             del current, always
             _forget(sent, listening)
             continue
-        if current is None:
-            value = value.expand(shown.samples, *value.shape[1:])
-        carry, arriving_always = state.accumulations.get(name), Constant(value, c, of_gradient)
+        carry, arriving_always = state.accumulations.get(name), Constant(*steady, c, of_gradient)
         if potentials:
             scanned = scan(current, arriving_always, carry, decay, threshold, lambda u, _: u)
             accumulation, count = scanned.accumulation, scanned.fired
@@ -182,7 +180,7 @@ def advance(
 def _relayed(current: Tensor | None, always: Tensor, samples: int) -> Tensor:
     """What arrives at a relay, K · B …, and what does at every step alike, K 1 … or K B …."""
     if current is None:
-        return always.expand(-1, samples, *always.shape[2:]).flatten(0, 1)
+        return always.flatten(0, 1)  # an image, which no sample shares
     return (torch.unflatten(current, 0, (len(always), samples)) + always).flatten(0, 1)
 
 
@@ -256,7 +254,7 @@ def readout_at_each_step(
     own, name = effective[readout.name], readout.name
     relays = {p.name for p in network.architecture.populations if p.relay}
     factors = gradient_factors(times, network.neuron.decay, trace_bias_and_input)
-    scores = scale_over_time(constant[name], [1.0] * len(times), factors)
+    scores = scale_over_time(constant[name].value, [1.0] * len(times), factors)
     for connection, operations, weights in zip(
         readout.connections, own.operations, own.weights, strict=True
     ):
@@ -282,7 +280,7 @@ def readout_of_rates(shown: Presentation, done: Chunk, times: Sequence[int]) -> 
     network, _, effective, constant, _ = shown
     readout = network.architecture.readout
     own = effective[readout.name]
-    scores = constant[readout.name][None]
+    scores = constant[readout.name].value[None]
     for connection, operations, weights in zip(
         readout.connections, own.operations, own.weights, strict=True
     ):

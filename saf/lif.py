@@ -134,8 +134,9 @@ class LIFNetwork:
         Raises ValueError, saying what is expected, for any other input.
         """
         self._check(x, sequence=self.description.frames)
+        architecture = self.description.architecture
         at_once = steps_at_once(len(x), self.timesteps)
-        if self.description.architecture.has_feedback:
+        if architecture.has_feedback:
             at_once = 1
         static = None if self.description.frames else self.currents_of_input(x)
         state = self._rest(len(x))
@@ -145,7 +146,10 @@ class LIFNetwork:
                 frames = x[:, state.steps : state.steps + steps].transpose(0, 1)
                 currents = self.currents_of_input(frames.flatten(0, 1))
             else:
-                currents = {name: repeated(one, len(x), steps) for name, one in static.items()}
+                currents = {
+                    p.name: repeated(static[p.name], steps) if p.hears_input else static[p.name]
+                    for p in (*architecture.populations, architecture.readout)
+                }
             state = self._advance(currents, state, steps)
         return self._scores(state)
 
@@ -191,10 +195,9 @@ class LIFNetwork:
     def _advance(
         self, of_input: Mapping[str, Tensor], state: SequenceState, steps: int
     ) -> SequenceState:
-        """`steps` steps, given what the input and the biases bring to every population: N … at
-        every step, or one after the other, steps · N …."""
+        """`steps` steps, given what the input brings to every population, one step after the
+        other, steps · N …, or the bias alone, 1 C 1 1 (1 F), of one that does not hear it."""
         architecture, decay = self.description.architecture, self.description.decay
-        samples, shapes = len(state.readout), architecture.shapes()
         # Who has not fired in this step yet is heard, as feedback, with the spikes of the last.
         sent = {p.name: n.s for p, n in zip(architecture.spiking, state.neurons, strict=True)}
         left, neurons = iter(state.neurons), []
@@ -203,9 +206,7 @@ class LIFNetwork:
             if population.relay:
                 sent[population.name] = current
                 continue
-            if len(current) < steps * samples:  # nothing but a bias
-                current = current.expand(steps * samples, *shapes[population.name])
-            if current is of_input[population.name] or current.stride(0) == 0:
+            if current is of_input[population.name]:
                 current = current.clone()  # others look at it again
             spikes, after = lif_scan(current, next(left), decay, self.description.threshold)
             neurons.append(after)
@@ -239,7 +240,8 @@ class LIFNetwork:
         )
 
     def currents_of_input(self, x: Tensor) -> dict[str, Tensor]:
-        """What every population gets from `x` (`N C H W`) and its bias, by name."""
+        """What every population gets from `x` (`N C H W`) and its bias, by name: N …, or 1 C 1 1
+        (1 F) where it does not hear the input."""
         architecture, grid = self.description.architecture, self.description.grid
         normalised = synapse.channels_last(self._normalise(x.to(self.device)))
         currents = {}
@@ -302,10 +304,8 @@ class LIFNetwork:
             )
 
 
-def repeated(current: Tensor, samples: int, steps: int) -> Tensor:
-    """`current`, N …, at each of `steps` steps; 1 …, a bias alone, as it is."""
-    if len(current) != samples:
-        return current
+def repeated(current: Tensor, steps: int) -> Tensor:
+    """`current`, N …, at each of `steps` steps: steps · N …."""
     return current.repeat(steps, *(1,) * (current.dim() - 1))
 
 

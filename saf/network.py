@@ -308,15 +308,22 @@ Masks = Mapping[str, Tensor]
 NO_DROPOUT: Masks = MappingProxyType({})
 
 
+class Steady(NamedTuple):
+    """What a population or the readout gets at every step alike: its bias, and the current of an
+    image that stays."""
+
+    value: Tensor  # B …; 1 C 1 1 (1 F) where it is shared
+    shared: bool  # whether it is a bias alone, the same for all samples and pixels
+
+
 class Presentation(NamedTuple):
     """A stimulus before a network, with what is computed once for it and not at every step."""
 
     network: SpikingNetwork
     stimulus: Stimulus
     effective: dict[str, Effective]
-    constant: dict[str, Tensor]
-    """What every population and the readout get at every step alike: the bias, and the current of
-    an image that stays. B …, or 1 C 1 1 where there is a bias only."""
+    constant: dict[str, Steady]
+    """Of every population and of the readout."""
 
     masks: Masks = NO_DROPOUT
 
@@ -344,16 +351,16 @@ def present(network: SpikingNetwork, stimulus: Stimulus, masks: Masks = NO_DROPO
 
 def constants(
     network: SpikingNetwork, stimulus: Stimulus, effective: dict[str, Effective]
-) -> dict[str, Tensor]:
+) -> dict[str, Steady]:
     """`Presentation.constant` of these effective weights."""
     found = {}
     for population in (*network.architecture.populations, network.architecture.readout):
         own = effective[population.name]
-        constant = own.bias[None]
+        value, shared = own.bias[None], True
         for connection, operations, weights in zip(
             population.connections, own.operations, own.weights, strict=True
         ):
             if connection.source == INPUT and stimulus.image is not None:
-                constant = constant + apply(operations, weights, stimulus.image)
-        found[population.name] = constant
+                value, shared = value + apply(operations, weights, stimulus.image), False
+        found[population.name] = Steady(value, shared)
     return found

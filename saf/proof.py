@@ -86,7 +86,7 @@ def input_bounds(network: LIFNetwork) -> list[LayerBound]:
     return [
         _bound(population, _current_of_input(exact, population))
         for population in (*architecture.populations, architecture.readout)
-        if _hears_input(population)
+        if population.hears_input
     ]
 
 
@@ -139,7 +139,7 @@ def _potential(
     then."""
     of, grid = network.description, _grid(network)
     current = _current_of_input(network, population)
-    if _hears_input(population):
+    if population.hears_input:
         half = 0.5 * 2.0**-grid.bits
         current = _Reach(current.low - half, current.high + half, grid.bits, current.exponent)
     total = current.times(largest, halvings)
@@ -222,10 +222,6 @@ def _connections(
     names = iter(weight_names(population))
     for connection in population.connections:
         yield connection, [network.tensors[next(names)] for _ in weighted(connection)]
-
-
-def _hears_input(population: Population) -> bool:
-    return any(connection.source == INPUT for connection in population.connections)
 
 
 def _exact(network: LIFNetwork) -> LIFNetwork:

@@ -36,9 +36,14 @@ BLOCK_BYTES = 2**19  # of one tensor in a block; a step works on about four of t
 
 
 class Constant(NamedTuple):
-    """What arrives alike at every step, the bias and the current of an image, and its weight."""
+    """What arrives alike at every step, the bias and the current of an image, and its weight.
 
-    value: Tensor  # B …, or 1 C 1 1 (1 F) where it is the same for all samples
+    `shared` says which of its two shapes `value` has: they are the same tensor shape for a batch of
+    one sample whose population has one pixel, so no size can tell.
+    """
+
+    value: Tensor  # B …; where it is `shared` by all samples and pixels, 1 C 1 1 (or 1 F)
+    shared: bool
     forward: Sequence[float]  # K: c[t]
     backward: Sequence[float]  # K: c[t] with the trace in the gradient, else 1
 
@@ -79,10 +84,12 @@ def scan(
         s[t] = H(u[t] − V)                       â[t] = λ â[t−1] + s[t]
 
     `current`, K · B …, is overwritten: by the gate where one is asked for, else by â. None is no
-    current; the constant is B … then. `carry` is â before the first step, B …, or None for zero.
+    current; the constant is not shared then. `carry` is â before the first step, B …, or None for
+    zero.
     """
-    value, factors, _ = constant
+    value, shared, factors, _ = constant
     arriving = current is not None
+    assert arriving or not shared
     if current is None:
         current = several(value, len(factors))
     samples = len(current) // len(factors)
@@ -95,7 +102,7 @@ def scan(
             u, a = current[rows], accumulation[rows]
             if not arriving:
                 torch.mul(value[block], c, out=u)
-            elif len(value) == 1:
+            elif shared:
                 u.add_(c * value)
             else:
                 u.add_(value[block], alpha=c)
@@ -180,7 +187,7 @@ class _SpikeScan(torch.autograd.Function):
         scanned = _chosen.get()(overwritten, constant, carry, decay, threshold, gate)
         assert scanned.derivative is not None
         ctx.save_for_backward(scanned.derivative)
-        ctx.shape, ctx.factors = value.shape, constant.backward
+        ctx.shape, ctx.shared, ctx.factors = value.shape, constant.shared, constant.backward
         ctx.mark_non_differentiable(scanned.fired)
         return scanned.accumulation, scanned.fired
 
@@ -199,7 +206,7 @@ class _SpikeScan(torch.autograd.Function):
                 g = grad[rows].mul_(grads[0][rows])
                 if of_value is None:
                     continue
-                if len(of_value) == 1:
+                if ctx.shared:
                     of_value.add_(g.sum(summed, True, dtype=of_value.dtype), alpha=factor)
                 else:
                     of_value[block].add_(g, alpha=factor)
@@ -243,11 +250,11 @@ def _in_cpp(
     float32 with its very bits."""
     if not native.is_allowed() or constant.value.device.type != "cpu":
         return None
-    value, factors, _ = constant
+    value, shared, factors, _ = constant
     u = several(value, len(factors)) if current is None else current
     steps, channels = len(factors), u.shape[1]
-    rows, of_all = u.numel() // channels // steps, len(value) == 1
-    seen = [(u, steps * rows), (value, 1 if of_all else rows)]
+    rows = u.numel() // channels // steps
+    seen = [(u, steps * rows), (value, 1 if shared else rows)]
     if carry is not None:
         seen.append((carry, rows))
     for x, length in seen:
@@ -259,7 +266,7 @@ def _in_cpp(
         return None
     fired = native.call(
         library[f"accumulate_{native.type_of(u)}"],
-        *(u, current is not None, value, of_all, carry, factors),
+        *(u, current is not None, value, shared, carry, factors),
         *(steps, rows, channels, float(decay), float(threshold)),
     )
     return Scanned(u, None, torch.tensor(float(fired)))

@@ -118,7 +118,7 @@ def lif_advance(
 
     def current(name: str, connections: Sequence[Connection], traced: bool) -> Tensor:
         factors = gradient_factors([state.step + 1], decay, traced)
-        total = scale_over_time(constant[name], [1.0], factors)[0]
+        total = scale_over_time(constant[name].value, [1.0], factors)[0]
         for connection, operations, weights in zip(
             connections, effective[name].operations, effective[name].weights, strict=True
         ):
@@ -138,7 +138,7 @@ def lif_advance(
         name = population.name
         arriving = current(name, population.connections, trace_bias_and_input)
         if population.relay:
-            spikes[name] = arriving.expand(shown.samples, *arriving.shape[1:])
+            spikes[name] = arriving
         else:
             before = state.neurons[name]
             fired, neurons[name] = neuron_step(

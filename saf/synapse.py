@@ -134,6 +134,7 @@ def _convolved(
         x = channels_last(x[:, :, ::s, ::s])
         trace = None if trace is None else channels_last(trace[:, :, ::s, ::s])
         operation = operation.model_copy(update={"stride": 1})
+    x, trace = _dense(x), None if trace is None else _dense(trace)
     geometry = _geometry(operation)
     known = replay.take() if replay is not None and replay.again else None
     if winograd.chosen(x, weight, *geometry):
@@ -145,6 +146,22 @@ def _convolved(
             x, x if trace is None else trace, weight, known, *geometry
         )
     return result if replay is None or replay.again else replay.keep(result)
+
+
+def _dense(x: Tensor) -> Tensor:
+    """`x`, N C H W, with the strides that a new tensor of its shape and layout has.
+
+    An axis with one entry may have any stride, and views leave odd ones. torch's weight gradient
+    of grouped convolutions in float64 is wrong for these (torch 2.13.0): a batch of one sample
+    would learn something else.
+    """
+    _, c, h, w = x.shape
+    if x.stride() in ((h * w * c, 1, w * c, c), (c * h * w, h * w, w, 1)):
+        return x
+    if x.is_contiguous(memory_format=torch.channels_last):
+        rows = x.permute(0, 2, 3, 1)
+        return rows.reshape(-1).view(rows.shape).permute(0, 3, 1, 2)
+    return x.reshape(-1).view(x.shape) if x.is_contiguous() else x
 
 
 def _mapped(

@@ -149,9 +149,11 @@ def architectures(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True)
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True) -> Case:
-    """A network in float64 with random weights, λ, V, T, on images or event frames; perhaps with
-    dropout."""
+def cases(
+    draw: st.DrawFn, *, skips: bool = True, feedback: bool = True, fewest: int = 1, most: int = 3
+) -> Case:
+    """A network in float64 with random weights, λ, V, T, on `fewest` to `most` images or samples of
+    event frames; perhaps with dropout."""
     architecture = draw(architectures(skips=skips, feedback=feedback))
     neuron = Neuron(
         decay=draw(st.sampled_from([0.25, 0.5, 0.9, 1.0]) | st.floats(0.05, 1.0)),
@@ -164,15 +166,16 @@ def cases(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True) -> Case
     )
     timesteps = draw(st.integers(1, 8))
     frames = draw(st.booleans())
+    samples = draw(st.integers(fewest, most))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
     network = SpikingNetwork(
         architecture, neuron, mean=[0.4, 0.5], std=[0.25, 0.3], seed=0
     ).double()
     randomise(network, generator)
-    shape = (2, timesteps, *INPUT_SHAPE) if frames else (2, *INPUT_SHAPE)
+    shape = (samples, timesteps, *INPUT_SHAPE) if frames else (samples, *INPUT_SHAPE)
     x = torch.rand(shape, generator=generator, dtype=torch.float64)
-    y = torch.randint(CLASSES, (2,), generator=generator)
-    return Case(network, x, y, timesteps, dropout_masks(network, 2, generator))
+    y = torch.randint(CLASSES, (samples,), generator=generator)
+    return Case(network, x, y, timesteps, dropout_masks(network, samples, generator))
 
 
 @torch.no_grad()

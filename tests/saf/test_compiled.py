@@ -48,7 +48,7 @@ def drawn(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
 def test_compiled_scan_is_the_plain_one(gate: Gate | None) -> None:
     factors = [1.0, 1.7, 2.19]
     for value in (drawn(1, C, 1, 1, seed=2), drawn(B, C, H, W, seed=3)):
-        constant = Constant(value, factors, factors)
+        constant = Constant(value, len(value) == 1, factors, factors)
         current = drawn(K * B, C, H, W, seed=4)
         ours, theirs = (
             of(current.clone(), constant, None, NEURON.decay, NEURON.threshold, gate)
@@ -63,7 +63,7 @@ def test_compiled_scan_is_the_plain_one(gate: Gate | None) -> None:
 
 
 def test_compiled_scan_goes_on_from_a_carry_and_without_a_current() -> None:
-    constant = Constant(drawn(B, C, H, W, seed=3), [1.7, 2.19], [1.0, 1.0])
+    constant = Constant(drawn(B, C, H, W, seed=3), False, [1.7, 2.19], [1.0, 1.0])
     carry = drawn(B, C, H, W, seed=1).abs()
     ours, theirs = (of(None, constant, carry, 0.7, 1.3, None) for of in (compiled.scan, scan))
     torch.testing.assert_close(ours.accumulation, theirs.accumulation)
@@ -71,7 +71,7 @@ def test_compiled_scan_goes_on_from_a_carry_and_without_a_current() -> None:
 
 
 def test_with_half_decay_not_one_bit_of_float32_differs() -> None:
-    constant = Constant(drawn(1, C * 8, seed=5, dtype=torch.float32), [1.0, 1.5], [1.0, 1.5])
+    constant = Constant(drawn(1, C * 8, seed=5, dtype=torch.float32), True, [1.0, 1.5], [1.0, 1.5])
     current = drawn(2 * B, C * 8, seed=6, dtype=torch.float32)
     ours, theirs = (
         of(current.clone(), constant, None, 0.5, 1.0, None) for of in (compiled.scan, scan)
@@ -81,7 +81,7 @@ def test_with_half_decay_not_one_bit_of_float32_differs() -> None:
 
 def test_tensors_that_are_laid_out_otherwise_are_scanned_all_the_same() -> None:
     current = drawn(K * B, C, H, W, seed=7).contiguous()
-    constant = Constant(drawn(1, C, 1, 1, seed=8), [1.0] * K, [1.0] * K)
+    constant = Constant(drawn(1, C, 1, 1, seed=8), True, [1.0] * K, [1.0] * K)
     ours, theirs = (
         of(current.clone(), constant, None, 0.5, 1.0, None) for of in (compiled.scan, scan)
     )

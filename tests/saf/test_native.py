@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saf import lifscan, native, standardisation
@@ -160,12 +160,11 @@ def test_saf_neurons_have_the_very_bits_of_the_reference(
         return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
     of_all = of_all and arriving
-    assume(samples > 1 or of_all)  # a constant of one sample is taken for that of all
     value = drawn(1, channels, *(1 for _ in shape[1:])) if of_all else drawn(samples, *shape)
     current = drawn(steps * samples, *shape) if arriving else None
     carry = drawn(samples, *shape).abs() if carried else None
     factors = [(1 - decay**t) / (1 - decay) for t in range(2, steps + 2)]
-    given = (Constant(value, factors, factors), carry, decay, threshold, None)
+    given = (Constant(value, of_all, factors, factors), carry, decay, threshold, None)
     expected = scan(None if current is None else current.clone(), *given)
     with native.allowed(), by(never):
         accumulated, fired = spike_scan(None if current is None else current.clone(), *given)
@@ -182,7 +181,7 @@ def test_scans_in_bfloat16_round_their_results() -> None:
     current, carry = (
         torch.randn(n, 24, generator=generator).bfloat16().abs() for n in (3 * 50, 50)
     )
-    constant = Constant(torch.full((1, 24), 0.25).bfloat16(), [1.0, 1.5, 1.75], [1.0] * 3)
+    constant = Constant(torch.full((1, 24), 0.25).bfloat16(), True, [1.0, 1.5, 1.75], [1.0] * 3)
     given = (carry, 0.5, 1.0, None)
     with native.allowed(), by(never):
         found, fired = spike_scan(current.clone(), constant, *given)

@@ -55,14 +55,16 @@ def test_scan_is_the_step_repeated_in_blocks_of_any_size(
     current, value, carry = draw(channels_last=channels_last, per_sample=per_sample)
     spikes, accumulations, potentials = by_steps(current, value, carry)
     assert 0.1 < torch.cat(spikes).mean() < 0.9
-    found = scan(current.clone(), Constant(value, C, C), carry, DECAY, V, lambda u, _: u)
+    found = scan(
+        current.clone(), Constant(value, not per_sample, C, C), carry, DECAY, V, lambda u, _: u
+    )
     torch.testing.assert_close(found.accumulation, torch.cat(accumulations[1:]))
     torch.testing.assert_close(found.derivative, torch.cat(potentials))
     assert float(found.fired) == float(torch.cat(spikes).sum())
     for tensor in found[:2]:
         assert tensor is not None
         assert tensor.is_contiguous(memory_format=torch.channels_last) == channels_last
-    plain = scan(current, Constant(value, C, C), carry, DECAY, V, None)
+    plain = scan(current, Constant(value, not per_sample, C, C), carry, DECAY, V, None)
     assert torch.equal(plain.accumulation, found.accumulation)
     assert plain.derivative is None
 
@@ -71,19 +73,48 @@ def test_scan_of_a_constant_alone() -> None:
     _, value, carry = draw(per_sample=True)
     spikes, accumulations, _ = by_steps(None, 5 * value, carry)
     assert 0.1 < torch.cat(spikes).mean() < 0.9
-    found = scan(None, Constant(5 * value, C, C), carry, DECAY, V, None)
+    found = scan(None, Constant(5 * value, False, C, C), carry, DECAY, V, None)
     torch.testing.assert_close(found.accumulation, torch.cat(accumulations[1:]))
 
 
 def test_scan_can_be_cut_anywhere_and_starts_from_zero_without_a_carry() -> None:
     current, value, carry = draw()
     carry.zero_()
-    whole = scan(current.clone(), Constant(value, C, C), carry, DECAY, V, None)
-    head = scan(current[: 2 * B].clone(), Constant(value, C[:2], C[:2]), None, DECAY, V, None)
+    whole = scan(current.clone(), Constant(value, True, C, C), carry, DECAY, V, None)
+    head = scan(current[: 2 * B].clone(), Constant(value, True, C[:2], C[:2]), None, DECAY, V, None)
     last = head.accumulation[-B:]
-    tail = scan(current[2 * B :].clone(), Constant(value, C[2:], C[2:]), last, DECAY, V, None)
+    tail = scan(current[2 * B :].clone(), Constant(value, True, C[2:], C[2:]), last, DECAY, V, None)
     assert torch.equal(torch.cat([head.accumulation, tail.accumulation]), whole.accumulation)
     assert float(head.fired + tail.fired) == float(whole.fired)
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 6), (4, 1, 1), (1, 1, 1), (1, 6, 6), (5,)])
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_constant_is_shared_because_it_says_so_and_not_by_its_size(
+    shared: bool, samples: int, shape: tuple[int, ...]
+) -> None:
+    """One sample is not what all samples share, even where both have the same shape."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*of: int) -> Tensor:
+        return torch.randn(of, generator=generator, dtype=torch.float64)
+
+    current, by = 2 * normal(K * samples, *shape), normal(K * samples, *shape)
+    value = normal(1, shape[0], *(1 for _ in shape[1:])) if shared else normal(samples, *shape)
+    value.requires_grad_()
+    constant = Constant(value, shared, C, [1.0] * K)
+    accumulation, _ = spike_scan(current.clone(), constant, None, DECAY, V, lambda u, _: u.cos())
+    (accumulation * by).sum().backward()
+    steps, before = [], torch.zeros(samples, *shape, dtype=torch.float64)
+    for now, c in zip(current.chunk(K), C, strict=True):
+        u = now + c * value.detach() - V * DECAY * before
+        steps.append(u.cos())
+        before = DECAY * before + (u >= V)
+    expected = sum(d * b for d, b in zip(steps, by.chunk(K), strict=True))
+    if shared:
+        expected = expected.sum((0, *range(2, 1 + len(shape))), keepdim=True)
+    torch.testing.assert_close(value.grad, expected)
 
 
 @pytest.mark.parametrize(("per_sample", "alone"), [(False, False), (True, False), (True, True)])
@@ -98,7 +129,7 @@ def test_gradient_of_the_scan_takes_the_past_as_a_constant(per_sample: bool, alo
     value.requires_grad_()
     accumulation, _ = spike_scan(
         None if alone else current.clone(),
-        Constant(value, C, of_gradient),
+        Constant(value, not per_sample, C, of_gradient),
         carry,
         DECAY,
         V,
@@ -124,7 +155,7 @@ def test_the_gate_sees_the_accumulation_of_the_step_before() -> None:
         assert before is not None
         return before
 
-    found = scan(current, Constant(value, C, C), carry, DECAY, V, gate)
+    found = scan(current, Constant(value, True, C, C), carry, DECAY, V, gate)
     torch.testing.assert_close(found.derivative, torch.cat(accumulations[:-1]))
 
 
@@ -136,7 +167,7 @@ def test_scan_saves_nothing_but_the_derivative_and_that_in_the_place_of_the_curr
         lambda t: saved.append((t.shape, t.data_ptr())) or t, lambda t: t
     ):
         fresh = current.clone()
-        constant = Constant(value, C, C)
+        constant = Constant(value, True, C, C)
         accumulation, _ = spike_scan(fresh, constant, carry, DECAY, V, lambda u, _: u.cos())
         assert saved == [(fresh.shape, fresh.data_ptr())]
         assert accumulation.element_size() == 2
@@ -150,6 +181,6 @@ def test_spikes_are_counted_exactly_in_low_precision() -> None:
     """A sum in bfloat16 would stop at 256."""
     current = torch.ones(2, 5000, dtype=torch.bfloat16)
     found = scan(
-        current, Constant(torch.zeros(1, 1).bfloat16(), [1.0], [1.0]), None, 0.5, 1.0, None
+        current, Constant(torch.zeros(1, 1).bfloat16(), True, [1.0], [1.0]), None, 0.5, 1.0, None
     )
     assert float(found.fired) == 10_000

@@ -111,3 +111,32 @@ def test_a_pixel_that_is_repeated_can_be_written_to() -> None:
     repeated = apply([Upsample(factor=3)], [], torch.ones(2, 4, 1, 1))
     repeated[0, 0, 0, 0] = 5.0
     assert repeated.sum() == 2 * 4 * 9 + 4
+
+
+@pytest.mark.parametrize("stride", [1, 4, 12345])
+@pytest.mark.parametrize("shape", [(1, 4, 8, 8), (2, 4, 1, 8), (2, 4, 8, 1), (1, 4, 1, 1)])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_the_stride_of_an_axis_with_one_entry_changes_no_gradient(
+    layout: torch.memory_format, groups: int, shape: tuple[int, ...], stride: int
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64)
+    weight = torch.randn(4, 4 // groups, 3, 3, generator=generator, dtype=torch.float64)
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    x = x.contiguous(memory_format=layout)
+    strides = [stride if n == 1 else s for n, s in zip(shape, x.stride(), strict=True)]
+    operations = (Conv(out_channels=4, groups=groups, standardised=False),)
+    found = []
+    for one in (x.clone(), x.as_strided(shape, strides)):
+        leaves = one.requires_grad_(), weight.clone().requires_grad_()
+        for result in (
+            apply(operations, leaves[1:], leaves[0]),
+            apply_traced(operations, leaves[1:], leaves[0], leaves[0]),
+        ):
+            towards = torch.arange(result.numel()).view(result.shape).double()
+            found.append((result.detach(), *torch.autograd.grad(result, leaves, towards)))
+    expected, *others = found
+    for other in others:
+        for ours, theirs in zip(other, expected, strict=True):
+            torch.testing.assert_close(ours, theirs)
