@@ -8,8 +8,7 @@ import os
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, BinaryIO, Literal
 
 import anyio
 import anyio.to_thread
@@ -20,12 +19,13 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from api.documents import Document, Listing, Timestamp, iso
-from api.errors import GoneError, NotFoundError
+from api.errors import DamagedFileError, GoneError, NotFoundError, unreadable
 from api.jobs import read_job
 from api.problems import problem, request_id_of, responses
 from api.service import ServiceDependency
-from api.store.artifacts import ArtifactStore, Stored
+from api.store.artifacts import StoreError
 from api.store.tables import Artifact
+from api.store.verified import DamagedError
 
 router = APIRouter(prefix="/v1", tags=["artifacts"])
 log = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ class ArtifactDocument(Document):
     sha256: str
     created_at: Timestamp
     url: str
+    damaged: bool = False
+    """Whether its content was found to be another than was stored; it is not sent then."""
 
 
 class _File(FileResponse):
@@ -53,26 +55,24 @@ class _File(FileResponse):
     """
 
     def __init__(
-        self, store: ArtifactStore, stored: Stored, *, name: str, headers: dict[str, str]
+        self, opened: BinaryIO, *, modified: float, name: str, headers: dict[str, str]
     ) -> None:
-        times = 3 * (stored.modified,)
+        """`opened` is closed when the response ends."""
+        times = 3 * (modified,)
+        size = opened.seek(0, os.SEEK_END)
+        opened.seek(0)
         super().__init__(
             name,  # no path: `_open_file` opens it
             headers=headers,
             filename=name,
             media_type=_media_type(name),
-            stat_result=os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, stored.bytes, *times)),
+            stat_result=os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, size, *times)),
         )
-        self._open = partial(store.open, stored.sha256)
+        self._opened = opened
 
     @asynccontextmanager
     async def _open_file(self) -> AsyncIterator[anyio.AsyncFile[bytes]]:
-        file = anyio.wrap_file(await anyio.to_thread.run_sync(self._open))
-        try:
-            yield file
-        finally:
-            with anyio.CancelScope(shield=True):
-                await file.aclose()
+        yield anyio.wrap_file(self._opened)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused: Message | None = None
@@ -91,6 +91,9 @@ class _File(FileResponse):
             # The response has begun; one that ends too early is cut off by the server.
             log.warning("a download broke off: %s", error)
             return
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._opened.close)
         if refused is not None:
             size = self.headers["content-length"]
             response = problem(
@@ -160,12 +163,19 @@ def get_artifact(
     }
     if if_none_match is not None and _names(if_none_match, artifact.sha256):
         return Response(status_code=304, headers=headers)
-    stored = service.store.find(artifact.sha256)
-    if stored is None:
-        raise GoneError(
-            f"the file {artifact.name} is no longer in the store; retry the job to make it anew"
-        )
-    return _File(service.store, stored, name=artifact.name.rpartition("/")[2], headers=headers)
+    remedy = "submit the specification of the job again to make it anew"
+    try:
+        opened = service.store.open(artifact.sha256)
+    except FileNotFoundError as error:
+        raise GoneError(f"the file {artifact.name} is no longer in the store; {remedy}") from error
+    except DamagedError as error:
+        raise DamagedFileError(f"the file {artifact.name}", remedy) from error
+    except StoreError:
+        raise
+    except OSError as error:
+        raise unreadable(artifact.name, error) from error
+    name = artifact.name.rpartition("/")[2]
+    return _File(opened, modified=artifact.created_at, name=name, headers=headers)
 
 
 def _names(if_none_match: str, sha256: str) -> bool:
@@ -187,4 +197,5 @@ def _document(artifact: Artifact) -> ArtifactDocument:
         sha256=artifact.sha256,
         created_at=iso(artifact.created_at),
         url=f"/v1/artifacts/{artifact.id}",
+        damaged=artifact.blob.damaged_at is not None,
     )

@@ -26,8 +26,9 @@ from sqlalchemy.engine import make_url
 
 from api.lock import DirectoryLock
 from api.settings import Settings
-from api.store.artifacts import BLOCK, REFERRING, open_store
+from api.store.artifacts import REFERRING, open_store
 from api.store.directory import BACKUP, DirectoryStore, sync_directory
+from api.store.verified import BLOCK
 
 KIND = "saf-backup"
 VERSION = 1

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.documents import Document, Timestamp, iso, without_nan
 from api.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from api.previews import builtin_summary
-from api.store.tables import Dataset, Job
+from api.store.tables import Blob, Dataset, Job
 from saf.data import CATALOGUE
 
 
@@ -55,6 +55,9 @@ class DatasetDocument(Document):
     """`mean` and `std` of each channel of the training samples."""
     bytes: int | None
     """Of the upload."""
+    damaged: bool = False
+    """Whether the stored samples were found to be others than were checked; nothing trains on them
+    then."""
     created_at: Timestamp | None
     jobs: int
     """Jobs that were submitted with it and still exist."""
@@ -104,6 +107,13 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
     if row.status != "ready" or row.summary is None:
         detail = f"the data set {row.name} cannot be used: {_reasons(row)}"
         raise InvalidRequestError(detail, errors=[FieldError("/dataset", detail)])
+    if _damaged(session, [row]):
+        detail = (
+            f"the file of the data set {row.name} is damaged in the artifact store; upload the "
+            "original files again, under any name: the same data take its place (or put the file "
+            "back from a backup and run `saf scrub`)"
+        )
+        raise ConflictError(detail, errors=[FieldError("/dataset", detail)])
     return DatasetFacts(
         id=row.id,
         name=row.name,
@@ -128,7 +138,10 @@ def find_datasets(
     rows = session.scalars(query).all()
     uses = _uses(session, [*builtin, *(row.id for row in rows[:limit])])
     documents = [_builtin_document(name, uses.get(name, 0)) for name in builtin]
-    documents += [_document(row, uses.get(row.id, 0)) for row in rows[:limit]]
+    damaged = _damaged(session, rows[:limit])
+    documents += [
+        _document(row, uses.get(row.id, 0), row.sha256 in damaged) for row in rows[:limit]
+    ]
     return documents, len(rows) > limit
 
 
@@ -141,7 +154,8 @@ def read_dataset(session: Session, name_or_id: str) -> DatasetDocument:
 
 def document(session: Session, row: Dataset) -> DatasetDocument:
     """An upload as it is sent."""
-    return _document(row, _uses(session, [row.id]).get(row.id, 0))
+    damaged = bool(_damaged(session, [row]))
+    return _document(row, _uses(session, [row.id]).get(row.id, 0), damaged)
 
 
 def existing(session: Session, name_or_id: str) -> Dataset:
@@ -161,6 +175,13 @@ def _find(session: Session, name_or_id: str) -> Dataset | None:
     return session.scalar(
         select(Dataset).where(or_(Dataset.id == name_or_id, Dataset.name == name_or_id))
     )
+
+
+def _damaged(session: Session, rows: Sequence[Dataset]) -> set[str | None]:
+    """The hashes of those of their files that are damaged."""
+    hashes = [row.sha256 for row in rows if row.sha256 is not None]
+    query = select(Blob.sha256).where(Blob.sha256.in_(hashes), Blob.damaged_at.is_not(None))
+    return set(session.scalars(query))
 
 
 def _reasons(row: Dataset) -> str:
@@ -208,7 +229,7 @@ def _builtin_document(name: str, jobs: int) -> DatasetDocument:
     )
 
 
-def _document(row: Dataset, jobs: int) -> DatasetDocument:
+def _document(row: Dataset, jobs: int, damaged: bool) -> DatasetDocument:
     summary: dict[str, Any] = without_nan(row.summary) if row.summary else {}
     statistics = {"mean": summary["mean"], "std": summary["std"]} if summary else None
     return DatasetDocument(
@@ -226,6 +247,7 @@ def _document(row: Dataset, jobs: int) -> DatasetDocument:
         counts=_counts(summary) if summary else None,
         statistics=statistics,
         bytes=row.upload_bytes,
+        damaged=damaged,
         created_at=iso(row.created_at),
         jobs=jobs,
         urls=_urls(row.id),

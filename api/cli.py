@@ -1,6 +1,7 @@
 """The `saf` command.
 
-Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no server answers, 130 interrupted.
+Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no server answers, 4 `saf scrub` found
+something, 130 interrupted.
 """
 
 from __future__ import annotations

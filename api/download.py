@@ -51,13 +51,18 @@ def download(
 
 
 def _fetch(http: httpx.Client, artifact: Artifact, part: Path, report: Reported) -> None:
-    """Bring `part` to the announced length, over as many connections as it takes."""
-    barren = 0
+    """Bring `part` to the announced length, over as many connections as it takes.
+
+    Raises ChecksumError where the server sends more than it announced, `UnreachableError` once
+    several connections brought no more than those before.
+    """
+    barren, reached = 0, 0
     while True:
         there = part.stat().st_size if part.exists() else 0
         if there > artifact["bytes"]:
             part.unlink()
             there = 0
+        reached = max(reached, there)
         if there == artifact["bytes"] and part.exists():
             return
         try:
@@ -66,7 +71,7 @@ def _fetch(http: httpx.Client, artifact: Artifact, part: Path, report: Reported)
             reason = str(error) or type(error).__name__
         else:
             reason = "the connection ended early"
-        grown = (part.stat().st_size if part.exists() else 0) - there
+        grown = (part.stat().st_size if part.exists() else 0) - reached
         barren = 0 if grown > 0 else barren + 1
         if barren == ATTEMPTS:
             raise UnreachableError(f"{artifact['name']} cannot be downloaded: {reason}")
@@ -88,17 +93,31 @@ def _fetch_rest(
             response.read()
             raise ClientError(
                 f"{artifact['name']} cannot be downloaded: the server answers "
-                f"{response.status_code} {response.text[:200]}"
+                f"{response.status_code} {_said(response)}"
             )
         whole = response.status_code == 200
         with part.open("wb" if whole else "ab") as file:
             count = 0 if whole else there
             for block in response.iter_raw():  # as it comes: what a size collects, a break loses
-                file.write(block)
                 count += len(block)
+                if count > artifact["bytes"]:
+                    part.unlink()
+                    raise ChecksumError(
+                        f"the server sends more of {artifact['name']} than the "
+                        f"{artifact['bytes']} bytes that it announced; the file may be damaged "
+                        "there (`saf scrub`)"
+                    )
+                file.write(block)
                 report(artifact, count)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _said(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return response.text[:200]
 
 
 def _target(directory: Path, name: str) -> Path:

@@ -5,6 +5,7 @@ ServiceError
  ├── NotFoundError         404  not_found
  ├── ConflictError         409  conflict           the state forbids it
  ├── GoneError             410  gone               it was there and is no longer
+ │    └── DamagedFileError 410  damaged            its content is not what was stored
  ├── TooManyError          429  too_many           more than one user may have; `retry_after`
  ├── TooLargeError         413  too_large          more bytes than the limit
  └── UnavailableError      503  unavailable        database or storage does not answer
@@ -68,6 +69,18 @@ class GoneError(ServiceError):
     title = "Gone"
 
 
+class DamagedFileError(GoneError):
+    """A file whose content is not what was stored: it is not used and not sent."""
+
+    code = "damaged"
+    title = "Damaged"
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(
+            f"{what} is damaged in the artifact store, and what is damaged is not used: {remedy}"
+        )
+
+
 class TooLargeError(ServiceError):
     """More bytes than the limit."""
 
@@ -94,3 +107,9 @@ class UnavailableError(ServiceError):
     status = 503
     code = "unavailable"
     title = "Unavailable"
+
+
+def unreadable(name: str, error: OSError) -> UnavailableError:
+    """For a disk that fails, or that is full where a file has to be fetched."""
+    reason = error.strerror or type(error).__name__
+    return UnavailableError(f"the file {name} cannot be read: {reason}; look at the disk")

@@ -22,6 +22,7 @@ from api.store import logs
 from api.store.artifacts import ArtifactStore
 from api.store.database import clock
 from api.store.tables import ACTIVE, TERMINAL, Event, Job, Status
+from api.store.verified import DamagedError
 from api.vitals import find_vitals
 from saf.config import JobSpecification
 
@@ -87,6 +88,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
     certificate = _document(service.store, files, "certificate")
     context |= {
         "files": files,
+        "network_damaged": any(file.name == NETWORK and file.damaged for file in files),
         "trial_of": _trial_of(files, job, context["samples"]),
         "certificate": certificate,
         "checked_layers": _checked_layers(certificate),
@@ -114,6 +116,9 @@ def _document(
             try:
                 with store.open(file.sha256) as opened:
                     content = json.loads(opened.read())
+            except DamagedError:
+                file.damaged = True
+                return None
             except (OSError, ValueError):
                 return None
             return content if isinstance(content, dict) else None

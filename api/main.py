@@ -46,6 +46,7 @@ from api.settings import settings as process_settings
 from api.storage import Storage
 from api.store import database as databases
 from api.store.artifacts import open_store
+from api.store.damage import DamageRecord
 from api.store.database import Database
 from api.store.leases import Lapsed
 from api.store.migrate import migrate
@@ -151,6 +152,7 @@ class _Running:
             connections=settings.database_connections,
         )
         store = open_store(settings)
+        store.damaged = DamageRecord(database).found
         celery = celery_app(settings)
         checks = Checks(database, store, settings)
         doorbell = Doorbell(celery)

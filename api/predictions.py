@@ -16,18 +16,20 @@ from starlette.datastructures import UploadFile
 from api.documents import Document
 from api.errors import (
     ConflictError,
+    DamagedFileError,
     FieldError,
     GoneError,
     InvalidRequestError,
-    UnavailableError,
+    unreadable,
 )
 from api.jobs import read_job
 from api.previews import builtin_summary
 from api.problems import responses
 from api.service import Service, ServiceDependency
 from api.store import checkpoints
-from api.store.artifacts import DamagedError, StoreError
+from api.store.artifacts import StoreError
 from api.store.tables import Artifact, Dataset, Job
+from api.store.verified import DamagedError
 from saf.data import CATALOGUE
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -247,14 +249,15 @@ def _dataset(session: Session, job: Job) -> _Samples:
 def _path(service: Service, sha256: str, name: str) -> str:
     try:
         return str(service.store.local(sha256))
-    except (FileNotFoundError, DamagedError) as error:
-        how = "is not" if isinstance(error, FileNotFoundError) else "is damaged"
-        raise GoneError(f"the file {name} {how} in the artifact store of this server") from error
+    except FileNotFoundError as error:
+        raise GoneError(f"the file {name} is not in the artifact store of this server") from error
+    except DamagedError as error:
+        remedy = "submit the specification again, or upload the data set again"
+        raise DamagedFileError(f"the file {name}", remedy) from error
     except StoreError:
         raise
-    except OSError as error:  # the disk of this machine is full
-        reason = error.strerror or type(error).__name__
-        raise UnavailableError(f"the file {name} cannot be fetched: {reason}") from error
+    except OSError as error:
+        raise unreadable(name, error) from error
 
 
 def _image(content: bytes) -> Question:

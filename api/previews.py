@@ -18,10 +18,12 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from api.documents import Document
-from api.errors import GoneError, NotFoundError
+from api.errors import DamagedFileError, GoneError, NotFoundError, unreadable
 from api.problems import responses
 from api.service import Service, ServiceDependency
+from api.store.artifacts import StoreError
 from api.store.tables import Dataset, DatasetPreview
+from api.store.verified import DamagedError
 from saf.data import CATALOGUE
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
@@ -126,6 +128,12 @@ def get_picture(
         raise GoneError(
             f"the picture of {dataset} is no longer in the store; upload it again"
         ) from error
+    except DamagedError as error:
+        raise DamagedFileError(f"the picture of {dataset}", "upload the data set again") from error
+    except StoreError:
+        raise
+    except OSError as error:
+        raise unreadable(f"of the picture of {dataset}", error) from error
     return Response(content, headers=headers, media_type="image/png")
 
 

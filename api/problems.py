@@ -21,9 +21,10 @@ from starlette.routing import Match
 
 from api import pointers
 from api.documents import Document
-from api.errors import FieldError, ServiceError, TooManyError, UnavailableError
+from api.errors import DamagedFileError, FieldError, ServiceError, TooManyError, UnavailableError
 from api.store.artifacts import StoreError
 from api.store.database import is_starved, took_too_long
+from api.store.verified import DamagedError
 from saf.config import JobSpecification
 
 MEDIA_TYPE = "application/problem+json"
@@ -142,6 +143,11 @@ def handle(request: Request, error: Exception) -> Response:
             return problem(request_id, 404, "there is nothing at this address")
         case HTTPException():
             return problem(request_id, error.status_code, str(error.detail), headers=error.headers)
+        case DamagedError():
+            damaged = DamagedFileError(
+                f"the file {error.sha256}", "put it back from a backup, and run `saf scrub`"
+            )
+            return handle(request, damaged)
         case StoreError():
             log.error("the artifact store cannot be used: %s", error)
             detail = f"the artifact store cannot be used: {error}; try again in a moment"
@@ -167,6 +173,7 @@ def install(app: FastAPI) -> None:
         ServiceError,
         RequestValidationError,
         HTTPException,
+        DamagedError,
         StoreError,
         OperationalError,
         InterfaceError,

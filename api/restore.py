@@ -25,10 +25,11 @@ from sqlalchemy.engine import URL
 from api.backup import BLOBS, DATABASE, KIND, MANIFEST, VERSION, BackupError, Entry, Manifest
 from api.checks import INTERRUPTED
 from api.settings import Settings
-from api.store.artifacts import BLOCK, REFERRING
+from api.store.artifacts import REFERRING
 from api.store.database import Database
 from api.store.directory import DirectoryStore, sync_directory
 from api.store.migrate import migrate, revisions
+from api.store.verified import BLOCK
 
 MANIFEST_BYTES = 2**28
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from api import backup as backups
 from api.janitor import Janitor
 from api.restore import restore as restored
+from api.scrub import Scrubbed
+from api.scrub import scrub as scrubbed
 from api.settings import Settings, settings
 from api.store.artifacts import open_store
 from api.store.database import Database, why_away
@@ -20,6 +24,7 @@ from api.store.migrate import is_current
 from api.terminal import AsJson, print_json, say, size, table
 
 commands = typer.Typer()
+UNSOUND = 4  # exit status of `saf scrub`
 DataDir = Annotated[
     Path | None, typer.Option(help="Where the service keeps everything.", show_default="./data")
 ]
@@ -35,6 +40,13 @@ def gc(
 ) -> None:
     """Remove what the retention settings or nobody keeps any more; the service may run."""
     chosen = _settings(data_dir)
+    with _database(chosen) as database:
+        _collect(Janitor(database, open_store(chosen), chosen), dry_run, as_json)
+
+
+@contextmanager
+def _database(chosen: Settings) -> Iterator[Database]:
+    """The database of a service that is there. ValueError, in one line, where it is not."""
     address = make_url(chosen.database)
     if address.get_backend_name() == "sqlite" and not Path(address.database or "").is_file():
         raise ValueError(
@@ -47,7 +59,7 @@ def gc(
                 "the tables are of another version than this program; start the service once, or "
                 "use the program that made them"
             )
-        _collect(Janitor(database, open_store(chosen), chosen), dry_run, as_json)
+        yield database
     except SQLAlchemyError as error:
         raise ValueError(f"the database does not answer: {why_away(error)}") from error
     finally:
@@ -73,6 +85,40 @@ def _collect(janitor: Janitor, dry_run: bool, as_json: bool) -> None:
         say(f"{kind}: {count[kind]}, {size(freed[kind])}")
     does = "would go" if dry_run else "removed"
     return say(f"{does}: {size(sum(freed.values()))} in {len(things)} things")
+
+
+@commands.command()
+def scrub(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Compare every stored file and row with what it should be; the service may run.
+
+    Says what is lost and how it is had again. Exit status 0: all is sound; 4: something is not.
+    """
+    chosen = _settings(data_dir)
+    with _database(chosen) as database:
+        found = scrubbed(database, open_store(chosen), chosen.data_dir.absolute() / "cache")
+    if as_json:
+        print_json(found.as_json())
+    else:
+        _tell(found)
+    if not found.is_sound:
+        raise typer.Exit(UNSOUND)
+
+
+def _tell(found: Scrubbed) -> None:
+    for lost in found.lost:
+        say(f"{lost.state}: {lost.sha256} ({size(lost.bytes)}): {lost.reason}")
+        for use in lost.uses:
+            again = f"; to have it again: {use.again}" if use.again else "; passed over"
+            say(f"  {use.what}{again}")
+    for line in found.database:
+        say(f"unreadable: {line}")
+    for sha256 in found.copies_removed:
+        say(f"removed a damaged copy in the cache: {sha256}")
+    for sha256 in found.healed:
+        say(f"whole again: {sha256}")
+    wrong = len(found.lost) + len(found.database)
+    verdict = "all of them what they should be" if not wrong else f"{wrong} things are not sound"
+    say(f"{found.files} files, {size(found.bytes)}: {verdict}")
 
 
 @commands.command()

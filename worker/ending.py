@@ -13,7 +13,7 @@ from api.store import lifecycle
 from api.store.database import why_away
 from api.store.leases import Claim
 from saf.config import JobSpecification, updates_at_each_step
-from saf.errors import InternalError, OutOfMemoryError, TimeLimitError
+from saf.errors import InternalError, OutOfMemoryError, TimeLimitError, TrainingError
 from worker.protocol import Failure
 
 
@@ -37,6 +37,11 @@ def write(session: Session, claim: Claim, failure: Failure, settings: Settings) 
         retry_seconds=settings.retry_seconds,
         micro_batches=parts,
     )
+
+
+def of_training(error: TrainingError) -> Failure:
+    """What was found before or beside the training process."""
+    return Failure(code=error.code, message=str(error), hint=error.hint)
 
 
 def out_of_time(claim: Claim) -> Failure:

@@ -14,6 +14,7 @@ from api.brokerlease import broker_leases
 from api.settings import Settings
 from api.store import lifecycle
 from api.store.artifacts import open_store
+from api.store.damage import DamageRecord
 from api.store.database import Database, why_away
 from api.store.leases import Claim
 from api.store.sweeper import Sweeper
@@ -54,6 +55,7 @@ class Runner:
         )
         self._leases = broker_leases(settings)
         self.store = open_store(settings)
+        self.store.damaged = DamageRecord(self._database).found
         self._scratch = Scratch(settings.data_dir, self.id)
         self._free = list(self.slots)
         self._training = 0

@@ -8,7 +8,6 @@ a cancellation waiting.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import threading
@@ -23,11 +22,12 @@ from sqlalchemy.orm import Session
 from api.brokerlease import BrokerLeases
 from api.settings import Settings
 from api.store import leases, lifecycle
-from api.store.artifacts import ArtifactStore, DamagedError
+from api.store.artifacts import ArtifactStore
 from api.store.checkpoints import INHERITED
 from api.store.database import Database
 from api.store.leases import Claim, Fenced
 from api.store.tables import Checkpoint, Dataset, Status
+from api.store.verified import DamagedError
 from saf.errors import DataError, TrainingError
 from worker import disk, ending
 from worker.backoff import DATABASE_AWAY, Backoff
@@ -42,7 +42,6 @@ from worker.scratch import Scratch
 BATCH_SECONDS = 0.5
 LOOK_SECONDS = 0.1
 GIVE_UP_SECONDS = 5.0
-BLOCK = 2**20
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -96,12 +95,11 @@ class Supervisor:
         outbox = Outbox(directory / "outbox")
         record = Record(self._database, self._store, claim, outbox)
         try:
-            order = self._insist(
+            order, check_data = self._insist(
                 claim, lease, lambda: self._order(claim, lease, directory, record.notes)
             )
         except TrainingError as error:
-            failure = Failure(code=error.code, message=str(error), hint=error.hint)
-            return self._fail(claim, lease, failure)
+            return self._fail(claim, lease, ending.of_training(error))
         except InterruptedError:  # somebody asked it to stop while its files were fetched
             return self._hand_back(claim, lease)
         process = TrainingProcess(
@@ -113,9 +111,13 @@ class Supervisor:
         )
         try:
             lease.attend(process)
-            out_of_time = self._watch(claim, lease, process, outbox, record)
+            out_of_time = self._watch(claim, lease, process, outbox, record, check_data)
             process.end()
+            self._insist(claim, lease, check_data)
             self._conclude(claim, lease, process, outbox, record, out_of_time)
+        except DataError as error:  # damaged while it was trained on: nothing of that is kept
+            process.end()
+            self._fail(claim, lease, ending.of_training(error))
         finally:
             process.end()
             lease.attend(None)
@@ -128,6 +130,7 @@ class Supervisor:
         process: TrainingProcess,
         outbox: Outbox,
         record: Record,
+        check_data: Callable[[], None],
     ) -> bool:
         """Write and obey until the process has ended; whether it was ended for its time limit."""
         grace = self._settings.stop_grace_seconds
@@ -152,6 +155,7 @@ class Supervisor:
             if time.monotonic() >= write_at:
                 write_at = time.monotonic() + BATCH_SECONDS
                 try:
+                    check_data()  # before a checkpoint is kept
                     while record.write() and outbox.has_more() and not lease.changed.is_set():
                         pass
                     backoff.reset()
@@ -219,9 +223,12 @@ class Supervisor:
 
         return self._insist(claim, lease, lambda: record.finish(stop))
 
-    def _order(self, claim: Claim, lease: Lease, directory: Path, notes: list[str]) -> Order:
-        """What the training process is told. Raises DataError, OSError, and InterruptedError when
-        the attempt is to stop."""
+    def _order(
+        self, claim: Claim, lease: Lease, directory: Path, notes: list[str]
+    ) -> tuple[Order, Callable[[], None]]:
+        """What the training process is told, and a look at its data, which raises DataError once
+        they are not the same any more. Raises DataError, OSError, and InterruptedError when the
+        attempt is to stop."""
         outgoing = directory / "outgoing"
         outgoing.mkdir(exist_ok=True)
 
@@ -230,10 +237,10 @@ class Supervisor:
                 sha256, directory / "fetched", lambda: self._is_unwanted(lease)
             )
 
-        dataset = self._dataset(claim, local)
+        dataset, check_data = self._dataset(claim, local)
         checkpoint, resume_from = self._checkpoint(claim, local, notes)
         (directory / "training").mkdir(exist_ok=True)
-        return Order(
+        order = Order(
             specification=claim.specification,
             dataset=dataset,
             builtin=claim.dataset_id is None,
@@ -244,10 +251,13 @@ class Supervisor:
             device=self._slot.device,
             silence_seconds=silence_seconds(self._settings),
         )
+        return order, check_data
 
-    def _dataset(self, claim: Claim, local: Callable[[str], Path]) -> str:
+    def _dataset(
+        self, claim: Claim, local: Callable[[str], Path]
+    ) -> tuple[str, Callable[[], None]]:
         if claim.dataset_id is None:
-            return str(claim.specification["dataset"])
+            return str(claim.specification.get("dataset")), lambda: None
         with self._database.reading() as session:
             dataset = session.get(Dataset, claim.dataset_id)
         if dataset is None or dataset.sha256 is None:
@@ -255,15 +265,27 @@ class Supervisor:
                 f"the data set {claim.dataset_id} is not there",
                 hint="upload it again and submit the job with its new id",
             )
+        name, sha256 = dataset.name, dataset.sha256
         try:
-            return str(local(dataset.sha256))
-        except (FileNotFoundError, DamagedError) as error:
-            how = "is not" if isinstance(error, FileNotFoundError) else "is damaged"
+            path = local(sha256)
+        except FileNotFoundError as error:
             raise DataError(
-                f"the file of the data set {dataset.name} {how} in the artifact store",
+                f"the file of the data set {name} is not in the artifact store",
                 hint="upload it again, or see that the worker has the same ARTIFACTS_URL as the "
                 "API, and that a directory is shared",
             ) from error
+        except DamagedError as error:
+            raise _damaged(name) from error
+
+        def check() -> None:
+            try:
+                self._store.check_again(path, sha256)
+            except FileNotFoundError:  # removed, and still what it was for who has it open
+                pass
+            except DamagedError as error:
+                raise _damaged(name) from error
+
+        return str(path), check
 
     def _checkpoint(
         self, claim: Claim, local: Callable[[str], Path], notes: list[str]
@@ -278,10 +300,7 @@ class Supervisor:
         notes.clear()
         for checkpoint in stored:
             try:
-                path = local(checkpoint.sha256)
-                if _sha256(path) == checkpoint.sha256:
-                    return checkpoint, path
-                problem = "is damaged"
+                return checkpoint, local(checkpoint.sha256)
             except DamagedError:
                 problem = "is damaged"
             except FileNotFoundError:
@@ -355,6 +374,14 @@ class Supervisor:
             pass
 
 
+def _damaged(dataset: str) -> DataError:
+    return DataError(
+        f"the file of the data set {dataset} is damaged in the artifact store",
+        hint="upload the original files again, under any name: the same data take the place of the "
+        "damaged file; then retry the job",
+    )
+
+
 def _is_cancelled(lease: Lease) -> bool:
     return lease.status is Status.cancelling
 
@@ -362,11 +389,3 @@ def _is_cancelled(lease: Lease) -> bool:
 def _overruns(since: float | None, limit: float | None, grace: float) -> bool:
     """The training keeps its limit itself, over all attempts; this ends an attempt that hangs."""
     return since is not None and limit is not None and time.monotonic() > since + limit + grace
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -11,6 +11,7 @@ import errno
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,8 +25,8 @@ from sqlalchemy.orm import Session
 from api.settings import Settings
 from api.store.database import Database, clock, now
 from api.store.tables import Artifact, Base, Blob, Checkpoint, new_id
+from api.store.verified import DamagedError, Verified
 
-BLOCK = 2**20
 REFERRING: tuple[Column[Any], ...] = tuple(
     key.parent
     for table in Base.metadata.sorted_tables
@@ -47,10 +48,6 @@ class StoreError(OSError):
 
     def __str__(self) -> str:
         return str(self.strerror)
-
-
-class DamagedError(OSError):
-    """A file of the store has another content than its name says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +88,11 @@ class ArtifactStore(ABC):
     address: str
     """Where it is, for people."""
 
+    def __init__(self) -> None:
+        self.verified = Verified()
+        self.damaged: Callable[[str], None] = lambda _sha256: None
+        """Called with the hash of each file that was found damaged."""
+
     @abstractmethod
     def check(self) -> None:
         """Raise OSError unless files can be written."""
@@ -114,23 +116,55 @@ class ArtifactStore(ABC):
     def find(self, sha256: str) -> Stored | None:
         """The file with this hash; None when the store, which is there, does not have it."""
 
-    @abstractmethod
     def open(self, sha256: str) -> BinaryIO:
-        """The file with this hash, to be read at any position, in bounded memory.
+        """The file with this hash, verified, to be read at any position, in bounded memory.
+
+        Raises FileNotFoundError and DamagedError, the latter also while it is read.
+        """
+        with self._telling():
+            return self.verified.open(self._on_this_machine(sha256, None, bool), sha256)
+
+    def local(
+        self, sha256: str, directory: Path | None = None, unwanted: Callable[[], bool] = bool
+    ) -> Path:
+        """The file with this hash on this machine, verified, to be read only.
+
+        A copy that has to be fetched is with `directory` also put there: it stays as long as the
+        directory, while others make room for newer ones. Raises FileNotFoundError, DamagedError,
+        and InterruptedError once `unwanted()` is true.
+        """
+        with self._telling():
+            path = self._on_this_machine(sha256, directory, unwanted)
+            self.verified.check(path, sha256, unwanted)
+            return path
+
+    def check_again(self, path: Path, sha256: str) -> None:
+        """Raise DamagedError unless what `local` returned is still what it was."""
+        with self._telling():
+            self.verified.check(path, sha256)
+
+    @abstractmethod
+    def read(self, sha256: str) -> BinaryIO:
+        """The file with this hash as it lies in the store, from its beginning, not verified.
 
         Raises FileNotFoundError, here or with the first read.
         """
 
     @abstractmethod
-    def local(
-        self, sha256: str, directory: Path | None = None, unwanted: Callable[[], bool] = bool
+    def _on_this_machine(
+        self, sha256: str, directory: Path | None, unwanted: Callable[[], bool]
     ) -> Path:
-        """The file with this hash on this machine, to be read only.
+        """Where `local` finds the file: verified by the caller, or when it was fetched."""
 
-        A copy that has to be fetched is verified, and with `directory` also put there: it stays
-        as long as the directory, while others make room for newer ones. Raises
-        FileNotFoundError, DamagedError, and InterruptedError once `unwanted()` is true.
-        """
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Pass on that a file is damaged."""
+        try:
+            yield
+        except DamagedError as error:
+            log.error("%s", error)
+            self.damaged(error.sha256)
+            raise
 
     @abstractmethod
     def old_files(self, seconds: float) -> Iterator[Stored]:
@@ -155,7 +189,8 @@ class ArtifactStore(ABC):
         )
         session.execute(
             insert.on_conflict_do_update(
-                index_elements=[Blob.sha256], set_={"bytes": incoming.bytes}
+                index_elements=[Blob.sha256],
+                set_={"bytes": incoming.bytes, "damaged_at": None},
             )
         )  # takes the row's lock, also when the row is there already
         self._place(incoming)

@@ -30,8 +30,9 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from api.store.artifacts import BLOCK, ArtifactStore, Incoming, Item, Stored, StoreError
+from api.store.artifacts import ArtifactStore, Incoming, Item, Stored, StoreError
 from api.store.cache import Cache
+from api.store.verified import BLOCK
 
 PART_BYTES = 16 * 2**20  # of an upload in parts; a smaller file is sent whole
 MOST_PARTS = 9000  # S3 takes 10,000
@@ -60,8 +61,10 @@ class BucketStore(ArtifactStore):
     def __init__(self, url: str, cache: Cache) -> None:
         """`url` is s3://BUCKET or s3://BUCKET/PREFIX. ValueError, in one line, for any other and
         where the settings of AWS are of no use."""
+        super().__init__()
         self._bucket, self._prefix = _parts(url)
         self._cache = cache
+        self.verified = cache.verified
         self.address = f"s3://{self._bucket}/{self._prefix}".rstrip("/")
         try:
             session = botocore.session.Session(
@@ -95,8 +98,7 @@ class BucketStore(ArtifactStore):
                 digest.update(block)
                 size += len(block)
         incoming = Incoming(sha256=digest.hexdigest(), bytes=size, copy=source)
-        if not self._has(incoming):
-            self._upload(incoming)
+        self._upload(incoming)  # also over one that is there, which may be damaged
         return incoming
 
     def discard(self, incoming: Incoming) -> None:
@@ -116,17 +118,18 @@ class BucketStore(ArtifactStore):
             sha256=sha256, bytes=head["ContentLength"], modified=head["LastModified"].timestamp()
         )
 
-    def open(self, sha256: str) -> BinaryIO:
+    def read(self, sha256: str) -> BinaryIO:
         stored = self.find(sha256)
         if stored is None:
             raise FileNotFoundError(f"{self.address} has no file {sha256}")
         raw = _Object(partial(self._body, sha256), stored.bytes)
         return cast(BinaryIO, io.BufferedReader(raw, READ_BYTES))
 
-    def local(
-        self, sha256: str, directory: Path | None = None, unwanted: Callable[[], bool] = bool
+    def _on_this_machine(
+        self, sha256: str, directory: Path | None, unwanted: Callable[[], bool]
     ) -> Path:
-        return self._cache.local(sha256, partial(self.open, sha256), directory, unwanted)
+        source = partial(self.read, sha256)
+        return self._cache.local(sha256, source, directory, unwanted)
 
     def old_files(self, seconds: float) -> Iterator[Stored]:
         for page in self._pages("list_objects_v2"):

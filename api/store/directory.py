@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from api.store.artifacts import BLOCK, ArtifactStore, Incoming, Item, Stored, StoreError
+from api.store.artifacts import ArtifactStore, Incoming, Item, Stored, StoreError
+from api.store.verified import BLOCK
 
 INCOMING = ".incoming-"  # files that are being received
 BACKUP = ".backup-"  # folders of links, of a backup under way
@@ -28,6 +29,7 @@ class DirectoryStore(ArtifactStore):
 
     def __init__(self, url: str) -> None:
         """`url` is a directory, plain or as `file:///…`. Raises ValueError."""
+        super().__init__()
         parts = urlsplit(url)
         if parts.scheme and (
             parts.query or parts.fragment or parts.netloc not in ("", "localhost")
@@ -84,11 +86,11 @@ class DirectoryStore(ArtifactStore):
             return None
         return Stored(sha256=sha256, bytes=status.st_size, modified=status.st_mtime)
 
-    def open(self, sha256: str) -> BinaryIO:
-        return self.path(sha256).open("rb")
+    def read(self, sha256: str) -> BinaryIO:
+        return self._on_this_machine(sha256, None, bool).open("rb")
 
-    def local(
-        self, sha256: str, directory: Path | None = None, unwanted: Callable[[], bool] = bool
+    def _on_this_machine(
+        self, sha256: str, directory: Path | None, unwanted: Callable[[], bool]
     ) -> Path:
         path = self.path(sha256)
         if path.is_file():

@@ -94,6 +94,15 @@ class Blob(Base):
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     bytes: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
+    damaged_at: Mapped[float | None]  # when it was found to have another content than its name says
+
+
+class DatabaseIdentity(Base):
+    """Which database this is: one row, made by a migration."""
+
+    __tablename__ = "identity"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
 
 
 class Dataset(Base):

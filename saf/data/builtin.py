@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,9 @@ import numpy as np
 
 from saf.data.dataset import Dataset
 from saf.data.labels import holdout
+from saf.errors import DataError
+
+DIGITS_SHA256 = "a7e90fa73760e8f2b1dedf547e10a262714d3855f807565302a081a95da5177c"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +43,13 @@ def digits() -> Dataset:
     A pixel v of 0…16 becomes ⌊(255 v + 8) / 16⌋, that is 255 v / 16 rounded half up. The split
     is the same always: see `saf.data.labels.holdout`, keys are the indices in scikit-learn's order.
     """
-    with np.load(Path(__file__).with_name("digits.npz"), allow_pickle=False) as file:
+    content = Path(__file__).with_name("digits.npz").read_bytes()
+    if hashlib.sha256(content).hexdigest() != DIGITS_SHA256:
+        raise DataError(
+            "the file of the data set digits is damaged where the program is installed",
+            hint="Install the program again.",
+        )
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
         values, y = file["images"].astype(np.int64), file["target"].astype(np.int64)
     x = ((255 * values + 8) // 16).astype(np.uint8)[:, np.newaxis]
     test = holdout(y, [str(index) for index in range(len(y))], 10)

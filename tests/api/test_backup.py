@@ -319,7 +319,8 @@ def with_database(file: Path, tmp_path: Path, statements: str) -> None:
         ("DROP TABLE events", "other tables"),
         (f"UPDATE artifacts SET sha256 = '{'0' * 64}'", "damaged"),
         (
-            f"PRAGMA foreign_keys=OFF; INSERT INTO blobs VALUES ('{'0' * 64}', 1, 1); "
+            "PRAGMA foreign_keys=OFF; INSERT INTO blobs (sha256, bytes, created_at) "
+            f"VALUES ('{'0' * 64}', 1, 1); "
             f"UPDATE artifacts SET sha256 = '{'0' * 64}' WHERE name = 'a'",
             "which is not in it",
         ),

@@ -15,10 +15,11 @@ from sqlalchemy import select
 
 from api.janitor import Janitor
 from api.settings import Settings
-from api.store.artifacts import ArtifactStore, DamagedError, StoreError, open_store
+from api.store.artifacts import ArtifactStore, StoreError, open_store
 from api.store.bucket import BucketStore
 from api.store.database import Database
 from api.store.tables import Blob
+from api.store.verified import DamagedError
 from tests.api.conftest import until
 from tests.api.store.conftest import files
 from tests.chaos.proxy import Proxy
