@@ -249,3 +249,4 @@ class Dataset(TypedDict):
     timesteps: int | None
     classes: int | None
     counts: dict[str, Any] | None
+    findings: list[dict[str, str]] | None

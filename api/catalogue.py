@@ -22,6 +22,16 @@ class DatasetProblem(Document):
     """What to change."""
 
 
+class DatasetFinding(Document):
+    """Something odd about a data set that can be trained on."""
+
+    code: str
+    """For programs: `test_in_training`, `few_samples`, … (docs/datasets.md)."""
+    message: str
+    hint: str
+    """What to do about it."""
+
+
 class DatasetUrls(Document):
     self: str
     page: str
@@ -53,6 +63,9 @@ class DatasetDocument(Document):
     and all three `per_class`."""
     statistics: dict[str, list[float]] | None
     """`mean` and `std` of each channel of the training samples."""
+    findings: list[DatasetFinding] | None
+    """What is odd about it, the gravest first; null where nobody looked, before it is ready and
+    for uploads from before there were findings."""
     bytes: int | None
     """Of the upload."""
     damaged: bool = False
@@ -222,6 +235,7 @@ def _builtin_document(name: str, jobs: int) -> DatasetDocument:
         class_names=list(entry.class_names),
         counts=summary["counts"],
         statistics={"mean": summary["mean"], "std": summary["std"]},
+        findings=_findings(summary),
         bytes=None,
         created_at=None,
         jobs=jobs,
@@ -246,6 +260,7 @@ def _document(row: Dataset, jobs: int, damaged: bool) -> DatasetDocument:
         class_names=summary.get("class_names"),
         counts=_counts(summary) if summary else None,
         statistics=statistics,
+        findings=_findings(summary),
         bytes=row.upload_bytes,
         damaged=damaged,
         created_at=iso(row.created_at),
@@ -259,6 +274,11 @@ def _counts(summary: Mapping[str, Any]) -> dict[str, Any]:
     counts: dict[str, Any] = summary["counts"]
     classes = {"val": [0] * summary["classes"]} | counts["per_class"]
     return {"val": 0} | counts | {"per_class": classes}
+
+
+def _findings(summary: Mapping[str, Any]) -> list[DatasetFinding] | None:
+    found = summary.get("findings")
+    return None if found is None else [DatasetFinding.model_validate(entry) for entry in found]
 
 
 def _urls(id_: str) -> DatasetUrls:

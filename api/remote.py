@@ -219,6 +219,7 @@ def upload(
         print_json(dataset)
     elif dataset["status"] == "ready":
         say(f"{dataset['id']}  {_dataset_line(dataset)}")
+        _say_findings(dataset)
     if dataset["status"] != "ready":
         for problem in dataset["problems"]:
             complain(f"{problem['message']}\n{problem['hint']}")
@@ -233,7 +234,10 @@ def datasets(as_json: AsJson = False) -> None:
     if as_json:
         return print_json(found)
     rows = [(entry["id"], entry["name"], entry["status"], _dataset_line(entry)) for entry in found]
-    return table(("id", "name", "status", "content"), rows, "no data set")
+    table(("id", "name", "status", "content"), rows, "no data set")
+    for entry in found:
+        _say_findings(entry)
+    return None
 
 
 def watched(client: Client, job_id: str, bar: TrainingBar) -> Job:
@@ -306,6 +310,11 @@ def _describe(client: Client, job: Job) -> None:
     if job["error"]:
         say(f"{job['error']['code']}: {job['error']['message']}\n{job['error']['hint']}")
     say(client.url + job["urls"]["page"])
+
+
+def _say_findings(dataset: Dataset) -> None:
+    for finding in dataset.get("findings") or []:
+        complain(f"{dataset['name']}: {finding['message']}. {finding['hint']}")
 
 
 def _dataset_line(dataset: Dataset) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saf.data.findings import findings
 from saf.errors import DataError
 
 Array = NDArray[Any]
@@ -122,7 +123,7 @@ class Dataset:
         return (mean / unit).astype(np.float32), deviation.astype(np.float32)
 
     def summary(self) -> dict[str, Any]:
-        """What a catalogue shows of the data set, as JSON values."""
+        """What a catalogue shows of the data set, as JSON values. Looks at every sample."""
         mean, deviation = self.channel_statistics()
         none = np.zeros(0, np.int64)
         labels = {"train": self.y_train, "test": self.y_test, "val": self.y_val}
@@ -142,6 +143,7 @@ class Dataset:
             "dtype": self.x_train.dtype.name,
             "mean": mean.tolist(),
             "std": deviation.tolist(),
+            "findings": [finding._asdict() for finding in findings(self)],
         }
 
 

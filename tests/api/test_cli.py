@@ -233,6 +233,9 @@ def test_an_uploaded_data_set_is_listed(there: Saf, tmp_path: Path) -> None:
         np.savez(tmp_path / "split.npz", **file, **validation)
     sent = there("upload", str(tmp_path / "split.npz"))
     assert "100 + 50 samples and 7 for validation of 1 × 8 × 8, 10 classes" in sent.out
+    leak = "split: all 7 of 7 validation samples are also training samples"
+    assert leak in sent.err
+    assert leak in there("datasets").err
     names = [entry["name"] for entry in there("datasets", "--json").json]
     assert {"digits", "mine"} <= set(names)
 

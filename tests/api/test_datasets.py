@@ -142,8 +142,40 @@ def test_a_validation_split_is_stored_counted_and_shown(server: Server) -> None:
     assert ">Validation</th>" not in digits
 
 
+def test_what_is_odd_about_a_data_set_stands_in_its_document_and_on_its_page(
+    server: Server,
+) -> None:
+    with np.load(io.BytesIO(IMAGES)) as file:
+        arrays = dict(file) | {"x_test": file["x_train"][:4]}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    found = upload(server, buffer.getvalue(), name="leak").json()
+    codes = [finding["code"] for finding in found["findings"]]
+    assert codes == ["test_in_training", "few_samples", "few_samples"]
+    first = found["findings"][0]
+    assert first["message"].startswith("all 4 of 4 test samples are also training samples")
+    page = server.http.get("/datasets/leak", headers={"Accept": "text/html"}).text
+    for finding in found["findings"]:
+        assert f"{finding['message']}. {finding['hint']}" in page
+    assert server.get("/v1/datasets/digits")["findings"] == []
+    digits = server.http.get("/datasets/digits", headers={"Accept": "text/html"}).text
+    assert 'id="findings"' not in digits
+
+
+def test_what_nothing_can_be_learnt_of_says_so_first(server: Server) -> None:
+    with np.load(io.BytesIO(IMAGES)) as file:
+        arrays = dict(file) | {"x_train": np.full_like(file["x_train"], 7)}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    found = upload(server, buffer.getvalue()).json()
+    assert found["findings"][0]["code"] == "equal_samples"
+    page = server.http.get(found["urls"]["page"], headers={"Accept": "text/html"}).text
+    assert "all 8 training samples are equal: there is nothing to learn" in page
+
+
 def test_data_sets_from_before_there_were_validation_splits_have_none(server: Server) -> None:
     row(server, id="ds_1", name="old")
+    assert server.get("/v1/datasets/old")["findings"] is None
     counts = server.get("/v1/datasets/old")["counts"]
     assert (counts["train"], counts["val"], counts["test"]) == (30, 0, 9)
     assert counts["per_class"]["val"] == [0, 0, 0]

@@ -13,7 +13,9 @@ from saf.networks import build
 def upload(name: str, shape: list[int], classes: int, status: str = "ready") -> DatasetDocument:
     return DatasetDocument.model_validate(
         {
-            **dict.fromkeys(("class_names", "counts", "statistics", "bytes", "created_at")),
+            **dict.fromkeys(
+                ("class_names", "counts", "statistics", "findings", "bytes", "created_at")
+            ),
             "id": "ds_1",
             "name": name,
             "title": name,

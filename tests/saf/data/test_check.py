@@ -40,6 +40,16 @@ def test_a_good_upload_becomes_a_canonical_file_with_its_summary(
     assert verdict["summary"] == load(output).summary()
 
 
+def test_what_is_odd_about_an_upload_is_in_its_summary(
+    npz: Callable[..., Path],
+) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (8, 1, 5, 6), np.uint8)
+    verdict, _ = check(npz(x_train=x, x_test=x[:4]))
+    found = verdict["summary"]["findings"]
+    assert found[0]["code"] == "test_in_training"
+    assert found[0]["message"].startswith("all 4 of 4 test samples are also training samples")
+
+
 def test_a_bad_upload_becomes_a_problem_with_a_hint_and_no_file(
     mnist: Callable[..., Files], pack: Pack
 ) -> None:

@@ -1,0 +1,262 @@
+"""What is odd about a data set that can be trained on, and what makes training on it pointless.
+
+Every sample is hashed once, so that equal ones are found whatever their size. Shapes: N samples,
+C channels, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saf.chance import margin
+from saf.errors import DataError
+
+if TYPE_CHECKING:
+    from saf.data.dataset import Dataset
+
+FEW_TRAINING_SAMPLES = 5  # of a class; fewer are a finding
+FEW_TEST_SAMPLES = 100
+UNEVEN = 5.0  # largest class over smallest one; more is a finding
+NAMED = 5  # classes or channels that a message names; further ones are counted
+_HASH_BYTES = 16
+_CHUNK = 2**22  # values looked at together
+
+
+class Finding(NamedTuple):
+    """Something about a data set that its owner should know, and what to do about it."""
+
+    code: str
+    """For programs: `test_in_training`, `few_samples`, …"""
+    message: str
+    hint: str
+
+
+def findings(dataset: Dataset) -> list[Finding]:
+    """What is odd about the data set, the gravest first; [] when nothing is.
+
+    The codes: `one_class`, `equal_samples` (nothing can be learnt: see `refuse`),
+    `test_in_training`, `validation_in_training`, `validation_in_test` (equal samples in two
+    splits), `contradicting_labels` (equal training samples with different labels), `empty_class`,
+    `few_samples`, `uneven_classes`, `constant_channel`, and `not_compared` where memory did not
+    suffice to look for equal samples. Memory: 16 bytes for each sample, sorted, and a chunk of
+    samples.
+    """
+    try:
+        equal = [*_equal_samples(dataset)]
+    except MemoryError:
+        equal = [
+            Finding(
+                "not_compared",
+                "memory did not suffice to look for equal samples in different splits",
+                "Check yourself that no test sample is among the training samples.",
+            )
+        ]
+    return [
+        *_unlearnable(dataset),
+        *equal,
+        *_empty_classes(dataset),
+        *_few(dataset),
+        *_uneven(dataset),
+        *_flat(dataset),
+    ]
+
+
+def refuse(dataset: Dataset) -> None:
+    """Raise DataError where no training can learn anything: one class, or equal samples alone."""
+    for finding in _unlearnable(dataset):
+        raise DataError(finding.message, hint=finding.hint)
+
+
+def _unlearnable(dataset: Dataset) -> Iterator[Finding]:
+    first = int(dataset.y_train[0])
+    if (dataset.y_train == first).all():
+        yield Finding(
+            "one_class",
+            f"all {len(dataset.y_train)} training samples are of the class "
+            f"{dataset.class_names[first]!r}; a classifier needs samples of two",
+            "Add training samples of the other classes.",
+        )
+    bytes_of_first = _as_bytes(dataset.x_train[:1])
+    if all((chunk == bytes_of_first).all() for chunk in _chunks(dataset.x_train)):
+        yield Finding(
+            "equal_samples",
+            f"all {len(dataset.y_train)} training samples are equal: there is nothing to learn",
+            "Check how the samples were written: constant images are often an error in scaling or "
+            "in reading the files.",
+        )
+
+
+def _equal_samples(dataset: Dataset) -> Iterator[Finding]:
+    names = dataset.splits
+    ids = dict(zip(names, _ids([getattr(dataset, f"x_{name}") for name in names]), strict=True))
+    yield from _leak(ids["test"], ids["train"], "test_in_training", "test", "training")
+    if "val" in ids:
+        yield from _leak(
+            ids["val"], ids["train"], "validation_in_training", "validation", "training"
+        )
+        yield from _leak(ids["val"], ids["test"], "validation_in_test", "validation", "test")
+    yield from _contradictions(ids["train"], dataset.y_train)
+
+
+def _leak(
+    looked_at: NDArray[np.int64], others: NDArray[np.int64], code: str, split: str, other: str
+) -> Iterator[Finding]:
+    count, total = int(np.isin(looked_at, others).sum()), len(looked_at)
+    if not count:
+        return
+    told = {
+        "test_in_training": "the accuracy",
+        "validation_in_training": "what is chosen by the validation samples",
+        "validation_in_test": "after a choice by the validation samples the test accuracy",
+    }[code]
+    if count == total:
+        which = f"all {total} of {total} {split} samples are"
+        means = f"{told} says nothing about new data"
+    else:
+        which = f"{count} of {total} {split} samples {'is' if count == 1 else 'are'}"
+        means = f"{told} looks better than it is on new data"
+    noun = f"a {other} sample" if count == 1 else f"{other} samples"
+    yield Finding(
+        code,
+        f"{which} also {noun}, byte for byte: {means}",
+        "Keep each sample in one split only.",
+    )
+
+
+def _contradictions(ids: NDArray[np.int64], labels: NDArray[np.int64]) -> Iterator[Finding]:
+    count = int(ids.max()) + 1
+    lowest, highest = np.full(count, np.iinfo(np.int64).max), np.full(count, -1, np.int64)
+    np.minimum.at(lowest, ids, labels)
+    np.maximum.at(highest, ids, labels)
+    torn = int((lowest != highest)[ids].sum())
+    if torn:
+        yield Finding(
+            "contradicting_labels",
+            f"{torn} of {len(ids)} training samples equal a training sample with another label: "
+            "no network can name all of them right",
+            "Correct the labels, or leave those samples out.",
+        )
+
+
+def _empty_classes(dataset: Dataset) -> Iterator[Finding]:
+    for split, what, means in (
+        ("train", "training", "what is of them can never be named right"),
+        ("test", "test", "how well what is of them is named is not measured"),
+    ):
+        empty = np.flatnonzero(_class_counts(dataset, split) == 0)
+        if len(empty):
+            yield Finding(
+                "empty_class",
+                f"{_share_of_classes(empty, dataset)} no {what} sample "
+                f"({_named(empty, dataset.class_names)}): {means}",
+                f"Add {what} samples of these classes, or leave the classes out.",
+            )
+
+
+def _few(dataset: Dataset) -> Iterator[Finding]:
+    counts = _class_counts(dataset, "train")
+    few = np.flatnonzero((counts > 0) & (counts < FEW_TRAINING_SAMPLES))
+    if len(few):
+        yield Finding(
+            "few_samples",
+            f"{_share_of_classes(few, dataset)} fewer than {FEW_TRAINING_SAMPLES} training "
+            f"samples: {_named(few, dataset.class_names)}",
+            "Add samples of these classes, or merge classes.",
+        )
+    total = len(dataset.y_test)
+    if total < FEW_TEST_SAMPLES:
+        yield Finding(
+            "few_samples",
+            f"there {'is 1 test sample' if total == 1 else f'are {total} test samples'}: an "
+            f"accuracy measured on so few is known to ± {100 * min(margin(total), 1):.0f} points "
+            "(95 % interval)",
+            f"Hold out at least {FEW_TEST_SAMPLES} samples for testing where there are enough.",
+        )
+
+
+def _uneven(dataset: Dataset) -> Iterator[Finding]:
+    counts = _class_counts(dataset, "train")
+    smallest, largest = int(counts[counts > 0].min()), int(counts.max())
+    if largest > UNEVEN * smallest:
+        yield Finding(
+            "uneven_classes",
+            f"the largest class has {largest} training samples, the smallest {smallest}: a network "
+            "gets far by naming the large ones",
+            'Set loss.class_weights to "balanced", and look at the balanced accuracy.',
+        )
+
+
+def _flat(dataset: Dataset) -> Iterator[Finding]:
+    channels = dataset.sample_shape[0]
+    lowest, highest = np.full(channels, np.inf), np.full(channels, -np.inf)
+    for start, stop in _bounds(dataset.x_train):
+        chunk = dataset.x_train[start:stop]
+        others = tuple(axis for axis in range(chunk.ndim) if axis != chunk.ndim - 3)
+        lowest = np.minimum(lowest, chunk.min(axis=others))
+        highest = np.maximum(highest, chunk.max(axis=others))
+        if (lowest != highest).all():
+            return
+    flat = np.flatnonzero(lowest == highest)
+    names = [f"channel {index}" for index in range(channels)]
+    yield Finding(
+        "constant_channel",
+        f"{len(flat)} of {channels} channel{'s hold' if channels > 1 else ' holds'} one value "
+        f"throughout the training samples ({_named(flat, names)}): nothing can be learnt of it",
+        "Leave such channels out, or check how they were written.",
+    )
+
+
+def _class_counts(dataset: Dataset, split: str) -> NDArray[np.int64]:
+    counts: NDArray[np.int64] = np.bincount(
+        getattr(dataset, f"y_{split}"), minlength=dataset.classes
+    )
+    return counts
+
+
+def _share_of_classes(some: NDArray[np.int64], dataset: Dataset) -> str:
+    return f"{len(some)} of {dataset.classes} classes {'has' if len(some) == 1 else 'have'}"
+
+
+def _named(indices: NDArray[np.int64], names: Sequence[str]) -> str:
+    text = ", ".join(names[index] for index in indices[:NAMED])
+    return f"{text}, …" if len(indices) > NAMED else text
+
+
+def _ids(splits: Sequence[NDArray[Any]]) -> list[NDArray[np.int64]]:
+    """A number for each sample, the same for samples of equal bytes: `(N,)` for each split."""
+    hashes = np.concatenate([_hashes(x) for x in splits])  # (N of all, 2)
+    order = np.lexsort((hashes[:, 1], hashes[:, 0]))
+    new = (hashes[order[1:]] != hashes[order[:-1]]).any(axis=1)
+    ids = np.zeros(len(hashes), np.int64)
+    ids[order[1:]] = np.cumsum(new)
+    return np.split(ids, np.cumsum([len(x) for x in splits])[:-1])
+
+
+def _hashes(x: NDArray[Any]) -> NDArray[np.uint64]:
+    """128 bits of BLAKE2b of the bytes of each sample: uint64 `(N, 2)`."""
+    found = np.empty((len(x), 2), np.uint64)
+    for (start, stop), chunk in zip(_bounds(x), _chunks(x), strict=True):
+        digests = b"".join(blake2b(row, digest_size=_HASH_BYTES).digest() for row in chunk)
+        found[start:stop] = np.frombuffer(digests, np.uint64).reshape(-1, 2)
+    return found
+
+
+def _bounds(x: NDArray[Any]) -> Iterator[tuple[int, int]]:
+    step = max(1, _CHUNK // max(1, x[0].size))
+    for start in range(0, len(x), step):
+        yield start, min(start + step, len(x))
+
+
+def _chunks(x: NDArray[Any]) -> Iterator[NDArray[np.uint8]]:
+    for start, stop in _bounds(x):
+        yield _as_bytes(x[start:stop])
+
+
+def _as_bytes(x: NDArray[Any]) -> NDArray[np.uint8]:
+    """The bytes of each sample: `(N, bytes)`."""
+    return np.ascontiguousarray(x).reshape(len(x), -1).view(np.uint8)
