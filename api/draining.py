@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.settings import Settings, settings
 from api.store import workers
 from api.store.database import Database, why_away
+from api.store.migrate import refuse_newer
 from api.store.tables import Worker
 from api.store.workers import Drain
 from api.terminal import complain, say
@@ -60,6 +61,7 @@ def drain(
         chosen = chosen.model_copy(update={"data_dir": data_dir})
     database = _database(chosen)
     try:
+        refuse_newer(database)
         with database.writing() as session:
             how = Drain.finish if finish else Drain.hand_back
             host = socket.gethostname() if here else None

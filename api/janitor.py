@@ -21,6 +21,7 @@ from api.store.database import Database
 from api.store.directory import file_clock
 from api.store.garbage import Garbage
 from api.store.retention import Retention
+from api.store.space import Space
 from api.store.tables import Dataset
 
 FIRST_SECONDS = 60.0  # a service that is started again and again clears up too
@@ -31,9 +32,19 @@ log = logging.getLogger(__name__)
 class Janitor:
     """What `saf gc` does, and a thread that does it every few hours."""
 
-    def __init__(self, database: Database, store: ArtifactStore, settings: Settings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: ArtifactStore,
+        settings: Settings,
+        *,
+        whole_database: bool = False,
+    ) -> None:
+        """`whole_database`: a SQLite file that can only be made smaller as a whole may be, for
+        which others wait with their writing."""
         self._database = database
         self._settings = settings
+        self._space = Space(database, whole=whole_database)
         grace = settings.gc_grace_hours * HOUR
         self._retention = Retention(database, store, settings)
         self._garbage = Garbage(database, store, grace)
@@ -47,6 +58,7 @@ class Janitor:
         yield from self._retention.find()
         yield from self._garbage.find()
         yield from self._leftovers.find()
+        yield from self._space.find()
 
     def collect(self) -> Counter[str]:
         """Remove all of it; the bytes of each kind. Raises as `find`."""

@@ -108,7 +108,13 @@ def list_jobs(
     dataset: Annotated[str, Query(description="Name or id")] = "",
     network: str = "",
     sweep: Annotated[str, Query(description="Id of the sweep that they are a part of")] = "",
-    q: Annotated[str, Query(description="Part of the name or the id", max_length=200)] = "",
+    q: Annotated[
+        str,
+        Query(
+            description="Words that are all in the name or the id, in any order and case",
+            max_length=200,
+        ),
+    ] = "",
     sort: Annotated[
         str, Query(description=f"One of {', '.join(SORTS)}; with a minus the largest first")
     ] = NEWEST_FIRST,
@@ -117,7 +123,11 @@ def list_jobs(
     before: Annotated[str, Query(description="`first_id` of the page after")] = "",
 ) -> Listing[JobDocument]:
     """`metadata[key]=value` filters by an entry of the metadata, and may be given repeatedly.
-    `has_more` is about the direction of reading: whether more lie beyond the page."""
+    `has_more` is about the direction of reading: whether more lie beyond the page.
+
+    With a `sort` other than by `created`, `first_id` and `last_id` are places: the value that the
+    job had in this order, and its id. A job that changes while the list is read then takes none
+    with it. `after` and `before` take a plain id too."""
     wanted = JobFilter(
         status=tuple(status or ()),
         method=method,
@@ -132,8 +142,8 @@ def list_jobs(
         documents = job_documents(session, page.jobs)
     return Listing(
         data=documents,
-        first_id=documents[0].id if documents else None,
-        last_id=documents[-1].id if documents else None,
+        first_id=page.first or None,
+        last_id=page.last or None,
         has_more=page.has_before if before else page.has_after,
     )
 

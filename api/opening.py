@@ -14,6 +14,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.store.database import why_away
+from api.store.migrate import NewerDatabaseError
 
 RETRY_SECONDS = 1.0
 STOP_SECONDS = 5.0  # a server that hangs is not waited for
@@ -68,6 +69,8 @@ class Opening:
                 if self._stop.is_set():
                     return "the service is being stopped"
                 step()
+        except NewerDatabaseError as error:
+            return str(error)
         except CommandError as error:
             return f"the tables are of another version than this program: {error}"
         except SQLAlchemyError as error:

@@ -96,7 +96,7 @@ def list_(
     status: Annotated[list[str], typer.Option(help="Only these; repeatable.")] = [],  # noqa: B006
     method: Annotated[str, typer.Option()] = "",
     dataset: Annotated[str, typer.Option()] = "",
-    search: Annotated[str, typer.Option(help="Part of the name or id.")] = "",
+    search: Annotated[str, typer.Option(help="Words in the name or id, in any order.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:

@@ -14,12 +14,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import httpx
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.broker import BrokerError, EmbeddedBroker
 from api.child import Child
@@ -27,6 +28,8 @@ from api.listener import ListenError, listen
 from api.lock import DirectoryInUseError, DirectoryLock
 from api.settings import Settings
 from api.store.artifacts import open_store
+from api.store.database import Database
+from api.store.migrate import NewerDatabaseError, refuse_newer
 
 LOOK_SECONDS = 0.1
 READY_SECONDS = 60.0
@@ -156,6 +159,7 @@ class LocalService:
         self._lock.release()
 
     def _start(self) -> bool:
+        _check_database(self._settings)
         if not self._settings.broker_url:
             self._broker = EmbeddedBroker(self.directory / "broker")
             url = self._broker.url
@@ -275,6 +279,18 @@ def _lock(directory: Path) -> DirectoryLock:
             f"the data directory {directory} cannot be used: {error.strerror}; choose another "
             "with --data-dir"
         ) from error
+
+
+def _check_database(settings: Settings) -> None:
+    """Refuse tables of a newer program at once; a database that is away is waited for."""
+    database = Database(settings.database)
+    try:
+        with suppress(SQLAlchemyError):
+            refuse_newer(database)
+    except NewerDatabaseError as error:
+        raise ServeError(str(error)) from error
+    finally:
+        database.dispose()
 
 
 def _temporary(directory: Path) -> dict[str, str]:

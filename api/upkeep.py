@@ -20,7 +20,7 @@ from api.scrub import scrub as scrubbed
 from api.settings import Settings, settings
 from api.store.artifacts import open_store
 from api.store.database import Database, why_away
-from api.store.migrate import is_current
+from api.store.migrate import is_current, refuse_newer
 from api.terminal import AsJson, print_json, say, size, table
 
 commands = typer.Typer()
@@ -41,7 +41,9 @@ def gc(
     """Remove what the retention settings or nobody keeps any more; the service may run."""
     chosen = _settings(data_dir)
     with _database(chosen) as database:
-        _collect(Janitor(database, open_store(chosen), chosen), dry_run, as_json)
+        _collect(
+            Janitor(database, open_store(chosen), chosen, whole_database=True), dry_run, as_json
+        )
 
 
 @contextmanager
@@ -54,10 +56,10 @@ def _database(chosen: Settings) -> Iterator[Database]:
         )
     database = Database(chosen.database)
     try:
+        refuse_newer(database)
         if not is_current(database):
             raise ValueError(
-                "the tables are of another version than this program; start the service once, or "
-                "use the program that made them"
+                "the tables are of an older version than this program; start the service once"
             )
         yield database
     except SQLAlchemyError as error:

@@ -89,6 +89,7 @@ def main() -> int:
     try:
         check_address(settings().broker_url)
         slots = runner().slots
+        runner().check_database()
     except (OSError, ValueError) as error:
         print(f"the worker cannot start: {error}", file=sys.stderr)
         return 2

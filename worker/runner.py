@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,6 +18,7 @@ from api.store.artifacts import open_store
 from api.store.damage import DamageRecord
 from api.store.database import Database, why_away
 from api.store.leases import Claim
+from api.store.migrate import NewerDatabaseError, refuse_newer
 from api.store.sweeper import Sweeper
 from api.store.tables import new_id
 from api.store.workers import Drain
@@ -86,6 +88,11 @@ class Runner:
         self._sweeper.start()
         for _ in self.slots:
             self._ring(self.id)
+
+    def check_database(self) -> None:
+        """Raise NewerDatabaseError for tables of a newer program; others are waited for."""
+        with suppress(SQLAlchemyError):
+            refuse_newer(self._database)
 
     def busy(self) -> int:
         """How many slots train."""
@@ -166,6 +173,7 @@ class Runner:
         away = False
         while not (self._closing.is_set() or self._finishing.is_set()):
             try:
+                refuse_newer(self._database)
                 with self._database.writing() as session:
                     return lifecycle.claim(
                         session,
@@ -173,6 +181,9 @@ class Runner:
                         device=slot.label,
                         lease_seconds=self._settings.lease_seconds,
                     )
+            except NewerDatabaseError as error:
+                log.error("this worker takes no more jobs: %s", error)
+                self.drain(Drain.finish)
             except SQLAlchemyError as error:  # also tables that a migration is about to make
                 if not away:
                     log.warning("no job can be claimed: %s", why_away(error))

@@ -262,6 +262,8 @@ def _sqlite(url: str, busy_seconds: float, turns: Turns | None = None) -> Engine
     def _on_connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
         cursor = connection.cursor()
+        # Of a new file only: what is deleted can be given back to the disk (`api.store.space`).
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")

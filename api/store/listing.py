@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from api.errors import FieldError, InvalidRequestError
+from api.store.search import words
 from api.store.tables import Job, JobLabel, Status
 
 S = TypeVar("S", bound=Select[*tuple[Any, ...]])
@@ -41,7 +42,7 @@ _KEYS: Mapping[str, tuple[ColumnElement[Any], type]] = {
         case({str(status): rank for rank, status in enumerate(_ORDER)}, value=Job.status),
         int,
     ),
-    "name": (func.lower(Job.name), str),
+    "name": (Job.folded_name.expression, str),
     "method": (Job.method.expression, str),
     "network": (Job.network.expression, str),
     "dataset": (func.lower(Job.dataset), str),
@@ -65,7 +66,7 @@ class JobFilter:
     network: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     sweep: str = ""  # id
-    q: str = ""  # part of the name or the id
+    q: str = ""  # words, each a part of the name or the id, whatever their case
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,11 +146,11 @@ def _restricted(query: S, wanted: JobFilter, *, by_status: bool = True) -> S:
         query = query.where(Job.sweep_id == wanted.sweep)
     for label, value in wanted.metadata.items():
         query = query.where(Job.labels.any((JobLabel.key == label) & (JobLabel.value == value)))
-    if wanted.q:
-        part = wanted.q
-        query = query.where(
-            or_(Job.name.icontains(part, autoescape=True), Job.id.contains(part, autoescape=True))
+    for word in words(wanted.q):
+        found = or_(
+            Job.folded_name.contains(word, autoescape=True), Job.id.contains(word, autoescape=True)
         )
+        query = query.where(found)
     return query
 
 

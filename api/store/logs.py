@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.store.database import clock
+from api.store.search import folded
 from api.store.tables import LogChunk
 
 MAX_CHUNK = 64_000
@@ -70,10 +71,10 @@ def tail(session: Session, job_id: str, lines: int) -> LogText:
 def search(session: Session, job_id: str, part: str, *, most: int) -> LogText:
     """The last `most` lines that hold `part` in any case, each after its number in the log."""
     text, after = read(session, job_id)
-    wanted = part.casefold()
+    wanted = folded(part)
     found = [
         f"{number:>6}  {line}\n"
         for number, line in enumerate(text.splitlines(), 1)
-        if wanted in line.casefold()
+        if wanted in folded(line)
     ]
     return LogText("".join(found[-most:]), after)

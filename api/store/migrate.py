@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -16,8 +17,30 @@ from api.store.database import Database
 LOCK = 0x5AF  # one advisory lock, so that ten machines that start at once migrate once
 
 
+class NewerDatabaseError(ValueError):
+    """The tables are of a version that this program does not know; it must not write to them."""
+
+
+def refuse_newer(database: Database) -> None:
+    """Raise NewerDatabaseError where a newer version of this program has made the tables."""
+    with database.engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_heads()
+    unknown = sorted(set(found) - revisions())
+    if unknown:
+        head = ScriptDirectory.from_config(_config()).get_current_head()
+        raise NewerDatabaseError(
+            "the database is of a newer version of this program: its tables are of version "
+            f"{unknown[0]!r}, and {head!r} is the newest that this one knows. Start the newer "
+            "version, or restore a backup that was written before it"
+        )
+
+
 def migrate(database: Database, *, to: str = "head") -> None:
-    """Run the migrations that are missing, up to a revision; does nothing when there are none."""
+    """Run the migrations that are missing, up to a revision; does nothing when there are none.
+
+    Raises NewerDatabaseError, and then changes nothing.
+    """
+    refuse_newer(database)
     config = _config()
     with database.engine.connect() as connection:
         if not database.is_sqlite:
@@ -35,6 +58,7 @@ def is_current(database: Database) -> bool:
     return found == script.get_current_head()
 
 
+@cache
 def revisions() -> frozenset[str]:
     """The versions of the tables that this program knows."""
     script = ScriptDirectory.from_config(_config())

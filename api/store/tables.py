@@ -18,9 +18,13 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
 from ulid import ULID
+
+from api.store.search import folded
 
 _Key = BigInteger().with_variant(Integer, "sqlite")
 
@@ -134,6 +138,10 @@ class DatasetPreview(Base):
     layout: Mapped[dict[str, Any]]
 
 
+def _folded_name(context: DefaultExecutionContext) -> str:
+    return folded(str(context.get_current_parameters()["name"]))  # type: ignore[no-untyped-call]
+
+
 class Job(Base):
     """A training job; `lifecycle` alone writes `status`."""
 
@@ -141,6 +149,9 @@ class Job(Base):
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
+    folded_name: Mapped[str] = mapped_column(
+        Text, default=_folded_name, server_default=text("''")
+    )  # as it is searched and sorted; set with `name`
     specification: Mapped[dict[str, Any]]
     method: Mapped[str] = mapped_column(String(40))
     network: Mapped[str] = mapped_column(String(40))
@@ -184,6 +195,11 @@ class Job(Base):
     version: Mapped[int] = mapped_column(BigInteger, default=0)  # raised by every change
 
     labels: Mapped[list[JobLabel]] = relationship(cascade="all", passive_deletes=True)
+
+    @validates("name")
+    def _fold(self, _key: str, name: str) -> str:
+        self.folded_name = folded(name)
+        return name
 
     __table_args__ = (
         Index(None, "status", "priority", "queued_at"),

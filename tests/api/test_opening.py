@@ -145,7 +145,7 @@ def test_an_api_refuses_to_work_on_tables_of_another_version(sqlite_url: str, st
         connection.execute(text("UPDATE alembic_version SET version_num = 'of tomorrow'"))
     database.dispose()
     api = start(sqlite_url)
-    assert "the tables are of another version than this program" in api.reason("/v1/jobs")
+    assert "of a newer version of this program" in api.reason("/v1/jobs")
     assert "Traceback" not in api.log()
 
 
