@@ -6,7 +6,6 @@ something, 130 interrupted.
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,11 +13,12 @@ from urllib.parse import urlsplit
 
 import typer
 
-from api import demo, draining, remote, specfile, sweep_commands, upkeep
+from api import demo, draining, log, remote, specfile, sweep_commands, upkeep
 from api.backup import BackupError
 from api.client import ApiError, ClientError, UnreachableError
 from api.listener import DEFAULT_PORT, ListenError, listen
 from api.local import run_network, train_here
+from api.printable import one_line
 from api.serve import LOOPBACK, LocalService, ServeError
 from api.settings import Settings, settings
 from api.specfile import (
@@ -75,9 +75,8 @@ def serve(
     ] = [],  # noqa: B006
 ) -> None:
     """Start the whole service on this machine: API, pages, worker, broker."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s serve %(levelname)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     chosen = settings()
+    log.configure("serve", chosen.log_format, secrets=chosen.secrets)
     if data_dir is not None:
         chosen = chosen.model_copy(update={"data_dir": data_dir})
     if allow_host:
@@ -168,7 +167,7 @@ def run(
         f"{found.samples_per_second:.0f} samples/s"
     )
     for layer, rate in found.firing_rates.items():
-        say(f"  {layer}: {rate:.3f}")
+        say(f"  {one_line(layer)}: {rate:.3f}")
     return None
 
 

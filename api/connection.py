@@ -52,6 +52,8 @@ class Connection:
             pause = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
             try:
                 response = self.http.request(method, path, **options)
+            except httpx.InvalidURL as error:
+                raise ClientError(f"there is nothing by that name: {error}") from None
             except httpx.ConnectError as error:
                 # Nothing was sent; but a stream of content cannot be sent a second time.
                 if last or "files" in options:

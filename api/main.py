@@ -70,8 +70,8 @@ TAGS = [
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; without settings, those of the process. Ends the process where an address
     in them cannot be right."""
-    log.configure()
     chosen = settings or process_settings()
+    log.configure("api", chosen.log_format, secrets=chosen.secrets)
     try:
         _check(chosen)
     except ValueError as error:

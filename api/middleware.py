@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.log import request_id as logged_id
+from api import log as logs
 from api.problems import problem
 from api.store.tables import new_id
 
@@ -71,7 +71,7 @@ class Envelope:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else new_id("req")
-        logged_id.set(request_id)
+        logs.bind(request_id=request_id)
         scope.setdefault("state", {})["request_id"] = request_id
         begun = time.monotonic()
         status = 0
@@ -101,13 +101,8 @@ class Envelope:
         finally:
             if status:  # else the client went away before an answer
                 self._counts.add(scope["method"], status)
-            log.info(
-                "%s %s %d %.0f ms",
-                scope["method"],
-                scope["path"],
-                status,
-                1000 * (time.monotonic() - begun),
-            )
+            if not (200 <= status < 400 and scope["path"].startswith("/static/")):
+                _log_request(scope, status, time.monotonic() - begun)
 
 
 class Gate:
@@ -256,6 +251,18 @@ class Gate:
 
 def _too_slow(what: str) -> Refusal:
     return 408, "too_slow", f"{what}; send it again over a faster connection"
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    method, path, took = scope["method"], scope["path"][:2000], round(1000 * seconds)
+    log.info(
+        "%s %s %d %d ms",
+        method,
+        path,
+        status,
+        took,
+        extra={"method": method, "path": path, "status": status, "milliseconds": took},
+    )
 
 
 def _too_large(limit: int, setting: str) -> Refusal:

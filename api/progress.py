@@ -11,6 +11,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from api.printable import one_line
+
 LINE_SECONDS = 3.0
 
 
@@ -35,7 +37,7 @@ class TrainingBar:
 
     def __init__(self, console: Console, title: str) -> None:
         self._console = console
-        self._title = title
+        self._title = one_line(title)
         self._live = console.is_terminal and not console.is_dumb_terminal
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -62,22 +64,23 @@ class TrainingBar:
 
     def show(self, moment: Moment) -> None:
         """Show how far it is."""
-        text = numbers(moment)
+        text, status = one_line(numbers(moment)), one_line(moment.status)
         if self._live:
             if self._task is None:
                 self._task = self._progress.add_task(self._title, total=None, numbers="")
             self._progress.update(
                 self._task,
-                description=f"{self._title} {moment.status}",
+                description=f"{self._title} {status}",
                 completed=moment.step,
                 total=moment.steps_total,
                 numbers=text,
             )
             return
-        if moment.status == self._status and time.monotonic() - self._printed < LINE_SECONDS:
+        if status == self._status and time.monotonic() - self._printed < LINE_SECONDS:
             return
-        self._status, self._printed = moment.status, time.monotonic()
-        self._console.print(f"{self._title} {moment.status} {text}".rstrip(), soft_wrap=True)
+        self._status, self._printed = status, time.monotonic()
+        shown = f"{self._title} {status} {text}".rstrip()
+        self._console.print(shown, markup=False, soft_wrap=True)
 
 
 def numbers(moment: Moment) -> str:

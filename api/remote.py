@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from api import specfile
 from api.answers import Artifact, Dataset, Job, JobProgress
 from api.client import Client
+from api.printable import one_line
 from api.progress import Moment, TrainingBar
 from api.settings import settings
 from api.specfile import (
@@ -25,7 +25,18 @@ from api.specfile import (
     SpecificationFile,
     TimestepsOption,
 )
-from api.terminal import AsJson, complain, console, moment, percent, print_json, say, size, table
+from api.terminal import (
+    AsJson,
+    complain,
+    console,
+    moment,
+    pass_on,
+    percent,
+    print_json,
+    say,
+    size,
+    table,
+)
 
 commands = typer.Typer()
 server_url: ContextVar[str] = ContextVar("server_url", default="")
@@ -142,7 +153,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
 def logs(job_id: JobId, tail: Annotated[int | None, typer.Option(min=0)] = None) -> None:
     """Print what a job printed."""
     with server_client() as client:
-        sys.stdout.write(client.logs(job_id, tail=tail))
+        pass_on(client.logs(job_id, tail=tail))
 
 
 @commands.command()
@@ -195,7 +206,8 @@ def download(
 
         def report(artifact: Artifact, count: int) -> None:
             if artifact["id"] not in tasks:
-                tasks[artifact["id"]] = bar.add_task(artifact["name"], total=artifact["bytes"])
+                name = one_line(artifact["name"])
+                tasks[artifact["id"]] = bar.add_task(name, total=artifact["bytes"])
             bar.update(tasks[artifact["id"]], completed=count)
 
         paths = client.download(job_id, to or Path(job_id), names or (), report=report)
@@ -295,7 +307,7 @@ def _ask(what: str, job_id: str) -> None:
 
 def _describe(client: Client, job: Job) -> None:
     specification = job["specification"]
-    say(f"{job['id']}  {job['name']}".rstrip())
+    say(one_line(f"{job['id']}  {job['name']}".rstrip()))
     say(
         f"{job['status']}  {specification['method']['name']} on {specification['dataset']}, "
         f"{specification['network']['name']}, T = {specification['timesteps']}, "

@@ -6,11 +6,13 @@ import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy.engine import URL
+
+from api.redaction import secrets_of
 
 MIB, GIB = 2**20, 2**30
 PLAIN = ("database_url", "broker_url", "artifacts_url")  # known without the prefix too
@@ -147,6 +149,9 @@ class Settings(BaseSettings):
     worker_slots: Annotated[int, Field(ge=0, le=1024)] = 0
     """Jobs that one worker runs at once; 0: one per GPU, or one where there is none."""
 
+    log_format: Literal["console", "json"] = "console"
+    """Lines for people, or a JSON object a line with the ids of request, user, job and attempt."""
+
     @model_validator(mode="after")
     def _renew_in_time(self) -> Self:
         """A lease that is renewed late has run out before anybody died."""
@@ -166,6 +171,11 @@ class Settings(BaseSettings):
             for name, value in values.items()
         }
         return inherited | own
+
+    @property
+    def secrets(self) -> list[str]:
+        """What no log may show."""
+        return secrets_of(self.database_url, self.broker_url, self.artifacts_url)
 
     @property
     def database(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from api import log
 from api.catalogue import DatasetFacts, find_facts
 from api.errors import FieldError, InvalidRequestError
 from api.idempotency import fingerprint
@@ -96,6 +97,7 @@ def job_row(
         idempotency_key=idempotency_key,
         request_sha256=fingerprint(specification),
         retry_of=retry_of,
+        origin=log.ids(),
         latest={},
         labels=[JobLabel(key=key, value=value) for key, value in specification.metadata.items()],
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -11,9 +10,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from api import specfile
 from api.answers import Sweep
 from api.client import Client
+from api.printable import one_line
 from api.remote import server_client
 from api.specfile import NameOption, SetOption, SpecificationFile
-from api.terminal import AsJson, complain, console, moment, percent, print_json, say, size, table
+from api.terminal import (
+    AsJson,
+    complain,
+    console,
+    moment,
+    pass_on,
+    percent,
+    print_json,
+    say,
+    size,
+    table,
+)
 
 commands = typer.Typer(help="Many jobs from one request.", no_args_is_help=True)
 
@@ -106,7 +117,7 @@ def show(
     """Show the table of a sweep."""
     with server_client() as client:
         if as_csv:
-            sys.stdout.write(client.sweeps.csv(sweep_id))
+            pass_on(client.sweeps.csv(sweep_id))
             return None
         sweep = client.sweeps.get(sweep_id)
     return print_json(sweep) if as_json else _table(sweep)
@@ -163,7 +174,7 @@ def _table(sweep: Sweep) -> None:
         found = group["results"].get("test_accuracy")
         if found is None or group["succeeded"] < 2:
             continue
-        of = ", ".join(f"{value}" for value in group["settings"].values()) or "all"
+        of = one_line(", ".join(f"{value}" for value in group["settings"].values())) or "all"
         say(
             f"{of}: accuracy {percent(found['mean'])} ± {percent(found['deviation'])} over "
             f"{group['succeeded']} seeds"

@@ -13,6 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from api import printable
+from api.printable import lines, one_line
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -23,26 +26,32 @@ def console(*, stderr: bool = False) -> Console:
 
 def say(text: str) -> None:
     """Some lines; no markup and no wrapping, since ids and paths are copied from here."""
-    console().print(_harmless(text), markup=False, soft_wrap=True)
+    console().print(lines(text), markup=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """A line about what went wrong."""
-    console(stderr=True).print(_harmless(text), markup=False, soft_wrap=True)
+    console(stderr=True).print(lines(text), markup=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
-    """A document for a script."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    """A document for a script, the same values in characters that a terminal does not obey."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    sys.stdout.write(printable.json_escaped(text) + "\n")
+
+
+def pass_on(text: str) -> None:
+    """A text from a server as it is, into a terminal without what that would obey."""
+    sys.stdout.write(lines(text) if sys.stdout.isatty() else text)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
     """Columns of text, or what to say where there is no row."""
     shown = Table(box=None, pad_edge=False)
     for name in head:
-        shown.add_column(name, no_wrap=True, overflow="fold")
+        shown.add_column(Text(one_line(name)), no_wrap=True, overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(_harmless(cell)) for cell in row))
+        shown.add_row(*(Text(one_line(cell)) for cell in row))
     if shown.row_count:
         out = console()
         if not out.is_terminal:
@@ -68,8 +77,3 @@ def percent(share: float | None) -> str:
 def moment(iso: str) -> str:
     """A time of the server in the time zone of this machine."""
     return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _harmless(text: str) -> str:
-    """Text that others may have written, without what a terminal would obey."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

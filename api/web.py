@@ -45,6 +45,7 @@ def run(listener: socket.socket) -> None:
         # uvicorn would believe every client on loopback; `api.quota` decides.
         proxy_headers=False,
         access_log=False,
+        log_config=None,  # that of `create_app` stays
         log_level="warning",
     )
     Server(config).run(sockets=[listener])

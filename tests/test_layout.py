@@ -30,8 +30,18 @@ def imports(folder: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "allowed"),
     [
-        ("worker", {"api.store", "api.settings", "api.queue", "api.brokerlease"}),
-        ("api/store", {"api.store", "api.settings", "api.errors"}),
+        (
+            "worker",
+            {
+                "api.store",
+                "api.settings",
+                "api.queue",
+                "api.brokerlease",
+                "api.log",
+                "api.printable",
+            },
+        ),
+        ("api/store", {"api.store", "api.settings", "api.errors", "api.printable"}),
         ("saf", set()),
     ],
 )

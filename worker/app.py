@@ -19,6 +19,7 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.worker import state
 
+from api.log import configure
 from api.queue import QUEUE, TASK, Doorbell, celery_app, check_address
 from api.settings import settings
 from worker.runner import Runner
@@ -78,7 +79,7 @@ def _on_shutdown(**_: Any) -> None:
 
 def main() -> int:
     """Run a worker in this process until TERM or INT; the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(levelname)s %(message)s")
+    configure("worker", settings().log_format, level=logging.INFO, secrets=settings().secrets)
     # Celery warns a superuser of messages that carry code; these carry JSON only.
     warnings.simplefilter("ignore", SecurityWarning)
     # And, when a connection was lost, of a default that api.queue sets anyway.

@@ -19,6 +19,7 @@ import time
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.brokerlease import BROKER_AWAY, BrokerLeases
+from api.log import make_thread
 from api.settings import Settings
 from api.store import leases
 from api.store.database import Database, why_away
@@ -60,16 +61,12 @@ class Lease:
         self._in_broker = -math.inf
         self._suspended = False
         self._threads = [
-            threading.Thread(target=self._run, name="lease", daemon=True),
+            make_thread(self._run, name="lease"),
             # A server that hangs keeps its thread for as long as it likes.
-            threading.Thread(target=self._guard, name="guard", daemon=True),
+            make_thread(self._guard, name="guard"),
         ]
         if broker is not None:
-            self._threads.append(
-                threading.Thread(
-                    target=self._run_in_broker, args=(broker,), name="second lease", daemon=True
-                )
-            )
+            self._threads.append(make_thread(self._run_in_broker, broker, name="second lease"))
 
     def start(self) -> None:
         """Begin to renew."""

@@ -12,9 +12,11 @@ import logging
 import threading
 import time
 from collections import deque
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from api.printable import LineCleaner
 from saf.reports import (
     Artifact,
     Checkpoint,
@@ -26,7 +28,7 @@ from saf.reports import (
     Step,
     Vitals,
 )
-from worker.protocol import Failure, decode
+from worker.protocol import Failure, Logged, decode
 
 MEMORY_BYTES = 4 * 2**20
 BATCH_REPORTS = 2000
@@ -35,6 +37,7 @@ LOG_CHARACTERS = 5 * 2**20  # of one attempt
 TAIL_CHARACTERS = 2000
 DROPPED = "\n[the log of this attempt is longer; what follows was left out]\n"
 log = logging.getLogger(__name__)
+of_trainings = logging.getLogger("worker.training")
 
 
 @dataclass(kw_only=True)
@@ -108,6 +111,8 @@ class Outbox:
         self._log_characters = 0
         self._tail = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._cleaner = LineCleaner()
+        self._context = copy_context()  # with the ids of the attempt, for the worker's log
 
     def put(self, line: bytes) -> None:
         """Add one report as it came. Raises OSError when it can be kept nowhere."""
@@ -115,6 +120,10 @@ class Outbox:
             report = decode(line)
         except ValueError as error:
             log.warning("%s", error)
+            return
+        if isinstance(report, Logged):
+            source = {"source": report.logger}
+            self._context.run(of_trainings.log, report.level, "%s", report.text, extra=source)
             return
         with self._lock:
             if self._is_closed:
@@ -143,7 +152,7 @@ class Outbox:
     def put_log(self, text: bytes) -> None:
         """Add what the process printed."""
         with self._lock:
-            decoded = self._decoder.decode(text)
+            decoded = self._cleaner.clean(self._decoder.decode(text))
             self._tail = (self._tail + decoded)[-TAIL_CHARACTERS:]
             room = LOG_CHARACTERS - self._log_characters
             if room <= 0:
@@ -172,7 +181,7 @@ class Outbox:
                 line = self._lines.popleft()
                 self._bytes -= len(line)
                 report = decode(line)
-                assert not isinstance(report, Artifact | Finished | Failure)
+                assert not isinstance(report, Artifact | Finished | Failure | Logged)
                 batch.add(report)
                 if isinstance(report, Checkpoint):
                     if report.path in self._checkpoints:

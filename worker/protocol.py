@@ -10,7 +10,7 @@ being given, or was given, to another worker.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Order:
     inherited: bool  # the checkpoint is that of the job which this one retries
     device: str
     silence_seconds: float  # so long without a word from the worker, and it ends itself
+    ids: dict[str, Any] = field(default_factory=dict)  # of the request, the job and the attempt
     reports_fd: int = -1
     parent_pid: int = 0
 
@@ -60,6 +61,15 @@ class Failure:
     """Another attempt may not meet it: a device that was lost, a full disk."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """A message that the training process logged, for the worker's log; the job's has it too."""
+
+    level: int
+    logger: str
+    text: str
+
+
 _KINDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
@@ -73,23 +83,24 @@ _KINDS: dict[str, type[Any]] = {
         reports.Artifact,
         reports.Finished,
         Failure,
+        Logged,
     )
 }
 
 
-def encode(report: Report | Failure) -> str:
+def encode(report: Report | Failure | Logged) -> str:
     """One line, without its end."""
     return json.dumps({"report": type(report).__name__, **vars(report)}, default=str)
 
 
-def decode(line: str | bytes) -> Report | Failure:
+def decode(line: str | bytes) -> Report | Failure | Logged:
     """What `encode` was given. Raises ValueError for anything else."""
     try:
         fields = json.loads(line)
         kind = _KINDS[fields.pop("report")]
         if "path" in fields:
             fields["path"] = Path(fields["path"])
-        decoded: Report | Failure = kind(**fields)
+        decoded: Report | Failure | Logged = kind(**fields)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"this is no report: {line[:200]!r}") from error
     return decoded

@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.brokerlease import BrokerLeases
+from api.log import bound
 from api.settings import Settings
 from api.store import leases, lifecycle
 from api.store.artifacts import ArtifactStore
@@ -77,6 +78,10 @@ class Supervisor:
 
     def run(self, claim: Claim) -> None:
         """Supervise the attempt until its process is gone and its end is written down."""
+        with bound(**_ids(claim)):
+            self._run(claim)
+
+    def _run(self, claim: Claim) -> None:
         lease = Lease(self._database, claim, self._settings, self._leases)
         try:
             lease.start()
@@ -250,6 +255,7 @@ class Supervisor:
             inherited=checkpoint is not None and checkpoint.attempt == INHERITED,
             device=self._slot.device,
             silence_seconds=silence_seconds(self._settings),
+            ids=_ids(claim),
         )
         return order, check_data
 
@@ -380,6 +386,10 @@ def _damaged(dataset: str) -> DataError:
         hint="upload the original files again, under any name: the same data take the place of the "
         "damaged file; then retry the job",
     )
+
+
+def _ids(claim: Claim) -> dict[str, Any]:
+    return {**claim.origin, "job_id": claim.job_id, "attempt": claim.attempt}
 
 
 def _is_cancelled(lease: Lease) -> bool:

@@ -23,11 +23,12 @@ from pathlib import Path
 from saf.errors import DataError, InternalError, OutOfMemoryError, TrainingError
 from saf.reports import Artifact, Checkpoint, Report, Step
 from worker import disk
-from worker.protocol import STOP, Failure, Order, encode
+from worker.protocol import STOP, Failure, Logged, Order, encode
 
 PR_SET_PDEATHSIG = 1
 FLUSH_SECONDS = 0.1
 FLUSH_BYTES = 32_768
+LOGGED_CHARACTERS = 16_384
 DEVICE_LOST = (
     "unspecified launch failure",
     "uncorrectable ECC",
@@ -40,6 +41,8 @@ DEVICE_LOST = (
 """What CUDA says of a device that failed; its other errors are those of a program."""
 
 
+log = logging.getLogger("worker.training")  # also where this file is the program
+
 Train = Callable[[Order, Callable[[], bool]], Iterator[Report]]
 
 
@@ -49,7 +52,8 @@ def main(train: Train | None = None) -> int:
     `train(order, stop)` is the training, `saf.train` unless another is given.
     """
     logging.basicConfig(format="%(message)s")  # to the job's log
-    logging.getLogger("saf").setLevel(logging.INFO)
+    for name in ("saf", log.name):
+        logging.getLogger(name).setLevel(logging.INFO)
     order = Order.read(Path(sys.argv[1]))
     _die_with(order.parent_pid)
     stop = threading.Event()
@@ -59,6 +63,11 @@ def main(train: Train | None = None) -> int:
     ).start()
     os.set_inheritable(order.reports_fd, False)
     line = ReportLine(order.reports_fd, Path(order.outgoing))
+    logging.getLogger().addHandler(ReportHandler(line))
+    log.info(
+        "attempt %s of %s, asked for by request %s",
+        *(order.ids.get(name) for name in ("attempt", "job_id", "request_id")),
+    )
     try:
         for report in (train or _train)(order, stop.is_set):
             line.send(report)
@@ -118,7 +127,7 @@ class ReportLine:
         self._files = 0
         threading.Thread(target=self._flush_soon, name="reports", daemon=True).start()
 
-    def send(self, report: Report | Failure) -> None:
+    def send(self, report: Report | Failure | Logged) -> None:
         """Pass a report on. Its file is put where the training does not remove it."""
         if isinstance(report, Checkpoint):
             try:
@@ -160,6 +169,20 @@ class ReportLine:
                 target.unlink(missing_ok=True)
                 raise
         return target
+
+
+class ReportHandler(logging.Handler):
+    """Passes on what is logged, so that it is in the worker's log with the ids of the attempt."""
+
+    def __init__(self, line: ReportLine) -> None:
+        super().__init__()
+        self._line = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send the first `LOGGED_CHARACTERS` of a message. A pipe that is gone changes nothing."""
+        with contextlib.suppress(OSError):
+            text = self.format(record)[:LOGGED_CHARACTERS]
+            self._line.send(Logged(level=record.levelno, logger=record.name, text=text))
 
 
 def _train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:

@@ -7,7 +7,7 @@ nothing any more. Nothing here writes a status: that is `api.store.lifecycle`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select, update
@@ -33,6 +33,10 @@ class Claim:
     dataset_id: str | None
     memory_bytes: int = 0
     """The forecast for the job as it was sent."""
+    losses: int = 0
+    """Attempts that were lost since the last checkpoint."""
+    origin: dict[str, Any] = field(default_factory=dict)
+    """Ids of the request that the job came with, such as `request_id`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,6 +80,8 @@ def claim(session: Session, *, worker_id: str, device: str, lease_seconds: float
             Job.dataset_id,
             Job.micro_batches,
             Job.memory_bytes,
+            Job.losses,
+            Job.origin,
         )
         .execution_options(synchronize_session=False)
     ).one_or_none()
@@ -95,6 +97,8 @@ def claim(session: Session, *, worker_id: str, device: str, lease_seconds: float
         specification=specification,
         dataset_id=row.dataset_id,
         memory_bytes=row.memory_bytes,
+        losses=row.losses,
+        origin=row.origin or {},
     )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from api.printable import lines
 from api.store.database import clock
 from api.store.search import folded
 from api.store.tables import LogChunk
@@ -22,8 +23,9 @@ class LogText(NamedTuple):
 
 
 def append(session: Session, job_id: str, attempt: int, text: str) -> None:
-    """Add text to the end of a job's log. Characters a database refuses are replaced."""
-    text = text.replace("\x00", "\ufffd")
+    """Add text to the end of a job's log, without what a terminal would obey or a database
+    refuse."""
+    text = lines(text)
     at = clock(session)
     for begin in range(0, len(text), MAX_CHUNK):
         piece = text[begin : begin + MAX_CHUNK]

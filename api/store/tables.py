@@ -164,6 +164,7 @@ class Job(Base):
     request_sha256: Mapped[str | None] = mapped_column(String(64))
     retry_of: Mapped[str | None] = mapped_column(String(40))
     submitted_by: Mapped[str | None] = mapped_column(String(64))  # address that submitted it
+    origin: Mapped[dict[str, Any] | None]  # ids of the request that it came with, for logs
     sweep_id: Mapped[str | None] = mapped_column(String(40))  # the sweep that it is a part of
     sweep_index: Mapped[int | None]  # its place there: 0, 1, …; a retry takes that of its original
 
@@ -328,6 +329,7 @@ class Worker(Base):
     devices: Mapped[list[Any]]
     slots: Mapped[int]
     busy: Mapped[int] = mapped_column(default=0)
+    measures: Mapped[dict[str, Any] | None]  # of its last heartbeat, as `worker.measures` has them
     started_at: Mapped[float]
     seen_at: Mapped[float]
     stopped_at: Mapped[float | None]

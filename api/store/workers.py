@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
@@ -50,12 +51,14 @@ def register(
     session.flush()
 
 
-def seen(session: Session, worker_id: str, *, busy: int) -> bool:
+def seen(
+    session: Session, worker_id: str, *, busy: int, measures: Mapping[str, Any] | None = None
+) -> bool:
     """The worker lives and `busy` of its slots train; False when its row is gone."""
     touched = session.execute(
         update(Worker)
         .where(Worker.id == worker_id)
-        .values(seen_at=now(), busy=busy)
+        .values(seen_at=now(), busy=busy, measures=dict(measures) if measures else None)
         .returning(Worker.id)
     )
     return touched.one_or_none() is not None

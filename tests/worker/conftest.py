@@ -226,6 +226,7 @@ class WorkerProcess:
             "SAF_SWEEP_SECONDS": str(settings.sweep_seconds),
             "SAF_WORKER_SLOTS": str(settings.worker_slots),
             "SAF_STOP_GRACE_SECONDS": str(settings.stop_grace_seconds),
+            "SAF_LOG_FORMAT": settings.log_format,
         }
         self._log = log
         with log.open("ab") as output:

@@ -175,3 +175,18 @@ def test_after_a_report_that_was_lost_none_counts(tmp_path: Path) -> None:
     put(outbox, Finished(step=3, summary={}))
     assert taken(outbox) == [1]
     assert not outbox.is_complete()
+
+
+def test_what_a_training_prints_is_kept_without_what_a_terminal_obeys(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path / "spool")
+    for piece in (
+        b"\x1b[3",
+        b"1mred\x1b[0m\r",
+        b"\n\x1b]0;title\x07\xc2",
+        b"\x9b2J\xe2\x80\xaeend\n",
+    ):
+        outbox.put_log(piece)
+
+    log = outbox.take().log
+    assert log == "red\n\ufffd]0;title\ufffd\ufffd2J\ufffdend\n"
+    assert outbox.log_tail == log
