@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from api.documents import Document, Timestamp, iso, without_nan
 from api.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from api.previews import builtin_summary
+from api.store import pagesize
 from api.store.tables import Blob, Dataset, Job
 from saf.data import CATALOGUE
 
@@ -110,8 +111,7 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
         )
     row = _find(session, name_or_id)
     if row is None:
-        ready = select(Dataset.name).where(Dataset.status == "ready").order_by(Dataset.id.desc())
-        names = [*CATALOGUE, *session.scalars(ready.limit(20))]
+        names = ready_names(session, most=20)
         detail = f"there is no data set {name_or_id!r}; there are {', '.join(names)}"
         raise InvalidRequestError(detail, errors=[FieldError("/dataset", detail)])
     if row.status == "checking":
@@ -142,20 +142,26 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
 def find_datasets(
     session: Session, *, limit: int, after: str = ""
 ) -> tuple[list[DatasetDocument], bool]:
-    """The built-in data sets, then the uploads, newest first; and whether there are more."""
-    query = select(Dataset).order_by(Dataset.id.desc()).limit(limit + 1)
-    builtin: Sequence[str] = tuple(CATALOGUE)
-    if after.startswith("ds_"):
-        query = query.where(Dataset.id < after)
-        builtin = ()
-    rows = session.scalars(query).all()
-    uses = _uses(session, [*builtin, *(row.id for row in rows[:limit])])
+    """The built-in data sets, then up to `limit` uploads, fewer where they have very many classes,
+    newest first; and whether there are more."""
+    is_first = not after.startswith("ds_")
+    builtin: Sequence[str] = tuple(CATALOGUE) if is_first else ()
+    shown, has_more = pagesize.newest(
+        session, Dataset.id, Dataset.summary, limit=limit, after="" if is_first else after
+    )
+    these = select(Dataset).where(Dataset.id.in_(shown)).order_by(Dataset.id.desc())
+    rows = session.scalars(these).all()
+    uses = _uses(session, [*builtin, *shown])
     documents = [_builtin_document(name, uses.get(name, 0)) for name in builtin]
-    damaged = _damaged(session, rows[:limit])
-    documents += [
-        _document(row, uses.get(row.id, 0), row.sha256 in damaged) for row in rows[:limit]
-    ]
-    return documents, len(rows) > limit
+    damaged = _damaged(session, rows)
+    documents += [_document(row, uses.get(row.id, 0), row.sha256 in damaged) for row in rows]
+    return documents, has_more
+
+
+def ready_names(session: Session, *, most: int) -> list[str]:
+    """Names of data sets to train on: those that are built in, then uploads, newest first."""
+    ready = select(Dataset.name).where(Dataset.status == "ready").order_by(Dataset.id.desc())
+    return [*CATALOGUE, *session.scalars(ready.limit(most))]
 
 
 def read_dataset(session: Session, name_or_id: str) -> DatasetDocument:

@@ -29,6 +29,7 @@ from api.store.tables import TERMINAL, Job, MetricChunk, Status
 router = APIRouter()
 MOST = figure.MOST_LINES
 POINTS = 300  # of each curve
+LAST_STEP = 2.0**62
 DRAWN = ("test_accuracy", "test_loss", "train_loss", "firing_rate", "step_seconds", "memory_bytes")
 TITLES: Mapping[str, str] = {
     "test_accuracy": "Accuracy, test",
@@ -302,7 +303,7 @@ def _chosen(
     known = sorted(
         session.scalars(names), key=lambda n: (order.index(n) if n in order else len(order), n)
     )
-    wanted = asked or DRAWN
+    wanted = list(dict.fromkeys(asked)) or DRAWN
     return [name for name in wanted if name in known] or known[:4], known
 
 
@@ -346,8 +347,8 @@ def _read(
         session,
         job.id,
         names=names,
-        from_step=int((curves.begin or 0) * per_unit),
-        to_step=None if curves.end is None else int(curves.end * per_unit) + 1,
+        from_step=_step(curves.begin or 0, per_unit),
+        to_step=None if curves.end is None else _step(curves.end, per_unit) + 1,
         max_points=POINTS,
     )
     return {
@@ -357,6 +358,11 @@ def _read(
         ]
         for one in series
     }
+
+
+def _step(place: float, per_unit: float) -> int:
+    """The step at a place of the axis, or the last one that a database can hold."""
+    return int(min(place * per_unit, LAST_STEP))
 
 
 def _says(name: str, value: float) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+import json
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request
@@ -33,6 +34,9 @@ _STREAM_DOCUMENTATION = {
     }
 }
 MAX_POINTS = 1_000_000
+MOST_NAMES = 100  # of metrics in one request
+POINTS_AT_ONCE = 10_000
+PIECE = 2**16  # characters of an answer that is sent in pieces
 FOUND_LINES = 2000
 
 
@@ -53,9 +57,9 @@ class MetricsDocument(Document):
     job_id: str
     names: list[str]
     """All metrics that the job has."""
-    series: list[MetricSeries]
     attempts: list[tuple[int, int]]
     """[attempt, the first step that it reported], of all attempts whose points are here."""
+    series: list[MetricSeries]
 
 
 def find_events(
@@ -71,45 +75,6 @@ def find_events(
     return list(found[:limit]), len(found) > limit
 
 
-def read_metrics(
-    session: Session,
-    job_id: str,
-    *,
-    names: list[str],
-    max_points: int,
-    from_step: int = 0,
-    to_step: int | None = None,
-) -> MetricsDocument:
-    """The named metrics of a job (all when none is named), down-sampled without losing a peak."""
-    known = metrics.names(session, job_id)
-    series = metrics.read(
-        session,
-        job_id,
-        names=names or known,
-        from_step=from_step,
-        to_step=to_step,
-        max_points=max_points,
-    )
-    return MetricsDocument(
-        job_id=job_id,
-        names=known,
-        attempts=metrics.attempts(session, job_id, "loss" if "loss" in known else known[0])
-        if known
-        else [],
-        series=[
-            MetricSeries(
-                name=one.name,
-                count=one.count,
-                points=[
-                    (step, finite(value))
-                    for step, value in zip(one.steps.tolist(), one.values.tolist(), strict=True)
-                ],
-            )
-            for one in series
-        ],
-    )
-
-
 @router.get(
     "/jobs/{job_id}/events",
     summary="Timeline of a job, also live",
@@ -121,7 +86,7 @@ def list_events(
     user: UserDependency,
     request: Request,
     job_id: str,
-    after: Annotated[int, Query(ge=0, description="A sequence number")] = 0,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="A sequence number")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
     last_event_id: Annotated[
         str | None, Header(description="As `after`; browsers send it when they reconnect")
@@ -161,7 +126,12 @@ def get_metrics(
         list[str] | None, Query(description="Repeated or separated by commas; all by default")
     ] = None,
     max_points: Annotated[
-        int, Query(ge=10, le=MAX_POINTS, description="Of each metric, at most")
+        int,
+        Query(
+            ge=10,
+            le=MAX_POINTS,
+            description="Of each metric, at most; a million of all metrics together",
+        ),
     ] = 2000,
     from_step: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     to_step: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
@@ -170,6 +140,10 @@ def get_metrics(
     ] = "json",
 ) -> MetricsDocument | Response:
     """Down-sampling keeps of each range of steps the first, last, smallest and largest point."""
+    wanted = list(dict.fromkeys(one for given in names or [] for one in given.split(",") if one))
+    if len(wanted) > MOST_NAMES:
+        detail = f"names {len(wanted)} metrics, and {MOST_NAMES} are the most; ask for all or again"
+        raise InvalidRequestError(detail, errors=[FieldError("names", detail)])
     with service.database.reading() as session:
         read_job(session, job_id)
         if format == "csv":
@@ -178,16 +152,26 @@ def get_metrics(
                 media_type="text/csv",
                 headers={"Content-Disposition": f'attachment; filename="{job_id}-metrics.csv"'},
             )
-        document = read_metrics(
+        known = metrics.names(session, job_id)
+        asked = wanted or known
+        found = metrics.read(
             session,
             job_id,
-            names=[name for given in names or [] for name in given.split(",") if name],
-            max_points=max_points,
+            names=asked,
             from_step=from_step,
             to_step=to_step,
+            max_points=min(max_points, max(10, MAX_POINTS // max(1, len(asked)))),
         )
-    # As it is: FastAPI would check each of the points once more.
-    return Response(document.model_dump_json(), media_type="application/json")
+        attempts = (
+            metrics.attempts(session, job_id, "loss" if "loss" in known else known[0])
+            if known
+            else []
+        )
+    document = MetricsDocument(job_id=job_id, names=known, attempts=attempts, series=[])
+    # As it is: FastAPI would check each of the points once more, and keep all of them in memory.
+    return StreamingResponse(
+        _in_large_pieces(_json(document, found)), media_type="application/json"
+    )
 
 
 @router.get(
@@ -217,10 +201,15 @@ def get_logs(
             return event_stream(service.seats, user, service.streams.log(job_id, after=start))
         if q:
             found = logs.search(session, job_id, q, most=FOUND_LINES if tail is None else tail)
-        elif tail is None:
-            found = logs.read(session, job_id, after=after)
-        else:
+        elif tail is not None:
             found = logs.tail(session, job_id, tail)
+        else:
+            end = max(after, logs.newest(session, job_id))
+            return StreamingResponse(
+                _log(service, job_id, after, end),
+                media_type="text/plain",
+                headers={"X-Log-After": str(end)},
+            )
     return PlainTextResponse(found.text, headers={"X-Log-After": str(found.after)})
 
 
@@ -284,14 +273,55 @@ def _position(last_event_id: str | None, after: int) -> int:
     return int(last_event_id)
 
 
+# While a client reads, no connection to the database is held for it.
+
+
 def _csv(service: Service, job_id: str) -> Iterator[str]:
     """Lines of CSV, many at a time."""
-    lines = ["name,attempt,step,value\n"]
-    with service.database.reading() as session:
-        for name, attempt, step, value in metrics.rows(session, job_id):
-            shown = "" if finite(value) is None else repr(value)
-            lines.append(f"{name},{attempt},{step},{shown}\n")
-            if len(lines) == 1000:
-                yield "".join(lines)
-                lines.clear()
-    yield "".join(lines)
+    yield "name,attempt,step,value\n"
+    place: metrics.Place | None = ("", -1)
+    while place is not None:
+        with service.database.reading() as session:
+            found, place = metrics.some_rows(session, job_id, after=place)
+        yield "".join(
+            f"{name},{attempt},{step},{'' if finite(value) is None else repr(value)}\n"
+            for name, attempt, step, value in found
+        )
+
+
+def _json(document: MetricsDocument, found: Sequence[metrics.Series]) -> Iterator[str]:
+    """The JSON of a document, the points written some at a time."""
+    yield document.model_dump_json().removesuffix("]}")  # of the empty list of series
+    for number, series in enumerate(found):
+        comma = "," if number else ""
+        yield f'{comma}{{"name":{json.dumps(series.name)},"count":{series.count},"points":['
+        for begin in range(0, len(series.steps), POINTS_AT_ONCE):
+            part = slice(begin, begin + POINTS_AT_ONCE)
+            values = map(finite, series.values[part].tolist())
+            pairs = list(zip(series.steps[part].tolist(), values, strict=True))
+            yield ("," if begin else "") + json.dumps(pairs, separators=(",", ":"))[1:-1]
+        yield "]}"
+    yield "]}"
+
+
+def _in_large_pieces(texts: Iterator[str]) -> Iterator[str]:
+    """The same text in pieces that are worth a turn of the event loop each."""
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size >= PIECE:
+            yield "".join(held)
+            held, size = [], 0
+    yield "".join(held)
+
+
+def _log(service: Service, job_id: str, after: int, end: int) -> Iterator[str]:
+    """The text of a log between two positions, in pieces."""
+    while after < end:
+        with service.database.reading() as session:
+            text, after = logs.read(session, job_id, after=after, until=end)
+        if not text:  # it was deleted meanwhile
+            return
+        yield text

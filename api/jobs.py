@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.continuation import continue_job
 from api.documents import Document, JobDocument, Listing, job_document, job_documents
-from api.errors import ConflictError, NotFoundError
+from api.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from api.idempotency import IdempotencyKey, find_earlier, written
 from api.outlook import MemoryCurve, TimeForecast, memory_curves, time_forecast
 from api.problems import ProblemField, responses
@@ -24,6 +24,7 @@ from api.submission import job_row, resolve, validation
 from saf.config import JobSpecification
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+MOST_FILTERS = 16  # by entries of the metadata, in one request
 _METADATA = re.compile(r"metadata\[(.+)\]")
 
 
@@ -129,7 +130,7 @@ def list_jobs(
     job had in this order, and its id. A job that changes while the list is read then takes none
     with it. `after` and `before` take a plain id too."""
     wanted = JobFilter(
-        status=tuple(status or ()),
+        status=tuple(dict.fromkeys(status or ())),
         method=method,
         dataset=dataset,
         network=network,
@@ -216,9 +217,13 @@ def delete_job(service: ServiceDependency, job_id: str) -> None:
 
 
 def metadata_filter(request: Request) -> dict[str, str]:
-    """The `metadata[key]=value` pairs of a query."""
+    """The `metadata[key]=value` pairs of a query. Raises InvalidRequestError for too many."""
     pairs = ((_METADATA.fullmatch(key), value) for key, value in request.query_params.multi_items())
-    return {match[1]: value for match, value in pairs if match is not None}
+    found = {match[1]: value for match, value in pairs if match is not None}
+    if len(found) > MOST_FILTERS:
+        detail = f"{len(found)} entries of the metadata are asked for; {MOST_FILTERS} are the most"
+        raise InvalidRequestError(detail, errors=[FieldError("metadata", detail)])
+    return found
 
 
 def _retry(

@@ -126,6 +126,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         upload_max_bytes=chosen.upload_max_bytes,
         upload_max_seconds=chosen.upload_max_seconds,
         json_max_depth=chosen.json_max_depth,
+        json_max_values=chosen.json_max_values,
+        query_max_bytes=chosen.query_max_bytes,
     )
     app.add_middleware(Envelope, counts=counts)
     app.add_middleware(ProblemPages)

@@ -22,6 +22,8 @@ from api.store.tables import new_id
 
 BODY_SECONDS = 30.0  # that a body other than an upload may take
 UPLOAD_PACE, UPLOAD_PATIENCE = 2**10, 30.0  # bytes a second, and seconds without any
+PARAMETERS = 200  # in a query
+PREDICT = "/predict"
 FORM_BYTES = 2**16  # what the frame of a multipart upload may add to the file
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -121,6 +123,8 @@ class Gate:
         upload_max_bytes: int,
         upload_max_seconds: float,
         json_max_depth: int,
+        json_max_values: int,
+        query_max_bytes: int,
     ) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in allowed_hosts)
@@ -128,6 +132,8 @@ class Gate:
         self._upload_max_bytes = upload_max_bytes
         self._upload_max_seconds = upload_max_seconds
         self._json_max_depth = json_max_depth
+        self._json_max_values = json_max_values
+        self._query_max_bytes = query_max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -143,7 +149,7 @@ class Gate:
             except TimeoutError:
                 refusal = _too_slow(f"the body did not come within {BODY_SECONDS:.0f} s")
             else:
-                refusal = await self._refusal_of_body(body)
+                refusal = await self._refusal_of_body(scope, body)
                 receive = _again(body, receive)
         if refusal is not None:
             status, code, detail = refusal
@@ -199,9 +205,18 @@ class Gate:
                 break
         return b"".join(parts)
 
-    async def _refusal_of_body(self, body: bytes) -> Refusal | None:
+    async def _refusal_of_body(self, scope: Scope, body: bytes) -> Refusal | None:
         if len(body) > self._body_max_bytes:
             return _too_large(self._body_max_bytes, "SAF_BODY_MAX_BYTES")
+        # Each value that is wrong costs an error of its own; those of a picture are looked at by
+        # the process that runs networks.
+        if body.count(b",") >= self._json_max_values and not scope["path"].endswith(PREDICT):
+            return (
+                413,
+                "too_large",
+                f"the body has more than {self._json_max_values} values; send fewer, or set "
+                "SAF_JSON_MAX_VALUES on the server",
+            )
         if body.count(b"[") + body.count(b"{") <= self._json_max_depth:
             return None
         # Not in the event loop: a body of brackets takes a while.
@@ -238,7 +253,15 @@ class Gate:
             and headers.get("sec-fetch-dest") == "document"
         ):
             return 403, "other_origin", "a page of another site may not read anything here"
-        if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
+        query = scope["query_string"]
+        if len(query) > self._query_max_bytes or query.count(b"&") >= PARAMETERS:
+            return (
+                414,
+                "query_too_long",
+                f"the query has more than {self._query_max_bytes} bytes or {PARAMETERS} "
+                "parameters; ask for less at once, or set SAF_QUERY_MAX_BYTES on the server",
+            )
+        if "\x00" in scope["path"] or b"%00" in query:
             return 400, "bad_request", "the address holds the character NUL"
         length = headers.get("content-length", "")
         announced = int(length) if length.isdecimal() else 0

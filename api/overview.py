@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api import form
-from api.catalogue import find_datasets
+from api.catalogue import ready_names
 from api.documents import job_documents
 from api.errors import FieldError, InvalidRequestError
 from api.jobs import metadata_filter
@@ -52,7 +52,7 @@ def jobs_page(
 ) -> Response:
     """One page of the jobs that match, in an order that can be chosen."""
     wanted = JobFilter(
-        status=tuple(_status(name) for name in status or () if name),
+        status=tuple(dict.fromkeys(_status(name) for name in status or () if name)),
         method=method,
         network=network,
         dataset=dataset,
@@ -65,7 +65,7 @@ def jobs_page(
         found = find_jobs(session, wanted, limit=PAGE_JOBS, sort=order, after=after, before=before)
         jobs = job_documents(session, found.jobs)
         counts = count_by_status(session, wanted)
-        datasets, _ = find_datasets(session, limit=OFFERED_DATASETS)
+        datasets = ready_names(session, most=OFFERED_DATASETS)
     shown = _Address(request)
     chosen = sum(counts.get(one, 0) for one in wanted.status or tuple(Status))
     context = {
@@ -106,7 +106,7 @@ def jobs_page(
         "without_label": {key: shown.but(**{f"metadata[{key}]": ""}) for key in wanted.metadata},
         "methods": form.choices("method"),
         "networks": form.choices("network"),
-        "datasets": [one.name for one in datasets if one.status == "ready"],
+        "datasets": datasets,
         "terminal": TERMINAL,
     }
     return page(request, "jobs.html", context)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.responses import Response
 
 from api import comparison, form, job_page, overview, presets, sweep_pages, system
-from api.catalogue import find_datasets, read_dataset
+from api.catalogue import find_datasets, read_dataset, ready_names
 from api.jobs import read_job
 from api.previews import find_preview
 from api.rendering import page
@@ -41,6 +41,7 @@ def new_page(
     chosen = presets.find_preset(preset)
     with service.database.reading() as session:
         offered, _ = find_datasets(session, limit=overview.OFFERED_DATASETS)
+        names = ready_names(session, most=overview.OFFERED_DATASETS)
         values = dict(read_job(session, from_job).specification) if from_job else {}
     if chosen is not None:
         values = presets.filled(chosen, offered)
@@ -51,7 +52,7 @@ def new_page(
         groups.setdefault(each.group, []).append(each)
     context = {
         "sections": form.sections(values),
-        "datasets": [entry.name for entry in offered if entry.status == "ready"],
+        "datasets": names,
         "from_job": from_job,
         "presets": groups,
         "preset": chosen,

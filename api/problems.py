@@ -36,6 +36,8 @@ CODES = {  # of errors that the framework finds
     413: "too_large",
     415: "unsupported_media_type",
 }
+MOST_FIELDS = 50  # of those that are wrong, in one answer
+LONGEST = 1000  # characters of what is said of one of them
 log = logging.getLogger(__name__)
 
 
@@ -232,16 +234,20 @@ def _why_away(error: SQLAlchemyError) -> str:
     return "the database does not answer; try again in a moment"
 
 
-def fields_of(error: ValidationError) -> list[FieldError]:
-    """What is wrong with a specification that is a part of a request, field by field."""
+def fields_of(error: ValidationError, most: int) -> list[FieldError]:
+    """What is wrong with a specification that is a part of a request, by field, `most` of them."""
+    entries = error.errors(include_input=False, include_url=False)[:most]
     return [
-        _field({**entry, "loc": ("body", *entry["loc"])}, JobSpecification)
-        for entry in error.errors(include_input=False, include_url=False)
+        _field({**entry, "loc": ("body", *entry["loc"])}, JobSpecification) for entry in entries
     ]
 
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _invalid(request_id: str, request: Request, error: RequestValidationError) -> JSONResponse:
@@ -258,11 +264,12 @@ def _invalid(request_id: str, request: Request, error: RequestValidationError) -
             f"send the body as application/json; this request has {given}",
             code="unsupported_media_type",
         )
-    errors = [_field(entry, _body_model(request)) for entry in found]
+    errors = [_field(entry, _body_model(request)) for entry in found[:MOST_FIELDS]]
+    more = f"; and {len(found) - MOST_FIELDS} more" if len(found) > MOST_FIELDS else ""
     return problem(
         request_id,
         422,
-        "; ".join(f"{pointer or 'body'}: {detail}" for pointer, detail in errors),
+        "; ".join(f"{pointer or 'body'}: {detail}" for pointer, detail in errors) + more,
         code="invalid_request",
         title="The request cannot be used as it is",
         errors=errors,
@@ -278,6 +285,11 @@ def _body_model(request: Request) -> Any:
 
 def _field(entry: Mapping[str, Any], model: Any) -> FieldError:
     """One of pydantic's errors, in a body that should be a `model`, as a pointer and a sentence."""
+    pointer, detail = _whole_field(entry, model)
+    return FieldError(_short(pointer), _short(detail))
+
+
+def _whole_field(entry: Mapping[str, Any], model: Any) -> FieldError:
     place, *path = entry["loc"]
     if place != "body":
         return FieldError(str(path[0]) if path else str(place), _detail(entry))
@@ -286,7 +298,7 @@ def _field(entry: Mapping[str, Any], model: Any) -> FieldError:
     match entry["type"]:
         case "extra_forbidden" if last.owner is not None:
             known = sorted(last.owner.model_fields)
-            near = difflib.get_close_matches(str(parts[-1]), known, n=1)
+            near = difflib.get_close_matches(str(parts[-1])[:LONGEST], known, n=1)
             guess = f"; did you mean {near[0]!r}" if near else ""
             return FieldError(pointer, f"there is no such key{guess}; known are {', '.join(known)}")
         case "union_tag_not_found" if last.key is not None:

@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     """Largest body of a request other than an upload."""
     json_max_depth: Annotated[int, Field(gt=0, le=500)] = 32
     """Objects and lists within one another in a body."""
+    json_max_values: Annotated[int, Field(gt=0)] = 20_000
+    """Values in a body, those of a picture apart."""
+    query_max_bytes: Annotated[int, Field(gt=0)] = 2**14
+    """Longest query of an address."""
     jobs_queued_per_user: Annotated[int, Field(ge=0)] = 2000
     """Jobs of one user that may wait; 0: any number. So in the next."""
     jobs_per_user_hour: Annotated[int, Field(ge=0)] = 6000

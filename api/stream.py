@@ -284,16 +284,19 @@ class Streams:
             async for note in self._rounds(poller):
                 if note:
                     yield note
-                ended = watch.ended
-                if watch.newest > after:
+                ended, newest = watch.ended, watch.newest
+                while newest > after:
                     try:
                         piece = await anyio.to_thread.run_sync(self._read_log, job_id, after)
                     except SQLAlchemyError:
                         yield comment("the database does not answer; waiting")
-                        continue
+                        break
+                    if piece.after == after:  # it was deleted meanwhile
+                        newest = after
+                        break
                     after = piece.after
                     yield message(json.dumps({"text": piece.text, "after": after}), id_=after)
-                if ended:
+                if ended and newest <= after:
                     yield message(json.dumps({"after": after}), event="done")
                     return
 

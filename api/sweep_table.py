@@ -16,6 +16,7 @@ from api.comparison import run_seconds
 from api.documents import Document, JobDocument, Timestamp, finite, iso, job_documents
 from api.errors import NotFoundError
 from api.spreadsheet import as_csv
+from api.store import pagesize
 from api.store.database import clock
 from api.store.tables import TERMINAL, Event, Job, Status, Sweep
 
@@ -118,24 +119,24 @@ class SweepDocument(SweepSummary):
 def find_sweeps(
     session: Session, *, limit: int, after: str = ""
 ) -> tuple[list[SweepSummary], bool]:
-    """Up to `limit` sweeps, the newest first, and whether there are more."""
-    query = select(Sweep).order_by(Sweep.id.desc()).limit(limit + 1)
-    if after:
-        query = query.where(Sweep.id < after)
-    found = list(session.scalars(query))
+    """Up to `limit` sweeps, fewer where they are large, the newest first, and whether there are
+    more."""
+    shown, has_more = pagesize.newest(session, Sweep.id, Sweep.request, limit=limit, after=after)
+    found = list(
+        session.scalars(select(Sweep).where(Sweep.id.in_(shown)).order_by(Sweep.id.desc()))
+    )
     counts: dict[str, Counter[Status]] = defaultdict(Counter)
     newest: dict[tuple[str | None, int | None], str] = {}
-    ids = [sweep.id for sweep in found[:limit]]
     of_jobs = (
         select(Job.sweep_id, Job.sweep_index, Job.status)
-        .where(Job.sweep_id.in_(ids))
+        .where(Job.sweep_id.in_(shown))
         .order_by(Job.id)
     )
     for sweep_id, index, status in session.execute(of_jobs):
         newest[sweep_id, index] = status
     for (sweep_id, _), status in newest.items():
         counts[str(sweep_id)][Status(status)] += 1
-    return [_summary(sweep, counts[sweep.id]) for sweep in found[:limit]], len(found) > limit
+    return [_summary(sweep, counts[sweep.id]) for sweep in found], has_more
 
 
 def sweep_document(session: Session, sweep: Sweep) -> SweepDocument:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query, Response
@@ -11,7 +12,13 @@ from sqlalchemy.orm import Session
 
 from api.combinations import SweepRequest, specifications, told
 from api.documents import Document, Listing
-from api.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
+from api.errors import (
+    ConflictError,
+    FieldError,
+    InvalidRequestError,
+    NotFoundError,
+    TooLargeError,
+)
 from api.idempotency import IdempotencyKey, find_earlier, fingerprint, written
 from api.problems import ProblemField, responses
 from api.quota import UserDependency, check_jobs
@@ -33,6 +40,7 @@ from api.sweep_table import (
 from saf.config import JobSpecification
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
+MOST_CHARACTERS = 2**18  # of the JSON of a sweep
 
 
 class SweepValidation(Document):
@@ -71,14 +79,26 @@ def submit_sweep(
 ) -> Any:
     """All of them, or none: a combination that could not be a job is told with its values. Send
     `mode: zip` with as many values of each setting to name every job's values yourself."""
+    if len(request.model_dump_json()) > MOST_CHARACTERS:
+        raise TooLargeError(
+            f"the sweep has more than {MOST_CHARACTERS} characters; make several of it"
+        )
     wanted = specifications(request)
     if validate_only:
         with service.database.reading() as session:
             found = _resolved(session, service, request, wanted)
         return Response(_validation(found).model_dump_json(), media_type="application/json")
-    document, is_new = written(
-        service, lambda session: _submit(session, service, user, request, wanted, idempotency_key)
-    )
+    with service.database.reading() as session:
+        earlier = find_earlier(session, Sweep, idempotency_key, request)
+        # Not while the database is locked for it: hundreds of jobs take a while.
+        ready = [] if earlier is not None else [_resolved(session, service, request, wanted)]
+
+    def write(session: Session) -> tuple[SweepDocument, bool]:
+        # Once more when that failed: its data set was deleted meanwhile.
+        found = ready.pop() if ready else None
+        return _submit(session, service, user, request, wanted, found, idempotency_key)
+
+    document, is_new = written(service, write)
     if is_new:
         for row in document.rows:
             service.doorbell.ring(str(row.job))
@@ -174,9 +194,13 @@ def _resolved(
     wanted: Sequence[JobSpecification],
 ) -> list[Submission]:
     found = []
+    alike: dict[str, Submission] = {}
     for specification, settings in zip(wanted, request.settings(), strict=True):
+        key = specification.model_dump_json(exclude={"name", "seed", "priority", "metadata"})
         try:
-            found.append(resolve(session, specification, service.settings))
+            if key not in alike:
+                alike[key] = resolve(session, specification, service.settings)
+            found.append(replace(alike[key], specification=specification))
         except InvalidRequestError as error:
             fields = [
                 FieldError(f"/job{field.pointer}", f"{field.detail} (with {told(settings)})")
@@ -193,13 +217,15 @@ def _submit(
     user: str,
     request: SweepRequest,
     wanted: Sequence[JobSpecification],
+    submissions: Sequence[Submission] | None,
     key: str | None,
 ) -> tuple[SweepDocument, bool]:
     """The sweep for a request, and whether it is new."""
     earlier = find_earlier(session, Sweep, key, request)
     if earlier is not None:
         return sweep_document(session, earlier), False
-    submissions = _resolved(session, service, request, wanted)
+    if submissions is None:
+        submissions = _resolved(session, service, request, wanted)
     check_jobs(session, service.settings, user, len(submissions))
     sweep = Sweep(
         id=new_id("swp"),

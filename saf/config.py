@@ -265,7 +265,9 @@ class JobSpecification(Strict):
     """Decay per iteration of a moving average of the weights (EMA); the average is what is
     evaluated and converted. null: the last weights."""
     loss: Loss = Loss()
-    augment: tuple[Literal["crop", "flip", "cutout", "resized_crop"], ...] = ()
+    augment: Annotated[
+        tuple[Literal["crop", "flip", "cutout", "resized_crop"], ...], Field(max_length=4)
+    ] = ()
     """Random changes to training images: crop with padding, horizontal flip, cutout (OTTT on CIFAR
     has these three), a crop of 8 % to 100 % of the area resized (on ImageNet: with flip)."""
     precision: Precision = "float32"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from sqlalchemy import func, select
@@ -13,6 +15,9 @@ from api.store.search import folded
 from api.store.tables import LogChunk
 
 MAX_CHUNK = 64_000
+CHUNKS_AT_ONCE = 16
+PIECE = 2**20  # characters, about, that are read at once
+MOST_TAIL = 2**23
 
 
 class LogText(NamedTuple):
@@ -41,42 +46,75 @@ def length(session: Session, job_id: str, attempt: int) -> int:
     return int(session.scalar(found) or 0)
 
 
-def read(session: Session, job_id: str, *, after: int = 0) -> LogText:
-    """Everything after a position (0: from the start)."""
-    found = session.execute(
-        select(LogChunk.id, LogChunk.text)
-        .where(LogChunk.job_id == job_id, LogChunk.id > after)
-        .order_by(LogChunk.id)
-    ).all()
-    return LogText("".join(row.text for row in found), found[-1].id if found else after)
+def read(session: Session, job_id: str, *, after: int = 0, until: int | None = None) -> LogText:
+    """What follows a position (0: the start), some `PIECE` characters of it, or less at the end
+    or at `until`."""
+    query = select(LogChunk.id, LogChunk.text).where(LogChunk.job_id == job_id)
+    if until is not None:
+        query = query.where(LogChunk.id <= until)
+    texts: list[str] = []
+    size = 0
+    while size < PIECE:
+        more = query.where(LogChunk.id > after).order_by(LogChunk.id).limit(CHUNKS_AT_ONCE)
+        found = session.execute(more).all()
+        if not found:
+            break
+        texts += [row.text for row in found]
+        size += sum(len(row.text) for row in found)
+        after = found[-1].id
+    return LogText("".join(texts), after)
+
+
+def newest(session: Session, job_id: str) -> int:
+    """The position of the end of a log."""
+    return session.scalar(select(func.max(LogChunk.id)).where(LogChunk.job_id == job_id)) or 0
 
 
 def tail(session: Session, job_id: str, lines: int) -> LogText:
-    """The last `lines` lines."""
-    text = ""
-    newest = session.scalar(select(func.max(LogChunk.id)).where(LogChunk.job_id == job_id)) or 0
-    before = newest + 1
-    while text.count("\n") <= lines:
-        row = session.execute(
-            select(LogChunk.id, LogChunk.text)
-            .where(LogChunk.job_id == job_id, LogChunk.id < before)
-            .order_by(LogChunk.id.desc())
-            .limit(1)
-        ).one_or_none()
-        if row is None:
+    """The last `lines` lines, at most `MOST_TAIL` characters of them."""
+    end = newest(session, job_id)
+    backwards = select(LogChunk.id, LogChunk.text).where(LogChunk.job_id == job_id)
+    texts: list[str] = []
+    there = size = 0
+    before = end + 1
+    while 0 < lines >= there and size < MOST_TAIL:
+        more = backwards.where(LogChunk.id < before).order_by(LogChunk.id.desc())
+        found = session.execute(more.limit(CHUNKS_AT_ONCE)).all()
+        if not found:
             break
-        text, before = row.text + text, row.id
-    kept = text.splitlines(keepends=True)[-lines:] if lines > 0 else []
-    return LogText("".join(kept), newest)
+        texts += [row.text for row in found]
+        there += sum(row.text.count("\n") for row in found)
+        size += sum(len(row.text) for row in found)
+        before = found[-1].id
+    kept = "".join(reversed(texts)).splitlines(keepends=True)[-lines:] if lines > 0 else []
+    return LogText("".join(kept)[-MOST_TAIL:], end)
 
 
 def search(session: Session, job_id: str, part: str, *, most: int) -> LogText:
-    """The last `most` lines that hold `part` in any case, each after its number in the log."""
-    text, after = read(session, job_id)
+    """The last `most` lines that hold `part` in any case, each after its number in the log, at
+    most `MOST_TAIL` characters of them."""
     wanted = folded(part)
-    found = [
-        f"{number:>6}  {line}\n"
-        for number, line in enumerate(text.splitlines(), 1)
-        if wanted in folded(line)
-    ]
-    return LogText("".join(found[-most:]), after)
+    found: deque[str] = deque(maxlen=most)
+    end = newest(session, job_id)
+    for number, line in enumerate(_lines(session, job_id, end), 1):
+        if wanted in folded(line):
+            found.append(f"{number:>6}  {line}\n")
+    return LogText("".join(found)[-MOST_TAIL:], end)
+
+
+def _lines(session: Session, job_id: str, end: int) -> Iterator[str]:
+    """The lines of a log up to a position, some of it in memory at a time."""
+    after = 0
+    begun: list[str] = []  # a line whose end has not come yet
+    while after < end:
+        text, after = read(session, job_id, after=after, until=end)
+        if not text:
+            break
+        begun.append(text)
+        if "\n" in text:
+            *whole, last = "".join(begun).splitlines(keepends=True)
+            begun = [last]
+            if last.endswith("\n"):
+                whole, begun = [*whole, last], []
+            yield from (line.splitlines()[0] for line in whole)
+    yield from "".join(begun).splitlines()

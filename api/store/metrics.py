@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from api.store.tables import MetricChunk
 
 CHUNK_POINTS = 500
+CHUNKS_AT_ONCE = 40
 Steps = NDArray[np.int64]
 Values = NDArray[np.float64]
 
@@ -147,17 +148,40 @@ def read(
     return result
 
 
-def rows(session: Session, job_id: str) -> Iterator[tuple[str, int, int, float]]:
+Row = tuple[str, int, int, float]
+Place = tuple[str, int]
+
+
+def rows(session: Session, job_id: str) -> Iterator[Row]:
     """Every point as (name, attempt, step, value), by name and step."""
+    place: Place | None = ("", -1)
+    while place is not None:
+        found, place = some_rows(session, job_id, after=place)
+        yield from found
+
+
+def some_rows(
+    session: Session, job_id: str, *, after: Place = ("", -1)
+) -> tuple[list[Row], Place | None]:
+    """The points of some chunks after a place, and the place to go on from; None at the end."""
+    name, first_step = after
     query = (
         select(MetricChunk)
-        .where(MetricChunk.job_id == job_id)
+        .where(
+            MetricChunk.job_id == job_id,
+            tuple_(MetricChunk.name, MetricChunk.first_step) > (name, first_step),
+        )
         .order_by(MetricChunk.name, MetricChunk.first_step)
-        .execution_options(yield_per=100)
+        .limit(CHUNKS_AT_ONCE)
     )
-    for chunk in session.scalars(query):
-        for step, value in zip(*_unpack(chunk), strict=True):
-            yield chunk.name, chunk.attempt, int(step), float(value)
+    chunks = session.scalars(query).all()
+    found = [
+        (chunk.name, chunk.attempt, step, value)
+        for chunk in chunks
+        for step, value in zip(*(part.tolist() for part in _unpack(chunk)), strict=True)
+    ]
+    is_last = len(chunks) < CHUNKS_AT_ONCE
+    return found, None if is_last else (chunks[-1].name, chunks[-1].first_step)
 
 
 def _m4(steps: Steps, values: Values, max_points: int) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from api.store.database import READERS
 from tests.acceptance.conftest import TERMINAL, Service
 from tests.acceptance.test_kills import find
 
@@ -34,9 +35,9 @@ METHODS = ("bptt", "saf-f")
 GROWTH_BYTES = 32 * MIB  # of one process, from after the first jobs to the end
 WARM_UP = 2  # jobs after which everything is loaded
 SPARE_FILES = 3  # a connection to a client or to the broker may be open at one of the looks
-# The pool keeps as many connections as threads once asked at the same time, up to five; SQLite
-# opens the database and its log for each, and the index of the log once a process.
-POOLED_FILES = 2 * 5 + 1
+# The pool keeps as many connections as threads once asked at the same time, up to its size, and one
+# to write; SQLite opens the database and its log for each, and the index of the log once a process.
+POOLED_FILES = 2 * (READERS + 1) + 1
 PROCESSES = {"web": "api.web", "worker": "-m worker"}
 LEFT = ("unused file", "file without row", "temporary file", "working folder", "upload")
 
