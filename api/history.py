@@ -33,7 +33,8 @@ _STREAM_DOCUMENTATION = {
         }
     }
 }
-MAX_POINTS = 1_000_000
+MAX_POINTS = 1_000_000  # of a metric
+ALL_POINTS = 1_000_000  # of an answer
 MOST_NAMES = 100  # of metrics in one request
 POINTS_AT_ONCE = 10_000
 PIECE = 2**16  # characters of an answer that is sent in pieces
@@ -86,7 +87,7 @@ def list_events(
     user: UserDependency,
     request: Request,
     job_id: str,
-    after: Annotated[int, Query(ge=0, lt=2**63, description="A sequence number")] = 0,
+    after: Annotated[int, Query(ge=0, lt=2**31, description="A sequence number")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
     last_event_id: Annotated[
         str | None, Header(description="As `after`; browsers send it when they reconnect")
@@ -160,7 +161,7 @@ def get_metrics(
             names=asked,
             from_step=from_step,
             to_step=to_step,
-            max_points=min(max_points, max(10, MAX_POINTS // max(1, len(asked)))),
+            max_points=min(max_points, max(10, ALL_POINTS // max(1, len(asked)))),
         )
         attempts = (
             metrics.attempts(session, job_id, "loss" if "loss" in known else known[0])

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, ValidationError
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -156,6 +156,10 @@ def handle(request: Request, error: Exception) -> Response:
             return problem(
                 request_id, 503, detail, code="unavailable", headers={"Retry-After": "5"}
             )
+        case DataError() | OverflowError():  # such values should have been refused before
+            log.warning("a value that the database cannot hold: %s", _first_line(error))
+            detail = "a value of the request is larger than the database can hold"
+            return problem(request_id, 422, detail, code="invalid_request")
         case OperationalError() | InterfaceError() | PoolTimeoutError():
             log.error("the database does not answer: %s", _first_line(error))
             return problem(
@@ -177,6 +181,8 @@ def install(app: FastAPI) -> None:
         HTTPException,
         DamagedError,
         StoreError,
+        DataError,
+        OverflowError,
         OperationalError,
         InterfaceError,
         PoolTimeoutError,

@@ -177,7 +177,7 @@ def _place(session: Session, name: str, parameter: str, place: str) -> tuple[Any
         found_value = kind(value)
     except ValueError:
         found_value = None
-    if found_value is None or (kind is int and abs(found_value) >= 2**63):
+    if found_value is None or (kind is int and abs(found_value) >= 2**31):
         raise _invalid(parameter, f"{place!r} is no place in this order")
     return found_value, job_id
 
