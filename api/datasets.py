@@ -103,6 +103,7 @@ def upload_dataset(
         row = _new_row(dataset_id, upload)
         service.checks.expire()
         with service.database.writing() as session:
+            service.database.confirm(session)
             _insert(session, row)
     except BaseException as error:
         service.checks.discard(upload.directory, upload.lock)

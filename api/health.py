@@ -128,6 +128,7 @@ def _database(service: Service) -> str:
     try:
         with service.database.reading() as session:
             session.execute(text("SELECT 1 FROM jobs LIMIT 1"))
+            service.database.confirm(session)
     except SQLAlchemyError as error:
         if is_starved(error):
             return (

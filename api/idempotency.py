@@ -57,7 +57,9 @@ def written(service: Service, write: Callable[[Session], T]) -> T:
     same moment: then it looks again, and finds it."""
     try:
         with service.database.writing() as session:
+            service.database.confirm(session)
             return write(session)
     except IntegrityError:
         with service.database.writing() as session:
+            service.database.confirm(session)
             return write(session)

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from types import FrameType
 
 import anyio.to_thread
@@ -167,6 +168,7 @@ class _Running:
             opening=Opening(
                 [
                     lambda: migrate(database),
+                    partial(_know, database),
                     checks.resume,
                     self._sweeper.start,
                     self._janitor.start,
@@ -207,6 +209,11 @@ class _Running:
         if settings.database.startswith("sqlite"):
             return None
         return lambda _lapsed: []  # workers have a broker; without it nobody knows who lives
+
+
+def _know(database: Database) -> None:
+    with database.reading() as session:
+        database.confirm(session)
 
 
 @contextmanager

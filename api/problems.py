@@ -23,7 +23,7 @@ from api import pointers
 from api.documents import Document
 from api.errors import DamagedFileError, FieldError, ServiceError, TooManyError, UnavailableError
 from api.store.artifacts import StoreError
-from api.store.database import is_starved, took_too_long
+from api.store.database import is_starved, took_too_long, why_away
 from api.store.verified import DamagedError
 from saf.config import JobSpecification
 
@@ -216,6 +216,8 @@ def _retry_after(error: ServiceError) -> dict[str, str]:
 
 def _why_away(error: SQLAlchemyError) -> str:
     said = _first_line(error)
+    if " while the service runs" in said or "the database is damaged" in said:
+        return why_away(error)
     if took_too_long(error):
         return (
             "the database needs longer for this than SAF_STATEMENT_SECONDS allow, and nothing was "

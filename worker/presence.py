@@ -80,6 +80,7 @@ class Presence:
 
     def _say(self) -> None:
         with self._database.writing() as session:
+            self._database.confirm(session)
             if not (self._registered and workers.seen(session, self._worker_id, busy=self._busy())):
                 workers.register(
                     session,

@@ -28,12 +28,21 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
+from api.store.identity import DatabaseReplacedError, FileIdentity, say_when_damaged
+from api.store.tables import DatabaseIdentity
 from api.store.turns import Turns
 
 BUSY_SECONDS = 15.0
@@ -56,6 +65,8 @@ REFUSED = ("too many clients already", "too many connections", "connection slots
 # The server ended the transaction of a process that stood still, or is a copy that may not be
 # written to: for the driver these are defects, but they pass, like a server that is away.
 _PASSING = ("25006", "25P03", "25P04")
+
+_NO_TABLE = "42P01"  # somebody emptied the database, or put another one in its place
 
 _SERVER_START = text("SELECT extract(epoch from pg_postmaster_start_time())::float8")
 
@@ -147,9 +158,13 @@ class Database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         self._busy_seconds = busy_seconds
         self._turns = Turns()
+        self._file: FileIdentity | None = None
+        self._id: str | None = None
         if self.is_sqlite:
-            self.engine = _sqlite(url, busy_seconds)
-            self.writer = _sqlite(url, busy_seconds, self._turns)
+            if parsed.database and parsed.database != ":memory:":
+                self._file = FileIdentity(Path(parsed.database).absolute())
+            self.engine = _sqlite(url, busy_seconds, self._file)
+            self.writer = _sqlite(url, busy_seconds, self._file, self._turns)
         else:
             self.engine = self.writer = create_engine(
                 url,
@@ -191,6 +206,20 @@ class Database:
             session.begin(),
         ):
             yield session
+        if self._file is not None:
+            self._file.check()  # before anybody takes the commit for done
+
+    def confirm(self, session: Session) -> None:
+        """Raise DatabaseReplacedError unless this is the database that the process began with, as
+        the identity in it tells."""
+        found = session.scalar(select(DatabaseIdentity.id).limit(1))
+        if self._id is None:
+            self._id = found
+        if found != self._id:
+            raise DatabaseReplacedError(
+                "the database was replaced by another one while the service runs, and nothing is "
+                "accepted that would be lost: put it back, or start the service again"
+            )
 
     def dispose(self) -> None:
         """Close all connections."""
@@ -223,7 +252,10 @@ def _prepare_postgresql(engine: Engine) -> None:
     @event.listens_for(engine, "handle_error", retval=True)
     def _on_error(context: ExceptionContext) -> SQLAlchemyError | None:
         error = context.sqlalchemy_exception
-        if isinstance(error, InternalError) and getattr(error.orig, "sqlstate", "") in _PASSING:
+        state = getattr(getattr(error, "orig", None), "sqlstate", "")
+        passes = isinstance(error, InternalError) and state in _PASSING
+        if passes or (isinstance(error, ProgrammingError) and state == _NO_TABLE):
+            assert isinstance(error, DBAPIError)
             return OperationalError(error.statement, error.params, context.original_exception)
         return None
 
@@ -247,7 +279,9 @@ class _Deadline:
         return time.monotonic() > self.at
 
 
-def _sqlite(url: str, busy_seconds: float, turns: Turns | None = None) -> Engine:
+def _sqlite(
+    url: str, busy_seconds: float, file: FileIdentity | None, turns: Turns | None = None
+) -> Engine:
     """An engine for reading, or with `turns` for writing, which one thread at a time uses."""
     engine = create_engine(
         url,
@@ -257,6 +291,7 @@ def _sqlite(url: str, busy_seconds: float, turns: Turns | None = None) -> Engine
         pool_timeout=POOL_SECONDS,
         connect_args={"timeout": busy_seconds},
     )
+    say_when_damaged(engine)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, record: Any) -> None:
@@ -276,6 +311,8 @@ def _sqlite(url: str, busy_seconds: float, turns: Turns | None = None) -> Engine
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
         options = connection.get_execution_options()
+        if file is not None:
+            file.check()
         connection.info["deadline"].at = math.inf
         if turns:
             _begin_writing(connection, turns.ends_waiting)
@@ -284,6 +321,8 @@ def _sqlite(url: str, busy_seconds: float, turns: Turns | None = None) -> Engine
         if seconds := options.get("seconds"):
             connection.info["deadline"].at = time.monotonic() + seconds
 
+    if file is not None:
+        file.watch(engine)
     return engine
 
 
@@ -295,7 +334,7 @@ def _begin_writing(connection: Connection, until: float) -> None:
         try:
             driver.execute("BEGIN IMMEDIATE")
             return
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 break
         time.sleep(LOOK_SECONDS)
