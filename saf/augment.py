@@ -92,17 +92,27 @@ def _taken(x: Tensor, places: Tensor, dim: int) -> Tensor:
 
 
 def crop(x: Tensor, generator: Generator) -> Tensor:
-    """Shift each sample by up to an eighth of its side (at least one pixel), zeros moving in.
+    """Shift each sample by up to an eighth of its height and of its width, zeros moving in.
 
-    At 32 × 32 pixels this is the random crop with a padding of 4.
+    At 32 × 32 pixels this is the random crop with a padding of 4. A side of fewer than 8 pixels is
+    not shifted along, for one pixel would be a large part of it. A sample of which the shift would
+    leave nothing but one value stays as it is.
     """
     *_, height, width = x.shape
-    margin_h, margin_w = max(1, height // 8), max(1, width // 8)
+    margin_h, margin_w = height // 8, width // 8
     top = torch.randint(0, 2 * margin_h + 1, (len(x), 1), generator=generator)
     left = torch.randint(0, 2 * margin_w + 1, (len(x), 1), generator=generator)
     padded = F.pad(x, (margin_w, margin_w, margin_h, margin_h))
     padded = _taken(padded, top + torch.arange(height), -2)
-    return _taken(padded, left + torch.arange(width), -1)
+    shifted = _taken(padded, left + torch.arange(width), -1)
+    lost = _shows_something(x) & ~_shows_something(shifted)
+    return torch.where(lost.view(-1, *(1,) * (x.dim() - 1)), x, shifted)
+
+
+def _shows_something(x: Tensor) -> Tensor:
+    """Whether the pixels of a sample differ, in any channel of any step: N."""
+    low, high = torch.aminmax(x.flatten(-2), dim=-1)
+    return (low != high).flatten(1).any(1)
 
 
 def cutout(x: Tensor, generator: Generator) -> Tensor:

@@ -76,7 +76,9 @@ def floats(x: Tensor, dtype: torch.dtype) -> Tensor:
 def generator_of(
     seed: int, purpose: str, number: int, device: torch.device | str = "cpu"
 ) -> Generator:
-    """A generator on `device` that depends on the other arguments alone."""
+    """A generator on `device` that depends on the other arguments alone; for `meta`, where there
+    are shapes and no numbers, it is one on the CPU."""
+    device = "cpu" if torch.device(device).type == "meta" else device
     digest = hashlib.blake2b(f"{seed}/{purpose}/{number}".encode(), digest_size=8).digest()
     return Generator(device).manual_seed(int.from_bytes(digest) >> 1)
 

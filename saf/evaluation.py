@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import isfinite
 
 import torch
+from torch import Tensor
 
 from saf import winograd
 from saf.batches import Samples
@@ -12,11 +14,11 @@ from saf.config import JobSpecification
 from saf.failures import diverged
 from saf.inference import infer, readout_of
 from saf.loss import LossFunction
+from saf.methods import AT_EACH_STEP
 from saf.network import SpikingNetwork
 from saf.precision import products, products_of
 
 
-@torch.no_grad()
 def evaluate(
     network: SpikingNetwork,
     data: Samples,
@@ -29,26 +31,46 @@ def evaluate(
     """`test_loss` and `test_accuracy` of `network` on all of `data`; `chunk` steps at once where
     a batch has no more than `samples`, else as many as suit it.
 
-    The loss is that of the scores over the number of steps that they are a sum of. Raises
+    The loss is the quantity that the training minimises, dropout and augmentation aside: for
+    methods with a loss at each step the mean over the steps, else that of the final readout. Raises
     `DivergedError` when it is not finite.
     """
-    readout = readout_of(specification.method)
-    steps = specification.timesteps if readout == "sum" else 1
-    sums = torch.zeros(2, dtype=torch.float64)
+    total, correct = sums(network, data, specification, loss, chunk=chunk, samples=samples).tolist()
+    if not isfinite(total):
+        raise diverged("on the test data", specification)
+    return {"test_loss": total / len(data), "test_accuracy": correct / len(data)}
+
+
+@torch.no_grad()
+def sums(
+    network: SpikingNetwork,
+    data: Samples,
+    specification: JobSpecification,
+    loss: LossFunction,
+    *,
+    chunk: int | None = None,
+    samples: int = 0,
+) -> Tensor:
+    """The losses of all samples added up, and how many are right: two numbers in float64, on the
+    device of `network`, which nobody has waited for."""
+    found = []
     for indices in torch.split(torch.arange(len(data)), specification.samples_at_once):
         x, y = data[indices]
         with winograd.allowed(), products(products_of(specification.precision)):
-            scores = infer(
+            shown = infer(
                 network,
                 x,
                 specification.timesteps,
-                readout=readout,
+                readout=readout_of(specification.method),
                 chunk=chunk if len(x) <= samples else None,
-            ).scores
-        correct = (scores.argmax(1) == y).sum()
-        value = loss(scores / steps, y) * len(y)
-        sums += torch.stack([value.double(), correct.double()]).cpu()
-    total, correct_total = sums.tolist()
-    if not isfinite(total):
-        raise diverged("on the test data", specification)
-    return {"test_loss": total / len(data), "test_accuracy": correct_total / len(data)}
+                loss=partial(_loss_of, loss, y),
+                loss_at_each_step=specification.method.name in AT_EACH_STEP,
+            )
+        assert shown.loss is not None
+        correct = (shown.scores.argmax(1) == y).sum()
+        found.append(torch.stack([shown.loss.double() * len(y), correct.double()]))
+    return torch.stack(found).sum(0)
+
+
+def _loss_of(loss: LossFunction, y: Tensor, scores: Tensor) -> Tensor:
+    return loss(scores, y)

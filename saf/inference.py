@@ -5,7 +5,7 @@ Shapes: `B` samples, `…` the shape of a population.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -27,6 +27,7 @@ class Inference(NamedTuple):
 
     scores: Tensor  # B classes
     firing_rates: Tensor  # spikes per neuron and step, for every population
+    loss: Tensor | None  # scalar; None unless asked for
 
 
 @torch.no_grad()
@@ -37,22 +38,37 @@ def infer(
     *,
     readout: Readout,
     chunk: int | None = None,
+    loss: Callable[[Tensor], Tensor] | None = None,
+    loss_at_each_step: bool = False,
 ) -> Inference:
-    """Class scores of `x` (as for a method) by SAF, without a graph."""
+    """Class scores of `x` (as for a method) by SAF, without a graph.
+
+    `loss` takes the scores of one step, B classes. With `loss_at_each_step` the loss is the mean
+    over all steps, as methods with a loss at each step minimise it, else that of the final one.
+    """
     shown = present(network, network.stimulus(x, timesteps))
     state, tally = REST, Tally(network, len(x), timesteps, readout)
+    losses: list[Tensor] = []
     for steps in chunks(network, len(x), timesteps, chunk):
         done, state = advance(shown, state, steps)
         times = range(state.step - steps + 1, state.step + 1)
         if readout == "sum":
             scores = readout_at_each_step(shown, done, times, False)
-            tally.add(done.fired, scores=scores)
+        elif loss_at_each_step:
+            scores = readout_of_rates(shown, done, times)
         elif state.step == timesteps:
-            tally.add(done.fired, scores=readout_of_rates(shown, done, times[-1:]))
+            scores = readout_of_rates(shown, done, times[-1:])
         else:
             tally.add(done.fired)
+            continue
+        tally.add(done.fired, scores=scores)
+        if loss is not None and loss_at_each_step:
+            losses.extend(loss(of_step) / timesteps for of_step in scores)
+        elif loss is not None and state.step == timesteps:
+            losses.append(loss(scores[-1]))
     outcome = tally.outcome()
-    return Inference(outcome.scores, outcome.firing_rates)
+    mean = torch.stack(losses).sum() if losses else None
+    return Inference(outcome.scores, outcome.firing_rates, mean)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -210,7 +211,7 @@ def _train(
     )
     meter = Meter(specification, architecture, batches.per_epoch, progress, Usage(device))
     probe = Probe(network, specification.timesteps, last_step, progress)
-    largest_class = float(train_set.y.bincount().max()) / len(train_set)
+    largest_class = float(np.bincount(dataset.y_train).max()) / len(train_set)
     saved = perf_counter()
     while progress.step < last_step:
         began = perf_counter()

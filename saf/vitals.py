@@ -62,18 +62,20 @@ class Probe:
     def gradients(self) -> None:
         """Keep the norm of the gradient of every layer, as an update is about to use it."""
         norms = []
+        device = self._parameters[next(iter(self._parameters))][0].device
         for parameters in self._parameters.values():
             grads = [p.grad for p in parameters if p.grad is not None]
             each = [torch.linalg.vector_norm(g).float() for g in grads]
-            norms.append(torch.linalg.vector_norm(torch.stack(each)) if each else torch.zeros(()))
-        device = self._parameters[next(iter(self._parameters))][0].device
-        self._norms = torch.stack([norm.to(device) for norm in norms])
+            none = torch.zeros((), device=device)
+            norms.append(torch.linalg.vector_norm(torch.stack(each)) if each else none)
+        self._norms = torch.stack(norms)
 
     def look(self, network: SpikingNetwork, x: Tensor, epoch: float) -> Vitals:
         """The vitals of `network` on the first samples of `x`, the batch that it has just seen."""
         began = perf_counter()
         samples = x[: max(1, min(SAMPLES, NEURONS // network.architecture.neurons))]
         numbers = vital_signs(network, samples, self._timesteps)
+        names = [population.name for population in network.architecture.spiking]
         norms: Sequence[float | None] = [None] * len(self._parameters)
         if self._norms is not None:
             norms = self._norms.tolist()
@@ -87,7 +89,7 @@ class Probe:
                 membrane=membrane,
             )
             for (name, (firing, dead, saturated, *membrane)), norm in zip(
-                numbers.items(), norms, strict=False
+                zip(names, numbers.tolist(), strict=True), norms, strict=False
             )
         }
         seconds = perf_counter() - began
@@ -104,10 +106,11 @@ class Probe:
 
 
 @torch.no_grad()
-def vital_signs(network: SpikingNetwork, x: Tensor, timesteps: int) -> dict[str, list[float]]:
-    """Of every population on `x` (B …): spikes per neuron and step, the share of neurons that
-    never fire, of those that fire at 95 % of the steps or more, and the histogram of u / V before
-    the reset, `MEMBRANE_BINS` shares over `MEMBRANE_RANGE` with what lies outside in the end bins.
+def vital_signs(network: SpikingNetwork, x: Tensor, timesteps: int) -> Tensor:
+    """Of every population on `x` (B …), a row each on the device of `network`: spikes per neuron
+    and step, the share of neurons that never fire, of those that fire at 95 % of the steps or more,
+    and the histogram of u / V before the reset, `MEMBRANE_BINS` shares over `MEMBRANE_RANGE` with
+    what lies outside in the end bins.
     """
     low, high = MEMBRANE_RANGE
     shapes = network.architecture.shapes()
@@ -120,7 +123,7 @@ def vital_signs(network: SpikingNetwork, x: Tensor, timesteps: int) -> dict[str,
             scaled = potentials.float().div_(network.neuron.threshold).clamp_(low, high - 1e-6)
             bins[name] += torch.histc(scaled, MEMBRANE_BINS, low, high)
     shown = len(x) * timesteps
-    table = torch.stack(
+    return torch.stack(
         [
             torch.cat(
                 [
@@ -138,4 +141,3 @@ def vital_signs(network: SpikingNetwork, x: Tensor, timesteps: int) -> dict[str,
             for name in names
         ]
     )
-    return dict(zip(names, table.tolist(), strict=True))

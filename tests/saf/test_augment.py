@@ -119,6 +119,89 @@ def test_the_order_in_which_changes_are_named_does_not_matter(images: Tensor) ->
     assert torch.equal(one, other)
 
 
+SHAPES = [
+    *((1, 1, n) for n in (1, 2, 7, 8, 64)),
+    *((3, n, 1) for n in (2, 7, 8, 64)),
+    *(
+        (1, 95, 50),
+        (2, 3, 3),
+        (1, 5, 100),
+        (4, 2, 1, 64),
+        (3, 2, 16, 16),
+        (2, 1, 5, 7),
+        (2, 2, 1, 1),
+    ),
+]
+
+
+def dots(shape: tuple[int, ...]) -> Tensor:
+    """Samples with one bright pixel each, another one in each sample; the hardest to keep."""
+    pixels = shape[-2] * shape[-1]
+    x = torch.zeros(max(pixels, 2), *shape)
+    for number in range(pixels):
+        x[number].flatten(-2)[..., number] = 1.0
+    return x[:200] if pixels > 200 else x
+
+
+def shows_something(sample: Tensor) -> bool:
+    return bool((sample.flatten(-2) != sample.flatten(-2)[..., :1]).any())
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_crop_leaves_something_of_every_sample_that_shows_something(shape: tuple[int, ...]) -> None:
+    generator = seeded(11)
+    for x in (dots(shape), torch.rand(64, *shape, generator=seeded(12)), torch.ones(64, *shape)):
+        changed = augment(x, ["crop"], generator)
+        assert changed.shape == x.shape
+        for before, after in zip(x, changed, strict=True):
+            assert shows_something(after) or not shows_something(before)
+            assert after.any() == before.any()
+
+
+@pytest.mark.parametrize("side", [1, 2, 7])
+def test_crop_does_not_shift_along_a_side_of_fewer_than_8_pixels(side: int) -> None:
+    x = torch.rand(100, 2, side, 16, generator=seeded(13)) + 0.01
+    changed = augment(x, ["crop"], seeded(14))
+    for before, after in zip(x, changed, strict=True):
+        kept = after.flatten(0, 1).any(0)
+        assert kept.sum() >= 14
+        rows = [torch.roll(before, shift, -1) for shift in (-2, -1, 0, 1, 2)]
+        assert any(torch.equal(row[..., kept], after[..., kept]) for row in rows)
+    turned = augment(x.transpose(-1, -2), ["crop"], seeded(14))
+    assert (turned.flatten(1, 2).any(1).sum(1) == side).all()
+
+
+@pytest.mark.parametrize("name", list(CHANGES))
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_changes_of_samples_of_any_sides_keep_their_shape_and_range(
+    shape: tuple[int, ...], name: str
+) -> None:
+    x = 0.25 + 0.5 * torch.rand(100, *shape, generator=seeded(15))
+    changed = augment(x, [name], seeded(16))
+    assert changed.shape == x.shape
+    assert changed.isfinite().all()
+    assert changed.min() >= 0.0
+    assert changed.max() <= 1.0
+    if name == "flip":
+        both = zip(changed, x, strict=True)
+        assert all(torch.equal(a, b) or torch.equal(a, b.flip(-1)) for a, b in both)
+    if name == "resized_crop":
+        assert changed.min() >= x.min() - 1e-6
+        assert changed.max() <= x.max() + 1e-6
+    if name == "cutout":
+        pixels = (changed != x).flatten(-2).flatten(1, -2).any(1)
+        assert pixels.float().mean(1).max() <= 0.4
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_all_changes_together_keep_samples_of_any_sides_apart(shape: tuple[int, ...]) -> None:
+    x = 0.25 + 0.5 * torch.rand(100, *shape, generator=seeded(17))
+    changed = augment(x, list(CHANGES), seeded(18))
+    assert (changed.shape, changed.dtype) == (x.shape, x.dtype)
+    assert changed.isfinite().all()
+    assert changed.flatten(1).any(1).all()
+
+
 def test_a_change_that_does_not_exist_is_refused(images: Tensor) -> None:
     with pytest.raises(ValueError, match="there is no change"):
         augment(images, ["rotate"], seeded(0))

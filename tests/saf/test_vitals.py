@@ -34,11 +34,17 @@ def network() -> SpikingNetwork:
 X = torch.rand(9, 1, 8, 8, generator=torch.Generator().manual_seed(2))
 
 
+def signs(network: SpikingNetwork) -> dict[str, list[float]]:
+    """Each row under the name of its population."""
+    names = [population.name for population in network.architecture.spiking]
+    return dict(zip(names, vital_signs(network, X, 6).tolist(), strict=True))
+
+
 def test_the_vital_signs_are_those_of_the_spikes_and_potentials() -> None:
     observed = network()
     names = [p.name for p in observed.architecture.populations]
     steps = list(record(observed, X, 6))
-    for index, (name, found) in enumerate(vital_signs(observed, X, 6).items()):
+    for index, (name, found) in enumerate(signs(observed).items()):
         spikes = torch.stack([step[index][0] for step in steps])
         firing, dead, saturated, *membrane = found
         per_neuron = spikes.mean((0, 1))
@@ -57,7 +63,7 @@ def test_neurons_that_never_fire_are_dead_and_those_that_always_do_saturated() -
     with torch.no_grad():
         observed.get_parameter("layer1.bias").fill_(-50.0)
         observed.get_parameter("layer2.bias").fill_(50.0)
-    silent, loud = vital_signs(observed, X, 6).values()
+    silent, loud = signs(observed).values()
     assert silent[:3] == [0, 1, 0]
     assert loud[:3] == [1, 0, 1]
 
