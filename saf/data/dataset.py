@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saf.data.findings import findings
+from saf.data.statistics import Statistics, channel_statistics
 from saf.errors import DataError
 
 Array = NDArray[Any]
@@ -22,6 +23,7 @@ MAX_CHANNELS = 1024
 MAX_TIMESTEPS = 1024
 MAX_CLASSES = 65_536
 MAX_CLASS_NAME = 200
+LARGEST_COUNT = 1e18  # of event frames in floats
 SPLITS = {"train": "training", "test": "test", "val": "validation"}
 """Splits by the endings of their fields, and what they are called in sentences."""
 _CHUNK = 2**22  # values looked at together: bounds the memory of whatever is computed of all
@@ -103,24 +105,14 @@ class Dataset:
         channels, height, width = self.x_train.shape[-3:]
         return int(channels), int(height), int(width)
 
-    def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def channel_statistics(self) -> Statistics:
         """Mean and standard deviation (C,) of the training samples as the network sees them.
 
-        uint8 counts as value / 255. The deviation is at least 1e-6. Memory stays bounded.
+        uint8 counts as value / 255. The deviation is at least 1e-6. Of event frames in floats the
+        values that would rule a channel alone are left out, by the rule in `saf.data.statistics`,
+        with a warning in the log. Memory stays bounded.
         """
-        channels = self.sample_shape[0]
-        total = np.zeros(channels, np.float64)
-        squares = np.zeros(channels, np.float64)
-        for chunk in _chunks(self.x_train):
-            by_channel = np.moveaxis(chunk, -3, 0).reshape(channels, -1).astype(np.float64)
-            total += by_channel.sum(axis=1)
-            squares += np.einsum("cn,cn->c", by_channel, by_channel)
-        count = self.x_train.size // channels
-        unit = 255.0 if self.x_train.dtype == np.uint8 else 1.0
-        mean = total / count
-        variance = np.maximum(squares / count - mean**2, 0.0)
-        deviation = np.maximum(np.sqrt(variance) / unit, 1e-6)
-        return (mean / unit).astype(np.float32), deviation.astype(np.float32)
+        return channel_statistics(self.x_train)
 
     def summary(self) -> dict[str, Any]:
         """What a catalogue shows of the data set, as JSON values. Looks at every sample."""
@@ -235,6 +227,12 @@ def _check_samples(x: Array, name: str, labels: int) -> None:
         if not np.isfinite([lowest, highest]).all():
             raise DataError(
                 f"{name} holds NaN or infinite values", hint="Remove or replace those samples."
+            )
+        if x.ndim == 5 and highest > LARGEST_COUNT:
+            raise DataError(
+                f"{name} holds the event count {highest:g}; counts are at most {LARGEST_COUNT:g}, "
+                "so that sums of them stay finite in float32",
+                hint="Remove or clip such counts, which no sensor sends.",
             )
         if x.ndim == 5 and lowest < 0:
             raise DataError(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saf.chance import margin
+from saf.data.statistics import extremes
 from saf.errors import DataError
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def findings(dataset: Dataset) -> list[Finding]:
     The codes: `one_class`, `equal_samples` (nothing can be learnt: see `refuse`),
     `test_in_training`, `validation_in_training`, `validation_in_test` (equal samples in two
     splits), `contradicting_labels` (equal training samples with different labels), `empty_class`,
-    `few_samples`, `uneven_classes`, `constant_channel`, and `not_compared` where memory did not
+    `few_samples`, `uneven_classes`, `constant_channel`, `extreme_values` (a few samples, time steps
+    or pixels with nearly all of the variance of a channel), and `not_compared` where memory did not
     suffice to look for equal samples. Memory: 16 bytes for each sample, sorted, and a chunk of
     samples.
     """
@@ -63,6 +65,7 @@ def findings(dataset: Dataset) -> list[Finding]:
         *_few(dataset),
         *_uneven(dataset),
         *_flat(dataset),
+        *_extreme(dataset),
     ]
 
 
@@ -209,6 +212,19 @@ def _flat(dataset: Dataset) -> Iterator[Finding]:
         f"throughout the training samples ({_named(flat, names)}): nothing can be learnt of it",
         "Leave such channels out, or check how they were written.",
     )
+
+
+def _extreme(dataset: Dataset) -> Iterator[Finding]:
+    for found in extremes(dataset.x_train):
+        if dataset.is_events:
+            means = "they are left out of the normalisation, and reach the network as they are"
+        else:
+            means = "the normalisation follows them, and the others hardly differ to the network"
+        yield Finding(
+            "extreme_values",
+            f"{found.message}; {means}",
+            f"Check these {found.axis}s: remove or clip values that are errors.",
+        )
 
 
 def _class_counts(dataset: Dataset, split: str) -> NDArray[np.int64]:

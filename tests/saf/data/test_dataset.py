@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saf.data import Dataset
-from saf.data import dataset as dataset_module
+from saf.data import Dataset, statistics
 from saf.errors import DataError
 
 Build = Callable[..., Dataset]
@@ -30,7 +29,7 @@ def test_images_and_event_frames_tell_their_shapes_apart(dataset: Build) -> None
 def test_channel_statistics_are_those_of_the_scaled_training_images_in_any_chunks(
     dataset: Build, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset_module, "_CHUNK", chunk)
+    monkeypatch.setattr(statistics, "_CHUNK", chunk)
     data = dataset()
     mean, deviation = data.channel_statistics()
     seen = data.x_train.astype(np.float64) / 255
