@@ -126,14 +126,13 @@ def test_a_log_of_any_length_is_read_from_both_ends_and_searched(server: Server)
     job = server.submit()
     path = job["urls"]["logs"]
     lines = [f"line {number} {'é' * (number % 50)}" for number in range(60_000)]
-    whole = "\n".join(lines) + "\r\nlast without an end"
+    whole = "\n".join(lines) + "\nlast without an end"
     with server.service.database.writing() as session:
         logs.append(session, job["id"], 1, whole)
-        # Printed in many small pieces, the ends of lines apart from them.
-        for piece in ("\r", "\n", "x", "\n", "\r\n" * 3):
+        for piece in ("\n", "x", "\n", "\n" * 3):  # the ends of lines apart from them
             logs.append(session, job["id"], 1, piece)
     assert len(whole) > 20 * MAX_CHUNK
-    everything = whole + "\r\nx\n" + "\r\n" * 3
+    everything = whole + "\nx\n" + "\n" * 3
     answer = server.http.get(path)
     assert answer.text == everything
     assert server.http.get(path, params={"after": answer.headers["x-log-after"]}).text == ""
