@@ -133,7 +133,7 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self._asked = self.loop.time()
         self._guard.idle[self] = None
-        _bound(transport.get_extra_info("socket"))
+        bound(transport.get_extra_info("socket"))
         self._guard.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -218,10 +218,12 @@ def _is_upload(scope: Any) -> bool:
     return bool(scope["path"].endswith("/v1/datasets"))
 
 
-def _bound(connection: socket.socket | None) -> None:
-    """Bound what the kernel holds for a client that is gone or does not read."""
+def bound(connection: socket.socket | None) -> None:
+    """Bound what the kernel holds for a client that is gone or does not read, and let it wait for
+    nothing else: without this every answer comes 40 ms late."""
     if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for name, value in (("TCP_NOTSENT_LOWAT", UNSENT_BYTES), ("TCP_USER_TIMEOUT", 60_000)):
         option = getattr(socket, name, None)
         if option is not None:  # not every system has it

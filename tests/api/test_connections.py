@@ -187,3 +187,12 @@ def test_idle_connections_beyond_the_open_files_take_no_place_from_those_that_as
     said = errors.read_text()
     assert said.count("most there may be") + said.count("no more files") == 1, said[-3000:]
     assert "Traceback" not in said
+
+
+def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
+    """asyncio sees to it for listeners that it makes, not for one that is handed on."""
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            connections.bound(accepted)
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
