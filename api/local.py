@@ -1,10 +1,11 @@
 """Training and running on this machine, without a server: `saf train` and `saf run`.
 
-Nothing of torch is loaded before one of them is called.
+Nothing of torch is loaded before one of them is called, so that its threads learn how to wait.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from api.progress import Moment, TrainingBar
 from saf.config import JobSpecification
+from saf.cores import prepare_threads
 from saf.data import BUILTIN, Dataset, read
 from saf.errors import DataError
 from saf.reports import Checkpoint, Converting, Epoch, Evaluation, Finished, Report, Started, Step
@@ -47,6 +49,7 @@ def train_here(
     """
     dataset = dataset_of(specification.dataset)
     directory.mkdir(parents=True, exist_ok=True)
+    prepare_threads(os.environ)
     from saf.training import train
 
     checkpoints = directory / "checkpoints"
@@ -69,6 +72,7 @@ def train_here(
 def run_network(network: Path, dataset: str, *, split: str, batch_size: int) -> Measured:
     """Run a `lif.safetensors` on a split of a data set. Raises DataError, ValueError, OSError."""
     data = dataset_of(dataset)
+    prepare_threads(os.environ)
     from saf.deployment import measure
     from saf.lif import load_lif
 

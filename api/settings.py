@@ -152,6 +152,10 @@ class Settings(BaseSettings):
     """Time between asking a training process to stop and killing it."""
     worker_slots: Annotated[int, Field(ge=0, le=1024)] = 0
     """Jobs that one worker runs at once; 0: one per GPU, or one where there is none."""
+    worker_threads: Annotated[int, Field(ge=0, le=4096)] = 0
+    """Threads of each training; 0: the cores that the worker may use, divided by its slots."""
+    warm_processes: bool = True
+    """Each slot keeps a training process that has loaded torch and waits for the next job."""
 
     log_format: Literal["console", "json"] = "console"
     """Lines for people, or a JSON object a line with the ids of request, user, job and attempt."""

@@ -51,6 +51,9 @@ class Progress(BaseModel):
     """Whether C++ takes the place of torch's operations (`saf.native`); its transforms of tiles and
     its standardisation of weights round otherwise. None before the first iteration."""
 
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """Threads of torch on a CPU, as sums that several share round otherwise; None before the first
+    iteration, and on a GPU."""
     timesteps_at_once: Annotated[int, Field(ge=1)] | None = None
     """K where it was not asked for (`saf.chunks`), as other sums round otherwise; None before it is
     chosen, and for methods that take one step after the other."""

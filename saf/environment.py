@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import resource
@@ -13,9 +14,11 @@ from typing import Any
 
 import torch
 
+from saf.checkpoint import Progress
 from saf.config import Precision
 from saf.precision import cudnn, on_device, products
 
+logger = logging.getLogger(__name__)
 PACKAGES = ("saf-service", "torch", "numpy", "safetensors", "pydantic", "pillow")
 
 
@@ -95,6 +98,35 @@ def deterministic(device: torch.device) -> Iterator[None]:
     finally:
         filling.fill_uninitialized_memory = filled
         torch.use_deterministic_algorithms(before, warn_only=only_warned)
+
+
+def keep_threads(progress: Progress, device: torch.device) -> None:
+    """Compute with as many threads as the training began with; when it begins, with as many as
+    torch has. `progress` remembers them. On a GPU nothing depends on them."""
+    if device.type != "cpu":
+        return
+    here = torch.get_num_threads()
+    wanted = progress.threads or here
+    if wanted != here:
+        logger.warning(
+            "this training goes on with the %d threads that it began with, which its last bits "
+            "depend on; others begin with %d here",
+            wanted,
+            here,
+        )
+    torch.set_num_threads(wanted)  # also where it is the same: MKL otherwise may take fewer
+    progress.threads = wanted
+
+
+@contextmanager
+def threads_put_back() -> Iterator[None]:
+    """At the end torch has as many threads as before."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
 
 
 def _version(package: str) -> str | None:

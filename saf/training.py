@@ -25,7 +25,13 @@ from saf.config import JobSpecification
 from saf.data.dataset import Dataset
 from saf.delivery import deliver
 from saf.dropout import dropout_masks
-from saf.environment import deterministic, device_name, environment
+from saf.environment import (
+    deterministic,
+    device_name,
+    environment,
+    keep_threads,
+    threads_put_back,
+)
 from saf.errors import UserConfigError
 from saf.evaluation import evaluate
 from saf.failures import check_not_silent, memory_explained, out_of_time, time_is_up
@@ -76,8 +82,9 @@ def train(
     and the generator returns, without `Finished`. `resume_from` is a checkpoint or a directory of
     them: the newest readable one is used, a damaged one passed over for the one before, and with
     none the training starts from the beginning; `Started.step` tells. On the same kind of device
-    and with the same number of threads the weights are, bit for bit, those of the undisturbed run;
-    on a GPU, if K was asked for or is in the checkpoint (`saf.chunks`).
+    the weights are, bit for bit, those of the undisturbed run; on a GPU, if K was asked for or is
+    in the checkpoint (`saf.chunks`). On a CPU torch has as many threads as the training began with,
+    as the checkpoint says, while the generator lives.
     `inherited` says that the checkpoint is another job's: the time that this one took does not
     count against `max_runtime_seconds`.
 
@@ -93,6 +100,7 @@ def train(
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     architecture = _architecture(specification, dataset)
     with (
+        threads_put_back(),
         deterministic(place),
         memory_explained(specification, architecture, len(dataset.x_train), place),
     ):
@@ -133,6 +141,7 @@ def _train(
         else None
     )
     progress = _resume(resume_from, specification, data, optimizer, parameters, average)
+    keep_threads(progress, device)
     scan = compiled.chosen(progress, specification, architecture, len(train_set), device)
     cpp = in_cpp(progress, specification, architecture, len(train_set), device)
     if inherited:

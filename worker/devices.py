@@ -5,11 +5,12 @@ GPUs are asked for by `nvidia-smi`, so that the worker needs no torch.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from saf.cores import cores
 
 ASK = ("--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader")
 
@@ -34,14 +35,15 @@ class Slot:
     environment: dict[str, str]  # limits the training process to its device and its cores
 
 
-def slots(*, wanted: int, environment: Mapping[str, str]) -> list[Slot]:
+def slots(*, wanted: int, environment: Mapping[str, str], threads: int = 0) -> list[Slot]:
     """The slots of this machine; `wanted` 0 means one per GPU, or one on the processor.
 
-    With more slots than GPUs, several share one.
+    With more slots than GPUs, several share one. `threads` 0 divides the cores by the slots. The
+    number does not follow from what trains at the moment: the last bits of a job depend on it.
     """
     cards = gpus(environment)
     count = wanted or len(cards) or 1
-    threads = max(1, cores() // count)
+    threads = threads or max(1, cores() // count)
     return [_slot(number, cards, threads) for number in range(count)]
 
 
@@ -66,13 +68,6 @@ def gpus(environment: Mapping[str, str]) -> list[GPU]:
         return cards
     named = [name.strip() for name in visible.split(",") if name.strip()]
     return [card for card in cards if any(_names(card, name) for name in named)]
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _names(card: GPU, name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -11,15 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from worker import memory
 from worker.outbox import Outbox
-from worker.protocol import ALIVE, STOP, Order
+from worker.protocol import ALIVE, MARK, ORDER, STOP, Order
 
 TRAINING = (sys.executable, "-P", "-m", "worker.training")
-MARK = "SAF_ATTEMPT"  # in the environment of every process of the group: its scratch directory
 TERM_SECONDS = 2.0
 BLOCK = 65_536
 log = logging.getLogger(__name__)
@@ -40,7 +39,10 @@ ALLOWED_PREFIXES = (
 def environment(
     inherited: Mapping[str, str], slot: Mapping[str, str], directory: Path
 ) -> dict[str, str]:
-    """What a training process may know: named one by one, so no credential slips through."""
+    """What a training process may know: named one by one, so no credential slips through.
+
+    `directory` is that of its attempt, or stands beside those of attempts.
+    """
     kept = {
         name: value
         for name, value in inherited.items()
@@ -61,38 +63,31 @@ def environment(
 class TrainingProcess:
     """One attempt's process, leader of a session and a group of its own.
 
-    Start it from a thread that stays until the process has ended: on Linux the kernel kills the
-    process when that thread ends.
+    It may be started before there is an order: it loads what it needs, and waits. Start it from a
+    thread that stays until the process has ended: on Linux the kernel kills the process when that
+    thread ends.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        order: Order,
-        directory: Path,
-        environment: Mapping[str, str],
-        outbox: Outbox,
-    ) -> None:
-        """Write `order` and start `command` with its path. Raises OSError."""
-        self._outbox = outbox
-        self._memory_kills = memory.kills()
-        reports, reports_of_child = os.pipe()
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start `command`, told the number of this process and of the pipe for its reports. Raises
+        OSError."""
+        self._memory_kills = 0
+        self._threads: list[threading.Thread] = []
+        self._reports, reports_of_child = os.pipe()
         try:
-            order = replace(order, reports_fd=reports_of_child, parent_pid=os.getpid())
-            order.write(directory / "order.json")
             self._popen = subprocess.Popen(
-                [*command, str(directory / "order.json")],
+                [*command, str(os.getpid()), str(reports_of_child)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                cwd=directory,
+                cwd="/",  # until it has the directory of an attempt
                 env=dict(environment),
                 pass_fds=(reports_of_child,),
                 start_new_session=True,
                 bufsize=0,
             )
         except BaseException:
-            os.close(reports)
+            os.close(self._reports)
             raise
         finally:
             os.close(reports_of_child)
@@ -102,8 +97,17 @@ class TrainingProcess:
         os.set_blocking(self._control, False)
         self._ended = threading.Event()
         self._reaping = threading.Lock()
+
+    def begin(self, order: Order, directory: Path, outbox: Outbox) -> None:
+        """Give it its order, once. What it prints and reports goes into `outbox`; it works in
+        `directory`. Raises OSError, BrokenPipeError where it has ended while it waited."""
+        self._memory_kills = memory.kills()
+        path = directory / "order.json"
+        order.write(path)
+        os.write(self._control, ORDER + json.dumps(str(path)).encode() + b"\n")
+        self._outbox = outbox
         self._threads = [
-            threading.Thread(target=self._read_reports, args=(reports,), daemon=True),
+            threading.Thread(target=self._read_reports, args=(self._reports,), daemon=True),
             threading.Thread(target=self._read_log, daemon=True),
             threading.Thread(target=self._pulse, args=(order.silence_seconds,), daemon=True),
         ]
@@ -186,9 +190,13 @@ class TrainingProcess:
                 patience = time.monotonic() + 60
             time.sleep(0.02)
         self._ended.set()
+        assert self._popen.stdin is not None
+        assert self._popen.stdout is not None
+        if not self._threads:  # it had no order: nobody reads, and closes, what it wrote
+            os.close(self._reports)
+            self._popen.stdout.close()
         for thread in self._threads:
             thread.join(timeout=5)
-        assert self._popen.stdin is not None
         with contextlib.suppress(OSError):
             self._popen.stdin.close()
 

@@ -1,10 +1,10 @@
 """What a worker and its training process say to each other.
 
-The worker writes an `Order` into a file and passes its path. Reports come back as one line of
-JSON each, over a pipe of their own. Standard input is the other way: a line `stop` asks to stop
-between two steps, any other line only says that the worker lives. When that pipe ends, or nothing
-comes for `silence_seconds`, the training process ends itself with its whole group: a job is then
-being given, or was given, to another worker.
+The training process waits on standard input for its `Order`: a line `order` with the path, in JSON,
+of the file that it is in. After that a line `stop` asks to stop between two steps, any other line
+only says that the worker lives. When that pipe ends, or nothing comes for `silence_seconds` once
+there is an order, the process ends itself with its whole group: a job is then being given, or was
+given, to another worker. Reports come back as one line of JSON each, over a pipe of their own.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ from typing import Any
 from saf import reports
 from saf.reports import Report
 
+ORDER = b"order "
 STOP = b"stop\n"
 ALIVE = b"alive\n"
+MARK = "SAF_ATTEMPT"
+"""In the environment of a training process and of all that it starts: the directory of the attempt;
+of one that was started ahead of its order, a name beside them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +39,6 @@ class Order:
     device: str
     silence_seconds: float  # so long without a word from the worker, and it ends itself
     ids: dict[str, Any] = field(default_factory=dict)  # of the request, the job and the attempt
-    reports_fd: int = -1
-    parent_pid: int = 0
 
     def write(self, path: Path) -> None:
         """Write to `path`."""

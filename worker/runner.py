@@ -27,6 +27,7 @@ from worker.backoff import Backoff
 from worker.devices import Slot
 from worker.presence import Presence
 from worker.process import TRAINING
+from worker.reserve import Reserve
 from worker.scratch import Scratch
 from worker.supervisor import Supervisor
 
@@ -48,10 +49,13 @@ class Runner:
         was drained, by default only `close`. Raises OSError, ValueError.
         """
         self.id = new_id("worker")
-        self.slots = devices.slots(wanted=settings.worker_slots, environment=os.environ)
+        self.slots = devices.slots(
+            wanted=settings.worker_slots,
+            environment=os.environ,
+            threads=settings.worker_threads,
+        )
         self._settings = settings
         self._ring = ring
-        self._command = command
         self._database = Database(
             settings.database, connections=settings.worker_database_connections
         )
@@ -59,6 +63,15 @@ class Runner:
         self.store = open_store(settings)
         self.store.damaged = DamageRecord(self._database).found
         self._scratch = Scratch(settings.data_dir, self.id)
+        self._reserves = {
+            slot.number: Reserve(
+                command,
+                slot.environment,
+                self._scratch.directory,
+                ahead=settings.warm_processes,
+            )
+            for slot in self.slots
+        }
         self._free = list(self.slots)
         self._training = 0
         self._lock = threading.Lock()
@@ -86,6 +99,8 @@ class Runner:
         self._scratch.clear_leftovers()
         self._presence.start()
         self._sweeper.start()
+        for reserve in self._reserves.values():
+            reserve.start()
         for _ in self.slots:
             self._ring(self.id)
 
@@ -112,7 +127,7 @@ class Runner:
             slot=slot,
             closing=self._closing,
             leases=self._leases,
-            command=self._command,
+            reserve=self._reserves[slot.number],
         )
         try:
             while (claim := self._claim(slot)) is not None:
@@ -129,6 +144,7 @@ class Runner:
     def close(self) -> None:
         """Claim no more; what trains writes a checkpoint and is handed back. Never blocks."""
         self._closing.set()
+        self._close_reserves()
 
     def drain(self, how: Drain) -> None:
         """Claim no more, and end: at once, or when nothing trains any more. Never blocks."""
@@ -137,6 +153,7 @@ class Runner:
         if not self._finishing.is_set():
             log.info("drained: takes no more jobs (%s)", how)
             self._finishing.set()
+            self._close_reserves()
         if how is Drain.hand_back or self.busy() == 0:
             self._closing.set()
             self._leave()
@@ -151,12 +168,18 @@ class Runner:
         # Celery does not wait for its threads when it shuts down cold.
         while len(self._free) < len(self.slots):
             time.sleep(0.05)
+        for reserve in self._reserves.values():
+            reserve.stop()
         self._sweeper.stop()
         self._presence.stop()
         self._scratch.remove()
         if self._leases is not None:
             self._leases.close()
         self._database.dispose()
+
+    def _close_reserves(self) -> None:
+        for reserve in self._reserves.values():
+            reserve.close()
 
     def _count(self, more: int) -> None:
         with self._lock:

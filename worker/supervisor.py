@@ -9,10 +9,9 @@ a cancellation waiting.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,9 +34,10 @@ from worker.backoff import DATABASE_AWAY, Backoff
 from worker.devices import Slot
 from worker.lease import Lease, silence_seconds
 from worker.outbox import Outbox
-from worker.process import TRAINING, TrainingProcess, environment
+from worker.process import TrainingProcess
 from worker.protocol import Failure, Order
 from worker.record import Record
+from worker.reserve import Reserve
 from worker.scratch import Scratch
 
 BATCH_SECONDS = 0.5
@@ -62,11 +62,11 @@ class Supervisor:
         settings: Settings,
         scratch: Scratch,
         slot: Slot,
+        reserve: Reserve,
         closing: threading.Event,
         leases: BrokerLeases | None = None,
-        command: Sequence[str] = TRAINING,
     ) -> None:
-        """`closing` is set when the worker shuts down; `command` speaks `worker.protocol`."""
+        """`closing` is set when the worker shuts down; `reserve` has the slot's processes."""
         self._database = database
         self._store = store
         self._settings = settings
@@ -74,7 +74,7 @@ class Supervisor:
         self._slot = slot
         self._closing = closing
         self._leases = leases
-        self._command = command
+        self._reserve = reserve
 
     def run(self, claim: Claim) -> None:
         """Supervise the attempt until its process is gone and its end is written down."""
@@ -107,13 +107,7 @@ class Supervisor:
             return self._fail(claim, lease, ending.of_training(error))
         except InterruptedError:  # somebody asked it to stop while its files were fetched
             return self._hand_back(claim, lease)
-        process = TrainingProcess(
-            self._command,
-            order,
-            directory,
-            environment(os.environ, self._slot.environment, directory),
-            outbox,
-        )
+        process = self._reserve.begin(order, directory, outbox)
         try:
             lease.attend(process)
             out_of_time = self._watch(claim, lease, process, outbox, record, check_data)

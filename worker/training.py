@@ -1,13 +1,15 @@
-"""The training process: `python -m worker.training ORDER`, one attempt of one job.
+"""The training process: `python -m worker.training PARENT PIPE`, one attempt of one job.
 
-It has no credentials, no database and no broker. It ties its life to the worker's before it loads
-anything heavy, then passes on what `saf.train` reports.
+It has no credentials, no database and no broker. It ties its life to the worker's, loads torch, and
+waits for its order (`worker.protocol`), of which it carries out one. Then it passes on what
+`saf.train` reports. While it waits it has no device, and is the first to go where memory runs out.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import logging
 import os
 import select
@@ -19,13 +21,15 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from saf.errors import DataError, InternalError, OutOfMemoryError, TrainingError
 from saf.reports import Artifact, Checkpoint, Report, Step
 from worker import disk
-from worker.protocol import STOP, Failure, Logged, Order, encode
+from worker.protocol import MARK, ORDER, STOP, Failure, Logged, Order, encode
 
 PR_SET_PDEATHSIG = 1
+OOM_SCORE = Path("/proc/self/oom_score_adj")
 FLUSH_SECONDS = 0.1
 FLUSH_BYTES = 32_768
 LOGGED_CHARACTERS = 16_384
@@ -47,29 +51,30 @@ Train = Callable[[Order, Callable[[], bool]], Iterator[Report]]
 
 
 def main(train: Train | None = None) -> int:
-    """Train as the order says; the exit status is 0 whenever the reports say how it ended.
+    """Wait for the order, and train as it says; the exit status is 0 whenever the reports say how
+    it ended.
 
     `train(order, stop)` is the training, `saf.train` unless another is given.
     """
     logging.basicConfig(format="%(message)s")  # to the job's log
     for name in ("saf", log.name):
         logging.getLogger(name).setLevel(logging.INFO)
-    order = Order.read(Path(sys.argv[1]))
-    _die_with(order.parent_pid)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
-    threading.Thread(
-        target=_listen, args=(stop, order.silence_seconds), name="control", daemon=True
-    ).start()
-    os.set_inheritable(order.reports_fd, False)
-    line = ReportLine(order.reports_fd, Path(order.outgoing))
+    parent, reports = int(sys.argv[1]), int(sys.argv[2])
+    _die_with(parent)
+    os.set_inheritable(reports, False)
+    control = Control()
+    if train is None:
+        _load()
+    order = control.wait_for_order()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: control.stop.set())
+    line = ReportLine(reports, Path(order.outgoing))
     logging.getLogger().addHandler(ReportHandler(line))
     log.info(
         "attempt %s of %s, asked for by request %s",
         *(order.ids.get(name) for name in ("attempt", "job_id", "request_id")),
     )
     try:
-        for report in (train or _train)(order, stop.is_set):
+        for report in (train or _train)(order, control.stop.is_set):
             line.send(report)
     except Exception as error:
         if not isinstance(error, TrainingError):
@@ -114,6 +119,55 @@ def failure_of(error: Exception) -> Failure:
         message=said,
         hint="this is a defect of the service; the job's log has the details",
     )
+
+
+class Control:
+    """Follows the control pipe in a thread. Its end, or silence once there is an order, is the end
+    of this process and its group."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        """Set when the training is to stop after the step under way."""
+        self._order: Order | None = None
+        self._ordered = threading.Event()
+        self._oom_score = _go_first()
+        threading.Thread(target=self._follow, name="control", daemon=True).start()
+
+    def wait_for_order(self) -> Order:
+        """The order; from then on this process works in the directory of the attempt."""
+        self._ordered.wait()
+        assert self._order is not None
+        return self._order
+
+    def _follow(self) -> None:
+        waiting = b""
+        while True:
+            patience = None if self._order is None else self._order.silence_seconds
+            readable, _, _ = select.select([0], [], [], patience)
+            received = os.read(0, 4096) if readable else b""
+            if not received:
+                _end_group()
+            waiting += received
+            *lines, waiting = waiting.split(b"\n")
+            for line in lines:
+                if line == STOP.strip():
+                    self.stop.set()
+                elif line.startswith(ORDER):
+                    self._take(Path(json.loads(line.removeprefix(ORDER))))
+
+    def _take(self, path: Path) -> None:
+        try:
+            order = Order.read(path)
+            os.chdir(path.parent)
+        except BaseException:
+            traceback.print_exc()
+            _end_group()
+        os.environ[MARK] = str(path.parent)
+        if self._oom_score is not None:
+            with contextlib.suppress(OSError):
+                OOM_SCORE.write_text(self._oom_score)
+        self._order = order
+        self._ordered.set()
 
 
 class ReportLine:
@@ -185,8 +239,28 @@ class ReportHandler(logging.Handler):
             self._line.send(Logged(level=record.levelno, logger=record.name, text=text))
 
 
+def _load() -> None:
+    """Load what a training needs: after the process has tied itself to its worker, and in no other
+    process. No device is touched: another training may have it."""
+    try:
+        import saf.data
+        import saf.training  # noqa: F401
+    except Exception:  # it is raised again by the training, which has somebody to tell
+        log.debug("loading", exc_info=True)
+
+
+def _go_first() -> str | None:
+    """Let the kernel end this process before others where memory runs out; what to write to take
+    that back, None where it cannot be told."""
+    try:
+        before = OOM_SCORE.read_text()
+        OOM_SCORE.write_text("1000")
+    except OSError:
+        return None
+    return before
+
+
 def _train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
-    # Loads torch: after the process has tied itself to its worker, and in no other process.
     import saf
     from saf.config import JobSpecification
     from saf.data import BUILTIN, load
@@ -219,21 +293,7 @@ def _die_with(parent: int) -> None:
         _end_group()
 
 
-def _listen(stop: threading.Event, silence_seconds: float) -> None:
-    """Follow the control pipe; its end, or silence, is the end of this process and its group."""
-    waiting = b""
-    while True:
-        readable, _, _ = select.select([0], [], [], silence_seconds)
-        received = os.read(0, 4096) if readable else b""
-        if not received:
-            _end_group()
-        waiting += received
-        *lines, waiting = waiting.split(b"\n")
-        if STOP.strip() in lines:
-            stop.set()
-
-
-def _end_group() -> None:
+def _end_group() -> NoReturn:
     if os.getpgrp() == os.getpid():  # never the group of a shell that it was started from by hand
         os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(1)

@@ -28,7 +28,8 @@ from tests.chaos.disk import Disk
 from tests.chaos.proxy import Proxy
 from tests.chaos.recipes import DATASET, SLOTS, write_dataset
 from tests.postgres import PostgresServer
-from worker.process import MARK
+from worker.protocol import MARK
+from worker.reserve import WAITING
 
 ROOT = Path(__file__).parents[2]
 Kind = Literal["sqlite", "postgresql"]
@@ -208,6 +209,8 @@ class Cluster:
         found = []
         for pid, value in marked(self.directory / "machines"):
             scratch = Path(value)
+            if scratch.name == WAITING:
+                continue
             job_id, _, attempt = scratch.name.rpartition("-")
             machine = scratch.parents[2].name
             found.append(Training(pid=pid, job_id=job_id, attempt=int(attempt), machine=machine))
@@ -308,5 +311,9 @@ def marked(directory: Path) -> list[tuple[int, str]]:
                 continue
             for variable in (entry / "environ").read_bytes().split(b"\0"):
                 if variable.startswith(prefix):
-                    found.append((int(entry.name), os.fsdecode(variable.partition(b"=")[2])))
+                    scratch = os.fsdecode(variable.partition(b"=")[2])
+                    if scratch.endswith(WAITING):  # or it has had an order since it was started
+                        place = os.readlink(entry / "cwd")
+                        scratch = place if place.startswith(f"{directory.absolute()}/") else scratch
+                    found.append((int(entry.name), scratch))
     return found

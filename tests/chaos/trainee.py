@@ -12,8 +12,7 @@ from saf.reports import Report, Started, Step
 from tests.chaos.recipes import PACE
 from tests.chaos.witness import Witness
 from worker import training
-from worker.process import MARK
-from worker.protocol import Order
+from worker.protocol import MARK, Order
 
 
 def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:

@@ -46,12 +46,14 @@ def undisturbed(steps: int) -> dict[str, list[int]]:
 
 
 def processes_with(text: str) -> list[int]:
-    """Running processes whose environment holds `text`."""
+    """Running processes whose environment, or directory that they work in, holds `text`: one that
+    was started ahead of its job has learned of it later."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             zombie = (entry / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-            if not zombie and text.encode() in (entry / "environ").read_bytes():
+            known = (entry / "environ").read_bytes() + os.readlink(entry / "cwd").encode()
+            if not zombie and text.encode() in known:
                 found.append(int(entry.name))
     return found
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.devices import cores, slots
+from saf.cores import cores
+from worker.devices import slots
 
 CARDS = """0, GPU-aaaaaaaa-1, NVIDIA H100 80GB HBM3, 81559 MiB
 1, GPU-bbbbbbbb-2, NVIDIA H100 80GB HBM3, 81559 MiB
@@ -56,3 +57,10 @@ def test_a_driver_that_does_not_answer_leaves_the_processor(tmp_path: Path) -> N
     program.chmod(0o755)
     (slot,) = slots(wanted=0, environment={"PATH": str(tmp_path)})
     assert slot.device == "cpu"
+
+
+def test_as_many_threads_as_are_wanted_whatever_the_slots(path: str) -> None:
+    found = slots(wanted=4, environment={"PATH": path}, threads=3)
+    assert {slot.environment["OMP_NUM_THREADS"] for slot in found} == {"3"}
+    (slot,) = slots(wanted=1, environment={"PATH": "/nowhere"}, threads=1)
+    assert slot.label == "cpu (1 thread)"
