@@ -93,7 +93,7 @@ class Reserve:
         return process
 
     def _keep(self) -> None:
-        backoff = Backoff(first=1.0, limit=60.0)
+        backoff = Backoff(first=1.0, limit=600.0)
         started = 0.0
         due = 0.0
         while not self._closing.is_set():

@@ -299,5 +299,14 @@ def _end_group() -> NoReturn:
     os._exit(1)
 
 
+def leave(status: int) -> NoReturn:
+    """End this process at once. All that it had to say is said, and to take torch apart takes half
+    a second, which is more than some trainings."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
