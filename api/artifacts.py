@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import FileResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
+from api import prefix
 from api.documents import Document, Listing, Timestamp, iso
 from api.errors import DamagedFileError, GoneError, NotFoundError, unreadable
 from api.jobs import read_job
@@ -196,6 +197,6 @@ def _document(artifact: Artifact) -> ArtifactDocument:
         bytes=artifact.blob.bytes,
         sha256=artifact.sha256,
         created_at=iso(artifact.created_at),
-        url=f"/v1/artifacts/{artifact.id}",
+        url=prefix.at(f"/v1/artifacts/{artifact.id}"),
         damaged=artifact.blob.damaged_at is not None,
     )

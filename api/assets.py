@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from api import prefix
 from api.compression import accepts_gzip
 
 FOLDER = Path(__file__).parent / "static"
@@ -47,7 +48,7 @@ class Assets:
 
     def address(self, name: str) -> str:
         """Where a file is, for as long as nothing of the folder changes."""
-        return f"/static/{self.version}/{name}"
+        return prefix.at(f"/static/{self.version}/{name}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"].removeprefix(scope["root_path"])

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
+from api import prefix
 from api.documents import Document, Timestamp, iso, without_nan
 from api.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from api.previews import builtin_summary
@@ -288,8 +289,8 @@ def _findings(summary: Mapping[str, Any]) -> list[DatasetFinding] | None:
 
 
 def _urls(id_: str) -> DatasetUrls:
-    here = f"/v1/datasets/{id_}"
-    return DatasetUrls(self=here, page=f"/datasets/{id_}", preview=f"{here}/preview")
+    here = prefix.at(f"/v1/datasets/{id_}")
+    return DatasetUrls(self=here, page=prefix.at(f"/datasets/{id_}"), preview=f"{here}/preview")
 
 
 def _problems(entries: Sequence[Any]) -> list[DatasetProblem]:

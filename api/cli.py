@@ -6,10 +6,10 @@ something, 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -17,8 +17,9 @@ from api import demo, draining, log, remote, specfile, sweep_commands, upkeep
 from api.backup import BackupError
 from api.client import ApiError, ClientError, UnreachableError
 from api.listener import DEFAULT_PORT, ListenError, listen
-from api.local import run_network, train_here
+from api.local import begun_with, run_network, train_here
 from api.printable import one_line
+from api.redaction import Redaction, secrets_of
 from api.serve import LOOPBACK, LocalService, ServeError
 from api.settings import Settings, settings
 from api.specfile import (
@@ -33,6 +34,7 @@ from api.specfile import (
     TimestepsOption,
 )
 from api.terminal import AsJson, complain, console, print_json, say
+from saf.data import BUILTIN
 from saf.errors import TrainingError
 
 app = typer.Typer(
@@ -53,9 +55,14 @@ def common(
     url: Annotated[
         str, typer.Option("--url", help="The server; by default SAF_URL or http://127.0.0.1:8000.")
     ] = "",
+    header: Annotated[
+        list[str],
+        typer.Option("--header", metavar="NAME:VALUE", help="Sent to the server; repeatable."),
+    ] = [],  # noqa: B006
 ) -> None:
-    """Train spiking neural networks, here or on a server."""
+    """Train spiking neural networks, here or on a server. SAF_TOKEN is sent as a bearer token."""
     remote.server_url.set(url)
+    remote.headers.set(remote.read_headers(header))
 
 
 @app.command()
@@ -119,19 +126,29 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for what comes out.")] = Path("trained"),
     as_json: AsJson = False,
 ) -> None:
-    """Train on this machine, without a server; goes on from a checkpoint in the folder."""
-    body = specfile.read(
-        spec,
-        {
-            "dataset": dataset,
-            "network": network,
-            "method": method,
-            "name": name,
-            "epochs": epochs,
-            "timesteps": timesteps,
-        },
-        set_,
-    )
+    """Train on this machine, without a server.
+
+    Goes on from a checkpoint in the folder, also one that `saf download` put there; without any
+    other setting, with the specification of that.
+    """
+    options = {
+        "dataset": dataset,
+        "network": network,
+        "method": method,
+        "name": name,
+        "epochs": epochs,
+        "timesteps": timesteps,
+    }
+    body = specfile.read(spec, options, set_)
+    if (
+        spec is None
+        and not set_
+        and not any(value is not None for key, value in options.items() if key != "dataset")
+    ):
+        begun = begun_with(out) or {}
+        # The data set of a server is a path here.
+        if dataset is None or begun.get("dataset", dataset) not in BUILTIN:
+            body = begun | body
     terminal = console(stderr=as_json)
     summary = train_here(specfile.check(body), out, terminal)
     if summary is None:
@@ -181,6 +198,9 @@ def demo_(
 
 def main() -> None:
     """Entry point: what goes wrong is told in words, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # any name is printed on any terminal
+            stream.reconfigure(errors="replace")
     try:
         app()
     except UnreachableError as error:
@@ -213,12 +233,7 @@ def _announce(service: LocalService, chosen: Settings) -> None:
     say(f"data in {service.directory}; Ctrl-C stops")
     for what, address in (("database", chosen.database_url), ("broker", chosen.broker_url)):
         if address:
-            say(f"{what} from outside: {_without_password(address)}")
-
-
-def _without_password(address: str) -> str:
-    parts = urlsplit(address)
-    return address.replace(f":{parts.password}@", ":…@") if parts.password else address
+            say(f"{what} from outside: {Redaction(secrets_of(address)).text(address)}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import takewhile
@@ -45,6 +44,7 @@ from api.answers import (
 )
 from api.connection import BUSY, FIRST_PAUSE, Connection, accepted
 from api.events import Message, messages
+from api.settings import settings
 from api.sweep_client import Sweeps
 
 __all__ = [
@@ -70,8 +70,8 @@ class Client:
     """A connection to one server; a context manager. Not to be shared between threads.
 
     Every call raises `ApiError` when the server refuses and `UnreachableError` when none answers.
-    Requests that may be repeated are, `retries` times with growing pauses; so is `submit`, under
-    an idempotency key, so that a job is never submitted twice.
+    Requests are repeated, `retries` times with growing pauses, where no answer came: those that
+    make or change something under an idempotency key, so that they do it once.
     """
 
     def __init__(
@@ -80,11 +80,27 @@ class Client:
         *,
         timeout: float = 30.0,
         retries: int = 4,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """`timeout` in seconds is for one answer; `transport` replaces the network."""
-        self._connection = Connection(url, timeout=timeout, retries=retries, transport=transport)
+        """`timeout` in seconds is for one answer; `transport` replaces the network.
+
+        `token` is sent as `Authorization: Bearer`, `headers` with every request; by default those
+        of the settings, `SAF_TOKEN` and `SAF_HEADERS`. Proxies (`HTTPS_PROXY`, `ALL_PROXY`,
+        `NO_PROXY`) and certificate authorities (`SSL_CERT_FILE`) are those of the environment.
+        Raises `ClientError` where one of these cannot be used.
+        """
+        self._connection = Connection(
+            url,
+            timeout=timeout,
+            retries=retries,
+            transport=transport,
+            token=settings().token if token is None else token,
+            headers=settings().headers if headers is None else headers,
+        )
         self.url = self._connection.url
+        """Where the server is, without a user and a password."""
         self.sweeps = Sweeps(self._connection)
 
     def __enter__(self) -> Self:
@@ -104,11 +120,8 @@ class Client:
 
     def submit(self, specification: Specification, *, idempotency_key: str | None = None) -> Job:
         """Submit a job. The same key with the same specification returns the same job."""
-        headers = {"idempotency-key": idempotency_key or uuid.uuid4().hex}
-        return cast(
-            Job,
-            self._connection.json("POST", "/v1/jobs", json=dict(specification), headers=headers),
-        )
+        body = dict(specification)
+        return cast(Job, self._connection.change("/v1/jobs", key=idempotency_key, json=body))
 
     def validate(self, specification: Specification) -> Validation:
         """What a specification would need; nothing is submitted."""
@@ -156,9 +169,11 @@ class Client:
         """Put a paused job back into the queue."""
         return self._ask(job_id, "resume")
 
-    def retry(self, job_id: str) -> Job:
-        """Submit the specification of a failed or cancelled job again; returns the new job."""
-        return self._ask(job_id, "retry")
+    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
+        """Submit the specification of a failed or cancelled job again; returns the new job. The
+        same key returns the same one."""
+        path = f"/v1/jobs/{job_id}/retry"
+        return cast(Job, self._connection.change(path, key=idempotency_key))
 
     def delete(self, job_id: str) -> None:
         """Delete a job that has ended, and its files."""
@@ -260,7 +275,9 @@ class Client:
             there = ", ".join(found) or "no file yet"
             raise ClientError(f"job {job_id} has no file {missing[0]!r}; it has {there}")
         return [
-            downloads.download(self._connection.http, found[name], Path(directory), report)
+            downloads.download(
+                self._connection.http, self._whole(found[name]), Path(directory), report
+            )
             for name in names or found
         ]
 
@@ -272,7 +289,14 @@ class Client:
         """One data set."""
         return cast(Dataset, self._connection.json("GET", f"/v1/datasets/{dataset_id}"))
 
-    def upload_dataset(self, path: Path | str, *, name: str = "", format: str = "auto") -> Dataset:
+    def upload_dataset(
+        self,
+        path: Path | str,
+        *,
+        name: str = "",
+        format: str = "auto",
+        idempotency_key: str | None = None,
+    ) -> Dataset:
         """Upload a file, an archive or a folder (which is packed) and return the data set.
 
         Checking goes on after a large upload: the status is `checking`, `ready` or `invalid`.
@@ -281,14 +305,14 @@ class Client:
         fields = {"format": format} | ({"name": name} if name else {})
         patient = httpx.Timeout(30.0, read=None, write=None)
         with _one_file(Path(path)) as file, file.open("rb") as content:
-            response = self._connection.request(
-                "POST",
+            found = self._connection.change(
                 "/v1/datasets",
+                key=idempotency_key,
                 files={"file": (file.name, content)},
                 data=fields,
                 timeout=patient,
             )
-        return cast(Dataset, response.json())
+        return cast(Dataset, found)
 
     def wait_dataset(self, dataset_id: str) -> Dataset:
         """Wait until an uploaded data set is checked: `ready`, or `invalid` with `problems`."""
@@ -300,8 +324,15 @@ class Client:
         """Who works for the service: those that live first."""
         return cast(list[Worker], self._connection.json("GET", "/v1/workers")["data"])
 
+    def address(self, path: str) -> str:
+        """The whole address of a path in a document, such as `job["urls"]["page"]`."""
+        return self._connection.address(path)
+
     def _ask(self, job_id: str, what: str) -> Job:
-        return cast(Job, self._connection.json("POST", f"/v1/jobs/{job_id}/{what}"))
+        return cast(Job, self._connection.change(f"/v1/jobs/{job_id}/{what}"))
+
+    def _whole(self, artifact: Artifact) -> Artifact:
+        return {**artifact, "url": self.address(artifact["url"])}
 
     def _follow(
         self, job_id: str, watching: _Watching, patience: float

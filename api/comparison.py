@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
-from api import figure, pointers, wording
+from api import figure, pointers, prefix, wording
 from api.documents import Document, JobDocument, finite, job_documents
 from api.errors import FieldError, InvalidRequestError, NotFoundError
 from api.problems import responses
@@ -206,7 +206,9 @@ def compare(session: Session, jobs: Sequence[Job], asked: Sequence[str] = ()) ->
     there = {job.id for job in jobs}
     return Comparison(
         jobs=[
-            ComparedJob(id=job.id, name=job.name, status=job.status, url=f"/v1/jobs/{job.id}")
+            ComparedJob(
+                id=job.id, name=job.name, status=job.status, url=prefix.at(f"/v1/jobs/{job.id}")
+            )
             for job in documents
         ],
         missing=[job_id for job_id in asked if job_id not in there],
@@ -376,7 +378,7 @@ def _says(name: str, value: float) -> str:
 def _address(ids: str, kept: Sequence[tuple[str, str]], changes: Mapping[str, str]) -> str:
     pairs = [(name, value) for name, value in kept if name not in changes]
     pairs += [(name, value) for name, value in changes.items() if value]
-    return f"/compare?jobs={ids}" + (f"&{urlencode(pairs)}" if pairs else "")
+    return prefix.at(f"/compare?jobs={ids}") + (f"&{urlencode(pairs)}" if pairs else "")
 
 
 def _csv(comparison: Comparison) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from api.catalogue import DatasetDocument, document, existing, find_datasets, read_dataset, sentence
 from api.documents import Listing
 from api.errors import ConflictError, FieldError, InvalidRequestError
+from api.idempotency import IdempotencyKey, made_before, remember, written
 from api.problems import responses
 from api.quota import UserDependency
 from api.service import ServiceDependency
@@ -89,12 +90,19 @@ async def _receive(
     status_code=201,
     summary="Upload a data set",
     openapi_extra=_UPLOAD_FORM,
-    responses=responses(400, 403, 409, 413, 415, 422, 429, 503),
+    responses={
+        200: {
+            "model": DatasetDocument,
+            "description": "The same request came before (Idempotency-Key)",
+        },
+        **responses(400, 403, 409, 413, 415, 422, 429, 503),
+    },
 )
 def upload_dataset(
     service: ServiceDependency,
     response: Response,
     upload: Annotated[Upload, Depends(_receive, scope="function")],
+    idempotency_key: IdempotencyKey = None,
 ) -> DatasetDocument:
     """Waits some seconds for the check: what cannot be used is refused with the reason. A longer
     check goes on, and `status` is `checking`."""
@@ -102,14 +110,17 @@ def upload_dataset(
     try:
         row = _new_row(dataset_id, upload)
         service.checks.expire()
-        with service.database.writing() as session:
-            service.database.confirm(session)
-            _insert(session, row)
+        earlier = written(service, lambda session: _stored(session, row, upload, idempotency_key))
     except BaseException as error:
         service.checks.discard(upload.directory, upload.lock)
         if isinstance(error, IntegrityError):
             raise _taken(row.name) from error
         raise
+    if earlier is not None:
+        service.checks.discard(upload.directory, upload.lock)
+        response.headers["Location"] = earlier.urls.self
+        response.status_code = 200
+        return earlier
     check = service.checks.start(dataset_id, file=upload.file, format_=row.format, lock=upload.lock)
     try:
         service.checks.wait(check, CHECK_WAIT_SECONDS)
@@ -194,6 +205,19 @@ def _new_row(dataset_id: str, upload: Upload) -> Dataset:
         problems=[],
         upload_bytes=upload.bytes,
     )
+
+
+def _stored(
+    session: Session, row: Dataset, upload: Upload, key: str | None
+) -> DatasetDocument | None:
+    """Store a new row, or return the data set that the same request made before."""
+    request = ("upload", row.name, row.format, upload.file_name, upload.sha256)
+    earlier = made_before(session, Dataset, key, *request)
+    if earlier is not None:
+        return document(session, earlier)
+    _insert(session, row)
+    remember(session, key, row.id, *request)
+    return None
 
 
 def _insert(session: Session, row: Dataset) -> None:

@@ -13,28 +13,30 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse
 
 from api.assets import address
+from api.prefix import root
 from api.problems import MEDIA_TYPE, Problem, ProblemField, responses
 
 router = APIRouter(include_in_schema=False)
 AT_THE_GATE = (400, 403, 413)
 REFERENCE = "#/components/schemas/{model}"
 
-PAGE = f"""<!DOCTYPE html>
+PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>HTTP interface</title>
-<link rel="icon" href="{address("icon.svg")}">
-<link rel="stylesheet" href="{address("vendor/swagger-ui/swagger-ui.css")}">
-<link rel="stylesheet" href="{address("style/docs.css")}">
+<link rel="icon" href="{icon}">
+<link rel="stylesheet" href="{theirs}">
+<link rel="stylesheet" href="{style}">
 </head>
 <body>
-<nav aria-label="Main"><a href="/">saf</a> <a href="/">Jobs</a> <a href="/new">New job</a>
-<a href="/datasets">Data sets</a> <a href="/system">System</a></nav>
+<nav aria-label="Main"><a href="{root}/">saf</a> <a href="{root}/">Jobs</a>
+<a href="{root}/new">New job</a> <a href="{root}/datasets">Data sets</a>
+<a href="{root}/system">System</a></nav>
 <div id="swagger-ui"></div>
-<script src="{address("vendor/swagger-ui/swagger-ui-bundle.js")}"></script>
-<script src="{address("docs.js")}"></script>
+<script src="{bundle}"></script>
+<script src="{script}"></script>
 </body>
 </html>
 """
@@ -72,4 +74,11 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
 @router.get("/docs", response_class=HTMLResponse)
 def get_documentation() -> str:
     """The page."""
-    return PAGE
+    return PAGE.format(
+        root=root.get(),
+        icon=address("icon.svg"),
+        theirs=address("vendor/swagger-ui/swagger-ui.css"),
+        style=address("style/docs.css"),
+        bundle=address("vendor/swagger-ui/swagger-ui-bundle.js"),
+        script=address("docs.js"),
+    )

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
+from api import prefix
 from api.store import checkpoints, line
 from api.store.database import clock
 from api.store.tables import Event, Job, Status
@@ -202,7 +203,7 @@ def event_document(event: Event) -> EventDocument:
 
 
 def _job_document(job: Job, ahead: int, checkpoint_step: int | None, at: float) -> JobDocument:
-    path = f"/v1/jobs/{job.id}"
+    path = prefix.at(f"/v1/jobs/{job.id}")
     return JobDocument(
         id=job.id,
         name=job.name,
@@ -236,7 +237,7 @@ def _job_document(job: Job, ahead: int, checkpoint_step: int | None, at: float) 
             metrics=f"{path}/metrics",
             logs=f"{path}/logs",
             artifacts=f"{path}/artifacts",
-            page=f"/jobs/{job.id}",
+            page=prefix.at(f"/jobs/{job.id}"),
         ),
     )
 

@@ -9,16 +9,19 @@ from typing import Annotated, TypeVar
 
 from fastapi import Header
 from pydantic import BaseModel
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api.errors import ConflictError
 from api.service import Service
-from api.store.tables import Job, Sweep
+from api.store.database import clock
+from api.store.tables import Dataset, Job, RequestMade, Sweep
 
+KEPT_SECONDS = 30 * 86_400.0  # that a request is remembered which made no job or sweep
 T = TypeVar("T")
 Thing = TypeVar("Thing", Job, Sweep)
+Row = TypeVar("Row", Job, Sweep, Dataset)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -50,6 +53,48 @@ def find_earlier(
         f"the Idempotency-Key {key!r} was used for another request, {kind} {found.id}; "
         "use a new key"
     )
+
+
+def made_before(
+    session: Session, table: type[Row], key: str | None, *request: object
+) -> Row | None:
+    """What the same request with this key made or changed; None where it is the first one, or that
+    is gone.
+
+    `request` is what tells it from others: the address, its parameters. ConflictError where
+    another one had the key.
+    """
+    made = session.get(RequestMade, key) if key is not None else None
+    if made is None:
+        return None
+    if made.request_sha256 != _digest(request):
+        raise ConflictError(
+            f"the Idempotency-Key {key!r} was used for another request, about {made.thing_id}; "
+            "use a new key"
+        )
+    thing = session.get(table, made.thing_id)
+    if thing is None:
+        session.delete(made)
+        session.flush()
+    return thing
+
+
+def remember(session: Session, key: str | None, thing_id: str, *request: object) -> None:
+    """Let the next request with this key find what this one made or changed.
+
+    IntegrityError where the same came at the same moment.
+    """
+    if key is None:
+        return
+    at = clock(session)
+    session.execute(delete(RequestMade).where(RequestMade.created_at < at - KEPT_SECONDS))
+    digest = _digest(request)
+    session.add(RequestMade(key=key, request_sha256=digest, thing_id=thing_id, created_at=at))
+    session.flush()
+
+
+def _digest(request: tuple[object, ...]) -> str:
+    return hashlib.sha256(json.dumps(request).encode()).hexdigest()
 
 
 def written(service: Service, write: Callable[[Session], T]) -> T:

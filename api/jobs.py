@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.continuation import continue_job
 from api.documents import Document, JobDocument, Listing, job_document, job_documents
 from api.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
-from api.idempotency import IdempotencyKey, find_earlier, written
+from api.idempotency import IdempotencyKey, find_earlier, made_before, remember, written
 from api.outlook import MemoryCurve, TimeForecast, memory_curves, time_forecast
 from api.problems import ProblemField, responses
 from api.quota import UserDependency, check_jobs
@@ -157,21 +157,27 @@ def get_job(service: ServiceDependency, job_id: str) -> JobDocument:
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=responses(403, 404, 409, 503))
-def cancel_job(service: ServiceDependency, job_id: str) -> JobDocument:
+def cancel_job(
+    service: ServiceDependency, job_id: str, idempotency_key: IdempotencyKey = None
+) -> JobDocument:
     """A running job is `cancelling` until its process is gone and its device free."""
-    return _ask(service, job_id, lifecycle.cancel)
+    return _ask(service, job_id, lifecycle.cancel, idempotency_key)
 
 
 @router.post("/{job_id}/pause", summary="Pause a job", responses=responses(403, 404, 409, 503))
-def pause_job(service: ServiceDependency, job_id: str) -> JobDocument:
+def pause_job(
+    service: ServiceDependency, job_id: str, idempotency_key: IdempotencyKey = None
+) -> JobDocument:
     """A running job writes a checkpoint and frees its device; `resume` goes on from there."""
-    return _ask(service, job_id, lifecycle.pause)
+    return _ask(service, job_id, lifecycle.pause, idempotency_key)
 
 
 @router.post("/{job_id}/resume", summary="Resume a job", responses=responses(403, 404, 409, 503))
-def resume_job(service: ServiceDependency, job_id: str) -> JobDocument:
+def resume_job(
+    service: ServiceDependency, job_id: str, idempotency_key: IdempotencyKey = None
+) -> JobDocument:
     """Puts a paused job back into the queue."""
-    document = _ask(service, job_id, lifecycle.resume)
+    document = _ask(service, job_id, lifecycle.resume, idempotency_key)
     service.doorbell.ring(job_id)
     return document
 
@@ -180,7 +186,13 @@ def resume_job(service: ServiceDependency, job_id: str) -> JobDocument:
     "/{job_id}/retry",
     status_code=201,
     summary="Submit a failed or cancelled job again",
-    responses=responses(403, 404, 409, 422, 429, 503),
+    responses={
+        200: {
+            "model": JobDocument,
+            "description": "The same request came before (Idempotency-Key)",
+        },
+        **responses(403, 404, 409, 422, 429, 503),
+    },
 )
 def retry_job(
     service: ServiceDependency,
@@ -190,6 +202,7 @@ def retry_job(
     from_start: Annotated[
         bool, Query(description="Begin anew, also where a checkpoint could be taken over")
     ] = False,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobDocument:
     """Makes a new job with the same specification; the old one stays as it is.
 
@@ -197,9 +210,14 @@ def retry_job(
     from outside: cancelled, worker_lost, time_limit, out_of_memory or internal. Else it begins
     anew; the first line of its timeline says which, and why.
     """
-    document = written(service, lambda session: _retry(session, service, user, job_id, from_start))
-    service.doorbell.ring(document.id)
+    document, is_new = written(
+        service,
+        lambda session: _retry(session, service, user, job_id, from_start, idempotency_key),
+    )
+    if is_new:
+        service.doorbell.ring(document.id)
     response.headers["Location"] = document.urls.self
+    response.status_code = 201 if is_new else 200
     return document
 
 
@@ -227,8 +245,17 @@ def metadata_filter(request: Request) -> dict[str, str]:
 
 
 def _retry(
-    session: Session, service: Service, user: str, job_id: str, from_start: bool
-) -> JobDocument:
+    session: Session,
+    service: Service,
+    user: str,
+    job_id: str,
+    from_start: bool,
+    key: str | None,
+) -> tuple[JobDocument, bool]:
+    """The job that repeats another one, and whether it is new."""
+    earlier = made_before(session, Job, key, "retry", job_id, from_start)
+    if earlier is not None:
+        return job_document(session, earlier), False
     old = read_job(session, job_id)
     if old.status not in (Status.failed, Status.cancelled):
         raise ConflictError(
@@ -248,7 +275,8 @@ def _retry(
     if old.sweep_id and session.get(Sweep, old.sweep_id, with_for_update=True) is not None:
         job.sweep_id, job.sweep_index = old.sweep_id, old.sweep_index
     continue_job(session, job, old, from_start=from_start)
-    return job_document(session, job)
+    remember(session, key, job.id, "retry", job_id, from_start)
+    return job_document(session, job), True
 
 
 def _submit(
@@ -270,9 +298,19 @@ def _submit(
     return job_document(session, job), True
 
 
-def _ask(service: Service, job_id: str, request: Callable[[Session, str], Job]) -> JobDocument:
-    with service.database.writing() as session:
-        return job_document(session, request(session, job_id))
+def _ask(
+    service: Service, job_id: str, request: Callable[[Session, str], Job], key: str | None
+) -> JobDocument:
+    """The job after a request that changes it, or as it is where the same came before."""
+
+    def ask(session: Session) -> JobDocument:
+        job = made_before(session, Job, key, request.__name__, job_id)
+        if job is None:
+            job = request(session, job_id)
+            remember(session, key, job_id, request.__name__, job_id)
+        return job_document(session, job)
+
+    return written(service, ask)
 
 
 def _json(document: Document, status: int) -> Response:

@@ -39,6 +39,32 @@ def dataset_of(name_or_path: str) -> Dataset:
     return read(name_or_path)
 
 
+def begun_with(directory: Path) -> dict[str, Any] | None:
+    """The specification of the training whose checkpoint lies in `directory`, as a download of a
+    job's files leaves it; None where there is none. Raises ValueError for a damaged one."""
+    point = _resume_point(directory)
+    if point is None:
+        return None
+    from saf import checkpoint
+
+    saved, _ = checkpoint.newest(point)
+    return None if saved is None else saved.specification.model_dump(mode="json")
+
+
+def _resume_point(directory: Path) -> Path | None:
+    """Where a training in `directory` goes on: the checkpoints of one that was interrupted there,
+    or `checkpoint.safetensors`, which a job leaves behind, whichever is further."""
+    file, folder = directory / "checkpoint.safetensors", directory / "checkpoints"
+    from saf import checkpoint
+
+    there = checkpoint.steps(folder)
+    if file.is_file():
+        step = checkpoint.Checkpoint.read(file).progress.step
+        if not there or step > there[0][0]:
+            return file
+    return folder if there else None
+
+
 def train_here(
     specification: JobSpecification, directory: Path, console: Console
 ) -> dict[str, Any] | None:
@@ -52,7 +78,6 @@ def train_here(
     prepare_threads(os.environ)
     from saf.training import train
 
-    checkpoints = directory / "checkpoints"
     summary: dict[str, Any] | None = None
     with _interrupt() as interrupted, TrainingBar(console, "training") as bar:
         follow = _Follower(console, bar)
@@ -60,7 +85,7 @@ def train_here(
             specification,
             dataset,
             directory,
-            resume_from=checkpoints if checkpoints.is_dir() else None,
+            resume_from=_resume_point(directory),
             stop=interrupted.is_set,
         ):
             follow(report)

@@ -35,9 +35,11 @@ from api.assets import assets
 from api.brokerlease import broker_leases
 from api.checks import Checks
 from api.compression import Compression
+from api.head import HeadAsGet
 from api.janitor import Janitor
 from api.middleware import Envelope, Gate, RequestCounts
 from api.opening import Opening
+from api.prefix import Prefix
 from api.queue import Doorbell, celery_app
 from api.quota import Seats
 from api.rendering import ProblemPages
@@ -97,6 +99,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version="0.1.0",
         lifespan=lifespan,
         openapi_tags=TAGS,
+        servers=[{"url": chosen.root_path}] if chosen.root_path else None,
         docs_url=None,
         redoc_url=None,
     )
@@ -133,6 +136,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Envelope, counts=counts)
     app.add_middleware(ProblemPages)
     app.add_middleware(Compression)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(Prefix, prefix=chosen.root_path, trusted_proxies=chosen.trusted_proxies)
     return app
 
 

@@ -91,6 +91,8 @@ class Envelope:
         try:
             await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
+            if _method(scope) == "HEAD":
+                raise  # it has what it asked for
             log.info("the client of %s went away", scope["path"])
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"])
@@ -102,9 +104,14 @@ class Envelope:
             )
         finally:
             if status:  # else the client went away before an answer
-                self._counts.add(scope["method"], status)
+                self._counts.add(_method(scope), status)
             if not (200 <= status < 400 and scope["path"].startswith("/static/")):
                 _log_request(scope, status, time.monotonic() - begun)
+
+
+def _method(scope: Scope) -> str:
+    """That of the request; a HEAD is answered as a GET."""
+    return str(scope.get("state", {}).get("method", scope["method"]))
 
 
 class Gate:
@@ -277,7 +284,7 @@ def _too_slow(what: str) -> Refusal:
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
-    method, path, took = scope["method"], scope["path"][:2000], round(1000 * seconds)
+    method, path, took = _method(scope), scope["path"][:2000], round(1000 * seconds)
     log.info(
         "%s %s %d %d ms",
         method,

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from api import form
+from api import form, prefix
 from api.catalogue import ready_names
 from api.documents import job_documents
 from api.errors import FieldError, InvalidRequestError
@@ -126,7 +126,7 @@ class _Address:
         """The first page of the same list with these parameters; an empty one is left out."""
         pairs = [(name, value) for name, value in self._pairs if name not in changes]
         pairs += [(name, value) for name, value in changes.items() if value]
-        return "/?" + urlencode(pairs) if pairs else "/"
+        return prefix.at("/?" + urlencode(pairs) if pairs else "/")
 
 
 def _status(name: str) -> Status:

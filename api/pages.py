@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.responses import Response
 
-from api import comparison, form, job_page, overview, presets, sweep_pages, system
+from api import comparison, form, job_page, overview, prefix, presets, sweep_pages, system
 from api.catalogue import find_datasets, read_dataset, ready_names
 from api.jobs import read_job
 from api.previews import find_preview
@@ -67,7 +67,7 @@ def datasets_page(request: Request, service: ServiceDependency, after: str = "")
         found, has_more = find_datasets(session, limit=PAGE_DATASETS, after=after)
     context = {
         "datasets": found,
-        "older": "/datasets?" + urlencode({"after": found[-1].id}) if has_more else None,
+        "older": prefix.at("/datasets?") + urlencode({"after": found[-1].id}) if has_more else None,
         "upload_max_bytes": service.settings.upload_max_bytes,
     }
     return page(request, "datasets.html", context)

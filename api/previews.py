@@ -17,6 +17,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from api import prefix
 from api.documents import Document
 from api.errors import DamagedFileError, GoneError, NotFoundError, unreadable
 from api.problems import responses
@@ -155,7 +156,7 @@ def _builtin_sha256(name: str) -> str:
 
 
 def _address(dataset_id: str, sha256: str) -> str:
-    return f"/v1/datasets/{dataset_id}/preview.png?v={sha256[:SHOWN_HASH]}"
+    return prefix.at(f"/v1/datasets/{dataset_id}/preview.png?v={sha256[:SHOWN_HASH]}")
 
 
 def _row(session: Session, name_or_id: str) -> DatasetPreview | None:

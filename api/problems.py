@@ -36,6 +36,7 @@ CODES = {  # of errors that the framework finds
     413: "too_large",
     415: "unsupported_media_type",
 }
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 MOST_FIELDS = 50  # of those that are wrong, in one answer
 LONGEST = 1000  # characters of what is said of one of them
 log = logging.getLogger(__name__)
@@ -138,8 +139,9 @@ def handle(request: Request, error: Exception) -> Response:
         case RequestValidationError():
             return _invalid(request_id, request, error)
         case HTTPException(status_code=405):
-            methods = _methods(request)
-            detail = f"this address takes {methods}, not {request.method}"
+            methods = _methods(request, error)
+            asked = request.scope.get("state", {}).get("method", request.method)
+            detail = f"this address takes {methods}, not {asked}"
             return problem(request_id, 405, detail, headers={"Allow": methods})
         case HTTPException(status_code=404, detail="Not Found"):
             return problem(request_id, 404, "there is nothing at this address")
@@ -196,13 +198,21 @@ def request_id_of(request: Request) -> str:
     return str(request.scope.get("state", {}).get("request_id", ""))
 
 
-def _methods(request: Request) -> str:
-    """All methods of the address, of whichever route; the framework names those of the first."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
-            found |= getattr(route, "methods", None) or set()
-    return ", ".join(sorted(found))
+def _methods(request: Request, error: HTTPException) -> str:
+    """All methods of the address, of whichever route; the framework names those of the first.
+
+    Routes may be nested, so each is asked whether it takes a method. One that takes all of them is
+    an application of its own, which has named them.
+    """
+    found = {
+        method
+        for method in METHODS
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+    }
+    if error.headers and found in (METHODS, set()):
+        return error.headers.get("Allow", "")
+    return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
 
 
 def _retry_after(error: ServiceError) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,6 +42,8 @@ from api.terminal import (
 commands = typer.Typer()
 server_url: ContextVar[str] = ContextVar("server_url", default="")
 """The address that `--url` gave; empty: that of the settings."""
+headers: ContextVar[dict[str, str]] = ContextVar("headers", default={})  # noqa: B039
+"""What `--header` gave, beside those of the settings."""
 
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
@@ -89,7 +92,7 @@ def submit(
         if as_json and not watch_:
             return print_json(job)
         if not as_json:
-            say(f"{job['id']}  {client.url}{job['urls']['page']}")
+            say(f"{job['id']}  {client.address(job['urls']['page'])}")
         if watch_:
             _watch(client, job["id"], as_json)
     return None
@@ -279,7 +282,18 @@ def moment_of(job: JobProgress) -> Moment:
 def server_client() -> Client:
     """A connection to the server that `--url` or the settings name."""
     url = server_url.get() or settings().url
-    return Client(url, retries=2)
+    return Client(url, retries=2, headers=settings().headers | headers.get())
+
+
+def read_headers(given: Sequence[str]) -> dict[str, str]:
+    """`NAME:VALUE`s as headers. Raises typer.BadParameter, without the value."""
+    found = {}
+    for each in given:
+        name, colon, value = each.partition(":")
+        if not colon or not name.strip():
+            raise typer.BadParameter("write NAME:VALUE", param_hint="--header")
+        found[name.strip()] = value.strip()
+    return found
 
 
 def _watch(client: Client, job_id: str, as_json: bool) -> None:
@@ -321,7 +335,7 @@ def _describe(client: Client, job: Job) -> None:
     )
     if job["error"]:
         say(f"{job['error']['code']}: {job['error']['message']}\n{job['error']['hint']}")
-    say(client.url + job["urls"]["page"])
+    say(client.address(job["urls"]["page"]))
 
 
 def _say_findings(dataset: Dataset) -> None:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import assets, problems, wording
+from api import assets, prefix, problems, wording
 
 templates = Jinja2Templates(Path(__file__).parent / "templates")
 templates.env.filters.update(
@@ -29,6 +29,7 @@ templates.env.filters.update(
     size=wording.size,
 )
 templates.env.globals["static"] = assets.address
+templates.env.globals["root"] = prefix.root.get
 _FOR_PROGRAMS = ("/v1/", "/static/", "/metrics", "/healthz", "/readyz", "/openapi.json")
 
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy.engine import URL
 
 from api.redaction import secrets_of
 
 MIB, GIB = 2**20, 2**30
+OWN_PATHS = (
+    *("v1", "jobs", "new", "sweeps", "datasets", "compare", "system", "docs", "static"),
+    *("openapi.json", "healthz", "readyz", "metrics"),
+)
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+)+")
 PLAIN = ("database_url", "broker_url", "artifacts_url")  # known without the prefix too
 
 
@@ -51,9 +57,19 @@ class Settings(BaseSettings):
 
     url: str = "http://127.0.0.1:8000"
     """Where the commands of `saf` find the server."""
+    token: str = Field(default="", repr=False)
+    """What they and the Python client send as `Authorization: Bearer`."""
+    headers: dict[str, str] = Field(default={}, repr=False)
+    """Headers that they send with every request, as a JSON object."""
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     """Names under which the API answers; another `Host` is refused, so that a page of another
     site cannot reach a server on loopback. `*` allows all."""
+    root_path: str = ""
+    """The path of a server under which a proxy shows the service, such as `/saf`; empty: all of
+    it. Requests may come with it or without."""
+    idle_seconds: Annotated[int, Field(gt=0)] = 90
+    """A connection without a request is kept so long: longer than by a balancer, which would send
+    into one that is closed."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses of proxies whose `X-Forwarded-For` is believed. A user is an address."""
     connections_at_once: Annotated[int, Field(gt=0)] = 4000
@@ -160,6 +176,17 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     """Lines for people, or a JSON object a line with the ids of request, user, job and attempt."""
 
+    @field_validator("root_path")
+    @classmethod
+    def _is_prefix(cls, path: str) -> str:
+        """A path that is not ours, without a slash at its end."""
+        path = path.rstrip("/")
+        if path and not _PREFIX.fullmatch(path):
+            raise ValueError("is no path of a server; one looks like /saf")
+        if path.split("/")[1:2] and path.split("/")[1] in OWN_PATHS:
+            raise ValueError(f"begins with /{path.split('/')[1]}, an address of the service itself")
+        return path
+
     @model_validator(mode="after")
     def _renew_in_time(self) -> Self:
         """A lease that is renewed late has run out before anybody died."""
@@ -183,7 +210,8 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> list[str]:
         """What no log may show."""
-        return secrets_of(self.database_url, self.broker_url, self.artifacts_url)
+        addresses = (self.database_url, self.broker_url, self.artifacts_url, self.url)
+        return [*secrets_of(*addresses), self.token, *self.headers.values()]
 
     @property
     def database(self) -> str:

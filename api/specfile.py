@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,8 +44,9 @@ def read(path: Path | None, options: Mapping[str, Any], settings: Iterable[str])
 
     `options` are top-level keys, None for one that was not given; those for `network`, `method`
     and the like are names. A key of a setting may have dots (`neuron.decay=0.5`), and its value is
-    JSON where it can be read as such, text else. Nothing is checked beyond that. Raises
-    `SpecificationError`.
+    JSON where it can be read as such, text else; a single value for a list is a list of it, and a
+    text one of what stands between its commas (`augment=flip`). Nothing is checked beyond that.
+    Raises `SpecificationError`.
     """
     body = {} if path is None else _file(path)
     for key, value in options.items():
@@ -58,14 +60,18 @@ def read(path: Path | None, options: Mapping[str, Any], settings: Iterable[str])
             )
         else:
             body[key] = value
-    for setting in settings:
-        _set(body, setting)
+    places = [_set(body, setting) for setting in settings]
+    for parts in places:
+        _make_list(body, parts)
     return body
 
 
-def read_over(options: Iterable[str]) -> dict[str, list[Any]]:
+def read_over(
+    options: Iterable[str], body: Mapping[str, Any] | None = None
+) -> dict[str, list[Any]]:
     """`KEY=V1,V2` as values by JSON pointer: JSON where they can be read as such, text else; a
-    value with commas needs a JSON list of all. Raises `SpecificationError`."""
+    value with commas needs a JSON list of all. `body` is the specification that they are put into;
+    where that has a list, a single value is a list of it. Raises `SpecificationError`."""
     found: dict[str, list[Any]] = {}
     for option in options:
         key, equals, text = option.partition("=")
@@ -78,7 +84,8 @@ def read_over(options: Iterable[str]) -> dict[str, list[Any]]:
         if place in found:
             raise SpecificationError(f"{key} is given twice; write all of its values in one")
         whole = _value(text) if text.startswith("[") else None
-        found[place] = whole if isinstance(whole, list) else [_value(v) for v in text.split(",")]
+        values = whole if isinstance(whole, list) else [_value(v) for v in text.split(",")]
+        found[place] = [_fitting(body or {}, parts, value) for value in values]
     if not found:
         raise SpecificationError(
             "a sweep needs values of at least one setting, for example --over seed=0,1,2"
@@ -99,7 +106,9 @@ def check(body: Mapping[str, Any]) -> JobSpecification:
 
 def _file(path: Path) -> dict[str, Any]:
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text()
+        content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        # UTF-8, 16 or 32, with a mark of it at the beginning or without.
+        text = content.decode(json.detect_encoding(content))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise SpecificationError(f"{path} cannot be read: {reason}") from error
@@ -121,7 +130,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def _set(body: dict[str, Any], setting: str) -> None:
+def _set(body: dict[str, Any], setting: str) -> list[str]:
+    """Put the value of a setting; the place where it is."""
     key, equals, text = setting.partition("=")
     parts = key.split(".")
     if not equals or not all(parts):
@@ -133,6 +143,45 @@ def _set(body: dict[str, Any], setting: str) -> None:
         put(body, parts, value)
     except ValueError as error:
         raise SpecificationError(f"{setting!r}: {error}") from error
+    return parts
+
+
+def _make_list(body: dict[str, Any], parts: Sequence[str]) -> None:
+    """Where a specification has a list, and one value was given, make a list of it."""
+    *outer, last = parts
+    inside = body
+    for part in outer:
+        inside = inside[part]
+    value = inside.get(last)
+    if value is None or isinstance(value, list | dict) or not _is_list(body, parts):
+        return
+    texts = value.split(",") if isinstance(value, str) else [value]
+    inside[last] = [_value(text) if isinstance(text, str) else text for text in texts]
+
+
+def _is_list(body: Mapping[str, Any], parts: Sequence[str]) -> bool:
+    """Whether a specification has a list there, as its own check says."""
+    try:
+        JobSpecification.model_validate(body)
+    except ValidationError as error:
+        return any(
+            entry["type"] in ("tuple_type", "list_type")
+            and [str(part) for part in _path(entry["loc"], body)] == list(parts)
+            for entry in error.errors()
+        )
+    return False
+
+
+def _fitting(body: Mapping[str, Any], parts: Sequence[str], value: Any) -> Any:
+    """A value to be put into a specification, in a list where that has one."""
+    if value is None or isinstance(value, list | dict):
+        return value
+    tried = copy.deepcopy(dict(body))
+    try:
+        put(tried, parts, value)
+    except ValueError:
+        return value  # the server says what is wrong with its place
+    return [value] if _is_list(tried, parts) else value
 
 
 def _path(place: tuple[int | str, ...], body: Any) -> list[int | str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Any, Literal, cast
@@ -35,8 +34,7 @@ class Sweeps:
     ) -> Sweep:
         """Submit a job for each combination of values, or none of them."""
         body = _body(over, specification, name, mode)
-        headers = {"idempotency-key": idempotency_key or uuid.uuid4().hex}
-        return cast(Sweep, self._connection.json("POST", "/v1/sweeps", json=body, headers=headers))
+        return cast(Sweep, self._connection.change("/v1/sweeps", key=idempotency_key, json=body))
 
     def validate(
         self,
@@ -91,7 +89,7 @@ class Sweeps:
 
     def cancel(self, sweep_id: str) -> Sweep:
         """Cancel its jobs that have not ended."""
-        return cast(Sweep, self._connection.json("POST", f"/v1/sweeps/{sweep_id}/cancel"))
+        return cast(Sweep, self._connection.change(f"/v1/sweeps/{sweep_id}/cancel"))
 
     def delete(self, sweep_id: str) -> None:
         """Delete a sweep whose jobs have ended, and them with their files."""

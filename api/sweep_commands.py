@@ -12,7 +12,16 @@ from api.answers import Sweep
 from api.client import Client
 from api.printable import one_line
 from api.remote import server_client
-from api.specfile import NameOption, SetOption, SpecificationFile
+from api.specfile import (
+    DatasetOption,
+    EpochsOption,
+    MethodOption,
+    NameOption,
+    NetworkOption,
+    SetOption,
+    SpecificationFile,
+    TimestepsOption,
+)
 from api.terminal import (
     AsJson,
     complain,
@@ -43,7 +52,12 @@ def submit(
             "commas. Repeatable: every value with every other.",
         ),
     ] = [],  # noqa: B006
+    dataset: DatasetOption = None,
+    network: NetworkOption = None,
+    method: MethodOption = None,
     name: NameOption = None,
+    epochs: EpochsOption = None,
+    timesteps: TimestepsOption = None,
     set_: SetOption = [],  # noqa: B006
     zip_: Annotated[
         bool, typer.Option("--zip", help="The first values together, then the second ones, …")
@@ -55,8 +69,15 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Submit a job for each combination of values, or none where one of them could not work."""
-    body = specfile.read(spec, {}, set_)
-    values = specfile.read_over(over)
+    options = {
+        "dataset": dataset,
+        "network": network,
+        "method": method,
+        "epochs": epochs,
+        "timesteps": timesteps,
+    }
+    body = specfile.read(spec, options, set_)
+    values = specfile.read_over(over, body)
     mode: Any = "zip" if zip_ else "grid"
     with server_client() as client:
         if dry:
@@ -72,7 +93,8 @@ def submit(
             return None
         sweep = client.sweeps.submit(values, body, name=name or "", mode=mode)
         if not as_json:
-            say(f"{sweep['id']}  {sweep['jobs_total']} jobs  {client.url}{sweep['urls']['page']}")
+            page = client.address(sweep["urls"]["page"])
+            say(f"{sweep['id']}  {sweep['jobs_total']} jobs  {page}")
         if watch:
             sweep = _watched(client, sweep, as_json)
         if as_json:
@@ -141,12 +163,22 @@ def delete(sweep_id: SweepId) -> None:
 def _watched(client: Client, sweep: Sweep, as_json: bool) -> Sweep:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     out = console(stderr=as_json)
+    is_live = out.is_terminal and not out.is_dumb_terminal
+    said = ""
     try:
-        with Progress(*columns, console=out, disable=not out.is_terminal) as bar:
+        with Progress(*columns, console=out, disable=not is_live) as bar:
             task = bar.add_task(sweep["id"], total=sweep["jobs_total"])
-            return client.sweeps.wait(
-                sweep["id"], progress=lambda now: bar.update(task, completed=now["ended"])
-            )
+
+            def show(now: Sweep) -> None:
+                nonlocal said
+                line = f"{now['ended']} of {now['jobs_total']} ended: {_counted(now)}"
+                if is_live:
+                    bar.update(task, completed=now["ended"])
+                elif line != said:  # elsewhere a line for each change
+                    out.print(line, markup=False, soft_wrap=True)
+                    said = line
+
+            return client.sweeps.wait(sweep["id"], progress=show)
     except KeyboardInterrupt:
         complain(
             f"the jobs go on; `saf sweep show {sweep['id']}` shows them, `saf sweep cancel "

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from api import figure
+from api import figure, prefix
 from api.combinations import value_told
 from api.errors import FieldError, InvalidRequestError
 from api.ordering import direction, next_order
@@ -41,7 +41,7 @@ def sweeps_page(
         found, has_more = find_sweeps(session, limit=PAGE_SWEEPS, after=after)
     context = {
         "sweeps": found,
-        "older": "/sweeps?" + urlencode({"after": found[-1].id}) if has_more else None,
+        "older": prefix.at("/sweeps?") + urlencode({"after": found[-1].id}) if has_more else None,
         "is_first": not after,
     }
     return page(request, "sweeps.html", context)

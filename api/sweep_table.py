@@ -11,6 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api import prefix
 from api.combinations import SweepRequest, short, told
 from api.comparison import run_seconds
 from api.documents import Document, JobDocument, Timestamp, finite, iso, job_documents
@@ -190,7 +191,7 @@ def _summary(sweep: Sweep, counts: Mapping[Status, int]) -> SweepSummary:
     request = SweepRequest.model_validate(sweep.request)
     names = short(request.over)
     going = sum(count for status, count in counts.items() if status not in TERMINAL)
-    path = f"/v1/sweeps/{sweep.id}"
+    path = prefix.at(f"/v1/sweeps/{sweep.id}")
     return SweepSummary(
         id=sweep.id,
         name=sweep.name,
@@ -203,7 +204,7 @@ def _summary(sweep: Sweep, counts: Mapping[Status, int]) -> SweepSummary:
         jobs_total=request.count,
         counts={status: counts[status] for status in Status if counts.get(status)},
         ended=request.count - going,
-        urls=SweepUrls(self=path, csv=f"{path}?format=csv", page=f"/sweeps/{sweep.id}"),
+        urls=SweepUrls(self=path, csv=f"{path}?format=csv", page=prefix.at(f"/sweeps/{sweep.id}")),
     )
 
 

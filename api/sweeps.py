@@ -19,7 +19,14 @@ from api.errors import (
     NotFoundError,
     TooLargeError,
 )
-from api.idempotency import IdempotencyKey, find_earlier, fingerprint, written
+from api.idempotency import (
+    IdempotencyKey,
+    find_earlier,
+    fingerprint,
+    made_before,
+    remember,
+    written,
+)
 from api.problems import ProblemField, responses
 from api.quota import UserDependency, check_jobs
 from api.rendering import attachment
@@ -152,18 +159,26 @@ def get_sweep(
 @router.post(
     "/{sweep_id}/cancel",
     summary="Cancel the jobs of a sweep that have not ended",
-    responses=responses(403, 404, 503),
+    responses=responses(403, 404, 409, 503),
 )
-def cancel_sweep(service: ServiceDependency, sweep_id: str) -> SweepDocument:
+def cancel_sweep(
+    service: ServiceDependency, sweep_id: str, idempotency_key: IdempotencyKey = None
+) -> SweepDocument:
     """Those that run are `cancelling` until their processes are gone."""
-    with service.database.writing() as session:
+
+    def cancel(session: Session) -> SweepDocument:
         sweep = read_sweep(session, sweep_id, lock=True)
-        for job in all_jobs(session, sweep):
-            with suppress(ConflictError, NotFoundError):  # it has ended, or was deleted just now
-                lifecycle.cancel(session, job.id)
+        if made_before(session, Sweep, idempotency_key, "cancel", sweep_id) is None:
+            for job in all_jobs(session, sweep):
+                # It has ended, or was deleted just now.
+                with suppress(ConflictError, NotFoundError):
+                    lifecycle.cancel(session, job.id)
+            remember(session, idempotency_key, sweep_id, "cancel", sweep_id)
         session.flush()
         session.expire_all()
         return sweep_document(session, sweep)
+
+    return written(service, cancel)
 
 
 @router.delete(

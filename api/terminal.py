@@ -36,7 +36,9 @@ def complain(text: str) -> None:
 
 def print_json(document: Any) -> None:
     """A document for a script, the same values in characters that a terminal does not obey."""
-    text = json.dumps(document, indent=2, ensure_ascii=False)
+    # A terminal that cannot show all characters gets them escaped: nothing of a document is lost.
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(document, indent=2, ensure_ascii=not is_unicode)
     sys.stdout.write(printable.json_escaped(text) + "\n")
 
 

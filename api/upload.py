@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.message
+import hashlib
 import re
 import shutil
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ class Upload:
     file: Path
     file_name: str  # as the client calls it
     bytes: int
+    sha256: str  # of the file
     fields: Mapping[str, str]
 
 
@@ -66,7 +68,7 @@ async def receive(
     try:
         async for block in request.stream():
             await anyio.to_thread.run_sync(parser.write, block)
-        file, file_name, size = form.result()
+        file, file_name, size, sha256 = form.result()
     except BaseException as error:
         form.close()
         shutil.rmtree(directory, ignore_errors=True)
@@ -83,6 +85,7 @@ async def receive(
         file=file,
         file_name=file_name,
         bytes=size,
+        sha256=sha256,
         fields=form.fields,
     )
 
@@ -119,6 +122,7 @@ class _Form:
         self._path: Path | None = None
         self._file_name = ""
         self._bytes = 0
+        self._digest = hashlib.sha256()
         self._complete = False
         self.fields: dict[str, str] = {}
 
@@ -134,13 +138,13 @@ class _Form:
             "on_end": self._finish,
         }
 
-    def result(self) -> tuple[Path, str, int]:
-        """Where the file is, what the client calls it, its bytes."""
+    def result(self) -> tuple[Path, str, int, str]:
+        """Where the file is, what the client calls it, its bytes and their SHA-256."""
         if not self._complete:
             raise HTTPException(400, "the form is cut off; send it again")
         if self._path is None:
             raise _invalid("/file", "is required: one file, or one archive of several")
-        return self._path, self._file_name, self._bytes
+        return self._path, self._file_name, self._bytes, self._digest.hexdigest()
 
     def close(self) -> None:
         if self._target is not None:
@@ -199,6 +203,7 @@ class _Form:
                 "or set SAF_UPLOAD_MAX_BYTES on the server"
             )
         self._target.write(data[start:end])
+        self._digest.update(data[start:end])
 
     def _end(self) -> None:
         if self._target is not None:

@@ -16,7 +16,6 @@ from api.listener import DEFAULT_PORT, WAITING, ListenError, listen
 from api.main import create_app
 from api.settings import settings
 
-IDLE_SECONDS = 75  # longer than those of balancers, which would send into a closed connection
 HEAD_BYTES = 2**15  # of a request: its line and its headers
 OPEN_STREAMS_SECONDS = 3  # that responses under way may take when the server stops
 
@@ -40,7 +39,7 @@ def run(listener: socket.socket) -> None:
         lifespan="on",
         backlog=ACCEPTED_AT_ONCE,
         h11_max_incomplete_event_size=HEAD_BYTES,
-        timeout_keep_alive=IDLE_SECONDS,
+        timeout_keep_alive=settings().idle_seconds,
         timeout_graceful_shutdown=OPEN_STREAMS_SECONDS,
         # uvicorn would believe every client on loopback; `api.quota` decides.
         proxy_headers=False,

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
+from api import prefix
 from api.documents import Document, Listing, Timestamp, iso, maybe_iso
 from api.problems import responses
 from api.service import ServiceDependency
@@ -74,7 +75,11 @@ def find_workers(session: Session, settings: Settings) -> list[WorkerDocument]:
     )
     for worker_id, job_id, name, status, device in session.execute(running):
         job = WorkerJob(
-            id=job_id, name=name, status=Status(status), device=device, url=f"/v1/jobs/{job_id}"
+            id=job_id,
+            name=name,
+            status=Status(status),
+            device=device,
+            url=prefix.at(f"/v1/jobs/{job_id}"),
         )
         held[worker_id].append(job)
     oldest = clock(session) - HEARTBEATS * settings.heartbeat_seconds

@@ -55,7 +55,7 @@ from saf.vitals import Probe
 CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints, where an epoch is longer
 READ_EVERY = 10  # iterations between two waits for the numbers of a GPU
 FREE_TO_CHANGE = {
-    *("name", "priority", "metadata", "max_runtime_seconds", "devices", "conversion"),
+    *("name", "dataset", "priority", "metadata", "max_runtime_seconds", "devices", "conversion"),
     *("micro_batches", "timesteps_at_once", "on_out_of_memory"),
 }
 logger = logging.getLogger(__name__)

@@ -1,5 +1,6 @@
 // @ts-check
 // Something done to many jobs at once: asked before, and told after what could not be done.
+import { at } from "./address.js";
 import { element } from "./selection.js";
 
 /** @typedef {import("./selection.js").Selection} Selection */
@@ -28,7 +29,7 @@ async function cancel(selection, changed) {
   const text = `What they have learned since their last checkpoint is lost.${rest}`;
   if (!(await agreed(`Cancel ${jobs(open.length)}?`, text, `Cancel ${jobs(open.length)}`))) return;
   await perform(selection, open, "cancelled", (id) =>
-    fetch(`/v1/jobs/${id}/cancel`, { method: "POST" }),
+    fetch(at(`/v1/jobs/${id}/cancel`), { method: "POST" }),
   );
   changed();
 }
@@ -45,7 +46,7 @@ async function remove(selection, changed) {
   const text = `Their metrics, logs and files go with them, for good.${rest}`;
   if (!(await agreed(`Delete ${jobs(ended.length)}?`, text, `Delete ${jobs(ended.length)}`))) return;
   await perform(selection, ended, "deleted", (id) =>
-    fetch(`/v1/jobs/${id}`, { method: "DELETE" }),
+    fetch(at(`/v1/jobs/${id}`), { method: "DELETE" }),
   );
   changed();
 }

@@ -1,5 +1,6 @@
 // @ts-check
 // The comparison: values under the cursor in all figures, a closer look, live while jobs run.
+import { at } from "./address.js";
 import { metric } from "./format.js";
 import { onRefresh, refreshSoon } from "./live.js";
 import { Stream } from "./stream.js";
@@ -11,7 +12,7 @@ const ids = (region.dataset.jobs ?? "").split(",");
 const mine = (/** @type {{ id: string }} */ { id }) => {
   if (ids.includes(id)) refreshSoon();
 };
-new Stream("/v1/stream?snapshot=false", { begin: refreshSoon, job: mine, deleted: mine });
+new Stream(at("/v1/stream?snapshot=false"), { begin: refreshSoon, job: mine, deleted: mine });
 
 /** What a figure says of its axes, and its curves in the units of the drawing. */
 class Figure {

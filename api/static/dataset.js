@@ -1,5 +1,6 @@
 // @ts-check
 // One data set: event frames step by step, deletion, and the end of its check.
+import { at } from "./address.js";
 import { onRefresh, poll } from "./live.js";
 
 const LOOK_MS = 1000;
@@ -74,7 +75,7 @@ button?.addEventListener("click", async () => {
   try {
     const response = await fetch(url, { method: "DELETE" });
     if (response.ok || response.status === 404) {
-      location.assign("/datasets");
+      location.assign(at("/datasets"));
       return;
     }
     const problem = await response.json().catch(() => null);

@@ -1,6 +1,7 @@
 // Starts Swagger UI on /docs. `validatorUrl: null`: nothing is sent to another host.
 SwaggerUIBundle({
-  url: "/openapi.json",
+  // Beside the folder of static files, wherever that is: …/static/HASH/docs.js.
+  url: new URL("../../openapi.json", /** @type {HTMLScriptElement} */ (document.currentScript).src).href,
   dom_id: "#swagger-ui",
   validatorUrl: null,
   deepLinking: true,

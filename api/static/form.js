@@ -1,5 +1,6 @@
 // @ts-check
 // The form for a new job: shows what belongs together, asks the server while one types.
+import { at } from "./address.js";
 import { duration, size } from "./format.js";
 import { draw } from "./memory.js";
 
@@ -142,8 +143,8 @@ function request() {
   const values = over();
   const { name, ...rest } = specification();
   return values
-    ? { url: "/v1/sweeps", body: { name, job: rest, over: values } }
-    : { url: "/v1/jobs", body: specification() };
+    ? { url: at("/v1/sweeps"), body: { name, job: rest, over: values } }
+    : { url: at("/v1/jobs"), body: specification() };
 }
 
 /**
@@ -272,9 +273,9 @@ async function check() {
     const asked = post(address(wanted.url), JSON.stringify(wanted.body));
     // What one of many jobs needs is shown for the settings as they stand in the form.
     const single =
-      wanted.url === "/v1/jobs"
+      wanted.url === at("/v1/jobs")
         ? asked
-        : post(address("/v1/jobs"), JSON.stringify(specification()));
+        : post(address(at("/v1/jobs")), JSON.stringify(specification()));
     const [response, one] = await Promise.all([asked, single]);
     const answer = await response.json();
     const needs = one === response ? answer : await one.json();

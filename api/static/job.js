@@ -1,5 +1,6 @@
 // @ts-check
 // A job: its state and numbers from the stream, its parts kept up to date, and the buttons.
+import { at } from "./address.js";
 import { offerActions } from "./actions.js";
 import { Charts } from "./chart.js";
 import { count, duration, metric, percent } from "./format.js";
@@ -10,7 +11,7 @@ import { Trial } from "./trial.js";
 import { Vitals } from "./vitals.js";
 
 const root = /** @type {HTMLElement} */ (document.getElementById("job"));
-const address = `/v1/jobs/${root.dataset.id}`;
+const address = at(`/v1/jobs/${root.dataset.id}`);
 const charts = new Charts(
   /** @type {HTMLElement} */ (document.getElementById("charts")),
   `${address}/metrics`,
@@ -97,7 +98,7 @@ for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (
 
 // Buttons
 
-offerActions(address, "/", {
+offerActions(address, at("/"), {
   delete: "Delete this job with its metrics, log and files?",
   cancel: "Cancel this job? What it has learned since its last checkpoint is lost.",
 });
@@ -133,7 +134,7 @@ if (root.dataset.over !== "true") {
       },
       done(job) {
         if (job.deleted) {
-          location.assign("/");
+          location.assign(at("/"));
           return;
         }
         window.clearInterval(quiet);

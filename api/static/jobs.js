@@ -1,5 +1,6 @@
 // @ts-check
 // The list of jobs: filters in the address (by htmx), rows kept live by the stream.
+import { at } from "./address.js";
 import * as bulk from "./bulk.js";
 import * as keyboard from "./keyboard.js";
 import { onRefresh, refreshSoon } from "./live.js";
@@ -33,7 +34,7 @@ keyboard.listen(selection);
 bulk.offer(selection, refreshSoon);
 
 // Only changes are sent; the page is read again at `begin`, so nothing before it is missed.
-new Stream("/v1/stream?snapshot=false", {
+new Stream(at("/v1/stream?snapshot=false"), {
   begin: refreshSoon,
   job: refreshSoon,
   deleted: ({ id }) => {

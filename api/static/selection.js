@@ -1,6 +1,8 @@
 // @ts-check
 // Which jobs are selected: kept over pages, filters and reloads for as long as the tab lives.
 
+import { at } from "./address.js";
+
 const KEY = "selected-jobs";
 const MOST_COMPARED = 12; // as the server has it (api/comparison.py)
 
@@ -25,7 +27,7 @@ export class Selection {
   /** The address at which the selected jobs stand side by side; empty where there is none. */
   get comparison() {
     const { size } = this.jobs;
-    return size >= 1 && size <= MOST_COMPARED ? `/compare?jobs=${this.ids.join(",")}` : "";
+    return size >= 1 && size <= MOST_COMPARED ? at(`/compare?jobs=${this.ids.join(",")}`) : "";
   }
 
   clear() {

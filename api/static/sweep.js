@@ -1,5 +1,6 @@
 // @ts-check
 // One sweep: its table while jobs run, and the buttons.
+import { at } from "./address.js";
 import { offerActions } from "./actions.js";
 import { refreshSoon } from "./live.js";
 import { Stream } from "./stream.js";
@@ -15,8 +16,8 @@ const perhaps = (/** @type {{ id: string }} */ { id }) => {
   refreshSoon();
 };
 
-offerActions(`/v1/sweeps/${root.dataset.id}`, "/sweeps", {
+offerActions(at(`/v1/sweeps/${root.dataset.id}`), at("/sweeps"), {
   delete: "Delete this sweep, all its jobs, and their metrics, logs and files?",
   cancel: "Cancel all of its jobs that have not ended? What they have learned is lost.",
 });
-new Stream("/v1/stream?snapshot=false", { begin: refreshSoon, job: perhaps, deleted: perhaps });
+new Stream(at("/v1/stream?snapshot=false"), { begin: refreshSoon, job: perhaps, deleted: perhaps });

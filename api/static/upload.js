@@ -1,5 +1,6 @@
 // @ts-check
 // Uploading a data set: how far it is, what the check found.
+import { at } from "./address.js";
 import { size } from "./format.js";
 import { refreshSoon } from "./live.js";
 
@@ -51,7 +52,7 @@ form.addEventListener("submit", (event) => {
   data.set("file", chosen);
   // fetch cannot say how much has been sent.
   const request = new XMLHttpRequest();
-  request.open("POST", "/v1/datasets");
+  request.open("POST", at("/v1/datasets"));
   request.upload.onprogress = ({ loaded, total }) => {
     bar.value = loaded / total;
     said.textContent =
@@ -95,7 +96,7 @@ async function watch(dataset) {
     said.textContent = `${dataset.name} is being checked`;
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     try {
-      const response = await fetch(`/v1/datasets/${dataset.id}`);
+      const response = await fetch(at(`/v1/datasets/${dataset.id}`));
       if (response.ok) dataset = await response.json();
     } catch {
       said.textContent = "Connection lost, trying again.";

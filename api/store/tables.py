@@ -223,6 +223,17 @@ class Sweep(Base):
     created_at: Mapped[float]
 
 
+class RequestMade(Base):
+    """A request that came with an `Idempotency-Key`, and what it made or changed."""
+
+    __tablename__ = "requests"
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    thing_id: Mapped[str] = mapped_column(String(40))  # of a job, a sweep or a data set
+    created_at: Mapped[float] = mapped_column(index=True)
+
+
 class JobLabel(Base):
     """One entry of a job's `metadata`, to find it by."""
 

@@ -26,6 +26,7 @@ from api.client import (
 from api.events import messages
 from api.store import artifacts
 from tests.api.conftest import Server
+from tests.api.test_datasets import IMAGES
 
 Change = Callable[[httpx.Request, httpx.Response | None], httpx.Response | None]
 
@@ -117,18 +118,57 @@ def test_a_submission_whose_answer_is_lost_is_repeated_and_makes_one_job(shared:
         assert [found["id"] for found in client.jobs(metadata={"test": "lost"})] == [job["id"]]
 
 
-def test_an_action_whose_answer_is_lost_is_not_repeated(shared: Server, client: Client) -> None:
-    job = client.submit({"dataset": "digits"})
+@pytest.mark.parametrize("action", ["cancel", "pause", "resume", "retry", "delete"])
+def test_an_action_whose_answers_are_lost_is_repeated_and_done_once(
+    shared: Server, client: Client, action: str
+) -> None:
+    job = client.submit({"dataset": "digits", "metadata": {"action": action}})["id"]
+    if action == "resume":
+        client.pause(job)
+    if action in ("retry", "delete"):
+        client.cancel(job)
+    lost = []
 
-    def lose(request: httpx.Request, response: httpx.Response | None) -> None:
-        if request.url.path.endswith("/cancel") and response is not None:
+    def lose_twice(request: httpx.Request, response: httpx.Response | None) -> None:
+        changes = request.method in ("POST", "DELETE")
+        if changes and response is not None and len(lost) < 2:
+            lost.append(response.status_code)
             raise httpx.ReadError("the connection broke")
 
-    network = Network(lose)
-    with Client(shared.address, transport=network) as careful, pytest.raises(UnreachableError):
-        careful.cancel(job["id"])
-    assert len(network.requests) == 1
-    assert client.get(job["id"])["status"] == "cancelled"
+    with Client(shared.address, transport=Network(lose_twice)) as careful:
+        answer = getattr(careful, action)(job)
+    assert len(lost) == 2
+    jobs = list(client.jobs(metadata={"action": action}))
+    if action == "retry":
+        assert [found["id"] for found in jobs] == [answer["id"], job]
+        client.cancel(answer["id"])
+    elif action == "delete":
+        assert jobs == []
+    else:
+        expected = {"cancel": "cancelled", "pause": "paused", "resume": "queued"}[action]
+        assert answer["status"] == client.get(job)["status"] == expected
+        if action != "cancel":
+            client.cancel(job)
+
+
+def test_an_upload_whose_answer_is_lost_is_sent_again_and_makes_one_data_set(
+    shared: Server, client: Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "twice sent.npz"
+    file.write_bytes(IMAGES)
+    lost = []
+
+    def lose(request: httpx.Request, response: httpx.Response | None) -> None:
+        if request.method == "POST" and response is not None and not lost:
+            lost.append(response.status_code)
+            raise httpx.ReadError("the connection broke")
+
+    with Client(shared.address, transport=Network(lose)) as careful:
+        made = careful.upload_dataset(file)
+    assert lost == [201]
+    named = [found["id"] for found in client.datasets() if found["name"] == "twice sent"]
+    assert named == [made["id"]]
+    assert client.wait_dataset(made["id"])["status"] == "ready"
 
 
 def test_a_server_that_is_busy_is_asked_again(shared: Server) -> None:
