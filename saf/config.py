@@ -271,9 +271,6 @@ class JobSpecification(Strict):
     """Random changes to training images: crop with padding (a shift by up to an eighth of a side of
     8 pixels or more), horizontal flip, cutout (OTTT on CIFAR has these three), a crop of 8 % to
     100 % of the area resized (on ImageNet: with flip)."""
-    """Random changes to training images: crop with padding (a shift by up to an eighth of a side of
-    8 pixels or more), horizontal flip, cutout (OTTT on CIFAR has these three), a crop of 8 % to
-    100 % of the area resized (on ImageNet: with flip)."""
     precision: Precision = "float32"
     """What the network computes with. `bfloat16`: half the memory, parameters stay float32. `tf32`:
     float32 whose products NVIDIA GPUs since Ampere take with 11 significant bits, which hold the
