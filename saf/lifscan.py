@@ -49,9 +49,9 @@ def _in_cpp(current: Tensor, u: Tensor, s: Tensor, decay: float, threshold: floa
     alike = all(x.dtype == torch.float32 and x.device.type == "cpu" for x in (current, u, s))
     if not native.is_allowed() or not alike or u.numel() < FEWEST_NEURONS:
         return False
-    # All steps, not the first alone: of an axis with one entry torch looks at no stride.
-    dense = current.is_contiguous() or current.is_contiguous(memory_format=torch.channels_last)
-    if not dense or not current[:samples].stride() == u.stride() == s.stride():
+    of_step = current[:samples]
+    dense = of_step.is_contiguous() or of_step.is_contiguous(memory_format=torch.channels_last)
+    if not dense or not of_step.stride() == u.stride() == s.stride():
         return False
     library = native.library("scan")
     if library is None:

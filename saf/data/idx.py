@@ -117,7 +117,8 @@ def _read_array(content: Content, limits: Limits, *, images: bool) -> Bytes:
     if ndim == 4 and shape[3] in (1, 3, 4) and shape[1] > 4:
         raise DataError(
             f"{name} has the shape {shape}, which looks like N H W C",
-            hint="Store channels before height and width: N C H W.",
+            hint="Store channels before height and width: N C H W. Where they are there already, "
+            "swap height and width.",
         )
     values = np.empty(size, np.uint8)
     before = 4 + len(head)

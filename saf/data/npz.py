@@ -136,7 +136,8 @@ def _samples(array: Array, name: str) -> Array:
         order = "0, 3, 1, 2" if array.ndim == 4 else "0, 1, 4, 2, 3"
         raise DataError(
             f"{name} has the shape {array.shape}, which looks like channels last",
-            hint=f"Put channels before height and width: x.transpose({order}).",
+            hint=f"Put channels before height and width: x.transpose({order}). Where they are "
+            "there already, swap height and width.",
         )
     if array.ndim == 5 or array.dtype.kind == "f":
         with np.errstate(over="ignore"):  # too large for float32: infinite, refused as such

@@ -19,7 +19,7 @@ from saf.methods import METHODS
 from saf.network import SpikingNetwork
 from saf.networkchoice import ConvNet
 from saf.networks import build
-from saf.scan import Constant, Gate, by, scan
+from saf.scan import Constant, Gate, by, scan, spike_scan
 from tests.saf.compiler import needs_compiler
 
 pytestmark = [
@@ -60,6 +60,24 @@ def test_compiled_scan_is_the_plain_one(gate: Gate | None) -> None:
         if ours.derivative is not None and theirs.derivative is not None:
             torch.testing.assert_close(ours.derivative, theirs.derivative)
             assert ours.derivative.abs().sum() > 0
+
+
+@pytest.mark.parametrize("shape", [(C, H, W), (C, 1, 1)])
+def test_the_gradient_of_one_sample_is_that_of_the_plain_scan(shape: tuple[int, ...]) -> None:
+    """The constant of one sample may have the shape of a shared one."""
+    found = []
+    for back_end in (compiled.scan, scan):
+        value = drawn(1, *shape, seed=3).requires_grad_()
+        constant = Constant(value, False, [1.0, 1.7, 2.19], [1.0] * K)
+        with by(back_end):
+            accumulation, _ = spike_scan(
+                drawn(K, *shape, seed=4), constant, None, 0.7, 1.3, surrogate_gate(NEURON)
+            )
+        (accumulation * drawn(K, *shape, seed=5)).sum().backward()
+        found.append(value.grad)
+    assert found[0] is not None
+    assert found[0].shape == (1, *shape)
+    torch.testing.assert_close(found[0], found[1])
 
 
 def test_compiled_scan_goes_on_from_a_carry_and_without_a_current() -> None:
