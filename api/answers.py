@@ -39,6 +39,8 @@ class Progress(TypedDict):
     epoch: float
     epochs: int
     fraction: float
+    checked: int | None
+    to_check: int | None
 
 
 class JobError(TypedDict):
@@ -63,6 +65,9 @@ class JobProgress(TypedDict):
     retry_at: str | None
     latest_metrics: dict[str, float | None]
     best_accuracy: float | None
+    lif_accuracy: float | None
+    verdict: Literal["proven", "measured", "differs"] | None
+    rounding_cost_points: float | None
     checkpoint_step: int | None
 
 
@@ -194,6 +199,7 @@ class SweepRow(TypedDict):
     status: Status | None
     results: dict[str, float | None]
     verdict: str | None
+    rounding_cost_points: float | None
     error: str | None
 
 

@@ -33,7 +33,7 @@ from api.specfile import (
     SpecificationFile,
     TimestepsOption,
 )
-from api.terminal import AsJson, complain, console, print_json, say
+from api.terminal import AsJson, complain, console, network_line, percent, print_json, say
 from saf.data import BUILTIN
 from saf.errors import TrainingError
 
@@ -156,10 +156,7 @@ def train(
         raise typer.Exit(130)
     if as_json:
         return print_json(summary)
-    say(
-        f"test accuracy {summary['test_accuracy']:.2%}, as LIF network "
-        f"{summary['lif_accuracy']:.2%}, verdict {summary['verdict']}"
-    )
+    say(f"{network_line(summary)}; the trained network {percent(summary['test_accuracy'])}")
     return say(str(out / "lif.safetensors"))
 
 

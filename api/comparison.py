@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from api import figure, pointers, prefix, wording
-from api.documents import Document, JobDocument, finite, job_documents
+from api.documents import Document, JobDocument, Verdict, finite, job_documents
 from api.errors import FieldError, InvalidRequestError, NotFoundError
 from api.problems import responses
 from api.rendering import attachment, page, templates
@@ -57,6 +57,8 @@ class ComparedJob(Document):
     id: str
     name: str
     status: Status
+    verdict: Verdict | None
+    """Of its certificate; null until it has succeeded."""
     url: str
 
 
@@ -111,7 +113,7 @@ class _Curves:
     responses={
         200: {
             "content": {
-                "text/csv": {"example": "id,name,status,best_accuracy,/method/name\n"},
+                "text/csv": {"example": "id,name,status,best_accuracy,verdict,/method/name\n"},
                 "image/svg+xml": {"example": "<svg …>"},
             }
         },
@@ -207,7 +209,11 @@ def compare(session: Session, jobs: Sequence[Job], asked: Sequence[str] = ()) ->
     return Comparison(
         jobs=[
             ComparedJob(
-                id=job.id, name=job.name, status=job.status, url=prefix.at(f"/v1/jobs/{job.id}")
+                id=job.id,
+                name=job.name,
+                status=job.status,
+                verdict=job.verdict,
+                url=prefix.at(f"/v1/jobs/{job.id}"),
             )
             for job in documents
         ],
@@ -270,8 +276,15 @@ def _results(jobs: Sequence[JobDocument], at: float) -> list[ComparedResult]:
         return [finite(job.latest_metrics.get(name)) for job in jobs]
 
     found = (
+        of("lif_accuracy", "share", "higher", [job.lif_accuracy for job in jobs]),
         of("best_accuracy", "share", "higher", [job.best_accuracy for job in jobs]),
         of("test_accuracy", "share", "higher", latest("test_accuracy")),
+        of(
+            "rounding_cost_points",
+            "number",
+            "lower",
+            [job.rounding_cost_points for job in jobs],
+        ),
         of("train_accuracy", "share", "higher", latest("train_accuracy")),
         of("test_loss", "number", "lower", latest("test_loss")),
         of("train_loss", "number", "lower", latest("train_loss")),
@@ -384,11 +397,12 @@ def _address(ids: str, kept: Sequence[tuple[str, str]], changes: Mapping[str, st
 def _csv(comparison: Comparison) -> str:
     """A line for each job: what came out, then its settings by their pointers."""
     results, settings = comparison.results, comparison.settings
-    names = [*(result.name for result in results), *(setting.pointer for setting in settings)]
+    names = [*(result.name for result in results), "verdict", *(one.pointer for one in settings)]
     rows = (
         (
             *(job.id, job.name, str(job.status)),
             *(result.values[index] for result in results),
+            job.verdict,
             *(setting.values[index] for setting in settings),
         )
         for index, job in enumerate(comparison.jobs)

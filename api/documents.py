@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
@@ -57,6 +57,13 @@ class Progress(Document):
     epochs: int
     fraction: float
     """0 to 1."""
+    checked: int | None
+    """While it converts: samples on which the LIF network was compared with what was trained."""
+    to_check: int | None
+    """And of how many; null while none is checked."""
+
+
+Verdict = Literal["proven", "measured", "differs"]
 
 
 class JobUrls(Document):
@@ -100,6 +107,14 @@ class JobProgress(Document):
     """The newest value of each metric; null where it is no number."""
     best_accuracy: float | None
     """The best on the test data so far, 0 to 1."""
+    lif_accuracy: float | None
+    """Of the network of LIF neurons that was delivered, on the test data, 0 to 1; null until the
+    job has succeeded."""
+    verdict: Verdict | None
+    """Of its certificate: `proven`, `measured`, or `differs` from what was trained; null until the
+    job has succeeded."""
+    rounding_cost_points: float | None
+    """Points of accuracy that rounding the weights to a grid cost; null where none were rounded."""
     checkpoint_step: int | None
     """The step of the newest checkpoint, from which the network can be tried; null: none."""
 
@@ -222,6 +237,9 @@ def _job_document(job: Job, ahead: int, checkpoint_step: int | None, at: float) 
         finished_at=maybe_iso(job.finished_at),
         latest_metrics={name: finite(value) for name, value in job.latest.items()},
         best_accuracy=finite(job.best_accuracy),
+        lif_accuracy=finite(job.lif_accuracy),
+        verdict=cast(Verdict | None, job.verdict),
+        rounding_cost_points=finite(job.rounding_cost_points),
         checkpoint_step=checkpoint_step,
         parameters=job.parameters,
         memory_forecast_bytes=job.memory_bytes,
@@ -250,6 +268,8 @@ def _progress(job: Job) -> Progress:
         epoch=job.epoch,
         epochs=job.specification.get("epochs", 0),
         fraction=1.0 if job.status == Status.succeeded else min(1.0, fraction),
+        checked=job.checked if job.status == Status.converting else None,
+        to_check=job.to_check if job.status == Status.converting else None,
     )
 
 

@@ -36,7 +36,7 @@ ACTIONS: Mapping[Status, tuple[str, ...]] = {
     Status.recovering: ("pause", "cancel"),
     Status.starting: ("pause", "cancel"),
     Status.running: ("pause", "cancel"),
-    Status.converting: ("cancel",),
+    Status.converting: ("pause", "cancel"),
     Status.pausing: ("cancel",),
     Status.paused: ("resume", "cancel"),
     Status.cancelling: (),
@@ -130,7 +130,7 @@ def _checked_layers(certificate: dict[str, Any] | None) -> list[dict[str, Any]]:
     if certificate is None or not certificate.get("checks"):
         return []
     grid = certificate["grid"] or {}
-    proven = certificate["verdict"] == "proven"
+    proven = grid.get("within") and grid["is_of_the_trained_network"]
     rows = []
     for number, layer in enumerate(certificate["checks"][0]["layers"]):
         differing = [check["layers"][number]["spikes_differing"] for check in certificate["checks"]]

@@ -21,7 +21,17 @@ from saf.config import JobSpecification
 from saf.cores import prepare_threads
 from saf.data import BUILTIN, Dataset, read
 from saf.errors import DataError
-from saf.reports import Checkpoint, Converting, Epoch, Evaluation, Finished, Report, Started, Step
+from saf.reports import (
+    Checking,
+    Checkpoint,
+    Converting,
+    Epoch,
+    Evaluation,
+    Finished,
+    Report,
+    Started,
+    Step,
+)
 
 if TYPE_CHECKING:
     from saf.deployment import Measured
@@ -115,6 +125,7 @@ class _Follower:
         self._metrics: dict[str, float] = {}
         self._begun = (0, 0.0)  # step and time
         self._total = 0
+        self._checked: tuple[int, int] | None = None
 
     def __call__(self, report: Report) -> None:
         match report:
@@ -128,6 +139,8 @@ class _Follower:
                 self._metrics |= report.metrics
             case Converting():
                 self._status = "converting"
+            case Checking():
+                self._checked = (report.done, report.total)
             case Checkpoint() | Finished():
                 pass
             case _:
@@ -138,6 +151,7 @@ class _Follower:
                 step=getattr(report, "step", 0),
                 steps_total=self._total,
                 metrics=self._metrics,
+                checked=self._checked,
                 seconds_left=self._left(getattr(report, "step", 0)),
             )
         )

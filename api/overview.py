@@ -30,6 +30,7 @@ COLUMNS = (  # (sort, heading, class, whether the first click sorts the largest 
     ("method", "Method", "", False),
     ("timesteps", "T", "number", False),
     ("best_accuracy", "Best acc.", "number", True),
+    ("lif_accuracy", "LIF acc.", "number", True),
     ("progress", "Progress", "", True),
     ("device", "Device", "", False),
     ("created", "Age", "number", True),

@@ -25,6 +25,7 @@ class Moment:
     steps_total: int | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     seconds_left: float | None = None
+    checked: tuple[int, int] | None = None  # samples of the conversion's check: done, of
     note: str = ""  # why it waits
 
 
@@ -86,6 +87,9 @@ class TrainingBar:
 def numbers(moment: Moment) -> str:
     """Step, loss, accuracy, firing rate and time left, as far as they are known."""
     shown = [moment.note] if moment.note else []
+    if moment.checked is not None:
+        done, total = moment.checked
+        shown.append(f"checking {done:,} of {total:,} samples")
     if moment.steps_total:
         shown.append(f"step {moment.step}/{moment.steps_total}")
     metrics = moment.metrics

@@ -31,6 +31,7 @@ from api.terminal import (
     complain,
     console,
     moment,
+    network_line,
     pass_on,
     percent,
     print_json,
@@ -131,12 +132,14 @@ def list_(
             str(job["specification"]["dataset"]),
             f"{job['progress']['fraction']:.0%}",
             percent(job["best_accuracy"]),
+            percent(job["lif_accuracy"]),
+            job["verdict"] or "–",
             moment(job["created_at"]),
         )
         for job in jobs
     ]
-    head = ("id", "name", "status", "method", "data set", "done", "accuracy", "submitted")
-    return table(head, rows, "no job")
+    head = ("id", "name", "status", "method", "data set", "done", "accuracy")
+    return table((*head, "LIF", "verdict", "submitted"), rows, "no job")
 
 
 @commands.command()
@@ -269,12 +272,14 @@ def watched(client: Client, job_id: str, bar: TrainingBar) -> Job:
 def moment_of(job: JobProgress) -> Moment:
     """What the bar shows of a job."""
     ahead = job["jobs_ahead"]
+    checked, to_check = job["progress"]["checked"], job["progress"]["to_check"]
     return Moment(
         status=job["status"],
         step=job["progress"]["step"],
         steps_total=job["progress"]["steps_total"],
         metrics=job["latest_metrics"],
         seconds_left=job["eta_seconds"],
+        checked=(checked, to_check) if checked is not None and to_check is not None else None,
         note=f"{ahead} before it" if ahead else "",
     )
 
@@ -333,6 +338,8 @@ def _describe(client: Client, job: Job) -> None:
         + (f", best accuracy {percent(job['best_accuracy'])}" if job["best_accuracy"] else "")
         + (f" on {job['device']}" if job["device"] else "")
     )
+    if job["lif_accuracy"] is not None:
+        say(network_line(job))
     if job["error"]:
         say(f"{job['error']['code']}: {job['error']['message']}\n{job['error']['hint']}")
     say(client.address(job["urls"]["page"]))

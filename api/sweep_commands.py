@@ -29,6 +29,7 @@ from api.terminal import (
     moment,
     pass_on,
     percent,
+    points,
     print_json,
     say,
     size,
@@ -197,11 +198,12 @@ def _table(sweep: Sweep) -> None:
             percent(row["results"]["test_accuracy"]),
             percent(row["results"]["lif_accuracy"]),
             row["error"] or row["verdict"] or "–",
+            points(row["rounding_cost_points"]),
         )
         for row in sweep["rows"]
     ]
     names = [setting["name"] for setting in sweep["over"]]
-    table(("job", "status", *names, "accuracy", "LIF", "verdict"), rows, "no job")
+    table(("job", "status", *names, "accuracy", "LIF", "verdict", "rounding cost"), rows, "no job")
     for group in sweep["groups"]:
         found = group["results"].get("test_accuracy")
         if found is None or group["succeeded"] < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import select
@@ -19,7 +19,7 @@ from api.errors import NotFoundError
 from api.spreadsheet import as_csv
 from api.store import pagesize
 from api.store.database import clock
-from api.store.tables import TERMINAL, Event, Job, Status, Sweep
+from api.store.tables import TERMINAL, Job, Status, Sweep
 
 SEED = "/seed"
 RESULTS = (
@@ -59,6 +59,8 @@ class SweepRow(Document):
     test_loss, run_seconds, memory_bytes; null: not yet known."""
     verdict: str | None
     """Of the certificate: proven, measured or differs."""
+    rounding_cost_points: float | None
+    """Points of accuracy that rounding the weights cost; null where none were rounded."""
     error: str | None
     """The code of its error, if it failed."""
 
@@ -145,13 +147,12 @@ def sweep_document(session: Session, sweep: Sweep) -> SweepDocument:
     request = SweepRequest.model_validate(sweep.request)
     jobs = {job.sweep_index: job for job in all_jobs(session, sweep)}  # the newest at each place
     documents = {job.id: job for job in job_documents(session, list(jobs.values()))}
-    summaries = _summaries(session, documents)
     at = clock(session)
     rows = []
     for index, settings in enumerate(request.settings()):
         row = jobs.get(index)
         job = None if row is None else documents[row.id]
-        rows.append(_row(index, settings, job, summaries, at))
+        rows.append(_row(index, settings, job, at))
     summary = _summary(sweep, Counter(row.status for row in rows if row.status is not None))
     return SweepDocument(
         **summary.model_dump(), rows=rows, groups=_groups(request, rows), best=_best(rows)
@@ -174,13 +175,13 @@ def all_jobs(session: Session, sweep: Sweep) -> Sequence[Job]:
 def table_csv(sweep: SweepDocument) -> str:
     """A line for each job: its values, then what came out."""
     places = [setting.pointer for setting in sweep.over]
-    head = ["job", "name", "status", *places, *RESULTS, "verdict", "error"]
+    head = ["job", "name", "status", *places, *RESULTS, "verdict", "error", "rounding_cost_points"]
     rows = (
         (
             *(row.job, row.name, row.status or "deleted"),
             *(row.settings[place] for place in places),
             *(row.results[name] for name in RESULTS),
-            *(row.verdict, row.error),
+            *(row.verdict, row.error, row.rounding_cost_points),
         )
         for row in sweep.rows
     )
@@ -208,19 +209,10 @@ def _summary(sweep: Sweep, counts: Mapping[Status, int]) -> SweepSummary:
     )
 
 
-def _summaries(session: Session, ids: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-    """What the training of each job that succeeded said at its end."""
-    events = select(Event.job_id, Event.data).where(
-        Event.job_id.in_(list(ids)), Event.type == Status.succeeded
-    )
-    return {job_id: data.get("summary") or {} for job_id, data in session.execute(events)}
-
-
 def _row(
     index: int,
     settings: dict[str, Any],
     job: JobDocument | None,
-    summaries: Mapping[str, Mapping[str, Any]],
     at: float,
 ) -> SweepRow:
     if job is None:
@@ -233,13 +225,13 @@ def _row(
             url=None,
             results=dict.fromkeys(RESULTS),
             verdict=None,
+            rounding_cost_points=None,
             error=None,
         )
-    summary = summaries.get(job.id, {})
     known = {
         **job.latest_metrics,
         "best_accuracy": job.best_accuracy,
-        "lif_accuracy": summary.get("lif_accuracy"),
+        "lif_accuracy": job.lif_accuracy,
         "run_seconds": run_seconds(job, at),
     }
     return SweepRow(
@@ -250,7 +242,8 @@ def _row(
         status=job.status,
         url=job.urls.self,
         results={name: finite(known.get(name)) for name in RESULTS},
-        verdict=summary.get("verdict"),
+        verdict=job.verdict,
+        rounding_cost_points=job.rounding_cost_points,
         error=job.error.code if job.error else None,
     )
 

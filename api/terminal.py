@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -74,6 +74,18 @@ def size(count: int) -> str:
 def percent(share: float | None) -> str:
     """`97.50%`, nothing where there is none."""
     return "" if share is None else f"{share:.2%}"
+
+
+def points(cost: float | None) -> str:
+    """`0.25 points`, nothing where there is none."""
+    return "" if cost is None else f"{cost:.2f} points"
+
+
+def network_line(found: Mapping[str, Any]) -> str:
+    """What a job or its summary says of the LIF network: `LIF network 97.50%, proven`."""
+    cost = found["rounding_cost_points"]
+    rounding = "" if cost is None else f"; rounding its weights cost {points(cost)}"
+    return f"LIF network {percent(found['lif_accuracy'])}, {found['verdict']}{rounding}"
 
 
 def moment(iso: str) -> str:

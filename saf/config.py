@@ -189,6 +189,10 @@ MOST_IN_BFLOAT16 = 256
 """Accumulated spikes to which one more can be added in 8 significant bits."""
 
 
+MOST_CHECKED = 10_000
+"""Held-out samples on which a conversion is checked, unless told."""
+
+
 class Conversion(Strict):
     """How the trained network becomes one of LIF neurons."""
 
@@ -196,6 +200,11 @@ class Conversion(Strict):
     """k: round all weights to multiples of 2^−k, so that arithmetic is exact and the certificate
     can be `proven`; `auto` takes the largest k that can be proven at 0.3 points of accuracy or
     less; null: no rounding. Needs images, or event frames in bytes, λ = 0.5, V = 1 and T ≤ 16."""
+
+    samples: Annotated[int, Field(ge=1)] | None = None
+    """At most so many of the test samples, spread evenly, are shown to the LIF network and compared
+    in float32 with what was trained; in float64 a twentieth of them, at least 200 where there are
+    as many. null: 10,000."""
 
     @field_validator("grid_bits", mode="before")
     @classmethod

@@ -10,7 +10,7 @@ The plain weights can be rounded to a grid on which the arithmetic is exact, see
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import islice
 from math import frexp
@@ -41,6 +41,7 @@ from saf.proof import bounds, input_bounds
 
 MOST_COST = 0.3  # points of accuracy that the rounding to a grid of `auto` may cost
 GRIDS_TRIED = 3
+AT_ONCE = 128  # samples
 FACTOR_BITS = 4  # significant ones, of a factor that no weight takes in
 
 
@@ -157,8 +158,9 @@ class Rounding(NamedTuple):
 
 def round_to_grid(
     network: LIFNetwork, bits: int | Literal["auto"], x: Tensor, y: Tensor
-) -> Rounding:
-    """`network` on a grid of 2^−bits, or on the finest for which the proof and the accuracy hold.
+) -> Iterator[Rounding | None]:
+    """`network` on a grid of 2^−bits, or on the finest for which the proof and the accuracy hold:
+    None after each batch that was looked at, and then the network.
 
     `auto` takes the largest k for which float32 is exact in every layer (and in the readout) and
     which is right on at most 0.3 points fewer of the samples `x`, `y` (as for `saf.certify`) than
@@ -166,21 +168,33 @@ def round_to_grid(
     comes back as it was. Raises ValueError for a network that cannot be on a grid.
     """
     if bits != "auto":
-        return Rounding(on_grid(network, bits), None)
-    before = count_correct(network, x, y)
-    costs = {}
+        yield Rounding(on_grid(network, bits), None)
+        return
+    before, costs = None, {}
     for candidate in islice(_exact_grids(network), GRIDS_TRIED):
         assert candidate.description.grid is not None
-        cost = 100.0 * (before - count_correct(candidate, x, y)) / len(x)
+        if before is None:
+            before = yield from _correct(network, x, y)
+        cost = 100.0 * (before - (yield from _correct(candidate, x, y))) / len(x)
         if cost <= MOST_COST:
-            return Rounding(candidate, None)
+            yield Rounding(candidate, None)
+            return
         costs[candidate.description.grid.bits] = cost
-    if not costs:
-        return Rounding(network, "float32 is exact for no grid: the weights are too large")
     lost = ", ".join(f"k = {k} costs {cost:.2f}" for k, cost in costs.items())
-    return Rounding(
-        network, f"the finest exact grids cost more than {MOST_COST} points of accuracy: {lost}"
+    yield Rounding(
+        network,
+        f"the finest exact grids cost more than {MOST_COST} points of accuracy: {lost}"
+        if costs
+        else "float32 is exact for no grid: the weights are too large",
     )
+
+
+def _correct(network: LIFNetwork, x: Tensor, y: Tensor) -> Generator[None, None, int]:
+    correct = 0
+    for batch, labels in zip(torch.split(x, AT_ONCE), torch.split(y, AT_ONCE), strict=True):
+        correct += count_correct(network, batch, labels)
+        yield
+    return correct
 
 
 def _exact_grids(network: LIFNetwork) -> Iterator[LIFNetwork]:
@@ -220,13 +234,10 @@ def on_grid(network: LIFNetwork, bits: int) -> LIFNetwork:
 
 
 @torch.no_grad()
-def count_correct(network: LIFNetwork, x: Tensor, y: Tensor, *, at_once: int = 128) -> int:
-    """How many of the samples `x` (bytes, or floats in [0, 1]) `network` puts into class `y`."""
-    correct = 0
-    for batch, labels in zip(torch.split(x, at_once), torch.split(y, at_once), strict=True):
-        predicted = network.predict(floats(batch.to(network.device), network.dtype))
-        correct += int((predicted == labels.to(network.device)).sum())
-    return correct
+def count_correct(network: LIFNetwork, x: Tensor, y: Tensor) -> int:
+    """How many of a batch `x` (bytes, or floats in [0, 1]) are of class `y` to `network`."""
+    predicted = network.predict(floats(x.to(network.device), network.dtype))
+    return int((predicted == y.to(network.device)).sum())
 
 
 def _factors_on_grid(architecture: Architecture, bits: int) -> Architecture:

@@ -8,23 +8,29 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
-
 from saf import checkpoint as checkpoints
 from saf import tensorfile
 from saf.batches import Samples
-from saf.certificate import SAMPLES, certify, spread
+from saf.certificate import (
+    MOST_FOR_ROUNDING,
+    Checked,
+    Done,
+    Kernels,
+    check,
+    samples_of,
+    spread,
+)
 from saf.checkpoint import Progress
 from saf.config import JobSpecification
 from saf.conversion import convert, round_to_grid
 from saf.data.dataset import Dataset
-from saf.deployment import measure
 from saf.network import SpikingNetwork
 from saf.precision import on_device
-from saf.reports import Artifact, Converting, Finished, Report
+from saf.reports import Artifact, Checking, Converting, Finished, Report
 from saf.summary import deployment, summarise
 
 CERTIFIED_AT_ONCE = 128
+REPORT_SECONDS = 1.0  # between two reports of how far the check is
 
 
 def deliver(
@@ -37,15 +43,19 @@ def deliver(
     *,
     timesteps_at_once: int | None,
     snapshot: Callable[[], checkpoints.Checkpoint],
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
     """Convert the trained `network`, check it on `test_set`, and write everything to `directory`.
 
-    Reports: `Converting`; an `Artifact` for each of `lif.safetensors`, `certificate.json`,
-    `report.json` and `checkpoint.safetensors`, which holds `snapshot()`; `Finished`.
+    Reports: `Converting`; `Checking` about once a second; an `Artifact` for each of
+    `lif.safetensors`, `certificate.json`, `report.json` and `checkpoint.safetensors`, which holds
+    `snapshot()`; `Finished`. `stop` is asked after every batch: when it says True, the generator
+    returns, without `Finished`.
     """
     yield Converting(step=progress.step)
     device, dtype = network.device, network.parameter_dtype
-    began = perf_counter()
+    began = told = perf_counter()
+    kernels = Kernels(winograd=True, in_cpp=bool(progress.native))
     lif = convert(
         network,
         specification,
@@ -53,27 +63,35 @@ def deliver(
         frames=dataset.timesteps is not None,
         dtype=dtype,
     )
+    lif = lif.to(device)
     grid_refused = None
     if (bits := specification.conversion.grid_bits) is not None:
-        held_out = spread(test_set.x, test_set.y, SAMPLES[torch.float32])
-        lif, grid_refused = round_to_grid(lif.to(device), bits, *held_out)
+        held_out = spread(test_set.x, test_set.y, MOST_FOR_ROUNDING)
+        for rounding in round_to_grid(lif, bits, *held_out):
+            if stop():
+                return
+            if rounding is not None:
+                lif, grid_refused = rounding
     lif.save(directory / "lif.safetensors")
     yield Artifact(name="lif.safetensors", kind="network", path=directory / "lif.safetensors")
-    batch_size = min(specification.samples_at_once, CERTIFIED_AT_ONCE)
-    certificate = certify(
+    for found in check(
         network,
         directory / "lif.safetensors",
         test_set.x,
         test_set.y,
-        batch_size=batch_size,
+        batch_size=min(specification.samples_at_once, CERTIFIED_AT_ONCE),
+        samples=samples_of(len(test_set), specification.conversion.samples),
         tf32=on_device(specification.precision, device) == "tf32",
         grid_refused=grid_refused,
-    )
-    measured = measure(
-        lif.to(device),
-        *(part.cpu().numpy() for part in spread(test_set.x, test_set.y, SAMPLES[torch.float32])),
-        batch_size=batch_size,
-    )
+        kernels=kernels,
+    ):
+        if stop():
+            return
+        if isinstance(found, Done) and perf_counter() - told >= REPORT_SECONDS:
+            told = perf_counter()
+            yield Checking(done=found.samples, total=found.total)
+    assert isinstance(found, Checked)
+    certificate, measured = found
     progress.seconds["conversion"] += perf_counter() - began
     yield _json(directory / "certificate.json", "certificate", certificate)
     report = summarise(

@@ -8,7 +8,7 @@ accumulated, where it comes as frames.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -59,6 +59,9 @@ class Chunk(NamedTuple):
 
 
 REST = NetworkState(0, {})
+Neurons = Callable[[str, Tensor | None, Constant, Tensor | None], tuple[Tensor, Tensor]]
+"""Runs the neurons of a population over a chunk, by its name, what arrives at each step (K · B …,
+to be overwritten) and at every step alike, and â before (B …): â (K · B …), and how many spikes."""
 
 
 def gradient_factors(steps: Sequence[int], decay: float, traced: bool) -> list[float]:
@@ -76,6 +79,7 @@ def advance(
     keep: Collection[str] | None = None,
     potentials: bool = False,
     replay: Replay | None = None,
+    neurons: Neurons | None = None,
 ) -> tuple[Chunk, NetworkState]:
     """Run K = `steps` time steps by spike accumulation, layer by layer; SAF, arXiv 2310.02772.
 
@@ -86,8 +90,9 @@ def advance(
     constant, and asks for K = 1. `gate` is ∂â/∂Û; without it no gradient passes a population. The
     chunk holds â of those that the readout listens to, or of `keep`; others go when nobody listens
     to them any more. With `potentials`, which is for recordings without a gradient, it holds u of
-    all populations. While `replay` keeps the results of maps, the state that is returned is that
-    before the last of the steps, which is to run again with them.
+    all populations. `neurons` runs populations in place of `spike_scan`, without a gradient. While
+    `replay` keeps the results of maps, the state that is returned is that before the last of the
+    steps, which is to run again with them.
     """
     network, stimulus, effective, constant, _ = shown
     architecture = network.architecture
@@ -155,7 +160,9 @@ def advance(
             _forget(sent, listening)
             continue
         carry, arriving_always = state.accumulations.get(name), Constant(*steady, c, of_gradient)
-        if potentials:
+        if neurons is not None:
+            accumulation, count = neurons(name, current, arriving_always, carry)
+        elif potentials:
             scanned = scan(current, arriving_always, carry, decay, threshold, lambda u, _: u)
             accumulation, count = scanned.accumulation, scanned.fired
             assert scanned.derivative is not None

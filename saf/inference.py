@@ -12,7 +12,14 @@ import torch
 from torch import Tensor
 
 from saf.config import Method
-from saf.forward import REST, advance, chunks, readout_at_each_step, readout_of_rates
+from saf.forward import (
+    REST,
+    Neurons,
+    advance,
+    chunks,
+    readout_at_each_step,
+    readout_of_rates,
+)
 from saf.network import SpikingNetwork, present
 from saf.outcome import Readout, Tally
 
@@ -46,11 +53,36 @@ def infer(
     `loss` takes the scores of one step, B classes. With `loss_at_each_step` the loss is the mean
     over all steps, as methods with a loss at each step minimise it, else that of the final one.
     """
+    *_, tally = infer_in_chunks(
+        network,
+        x,
+        timesteps,
+        readout=readout,
+        chunk=chunk,
+        loss=loss,
+        loss_at_each_step=loss_at_each_step,
+    )
+    outcome = tally.outcome()
+    return Inference(outcome.scores, outcome.firing_rates, None if loss is None else outcome.loss)
+
+
+@torch.no_grad()
+def infer_in_chunks(
+    network: SpikingNetwork,
+    x: Tensor,
+    timesteps: int,
+    *,
+    readout: Readout,
+    chunk: int | None = None,
+    loss: Callable[[Tensor], Tensor] | None = None,
+    loss_at_each_step: bool = False,
+    neurons: Neurons | None = None,
+) -> Iterator[Tally]:
+    """`infer` chunk by chunk: the sums so far after each. `neurons` as for `advance`."""
     shown = present(network, network.stimulus(x, timesteps))
     state, tally = REST, Tally(network, len(x), timesteps, readout)
-    losses: list[Tensor] = []
     for steps in chunks(network, len(x), timesteps, chunk):
-        done, state = advance(shown, state, steps)
+        done, state = advance(shown, state, steps, neurons=neurons)
         times = range(state.step - steps + 1, state.step + 1)
         if readout == "sum":
             scores = readout_at_each_step(shown, done, times, False)
@@ -60,15 +92,15 @@ def infer(
             scores = readout_of_rates(shown, done, times[-1:])
         else:
             tally.add(done.fired)
+            yield tally
             continue
         tally.add(done.fired, scores=scores)
         if loss is not None and loss_at_each_step:
-            losses.extend(loss(of_step) / timesteps for of_step in scores)
+            for of_step in scores:
+                tally.add(None, loss(of_step) / timesteps)
         elif loss is not None and state.step == timesteps:
-            losses.append(loss(scores[-1]))
-    outcome = tally.outcome()
-    mean = torch.stack(losses).sum() if losses else None
-    return Inference(outcome.scores, outcome.firing_rates, mean)
+            tally.add(None, loss(scores[-1]))
+        yield tally
 
 
 @torch.no_grad()

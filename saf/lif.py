@@ -52,6 +52,15 @@ class LIFStep(NamedTuple):
     scores: Tensor  # N K, after this step
 
 
+class LIFChunk(NamedTuple):
+    """K time steps of a run at once, for those who look inside."""
+
+    steps: int  # K
+    potentials: dict[str, Tensor]  # u before the reset, per spiking population: K · N, its shape
+    spikes: dict[str, Tensor]  # s, likewise
+    scores: Tensor  # K N classes, after each of the steps
+
+
 class LIFNetwork:
     """A LIF network that computes class scores; `load_lif` reads one from a file.
 
@@ -133,9 +142,22 @@ class LIFNetwork:
         compiled on the first call, where there is a compiler.
         Raises ValueError, saying what is expected, for any other input.
         """
+        scores = None
+        for chunk in self._chunks(x, None, potentials=False):
+            scores = chunk.scores[-1]
+        assert scores is not None
+        return scores
+
+    @torch.no_grad()
+    def chunks(self, x: Tensor, at_once: int | None = None) -> Iterator[LIFChunk]:
+        """The T steps on `x` as a call computes them, several at once, and at most `at_once`.
+        Raises ValueError at the first."""
+        yield from self._chunks(x, at_once, potentials=True)
+
+    def _chunks(self, x: Tensor, at_once: int | None, *, potentials: bool) -> Iterator[LIFChunk]:
         self._check(x, sequence=self.description.frames)
         architecture = self.description.architecture
-        at_once = steps_at_once(len(x), self.timesteps)
+        at_once = min(at_once or self.timesteps, steps_at_once(len(x), self.timesteps))
         if architecture.has_feedback:
             at_once = 1
         static = None if self.description.frames else self.currents_of_input(x)
@@ -150,8 +172,8 @@ class LIFNetwork:
                     p.name: repeated(static[p.name], steps) if p.hears_input else static[p.name]
                     for p in (*architecture.populations, architecture.readout)
                 }
-            state = self._advance(currents, state, steps)
-        return self._scores(state)
+            state, chunk = self._advance(currents, state, steps, potentials=potentials)
+            yield chunk
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
@@ -170,11 +192,11 @@ class LIFNetwork:
         state = self._rest(len(x))
         for t in range(self.timesteps):
             currents = self.currents_of_input(x[:, t]) if static is None else static
-            state = self._advance(currents, state, 1)
+            state, chunk = self._advance(currents, state, 1)
             yield LIFStep(
                 potentials={name: n.u for name, n in zip(names, state.neurons, strict=True)},
                 spikes={name: n.s for name, n in zip(names, state.neurons, strict=True)},
-                scores=self._scores(state),
+                scores=chunk.scores[-1],
             )
 
     @torch.no_grad()
@@ -189,38 +211,63 @@ class LIFNetwork:
                 f"the state is of {len(state.readout)} samples and the input of {len(x_t)}"
             )
         state = self._rest(len(x_t)) if state is None else state
-        state = self._advance(self.currents_of_input(x_t), state, 1)
-        return self._scores(state), state
+        state, chunk = self._advance(self.currents_of_input(x_t), state, 1)
+        return chunk.scores[-1], state
 
     def _advance(
-        self, of_input: Mapping[str, Tensor], state: SequenceState, steps: int
-    ) -> SequenceState:
+        self,
+        of_input: Mapping[str, Tensor],
+        state: SequenceState,
+        steps: int,
+        *,
+        potentials: bool = False,
+    ) -> tuple[SequenceState, LIFChunk]:
         """`steps` steps, given what the input brings to every population, one step after the
         other, steps · N …, or the bias alone, 1 C 1 1 (1 F), of one that does not hear it."""
         architecture, decay = self.description.architecture, self.description.decay
         # Who has not fired in this step yet is heard, as feedback, with the spikes of the last.
         sent = {p.name: n.s for p, n in zip(architecture.spiking, state.neurons, strict=True)}
         left, neurons = iter(state.neurons), []
+        recorded: dict[str, Tensor] = {}
         for population in architecture.populations:
-            current = self.current(population, sent, of_input[population.name])
+            start, bias = of_input[population.name], None
+            if _maps_one_source(population):
+                bias = start  # the scan adds it, which saves a pass over the memory
+            current = self.current(population, sent, start if bias is None else None)
             if population.relay:
                 sent[population.name] = current
                 continue
-            if current is of_input[population.name]:
+            if current is start:
                 current = current.clone()  # others look at it again
-            spikes, after = lif_scan(current, next(left), decay, self.description.threshold)
+            kept = torch.empty_like(current) if potentials and steps > 1 else None
+            spikes, after = lif_scan(
+                current,
+                next(left),
+                decay,
+                self.description.threshold,
+                bias=bias,
+                potentials=kept,
+            )
             neurons.append(after)
             sent[population.name] = spikes
-        name, readout = architecture.readout.name, state.readout
-        for of_step in self.current(architecture.readout, sent, of_input[name]).chunk(steps):
-            kept = decay * readout if self.description.readout == "final" else readout
-            readout = kept + of_step
-        return SequenceState(state.steps + steps, tuple(neurons), readout)
-
-    def _scores(self, state: SequenceState) -> Tensor:
-        if self.description.readout == "sum":
-            return state.readout
-        return state.readout / accumulated_one(state.steps, self.description.decay)
+            if potentials:
+                recorded[population.name] = after.u if kept is None else kept
+        name, readout, scores = architecture.readout.name, state.readout, []
+        arriving = self.current(architecture.readout, sent, of_input[name])
+        for k, of_step in enumerate(arriving.chunk(steps), 1):
+            if self.description.readout == "final":
+                readout = decay * readout + of_step
+                scores.append(readout / accumulated_one(state.steps + k, decay))
+            else:
+                readout = readout + of_step
+                scores.append(readout)
+        chunk = LIFChunk(
+            steps=steps,
+            potentials=recorded,
+            spikes={population.name: sent[population.name] for population in architecture.spiking},
+            scores=torch.stack(scores),
+        )
+        return SequenceState(state.steps + steps, tuple(neurons), readout), chunk
 
     def _rest(self, samples: int) -> SequenceState:
         shapes = self.description.architecture.shapes()
@@ -258,8 +305,10 @@ class LIFNetwork:
             return look_up(x, self._pixel_values)
         return (x.to(self.dtype) - self._mean) / self._std
 
-    def current(self, population: Population, sent: Mapping[str, Tensor], start: Tensor) -> Tensor:
-        """`start` and what arrives over those connections whose source is among `sent`."""
+    def current(
+        self, population: Population, sent: Mapping[str, Tensor], start: Tensor | None
+    ) -> Tensor:
+        """`start`, if any, and what arrives over those connections whose source is among `sent`."""
         weights = iter(weight_names(population))
         current = start
         for connection in population.connections:
@@ -267,10 +316,11 @@ class LIFNetwork:
             if connection.source in sent:
                 with self._sums_of_products():
                     arriving = synapse.apply(connection.operations, own, sent[connection.source])
-                current = current + arriving
+                current = arriving if current is None else current + arriving
+        assert current is not None
         return current
 
-    def _sums_of_products(self) -> AbstractContextManager[None]:
+    def _sums_of_products(self) -> AbstractContextManager[object]:
         """On a grid, keep from algorithms that do not add up products: Winograd and FFT leave
         the grid on their way."""
         if self.description.grid is None:
@@ -304,9 +354,17 @@ class LIFNetwork:
             )
 
 
+def _maps_one_source(population: Population) -> bool:
+    """Whether nothing but a map with weights of one earlier population arrives beside the bias."""
+    if population.relay or len(population.connections) != 1:
+        return False
+    (connection,) = population.connections
+    return connection.source != INPUT and len(weighted(connection)) > 0
+
+
 def repeated(current: Tensor, steps: int) -> Tensor:
-    """`current`, N …, at each of `steps` steps: steps · N …."""
-    return current.repeat(steps, *(1,) * (current.dim() - 1))
+    """`current`, N …, at each of `steps` steps: steps · N …, in its layout."""
+    return current if steps == 1 else torch.cat([current] * steps)
 
 
 def load_lif(path: Path | str) -> LIFNetwork:

@@ -61,6 +61,11 @@ class Tally:
             else:
                 self._scores = steps.sum(0) if self._scores is None else self._scores + steps.sum(0)
 
+    @property
+    def scores(self) -> Tensor | None:
+        """So far, B classes; None before there are any."""
+        return self._scores
+
     def outcome(self) -> Outcome:
         fired = torch.stack(self._fired).sum(0)
         assert self._scores is not None, "a batch has at least one step"

@@ -19,10 +19,12 @@ from torch import Tensor
 
 from saf import synapse
 from saf.architecture import INPUT, Connection, Conv, Linear, Population, Scale
+from saf.forward import Neurons
 from saf.grid import Grid, fraction_bits, pixel_values
 from saf.lif import LIFNetwork, LIFStep
 from saf.lifdescription import weight_names, weighted
 from saf.neuron import accumulated_one, saf_step
+from saf.scan import Constant
 
 SIGNIFICANT_BITS = 24  # of a float32: integers up to 2^24 are exact
 
@@ -236,8 +238,14 @@ def _grid(network: LIFNetwork) -> Grid:
     return grid
 
 
+def _nothing(potential: Tensor) -> Constant:
+    """No current beside `potential`."""
+    shape = (1, potential.shape[1], *(1,) * (potential.dim() - 2))
+    return Constant(potential.new_zeros(shape), True, [0.0], [0.0])
+
+
 @torch.no_grad()
-def run_saf(network: LIFNetwork, x: Tensor) -> Iterator[LIFStep]:
+def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> Iterator[LIFStep]:
     """The T steps of `network` on images `x` (`N C H W`) or event frames (`N T C H W`) by spike
     accumulation, as in SAF.
 
@@ -246,7 +254,8 @@ def run_saf(network: LIFNetwork, x: Tensor) -> Iterator[LIFStep]:
 
     Scores are those of the readout of this step: Σ (W s[t] + b), or Û[t] / c[t] of the readout.
     The potentials are Û[t] − V λ â[t−1]. A relay sends its Û on, and has sent Û[t] − λ Û[t−1] in
-    this step.
+    this step. With `neurons`, which runs the populations as in `saf.forward.advance`, there are no
+    potentials, and spikes of those alone that the readout listens to.
     """
     of = network.description
     frames = x.transpose(0, 1) if of.frames else None
@@ -255,12 +264,15 @@ def run_saf(network: LIFNetwork, x: Tensor) -> Iterator[LIFStep]:
     shapes = of.architecture.shapes()
     # Before a population is computed, those that hear it as feedback get â[t−1].
     accumulated = {
-        population.name: torch.zeros(
-            len(x), *shapes[population.name], dtype=network.dtype, device=network.device
+        population.name: synapse.channels_last(
+            torch.zeros(
+                len(x), *shapes[population.name], dtype=network.dtype, device=network.device
+            )
         )
         for population in of.architecture.spiking
     }
     readout = of.architecture.readout
+    heard = {connection.source for connection in readout.connections}
     total = torch.zeros((), dtype=network.dtype, device=network.device)
     for t in range(1, of.timesteps + 1):
         c = accumulated_one(t, of.decay)
@@ -280,6 +292,13 @@ def run_saf(network: LIFNetwork, x: Tensor) -> Iterator[LIFStep]:
                 accumulated[name] = potential
                 continue
             before = accumulated[name]
+            if neurons is not None:
+                if potential is sums[name]:  # others look at it again
+                    potential = potential.expand_as(before).clone()
+                accumulated[name], _ = neurons(name, potential, _nothing(potential), before)
+                if name in heard and of.readout == "sum":
+                    spikes[name] = accumulated[name] - of.decay * before
+                continue
             spikes[name], accumulated[name] = saf_step(potential, before, of.decay, of.threshold)
             potentials[name] = potential - of.threshold * (of.decay * before)
         if of.readout == "sum":

@@ -89,6 +89,14 @@ class Converting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checking:
+    """How far the check of the LIF network is, about once a second."""
+
+    done: int  # samples
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Artifact:
     """A file that the job leaves behind."""
 
@@ -106,5 +114,14 @@ class Finished:
 
 
 Report = (
-    Started | Step | Epoch | Evaluation | Vitals | Checkpoint | Converting | Artifact | Finished
+    Started
+    | Step
+    | Epoch
+    | Evaluation
+    | Vitals
+    | Checkpoint
+    | Converting
+    | Checking
+    | Artifact
+    | Finished
 )

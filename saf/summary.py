@@ -30,6 +30,7 @@ def summarise(
         outside = None
     else:
         outside = 1.0 - seconds["network"] / max(seconds["iterations"], 1e-9)
+    rounding = (certificate["grid"] or {}).get("rounding")
     best = max(progress.history, key=lambda epoch: epoch["test_accuracy"])
     last = progress.history[-1]
     return {
@@ -43,6 +44,10 @@ def summarise(
             "best_epoch": best["epoch"],
             "lif_accuracy": certificate["checks"][0]["accuracy_lif"],
             "verdict": certificate["verdict"],
+            "rounding_cost_points": rounding["cost_points"] if rounding else None,
+            "accuracy_as_trained": rounding["accuracy_as_trained"]
+            if rounding
+            else certificate["checks"][0]["accuracy_saf"],
             "parameters": architecture.parameters,
             "neurons": architecture.neurons,
             "iterations": progress.step,

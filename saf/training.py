@@ -75,16 +75,17 @@ def train(
 
     Reports: `Started`; `Step` per iteration, `Vitals` after some of them; `Epoch`, `Evaluation`
     and `Checkpoint` per epoch, and a `Checkpoint` about every minute of a long one; `Converting`;
-    an `Artifact` for each of `lif.safetensors`, `certificate.json`, `report.json` and
-    `checkpoint.safetensors`; `Finished`.
+    `Checking` about once a second; an `Artifact` for each of `lif.safetensors`, `certificate.json`,
+    `report.json` and `checkpoint.safetensors`; `Finished`.
 
-    `stop` is asked between iterations. When it says True, a checkpoint is written and reported
-    and the generator returns, without `Finished`. `resume_from` is a checkpoint or a directory of
-    them: the newest readable one is used, a damaged one passed over for the one before, and with
-    none the training starts from the beginning; `Started.step` tells. On the same kind of device
-    the weights are, bit for bit, those of the undisturbed run; on a GPU, if K was asked for or is
-    in the checkpoint (`saf.chunks`). On a CPU torch has as many threads as the training began with,
-    as the checkpoint says, while the generator lives.
+    `stop` is asked between iterations, and between the batches of the conversion's check. When it
+    says True, the generator returns, without `Finished`; a checkpoint is written and reported
+    before, but for a conversion, which begins anew when the training is resumed. `resume_from` is a
+    checkpoint or a directory of them: the newest readable one is used, a damaged one passed over
+    for the one before, and with none the training starts from the beginning; `Started.step` tells.
+    On the same kind of device the weights are, bit for bit, those of the undisturbed run; on a GPU,
+    if K was asked for or is in the checkpoint (`saf.chunks`). On a CPU torch has as many threads as
+    the training began with, as the checkpoint says, while the generator lives.
     `inherited` says that the checkpoint is another job's: the time that this one took does not
     count against `max_runtime_seconds`.
 
@@ -280,6 +281,7 @@ def _train(
         directory,
         timesteps_at_once=chunk,
         snapshot=snapshot,
+        stop=stop,
     )
 
 

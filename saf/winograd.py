@@ -27,7 +27,16 @@ from saf import native
 from saf.precision import products_in
 from saf.tiles import ROWS, SEEN, TILE, Plain, Transforms, compiled, tiles_of
 
-_allowed: ContextVar[bool] = ContextVar("winograd", default=False)
+
+class Permission:
+    """Whether `convolution` may be chosen, and whether it has been."""
+
+    def __init__(self, given: bool) -> None:
+        self.given = given
+        self.used = False
+
+
+_allowed: ContextVar[Permission] = ContextVar("winograd", default=Permission(False))  # noqa: B039
 
 _PLAIN = Plain()
 MOST_WASTE = 1.5  # results computed to those wanted, where the sides are no multiples of 4
@@ -37,11 +46,12 @@ TRANSPOSED_FROM = 512  # tiles: products with weights the other way round gain m
 
 
 @contextmanager
-def allowed(yes: bool = True) -> Iterator[None]:
+def allowed(yes: bool = True) -> Iterator[Permission]:
     """Inside, the maps of a network are evaluated by `convolution` where that pays, or never."""
-    before = _allowed.set(yes)
+    permission = Permission(yes)
+    before = _allowed.set(permission)
     try:
-        yield
+        yield permission
     finally:
         _allowed.reset(before)
 
@@ -51,7 +61,8 @@ def chosen(
 ) -> bool:
     """Whether `convolution` is allowed and expected to be faster than torch's; the shapes and the
     transforms alone decide, so that a training that is resumed computes the same."""
-    if not _allowed.get() or (stride, padding, dilation, groups) != (1, 1, 1, 1):
+    permission = _allowed.get()
+    if not permission.given or (stride, padding, dilation, groups) != (1, 1, 1, 1):
         return False
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16):
         return False
@@ -61,7 +72,9 @@ def chosen(
     if kernel != [3, 3] or high * wide * TILE * TILE > MOST_WASTE * height * width:
         return False
     by = transforms()
-    return min(out, channels) >= by.fewest_channels and samples * high * wide >= by.fewest_tiles
+    pays = min(out, channels) >= by.fewest_channels and samples * high * wide >= by.fewest_tiles
+    permission.used |= pays
+    return pays
 
 
 def convolution(

@@ -19,6 +19,7 @@ from pathlib import Path
 from api.printable import LineCleaner
 from saf.reports import (
     Artifact,
+    Checking,
     Checkpoint,
     Converting,
     Epoch,
@@ -54,6 +55,7 @@ class Batch:
     log: str = ""
     checkpoint: Checkpoint | None = None
     converting: bool = False
+    checking: Checking | None = None  # the newest
     tried: bool = False  # a commit of it failed, and nobody knows whether it was done
 
     def is_empty(self) -> bool:
@@ -65,10 +67,12 @@ class Batch:
             or self.log
             or self.checkpoint
             or self.converting
+            or self.checking
         )
 
     def add(
-        self, report: Started | Step | Epoch | Evaluation | Vitals | Checkpoint | Converting
+        self,
+        report: Started | Step | Epoch | Evaluation | Vitals | Checkpoint | Converting | Checking,
     ) -> None:
         """Put a report at the end."""
         match report:
@@ -78,6 +82,8 @@ class Batch:
                 self.checkpoint = report
             case Converting():
                 self.converting = True
+            case Checking():
+                self.checking = report
             case Vitals():
                 self.vitals.append(report)
             case Step() | Epoch() | Evaluation():

@@ -82,6 +82,7 @@ _KINDS: dict[str, type[Any]] = {
         reports.Vitals,
         reports.Checkpoint,
         reports.Converting,
+        reports.Checking,
         reports.Artifact,
         reports.Finished,
         Failure,

@@ -146,6 +146,8 @@ class Record:
             unused += checkpoints.add(session, claim, step=batch.checkpoint.step, sha256=sha256)
         if batch.converting:
             lifecycle.converting(session, claim)
+        if batch.checking is not None:
+            lifecycle.checking(session, claim, done=batch.checking.done, total=batch.checking.total)
 
     def _log_is_there(self, session: Session) -> bool:
         claim = self._claim

@@ -24,11 +24,15 @@ let told = Date.now();
 /** @param {any} job */
 function show(job) {
   told = Date.now();
-  const { step, steps_total, epoch, epochs, fraction } = job.progress;
+  const { step, steps_total, epoch, epochs, fraction, checked, to_check } = job.progress;
   const bar = /** @type {HTMLProgressElement} */ (document.getElementById("progress"));
   bar.value = fraction;
   const steps = steps_total ? `step ${count(step)} of ${count(steps_total)} · ` : "";
   text("steps", `${steps}epoch ${epoch.toFixed(2)} of ${count(epochs)}`);
+  text(
+    "checked",
+    to_check ? `checking ${count(checked)} of ${count(to_check)} samples` : "",
+  );
   text("left", job.eta_seconds == null ? "" : `${duration(job.eta_seconds)} left`);
   for (const cell of /** @type {NodeListOf<HTMLElement>} */ (
     document.querySelectorAll("#values [data-value]")

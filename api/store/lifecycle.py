@@ -1,7 +1,7 @@
 """The life of a job, and the only place that writes its status.
 
     queued → starting → running → converting → succeeded
-    running → pausing → paused → queued            (resume)
+    running, converting → pausing → paused → queued (resume)
     running → queued                               (handed back by a worker that shuts down)
     a lease runs out → recovering → starting       (or failed, worker_lost, after too many)
     an error that may pass → recovering → starting (or failed, with that error, after too many)
@@ -35,6 +35,9 @@ from api.store.tables import (
     Job,
     Status,
 )
+
+OF_THE_NETWORK = ("lif_accuracy", "verdict", "rounding_cost_points")
+"""Of the summary of a job that succeeded: what is kept in columns."""
 
 
 def submit(session: Session, job: Job, **data: Any) -> None:
@@ -122,6 +125,8 @@ def running(
         started_step=step,
         steps_total=steps_total,
         running_at=now(),
+        checked=None,
+        to_check=None,
     )
 
 
@@ -155,6 +160,14 @@ def converting(session: Session, claim: Claim) -> None:
     _move(session, claim, Status.converting, {Status.starting, Status.running})
 
 
+def checking(session: Session, claim: Claim, *, done: int, total: int) -> None:
+    """How many samples the check of the LIF network has done, and of how many."""
+    leases.fence(session, claim)
+    session.execute(
+        leases.fenced(claim).values(checked=done, to_check=total, version=Job.version + 1)
+    )
+
+
 def secured(session: Session, claim: Claim) -> None:
     """A checkpoint is stored: whatever happens now, the job does not fall back behind it."""
     leases.fence(session, claim)
@@ -167,9 +180,14 @@ def note(session: Session, claim: Claim, type_: str, **data: Any) -> None:
     timeline.add(session, claim.job_id, type_, **data)
 
 
-def succeed(session: Session, claim: Claim, **data: Any) -> None:
-    """Everything is stored. A request to cancel or pause that came too late is overtaken."""
-    _end(session, claim, Status.succeeded, frozenset(ACTIVE), **data)
+def succeed(session: Session, claim: Claim, *, summary: Mapping[str, Any] | None = None) -> None:
+    """Everything is stored. A request to cancel or pause that came too late is overtaken.
+
+    `summary` goes into the timeline, and what it says of the LIF network to the job.
+    """
+    found = {name: (summary or {}).get(name) for name in OF_THE_NETWORK}
+    data = {} if summary is None else {"summary": dict(summary)}
+    _end(session, claim, Status.succeeded, frozenset(ACTIVE), found, **data)
 
 
 def fail(session: Session, claim: Claim, *, code: str, message: str, hint: str) -> None:
@@ -251,12 +269,16 @@ def cancel(session: Session, job_id: str) -> Job:
 
 
 def pause(session: Session, job_id: str) -> Job:
-    """Ask to pause at the next step. A job that waits is paused at once."""
+    """Ask to pause at the next step, or between two batches of the check of its LIF network. A job
+    that waits is paused at once."""
     return _request(
         session,
         job_id,
         "pause",
-        {Status.paused: WAITING, Status.pausing: (Status.starting, Status.running)},
+        {
+            Status.paused: WAITING,
+            Status.pausing: (Status.starting, Status.running, Status.converting),
+        },
         already=Status.pausing,
     )
 
@@ -344,11 +366,12 @@ def _end(
     claim: Claim,
     to: Status,
     allowed: Collection[Status],
+    found: Mapping[str, Any] | None = None,
     *,
     error: dict[str, str] | None = None,
     **data: Any,
 ) -> None:
-    values: dict[str, Any] = {"finished_at": now(), "lease_until": None}
+    values: dict[str, Any] = {"finished_at": now(), "lease_until": None, **(found or {})}
     if error is not None:
         values["error"] = error
         data = {**data, "error": error}

@@ -48,6 +48,7 @@ _KEYS: Mapping[str, tuple[ColumnElement[Any], type]] = {
     "dataset": (func.lower(Job.dataset), str),
     "timesteps": (Job.specification["timesteps"].as_integer(), int),
     "best_accuracy": (func.coalesce(Job.best_accuracy, _LOWEST), float),
+    "lif_accuracy": (func.coalesce(Job.lif_accuracy, _LOWEST), float),
     "progress": (_progress, float),
     "device": (func.coalesce(Job.device, ""), str),
     "created": (Job.id.expression, str),

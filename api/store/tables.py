@@ -191,6 +191,11 @@ class Job(Base):
     running_at: Mapped[float | None]  # when the running attempt began to train
     latest: Mapped[dict[str, Any]]  # the newest value of each metric
     best_accuracy: Mapped[float | None]
+    checked: Mapped[int | None]  # samples that the check of the LIF network has done; of
+    to_check: Mapped[int | None]  # so many
+    lif_accuracy: Mapped[float | None]  # what the check came to; null until the job has succeeded
+    verdict: Mapped[str | None] = mapped_column(String(20))
+    rounding_cost_points: Mapped[float | None]  # null where no weights were rounded
     error: Mapped[dict[str, Any] | None]
     events_count: Mapped[int] = mapped_column(default=0)
     version: Mapped[int] = mapped_column(BigInteger, default=0)  # raised by every change

@@ -77,9 +77,9 @@ class Server:
         with self.service.database.writing() as session:
             lifecycle.progress(session, claim, step=step, epoch=step / 10, latest=latest)
 
-    def succeed(self, claim: Claim) -> None:
+    def succeed(self, claim: Claim, **summary: Any) -> None:
         with self.service.database.writing() as session:
-            lifecycle.succeed(session, claim)
+            lifecycle.succeed(session, claim, summary=summary or None)
 
     def fail(self, claim: Claim) -> None:
         with self.service.database.writing() as session:

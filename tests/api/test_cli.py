@@ -187,7 +187,7 @@ def test_watching_ends_with_the_job_and_its_outcome(there: Saf, shared: Server) 
     def work() -> None:
         claim = shared.run()
         shared.progress(claim, 50, loss=0.25, accuracy=0.9, firing_rate=0.1)
-        shared.succeed(claim)
+        shared.succeed(claim, lif_accuracy=0.175, verdict="differs", rounding_cost_points=80.0)
 
     worker = threading.Timer(0.2, work)
     worker.start()
@@ -196,6 +196,10 @@ def test_watching_ends_with_the_job_and_its_outcome(there: Saf, shared: Server) 
     assert watched.status == 0
     assert f"{job_id} succeeded" in watched.out
     assert "loss 0.250  accuracy 90.0%  firing rate 0.100" in watched.out
+    told = "LIF network 17.50%, differs; rounding its weights cost 80.00 points"
+    assert told in watched.out
+    assert told in there("show", job_id).out
+    assert "17.50%  differs" in there("list").out
 
 
 def test_watching_a_job_that_fails_tells_why_and_what_to_change(there: Saf, shared: Server) -> None:

@@ -36,7 +36,9 @@ def pair(shared: Server) -> tuple[str, str]:
             lifecycle.progress(
                 session, claim, step=20, epoch=2.0, latest=latest, best_accuracy=accuracy
             )
-        shared.succeed(claim)
+        kept = "measured" if name == "faster" else "differs"
+        cost = None if name == "faster" else 2.5
+        shared.succeed(claim, lif_accuracy=accuracy - 0.2, verdict=kept, rounding_cost_points=cost)
         ids.append(str(job["id"]))
     return ids[0], ids[1]
 
@@ -51,7 +53,12 @@ def test_differing_settings_and_the_best_results_are_told(
     assert differing == {"/timesteps": [4, 8]}
     assert {"/seed", "/method/name"} <= {one["pointer"] for one in found["settings"]}
     best = {one["name"]: one["best"] for one in found["results"]}
-    assert best["best_accuracy"] == [better]
+    assert best["best_accuracy"] == best["lif_accuracy"] == [better]
+    assert [job["verdict"] for job in found["jobs"]] == ["differs", "measured"]
+    results = {one["name"]: one["values"] for one in found["results"]}
+    assert results["rounding_cost_points"] == [2.5, None]
+    page = shared.http.get(f"/compare?jobs={better},{faster}", headers=PAGE).text
+    assert '<span class="verdict-differs">differs</span>' in page
     assert best["step_seconds"] == [faster]
     assert best["parameters"] == []
 
@@ -80,6 +87,8 @@ def test_the_csv_has_a_line_for_each_job_and_no_formula(
     assert [row["id"] for row in rows] == list(pair)
     assert [row["name"] for row in rows] == ["'=better", "faster"]
     assert [float(row["best_accuracy"]) for row in rows] == [0.9, 0.8]
+    assert [row["verdict"] for row in rows] == ["differs", "measured"]
+    assert [row["rounding_cost_points"] for row in rows] == ["2.5", ""]
     assert [row["/timesteps"] for row in rows] == ["4", "8"]
     assert [row["parameters"] for row in rows] == ["58474", "58474"]
 

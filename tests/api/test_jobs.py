@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.store import artifacts, metrics
+from api.store import artifacts, lifecycle, metrics
 from tests.api.conftest import Server
 
 
@@ -25,6 +25,8 @@ def test_a_job_needs_nothing_but_an_empty_object(server: Server) -> None:
         "epoch": 0.0,
         "epochs": 10,
         "fraction": 0.0,
+        "checked": None,
+        "to_check": None,
     }
     assert server.get(job["urls"]["self"]) == job
 
@@ -91,6 +93,53 @@ def test_a_running_job_shows_progress_time_left_and_latest_metrics(server: Serve
     found = server.get(f"/v1/jobs/{job['id']}")
     assert (found["status"], found["progress"]["fraction"]) == ("succeeded", 1.0)
     assert found["eta_seconds"] is None
+
+
+def test_the_document_of_a_job_says_how_its_network_came_out(server: Server) -> None:
+    job = server.submit()
+    claim = server.run(steps_total=10)
+    server.progress(claim, 10, test_accuracy=0.975)
+    found = server.get(f"/v1/jobs/{job['id']}")
+    assert (found["progress"]["checked"], found["progress"]["to_check"]) == (None, None)
+    with server.service.database.writing() as session:
+        lifecycle.converting(session, claim)
+        lifecycle.checking(session, claim, done=3200, total=10_500)
+    found = server.get(f"/v1/jobs/{job['id']}")
+    assert (found["progress"]["checked"], found["progress"]["to_check"]) == (3200, 10_500)
+    assert (found["lif_accuracy"], found["verdict"]) == (None, None)
+    page = {"Accept": "text/html,*/*"}
+    assert (
+        "checking 3,200 of 10,500 samples"
+        in server.http.get(job["urls"]["page"], headers=page).text
+    )
+    assert "checking 30 %" in server.http.get("/", headers=page).text
+    server.succeed(claim, lif_accuracy=0.175, verdict="differs", rounding_cost_points=80.0)
+    for found in (server.get(f"/v1/jobs/{job['id']}"), server.get("/v1/jobs")["data"][0]):
+        assert (found["lif_accuracy"], found["verdict"]) == (0.175, "differs")
+        assert found["rounding_cost_points"] == 80.0
+        assert found["progress"]["to_check"] is None
+    shown = server.http.get(job["urls"]["page"], headers=page).text
+    assert "<strong>17.50 %</strong> as LIF network" in shown
+    assert "rounding cost 80.00 points" in shown
+    assert "97.50 % as trained" in shown
+    listed = server.http.get("/", headers=page).text
+    assert '<span class="figure">17.50 %</span> <span class="verdict-differs"' in listed
+
+
+def test_a_check_under_way_can_be_paused_and_begins_anew(server: Server) -> None:
+    job = server.submit()
+    claim = server.run(steps_total=10)
+    with server.service.database.writing() as session:
+        lifecycle.converting(session, claim)
+        lifecycle.checking(session, claim, done=3200, total=10_500)
+    assert server.http.post(f"/v1/jobs/{job['id']}/pause").json()["status"] == "pausing"
+    with server.service.database.writing() as session:
+        lifecycle.stopped(session, claim)
+    assert server.http.post(f"/v1/jobs/{job['id']}/resume").json()["status"] == "queued"
+    again = server.run(step=10, steps_total=10)
+    with server.service.database.writing() as session:
+        lifecycle.converting(session, again)
+    assert server.get(f"/v1/jobs/{job['id']}")["progress"]["to_check"] is None
 
 
 def test_waiting_jobs_say_how_many_are_ahead(server: Server) -> None:

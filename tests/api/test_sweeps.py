@@ -265,7 +265,7 @@ def test_a_sweep_counts_as_all_of_its_jobs(tmp_path: Path) -> None:
 
 def test_the_table_as_csv_holds_no_formula(server: Server) -> None:
     sweep = sent(server, name="=1+1", over={"/seed": [3], "/augment": [["crop", "flip"]]})
-    trained(server, 0.5, lif_accuracy=0.5, verdict="proven")
+    trained(server, 0.5, lif_accuracy=0.5, verdict="proven", rounding_cost_points=0.25)
     response = server.http.get(sweep["urls"]["csv"])
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     assert f'filename="{sweep["id"]}.csv"' in response.headers["content-disposition"]
@@ -273,6 +273,7 @@ def test_the_table_as_csv_holds_no_formula(server: Server) -> None:
     assert row["name"] == "'=1+1: seed = 3, augment = crop flip"
     assert (row["/seed"], row["/augment"]) == ("3", '["crop", "flip"]')
     assert (row["test_accuracy"], row["verdict"], row["firing_rate"]) == ("0.5", "proven", "")
+    assert row["rounding_cost_points"] == "0.25"
 
 
 def test_the_pages_show_the_table_sorted_and_escape_what_was_sent(server: Server) -> None:

@@ -155,9 +155,9 @@ class Pages(Service):
         with self.database.writing() as session:
             vitals.append(session, claim.job_id, claim.attempt, [(step, data | {"layers": layers})])
 
-    def succeed(self, claim: Claim) -> None:
+    def succeed(self, claim: Claim, **summary: Any) -> None:
         with self.database.writing() as session:
-            lifecycle.succeed(session, claim)
+            lifecycle.succeed(session, claim, summary=summary or None)
 
     def cancelled(self, claim: Claim) -> None:
         """Cancel, as a person and then the worker do."""

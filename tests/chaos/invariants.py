@@ -34,7 +34,7 @@ NEXT: dict[str, set[str]] = {
     "queued": {"starting", "paused", "cancelled"},
     "starting": {"running", "pausing", "cancelling"} | _WORKER_MAY,
     "running": {"converting", "pausing", "cancelling"} | _WORKER_MAY,
-    "converting": {"succeeded", "cancelling"} | _WORKER_MAY,
+    "converting": {"succeeded", "pausing", "cancelling"} | _WORKER_MAY,
     "pausing": {"paused", "cancelling", "succeeded", "failed"},
     "paused": {"queued", "cancelled"},
     "recovering": {"starting", "paused", "cancelled"},

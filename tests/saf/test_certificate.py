@@ -9,16 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from saf.certificate import certify
+from saf.certificate import _costs_too_much, certify
 from saf.config import JobSpecification
 from saf.conversion import convert, on_grid
 from saf.errors import InternalError
+from saf.forward import Neurons
 from saf.inference import infer
 from saf.lif import LIFNetwork, LIFStep, load_lif
 from saf.network import SpikingNetwork
 from saf.networkchoice import ConvNet
 from saf.networks import build
 from saf.proof import run_saf
+from saf.scan import Constant
 
 SPECIFICATION = JobSpecification(timesteps=5)
 LIMITS = {torch.float32: 40, torch.float64: 16}
@@ -206,6 +208,37 @@ def test_certificate_on_a_grid_is_proven_and_says_layer_by_layer_why(
     }
 
 
+def test_a_proof_that_cost_the_accuracy_is_not_announced_as_one(
+    network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "lif.safetensors"
+    x, _ = samples
+    y = convert(network, SPECIFICATION, class_names="abcd", frames=False).predict(x.float() / 255)
+    on_a_grid(network, path, 1)
+    certificate = certify(network, path, x, y, samples=LIMITS)
+    grid = certificate["grid"]
+    assert certificate["verdict"] == "differs"
+    assert grid["within"]
+    assert grid["is_of_the_trained_network"]
+    assert sum(check["spikes_differing"] for check in certificate["checks"]) == 0
+    rounding = grid["rounding"]
+    assert rounding["accuracy_as_trained"] == 1.0
+    assert rounding["cost_points"] == pytest.approx(100 * (1 - rounding["accuracy_on_grid"]))
+    assert certificate["statement"].startswith(
+        "Rounding the weights to multiples of 2^-1 took the accuracy from 100.00% to "
+    )
+    assert "do not rely on it" in certificate["statement"]
+
+
+def test_a_rounding_that_costs_one_sample_of_a_few_is_tolerated() -> None:
+    rounding = {"samples": 40, "cost_points": 2.5}
+    grid = {"bits": 8, "rounding": rounding}
+    assert not _costs_too_much(grid)
+    assert _costs_too_much({"bits": 8, "rounding": {"samples": 1000, "cost_points": 1.1}})
+    assert not _costs_too_much({"bits": 8, "rounding": {"samples": 1000, "cost_points": 1.0}})
+    assert not _costs_too_much({"bits": None})
+
+
 def test_too_fine_a_grid_is_measured_and_the_layer_is_named(
     network: SpikingNetwork, samples: tuple[Tensor, Tensor], tmp_path: Path
 ) -> None:
@@ -238,10 +271,16 @@ def test_a_spike_that_differs_against_the_proof_is_an_internal_error(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def broken(lif: LIFNetwork, x: Tensor) -> Iterator[LIFStep]:
-        for step in run_saf(lif, x):
-            step.spikes["layer2"][0, 0, 0, 0] = 1 - step.spikes["layer2"][0, 0, 0, 0]
-            yield step
+    def broken(lif: LIFNetwork, x: Tensor, neurons: Neurons) -> Iterator[LIFStep]:
+        def flipped(
+            name: str, current: Tensor | None, constant: Constant, carry: Tensor | None
+        ) -> tuple[Tensor, Tensor]:
+            assert current is not None
+            if name == "layer2":
+                current[0, 0, 0, 0] = 9.0 if current[0, 0, 0, 0] < 1.0 else -9.0
+            return neurons(name, current, constant, carry)
+
+        return run_saf(lif, x, flipped)
 
     path = tmp_path / "lif.safetensors"
     on_a_grid(network, path, 10)

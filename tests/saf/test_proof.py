@@ -55,10 +55,12 @@ def networks(draw: st.DrawFn) -> LIFNetwork:
 class InAnotherOrder(LIFNetwork):
     """Adds the products up in random groups, and the groups one after the other."""
 
-    def current(self, population: Population, sent: Mapping[str, Tensor], start: Tensor) -> Tensor:
+    def current(
+        self, population: Population, sent: Mapping[str, Tensor], start: Tensor | None
+    ) -> Tensor:
         generator = torch.Generator().manual_seed(len(sent))
         names = iter(weight_names(population))
-        parts = [start]
+        parts = [] if start is None else [start]
         for connection in population.connections:
             own = {id(o): self.tensors[next(names)] for o in weighted(connection)}
             if connection.source not in sent:

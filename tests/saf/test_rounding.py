@@ -39,7 +39,9 @@ def test_grid_bits_are_a_number_auto_or_nothing(bits: Any) -> None:
 
 def test_auto_takes_the_finest_exact_grid() -> None:
     network, x = converted(architecture_of_one_layer(), 5, 4, "saf-f"), images(5, 40)
-    chosen, refused = round_to_grid(network, "auto", x, exact_grid(network).predict(x))
+    *_, rounded = round_to_grid(network, "auto", x, exact_grid(network).predict(x))
+    assert rounded is not None
+    chosen, refused = rounded
     assert refused is None
     grid = chosen.description.grid
     assert grid is not None
@@ -52,7 +54,9 @@ def test_auto_leaves_alone_what_is_exact_on_no_grid() -> None:
     tensors = dict(network.tensors)
     tensors["layer1.bias"] = tensors["layer1.bias"] + 2.0**24
     network = LIFNetwork(network.description, tensors)
-    left, refused = round_to_grid(network, "auto", x, network.predict(x))
+    *_, rounded = round_to_grid(network, "auto", x, network.predict(x))
+    assert rounded is not None
+    left, refused = rounded
     assert left is network
     assert refused is not None
     assert "too large" in refused
@@ -65,7 +69,9 @@ def test_auto_leaves_alone_what_loses_too_much_accuracy() -> None:
     tensors["layer1.bias"] = tensors["layer1.bias"].clone()
     tensors["layer1.bias"][0] = -(2.0**13)
     network = LIFNetwork(network.description, tensors)
-    left, refused = round_to_grid(network, "auto", x, network.predict(x))
+    *_, rounded = round_to_grid(network, "auto", x, network.predict(x))
+    assert rounded is not None
+    left, refused = rounded
     assert left is network
     assert refused is not None
     assert "costs" in refused

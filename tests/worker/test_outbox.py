@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from saf.reports import (
+    Checking,
     Checkpoint,
     Evaluation,
     Finished,
@@ -53,6 +54,7 @@ def taken(outbox: Outbox) -> list[int]:
             },
         ),
         Checkpoint(step=2, epoch=0, path=Path("/a/b")),
+        Checking(done=128, total=10_500),
         Finished(step=9, summary={"test_accuracy": 0.9}),
         Failure(code="data", message="no", hint="yes"),
     ],

@@ -58,8 +58,13 @@ def test_a_job_goes_from_queued_to_succeeded(database: Database, submit: Submit)
         lifecycle.progress(session, held, step=100, epoch=1.0, latest={}, best_accuracy=0.8)
     with database.writing() as session:
         lifecycle.converting(session, held)
+        lifecycle.checking(session, held, done=32, total=360)
+    with database.reading() as session:
+        job = session.get_one(Job, job_id)
+        assert (job.checked, job.to_check, job.lif_accuracy, job.verdict) == (32, 360, None, None)
     with database.writing() as session:
-        lifecycle.succeed(session, held)
+        found = {"lif_accuracy": 0.875, "verdict": "differs", "rounding_cost_points": 2.5}
+        lifecycle.succeed(session, held, summary={**found, "parameters": 7})
     assert timeline(database, job_id) == [
         "queued",
         "starting",
@@ -71,6 +76,8 @@ def test_a_job_goes_from_queued_to_succeeded(database: Database, submit: Submit)
         job = session.get_one(Job, job_id)
         assert job.latest == {"loss": 1.5, "accuracy": 0.5}
         assert job.best_accuracy == 0.9
+        assert (job.lif_accuracy, job.verdict) == (0.875, "differs")
+        assert job.rounding_cost_points == 2.5
         assert (job.step, job.attempt, job.lease_until) == (100, 1, None)
         assert job.finished_at is not None
 
