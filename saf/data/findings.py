@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saf.chance import margin
-from saf.data.statistics import extremes
+from saf.data.statistics import extremes, told
 from saf.errors import DataError
 
 if TYPE_CHECKING:
@@ -215,15 +215,15 @@ def _flat(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _extreme(dataset: Dataset) -> Iterator[Finding]:
-    for found in extremes(dataset.x_train):
+    for axis, message in told(extremes(dataset.x_train)):
         if dataset.is_events:
             means = "they are left out of the normalisation, and reach the network as they are"
         else:
             means = "the normalisation follows them, and the others hardly differ to the network"
         yield Finding(
             "extreme_values",
-            f"{found.message}; {means}",
-            f"Check these {found.axis}s: remove or clip values that are errors.",
+            f"{message}; {means}",
+            f"Check these {axis}s: remove or clip values that are errors.",
         )
 
 

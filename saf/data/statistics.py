@@ -19,7 +19,7 @@ Shapes: N samples, T time steps (1 for images), C channels, H × W pixels.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import log2
 from typing import Any, Literal, NamedTuple
 
@@ -68,12 +68,11 @@ class Extremes(NamedTuple):
     @property
     def message(self) -> str:
         """What was found, in words."""
-        axes = self.axis if self.size == 1 else f"{self.axis}s"
         named = ", ".join(map(str, self.places[:NAMED])) + (", …" * (len(self.places) > NAMED))
         return (
             f"in channel {self.channel}, values of up to {self.largest:g} in {len(self.places)} of "
-            f"{self.size} {axes} ({named}) make up {100 * self.share:.4g} % of the sum of squares; "
-            f"half of the positive values are below {self.above / TIMES_THE_MEDIAN:.3g}"
+            f"{self.size} {self.axis}s ({named}) make up {100 * self.share:.4g} % of the sum of "
+            f"squares; half of the positive values are below {self.above / TIMES_THE_MEDIAN:.3g}"
         )
 
 
@@ -86,8 +85,8 @@ def channel_statistics(x: Array) -> Statistics:
     channels = x.shape[-3]
     total, squares, _ = _sums(x, np.zeros(channels))
     count = np.full(channels, float(x.size // channels))
-    for found in left_out:
-        logger.warning("left out of the normalisation: %s", found.message)
+    for _, message in told(left_out):
+        logger.warning("left out of the normalisation: %s", message)
     above = None
     if left_out:
         above = np.full(channels, np.inf)
@@ -116,6 +115,18 @@ def extremes(x: Array) -> list[Extremes]:
         found
         for channel in np.flatnonzero(np.isfinite(bounds))
         if (found := _in_few_places(frames, int(channel), bounds[channel], shares[channel]))
+    ]
+
+
+def told(found: Sequence[Extremes]) -> list[tuple[Axis, str]]:
+    """What was found, in words, once for each axis: of the first channel, with the number of the
+    others."""
+    by_axis: dict[Axis, list[Extremes]] = {}
+    for extreme in found:
+        by_axis.setdefault(extreme.axis, []).append(extreme)
+    return [
+        (axis, own[0].message + (f"; {len(own) - 1} further channels" if len(own) > 1 else ""))
+        for axis, own in by_axis.items()
     ]
 
 

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from saf import checkpoint as checkpoints
 from saf import native, standardisation
+from saf.batches import Batches, Samples
 from saf.config import JobSpecification, Neuron, Surrogate
 from saf.data import BUILTIN
 from saf.data.dataset import Dataset
 from saf.dropout import dropout_masks
 from saf.methods import METHODS, Method, saf_e_by_step
 from saf.microbatches import in_parts
-from saf.network import SpikingNetwork
+from saf.network import SpikingNetwork, network_of
 from saf.networkchoice import MLP, ConvLayer, ConvNet, LayerList
 from saf.networks import build
 from saf.outcome import Outcome
@@ -32,6 +33,7 @@ from tests.saf.compiler import needs_compiler
 from tests.saf.gradients import assert_close, train
 from tests.saf.grid_networks import converted
 from tests.saf.random_networks import Case, cases, randomise
+from tests.saf.specifications import networks
 
 AT_EACH_STEP = ("saf-e", "ottt-a", "bptt")
 UPDATED_ONCE: dict[str, Method] = {
@@ -93,13 +95,13 @@ def test_images_of_any_side_have_the_gradients_of_the_loop_reference(
 ) -> None:
     """One image of one pixel has the shape of a bias, one of one channel that of a feature."""
     layers = LayerList(layers=(ConvLayer(channels=1), ConvLayer(channels=4)))
-    for network_of, shape in (
+    for asked, shape in (
         (layers, (3, side, side)),
         (layers, (3, 1, side)),
         (MLP(features=(5, 4)), (2, side, side)),
     ):
         network = SpikingNetwork(
-            build(network_of, shape, 3),
+            build(asked, shape, 3),
             Neuron(threshold=0.7, surrogate=Surrogate(slope=1.0)),
             mean=[0.5] * shape[0],
             std=[0.3] * shape[0],
@@ -120,6 +122,29 @@ def test_images_of_any_side_have_the_gradients_of_the_loop_reference(
         expected = reference.spike_representation(network, case.x, case.y, 4, gate)
         _, found = train(METHODS["spike-representation"], case, traced=True, chunk=3)
         assert_close(found, expected.gradients, 1e-11)
+
+
+@pytest.mark.parametrize("network", networks(), ids=lambda network: network["name"])
+def test_every_network_that_can_be_asked_for_learns_the_same_in_parts_of_one(
+    network: dict[str, Any],
+) -> None:
+    side = {"vgg16": 32, "vgg11": 16, "vgg11-f": 16}.get(network["name"], 8)
+    number = networks().index(network)
+    names = sorted(UPDATED_ONCE)
+    job = JobSpecification.model_validate({"network": network, "precision": "float64"})
+    module = network_of(job, build(job.network, (1, side, side), 3), mean=[0.5], std=[0.3])
+    generator = torch.Generator().manual_seed(number)
+    randomise(module, generator)
+    for name, frames in ((names[number % len(names)], False), (names[-1 - number % 3], True)):
+        shape = (3, 2, 1, side, side) if frames else (3, 1, side, side)
+        x = torch.rand(shape, generator=generator, dtype=torch.float64)
+        case = Case(module, x, torch.arange(3), 2)
+        whole, expected = train(UPDATED_ONCE[name], case, traced=False, chunk=2)
+        cut, found = train(in_parts(UPDATED_ONCE[name], 3), case, traced=False, chunk=2)
+        assert sum(gradient.abs().sum() > 0 for gradient in expected.values()) > 2
+        assert_close(found, expected, 1e-10)
+        torch.testing.assert_close(cut.scores, whole.scores, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(cut.loss, whole.loss, rtol=1e-11, atol=1e-12)
 
 
 def dyadic(dtype: torch.dtype, frames: bool, samples: int, dropout: float) -> Case:
@@ -266,9 +291,6 @@ def test_batches_of_one_image_train_what_a_hand_written_loop_trains(tmp_path: Pa
     }
     weights, _ = trained(tmp_path, 12, **changes)
     assert weights
-    from saf.batches import Batches, Samples
-    from saf.network import network_of
-
     data = digits(12)
     job = JobSpecification.model_validate(
         {"network": {"name": "convnet", "channels": [4, 8]}, "timesteps": 3, "epochs": 1,

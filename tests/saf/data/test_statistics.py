@@ -34,7 +34,11 @@ def plain(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def data_of(x: np.ndarray, **fields: Any) -> Dataset:
-    test = events(100) if x.ndim == 5 else np.random.default_rng(1).random((100, *x.shape[1:]))
+    test = (
+        np.resize(events(100), (100, *x.shape[1:]))
+        if x.ndim == 5
+        else np.random.default_rng(1).random((100, *x.shape[1:]))
+    )
     return Dataset(
         x_train=x,
         y_train=np.arange(len(x)) % 2,
@@ -103,6 +107,17 @@ def test_a_few_extreme_counts_do_not_rule_the_normalisation_and_are_told(
     summary = data.summary()
     assert summary["std"] == found.deviation.tolist()
     assert "extreme_values" in [finding["code"] for finding in summary["findings"]]
+
+
+def test_many_channels_with_extreme_values_are_one_finding_for_each_kind_of_place() -> None:
+    x = np.random.default_rng(0).poisson(0.3, (50, 3, 40, 5, 5)).astype(np.float32)
+    x[4, :, :30] *= 1e9
+    x[:, :, 30:, 2, 2] = 1e9
+    found = [finding for finding in findings(data_of(x)) if finding.code == "extreme_values"]
+    assert len(extremes(x)) == 40
+    assert len(found) == 2
+    assert "29 further channels" in found[0].message
+    assert "(12)" in found[1].message
 
 
 @pytest.mark.parametrize("chunk", [1, 1000, 2**22])
