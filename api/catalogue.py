@@ -14,6 +14,7 @@ from api.documents import Document, Timestamp, iso, without_nan
 from api.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from api.previews import builtin_summary
 from api.store import pagesize
+from api.store.soundness import readable
 from api.store.tables import Blob, Dataset, Job
 from saf.data import CATALOGUE
 
@@ -111,6 +112,8 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
             val=entry.val,
         )
     row = _find(session, name_or_id)
+    if row is not None:
+        row = readable(row)[0]
     if row is None:
         names = ready_names(session, most=20)
         detail = f"there is no data set {name_or_id!r}; there are {', '.join(names)}"
@@ -250,7 +253,12 @@ def _builtin_document(name: str, jobs: int) -> DatasetDocument:
     )
 
 
-def _document(row: Dataset, jobs: int, damaged: bool) -> DatasetDocument:
+def _document(dataset: Dataset, jobs: int, damaged: bool) -> DatasetDocument:
+    row, why = readable(dataset)
+    if why:
+        hint = "`saf scrub` names such rows; upload the data set again, and delete this one."
+        row.status, row.summary = "invalid", None
+        row.problems = [*row.problems, {"message": why, "hint": hint}]
     summary: dict[str, Any] = without_nan(row.summary) if row.summary else {}
     statistics = {"mean": summary["mean"], "std": summary["std"]} if summary else None
     return DatasetDocument(

@@ -24,6 +24,7 @@ from api.settings import MIB
 from api.spreadsheet import as_csv
 from api.store import metrics
 from api.store.database import clock
+from api.store.soundness import readable
 from api.store.tables import TERMINAL, Job, MetricChunk, Status
 
 router = APIRouter()
@@ -351,7 +352,7 @@ def _plots(
 
 
 def _steps_per_unit(job: Job, axis: str) -> float:
-    epochs = job.specification.get("epochs") or 0
+    epochs = readable(job)[0].specification.get("epochs") or 0
     return job.steps_total / epochs if axis == "epoch" and job.steps_total and epochs else 1.0
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from api import prefix
 from api.store import checkpoints, line
 from api.store.database import clock
+from api.store.soundness import readable
 from api.store.tables import Event, Job, Status
 
 Timestamp = Annotated[
@@ -80,7 +81,7 @@ class JobError(Document):
 
     code: str
     """user_config, data, diverged, silent_network, out_of_memory, time_limit, worker_lost or
-    internal"""
+    internal; unreadable of a job whose row in the database has a status that is none"""
     message: str
     hint: str
     """What to change."""
@@ -143,6 +144,9 @@ class JobDocument(JobProgress):
     micro_batches: int | None
     """Parts that a batch is computed in since memory ran out; null: as the specification says."""
     metadata: dict[str, str]
+    unreadable: str | None = None
+    """Why the row of this job cannot be read, which then has other values in their place; null: it
+    can."""
     urls: JobUrls
 
 
@@ -205,8 +209,11 @@ def job_progress(document: JobDocument) -> JobProgress:
     return JobProgress.model_validate(document.model_dump(include=set(JobProgress.model_fields)))
 
 
-def event_document(event: Event) -> EventDocument:
+def event_document(row: Event) -> EventDocument:
     """The JSON of one line of a timeline."""
+    event, why = readable(row)
+    if why:
+        event.data = {"reason": why}
     return EventDocument(
         job_id=event.job_id,
         sequence=event.sequence,
@@ -217,12 +224,18 @@ def event_document(event: Event) -> EventDocument:
     )
 
 
-def _job_document(job: Job, ahead: int, checkpoint_step: int | None, at: float) -> JobDocument:
+def _job_document(row: Job, ahead: int, checkpoint_step: int | None, at: float) -> JobDocument:
+    job, unreadable = readable(row)
+    specification = _whole(job)
+    error = job.error
+    if unreadable and job.status != row.status:
+        hint = "`saf scrub` names such rows; submit the job again, and delete this one"
+        error = {"code": "unreadable", "message": unreadable, "hint": hint}
     path = prefix.at(f"/v1/jobs/{job.id}")
     return JobDocument(
         id=job.id,
         name=job.name,
-        specification=job.specification,
+        specification=specification,
         status=Status(job.status),
         progress=_progress(job),
         eta_seconds=_eta(job, at),
@@ -243,12 +256,13 @@ def _job_document(job: Job, ahead: int, checkpoint_step: int | None, at: float) 
         checkpoint_step=checkpoint_step,
         parameters=job.parameters,
         memory_forecast_bytes=job.memory_bytes,
-        error=JobError.model_validate(job.error) if job.error else None,
+        error=JobError.model_validate(error) if error else None,
         retry_of=job.retry_of,
         sweep=job.sweep_id,
         retry_from_step=job.inherited_step,
         micro_batches=job.micro_batches,
-        metadata=job.specification.get("metadata", {}),
+        metadata=specification["metadata"],
+        unreadable=unreadable or None,
         urls=JobUrls(
             self=path,
             events=f"{path}/events",
@@ -260,7 +274,23 @@ def _job_document(job: Job, ahead: int, checkpoint_step: int | None, at: float) 
     )
 
 
-def _progress(job: Job) -> Progress:
+def _whole(job: Any) -> dict[str, Any]:
+    """The specification of a job, with what every page needs where that is missing."""
+    known = {
+        "name": job.name,
+        "dataset": job.dataset,
+        "method": {"name": job.method},
+        "network": {"name": job.network},
+        "timesteps": 0,
+        "epochs": 0,
+        "priority": job.priority,
+        "metadata": {},
+    }
+    specification: dict[str, Any] = job.specification
+    return specification if known.keys() <= specification.keys() else {**known, **specification}
+
+
+def _progress(job: Any) -> Progress:
     fraction = job.step / job.steps_total if job.steps_total else 0.0
     return Progress(
         step=job.step,
@@ -273,10 +303,10 @@ def _progress(job: Job) -> Progress:
     )
 
 
-def _eta(job: Job, at: float) -> float | None:
+def _eta(job: Any, at: float) -> float | None:
     """Seconds left at the pace of the running attempt."""
     done = job.step - job.started_step
     if job.status != Status.running or job.running_at is None or not job.steps_total or done <= 0:
         return None
     pace = max(0.0, at - job.running_at) / done
-    return round(pace * max(0, job.steps_total - job.step), 1)
+    return float(round(pace * max(0, job.steps_total - job.step), 1))

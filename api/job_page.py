@@ -225,9 +225,13 @@ def _trial_of(files: Sequence[ArtifactDocument], job: JobDocument, samples: int)
 
 def _again(job: JobDocument, url: str) -> dict[str, str]:
     """The same job once more, in the languages that people copy."""
-    specification = JobSpecification.model_validate(job.specification)
-    short = {"dataset": specification.dataset, "name": specification.name}
-    short |= specification.model_dump(mode="json", exclude_defaults=True)
+    try:
+        specification = JobSpecification.model_validate(job.specification)
+    except ValueError:  # of another version
+        short = job.specification
+    else:
+        short = {"dataset": specification.dataset, "name": specification.name}
+        short |= specification.model_dump(mode="json", exclude_defaults=True)
     text = json.dumps(short, ensure_ascii=False)
     quoted = text.replace("'", "'\\''")
     return {

@@ -261,7 +261,12 @@ def _retry(
         raise ConflictError(
             f"job {job_id} is {old.status}; only a failed or cancelled job can be retried"
         )
-    specification = JobSpecification.model_validate(old.specification)
+    try:
+        specification = JobSpecification.model_validate(old.specification or None)
+    except ValueError as error:
+        raise ConflictError(
+            f"the specification of job {job_id} is not one of this version; submit a new job"
+        ) from error
     submission = resolve(session, specification, service.settings)
     if submission.dataset.id != old.dataset_id:
         raise ConflictError(

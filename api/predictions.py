@@ -28,6 +28,7 @@ from api.problems import responses
 from api.service import Service, ServiceDependency
 from api.store import checkpoints
 from api.store.artifacts import StoreError
+from api.store.soundness import readable
 from api.store.tables import Artifact, Dataset, Job
 from api.store.verified import DamagedError
 from saf.data import CATALOGUE
@@ -234,7 +235,7 @@ def summary_of(session: Session, job: Job) -> dict[str, Any] | None:
     if job.dataset_id is None:
         return builtin_summary(job.dataset) if job.dataset in CATALOGUE else None
     dataset = session.get(Dataset, job.dataset_id)
-    return None if dataset is None else dataset.summary
+    return None if dataset is None else readable(dataset)[0].summary
 
 
 def _dataset(session: Session, job: Job) -> _Samples:

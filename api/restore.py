@@ -20,15 +20,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import NullPool, create_engine
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.backup import BLOBS, DATABASE, KIND, MANIFEST, VERSION, BackupError, Entry, Manifest
 from api.checks import INTERRUPTED
 from api.settings import Settings
 from api.store.artifacts import REFERRING
-from api.store.database import Database
+from api.store.database import Database, why_away
 from api.store.directory import DirectoryStore, sync_directory
+from api.store.jsonvalues import read_json
 from api.store.migrate import migrate, revisions
+from api.store.soundness import unsound_rows
 from api.store.verified import BLOCK
 
 MANIFEST_BYTES = 2**28
@@ -36,10 +40,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 
 
-def restore(settings: Settings, source: Path) -> Manifest:
+def restore(settings: Settings, source: Path, *, keep_unreadable: bool = False) -> Manifest:
     """Make `settings.data_dir` from the backup; it must not be there, or be empty.
 
-    All of it appears, or nothing. Raises BackupError in one line, and OSError.
+    All of it appears, or nothing. Rows with values that this program does not write are refused,
+    unless `keep_unreadable`; the service shows them as unreadable. Raises BackupError in one line,
+    and OSError.
     """
     if settings.database_url or settings.artifacts_url:
         raise BackupError(
@@ -55,6 +61,8 @@ def restore(settings: Settings, source: Path) -> Manifest:
         with source.open("rb") as file:
             manifest = _unpack(file, work, store)
         _check_database(work / Path(settings.database).name, manifest, work)
+        if not keep_unreadable:
+            _check_values(work / Path(settings.database).name)
         _interrupt_checks(work / Path(settings.database).name)
         _sync_tree(work)
         os.rename(work, target)  # onto an empty directory, or none
@@ -182,11 +190,39 @@ def _check_database(path: Path, manifest: Manifest, work: Path) -> None:
                 for (sha256,) in theirs.execute(statement):
                     if sha256 is not None and sha256 not in there:
                         raise BackupError(f"its database refers to {sha256!a}, which is not in it")
+            lengths = {entry.sha256: entry.bytes for entry in manifest.blobs}
+            for sha256, size in theirs.execute("SELECT sha256, bytes FROM blobs"):
+                if lengths.get(sha256, size) != size:
+                    raise BackupError(f"its database says that {sha256} has {size!a} bytes")
     except sqlite3.Error as error:
         raise BackupError(f"its database is damaged: {error}") from error
     finally:
         for file in work.glob("expected.sqlite3*"):
             file.unlink()
+
+
+def _check_values(path: Path) -> None:
+    """Every value is one that this program writes."""
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True),
+        json_deserializer=read_json,
+        poolclass=NullPool,
+    )
+    try:
+        with engine.connect() as connection:
+            rows = unsound_rows(connection)
+            first = next(rows, None)
+            if first is not None:
+                more = sum(1 for _ in rows)
+                beside = f", and {more} more rows" if more else ""
+                raise BackupError(
+                    f"its database holds what this program does not write: {first}{beside}; "
+                    "--keep-unreadable restores it all the same, and such rows are shown as "
+                    "unreadable"
+                )
+    except SQLAlchemyError as error:
+        raise BackupError(f"its database is damaged: {why_away(error)}") from error
 
 
 def _interrupt_checks(path: Path) -> None:

@@ -19,6 +19,7 @@ from api.store.artifacts import ArtifactStore
 from api.store.cache import Cache
 from api.store.damage import DamageRecord
 from api.store.database import Database
+from api.store.soundness import unsound_rows
 from api.store.tables import Artifact, Blob, Checkpoint, Dataset, DatasetPreview, Job
 from api.store.verified import BLOCK
 
@@ -101,7 +102,7 @@ def scrub(database: Database, store: ArtifactStore, cache: Path) -> Scrubbed:
             uses = tuple(_uses(session, sha256))
         lost.append(Lost(sha256=sha256, bytes=length, state=state, reason=reason, uses=uses))
     with database.reading() as session:
-        wrong = tuple(_integrity(session))
+        wrong = (*_integrity(session), *unsound_rows(session.connection()))
     return Scrubbed(
         files=files,
         bytes=size,

@@ -19,6 +19,7 @@ from api.errors import NotFoundError
 from api.spreadsheet import as_csv
 from api.store import pagesize
 from api.store.database import clock
+from api.store.soundness import readable, status_of
 from api.store.tables import TERMINAL, Job, Status, Sweep
 
 SEED = "/seed"
@@ -101,6 +102,8 @@ class SweepSummary(Document):
     over: list[SweepSetting]
     mode: Literal["grid", "zip"]
     jobs_total: int
+    unreadable: str | None = None
+    """Why the row of this sweep cannot be read: its settings are not known then; null: it can."""
     counts: dict[Status, int]
     """How many of its jobs are in each status, the deleted ones apart."""
     ended: int
@@ -138,24 +141,29 @@ def find_sweeps(
     for sweep_id, index, status in session.execute(of_jobs):
         newest[sweep_id, index] = status
     for (sweep_id, _), status in newest.items():
-        counts[str(sweep_id)][Status(status)] += 1
+        counts[str(sweep_id)][status_of(status)] += 1
     return [_summary(sweep, counts[sweep.id]) for sweep in found], has_more
 
 
 def sweep_document(session: Session, sweep: Sweep) -> SweepDocument:
     """The JSON of a sweep: its jobs and what came out of them so far."""
-    request = SweepRequest.model_validate(sweep.request)
+    request = _request(sweep)
     jobs = {job.sweep_index: job for job in all_jobs(session, sweep)}  # the newest at each place
     documents = {job.id: job for job in job_documents(session, list(jobs.values()))}
     at = clock(session)
     rows = []
-    for index, settings in enumerate(request.settings()):
+    places = sorted({index for index in jobs if index is not None})
+    asked = enumerate(request.settings()) if request else ((index, {}) for index in places)
+    for index, settings in asked:
         row = jobs.get(index)
         job = None if row is None else documents[row.id]
         rows.append(_row(index, settings, job, at))
     summary = _summary(sweep, Counter(row.status for row in rows if row.status is not None))
     return SweepDocument(
-        **summary.model_dump(), rows=rows, groups=_groups(request, rows), best=_best(rows)
+        **summary.model_dump(),
+        rows=rows,
+        groups=_groups(request, rows) if request else [],
+        best=_best(rows),
     )
 
 
@@ -188,9 +196,21 @@ def table_csv(sweep: SweepDocument) -> str:
     return as_csv(head, rows)
 
 
-def _summary(sweep: Sweep, counts: Mapping[Status, int]) -> SweepSummary:
-    request = SweepRequest.model_validate(sweep.request)
-    names = short(request.over)
+def _request(sweep: Sweep) -> SweepRequest | None:
+    """What was asked for; None where its row cannot be read."""
+    try:
+        return SweepRequest.model_validate(sweep.request)
+    except ValueError:
+        return None
+
+
+def _summary(row: Sweep, counts: Mapping[Status, int]) -> SweepSummary:
+    sweep, unreadable = readable(row)
+    request = _request(row)
+    names = short(request.over) if request else {}
+    total = request.count if request else sum(counts.values())
+    if request is None:
+        unreadable = unreadable or "its settings are not those of a sweep of this version"
     going = sum(count for status, count in counts.items() if status not in TERMINAL)
     path = prefix.at(f"/v1/sweeps/{sweep.id}")
     return SweepSummary(
@@ -199,12 +219,13 @@ def _summary(sweep: Sweep, counts: Mapping[Status, int]) -> SweepSummary:
         created_at=iso(sweep.created_at),
         over=[
             SweepSetting(pointer=place, name=names[place], values=values)
-            for place, values in request.over.items()
+            for place, values in (request.over.items() if request else ())
         ],
-        mode=request.mode,
-        jobs_total=request.count,
+        mode=request.mode if request else "grid",
+        jobs_total=total,
+        unreadable=unreadable or None,
         counts={status: counts[status] for status in Status if counts.get(status)},
-        ended=request.count - going,
+        ended=total - going,
         urls=SweepUrls(self=path, csv=f"{path}?format=csv", page=prefix.at(f"/sweeps/{sweep.id}")),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 
@@ -18,6 +19,7 @@ from api.rendering import page
 from api.service import Service, ServiceDependency
 from api.storage import StorageUse
 from api.store import line
+from api.store.soundness import status_of
 from api.store.tables import WAITING, Job, Status
 from api.workers import WorkerDocument, find_workers
 
@@ -36,7 +38,9 @@ def system_page(request: Request, service: ServiceDependency) -> Response:
     with service.database.reading() as session:
         workers = find_workers(session, service.settings)
         counted = session.execute(select(Job.status, func.count()).group_by(Job.status))
-        counts = {Status(status): count for status, count in counted}
+        counts: Counter[Status] = Counter()
+        for status, count in counted:
+            counts[status_of(status)] += count
         queue = job_documents(session, line.first(session, limit=SHOWN_WAITING))
     checks = _checks(service)
     storage = service.storage.use()

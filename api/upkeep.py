@@ -21,7 +21,8 @@ from api.settings import Settings, settings
 from api.store.artifacts import open_store
 from api.store.database import Database, why_away
 from api.store.migrate import is_current, refuse_newer
-from api.terminal import AsJson, print_json, say, size, table
+from api.store.soundness import unsound_rows
+from api.terminal import AsJson, complain, print_json, say, size, table
 
 commands = typer.Typer()
 UNSOUND = 4  # exit status of `saf scrub`
@@ -129,7 +130,11 @@ def backup(
     data_dir: DataDir = None,
 ) -> None:
     """Write all that the one-machine service remembers into one file; the service may run."""
-    manifest = backups.write(_settings(data_dir), file)
+    chosen = _settings(data_dir)
+    manifest = backups.write(chosen, file)
+    with _database(chosen) as database, database.reading() as session:
+        for line in unsound_rows(session.connection()):
+            complain(f"WARNING: {line}; `saf restore` takes such rows with --keep-unreadable")
     say(f"{file}: the database and {len(manifest.blobs)} files, {size(file.stat().st_size)}")
 
 
@@ -137,10 +142,13 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `saf backup` wrote.")],
     data_dir: DataDir = None,
+    keep_unreadable: Annotated[
+        bool, typer.Option("--keep-unreadable", help="Also rows with values that are none.")
+    ] = False,
 ) -> None:
     """Make a new data directory from a backup; `saf serve` goes on with its jobs."""
     chosen = _settings(data_dir)
-    manifest = restored(chosen, file)
+    manifest = restored(chosen, file, keep_unreadable=keep_unreadable)
     say(
         f"{chosen.data_dir}: the database and {len(manifest.blobs)} files, all verified; "
         f"`saf serve --data-dir {chosen.data_dir}` goes on with its jobs"

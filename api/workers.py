@@ -15,6 +15,7 @@ from api.problems import responses
 from api.service import ServiceDependency
 from api.settings import Settings
 from api.store.database import clock, now
+from api.store.soundness import readable
 from api.store.tables import ACTIVE, Job, Status, Worker
 from api.store.workers import Drain
 
@@ -75,10 +76,10 @@ def find_workers(session: Session, settings: Settings) -> list[WorkerDocument]:
     )
     for worker_id, job_id, name, status, device in session.execute(running):
         job = WorkerJob(
-            id=job_id,
-            name=name,
+            id=str(job_id),
+            name=str(name),
             status=Status(status),
-            device=device,
+            device=device and str(device),
             url=prefix.at(f"/v1/jobs/{job_id}"),
         )
         held[worker_id].append(job)
@@ -99,7 +100,7 @@ def find_workers(session: Session, settings: Settings) -> list[WorkerDocument]:
             stopped_at=maybe_iso(row.stopped_at),
             draining=Drain(row.draining) if row.draining else None,
         )
-        for row in rows
+        for row, _ in map(readable, rows)
     ]
     return sorted(documents, key=lambda worker: not worker.alive)
 

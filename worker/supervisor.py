@@ -28,7 +28,7 @@ from api.store.database import Database
 from api.store.leases import Claim, Fenced
 from api.store.tables import Checkpoint, Dataset, Status
 from api.store.verified import DamagedError
-from saf.errors import DataError, TrainingError
+from saf.errors import DataError, TrainingError, UserConfigError
 from worker import disk, ending
 from worker.backoff import DATABASE_AWAY, Backoff
 from worker.devices import Slot
@@ -228,6 +228,11 @@ class Supervisor:
         """What the training process is told, and a look at its data, which raises DataError once
         they are not the same any more. Raises DataError, OSError, and InterruptedError when the
         attempt is to stop."""
+        if not claim.specification:
+            raise UserConfigError(
+                "the specification of the job cannot be read: its row in the database is damaged",
+                hint="submit the job again, and delete this one",
+            )
         outgoing = directory / "outgoing"
         outgoing.mkdir(exist_ok=True)
 

@@ -23,7 +23,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from saf.errors import DataError, InternalError, OutOfMemoryError, TrainingError
+from saf.errors import (
+    DataError,
+    InternalError,
+    OutOfMemoryError,
+    TrainingError,
+    UserConfigError,
+)
 from saf.reports import Artifact, Checkpoint, Report, Step
 from worker import disk
 from worker.protocol import MARK, ORDER, STOP, Failure, Logged, Order, encode
@@ -273,7 +279,13 @@ def _train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
             hint=f"take one of {', '.join(BUILTIN)}, or upload the data set",
         )
     dataset = BUILTIN[order.dataset]() if order.builtin else load(Path(order.dataset))
-    specification = JobSpecification.model_validate(order.specification)
+    try:
+        specification = JobSpecification.model_validate(order.specification)
+    except ValueError as error:
+        raise UserConfigError(
+            f"the specification of the job is not one of this version: {error}",
+            hint="submit the job again, with what this version of the program knows",
+        ) from error
     yield from saf.train(
         specification,
         dataset,

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
 from api.store.identity import DatabaseReplacedError, FileIdentity, say_when_damaged
+from api.store.jsonvalues import read_json
 from api.store.tables import DatabaseIdentity
 from api.store.turns import Turns
 
@@ -168,6 +170,7 @@ class Database:
         else:
             self.engine = self.writer = create_engine(
                 url,
+                json_deserializer=read_json,
                 pool_pre_ping=True,
                 pool_size=connections,
                 max_overflow=0,
@@ -285,6 +288,7 @@ def _sqlite(
     """An engine for reading, or with `turns` for writing, which one thread at a time uses."""
     engine = create_engine(
         url,
+        json_deserializer=read_json,
         poolclass=QueuePool,
         pool_size=1 if turns else READERS,
         max_overflow=0,
@@ -296,6 +300,8 @@ def _sqlite(
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
+        # A text that is no UTF-8 stops no query.
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         cursor = connection.cursor()
         # Of a new file only: what is deleted can be given back to the disk (`api.store.space`).
         cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")

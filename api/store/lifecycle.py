@@ -91,8 +91,9 @@ def claim(session: Session, *, worker_id: str, device: str, lease_seconds: float
     if row is None:
         return None
     timeline.add(session, row.id, Status.starting, worker_id=worker_id, device=device)
-    specification = dict(row.specification)
-    if row.micro_batches is not None:
+    readable = isinstance(row.specification, dict)
+    specification = dict(row.specification) if readable else {}  # empty: the worker says why
+    if specification and row.micro_batches is not None:
         specification["micro_batches"] = row.micro_batches
     return Claim(
         job_id=row.id,

@@ -6,15 +6,19 @@ so that the thousandth page costs what the first does and a job that comes or go
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import Boolean, ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.functions import FunctionElement
 
 from api.errors import FieldError, InvalidRequestError
 from api.store.search import words
+from api.store.soundness import status_of
 from api.store.tables import Job, JobLabel, Status
 
 S = TypeVar("S", bound=Select[*tuple[Any, ...]])
@@ -31,6 +35,28 @@ _ORDER = (  # of statuses: what needs a look first
     Status.succeeded,
     Status.cancelled,
 )
+
+
+class has_timesteps(FunctionElement[bool]):  # noqa: N801  (a SQL function)
+    """Whether a specification can be sorted by its time steps: one that cannot is no error."""
+
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(has_timesteps, "sqlite")
+def _has_timesteps_sqlite(element: has_timesteps, compiler: Any, **options: Any) -> str:
+    value = compiler.process(element.clauses, **options)
+    is_integer = f"json_type({value}, '$.timesteps') = 'integer'"
+    return f"(CASE WHEN json_valid({value}) THEN {is_integer} ELSE 0 END)"
+
+
+@compiles(has_timesteps, "postgresql")
+def _has_timesteps_postgresql(element: has_timesteps, compiler: Any, **options: Any) -> str:
+    value = compiler.process(element.clauses, **options)
+    return f"(coalesce({value} ->> 'timesteps', '') ~ '^[0-9]{{1,9}}$')"
+
+
 _LOWEST = -1.0  # below every accuracy: jobs that have none
 _progress = case(
     (Job.status == Status.succeeded, 1.0),
@@ -39,14 +65,19 @@ _progress = case(
 )
 _KEYS: Mapping[str, tuple[ColumnElement[Any], type]] = {
     "status": (
-        case({str(status): rank for rank, status in enumerate(_ORDER)}, value=Job.status),
+        case({str(status): rank for rank, status in enumerate(_ORDER)}, value=Job.status, else_=0),
         int,
     ),
     "name": (Job.folded_name.expression, str),
     "method": (Job.method.expression, str),
     "network": (Job.network.expression, str),
     "dataset": (func.lower(Job.dataset), str),
-    "timesteps": (Job.specification["timesteps"].as_integer(), int),
+    "timesteps": (
+        case(
+            (has_timesteps(Job.specification), Job.specification["timesteps"].as_integer()), else_=0
+        ),
+        int,
+    ),
     "best_accuracy": (func.coalesce(Job.best_accuracy, _LOWEST), float),
     "lif_accuracy": (func.coalesce(Job.lif_accuracy, _LOWEST), float),
     "progress": (_progress, float),
@@ -131,12 +162,18 @@ def count_by_status(session: Session, wanted: JobFilter) -> dict[Status, int]:
     """How many jobs of each status are wanted, the wish for statuses apart."""
     query = select(Job.status, func.count()).group_by(Job.status)
     counted = session.execute(_restricted(query, wanted, by_status=False))
-    return {Status(status): count for status, count in counted}
+    found: Counter[Status] = Counter()
+    for status, count in counted:
+        found[status_of(status)] += count
+    return dict(found)
 
 
 def _restricted(query: S, wanted: JobFilter, *, by_status: bool = True) -> S:
     if wanted.status and by_status:
-        query = query.where(Job.status.in_(wanted.status))
+        chosen: ColumnElement[bool] = Job.status.in_(wanted.status)
+        if Status.failed in wanted.status:  # as what is none is shown
+            chosen = or_(chosen, Job.status.not_in(tuple(Status)))
+        query = query.where(chosen)
     if wanted.method:
         query = query.where(Job.method == wanted.method)
     if wanted.network:

@@ -324,6 +324,27 @@ def with_database(file: Path, tmp_path: Path, statements: str) -> None:
             f"UPDATE artifacts SET sha256 = '{'0' * 64}' WHERE name = 'a'",
             "which is not in it",
         ),
+        ("UPDATE blobs SET bytes = bytes + 1", "bytes"),
+        ("UPDATE jobs SET status = 'bogus' WHERE name = 'a job'", "status is 'bogus'"),
+        ("UPDATE jobs SET specification = '[1]'", "specification is no JSON object"),
+        ("UPDATE jobs SET specification = '{oops'", "specification is no JSON object"),
+        ('UPDATE jobs SET latest = \'{"loss": "low"}\'', "latest holds values"),
+        ("UPDATE jobs SET created_at = 9e999", "created_at is not finite"),
+        ("UPDATE jobs SET step = 'many'", "step is no integer"),
+        ("UPDATE jobs SET attempt = -1", "attempt is -1, out of its range"),
+        (
+            "PRAGMA foreign_keys=OFF; UPDATE artifacts SET id = '../x' WHERE name = 'a'",
+            "is no identifier",
+        ),
+        ("UPDATE events SET data = '\"x\"'", "data is no JSON object"),
+        ("UPDATE datasets SET problems = '{}'", "problems is no JSON list"),
+        ("UPDATE datasets SET summary = '{\"shape\": 3}'", "summary has no shape"),
+        (
+            "INSERT INTO metric_chunks"
+            " (job_id, name, attempt, first_step, last_step, count, points)"
+            " SELECT id, 'loss', 1, 1, 2, 2, x'00' FROM jobs",
+            "points are not as many",
+        ),
     ],
 )
 def test_a_database_that_the_service_did_not_make_is_refused(
@@ -366,3 +387,15 @@ def test_a_backup_does_not_leave_out_the_files_of_a_bucket_in_silence(
     assert not (tmp_path / "backup").exists()
     with pytest.raises(BackupError, match="unset DATABASE_URL and ARTIFACTS_URL"):
         restore(elsewhere, tmp_path / "backup")
+
+
+def test_odd_rows_are_restored_where_that_is_asked_for(file: Path, tmp_path: Path) -> None:
+    with_database(file, tmp_path, "UPDATE jobs SET status = 'bogus'")
+    there = Settings(data_dir=tmp_path / "there")
+    with pytest.raises(BackupError, match="and 2 more rows; --keep-unreadable"):
+        restore(there, file)
+    restore(there, file, keep_unreadable=True)
+    database = Database(there.database)
+    with database.reading() as session:
+        assert set(session.scalars(select(Job.status))) == {"bogus"}
+    database.dispose()
