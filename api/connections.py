@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-HEAD_SECONDS = 10.0  # from the first byte of a request, or from the connection, to its body
+HEAD_SECONDS = 10.0  # from the first byte of a request to its body
+SILENT_SECONDS = 30.0  # of a new connection: browsers open some before they need them
 REST_SECONDS = 10.0  # in which a client stops to send a body that was answered before its end
 READ_BYTES, READ_SECONDS = 2**15, 30.0  # of an answer, at the least, in so long
 LOOK_SECONDS = 1.0
@@ -124,6 +125,7 @@ class Connection(H11Protocol):
             guard = Guard(self.loop, server_state.connections, most)
             server_state.guard = guard  # type: ignore[attr-defined]
         self._guard = guard
+        self._made = self.loop.time()
         self._asked: float | None = None  # when the head of a request began to come
         self._answered: float | None = None  # when the last response was complete
         self._unread: tuple[float, int] | None = None  # since when so many bytes are not read
@@ -131,7 +133,6 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._asked = self.loop.time()
         self._guard.idle[self] = None
         bound(transport.get_extra_info("socket"))
         self._guard.admit(self)
@@ -187,6 +188,8 @@ class Connection(H11Protocol):
             if self._asked is not None and now - self._asked > HEAD_SECONDS:
                 self.transport.write(TIMED_OUT)
                 self.transport.close()
+            elif self.cycle is None and self._asked is None and now - self._made > SILENT_SECONDS:
+                self.transport.close()  # with an answer a browser would show it for its next page
             elif (
                 self._answered is not None
                 and self.conn.their_state is h11.SEND_BODY

@@ -17,7 +17,7 @@ from api.prefix import root
 from api.problems import MEDIA_TYPE, Problem, ProblemField, responses
 
 router = APIRouter(include_in_schema=False)
-AT_THE_GATE = (400, 403, 413)
+AT_THE_GATE = (400, 403, 408, 413, 414)
 REFERENCE = "#/components/schemas/{model}"
 
 PAGE = """<!DOCTYPE html>

@@ -28,6 +28,7 @@ from saf.config import JobSpecification
 
 router = APIRouter(include_in_schema=False)
 SHOWN_EVENTS = 200
+ATTEMPT_EVENTS = 1000  # pausing and resuming makes some each time
 LOG_LINES = 500
 DOCUMENT_BYTES = 5_000_000
 EARLY_POINTS = 0.5  # of accuracy that stopping early may cost
@@ -160,15 +161,17 @@ def _deployment(report: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _attempts(session: Session, job_id: str) -> list[dict[str, Any]]:
-    """Each attempt: where and when it began, when and why it ended."""
+    """The attempts, the newest hundreds of them: where and when each began, when and why it
+    ended."""
     kinds = [str(kind) for kind in (Status.starting, *ENDS)]
     rows = session.scalars(
         select(Event)
         .where(Event.job_id == job_id, Event.attempt > 0, Event.type.in_(kinds))
-        .order_by(Event.sequence)
+        .order_by(Event.sequence.desc())
+        .limit(ATTEMPT_EVENTS)
     )
     found: dict[int, dict[str, Any]] = {}
-    for event in rows:
+    for event in reversed(rows.all()):
         if event.type == Status.starting:
             found[event.attempt] = {
                 "number": event.attempt,

@@ -22,6 +22,7 @@ from api.store.workers import Drain
 router = APIRouter(prefix="/v1", tags=["system"])
 HEARTBEATS = 3  # missed by a worker that is taken for dead
 REMEMBERED_SECONDS = 24 * 3600.0
+MOST_WORKERS = 1000  # one that ends at its start and is started again leaves a row each time
 
 
 class WorkerJob(Document):
@@ -65,10 +66,13 @@ def is_alive(settings: Settings) -> ColumnElement[bool]:
 
 
 def find_workers(session: Session, settings: Settings) -> list[WorkerDocument]:
-    """The workers of the last day, those that live first."""
+    """The workers of the last day, the newest thousand at most, those that live first."""
     recent = Worker.seen_at > now() - REMEMBERED_SECONDS
     rows = session.scalars(
-        select(Worker).where(or_(recent, is_alive(settings))).order_by(Worker.seen_at.desc())
+        select(Worker)
+        .where(or_(recent, is_alive(settings)))
+        .order_by(Worker.seen_at.desc())
+        .limit(MOST_WORKERS)
     ).all()
     held = defaultdict(list)
     running = select(Job.worker_id, Job.id, Job.name, Job.status, Job.device).where(

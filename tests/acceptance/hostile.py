@@ -125,10 +125,17 @@ def _of(address: Address, known: Known) -> Iterator[Query]:
             yield "header", path, {name: value}
 
 
+RANGES = (
+    *("bytes=0-", "bytes=-1", "bytes=9-1", "bytes=0-0," * 500, "bytes=" + "9" * 40 + "-"),
+    "bytes=" + ",".join(["0-"] * 2000),
+    "bytes=" + ",".join(f"{2 * number}-{2 * number}" for number in range(1200)),
+    "bytes=" + ",".join(f"{number}-" for number in range(1500)),
+    "bytes=" + ",".join(["-5000000"] * 500),
+)
 HEADERS = {
     "last-event-id": ("-1", "9" * 18, "9" * 19, "x", ""),
     "if-none-match": ("*", '"' * 100, ",".join(['"x"'] * 1000), "W/"),
-    "range": ("bytes=0-", "bytes=-1", "bytes=9-1", "bytes=0-0," * 500, "bytes=" + "9" * 40 + "-"),
+    "range": RANGES,
     "if-range": ("x", '"x"'),
     "accept": ("text/html", "*/*;q=" + "9" * 100, ",".join(["text/html"] * 500)),
     "accept-encoding": ("gzip;q=nan", "gzip," * 500, "gzip;q=" + "0." * 200),

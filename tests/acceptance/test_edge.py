@@ -6,7 +6,6 @@ import os
 
 import pytest
 
-from api.store.database import Database
 from tests.acceptance.edge import MIB, MOST_GROWTH, fill, is_bad, provoke, target
 
 SHARE = float(os.environ.get("SAF_HOSTILE_SHARE", "0.015"))
@@ -16,9 +15,7 @@ SHARE = float(os.environ.get("SAF_HOSTILE_SHARE", "0.015"))
 @pytest.mark.timeout(600)
 def test_no_request_is_answered_500_or_costs_more_than_it_may(kind: str) -> None:
     with target(kind) as server:
-        database = Database(server.url)
-        known = fill(database, jobs=100, points=20_000, log_lines=20_000)
-        database.dispose()
+        known = fill(server, jobs=100, points=20_000, log_lines=20_000)
         before = server.peak_bytes
         tallies = provoke(server, known, seed=1, share=SHARE)
         assert server.process.poll() is None

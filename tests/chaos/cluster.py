@@ -121,11 +121,7 @@ class Cluster:
         self.api = self._member(
             "api",
             directory,
-            [
-                *("-m", "uvicorn", "--factory", "api.main:create_app"),
-                *("--port", str(self.port), "--timeout-graceful-shutdown", "3"),
-                *("--log-level", "warning"),
-            ],
+            ["-m", "api.web", "--port", str(self.port)],
         )
         self.workers = [
             self._member(name, machine, ["-m", "tests.chaos.worker"])
