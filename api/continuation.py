@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from api.store import checkpoints, lifecycle
 from api.store.tables import Job, Status
 
-STOPPED_FROM_OUTSIDE = ("worker_lost", "time_limit", "out_of_memory", "internal")
+STOPPED_FROM_OUTSIDE = ("worker_lost", "time_limit", "out_of_memory", "stalled", "internal")
 """Errors that are not in the state of the training, so that it may go on from there."""
 
 

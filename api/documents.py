@@ -80,8 +80,8 @@ class JobError(Document):
     """Why a job failed."""
 
     code: str
-    """user_config, data, diverged, silent_network, out_of_memory, time_limit, worker_lost or
-    internal; unreadable of a job whose row in the database has a status that is none"""
+    """user_config, data, diverged, silent_network, out_of_memory, time_limit, stalled, worker_lost
+    or internal; unreadable of a job whose row in the database has a status that is none"""
     message: str
     hint: str
     """What to change."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 from fastapi import APIRouter
-from sqlalchemy import func, select, text
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import PlainTextResponse
 
@@ -14,10 +14,8 @@ from api.documents import Document
 from api.errors import FieldError, UnavailableError
 from api.problems import responses
 from api.queue import broker_answers
-from api.service import AnyServiceDependency, Service, ServiceDependency
-from api.store.database import clock, is_starved, why_away
-from api.store.tables import WAITING, Job, Status, Worker
-from api.workers import is_alive
+from api.service import AnyServiceDependency, Service
+from api.store.database import is_starved, why_away
 
 router = APIRouter(tags=["system"])
 
@@ -67,59 +65,11 @@ def get_readiness(service: AnyServiceDependency) -> Readiness:
 
 
 @router.get("/metrics", summary="Numbers for Prometheus", response_class=PlainTextResponse)
-def get_prometheus(service: ServiceDependency) -> PlainTextResponse:
-    """Jobs by status, queue, workers, and the requests that this process answered."""
-    with service.database.reading() as session:
-        counted = select(Job.status, func.count().label("number")).group_by(Job.status)
-        jobs = {row.status: int(row.number) for row in session.execute(counted)}
-        oldest = session.scalar(select(func.min(Job.queued_at)).where(Job.status.in_(WAITING)))
-        waited = 0.0 if oldest is None else max(0.0, clock(session) - oldest)
-        alive = session.execute(
-            select(func.count(), func.sum(Worker.slots), func.sum(Worker.busy)).where(
-                is_alive(service.settings)
-            )
-        ).one()
-    lines = [
-        *_metric(
-            "saf_jobs",
-            "gauge",
-            "Jobs by status.",
-            [(f'{{status="{status}"}}', jobs.get(status, 0)) for status in Status],
-        ),
-        *_metric(
-            "saf_queue_depth",
-            "gauge",
-            "Jobs that wait for a worker.",
-            [("", sum(jobs.get(status, 0) for status in WAITING))],
-        ),
-        *_metric(
-            "saf_queue_oldest_seconds",
-            "gauge",
-            "How long the first of them has waited.",
-            [("", round(waited, 3))],
-        ),
-        *_metric("saf_workers_alive", "gauge", "Workers that were seen lately.", [("", alive[0])]),
-        *_metric("saf_slots", "gauge", "Slots of these workers.", [("", int(alive[1] or 0))]),
-        *_metric("saf_slots_busy", "gauge", "Slots that train a job.", [("", int(alive[2] or 0))]),
-        *_metric(
-            "saf_streams_watched",
-            "gauge",
-            "Things that live streams of this process watch.",
-            [("", service.streams.watched)],
-        ),
-        *_metric(
-            "saf_http_requests_total",
-            "counter",
-            "Requests that this process answered.",
-            [
-                (f'{{method="{method}",status="{status}"}}', count)
-                for method, status, count in service.counts.read()
-            ],
-        ),
-    ]
-    return PlainTextResponse(
-        "\n".join(lines) + "\n", media_type="text/plain; version=0.0.4; charset=utf-8"
-    )
+def get_prometheus(service: AnyServiceDependency) -> PlainTextResponse:
+    """What this process measures of itself, and of the service what can be asked within two
+    seconds: jobs, the queue, leases, workers with their GPUs, disks; `saf_database_up`,
+    `saf_broker_up` and `saf_storage_up` say what answers."""
+    return PlainTextResponse(service.measures.page(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 def _database(service: Service) -> str:
@@ -155,11 +105,3 @@ def _storage(service: Service) -> str:
         reason = error.strerror or error
         return f"cannot be written: {reason}; look at ARTIFACTS_URL and what it names"
     return ""
-
-
-def _metric(name: str, kind: str, text_: str, samples: Iterable[tuple[str, float]]) -> list[str]:
-    return [
-        f"# HELP {name} {text_}",
-        f"# TYPE {name} {kind}",
-        *(f"{name}{labels} {value}" for labels, value in samples),
-    ]

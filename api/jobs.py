@@ -207,8 +207,8 @@ def retry_job(
     """Makes a new job with the same specification; the old one stays as it is.
 
     It goes on from the last checkpoint of the old one (`retry_from_step`) where that was stopped
-    from outside: cancelled, worker_lost, time_limit, out_of_memory or internal. Else it begins
-    anew; the first line of its timeline says which, and why.
+    from outside: cancelled, worker_lost, time_limit, out_of_memory, stalled or internal. Else it
+    begins anew; the first line of its timeline says which, and why.
     """
     document, is_new = written(
         service,

@@ -48,6 +48,7 @@ def configure(
     root.setLevel(level)
     for name in ("api", "worker", "saf"):
         logging.getLogger(name).setLevel(logging.INFO)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.error"):  # they come with handlers of their own
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True

@@ -35,9 +35,11 @@ from api.assets import assets
 from api.brokerlease import broker_leases
 from api.checks import Checks
 from api.compression import Compression
+from api.gauges import Gauges
 from api.head import HeadAsGet
 from api.janitor import Janitor
-from api.middleware import Envelope, Gate, RequestCounts
+from api.measures import Measures
+from api.middleware import Envelope, Gate
 from api.opening import Opening
 from api.prefix import Prefix
 from api.queue import Doorbell, celery_app
@@ -79,12 +81,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         _check(chosen)
     except ValueError as error:
         raise SystemExit(f"the service cannot start: {error}") from None
-    counts = RequestCounts()
+    measures = Measures()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        running = await anyio.to_thread.run_sync(_Running, chosen, counts)
+        running = await anyio.to_thread.run_sync(_Running, chosen, measures)
         service = app.state.service = running.service
         service.opening.start()
         await anyio.to_thread.run_sync(service.opening.wait, OPENING_SECONDS)
@@ -133,7 +135,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         json_max_values=chosen.json_max_values,
         query_max_bytes=chosen.query_max_bytes,
     )
-    app.add_middleware(Envelope, counts=counts)
+    app.add_middleware(Envelope, measures=measures)
     app.add_middleware(ProblemPages)
     app.add_middleware(Compression)
     app.add_middleware(HeadAsGet)
@@ -151,7 +153,7 @@ def _check(settings: Settings) -> None:
 class _Running:
     """The parts of the service and the threads that work for all requests."""
 
-    def __init__(self, settings: Settings, counts: RequestCounts) -> None:
+    def __init__(self, settings: Settings, measures: Measures) -> None:
         """Nothing is asked of database or broker yet."""
         database = Database(
             settings.database,
@@ -188,9 +190,10 @@ class _Running:
             streams=Streams(database),
             checks=checks,
             trials=Trials(settings),
-            counts=counts,
+            measures=measures,
             seats=Seats(settings),
         )
+        measures.add(Gauges(self.service))
 
     def stop(self) -> None:
         """End everything but requests under way."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterable
 
 import anyio
@@ -17,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import log as logs
+from api.measures import Measures
 from api.problems import problem
 from api.store.tables import new_id
 
@@ -25,7 +24,6 @@ UPLOAD_PACE, UPLOAD_PATIENCE = 2**10, 30.0  # bytes a second, and seconds withou
 PARAMETERS = 200  # in a query
 PREDICT = "/predict"
 FORM_BYTES = 2**16  # what the frame of a multipart upload may add to the file
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -43,29 +41,12 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,100}")
 log = logging.getLogger(__name__)
 
 
-class RequestCounts:
-    """Requests answered by this process, by method and status."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[tuple[str, int]] = Counter()
-        self._lock = threading.Lock()
-
-    def add(self, method: str, status: int) -> None:
-        with self._lock:
-            self._counts[method if method in METHODS else "other", status] += 1
-
-    def read(self) -> list[tuple[str, int, int]]:
-        """(method, status, count), sorted."""
-        with self._lock:
-            return sorted((method, status, n) for (method, status), n in self._counts.items())
-
-
 class Envelope:
     """Gives a request its id and its log line, a response its headers, a defect its 500."""
 
-    def __init__(self, app: ASGIApp, counts: RequestCounts) -> None:
+    def __init__(self, app: ASGIApp, measures: Measures) -> None:
         self._app = app
-        self._counts = counts
+        self._measures = measures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -77,12 +58,15 @@ class Envelope:
         scope.setdefault("state", {})["request_id"] = request_id
         begun = time.monotonic()
         status = 0
+        answered_at: float | None = None  # of a live stream, which may last for days
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answered_at
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
+                if headers.get("content-type", "").startswith("text/event-stream"):
+                    answered_at = time.monotonic()
                 headers["X-Request-ID"] = request_id
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
@@ -104,7 +88,8 @@ class Envelope:
             )
         finally:
             if status:  # else the client went away before an answer
-                self._counts.add(_method(scope), status)
+                took = (answered_at or time.monotonic()) - begun
+                self._measures.answered(scope, _method(scope), status, took)
             if not (200 <= status < 400 and scope["path"].startswith("/static/")):
                 _log_request(scope, status, time.monotonic() - begun)
 

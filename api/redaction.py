@@ -20,7 +20,7 @@ _SENSITIVE = re.compile(rf"{_NAMES}\Z|authorization|cookie", re.IGNORECASE)
 _PATTERNS = (
     # scheme://user:PASSWORD@host; the password may hold unquoted signs
     (
-        re.compile(r"(://[^\s:/@?#]{0,256}:)(?!\d+(?:[/?#\s]|\Z))[^\s\"'<>]{1,1024}@"),
+        re.compile(r"(://[^\s:/@?#]{0,256}:)(?!\d+(?:[/?#\s]|\Z)|\*+@)[^\s\"'<>]{1,1024}@"),
         rf"\1{HIDDEN}@",
     ),
     (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9+/=._~\-]{6,}", re.IGNORECASE), rf"\1 {HIDDEN}"),

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 
 from api.checks import Checks
 from api.errors import UnavailableError
-from api.middleware import RequestCounts
+from api.measures import Measures
 from api.opening import Opening
 from api.queue import Doorbell
 from api.quota import Seats
@@ -36,7 +36,7 @@ class Service:
     streams: Streams
     checks: Checks
     trials: Trials
-    counts: RequestCounts
+    measures: Measures
     seats: Seats
 
 

@@ -166,6 +166,14 @@ class Settings(BaseSettings):
     most. After the first loss of a worker there is none."""
     stop_grace_seconds: Annotated[float, Field(gt=0)] = 10.0
     """Time between asking a training process to stop and killing it."""
+    stall_seconds: Annotated[float, Field(ge=0)] = 600.0
+    """A training without progress for so long is ended as hanging, unless its own pace explains it;
+    0: never."""
+    stall_factor: Annotated[float, Field(gt=1)] = 20.0
+    """Its pace explains gaps so many times as long as the longest one before in the same phase."""
+    stall_setup_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    """So long, or for `stall_seconds` where that is more, may at first take what has no pace yet:
+    loading, the first iterations, an evaluation, the conversion."""
     worker_slots: Annotated[int, Field(ge=0, le=1024)] = 0
     """Jobs that one worker runs at once; 0: one per GPU, or one where there is none."""
     worker_threads: Annotated[int, Field(ge=0, le=4096)] = 0

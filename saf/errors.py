@@ -7,6 +7,7 @@ TrainingError
  ├── SilentNetworkError silent_network  a layer never fires, so nothing can be learnt
  ├── OutOfMemoryError   out_of_memory   the device has too little memory
  ├── TimeLimitError     time_limit      max_runtime_seconds has passed
+ ├── StalledError       stalled         the training made no progress for too long
  ├── WorkerLostError    worker_lost     the machine went away too often
  └── InternalError      internal        a defect of ours
 """
@@ -22,6 +23,7 @@ ErrorCode = Literal[
     "silent_network",
     "out_of_memory",
     "time_limit",
+    "stalled",
     "worker_lost",
     "internal",
 ]
@@ -76,6 +78,12 @@ class TimeLimitError(TrainingError):
     """`max_runtime_seconds` has passed."""
 
     code = "time_limit"
+
+
+class StalledError(TrainingError):
+    """The training made no progress for longer than its pace explains."""
+
+    code = "stalled"
 
 
 class WorkerLostError(TrainingError):

@@ -13,8 +13,15 @@ from api.store import lifecycle
 from api.store.database import why_away
 from api.store.leases import Claim
 from saf.config import JobSpecification, updates_at_each_step
-from saf.errors import InternalError, OutOfMemoryError, TimeLimitError, TrainingError
+from saf.errors import (
+    InternalError,
+    OutOfMemoryError,
+    StalledError,
+    TimeLimitError,
+    TrainingError,
+)
 from worker.protocol import Failure
+from worker.watchdog import Phase, Stall
 
 
 def write(session: Session, claim: Claim, failure: Failure, settings: Settings) -> None:
@@ -51,6 +58,18 @@ def out_of_time(claim: Claim) -> Failure:
         code=TimeLimitError.code,
         message=f"the training ran for longer than its max_runtime_seconds of {limit:g}",
         hint="raise max_runtime_seconds or train for fewer epochs",
+    )
+
+
+def stalled(stall: Stall, state: str) -> Failure:
+    """A training that hangs was ended."""
+    return Failure(
+        code=StalledError.code,
+        message=f"the training hung: {stall}; {state}",
+        hint="the end of the job's log says where each of its threads was; where the training is "
+        f"only slow, raise SAF_STALL_{'' if stall.phase is Phase.training else 'SETUP_'}SECONDS "
+        "of the worker, then retry the job",
+        transient=True,
     )
 
 

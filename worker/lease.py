@@ -68,6 +68,12 @@ class Lease:
         if broker is not None:
             self._threads.append(make_thread(self._run_in_broker, broker, name="second lease"))
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether the training is suspended since no lease of it is held."""
+        with self._lock:
+            return self._suspended
+
     def start(self) -> None:
         """Begin to renew."""
         for thread in self._threads:

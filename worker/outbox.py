@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from saf.reports import (
     Epoch,
     Evaluation,
     Finished,
+    Report,
     Started,
     Step,
     Vitals,
@@ -99,8 +101,12 @@ class Batch:
 class Outbox:
     """Keeps what was reported until it is taken out."""
 
-    def __init__(self, spool: Path) -> None:
-        """`spool` is the file for what memory should not hold."""
+    def __init__(
+        self, spool: Path, *, saw: Callable[[Report], None] = lambda _report: None
+    ) -> None:
+        """`spool` is the file for what memory should not hold; `saw` learns of each report, also
+        when there is no room for it yet."""
+        self._saw = saw
         self.finished: Finished | None = None
         self.failure: Failure | None = None
         self.artifacts: list[Artifact] = []
@@ -131,6 +137,8 @@ class Outbox:
             source = {"source": report.logger}
             self._context.run(of_trainings.log, report.level, "%s", report.text, extra=source)
             return
+        if not isinstance(report, Failure):
+            self._saw(report)
         with self._lock:
             if self._is_closed:
                 return
@@ -199,6 +207,11 @@ class Outbox:
         """Whether anything waits."""
         with self._lock:
             return bool(self._lines or self._log or self._spooled_from != self._spooled_to)
+
+    def waiting_bytes(self) -> int:
+        """How much waits, in memory and in the file."""
+        with self._lock:
+            return self._bytes + self._spooled_to - self._spooled_from + len(self._log)
 
     def is_complete(self) -> bool:
         """Whether the training has said how it ended."""

@@ -6,10 +6,12 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from api.settings import Settings
 from api.store import workers
@@ -31,15 +33,18 @@ class Presence:
         devices: Sequence[str],
         busy: Callable[[], int],
         drain: Callable[[Drain], None] = lambda _how: None,
+        measures: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         """`devices` has one entry per slot; `busy()` says how many of them train; `drain` is
-        called, again and again, once somebody asked the worker to end."""
+        called, again and again, once somebody asked the worker to end; `measures()` are kept with
+        the row."""
         self._database = database
         self._settings = settings
         self._worker_id = worker_id
         self._devices = list(devices)
         self._busy = busy
         self._drain = drain
+        self._measures = measures
         self._registered = False
         self._away = False
         self._stop = threading.Event()
@@ -79,9 +84,10 @@ class Presence:
             self._away = False
 
     def _say(self) -> None:
+        measures = self._measures()
         with self._database.writing() as session:
             self._database.confirm(session)
-            if not (self._registered and workers.seen(session, self._worker_id, busy=self._busy())):
+            if not (self._registered and self._seen(session, measures)):
                 workers.register(
                     session,
                     worker_id=self._worker_id,
@@ -91,11 +97,14 @@ class Presence:
                     devices=self._devices,
                     slots=len(self._devices),
                 )
-                workers.seen(session, self._worker_id, busy=self._busy())
+                self._seen(session, measures)
             how = workers.draining(session, self._worker_id)
         self._registered = True
         if how is not None:
             self._drain(how)
+
+    def _seen(self, session: Session, measures: Mapping[str, Any]) -> bool:
+        return workers.seen(session, self._worker_id, busy=self._busy(), measures=measures)
 
     def _say_goodbye(self) -> None:
         with self._database.writing() as session:

@@ -25,6 +25,7 @@ from api.store.workers import Drain
 from worker import devices
 from worker.backoff import Backoff
 from worker.devices import Slot
+from worker.measures import Measures
 from worker.presence import Presence
 from worker.process import TRAINING
 from worker.reserve import Reserve
@@ -79,6 +80,18 @@ class Runner:
         self._finishing = threading.Event()
         self._leave = leave or self.close
         self._stopped = False
+        self._supervisors: list[Supervisor] = []
+        self._stalls = 0  # of supervisors that are done
+        self._measures = Measures(
+            settings.data_dir,
+            gpus={
+                slot.environment["CUDA_VISIBLE_DEVICES"]
+                for slot in self.slots
+                if slot.device == "cuda"
+            },
+            outbox_bytes=self._outbox_bytes,
+            stalls=self._count_stalls,
+        )
         self._presence = Presence(
             self._database,
             settings,
@@ -86,6 +99,7 @@ class Runner:
             devices=[slot.label for slot in self.slots],
             busy=self.busy,
             drain=self.drain,
+            measures=self._measures.now,
         )
         self._sweeper = Sweeper(
             self._database,
@@ -97,6 +111,7 @@ class Runner:
     def start(self) -> None:
         """Clear up after dead workers, show up in the table, sweep, and look for work once."""
         self._scratch.clear_leftovers()
+        self._measures.start()
         self._presence.start()
         self._sweeper.start()
         for reserve in self._reserves.values():
@@ -129,6 +144,8 @@ class Runner:
             leases=self._leases,
             reserve=self._reserves[slot.number],
         )
+        with self._lock:
+            self._supervisors.append(supervisor)
         try:
             while (claim := self._claim(slot)) is not None:
                 log.info("attempt %d of %s on %s", claim.attempt, claim.job_id, slot.label)
@@ -139,6 +156,8 @@ class Runner:
                     self._count(-1)
         finally:
             with self._lock:
+                self._supervisors.remove(supervisor)
+                self._stalls += supervisor.stalls
                 self._free.append(slot)
 
     def close(self) -> None:
@@ -172,6 +191,7 @@ class Runner:
             reserve.stop()
         self._sweeper.stop()
         self._presence.stop()
+        self._measures.stop()
         self._scratch.remove()
         if self._leases is not None:
             self._leases.close()
@@ -185,6 +205,15 @@ class Runner:
         with self._lock:
             self._training += more
         self._presence.changed()
+
+    def _outbox_bytes(self) -> int:
+        with self._lock:
+            outboxes = [supervisor.outbox for supervisor in self._supervisors]
+        return sum(outbox.waiting_bytes() for outbox in outboxes if outbox is not None)
+
+    def _count_stalls(self) -> int:
+        with self._lock:
+            return self._stalls + sum(supervisor.stalls for supervisor in self._supervisors)
 
     def _take_slot(self) -> Slot | None:
         with self._lock:

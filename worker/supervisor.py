@@ -30,6 +30,7 @@ from api.store.tables import Checkpoint, Dataset, Status
 from api.store.verified import DamagedError
 from saf.errors import DataError, TrainingError, UserConfigError
 from worker import disk, ending
+from worker import watchdog as watchdogs
 from worker.backoff import DATABASE_AWAY, Backoff
 from worker.devices import Slot
 from worker.lease import Lease, silence_seconds
@@ -39,6 +40,7 @@ from worker.protocol import Failure, Order
 from worker.record import Record
 from worker.reserve import Reserve
 from worker.scratch import Scratch
+from worker.watchdog import Stall, Watchdog
 
 BATCH_SECONDS = 0.5
 LOOK_SECONDS = 0.1
@@ -75,6 +77,10 @@ class Supervisor:
         self._closing = closing
         self._leases = leases
         self._reserve = reserve
+        self.stalls = 0
+        """Trainings that were ended because they made no progress."""
+        self.outbox: Outbox | None = None
+        """What the attempt under way reported."""
 
     def run(self, claim: Claim) -> None:
         """Supervise the attempt until its process is gone and its end is written down."""
@@ -97,7 +103,8 @@ class Supervisor:
             lease.stop()
 
     def _attempt(self, claim: Claim, lease: Lease, directory: Path) -> None:
-        outbox = Outbox(directory / "outbox")
+        watchdog = Watchdog(self._settings, losses=claim.losses)
+        self.outbox = outbox = Outbox(directory / "outbox", saw=watchdog.saw)
         record = Record(self._database, self._store, claim, outbox)
         try:
             order, check_data = self._insist(
@@ -110,10 +117,10 @@ class Supervisor:
         process = self._reserve.begin(order, directory, outbox)
         try:
             lease.attend(process)
-            out_of_time = self._watch(claim, lease, process, outbox, record, check_data)
+            failure = self._watch(claim, lease, process, outbox, record, check_data, watchdog)
             process.end()
             self._insist(claim, lease, check_data)
-            self._conclude(claim, lease, process, outbox, record, out_of_time)
+            self._conclude(claim, lease, process, outbox, record, failure)
         except DataError as error:  # damaged while it was trained on: nothing of that is kept
             process.end()
             self._fail(claim, lease, ending.of_training(error))
@@ -121,6 +128,7 @@ class Supervisor:
             process.end()
             lease.attend(None)
             record.close()
+            self.outbox = None
 
     def _watch(
         self,
@@ -130,8 +138,10 @@ class Supervisor:
         outbox: Outbox,
         record: Record,
         check_data: Callable[[], None],
-    ) -> bool:
-        """Write and obey until the process has ended; whether it was ended for its time limit."""
+        watchdog: Watchdog,
+    ) -> Failure | None:
+        """Write and obey until the process has ended; why it was ended, where that was not asked
+        for."""
         grace = self._settings.stop_grace_seconds
         limit = claim.specification.get("max_runtime_seconds")
         backoff = Backoff()
@@ -144,13 +154,15 @@ class Supervisor:
                 raise Fenced
             if lease.status is Status.cancelling:
                 process.stop(0, hurry=lambda: True)
-                return False
+                return None
             if lease.status is Status.pausing or self._closing.is_set():
                 process.stop(grace, hurry=lambda: lease.fenced or _is_cancelled(lease))
-                return False
+                return None
             if _overruns(outbox.training_since, limit, grace):
                 process.stop(0, hurry=lambda: True)
-                return True
+                return ending.out_of_time(claim)
+            if (stall := watchdog.look(excused=lease.stands_still)) is not None:
+                return self._end_stalled(claim, lease, process, stall)
             if time.monotonic() >= write_at:
                 write_at = time.monotonic() + BATCH_SECONDS
                 try:
@@ -169,7 +181,23 @@ class Supervisor:
                     stuck = True
                     write_at = time.monotonic() + backoff.wait_seconds()
         process.wait(grace)  # after its last word it has little left to do
-        return False
+        return None
+
+    def _end_stalled(
+        self, claim: Claim, lease: Lease, process: TrainingProcess, stall: Stall
+    ) -> Failure:
+        """Write down what was found, ask for a checkpoint, and end the group."""
+        self.stalls += 1
+        state = watchdogs.state_of(process.pid)
+        log.warning("%s: %s; %s", claim.job_id, stall, state)
+        self._note(claim, "stalled", text=f"{stall}; {state}", state=state, **vars(stall))
+        process.go_on()  # whoever stopped it: it can write a checkpoint only when it runs
+        watchdogs.ask_for_traceback(process.pid)
+        process.stop(
+            self._settings.stop_grace_seconds,
+            hurry=lambda: lease.fenced or _is_cancelled(lease),
+        )
+        return ending.stalled(stall, state)
 
     def _conclude(
         self,
@@ -178,7 +206,7 @@ class Supervisor:
         process: TrainingProcess,
         outbox: Outbox,
         record: Record,
-        out_of_time: bool,
+        failure: Failure | None,
     ) -> None:
         """Write what is left and how it ended. The process group is gone."""
         if lease.fenced:
@@ -193,9 +221,7 @@ class Supervisor:
                 record.finish(end)
 
             return self._insist(claim, lease, finish)
-        failure = outbox.failure
-        if out_of_time:
-            failure = ending.out_of_time(claim)
+        failure = failure or outbox.failure
         asked = lease.status in (Status.cancelling, Status.pausing) or self._closing.is_set()
         reason = ending.in_words(process.exit_status)
         if not asked and failure is None and process.was_killed_for_memory():
@@ -372,10 +398,14 @@ class Supervisor:
         """Put into the timeline that the job waits for a disk or a store."""
         text = f"the job waits: {error.strerror}; it goes on once that is put right"
         log.warning("attempt %d of %s: %s", claim.attempt, claim.job_id, error)
+        self._note(claim, "note", text=text)
+
+    def _note(self, claim: Claim, kind: str, **data: Any) -> None:
+        """Add a line to the timeline, unless the database is away: it may lie on the full disk."""
         try:
             with self._database.writing() as session:
-                lifecycle.note(session, claim, "note", text=text)
-        except DATABASE_AWAY:  # it lies on the same disk
+                lifecycle.note(session, claim, kind, **data)
+        except DATABASE_AWAY:
             pass
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import json
 import logging
 import os
@@ -73,6 +74,7 @@ def main(train: Train | None = None) -> int:
         _load()
     order = control.wait_for_order()
     signal.signal(signal.SIGTERM, lambda _number, _frame: control.stop.set())
+    faulthandler.register(signal.SIGUSR1)  # where each thread is, to the job's log
     line = ReportLine(reports, Path(order.outgoing))
     logging.getLogger().addHandler(ReportHandler(line))
     log.info(

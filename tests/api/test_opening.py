@@ -102,8 +102,9 @@ def test_an_api_that_is_started_before_its_database_says_so_and_works_once_it_is
     own_server.stop()
     with EmbeddedBroker(tmp_path / "broker") as broker:
         api = start(url, broker.url)
-        for path in ("/v1/jobs", "/v1/workers", "/metrics", "/readyz"):
+        for path in ("/v1/jobs", "/v1/workers", "/readyz"):
             assert "No such file or directory" in api.reason(path), path  # of the server's socket
+        assert "\nsaf_database_up 0.0\n" in api.http.get("/metrics").text
         assert api.http.post("/v1/jobs", json={"dataset": "digits"}).status_code == 503
         page = api.http.get("/", headers={"accept": "text/html"})
         assert page.status_code == 503

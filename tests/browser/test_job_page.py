@@ -33,7 +33,7 @@ def test_values_grow_while_one_looks_and_the_stream_ends_with_the_job(
     pages.succeed(claim)
     expect(page.locator("#status")).to_have_text("succeeded")
     expect(page.get_by_role("button", name="Delete")).to_be_visible()
-    until(lambda: "\nsaf_streams_watched 0\n" in pages.http.get("/metrics").text)
+    until(lambda: "\nsaf_streams_watched 0.0\n" in pages.http.get("/metrics").text)
 
 
 def test_a_worker_that_is_not_heard_of_is_told_and_so_is_its_return(

@@ -77,6 +77,23 @@ def test_a_training_stands_still_from_the_end_of_its_lease_on_and_goes_on_when_i
     assert desk.wait(job_id, Status.succeeded).attempt == 1
 
 
+def test_a_training_that_stands_still_for_its_lease_is_not_taken_for_hanging(
+    desk: Desk, remote: Settings, cable: Proxy, crew: Crew
+) -> None:
+    job_id = desk.submit(steps="80", step_seconds="0.03")
+    crew.message(crew.hire(remote.model_copy(update={"stall_seconds": 3.0, "stall_factor": 2.0})))
+    desk.wait_for_step(job_id, 3)
+    (pid,) = desk.trainees(job_id)
+    cable.cut()
+    until(lambda: state(pid) == "T")
+    time.sleep(5)
+    assert state(pid) == "T"
+    cable.heal()
+
+    assert desk.wait(job_id, Status.succeeded).attempt == 1
+    assert "stalled" not in desk.kinds(job_id)
+
+
 def test_a_training_that_stands_still_is_killed_when_another_worker_has_its_job(
     desk: Desk, remote: Settings, cable: Proxy, crew: Crew
 ) -> None:

@@ -30,6 +30,32 @@ from worker.training import main
 STEPS_PER_EPOCH = 10
 
 
+def spin() -> None:
+    while True:
+        pass
+
+
+def next_batch() -> None:
+    """Wait for a process of a data loader that waits for a lock which this one holds."""
+    from multiprocessing import get_context
+    from typing import Any
+
+    import torch.utils.data
+
+    lock = get_context("fork").Lock()
+
+    class Samples(torch.utils.data.Dataset[int]):
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, index: Any) -> int:
+            with lock:
+                return int(index)
+
+    with lock:
+        next(iter(torch.utils.data.DataLoader(Samples(), num_workers=1)))
+
+
 def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
     wish = order.specification["metadata"]
     steps = int(wish.get("steps", "40"))
@@ -67,10 +93,15 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
             os.kill(os.getpid(), signal.SIGKILL)
         if step == int(wish.get("hang_at", "-1")):
             time.sleep(600)
+        if order.resume_from is None and step == int(wish.get("spin_at", "-1")):
+            spin()
+        if order.resume_from is None and step == int(wish.get("deadlock_at", "-1")):
+            next_batch()
         ends = step % STEPS_PER_EPOCH == 0
         if ends:
             epoch = step // STEPS_PER_EPOCH
             yield Epoch(step=step, epoch=epoch, metrics={"train_loss": 1 / step})
+            time.sleep(float(wish.get("evaluation_seconds", "0")))
             yield Evaluation(step=step, epoch=epoch, metrics={"test_accuracy": step / 1000})
         asked = stop() and "ignore_stop" not in wish
         if ends or asked:
