@@ -107,7 +107,7 @@ class JobProgress(Document):
     latest_metrics: dict[str, float | None]
     """The newest value of each metric; null where it is no number."""
     best_accuracy: float | None
-    """The best on the test data so far, 0 to 1."""
+    """The best on the validation data so far, 0 to 1."""
     lif_accuracy: float | None
     """Of the network of LIF neurons that was delivered, on the test data, 0 to 1; null until the
     job has succeeded."""

@@ -17,7 +17,7 @@ from api.documents import Document
 from api.errors import ServiceError
 from api.store.tables import Event, Job, Status
 from api.submission import Submission
-from saf.config import BPTT, JobSpecification, Method, OtttA, SafE, SafF
+from saf.config import BPTT, Method, OtttA, ResolvedSpecification, SafE, SafF
 from saf.cost import evaluations, multiply_adds
 from saf.forecast import forecast
 from saf.networks import NetworkError, build
@@ -56,7 +56,7 @@ class _Run:
     """An earlier training, and the seconds that each of its samples took."""
 
     job: Job
-    specification: JobSpecification
+    specification: ResolvedSpecification
     dataset: DatasetFacts
     seconds: float
 
@@ -99,7 +99,7 @@ def time_forecast(session: Session, submission: Submission) -> TimeForecast | No
     return _forecast(seconds, "counted", len(rates), device)
 
 
-def _earlier(session: Session, asked: JobSpecification) -> Sequence[_Run]:
+def _earlier(session: Session, asked: ResolvedSpecification) -> Sequence[_Run]:
     """The newest runs by the same method that trained to their end, in one attempt."""
     found = session.execute(
         select(Job, Event.at)
@@ -116,7 +116,7 @@ def _earlier(session: Session, asked: JobSpecification) -> Sequence[_Run]:
     runs = []
     for job, ended in found:
         try:
-            specification = JobSpecification.model_validate(job.specification)
+            specification = ResolvedSpecification.model_validate(job.specification)
             dataset = find_facts(session, job.dataset_id or job.dataset)
         except (ValidationError, ServiceError):
             continue  # of another version, or its data set is gone

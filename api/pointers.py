@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from saf.config import JobSpecification
 
@@ -22,10 +22,11 @@ def parts_of(pointer: str) -> list[str]:
 
 def put(body: dict[str, Any], parts: Sequence[str], value: Any) -> None:
     """Set a value of a specification that may lack defaults. Where a choice of several is entered
-    for the first time, as a network, it begins with the default. Raises ValueError."""
+    for the first time, as a network, it begins with the default, or with the first one that has
+    such a setting. Raises ValueError."""
     *outer, last = parts
-    for part in outer:
-        inner = body.setdefault(part, _default_choice(part))
+    for place, part in enumerate(outer, start=1):
+        inner = body.setdefault(part, _default_choice(part, parts[place]))
         if not isinstance(inner, dict):
             raise ValueError(f"{part} is a value and has nothing inside")
         body = inner
@@ -38,5 +39,10 @@ def is_choice(key: str) -> bool:
     return field is not None and field.discriminator is not None
 
 
-def _default_choice(key: str) -> dict[str, Any]:
-    return {"name": JobSpecification.model_fields[key].default.name} if is_choice(key) else {}
+def _default_choice(key: str, setting: str) -> dict[str, Any]:
+    if not is_choice(key):
+        return {}
+    field = JobSpecification.model_fields[key]
+    members = (type(field.default), *get_args(field.annotation))
+    fitting = (member for member in members if setting in member.model_fields)
+    return {"name": next(fitting, members[0]).model_fields["name"].default}

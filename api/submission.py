@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from api import log
@@ -14,8 +15,9 @@ from api.idempotency import fingerprint
 from api.memory import physical_memory
 from api.settings import Settings
 from api.store.tables import Job, JobLabel, new_id
+from saf import automatic
 from saf.architecture import Architecture
-from saf.config import JobSpecification
+from saf.config import JobSpecification, ResolvedSpecification
 from saf.forecast import Forecast, forecast
 from saf.networks import NetworkError, build
 
@@ -24,19 +26,23 @@ from saf.networks import NetworkError, build
 class Submission:
     """A specification that can work."""
 
-    specification: JobSpecification
+    asked: JobSpecification
+    """As it was sent."""
+    specification: ResolvedSpecification
     dataset: DatasetFacts
     architecture: Architecture
     forecast: Forecast
     warnings: tuple[FieldError, ...] = field(default=())
 
 
-def resolve(session: Session, specification: JobSpecification, settings: Settings) -> Submission:
-    """Look up the data set, build the network's description, forecast the memory.
+def resolve(session: Session, asked: JobSpecification, settings: Settings) -> Submission:
+    """Look up the data set, turn automatic settings into numbers, build the network's description,
+    forecast the memory.
 
     Raises InvalidRequestError, with a pointer to the field, where the job could not work.
     """
-    dataset = find_facts(session, specification.dataset)
+    dataset = find_facts(session, asked.dataset)
+    specification = _with_numbers(asked, dataset)
     if dataset.timesteps is not None and dataset.timesteps != specification.timesteps:
         raise _invalid(
             "/timesteps",
@@ -67,6 +73,7 @@ def resolve(session: Session, specification: JobSpecification, settings: Setting
             f"{_gib(limit)}; {remedy}",
         )
     return Submission(
+        asked=asked,
         specification=specification,
         dataset=dataset,
         architecture=architecture,
@@ -95,7 +102,7 @@ def job_row(
         parameters=submission.forecast.parameters,
         memory_bytes=submission.forecast.memory_bytes,
         idempotency_key=idempotency_key,
-        request_sha256=fingerprint(specification),
+        request_sha256=fingerprint(submission.asked),
         retry_of=retry_of,
         origin=log.ids(),
         latest={},
@@ -103,7 +110,7 @@ def job_row(
     )
 
 
-def _architecture(specification: JobSpecification, dataset: DatasetFacts) -> Architecture:
+def _architecture(specification: ResolvedSpecification, dataset: DatasetFacts) -> Architecture:
     network = specification.network
     try:
         return build(network, dataset.shape, dataset.classes)
@@ -111,7 +118,16 @@ def _architecture(specification: JobSpecification, dataset: DatasetFacts) -> Arc
         raise _invalid(error.pointer, str(error)) from error
 
 
-def _warnings(specification: JobSpecification, dataset: DatasetFacts) -> list[FieldError]:
+def _with_numbers(asked: JobSpecification, dataset: DatasetFacts) -> ResolvedSpecification:
+    try:
+        return automatic.resolve(asked, automatic.DataFacts(dataset.train, dataset.val))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        pointer = "".join(f"/{part}" for part in first["loc"])
+        raise _invalid(pointer, str(first["msg"]).removeprefix("Value error, ")) from error
+
+
+def _warnings(specification: ResolvedSpecification, dataset: DatasetFacts) -> list[FieldError]:
     found = []
     if specification.batch_size > dataset.train:
         found.append(

@@ -46,6 +46,9 @@ from api.sweep_table import (
 )
 from saf.config import JobSpecification
 
+OF_ONE_JOB = ("name", "seed", "priority", "metadata")
+"""What may differ between jobs that need the same memory and give the same numbers to automatic
+settings."""
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
 MOST_CHARACTERS = 2**18  # of the JSON of a sweep
 
@@ -211,11 +214,13 @@ def _resolved(
     found = []
     alike: dict[str, Submission] = {}
     for specification, settings in zip(wanted, request.settings(), strict=True):
-        key = specification.model_dump_json(exclude={"name", "seed", "priority", "metadata"})
+        key = specification.model_dump_json(exclude=set(OF_ONE_JOB))
         try:
             if key not in alike:
                 alike[key] = resolve(session, specification, service.settings)
-            found.append(replace(alike[key], specification=specification))
+            own = {name: getattr(specification, name) for name in OF_ONE_JOB}
+            numbers = alike[key].specification.model_copy(update=own)
+            found.append(replace(alike[key], asked=specification, specification=numbers))
         except InvalidRequestError as error:
             fields = [
                 FieldError(f"/job{field.pointer}", f"{field.detail} (with {told(settings)})")

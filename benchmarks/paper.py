@@ -193,6 +193,7 @@ def iteration_peak(
         compute_dtype=low,
     ).to(device)
     samples = Samples(dataset.x_train, dataset.y_train, device, torch.float32)
+    assert specification.batch_size != "auto"
     x, y = samples[torch.arange(specification.batch_size)]
 
     def iteration() -> None:

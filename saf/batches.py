@@ -10,6 +10,7 @@ Shapes: `N` samples, `T` steps, `C H W` channels, height, width.
 from __future__ import annotations
 
 import hashlib
+from copy import copy
 from math import ceil
 
 import numpy as np
@@ -45,7 +46,7 @@ class Batches:
 
 
 class Samples:
-    """One half of a data set: on the device as it is stored where it fits, else in main memory."""
+    """A part of a data set: on the device as it is stored where it fits, else in main memory."""
 
     def __init__(
         self, x: np.ndarray, y: np.ndarray, device: torch.device, dtype: torch.dtype
@@ -57,15 +58,30 @@ class Samples:
             home = torch.device("cpu")
         self.x = _tensor(x).to(home)
         self.y = _tensor(y).to(home, torch.int64)
+        self.labels = torch.from_numpy(np.array(y, np.int64))
+        """`y` on the CPU."""
+        self._rows: Tensor | None = None
+
+    def subset(self, rows: Tensor) -> Samples:
+        """The samples at `rows`, which share the memory of these."""
+        part = copy(self)
+        part._rows = sent(rows if self._rows is None else self._rows[rows], self.x.device)
+        part.labels = self.labels[rows]
+        return part
 
     def __len__(self) -> int:
-        return len(self.y)
+        return len(self.labels)
+
+    def raw(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """`x` as it is stored and `y` of the samples at `indices`, where they lie."""
+        indices = sent(indices, self.x.device)
+        rows = indices if self._rows is None else self._rows[indices]
+        return self.x[rows], self.y[rows]
 
     def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """`x` as floats (bytes divided by 255) and `y` of the samples at `indices`."""
-        indices = sent(indices, self.x.device)
-        x, y = sent(self.x[indices], self.device), sent(self.y[indices], self.device)
-        return floats(x, self.dtype), y
+        x, y = self.raw(indices)
+        return floats(sent(x, self.device), self.dtype), sent(y, self.device)
 
 
 def floats(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -12,14 +12,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
 from saf import tensorfile
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification, as_before_validation
 
 KEPT = 2
 _NAME = re.compile(r"step-(\d{12})\.safetensors")
@@ -54,9 +54,32 @@ class Progress(BaseModel):
     threads: Annotated[int, Field(ge=1)] | None = None
     """Threads of torch on a CPU, as sums that several share round otherwise; None before the first
     iteration, and on a GPU."""
+    initial_loss: float | None = None
+    """The loss of the first iteration, before any update."""
+    gains: dict[str, float] = Field(default_factory=dict)
+    """By how much the first pass scaled what arrives at each layer (`saf.first_pass`)."""
+    best_epoch: Annotated[int, Field(ge=0)] = 0
+    """The epoch that was best on the validation samples, counted from 1; 0 before there is one."""
+    ended_early: bool = False
+    """Whether `patience` ended the training."""
+
     timesteps_at_once: Annotated[int, Field(ge=1)] | None = None
     """K where it was not asked for (`saf.chunks`), as other sums round otherwise; None before it is
     chosen, and for methods that take one step after the other."""
+
+    def note_best(self, balanced: bool) -> bool:
+        """Whether the last epoch is the best so far, which `best_epoch` then says: by (balanced)
+        accuracy on the validation samples, among equals by their loss."""
+        key = "val_balanced_accuracy" if balanced else "val_accuracy"
+
+        def merit(epoch: dict[str, float]) -> tuple[float, float]:
+            return epoch[key], -epoch["val_loss"]
+
+        last = self.history[-1]
+        if self.best_epoch and merit(last) <= merit(self.history[self.best_epoch - 1]):
+            return False
+        self.best_epoch = len(self.history)
+        return True
 
     def counted_seconds(self) -> float:
         """The time that a limit is for: iterations, evaluations and checkpoints."""
@@ -66,29 +89,40 @@ class Progress(BaseModel):
 class _Header(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal["saf-checkpoint/1"] = "saf-checkpoint/1"
-    specification: JobSpecification
+    format: Literal["saf-checkpoint/1", "saf-checkpoint/2"] = "saf-checkpoint/2"
+    specification: ResolvedSpecification
     dataset: str
     """Identity of the data the training saw."""
     progress: Progress
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, header: Any) -> Any:
+        if isinstance(header, dict) and header.get("format") == "saf-checkpoint/1":
+            specification = header.get("specification")
+            if isinstance(specification, dict):
+                header = {**header, "specification": as_before_validation(specification)}
+        return header
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A training at one step: `weights[parameter]`, `average[parameter]` where there is a moving
-    average, and `optimizer[parameter][buffer]`."""
+    average, `best[parameter]` of the best epoch, and `optimizer[parameter][buffer]`."""
 
-    specification: JobSpecification
+    specification: ResolvedSpecification
     dataset: str
     progress: Progress
     weights: dict[str, Tensor]
     average: dict[str, Tensor]
+    best: dict[str, Tensor]
     optimizer: dict[str, dict[str, Tensor]]
 
     def write(self, path: Path) -> None:
         """Write to `path`, whole or not at all. Raises OSError."""
         tensors = {f"weights/{name}": tensor for name, tensor in self.weights.items()}
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
+        tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         for name, buffers in self.optimizer.items():
             tensors |= {f"optimizer/{name}/{key}": tensor for key, tensor in buffers.items()}
         header = _Header(
@@ -106,6 +140,7 @@ class Checkpoint:
             raise ValueError(f"{path.name} is no checkpoint of this version: {error}") from error
         weights: dict[str, Tensor] = {}
         average: dict[str, Tensor] = {}
+        best: dict[str, Tensor] = {}
         optimizer: dict[str, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             match name.split("/"):
@@ -113,6 +148,8 @@ class Checkpoint:
                     weights[parameter] = tensor
                 case ["average", parameter]:
                     average[parameter] = tensor
+                case ["best", parameter]:
+                    best[parameter] = tensor
                 case ["optimizer", parameter, buffer]:
                     optimizer.setdefault(parameter, {})[buffer] = tensor
                 case _:
@@ -123,6 +160,7 @@ class Checkpoint:
             progress=header.progress,
             weights=weights,
             average=average,
+            best=best,
             optimizer=optimizer,
         )
 

@@ -15,7 +15,7 @@ import torch
 
 from saf.architecture import Architecture
 from saf.checkpoint import Progress
-from saf.config import JobSpecification, takes_steps_at_once
+from saf.config import ResolvedSpecification, takes_steps_at_once
 from saf.environment import forget_peak_memory, free_memory_bytes
 from saf.forecast import forecast, steps_at_once
 
@@ -36,7 +36,7 @@ class _StoppedError(Exception):
 
 def chosen(
     progress: Progress,
-    specification: JobSpecification,
+    specification: ResolvedSpecification,
     architecture: Architecture,
     samples: int,
     iterations: int,
@@ -122,7 +122,7 @@ def seconds_of(
 
 
 def _most(
-    specification: JobSpecification,
+    specification: ResolvedSpecification,
     architecture: Architecture,
     samples: int,
     device: torch.device,

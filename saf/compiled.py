@@ -18,7 +18,7 @@ from torch import Tensor
 
 from saf.architecture import Architecture
 from saf.checkpoint import Progress
-from saf.config import JobSpecification, Neuron
+from saf.config import Neuron, ResolvedSpecification
 from saf.gates import surrogate_gate
 from saf.precision import compute_dtype, parameter_dtype
 from saf.scan import Constant, Gate, Scan, Scanned, rows_of, several
@@ -92,7 +92,7 @@ def _step(decay: float, threshold: float, gate: Gate | None, arriving: bool) -> 
 
 def chosen(
     progress: Progress,
-    specification: JobSpecification,
+    specification: ResolvedSpecification,
     architecture: Architecture,
     samples: int,
     device: torch.device,

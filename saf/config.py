@@ -7,6 +7,7 @@ This module loads no torch: the API process reads it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,7 +20,7 @@ from pydantic import (
 )
 
 from saf.networkchoice import ConvNet, Network
-from saf.strict import Strict
+from saf.strict import Auto, Strict
 
 _NO_NUL = r"^[^\x00]*$"  # a character that PostgreSQL cannot store
 Metadata = dict[
@@ -42,12 +43,18 @@ class Neuron(Strict):
     decay: Annotated[float, Field(gt=0, le=1)] = 0.5
     """λ = 1 − 1/τ, in (0, 1]; 1 is the integrate-and-fire neuron."""
     threshold: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    """V, in units of the membrane potential."""
+    """V, in units of the membrane potential. "auto" is 1: the gains of the layers are fitted to it
+    (`network.gain`)."""
     surrogate: Surrogate = Surrogate()
     dropout: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     """Share of the neurons of each spiking layer that send nothing while training; the others send
     1 / (1 − dropout). One choice per sample for all time steps. OTTT: 0.1 on CIFAR10-DVS, else
     0."""
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _auto_is_one(cls, value: Any) -> Any:
+        return 1.0 if value == "auto" else value
 
 
 class _PerStep(Strict):
@@ -141,11 +148,21 @@ def takes_steps_at_once(method: Method) -> bool:
     )
 
 
+LearningRate = Annotated[float, Field(gt=0, le=100)]
+
+
+class AutomaticOptimizer(Strict):
+    """AdamW at the learning rate of the rule, see `docs/defaults.md`."""
+
+    name: Literal["auto"] = "auto"
+
+
 class SGD(Strict):
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"] = "sgd"
-    learning_rate: Annotated[float, Field(gt=0, le=100)] = 0.1
+    learning_rate: LearningRate | Auto = "auto"
+    """"auto": by the rule of `docs/defaults.md`. Published with OTTT: 0.1."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
 
@@ -154,13 +171,14 @@ class AdamW(Strict):
     """Adam with decoupled weight decay."""
 
     name: Literal["adamw"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0, le=100)] = 0.001
+    learning_rate: LearningRate | Auto = "auto"
+    """"auto": by the rule of `docs/defaults.md`."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
-Optimizer = Annotated[SGD | AdamW, Field(discriminator="name")]
+Optimizer = Annotated[AutomaticOptimizer | SGD | AdamW, Field(discriminator="name")]
 
 
 class Schedule(Strict):
@@ -170,10 +188,18 @@ class Schedule(Strict):
     """`cosine` falls to zero over all iterations; `constant` stays."""
     warmup_epochs: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """Linear rise from zero at the start."""
+    start_epoch: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Epochs that were done before this schedule begins: of a training that goes on after its end,
+    those of the training before."""
 
 
 class Loss(Strict):
     """(1 − mse_share) · cross entropy + mse_share · mean squared error to the one-hot target."""
+
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: a sample of class c counts N / (K n_c), with n_c of N training samples in class c
+    of K, so that rare classes count as much as frequent ones; the best epoch is then chosen by
+    balanced accuracy."""
 
     mse_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -193,8 +219,28 @@ MOST_CHECKED = 10_000
 """Held-out samples on which a conversion is checked, unless told."""
 
 
+class Init(Strict):
+    """Weights to start from."""
+
+    job: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)]
+    """A job that has left a checkpoint: its weights, those of its best epoch where there is one.
+    The network has to be the same but for the number of classes: a readout of another shape starts
+    anew."""
+    freeze: Annotated[
+        tuple[Annotated[str, StringConstraints(min_length=1, max_length=200)], ...],
+        Field(max_length=256),
+    ] = ()
+    """Layers whose weights stay as they are, by name ("layer1"), or by the beginning of it and an
+    asterisk ("stage1*"); "*" is every layer but the readout."""
+
+
 class Conversion(Strict):
     """How the trained network becomes one of LIF neurons."""
+
+    weights: Literal["best", "last"] = "best"
+    """Which weights are tested, converted and delivered: those of the epoch that was best on the
+    validation samples, or the last ones. Both are in the checkpoint. Without validation samples
+    there is no best epoch, and the last weights are taken."""
 
     grid_bits: Annotated[int, Field(ge=1, le=MOST_GRID_BITS)] | Literal["auto"] | None = None
     """k: round all weights to multiples of 2^−k, so that arithmetic is exact and the certificate
@@ -216,6 +262,12 @@ class Conversion(Strict):
         if not 1 <= value <= MOST_GRID_BITS:
             raise ValueError(f"is {value}; give 1 to {MOST_GRID_BITS} bits")
         return value
+
+
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+BatchSize = Annotated[int, Field(ge=1, le=10_000_000)]
+ValidationShare = Annotated[float, Field(ge=0, le=0.5)]
+GradientNorm = Annotated[float, Field(gt=0)]
 
 
 class JobSpecification(Strict):
@@ -251,8 +303,18 @@ class JobSpecification(Strict):
     timesteps: Annotated[int, Field(ge=1, le=1024)] = 6
     """T, the number of time steps that a sample is shown for."""
     conversion: Conversion = Conversion()
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 10
-    batch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 128
+    epochs: Epochs | Auto = "auto"
+    """Passes over the training samples. "auto" and the other automatic settings become numbers
+    before the training starts, by the rules of `docs/defaults.md`."""
+    patience: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """The training ends after so many epochs in a row that were not better on the validation
+    samples than the best one before; null: never."""
+    validation_share: ValidationShare | Auto = "auto"
+    """Share of the training samples of each class, chosen by `seed`, that is kept for validation:
+    the best epoch, early stopping and the grid of the conversion are chosen by them, and the test
+    samples are looked at once, at the end. "auto": 0 where the data set brings validation samples
+    of its own, which are used in any case, else 0.1, or 0.2 of fewer than 2,000 samples."""
+    batch_size: BatchSize | Auto = "auto"
     """Samples per iteration, all devices together."""
     micro_batches: Annotated[int, Field(ge=1, le=10_000_000)] = 1
     """Parts that each batch is computed in, one after another. Their gradients are added up: less
@@ -266,10 +328,11 @@ class JobSpecification(Strict):
     on_out_of_memory: Literal["split", "fail"] = "split"
     """When memory runs out: `split` tries again with at least twice as many micro-batches, from the
     last checkpoint; `fail` ends the job. Methods that update after every time step always fail."""
-    optimizer: Optimizer = SGD()
+    optimizer: Optimizer = AutomaticOptimizer()
     schedule: Schedule = Schedule()
-    max_gradient_norm: Annotated[float, Field(gt=0)] | None = None
-    """The gradient of all weights together is scaled down to this norm where it is larger."""
+    max_gradient_norm: GradientNorm | Auto | None = "auto"
+    """The gradient of all weights together is scaled down to this norm where it is larger; null:
+    never."""
     average_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay per iteration of a moving average of the weights (EMA); the average is what is
     evaluated and converted. null: the last weights."""
@@ -294,11 +357,16 @@ class JobSpecification(Strict):
     """The job fails with `time_limit` when it has trained for longer; null: no limit."""
     metadata: Annotated[Metadata, Field(max_length=64)] = Field(default_factory=dict)
     """Keys and values of your own, to find the job again."""
+    init: Init | None = None
+    """Weights to start from; null: drawn from `seed`."""
+    automatic: Annotated[tuple[str, ...], Field(max_length=16)] = ()
+    """JSON pointers to the settings that were "auto" and have become the numbers that stand there.
+    The service writes it; what is sent is not looked at."""
 
-    @property
-    def samples_at_once(self) -> int:
-        """Samples of the largest micro-batch."""
-        return -(-self.batch_size // self.micro_batches)
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _auto_is_an_optimizer(cls, value: Any) -> Any:
+        return {"name": "auto"} if value == "auto" else value
 
     @field_validator("micro_batches")
     @classmethod
@@ -310,7 +378,7 @@ class JobSpecification(Strict):
                 "time step, so the parts of a batch would be trained one after another and not "
                 "together; take a smaller batch_size"
             )
-        if batch_size is not None and parts > batch_size:
+        if isinstance(batch_size, int) and parts > batch_size:
             raise ValueError(f"is {parts}, and a batch has only {batch_size} samples to share out")
         return parts
 
@@ -373,3 +441,43 @@ class JobSpecification(Strict):
                 "every step takes one of the 24 bits of float32"
             )
         return conversion
+
+
+class ResolvedSpecification(JobSpecification):
+    """A training job whose automatic settings are numbers, see `saf.automatic`."""
+
+    epochs: Epochs
+    validation_share: ValidationShare
+    batch_size: BatchSize
+    optimizer: Annotated[SGD | AdamW, Field(discriminator="name")]
+    max_gradient_norm: GradientNorm | None
+
+    @property
+    def learning_rate(self) -> float:
+        """The largest learning rate of the schedule."""
+        rate = self.optimizer.learning_rate
+        assert rate != "auto"
+        return rate
+
+    @property
+    def samples_at_once(self) -> int:
+        """Samples of the largest micro-batch."""
+        return -(-self.batch_size // self.micro_batches)
+
+    @field_validator("optimizer")
+    @classmethod
+    def _has_a_rate(cls, optimizer: SGD | AdamW) -> SGD | AdamW:
+        if optimizer.learning_rate == "auto":
+            raise ValueError("learning_rate has to be a number here")
+        return optimizer
+
+
+def as_before_validation(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """A specification as versions without validation samples wrote it, with what they did: train on
+    all training samples, from published gains, and deliver the last weights."""
+    completed = {"validation_share": 0.0, **specification}
+    conversion, network = completed.get("conversion"), completed.get("network")
+    completed["conversion"] = {"weights": "last", **(conversion or {})}
+    if network is not None:
+        completed["network"] = {"gain": 1.0, **network}
+    return completed

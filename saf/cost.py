@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from saf.architecture import Architecture, Conv, Linear
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
 
 
 def multiply_adds(architecture: Architecture) -> int:
@@ -21,7 +21,7 @@ def multiply_adds(architecture: Architecture) -> int:
     return total
 
 
-def evaluations(specification: JobSpecification) -> int:
+def evaluations(specification: ResolvedSpecification) -> int:
     """How many times one sample passes every map while it is trained on, forward and backward.
 
     Forward once a step. Backward costs two evaluations, of the gradient of the input and of the

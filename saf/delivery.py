@@ -8,8 +8,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import torch
+
 from saf import checkpoint as checkpoints
 from saf import tensorfile
+from saf.assessment import Assessment
 from saf.batches import Samples
 from saf.certificate import (
     MOST_FOR_ROUNDING,
@@ -18,10 +21,9 @@ from saf.certificate import (
     Kernels,
     check,
     samples_of,
-    spread,
 )
 from saf.checkpoint import Progress
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
 from saf.conversion import convert, round_to_grid
 from saf.data.dataset import Dataset
 from saf.network import SpikingNetwork
@@ -35,12 +37,14 @@ REPORT_SECONDS = 1.0  # between two reports of how far the check is
 
 def deliver(
     network: SpikingNetwork,
-    specification: JobSpecification,
+    specification: ResolvedSpecification,
     dataset: Dataset,
     test_set: Samples,
     progress: Progress,
     directory: Path,
     *,
+    assessment: Assessment,
+    selection: Samples,
     timesteps_at_once: int | None,
     snapshot: Callable[[], checkpoints.Checkpoint],
     stop: Callable[[], bool] = lambda: False,
@@ -50,7 +54,9 @@ def deliver(
     Reports: `Converting`; `Checking` about once a second; an `Artifact` for each of
     `lif.safetensors`, `certificate.json`, `report.json` and `checkpoint.safetensors`, which holds
     `snapshot()`; `Finished`. `stop` is asked after every batch: when it says True, the generator
-    returns, without `Finished`.
+    returns, without `Finished`. What has to be chosen, as the grid of `auto`, is chosen by the
+    samples of `selection`, which are no test samples. `assessment` is what the test samples showed
+    of `network`.
     """
     yield Converting(step=progress.step)
     device, dtype = network.device, network.parameter_dtype
@@ -66,8 +72,9 @@ def deliver(
     lif = lif.to(device)
     grid_refused = None
     if (bits := specification.conversion.grid_bits) is not None:
-        held_out = spread(test_set.x, test_set.y, MOST_FOR_ROUNDING)
-        for rounding in round_to_grid(lif, bits, *held_out):
+        count = min(MOST_FOR_ROUNDING, len(selection))
+        chosen_by = selection.raw(torch.arange(count) * len(selection) // count)
+        for rounding in round_to_grid(lif, bits, *chosen_by):
             if stop():
                 return
             if rounding is not None:
@@ -95,7 +102,13 @@ def deliver(
     progress.seconds["conversion"] += perf_counter() - began
     yield _json(directory / "certificate.json", "certificate", certificate)
     report = summarise(
-        specification, network.architecture, progress, certificate, device, timesteps_at_once
+        specification,
+        network.architecture,
+        progress,
+        assessment,
+        certificate,
+        device,
+        timesteps_at_once,
     )
     report["deployment"] = deployment(measured, lif.description)
     yield _json(directory / "report.json", "report", report)

@@ -1,16 +1,20 @@
-"""Loss and accuracy on samples that a training does not learn from."""
+"""A network on samples that its training does not learn from.
+
+Shapes: `N` samples, `L` layers of spiking neurons.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 from math import isfinite
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from saf import winograd
 from saf.batches import Samples
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
 from saf.failures import diverged
 from saf.inference import infer, readout_of
 from saf.loss import LossFunction
@@ -19,41 +23,58 @@ from saf.network import SpikingNetwork
 from saf.precision import products, products_of
 
 
+class Evaluated(NamedTuple):
+    """What came out."""
+
+    loss: float
+    predicted: Tensor  # N, classes, on the CPU
+    firing_rates: dict[str, float]  # spikes per neuron and step, of each layer
+
+
+class Sums(NamedTuple):
+    """What came out, on the device of the network, which nobody has waited for."""
+
+    totals: Tensor  # 1 + L, in float64: loss and firing rates, added up over the samples
+    predicted: Tensor  # N
+
+
 def evaluate(
     network: SpikingNetwork,
     data: Samples,
-    specification: JobSpecification,
+    specification: ResolvedSpecification,
     loss: LossFunction,
     *,
+    what: str = "test",
     chunk: int | None = None,
     samples: int = 0,
-) -> dict[str, float]:
-    """`test_loss` and `test_accuracy` of `network` on all of `data`; `chunk` steps at once where
-    a batch has no more than `samples`, else as many as suit it.
+) -> Evaluated:
+    """`network` on all of `data`; `chunk` steps at once where a batch has no more than `samples`,
+    else as many as suit it.
 
     The loss is the quantity that the training minimises, dropout and augmentation aside: for
     methods with a loss at each step the mean over the steps, else that of the final readout. Raises
-    `DivergedError` when it is not finite.
+    `DivergedError`, which names the data as `what`, when it is not finite.
     """
-    total, correct = sums(network, data, specification, loss, chunk=chunk, samples=samples).tolist()
-    if not isfinite(total):
-        raise diverged("on the test data", specification)
-    return {"test_loss": total / len(data), "test_accuracy": correct / len(data)}
+    found = sums(network, data, specification, loss, chunk=chunk, samples=samples)
+    value, *rates = (found.totals / len(data)).tolist()
+    if not isfinite(value):
+        raise diverged(f"on the {what} data", specification)
+    names = [population.name for population in network.architecture.spiking]
+    return Evaluated(value, found.predicted.cpu(), dict(zip(names, rates, strict=True)))
 
 
 @torch.no_grad()
 def sums(
     network: SpikingNetwork,
     data: Samples,
-    specification: JobSpecification,
+    specification: ResolvedSpecification,
     loss: LossFunction,
     *,
     chunk: int | None = None,
     samples: int = 0,
-) -> Tensor:
-    """The losses of all samples added up, and how many are right: two numbers in float64, on the
-    device of `network`, which nobody has waited for."""
-    found = []
+) -> Sums:
+    """`evaluate` without its divisions and without waiting for the device."""
+    totals, predicted = [], []
     for indices in torch.split(torch.arange(len(data)), specification.samples_at_once):
         x, y = data[indices]
         with winograd.allowed(), products(products_of(specification.precision)):
@@ -67,9 +88,10 @@ def sums(
                 loss_at_each_step=specification.method.name in AT_EACH_STEP,
             )
         assert shown.loss is not None
-        correct = (shown.scores.argmax(1) == y).sum()
-        found.append(torch.stack([shown.loss.double() * len(y), correct.double()]))
-    return torch.stack(found).sum(0)
+        means = torch.cat([shown.loss.double()[None], shown.firing_rates.double()])
+        totals.append(means * len(y))
+        predicted.append(shown.scores.argmax(1))
+    return Sums(torch.stack(totals).sum(0), torch.cat(predicted))
 
 
 def _loss_of(loss: LossFunction, y: Tensor, scores: Tensor) -> Tensor:

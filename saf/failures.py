@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
 from saf.architecture import Architecture
 from saf.checkpoint import Progress
-from saf.config import JobSpecification, updates_at_each_step
+from saf.config import ResolvedSpecification, updates_at_each_step
 from saf.environment import memory_bytes
 from saf.errors import DivergedError, OutOfMemoryError, SilentNetworkError, TimeLimitError
 from saf.forecast import forecast
 
 SILENT_EPOCHS = 2
+HIGH = 10.0  # times the loss before the first update, two epochs in a row
+FAR = 1000.0  # times it, once
 LACKING = (
     "can't allocate memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -23,23 +25,47 @@ LACKING = (
 )
 
 
-def diverged(where: str, specification: JobSpecification) -> DivergedError:
+def diverged(where: str, specification: ResolvedSpecification) -> DivergedError:
     """The error to raise where a loss that is not finite was found."""
-    rate = specification.optimizer.learning_rate
-    return DivergedError(
-        f"the loss became NaN or infinite {where}",
-        hint=f"lower the learning rate (it is {rate:g}; try {rate / 10:g}), add "
-        "schedule.warmup_epochs, or check the data set for extreme values",
+    return DivergedError(f"the loss became NaN or infinite {where}", hint=_calmer(specification))
+
+
+def check_not_diverged(specification: ResolvedSpecification, progress: Progress) -> None:
+    """Raise `DivergedError` when the loss is far above what it was before the first update.
+
+    That is more than 1,000 times in the last epoch, or more than 10 times in the last two, or in
+    the only one. A loss that is a little higher may come down again.
+    """
+    start = progress.initial_loss
+    if start is None:
+        return
+    losses = [epoch["train_loss"] for epoch in progress.history]
+    fewest = min(2, specification.epochs)
+    rise = losses[-1] / max(start, 1e-9)
+    if rise > FAR or (len(losses) >= fewest and min(losses[-fewest:]) > HIGH * start):
+        raise DivergedError(
+            f"the loss rose from {start:.3g} before the first update to {losses[-1]:.3g} in epoch "
+            f"{len(losses)}",
+            hint=_calmer(specification),
+        )
+
+
+def _calmer(specification: ResolvedSpecification) -> str:
+    rate = specification.learning_rate
+    norm = "" if specification.max_gradient_norm is not None else 'set "max_gradient_norm" to 1, '
+    return (
+        f"lower the learning rate (it is {rate:g}; try {rate / 10:g}), {norm}add "
+        "schedule.warmup_epochs, or check the data set for extreme values"
     )
 
 
-def time_is_up(specification: JobSpecification, progress: Progress) -> bool:
+def time_is_up(specification: ResolvedSpecification, progress: Progress) -> bool:
     """Whether the training of this job took longer than `max_runtime_seconds`."""
     limit = specification.max_runtime_seconds
     return limit is not None and progress.counted_seconds() - progress.earlier_seconds > limit
 
 
-def out_of_time(specification: JobSpecification, progress: Progress) -> TimeLimitError:
+def out_of_time(specification: ResolvedSpecification, progress: Progress) -> TimeLimitError:
     """The error to raise once the time is up."""
     return TimeLimitError(
         f"the training took longer than max_runtime_seconds = "
@@ -51,41 +77,98 @@ def out_of_time(specification: JobSpecification, progress: Progress) -> TimeLimi
 
 
 def check_not_silent(
-    specification: JobSpecification, progress: Progress, largest_class: float
+    specification: ResolvedSpecification,
+    progress: Progress,
+    largest_class: float,
+    potentials: Callable[[], dict[str, float]],
 ) -> None:
     """Raise `SilentNetworkError` when a layer has been silent for two epochs and nothing is learnt.
 
-    A job of one epoch is judged by that one. Silence alone is no failure: the published VGG-11
-    begins with silent layers and wakes them up through the surrogate, and a layer beside a skip
-    connection may be silent for good. So the loss must also have stood still (less than 1 % down)
-    and the accuracy must be near that of naming the most frequent class, which makes up
-    `largest_class` of the samples.
+    A job of one epoch is judged by that one. Silence of one layer alone is no failure: the
+    published VGG-11 begins with silent layers and wakes them up through the surrogate, and a layer
+    beside a skip connection may be silent for good. So the loss must also have stood still (less
+    than 1 % down) and the accuracy must be near that of naming the most frequent class, which makes
+    up `largest_class` of the samples. `potentials()` is the largest membrane potential of each
+    layer on some samples: it is asked for where the error has to name a remedy.
     """
-    recent = progress.history[-min(SILENT_EPOCHS, specification.epochs) :]
-    silent = [
-        key.removeprefix("firing_rate/")
-        for key in recent[-1]
-        if key.startswith("firing_rate/") and all(epoch[key] == 0.0 for epoch in recent)
-    ]
+    epochs = min(SILENT_EPOCHS, specification.epochs)
+    recent = progress.history[-epochs:]
+    silent = [name for name in layers_of(recent[-1]) if all(_rate(e, name) == 0.0 for e in recent)]
     if (
         not silent
-        or len(recent) < min(SILENT_EPOCHS, specification.epochs)
+        or len(recent) < epochs
         or recent[-1]["train_loss"] < 0.99 * recent[0]["train_loss"]
         or recent[-1]["train_accuracy"] > 1.5 * largest_class
     ):
         return
-    raise SilentNetworkError(
-        f"{silent[0]} has not fired once in {len(recent)} epoch(s), so that nothing reaches the "
-        "layers after it",
-        hint=f"lower the threshold (V = {specification.neuron.threshold:g}), raise the decay "
-        f"(λ = {specification.neuron.decay:g}) or timesteps (T = {specification.timesteps}), or "
-        "take a smaller slope of the surrogate, so that the gradient reaches silent neurons",
+    raise silence(specification, progress, silent[0], potentials())
+
+
+def silence(
+    specification: ResolvedSpecification,
+    progress: Progress,
+    layer: str,
+    potentials: dict[str, float],
+) -> SilentNetworkError:
+    """The error for a `layer` that does not fire, with the remedy for what made it silent.
+
+    A layer that fired in an earlier epoch, or would before the first update, was driven into
+    silence by the updates; another one has potentials that never reach the threshold.
+    """
+    alive = [epoch for epoch in progress.history if _rate(epoch, layer) > 0.0]
+    rate, threshold = specification.learning_rate, specification.neuron.threshold
+    if alive:
+        return SilentNetworkError(
+            f"{layer} fired until epoch {alive[-1]['epoch']:g} and is silent since, so that "
+            "nothing reaches the layers after it",
+            hint=f"updates drove it below the threshold: lower the learning rate (it is {rate:g}; "
+            f"try {rate / 10:g})" + _or_clipping(specification),
+        )
+    highest = potentials.get(layer, 0.0)
+    if progress.gains.get(layer, 1.0) != 1.0:
+        # The first pass made it fire: the updates of the first epoch silenced it.
+        return SilentNetworkError(
+            f"{layer} fired before the first update and not once in an epoch",
+            hint=f"lower the learning rate (it is {rate:g}; try {rate / 10:g})"
+            + _or_clipping(specification),
+        )
+    if highest > 0.0:
+        lower = float(f"{0.5 * highest:.2g}")
+        remedy = (
+            f"its highest potential is {highest:.3g} and the threshold is {threshold:g}: set "
+            f'neuron.threshold to {lower:g}, or network.gain to "auto"'
+        )
+    else:
+        remedy = (
+            "none of its potentials is above zero: check that the samples differ from one another, "
+            'and set network.gain to "auto"'
+        )
+    return SilentNetworkError(
+        f"{layer} has not fired once in {len(progress.history)} epoch(s), so that nothing reaches "
+        "the layers after it",
+        hint=remedy,
     )
+
+
+def _or_clipping(specification: ResolvedSpecification) -> str:
+    return (
+        "" if specification.max_gradient_norm is not None else ', or set "max_gradient_norm" to 1'
+    )
+
+
+def layers_of(epoch: dict[str, float]) -> list[str]:
+    """The layers whose firing rate the metrics of an epoch hold."""
+    prefix = "firing_rate/"
+    return [key.removeprefix(prefix) for key in epoch if key.startswith(prefix)]
+
+
+def _rate(epoch: dict[str, float], layer: str) -> float:
+    return epoch.get(f"firing_rate/{layer}", 0.0)
 
 
 @contextmanager
 def memory_explained(
-    specification: JobSpecification,
+    specification: ResolvedSpecification,
     architecture: Architecture,
     samples: int,
     device: torch.device,
@@ -111,7 +194,7 @@ def memory_explained(
         ) from error
 
 
-def _remedy(specification: JobSpecification, batch: int, at_once: int | None) -> str:
+def _remedy(specification: ResolvedSpecification, batch: int, at_once: int | None) -> str:
     fewer = (specification.timesteps_at_once or 1) > 1
     of_steps = 'set "timesteps_at_once" to 1, which is the same training in less memory, or '
     if at_once is None:

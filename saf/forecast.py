@@ -7,7 +7,7 @@ from math import prod
 from pydantic import BaseModel, ConfigDict
 
 from saf.architecture import Architecture
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
 
 
 class Forecast(BaseModel):
@@ -35,7 +35,7 @@ def steps_at_once(samples: int, timesteps: int) -> int:
 
 
 def forecast(
-    specification: JobSpecification, architecture: Architecture, *, limit_bytes: int
+    specification: ResolvedSpecification, architecture: Architecture, *, limit_bytes: int
 ) -> Forecast:
     """Estimate the memory of a training on `architecture`, and the batch that fits `limit_bytes`.
 

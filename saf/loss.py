@@ -15,17 +15,21 @@ from saf.config import Loss
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
-def loss_function(loss: Loss) -> LossFunction:
+def loss_function(loss: Loss, class_weights: Tensor | None = None) -> LossFunction:
     """`(scores N K, labels N) → scalar`: (1 − m) · cross entropy + m · mean squared error.
 
     Both are means over the samples; the squared error is also a mean over the classes. The target
     is one-hot, or (1 − s) · one-hot + s / K with label smoothing s. Without, this is the loss of
     the code published with OTTT (m = 0.05) at one time step; the factor 1 / T of methods with a
-    loss at each step is theirs to apply.
+    loss at each step is theirs to apply. With `class_weights` (K) the loss of a sample is
+    multiplied by the weight of its class before the mean: so parts of a batch add up to the
+    whole.
     """
     share, smoothing = loss.mse_share, loss.label_smoothing
 
     def evaluate(scores: Tensor, labels: Tensor) -> Tensor:
+        if class_weights is not None:
+            return weighted(scores, labels, class_weights)
         value = (1.0 - share) * F.cross_entropy(scores, labels, label_smoothing=smoothing)
         if share:
             classes = scores.shape[1]
@@ -33,5 +37,16 @@ def loss_function(loss: Loss) -> LossFunction:
             target = (1.0 - smoothing) * target + smoothing / classes
             value = value + share * F.mse_loss(scores, target)
         return value
+
+    def weighted(scores: Tensor, labels: Tensor, of_classes: Tensor) -> Tensor:
+        counts = of_classes.to(scores.device, scores.dtype)[labels]
+        each = F.cross_entropy(scores, labels, label_smoothing=smoothing, reduction="none")
+        each = (1.0 - share) * each
+        if share:
+            classes = scores.shape[1]
+            target = F.one_hot(labels, classes).to(scores.dtype)
+            target = (1.0 - smoothing) * target + smoothing / classes
+            each = each + share * F.mse_loss(scores, target, reduction="none").mean(1)
+        return (counts * each).mean()
 
     return evaluate

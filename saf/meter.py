@@ -10,7 +10,7 @@ from torch import Tensor
 
 from saf.architecture import Architecture
 from saf.checkpoint import Progress
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
 from saf.failures import diverged
 from saf.outcome import Outcome
 from saf.reports import Epoch, Step
@@ -22,7 +22,7 @@ class Meter:
 
     def __init__(
         self,
-        specification: JobSpecification,
+        specification: ResolvedSpecification,
         architecture: Architecture,
         per_epoch: int,
         progress: Progress,
@@ -64,6 +64,8 @@ class Meter:
         ):
             if not isfinite(loss):
                 raise diverged(f"at iteration {step}", self._specification)
+            if self._progress.initial_loss is None:
+                self._progress.initial_loss = loss
             firing = dict(zip(self._share, rates, strict=True))
             sums = {"loss": loss * samples, "correct": correct, "samples": samples}
             sums |= {f"firing_rate/{name}": value * samples for name, value in firing.items()}

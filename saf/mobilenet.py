@@ -25,7 +25,7 @@ PLAN = (
 
 
 def mobilenet(network: MobileNet, input_shape: Shape, classes: int) -> Architecture:
-    """The architecture of `network` for square images of `input_shape` (C H W).
+    """The architecture of `network` for images of `input_shape` (C H W).
 
     Raises ValueError.
     """

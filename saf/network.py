@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -180,6 +181,19 @@ class SpikingNetwork(torch.nn.Module):
                     weights[-1].zero_()
             known.add(population.name)
 
+    @torch.no_grad()
+    def scale(self, population: str, factor: float) -> None:
+        """Multiply all that arrives at `population` by `factor`, but for its bias and for residual
+        branches: the last map of each connection is scaled, by its gain where it has one."""
+        populations = (*self.architecture.populations, self.architecture.readout)
+        (described,) = (p for p in populations if p.name == population)
+        left = iter(self._weights(population))
+        for connection in described.connections:
+            own = [next(left) for _ in _maps(connection)]
+            if own and own[-1].residual_gain is None:
+                last = own[-1]
+                (last.weight if last.gain is None else last.gain).mul_(factor)
+
     def _weights(self, population: str) -> list[_Weight]:
         return [m for m in self.get_submodule(population).children() if isinstance(m, _Weight)]
 
@@ -196,6 +210,19 @@ class SpikingNetwork(torch.nn.Module):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    @property
+    def classes(self) -> int:
+        """K"""
+        return self.architecture.shapes()[self.architecture.readout.name][0]
+
+    @torch.no_grad()
+    def with_weights(self, weights: Mapping[str, Tensor]) -> SpikingNetwork:
+        """A copy with these parameters, by name."""
+        copy = deepcopy(self)
+        for name, parameter in copy.named_parameters():
+            parameter.copy_(weights[name])
+        return copy
 
     def normalise(self, x: Tensor) -> Tensor:
         """(x − mean) / std of B C H W or B T C H W in [0, 1], on the network's device."""

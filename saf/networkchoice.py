@@ -6,15 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from saf.strict import Strict
+from saf.strict import Auto, Strict
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
 Features = Annotated[int, Field(ge=1, le=65_536)]
 Width = Annotated[float, Field(gt=0, le=4)]
 
 
-class ConvNet(Strict):
-    """Small convolutional network for images of 8 × 8 to 64 × 64 pixels."""
+class _Gained(Strict):
+    gain: Annotated[float, Field(gt=0, le=1000)] | Auto = "auto"
+    """What the gains of the standardised weights start at. A number: that of every layer, times 1.3
+    in `vgg16`; 1 is the published start. "auto": of each layer that on training samples, chosen by
+    `seed`, it fires at a rate from which it can learn (`saf.first_pass`)."""
+
+
+class ConvNet(_Gained):
+    """Small convolutional network for images of any size."""
 
     name: Literal["convnet"] = "convnet"
     channels: Annotated[tuple[Channels, ...], Field(min_length=1, max_length=8)] = (32, 64, 64)
@@ -25,7 +32,7 @@ class ConvNet(Strict):
     spikes would not be those of LIF neurons."""
 
 
-class VGG11(Strict):
+class VGG11(_Gained):
     """VGG-11 of the OTTT paper: 64 128 P 256 256 P 512 512 P 512 512, for images of 16 × 16
     pixels or more."""
 
@@ -36,7 +43,7 @@ class VGG11(Strict):
     """`max` is refused, see `convnet`."""
 
 
-class VGG11F(Strict):
+class VGG11F(_Gained):
     """VGG-F of the OTTT paper: `vgg11` with a feedback connection from the last spiking layer to
     the first, a 3 × 3 convolution after upsampling. Square images, sides a multiple of 8."""
 
@@ -45,17 +52,17 @@ class VGG11F(Strict):
     """Factor on every number of channels; 1.0 is the published network."""
 
 
-class VGG16(Strict):
+class VGG16(_Gained):
     """VGG-16: 64 64 P 128 128 P 256 256 256 P 512 512 512 P 512 512 512, with the same
     standardisation and global pooling as `vgg11`, for images of 32 × 32 pixels or more. Its gains
-    start at 1.3: from 1 the last layers would never fire."""
+    start at 1.3 times `gain`: from 1 the last layers would never fire."""
 
     name: Literal["vgg16"] = "vgg16"
     width: Width = 1.0
     """Factor on every number of channels."""
 
 
-class _ResNet(Strict):
+class _ResNet(_Gained):
     width: Width = 1.0
     """Factor on every number of channels; 1.0 is the published network."""
 
@@ -79,7 +86,7 @@ class ResNet50(_ResNet):
     name: Literal["resnet50"] = "resnet50"
 
 
-class MobileNet(Strict):
+class MobileNet(_Gained):
     """MobileNet (v1): depthwise and pointwise convolutions in turn, a spiking layer before each, on
     a residual stream as in `resnet18`, for images of 8 × 8 pixels or more."""
 
@@ -88,7 +95,7 @@ class MobileNet(Strict):
     """Factor on every number of channels."""
 
 
-class MLP(Strict):
+class MLP(_Gained):
     """Fully connected spiking layers on the flattened image."""
 
     name: Literal["mlp"] = "mlp"
@@ -127,7 +134,7 @@ class PoolLayer(Strict):
 Layer = Annotated[ConvLayer | LinearLayer | PoolLayer, Field(discriminator="kind")]
 
 
-class LayerList(Strict):
+class LayerList(_Gained):
     """A network of your own, layer by layer; the readout to the classes is added."""
 
     name: Literal["layers"] = "layers"

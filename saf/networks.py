@@ -42,12 +42,12 @@ from saf.networkchoice import (
     ResNet34,
     ResNet50,
 )
-from saf.resnet import SPIKE_SCALE, resnet, scaled
+from saf.resnet import SPIKE_SCALE, pooled, resnet, scaled
+from saf.strict import Auto
 
 _Chain = ConvNet | VGG11 | VGG11F | VGG16 | MLP | LayerList
 """Networks whose layers follow one another."""
 SIDES = {
-    "convnet": (8, 64),
     "vgg11": (16, 512),
     "vgg11-f": (16, 512),
     "vgg16": (32, 512),
@@ -93,14 +93,15 @@ def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
         raise NetworkError(MAX_POOLING, pointer="/network/pooling")
     try:
         if isinstance(network, ResNet18 | ResNet34 | ResNet50 | MobileNet):
-            _check_square(network, input_shape)
             if isinstance(network, MobileNet):
-                return mobilenet(network, input_shape, classes)
-            return resnet(network, input_shape, classes)
+                return _with_gain(mobilenet(network, input_shape, classes), network.gain)
+            return _with_gain(resnet(network, input_shape, classes), network.gain)
         layers = _layers(network, input_shape)
         last = _output_shape(layers, input_shape)
         architecture = _chain([*layers, _readout(network, last, classes)], input_shape)
-        return _with_feedback(architecture) if isinstance(network, VGG11F) else architecture
+        if isinstance(network, VGG11F):
+            architecture = _with_feedback(architecture)
+        return _with_gain(architecture, network.gain)
     except ValidationError as error:
         reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         raise NetworkError(reason) from error
@@ -118,12 +119,8 @@ def _check_images(network: Network, input_shape: Shape) -> None:
     channels, height, width = input_shape
     small, large = SIDES.get(network.name, (1, MAX_SIDE))
     if not (small <= min(height, width) and max(height, width) <= large):
-        others = [
-            name
-            for name, (low, high) in SIDES.items()
-            if low <= min(height, width) and max(height, width) <= high
-        ]
-        remedy = f"use {' or '.join(others)}, or resize the images" if others else "resize them"
+        others = " or ".join(_networks_for(input_shape))
+        remedy = f"use {others}, or resize the images" if others else "resize them"
         raise NetworkError(
             f"{network.name} takes images of {small} to {large} pixels a side, and the data set "
             f"has {height} × {width}; {remedy}"
@@ -132,12 +129,44 @@ def _check_images(network: Network, input_shape: Shape) -> None:
         raise NetworkError(f"{network.name} takes 1 to {MAX_CHANNELS} channels, not {channels}")
 
 
-def _check_square(network: Network, shape: Shape) -> None:
-    _, height, width = shape
-    if height != width:
-        raise NetworkError(
-            f"{network.name} ends in a global pooling of square images; crop or pad the images"
+def _networks_for(input_shape: Shape) -> list[str]:
+    """Names of the networks that take samples of `input_shape` as they are by default."""
+    found: list[str] = []
+    for network in (ConvNet(), VGG11(), VGG16(), ResNet18(), MobileNet(), MLP()):
+        small, large = SIDES.get(network.name, (1, MAX_SIDE))
+        if not (small <= min(input_shape[1:]) and max(input_shape[1:]) <= large):
+            continue
+        try:
+            build(network, input_shape, 2)
+        except NetworkError:
+            continue
+        found.append(network.name)
+    return found
+
+
+def _with_gain(architecture: Architecture, gain: float | Auto) -> Architecture:
+    """`architecture` with the initial gains of its standardised maps times `gain`."""
+    if gain in ("auto", 1.0):
+        return architecture
+    assert gain != "auto"
+
+    def scaled_map(operation: Operation) -> Operation:
+        if not isinstance(operation, Conv | Linear) or not operation.standardised:
+            return operation
+        return operation.model_copy(update={"initial_gain": gain * operation.initial_gain})
+
+    def scaled_population(population: Population) -> Population:
+        connections = tuple(
+            Connection(source=c.source, operations=tuple(map(scaled_map, c.operations)))
+            for c in population.connections
         )
+        return population.model_copy(update={"connections": connections})
+
+    return Architecture(
+        input_shape=architecture.input_shape,
+        populations=tuple(map(scaled_population, architecture.populations)),
+        readout=scaled_population(architecture.readout),
+    )
 
 
 def _layers(network: _Chain, input_shape: Shape) -> list[list[Operation]]:
@@ -162,8 +191,7 @@ def _readout(network: _Chain, shape: Shape, classes: int) -> list[Operation]:
     """What leads from the last spiking layer, of `shape`, to the classes."""
     linear = Linear(out_features=classes)
     if isinstance(network, VGG11 | VGG11F | VGG16):
-        _check_square(network, shape)
-        return [AveragePool(kernel=shape[1]), Flatten(), linear]
+        return [*pooled(shape), Flatten(), linear]
     return [Flatten(), linear] if len(shape) == 3 else [linear]
 
 

@@ -32,7 +32,8 @@ class _AdamW(_Eager, torch.optim.AdamW):
 def optimizer_of(
     recipe: config.SGD | config.AdamW, parameters: Iterable[torch.nn.Parameter]
 ) -> Optimizer:
-    """The optimizer that `recipe` names, for `parameters`."""
+    """The optimizer that `recipe` names, for `parameters`; its learning rate is a number."""
+    assert recipe.learning_rate != "auto"
     if isinstance(recipe, config.SGD):
         return _SGD(
             parameters,

@@ -44,11 +44,14 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The network on the test data."""
+    """The network on samples that it does not learn from: those for validation after an epoch, and
+    the test samples once, when the training is over."""
 
     step: int
     epoch: int
-    metrics: dict[str, float]  # test_loss, test_accuracy
+    metrics: dict[str, float]
+    """val_loss, val_accuracy, val_balanced_accuracy; or test_loss, test_accuracy,
+    test_balanced_accuracy"""
 
 
 class LayerVitals(TypedDict):

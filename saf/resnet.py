@@ -18,7 +18,7 @@ can compute the same), and the pooling of the stem takes 2 × 2 pixels at stride
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod, sqrt
+from math import gcd, prod, sqrt
 
 from saf.architecture import (
     INPUT,
@@ -51,7 +51,7 @@ def scaled(channels: int, width: float) -> int:
 def resnet(
     network: ResNet18 | ResNet34 | ResNet50, input_shape: Shape, classes: int
 ) -> Architecture:
-    """The architecture of `network` for square images of `input_shape` (C H W).
+    """The architecture of `network` for images of `input_shape` (C H W).
 
     Images of up to 64 pixels a side get a 3 × 3 convolution first, which keeps their size; larger
     ones the 7 × 7 convolution of stride 2 and the pooling of ImageNet. Raises ValueError.
@@ -99,13 +99,20 @@ def residual(
     stream = populations[-1].name
     to_classes = Connection(
         source=stream,
-        operations=(AveragePool(kernel=shape[1]), Flatten(), Linear(out_features=classes)),
+        operations=(*pooled(shape), Flatten(), Linear(out_features=classes)),
     )
     return Architecture(
         input_shape=input_shape,
         populations=tuple(populations),
         readout=Population(name="readout", connections=(to_classes,)),
     )
+
+
+def pooled(shape: Shape) -> list[Operation]:
+    """The average pooling that ends a network in maps of `shape` (C H W): over all of a square, of
+    other maps over the largest squares that cover them."""
+    kernel = gcd(*shape[1:])
+    return [AveragePool(kernel=kernel)] if kernel > 1 else []
 
 
 def _stem(input_shape: Shape, channels: int) -> tuple[Operation, ...]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
+
+Auto = Literal["auto"]
+"""A setting that becomes a number before the training starts, by a rule of `saf.automatic`."""
 
 
 class Strict(BaseModel):

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from saf.architecture import Architecture
+from saf.assessment import Assessment
 from saf.checkpoint import Progress
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
 from saf.deployment import Measured
 from saf.energy import estimate
 from saf.environment import environment, peak_memory_bytes
@@ -16,9 +17,10 @@ from saf.lifdescription import LIFDescription
 
 
 def summarise(
-    specification: JobSpecification,
+    specification: ResolvedSpecification,
     architecture: Architecture,
     progress: Progress,
+    assessment: Assessment,
     certificate: dict[str, Any],
     device: torch.device,
     timesteps_at_once: int | None,
@@ -31,17 +33,23 @@ def summarise(
     else:
         outside = 1.0 - seconds["network"] / max(seconds["iterations"], 1e-9)
     rounding = (certificate["grid"] or {}).get("rounding")
-    best = max(progress.history, key=lambda epoch: epoch["test_accuracy"])
     last = progress.history[-1]
+    delivers_best = specification.conversion.weights == "best" and progress.best_epoch > 0
+    delivered = progress.best_epoch if delivers_best else len(progress.history)
     return {
         "format": "saf-report/1",
         "summary": {
-            "test_accuracy": last["test_accuracy"],
-            "test_loss": last["test_loss"],
+            "health": "warning" if assessment.findings else "ok",
+            "findings": [finding._asdict() for finding in assessment.findings],
+            **assessment.metrics,
+            "most_frequent_accuracy": assessment.baselines.most_frequent,
+            "linear_accuracy": assessment.baselines.linear,
             "train_accuracy": last["train_accuracy"],
             "train_loss": last["train_loss"],
-            "best_test_accuracy": best["test_accuracy"],
-            "best_epoch": best["epoch"],
+            "val_accuracy": progress.history[delivered - 1].get("val_accuracy"),
+            "best_epoch": progress.best_epoch or None,
+            "delivered_epoch": delivered,
+            "ended_early": progress.ended_early,
             "lif_accuracy": certificate["checks"][0]["accuracy_lif"],
             "verdict": certificate["verdict"],
             "rounding_cost_points": rounding["cost_points"] if rounding else None,
@@ -57,6 +65,8 @@ def summarise(
         "specification": specification.model_dump(mode="json"),
         "seed": specification.seed,
         "environment": environment(device, specification.precision),
+        **assessment.report(),
+        "gains": progress.gains,
         "epochs": progress.history,
         "seconds": seconds,
         "compiled_scan": progress.compiled,

@@ -25,7 +25,7 @@ from torch import Tensor
 from saf import native
 from saf.architecture import Architecture
 from saf.checkpoint import Progress
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
 from saf.cost import evaluations, multiply_adds
 
 TILE, SEEN = 4, 6  # results of a tile along one side, and inputs that they see
@@ -220,7 +220,7 @@ def compiled() -> Compiled | None:
 
 def in_cpp(
     progress: Progress,
-    specification: JobSpecification,
+    specification: ResolvedSpecification,
     architecture: Architecture,
     samples: int,
     device: torch.device,

@@ -12,7 +12,7 @@ from api.settings import Settings
 from api.store import lifecycle
 from api.store.database import why_away
 from api.store.leases import Claim
-from saf.config import JobSpecification, updates_at_each_step
+from saf.config import ResolvedSpecification, updates_at_each_step
 from saf.errors import (
     InternalError,
     OutOfMemoryError,
@@ -127,8 +127,8 @@ def _micro_batches(claim: Claim, failure: Failure) -> int | None:
     return parts if parts > specification.micro_batches else None
 
 
-def _specification(claim: Claim) -> JobSpecification | None:
+def _specification(claim: Claim) -> ResolvedSpecification | None:
     try:
-        return JobSpecification.model_validate(claim.specification)
+        return ResolvedSpecification.model_validate(claim.specification)
     except ValidationError:  # of an older version: the training process says what is wrong
         return None

@@ -23,7 +23,7 @@ def test_a_job_needs_nothing_but_an_empty_object(server: Server) -> None:
         "step": 0,
         "steps_total": None,
         "epoch": 0.0,
-        "epochs": 10,
+        "epochs": 45,
         "fraction": 0.0,
         "checked": None,
         "to_check": None,
@@ -50,7 +50,7 @@ def test_validate_only_stores_nothing_and_tells_the_needs(server: Server) -> Non
 def test_the_same_idempotency_key_returns_the_same_job(server: Server) -> None:
     key = {"Idempotency-Key": "once"}
     first = server.http.post("/v1/jobs", json={"seed": 1}, headers=key)
-    again = server.http.post("/v1/jobs", json={"seed": 1, "epochs": 10}, headers=key)
+    again = server.http.post("/v1/jobs", json={"seed": 1, "epochs": "auto"}, headers=key)
     assert (first.status_code, again.status_code) == (201, 200)
     assert again.json()["id"] == first.json()["id"]
     assert again.headers["location"] == first.headers["location"]

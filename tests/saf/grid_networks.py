@@ -14,13 +14,14 @@ from saf.architecture import (
     Linear,
     Population,
 )
-from saf.config import JobSpecification, Neuron
+from saf.config import Neuron
 from saf.conversion import convert, on_grid
 from saf.grid import Grid
 from saf.lif import LIFDescription, LIFNetwork
 from saf.network import SpikingNetwork
 from saf.proof import bounds
 from tests.saf.random_networks import CLASSES, INPUT_SHAPE, randomise
+from tests.saf.trainings import resolved
 
 
 def converted(
@@ -33,9 +34,7 @@ def converted(
         architecture, Neuron(), mean=mean, std=std[: len(mean)], seed=0
     ).double()
     randomise(network, generator)
-    specification = JobSpecification.model_validate(
-        {"timesteps": timesteps, "method": {"name": method}}
-    )
+    specification = resolved({"timesteps": timesteps, "method": {"name": method}})
     names = [str(n) for n in range(architecture.classes)]
     return convert(network, specification, class_names=names, frames=frames)
 

@@ -53,6 +53,7 @@ def smallest(model: type[BaseModel]) -> Values:
     """The settings of a network for a quick try."""
     small: Values = {
         "width": 0.05,
+        "gain": 1.0,
         "channels": [3, 4],
         "features": [5, 4],
         "layers": [
@@ -74,6 +75,13 @@ def smallest(model: type[BaseModel]) -> Values:
 OTHERWISE: Values = {
     "timesteps": [1, 3],
     "epochs": [2],
+    "patience": [1],
+    "validation_share": [0.3],
+    "max_gradient_norm": [0.5],
+    "optimizer/learning_rate": [0.02],
+    "schedule/start_epoch": [],
+    "init": [],  # needs a checkpoint, see test_init
+    "automatic": [],  # written by the service
     "batch_size": [1, 5],
     "micro_batches": [3],
     "timesteps_at_once": [1, 2],

@@ -16,7 +16,7 @@ from torch import Tensor
 from saf import checkpoint as checkpoints
 from saf import native, standardisation
 from saf.batches import Batches, Samples
-from saf.config import JobSpecification, Neuron, Surrogate
+from saf.config import Neuron, Surrogate
 from saf.data import BUILTIN
 from saf.data.dataset import Dataset
 from saf.dropout import dropout_masks
@@ -34,6 +34,7 @@ from tests.saf.gradients import assert_close, train
 from tests.saf.grid_networks import converted
 from tests.saf.random_networks import Case, cases, randomise
 from tests.saf.specifications import networks
+from tests.saf.trainings import resolved
 
 AT_EACH_STEP = ("saf-e", "ottt-a", "bptt")
 UPDATED_ONCE: dict[str, Method] = {
@@ -131,7 +132,7 @@ def test_every_network_that_can_be_asked_for_learns_the_same_in_parts_of_one(
     side = {"vgg16": 32, "vgg11": 16, "vgg11-f": 16}.get(network["name"], 8)
     number = networks().index(network)
     names = sorted(UPDATED_ONCE)
-    job = JobSpecification.model_validate({"network": network, "precision": "float64"})
+    job = resolved({"network": network, "precision": "float64"})
     module = network_of(job, build(job.network, (1, side, side), 3), mean=[0.5], std=[0.3])
     generator = torch.Generator().manual_seed(number)
     randomise(module, generator)
@@ -238,7 +239,7 @@ def trained(directory: Path, samples: int, **changes: Any) -> tuple[dict[str, Te
         "epochs": 1,
         "precision": "float64",
     }
-    job = JobSpecification.model_validate(values | changes)
+    job = resolved(values | changes)
     reports = list(train_job(job, digits(samples), directory, device="cpu"))
     saved = checkpoints.Checkpoint.read(directory / "checkpoint.safetensors")
     told = [
@@ -292,7 +293,7 @@ def test_batches_of_one_image_train_what_a_hand_written_loop_trains(tmp_path: Pa
     weights, _ = trained(tmp_path, 12, **changes)
     assert weights
     data = digits(12)
-    job = JobSpecification.model_validate(
+    job = resolved(
         {"network": {"name": "convnet", "channels": [4, 8]}, "timesteps": 3, "epochs": 1,
          "precision": "float64"} | changes
     )  # fmt: skip

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from saf.certificate import _costs_too_much, certify
-from saf.config import JobSpecification
 from saf.conversion import convert, on_grid
 from saf.errors import InternalError
 from saf.forward import Neurons
@@ -21,8 +20,9 @@ from saf.networkchoice import ConvNet
 from saf.networks import build
 from saf.proof import run_saf
 from saf.scan import Constant
+from tests.saf.trainings import resolved
 
-SPECIFICATION = JobSpecification(timesteps=5)
+SPECIFICATION = resolved(timesteps=5)
 LIMITS = {torch.float32: 40, torch.float64: 16}
 
 

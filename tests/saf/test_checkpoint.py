@@ -14,7 +14,7 @@ from torch import Tensor
 
 from saf import checkpoint as checkpoints
 from saf.checkpoint import Checkpoint, Progress
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
 from saf.data import BUILTIN
 from saf.data.dataset import Dataset
 from saf.errors import UserConfigError
@@ -23,15 +23,17 @@ from saf.reports import Checkpoint as CheckpointReport
 from saf.reports import Epoch, Finished, Report, Started, Step
 from saf.training import train
 from tests.saf.compiler import needs_compiler
+from tests.saf.trainings import resolved
 
 
 def small_checkpoint(step: int = 7) -> Checkpoint:
     return Checkpoint(
-        specification=JobSpecification(seed=3),
+        specification=resolved(seed=3),
         dataset="ab" * 32,
         progress=Progress(step=step, history=[{"train_loss": 0.1 + 0.2}], sums={"loss": 1 / 3}),
         weights={"layer1.0.weight": torch.arange(6.0).view(2, 3) / 7},
         average={"layer1.0.weight": torch.arange(6.0).view(2, 3) / 9},
+        best={"layer1.0.weight": torch.arange(6.0).view(2, 3) / 11},
         optimizer={
             "layer1.0.weight": {"momentum_buffer": torch.ones(2, 3), "step": torch.tensor(7.0)}
         },
@@ -56,7 +58,7 @@ def dataset() -> Dataset:
     )
 
 
-def specification(optimizer: str = "sgd", **changes: Any) -> JobSpecification:
+def specification(optimizer: str = "sgd", **changes: Any) -> ResolvedSpecification:
     rate = 0.05 if optimizer == "sgd" else 0.003
     values: dict[str, Any] = {
         "network": {"name": "convnet", "channels": [4, 4]},
@@ -72,7 +74,7 @@ def specification(optimizer: str = "sgd", **changes: Any) -> JobSpecification:
         "loss": {"label_smoothing": 0.1},
         "seed": 5,
     }
-    return JobSpecification.model_validate(values | changes)
+    return resolved(values | changes)
 
 
 def after(steps: int) -> Any:
@@ -360,7 +362,7 @@ def test_the_same_data_in_another_layout_trains_to_the_same_bits(tmp_path: Path)
     digits = BUILTIN["digits"]()
     copied = dataclasses.replace(digits, x_train=digits.x_train.copy(), x_test=digits.x_test.copy())
     assert copied.x_train.strides != digits.x_train.strides
-    job = JobSpecification(epochs=1, augment=(), network=ConvNet(channels=(8, 8)))
+    job = resolved(epochs=1, augment=(), network=ConvNet(channels=(8, 8)))
     weights = []
     for number, data in enumerate((digits, copied)):
         list(train(job, data, tmp_path / str(number), device="cpu"))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from saf import chunks, training
+from saf import chunks, trainer
 from saf.checkpoint import Checkpoint, Progress
 from saf.forecast import forecast
 from saf.networks import build
@@ -227,7 +227,7 @@ def test_a_trial_that_fails_leaves_no_gradient(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory runs out in the second part of a batch, when the first has left its gradients."""
-    method_of, calls = training.method_of, count()
+    method_of, calls = trainer.method_of, count()
 
     def failing(chosen_method: Any) -> Any:
         method = method_of(chosen_method)
@@ -245,7 +245,7 @@ def test_a_trial_that_fails_leaves_no_gradient(
     monkeypatch.setattr(chunks, "FEWEST_ITERATIONS", 1)
     monkeypatch.setattr(chunks, "FEWEST_SECONDS", 0.0)
     monkeypatch.setattr(chunks, "steps_at_once", lambda samples, timesteps: 1)
-    monkeypatch.setattr(training, "method_of", failing)
+    monkeypatch.setattr(trainer, "method_of", failing)
     run(specification(**parts), dataset(), tmp_path / "failed")
     assert next(calls) == 2  # it did
     assert taken(tmp_path / "failed") == 1

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saf import compiled
 from saf.checkpoint import Progress
-from saf.config import JobSpecification, Neuron
+from saf.config import Neuron, ResolvedSpecification
 from saf.gates import clamped_rate_gate, surrogate_gate
 from saf.methods import METHODS
 from saf.network import SpikingNetwork
@@ -21,6 +21,7 @@ from saf.networkchoice import ConvNet
 from saf.networks import build
 from saf.scan import Constant, Gate, by, scan, spike_scan
 from tests.saf.compiler import needs_compiler
+from tests.saf.trainings import resolved
 
 pytestmark = [
     pytest.mark.timeout(600),  # compilers are slow on a busy machine
@@ -131,11 +132,11 @@ def test_gradients_of_a_network_are_those_of_the_plain_scan() -> None:
 
 
 def test_short_trainings_compile_nothing_and_long_ones_go_on_as_they_began() -> None:
-    short = JobSpecification(epochs=1)
-    long = JobSpecification(epochs=100_000)
+    short = resolved(epochs=1)
+    long = resolved(epochs=100_000)
     architecture = build(ConvNet(), (1, 8, 8), 10)
 
-    def scan_of(progress: Progress, specification: JobSpecification) -> object:
+    def scan_of(progress: Progress, specification: ResolvedSpecification) -> object:
         return compiled.chosen(progress, specification, architecture, 1437, torch.device("cpu"))
 
     progress = Progress()

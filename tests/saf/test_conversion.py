@@ -18,11 +18,12 @@ from saf.architecture import (
     Scale,
     SumPool,
 )
-from saf.config import JobSpecification, Neuron
+from saf.config import Neuron
 from saf.conversion import convert, fold
 from saf.inference import infer, record
 from saf.lif import LIFNetwork
 from saf.network import SpikingNetwork
+from tests.saf.trainings import resolved
 
 CLASSES = tuple("abc")
 
@@ -88,7 +89,7 @@ def images(seed: int, *shape: int) -> Tensor:
 
 def converted(network: SpikingNetwork, timesteps: int, **changes: Any) -> LIFNetwork:
     method = changes.pop("method", "saf-e")
-    specification = JobSpecification.model_validate(
+    specification = resolved(
         {"neuron": network.neuron.model_dump(), "timesteps": timesteps, "method": {"name": method}}
     )
     options: dict[str, Any] = {"class_names": CLASSES, "frames": False, "dtype": torch.float64}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from saf.config import JobSpecification
 from saf.cost import evaluations, multiply_adds
 from saf.networkchoice import ConvNet, LayerList
 from saf.networks import build
+from tests.saf.trainings import resolved
 
 
 def test_a_convolution_multiplies_at_each_place_and_a_linear_map_once() -> None:
@@ -31,5 +31,5 @@ def test_groups_and_strides_multiply_less() -> None:
 
 @pytest.mark.parametrize(("method", "times"), [("saf-e", 18), ("ottt-a", 18), ("saf-f", 8)])
 def test_a_loss_at_the_last_step_goes_backward_once(method: str, times: int) -> None:
-    job = JobSpecification.model_validate({"method": {"name": method}, "timesteps": 6})
+    job = resolved({"method": {"name": method}, "timesteps": 6})
     assert evaluations(job) == times

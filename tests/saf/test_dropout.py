@@ -10,7 +10,7 @@ import torch
 from torch import Generator
 
 from saf import checkpoint as checkpoints
-from saf.config import JobSpecification, Neuron
+from saf.config import Neuron
 from saf.data.dataset import Dataset
 from saf.dropout import dropout_masks
 from saf.inference import infer
@@ -21,6 +21,7 @@ from saf.networks import build
 from saf.training import train
 from tests.saf.gradients import assert_close, firing_case
 from tests.saf.gradients import train as gradients_of
+from tests.saf.trainings import resolved
 
 
 def network(share: float) -> SpikingNetwork:
@@ -97,7 +98,7 @@ def test_a_resumed_training_with_dropout_ends_bit_for_bit_as_an_undisturbed_one(
     data = Dataset(x_train=x, y_train=y, x_test=x[:6], y_test=y[:6], class_names=tuple("abc"))
 
     def weights(directory: Path, share: float, stop_after: int | None) -> dict[str, torch.Tensor]:
-        specification = JobSpecification.model_validate(
+        specification = resolved(
             {
                 "network": {"name": "convnet", "channels": [4, 4]},
                 "neuron": {"dropout": share},

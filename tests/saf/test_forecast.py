@@ -6,24 +6,25 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
 from saf.forecast import forecast
 from saf.loss import loss_function
 from saf.methods import METHODS
 from saf.network import SpikingNetwork
 from saf.networks import build
+from tests.saf.trainings import resolved
 
 GIB = 2**30
 
 
-def specification(**changes: Any) -> JobSpecification:
-    return JobSpecification.model_validate({"network": {"name": "vgg11", "width": 0.1}, **changes})
+def specification(**changes: Any) -> ResolvedSpecification:
+    return resolved({"network": {"name": "vgg11", "width": 0.1}, **changes})
 
 
 ARCHITECTURE = build(specification().network, (3, 32, 32), 10)
 
 
-def peak_bytes(job: JobSpecification) -> int:
+def peak_bytes(job: ResolvedSpecification) -> int:
     """Parameters, and the largest sum of the tensors that one iteration keeps at a time."""
     network = SpikingNetwork(ARCHITECTURE, job.neuron, mean=[0.5] * 3, std=[0.3] * 3, seed=0)
     x = torch.rand(job.batch_size, 3, 32, 32)

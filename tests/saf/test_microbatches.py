@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from saf import checkpoint as checkpoints
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
 from saf.data.dataset import Dataset
 from saf.forecast import forecast
 from saf.microbatches import in_parts
@@ -18,6 +18,7 @@ from saf.networks import build
 from saf.outcome import Outcome
 from saf.reports import Step
 from saf.training import train
+from tests.saf.trainings import resolved
 
 METHODS = ("saf-e", "saf-f", "ottt-a", "spike-representation", "bptt")
 
@@ -34,7 +35,7 @@ def dataset(samples: int = 29) -> Dataset:
     )
 
 
-def specification(**changes: Any) -> JobSpecification:
+def specification(**changes: Any) -> ResolvedSpecification:
     values: dict[str, Any] = {
         "network": {"name": "convnet", "channels": [4, 6]},
         "neuron": {"dropout": 0.2},
@@ -47,7 +48,7 @@ def specification(**changes: Any) -> JobSpecification:
         "loss": {"mse_share": 0.2, "label_smoothing": 0.1},
         "precision": "float64",
     }
-    return JobSpecification.model_validate(values | changes)
+    return resolved(values | changes)
 
 
 def trained(directory: Path, **changes: Any) -> tuple[dict[str, Tensor], list[dict[str, float]]]:

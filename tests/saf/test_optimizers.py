@@ -19,7 +19,7 @@ import torch
 from saf.config import SGD, AdamW
 from saf.optimizers import optimizer_of
 
-for recipe in (SGD(), AdamW()):
+for recipe in (SGD(learning_rate=0.1), AdamW(learning_rate=0.001)):
     weight = torch.nn.Parameter(torch.ones(3))
     optimizer = optimizer_of(recipe, [weight])
     for _ in range(2):

@@ -11,13 +11,14 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from saf import certificate, evaluation, training
+from saf import certificate, evaluation, trainer, training
 from saf.certificate import certify
 from saf.config import JobSpecification
 from saf.conversion import convert
 from saf.data import digits
 from saf.precision import cudnn, on_device, products, sums_of_products
 from tests.saf.gradients import firing_case
+from tests.saf.trainings import resolved
 
 
 def settings() -> tuple[str, str]:
@@ -59,7 +60,7 @@ def test_a_training_in_tf32_takes_its_products_so_and_its_checks_do_not(
 
         monkeypatch.setattr(module, name, watched)
 
-    method_of = training.method_of
+    method_of = trainer.method_of
 
     def watched_method_of(chosen: Any) -> Any:
         seen_method = method_of(chosen)
@@ -70,10 +71,10 @@ def test_a_training_in_tf32_takes_its_products_so_and_its_checks_do_not(
 
         return method
 
-    monkeypatch.setattr(training, "method_of", watched_method_of)
+    monkeypatch.setattr(trainer, "method_of", watched_method_of)
     watch(evaluation, "infer")
     watch(certificate, "infer")  # the certificate
-    job = JobSpecification.model_validate(
+    job = resolved(
         {"epochs": 1, "network": {"name": "convnet", "channels": [4]}, "precision": precision}
     )
     list(training.train(job, digits(), tmp_path, device="cpu"))
@@ -93,7 +94,7 @@ def test_a_training_in_tf32_takes_its_products_so_and_its_checks_do_not(
 def test_a_network_trained_in_tf32_is_compared_as_it_was_trained_too(tmp_path: Path) -> None:
     case = firing_case()
     network = case.network.float()
-    job = JobSpecification.model_validate({"timesteps": case.timesteps})
+    job = resolved({"timesteps": case.timesteps})
     lif = convert(network, job, class_names="abc", frames=False)
     lif.save(tmp_path / "lif.safetensors")
     found = certify(network, tmp_path / "lif.safetensors", case.x.float(), case.y, tf32=True)

@@ -9,17 +9,18 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import ValidationError
 
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
 from saf.conversion import convert
 from saf.inference import infer, readout_of
 from saf.methods import AT_EACH_STEP, METHODS, method_of
 from saf.resnet import SPIKE_SCALE
 from tests.saf import reference
 from tests.saf.gradients import assert_close, firing_case, train
+from tests.saf.trainings import resolved
 
 
-def specification(method: str, **changes: Any) -> JobSpecification:
-    return JobSpecification.model_validate(
+def specification(method: str, **changes: Any) -> ResolvedSpecification:
+    return resolved(
         {"method": {"name": method, **changes}, "timesteps": 6, "neuron": {"decay": 0.8}}
     )
 

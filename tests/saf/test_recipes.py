@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 
 from saf.averaging import MovingAverage
 from saf.checkpoint import Checkpoint
-from saf.config import JobSpecification, Loss
+from saf.config import Loss
 from saf.data.dataset import Dataset
 from saf.loss import loss_function
 from saf.training import train
+from tests.saf.trainings import resolved
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def dataset() -> Dataset:
 
 
 def trained(dataset: Dataset, directory: Path, **changes: object) -> Checkpoint:
-    job = JobSpecification.model_validate(
+    job = resolved(
         {
             "network": {"name": "convnet", "channels": [4]},
             "timesteps": 2,

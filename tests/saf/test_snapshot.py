@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from saf.checkpoint import Checkpoint, steps
-from saf.config import JobSpecification
 from saf.data import Dataset, save
 from saf.inference import record
 from saf.lif import load_lif
@@ -20,6 +19,7 @@ from saf.networks import build
 from saf.snapshot import lif_network
 from saf.training import train
 from saf.trial import answer
+from tests.saf.trainings import resolved
 
 
 def dataset(*, frames: int | None = None, channels: int = 1) -> Dataset:
@@ -44,7 +44,7 @@ NAMES = ["moving average", "float64", "feedback", "skips and event frames"]
 
 
 def trained(directory: Path, changes: dict[str, Any], data: Dataset) -> Path:
-    specification = JobSpecification.model_validate(
+    specification = resolved(
         {"epochs": 2, "batch_size": 6, "timesteps": 3, "method": {"name": "saf-e"}, **changes}
     )
     for _ in train(specification, data, directory, device="cpu"):

@@ -9,7 +9,7 @@ import torch
 
 from saf import train
 from saf.checkpoint import Progress
-from saf.config import JobSpecification, Neuron
+from saf.config import Neuron, ResolvedSpecification
 from saf.data import Dataset
 from saf.inference import record
 from saf.network import SpikingNetwork
@@ -94,7 +94,7 @@ def test_looks_are_few_however_long_the_training_is() -> None:
 
 
 def bytes_of_network(
-    data: Dataset, job: JobSpecification, directory: Path, looks: list[Vitals]
+    data: Dataset, job: ResolvedSpecification, directory: Path, looks: list[Vitals]
 ) -> bytes:
     for report in train(job, data, directory, device="cpu"):
         if isinstance(report, Vitals):

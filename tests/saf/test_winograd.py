@@ -15,12 +15,13 @@ from torch import Tensor
 from saf import native, precision, winograd
 from saf.architecture import Architecture, Conv
 from saf.checkpoint import Progress
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
 from saf.networkchoice import ConvNet
 from saf.networks import build
 from saf.synapse import apply, apply_traced
 from saf.tiles import Compiled, Plain, _as_cpp, in_cpp, matrices
 from tests.saf.compiler import needs_compiler
+from tests.saf.trainings import resolved
 
 pytestmark = pytest.mark.timeout(600)  # compilers are slow on a busy machine
 BACK_ENDS = pytest.mark.parametrize(
@@ -244,12 +245,12 @@ def test_trainings_go_on_with_the_transforms_that_they_began_with(
 ) -> None:
     wide, narrow = (build(ConvNet(channels=(n, n)), (1, 8, 8), 3) for n in (48, 47))
     cpu = torch.device("cpu")
-    long, short = JobSpecification(epochs=10_000), JobSpecification(epochs=1)
+    long, short = resolved(epochs=10_000), resolved(epochs=1)
 
     def chosen(
         progress: Progress,
         network: Architecture = wide,
-        job: JobSpecification = long,
+        job: ResolvedSpecification = long,
         device: torch.device = cpu,
     ) -> bool:
         return in_cpp(progress, job, network, 1000, device)

@@ -22,7 +22,8 @@ from api.store.artifacts import ArtifactStore
 from api.store.database import Database
 from api.store.directory import DirectoryStore
 from api.store.tables import Artifact, Event, Job, Status, new_id
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
+from tests.saf.trainings import resolved
 from worker.runner import Runner
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ def until(condition: Callable[[], T], *, seconds: float = 60) -> T:
 def undisturbed(steps: int) -> dict[str, list[int]]:
     """The steps at which each metric of the trainee has a point, once."""
     epochs = list(range(10, steps + 1, 10))
-    return {"loss": list(range(1, steps + 1)), "train_loss": epochs, "test_accuracy": epochs}
+    return {"loss": list(range(1, steps + 1)), "train_loss": epochs, "val_accuracy": epochs}
 
 
 def processes_with(text: str) -> list[int]:
@@ -65,8 +66,8 @@ class Desk:
         self.database = database
         self.store = store
 
-    def submit(self, specification: JobSpecification | None = None, /, **metadata: str) -> str:
-        chosen = specification or JobSpecification(metadata=metadata)
+    def submit(self, specification: ResolvedSpecification | None = None, /, **metadata: str) -> str:
+        chosen = specification or resolved(metadata=metadata)
         job = Job(
             id=new_id("job"),
             name="",

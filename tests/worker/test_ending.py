@@ -9,7 +9,8 @@ import pytest
 
 from api.settings import Settings
 from api.store.tables import Status
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
+from tests.saf.trainings import resolved
 from tests.worker.conftest import Crew, Desk, undisturbed, until
 from worker import memory
 from worker.runner import Runner
@@ -22,9 +23,9 @@ def database_url(sqlite_url: str) -> str:
     return sqlite_url
 
 
-def job(**changes: object) -> JobSpecification:
+def job(**changes: object) -> ResolvedSpecification:
     metadata = {"steps": "40", "samples_that_fit": "32"}
-    return JobSpecification.model_validate({"batch_size": 128, "metadata": metadata} | changes)
+    return resolved({"batch_size": 128, "metadata": metadata} | changes)
 
 
 def test_memory_that_runs_out_splits_batches_until_they_fit(desk: Desk, runner: Runner) -> None:

@@ -55,7 +55,7 @@ def taken(outbox: Outbox) -> list[int]:
         ),
         Checkpoint(step=2, epoch=0, path=Path("/a/b")),
         Checking(done=128, total=10_500),
-        Finished(step=9, summary={"test_accuracy": 0.9}),
+        Finished(step=9, summary={"val_accuracy": 0.9}),
         Failure(code="data", message="no", hint="yes"),
     ],
 )
@@ -117,11 +117,11 @@ def test_the_newest_values_and_the_best_accuracy_are_those_of_the_batch(tmp_path
     outbox = Outbox(tmp_path / "spool")
     for number, accuracy in ((1, 0.9), (2, 0.8)):
         put(outbox, step(number))
-        put(outbox, Evaluation(step=number, epoch=1, metrics={"test_accuracy": accuracy}))
+        put(outbox, Evaluation(step=number, epoch=1, metrics={"val_accuracy": accuracy}))
 
     batch = outbox.take()
 
-    assert batch.latest == {"loss": 0.5, "test_accuracy": 0.8}
+    assert batch.latest == {"loss": 0.5, "val_accuracy": 0.8}
     assert batch.best_accuracy == 0.9
     assert batch.step == 2
 

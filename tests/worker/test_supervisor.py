@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from api.settings import Settings
 from api.store import lifecycle, logs
 from api.store.tables import Checkpoint, Dataset, Job, Status
-from saf.config import JobSpecification
+from tests.saf.trainings import resolved
 from tests.worker.conftest import Crew, Desk, undisturbed, until
 from worker.runner import Runner
 
@@ -35,11 +35,11 @@ def test_a_job_succeeds_with_all_its_metrics_files_and_events(desk: Desk, runner
     assert job.status == Status.succeeded
     assert (job.step, job.steps_total, job.epoch, job.attempt) == (40, 40, 4.0, 1)
     assert job.best_accuracy == 0.04
-    assert job.latest == {"loss": 1 / 40, "train_loss": 1 / 40, "test_accuracy": 0.04}
+    assert job.latest == {"loss": 1 / 40, "train_loss": 1 / 40, "val_accuracy": 0.04}
     assert desk.steps(job_id) == undisturbed(40)
     assert desk.artifacts(job_id) == {"lif.safetensors": final_state(40)}
     assert desk.kinds(job_id) == ["queued", "starting", "running", "converting", "succeeded"]
-    assert desk.events(job_id)[-1].data["summary"] == {"test_accuracy": 0.04, "odd": None}
+    assert desk.events(job_id)[-1].data["summary"] == {"val_accuracy": 0.04, "odd": None}
     assert desk.processes(job_id) == []
 
 
@@ -279,7 +279,7 @@ def test_overtaken_attempt_ends_its_process_and_writes_nothing_more(
 def test_a_training_that_ignores_its_time_limit_is_ended(
     desk: Desk, crew: Crew, settings: Settings
 ) -> None:
-    job_id = desk.submit(JobSpecification(max_runtime_seconds=0.1, metadata={"steps": "100000"}))
+    job_id = desk.submit(resolved(max_runtime_seconds=0.1, metadata={"steps": "100000"}))
 
     crew.hire(settings.model_copy(update={"stop_grace_seconds": 0.1})).work()
 

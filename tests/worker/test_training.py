@@ -12,13 +12,13 @@ import pytest
 from api.settings import Settings
 from api.store import logs
 from api.store.tables import Dataset, Job, Status
-from saf.config import JobSpecification
 from saf.data import digits, save
 from saf.networkchoice import ConvNet
+from tests.saf.trainings import resolved
 from tests.worker.conftest import Crew, Desk
 from worker.process import TRAINING
 
-SMALL = JobSpecification(network=ConvNet(channels=(8, 8)), epochs=8, batch_size=64, timesteps=3)
+SMALL = resolved(network=ConvNet(channels=(8, 8)), epochs=8, batch_size=64, timesteps=3)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_an_uploaded_data_set_is_read_from_the_store(
 def test_a_specification_that_cannot_work_is_told_apart_from_a_defect(
     desk: Desk, crew: Crew, settings: Settings
 ) -> None:
-    job_id = desk.submit(JobSpecification(dataset="there-is-none"))
+    job_id = desk.submit(resolved(dataset="there-is-none"))
 
     crew.hire(thrifty(settings), TRAINING).work()
 

@@ -102,7 +102,7 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
             epoch = step // STEPS_PER_EPOCH
             yield Epoch(step=step, epoch=epoch, metrics={"train_loss": 1 / step})
             time.sleep(float(wish.get("evaluation_seconds", "0")))
-            yield Evaluation(step=step, epoch=epoch, metrics={"test_accuracy": step / 1000})
+            yield Evaluation(step=step, epoch=epoch, metrics={"val_accuracy": step / 1000})
         asked = stop() and "ignore_stop" not in wish
         if ends or asked:
             path = directory / f"step-{step:012d}.safetensors"
@@ -114,7 +114,7 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
     yield Converting(step=step)
     (directory / "lif.safetensors").write_text(state)
     yield Artifact(name="lif.safetensors", kind="network", path=directory / "lif.safetensors")
-    yield Finished(step=step, summary={"test_accuracy": step / 1000, "odd": float("nan")})
+    yield Finished(step=step, summary={"val_accuracy": step / 1000, "odd": float("nan")})
 
 
 if __name__ == "__main__":

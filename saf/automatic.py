@@ -1,0 +1,111 @@
+"""The rules by which automatic settings become numbers, as `docs/defaults.md` has them; no torch.
+
+They were chosen by `benchmarks.defaults`, which trains on small and large, even and uneven data
+sets with all methods; its results are in `benchmarks/results/defaults.md`.
+"""
+
+from __future__ import annotations
+
+from math import ceil, log2
+from typing import Any, NamedTuple
+
+from saf.config import (
+    SGD,
+    AdamW,
+    AutomaticOptimizer,
+    JobSpecification,
+    ResolvedSpecification,
+    updates_at_each_step,
+)
+
+FEW_SAMPLES = 2000  # below which a fifth, and not a tenth, is kept for validation
+BATCHES_PER_EPOCH = 24  # aimed at, with a power of two for the batch
+SMALLEST_BATCH, LARGEST_BATCH = 8, 128
+ITERATIONS = 800  # aimed at, over all epochs
+FEWEST_EPOCHS, MOST_EPOCHS = 12, 100
+GRADIENT_NORM = 1.0
+RATES = {"adamw": 2e-3, "sgd": 3e-2}
+"""Learning rates at a batch of `LARGEST_BATCH` / 4."""
+
+
+class DataFacts(NamedTuple):
+    """What the rules have to know of a data set."""
+
+    train: int  # training samples
+    validation: int = 0  # samples of a validation split of its own
+
+
+def resolve(specification: JobSpecification, facts: DataFacts) -> ResolvedSpecification:
+    """`specification` with numbers for all that is "auto"; `automatic` says what that was.
+
+    A specification without "auto" comes back as it is. Raises ValueError where a number does not
+    fit another setting.
+    """
+    automatic: list[str] = []
+
+    def given(name: str, rule: Any) -> Any:
+        value = getattr(specification, name)
+        if value != "auto":
+            return value
+        automatic.append(f"/{name}")
+        return rule
+
+    share = given("validation_share", validation_share(facts))
+    learnt_from = facts.train - ceil(share * facts.train)
+    batch_size = given("batch_size", batch_size_for(learnt_from))
+    batch_size = max(batch_size, specification.micro_batches)
+    epochs = given("epochs", epochs_for(learnt_from, batch_size))
+    chosen = specification.optimizer
+    optimizer: SGD | AdamW
+    if isinstance(chosen, AutomaticOptimizer):
+        automatic.append("/optimizer")
+        optimizer = AdamW(learning_rate=_rate("adamw", specification, batch_size))
+    elif chosen.learning_rate == "auto":
+        automatic.append("/optimizer/learning_rate")
+        rate = _rate(chosen.name, specification, batch_size)
+        optimizer = chosen.model_copy(update={"learning_rate": rate})
+    else:
+        optimizer = chosen
+    norm = given("max_gradient_norm", GRADIENT_NORM)
+    resolved = {
+        "validation_share": share,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "optimizer": optimizer,
+        "max_gradient_norm": norm,
+        "automatic": (*automatic, *_kept(specification, automatic)),
+    }
+    return ResolvedSpecification.model_validate({**dict(specification), **resolved})
+
+
+def validation_share(facts: DataFacts) -> float:
+    """The share of the training samples that is kept for validation."""
+    if facts.validation:
+        return 0.0
+    return 0.2 if facts.train < FEW_SAMPLES else 0.1
+
+
+def batch_size_for(samples: int) -> int:
+    """The power of two that divides `samples` into about `BATCHES_PER_EPOCH`, 8 to 128."""
+    power = int(2 ** round(log2(max(1.0, samples / BATCHES_PER_EPOCH))))
+    return max(SMALLEST_BATCH, min(LARGEST_BATCH, power))
+
+
+def epochs_for(samples: int, batch_size: int) -> int:
+    """Epochs that make up about `ITERATIONS`, 12 to 100."""
+    per_epoch = max(1, ceil(samples / batch_size))
+    return max(FEWEST_EPOCHS, min(MOST_EPOCHS, ceil(ITERATIONS / per_epoch)))
+
+
+def _rate(optimizer: str, specification: JobSpecification, batch_size: int) -> float:
+    """The learning rate of `RATES`, times the root of the batch's size over 32, at most 1; over the
+    root of T for methods that update after every time step."""
+    rate = RATES[optimizer] * min(1.0, batch_size / 32) ** 0.5
+    if updates_at_each_step(specification.method):
+        rate /= specification.timesteps**0.5
+    return float(f"{rate:.2g}")
+
+
+def _kept(specification: JobSpecification, automatic: list[str]) -> list[str]:
+    """Pointers of a specification that was resolved before, as when a job is repeated."""
+    return [pointer for pointer in specification.automatic if pointer not in automatic]
