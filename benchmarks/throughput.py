@@ -2,7 +2,8 @@
 
 The one-machine service as users start it, on a directory of its own, gets a sweep of one-epoch jobs
 on digits; once with `SAF_WARM_PROCESSES=0` and once with 1, in turns where `--turns` asks for more.
-Jobs a minute count from the submission to the end of the last one.
+Jobs a minute count from the submission to the end of the last one. `--alone` submits one job at a
+time instead, each when the service has rested.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import torch
 
 from benchmarks.machine import machine
 
+REST_SECONDS = 15.0
 RESULTS = Path(__file__).parent / "results"
 JOB: dict[str, Any] = {
     "dataset": "digits",
@@ -112,6 +114,21 @@ def measured(jobs: int, warm: bool) -> dict[str, Any]:
     }
 
 
+def rested(jobs: int, warm: bool) -> list[dict[str, float]]:
+    """The parts of so many jobs, each of them submitted to a service that had nothing to do."""
+    with tempfile.TemporaryDirectory(prefix="saf-throughput-") as directory:
+        service = Service(Path(directory), warm)
+        try:
+            found = []
+            for _ in range(jobs + 1):
+                (row,) = service.run(1)
+                found.append(_parts(service, row["id"]))
+                time.sleep(REST_SECONDS)
+        finally:
+            service.stop()
+    return found[1:]  # the first one compiles and fills caches
+
+
 def _parts(service: Service, job_id: str) -> dict[str, float]:
     """Seconds from the timeline, which is written about twice a second."""
     events = service.get(f"/v1/jobs/{job_id}/events")["data"]
@@ -147,12 +164,40 @@ def as_markdown(found: list[dict[str, Any]], of: dict[str, Any]) -> str:
     )
 
 
+def alone(jobs: int) -> int:
+    """One job at a time, in both ways."""
+    of = machine(torch.device("cpu"))
+    lines = [
+        "# One short job on a service at rest",
+        "",
+        f"`{of['command']}` on {of['processor']}, {of['cores']} cores, torch "
+        f"{of['versions']['torch']}: the job of throughput.md, submitted when nothing has run for "
+        f"{REST_SECONDS:.0f} s. From the claim to `running` in the timeline, in seconds.",
+        "",
+        "| warm | median | all | load |",
+        "|---|---|---|---|",
+    ]
+    for warm in (False, True):
+        seconds = [part["claim_to_running"] for part in rested(jobs, warm)]
+        listed = ", ".join(f"{value:.2f}" for value in sorted(seconds))
+        lines.append(
+            f"| {int(warm)} | {statistics.median(seconds):.2f} | {listed} | "
+            f"{os.getloadavg()[0]:.1f} |"
+        )
+    (RESULTS / "throughput-alone.md").write_text("\n".join([*lines, ""]))
+    print("\n".join(lines))
+    return 0
+
+
 def main() -> int:
     """The command; see the module."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.throughput", description=__doc__)
     parser.add_argument("--jobs", type=int, default=100, choices=range(1, 201), metavar="1…200")
     parser.add_argument("--turns", type=int, default=1)
+    parser.add_argument("--alone", action="store_true")
     options = parser.parse_args()
+    if options.alone:
+        return alone(options.jobs)
     found = [measured(options.jobs, warm) for _ in range(options.turns) for warm in (False, True)]
     of = machine(torch.device("cpu"))
     RESULTS.mkdir(exist_ok=True)

@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 RESULTS = Path(__file__).parent / "results"
 JOBS: dict[str, tuple[dict[str, Any], int]] = {  # and how many iterations are measured
-    "digits, MLP of 64": ({"network": {"name": "mlp", "features": [64]}}, 150),
-    "digits, all defaults": ({}, 60),
+    "digits, MLP of 64": ({"network": {"name": "mlp", "features": [64]}}, 100),
+    "digits, all defaults": ({}, 24),
     "digits, convolutions with 64 channels": (
         {"network": {"name": "convnet", "channels": [64, 64]}},
-        20,
+        10,
     ),
 }
 KINDS = {"by itself": None, "passively": "PASSIVE"}  # OMP_WAIT_POLICY
