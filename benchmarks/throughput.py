@@ -166,7 +166,7 @@ def as_markdown(found: list[dict[str, Any]], of: dict[str, Any]) -> str:
 
 def alone(jobs: int) -> int:
     """One job at a time, in both ways."""
-    of = machine(torch.device("cpu"))
+    of: dict[str, Any] = machine(torch.device("cpu"))
     lines = [
         "# One short job on a service at rest",
         "",
