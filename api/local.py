@@ -112,7 +112,11 @@ def run_network(network: Path, dataset: str, *, split: str, batch_size: int) -> 
     from saf.lif import load_lif
 
     x, y = (data.x_test, data.y_test) if split == "test" else (data.x_train, data.y_train)
-    return measure(load_lif(network), x, y, batch_size=batch_size)
+    try:
+        return measure(load_lif(network), x, y, batch_size=batch_size)
+    except RuntimeError as error:  # as torch says that memory does not suffice
+        reason = str(error).strip().splitlines()[0][:300]
+        raise ValueError(f"{network} cannot be run on this machine: {reason}") from error
 
 
 class _Follower:

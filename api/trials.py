@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import queue
+import signal
 import socket
 import sys
 import threading
@@ -165,9 +166,12 @@ class Trials:
         child = self._child
         status = child.exit_status if child is not None and child.wait(2.0) else None
         log.warning("the process for trials ended with %s", status)
+        why = "the system ended it, for lack of memory perhaps"
+        if status != -signal.SIGKILL:
+            why = f"it ended with {_in_words(status)}, which the log of the service may explain"
         return UnavailableError(
-            "the process that ran the network ended, for lack of memory perhaps; download "
-            "lif.safetensors and run it with `saf run`"
+            f"the process that ran the network is gone: {why}; download lif.safetensors and run it "
+            "with `saf run`"
         )
 
     def _end(self) -> None:
@@ -177,3 +181,9 @@ class Trials:
         if self._line is not None:
             self._line.close()
             self._line = None
+
+
+def _in_words(status: int | None) -> str:
+    if status is None or status >= 0:
+        return f"exit status {status}"
+    return signal.Signals(-status).name

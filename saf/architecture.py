@@ -24,6 +24,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Shape = tuple[int, ...]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
 INPUT = "input"
+MOST_OPERATIONS, MOST_CONNECTIONS = 64, 512  # of a connection, and of a population
+MOST_NUMBERS = 2**30  # that a map gives for one sample, and that all populations send at a step
 
 
 class _Description(BaseModel):
@@ -144,13 +146,18 @@ class Connection(_Description):
     """Linear operations on what `source` sends (`input` or the name of a population)."""
 
     source: str
-    operations: tuple[Operation, ...] = ()
+    operations: Annotated[tuple[Operation, ...], Field(max_length=MOST_OPERATIONS)] = ()
 
     def shapes(self, shape: Shape) -> Iterator[tuple[Operation, Shape]]:
         """Each operation with the shape that enters it; ValueError where one does not fit."""
         for operation in self.operations:
             yield operation, shape
             shape = operation.output_shape(shape)
+            if prod(shape) > MOST_NUMBERS:
+                raise ValueError(
+                    f"a {operation.kind} gives {prod(shape):.3g} numbers for a sample; at most "
+                    f"{MOST_NUMBERS:.3g} are computed"
+                )
 
     def output_shape(self, shape: Shape) -> Shape:
         for operation, before in self.shapes(shape):
@@ -162,7 +169,7 @@ class Population(_Description):
     """Neurons that share their incoming connections; one bias per channel (or feature)."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-    connections: Annotated[tuple[Connection, ...], Field(min_length=1)]
+    connections: Annotated[tuple[Connection, ...], Field(min_length=1, max_length=MOST_CONNECTIONS)]
     relay: bool = False
     """Send the sum on without spiking. No feedback comes from a relay, which has no state."""
 
@@ -208,6 +215,7 @@ class Architecture(_Description):
     def shapes(self) -> dict[str, Shape]:
         """Shape of one sample of the input, of every population and of the readout, by name."""
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
+        sent = 0
         for population in (*self.populations, self.readout):
             if population.name in shapes:
                 raise ValueError(f"two layers are named {population.name}")
@@ -221,6 +229,11 @@ class Architecture(_Description):
                     f"layer {population.name} gets inputs of shapes {sorted(arriving)}"
                 )
             shapes[population.name] = arriving.pop()
+            sent += prod(shapes[population.name])
+            if sent > MOST_NUMBERS:
+                raise ValueError(
+                    f"the layers have {sent:.3g} neurons; at most {MOST_NUMBERS:.3g} are computed"
+                )
         for population in (*self.populations, self.readout):
             for connection in population.connections:
                 if connection.source not in shapes or connection.source == self.readout.name:

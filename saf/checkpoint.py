@@ -137,7 +137,9 @@ class Checkpoint:
         try:
             header = _Header.model_validate(metadata)
         except ValidationError as error:
-            raise ValueError(f"{path.name} is no checkpoint of this version: {error}") from error
+            raise ValueError(
+                f"{path.name} is no checkpoint of this version: {tensorfile.in_short(error)}"
+            ) from error
         weights: dict[str, Tensor] = {}
         average: dict[str, Tensor] = {}
         best: dict[str, Tensor] = {}

@@ -210,6 +210,7 @@ Precision = Literal["float32", "tf32", "float64", "bfloat16"]
 
 MOST_GRID_BITS = 20
 MOST_GRID_TIMESTEPS = 16
+MOST_TIMESTEPS = 1024
 """λ = ½ halves T − 1 times and leaves 24 − (T − 1) bits of float32 to the weights."""
 MOST_IN_BFLOAT16 = 256
 """Accumulated spikes to which one more can be added in 8 significant bits."""
@@ -300,7 +301,7 @@ class JobSpecification(Strict):
     network: Network = ConvNet()
     method: Method = SafF()
     neuron: Neuron = Neuron()
-    timesteps: Annotated[int, Field(ge=1, le=1024)] = 6
+    timesteps: Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)] = 6
     """T, the number of time steps that a sample is shown for."""
     conversion: Conversion = Conversion()
     epochs: Epochs | Auto = "auto"

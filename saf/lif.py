@@ -14,7 +14,7 @@ Shapes: `N` samples, `T` steps, `C H W` one image or frame, `K` classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from pathlib import Path
@@ -33,6 +33,7 @@ from saf.lifscan import lif_scan
 from saf.neuron import LIFState, accumulated_one
 from saf.precision import sums_of_products
 
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LARGEST_SAMPLES_AT_ONCE = 2**24  # neurons × samples that `predict` holds at a time
 
 
@@ -72,13 +73,17 @@ class LIFNetwork:
         expected = description.tensor_shapes()
         if expected.keys() != tensors.keys():
             odd = sorted(expected.keys() ^ tensors.keys())
-            raise ValueError(f"the weights are not those of the architecture: {odd}")
+            raise ValueError(
+                f"the weights are not those of the architecture: {odd[:5]!a} ({len(odd)} in all)"
+            )
         for name, tensor in tensors.items():
             if tuple(tensor.shape) != expected[name]:
                 raise ValueError(
                     f"{name} has the shape {tuple(tensor.shape)} instead of {expected[name]}"
                 )
-            if not tensor.is_floating_point() or not tensor.isfinite().all():
+            if tensor.dtype not in DTYPES:
+                raise ValueError(f"{name} is {tensor.dtype}; weights are one of {_named(DTYPES)}")
+            if not tensor.isfinite().all():
                 raise ValueError(f"{name} holds values that are no finite numbers")
         if len({tensor.dtype for tensor in tensors.values()}) != 1:
             raise ValueError("the weights are of several data types")
@@ -362,6 +367,10 @@ def _maps_one_source(population: Population) -> bool:
     return connection.source != INPUT and len(weighted(connection)) > 0
 
 
+def _named(dtypes: Sequence[torch.dtype]) -> str:
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+
+
 def repeated(current: Tensor, steps: int) -> Tensor:
     """`current`, N …, at each of `steps` steps: steps · N …, in its layout."""
     return current if steps == 1 else torch.cat([current] * steps)
@@ -378,7 +387,7 @@ def load_lif(path: Path | str) -> LIFNetwork:
     try:
         description = LIFDescription.model_validate(metadata)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = tensorfile.in_short(error)
         raise ValueError(
             f"{path.name} is no LIF network that this version reads: {problems}"
         ) from error

@@ -19,7 +19,7 @@ from saf.architecture import (
     Scale,
     Shape,
 )
-from saf.config import MOST_GRID_TIMESTEPS
+from saf.config import MOST_GRID_TIMESTEPS, MOST_TIMESTEPS
 from saf.grid import Grid
 
 
@@ -32,9 +32,9 @@ class LIFDescription(BaseModel):
     architecture: Architecture
     decay: Annotated[float, Field(gt=0, le=1)]
     """λ"""
-    threshold: Annotated[float, Field(gt=0)]
+    threshold: Annotated[float, Field(ge=1e-30, le=1e30)]
     """V"""
-    timesteps: Annotated[int, Field(ge=1)]
+    timesteps: Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)]
     """T"""
     readout: Literal["sum", "final"]
     frames: bool

@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 CHECKSUM = "sha256_of_tensors"
+MOST_HEADER_BYTES = 16 * 2**20  # of a network with 65,536 classes: 4 MiB
+MOST_TENSORS = 20_000
+MOST_PROBLEMS = 3  # that an error names
+LONGEST_REASON = 500  # characters
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -58,21 +63,57 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
+    _check_size(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             header: dict[str, str] = file.metadata() or {}
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"{path.name} is damaged or no safetensors file: {error}") from error
+            names = file.keys()
+            if len(names) > MOST_TENSORS:
+                raise ValueError(f"it has {len(names)} tensors; at most {MOST_TENSORS} are read")
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path.name} is damaged or no safetensors file: {in_short(error)}"
+        ) from error
     if CHECKSUM not in header:
         raise ValueError(f"{path.name} was not written by this system: it has no {CHECKSUM}")
     try:
         metadata: dict[str, Any] = {key: json.loads(value) for key, value in header.items()}
-    except ValueError as error:
-        raise ValueError(f"the header of {path.name} is damaged: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the header of {path.name} is damaged: {in_short(error)}") from error
     if metadata.pop(CHECKSUM) != _digest(tensors):
         raise ValueError(f"{path.name} is damaged: its tensors are not those that were written")
     return tensors, metadata
+
+
+def in_short(error: Exception) -> str:
+    """The beginning of what an error says, in one line. pydantic's say what is wrong where."""
+    if isinstance(error, ValidationError):
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        said = "; ".join(
+            f"{'.'.join(str(part)[:64] for part in e['loc'])}: {e['msg']}"
+            for e in found[:MOST_PROBLEMS]
+        )
+        if len(found) > MOST_PROBLEMS:
+            said += f"; and {len(found) - MOST_PROBLEMS} more"
+    else:
+        said = str(error) or type(error).__name__
+    line = " ".join(said.split())
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
+
+
+def _check_size(path: Path) -> None:
+    """ValueError before anything of a header or a file that cannot be right is read."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MOST_HEADER_BYTES or length > size:
+        raise ValueError(
+            f"{path.name} is damaged or no safetensors file: its header is said to have {length} "
+            f"bytes; the file has {size}, and headers at most {MOST_HEADER_BYTES}"
+        )
+    if size > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+        raise ValueError(f"{path.name} has {size} bytes, more than the memory of this machine")
 
 
 def _sorted_header(file: bytes) -> bytes:

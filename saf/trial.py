@@ -19,6 +19,7 @@ import json
 import resource
 import socket
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
@@ -43,6 +44,9 @@ NETWORKS_KEPT = 2
 SHOWN_NEURONS = 128  # of a layer …
 SHOWN_NUMBERS = 12_000  # … and neurons × steps of it, at most
 MOST_PIXELS = 2**20  # of all frames of a sample
+MOST_SCORES = 2**20  # classes × steps that an answer holds
+LONGEST_REASON, LONGEST_ANSWER = 500, 15 * 2**20  # characters
+NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc")  # as torch says it
 LARGEST_IMAGE = Limits(max_image_side=4096)
 Floats = NDArray[Any]
 
@@ -79,21 +83,37 @@ def main() -> int:
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """What comes back for a question; nothing that it holds raises."""
+    """What comes back for a question, JSON values alone; nothing that it holds raises."""
     try:
         network = _network(question)
-        return {"ok": True, **run(network, shown(network, question), bool(question.get("detail")))}
+        found = run(network, shown(network, question), bool(question.get("detail")))
+        if len(json.dumps(found, allow_nan=False)) > LONGEST_ANSWER:
+            raise DataError(
+                f"the answer has more than {LONGEST_ANSWER} characters",
+                hint="Download lif.safetensors and run it with `saf run`.",
+            )
+        return {"ok": True, **found}
     except DataError as error:
-        return {"ok": False, "message": str(error), "hint": error.hint}
+        return _refused(str(error), error.hint)
     except (ValueError, OSError) as error:
-        return {"ok": False, "message": str(error), "hint": ""}
-    except (MemoryError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return {
-            "ok": False,
-            "message": f"the network could not be run within its memory: {reason}",
-            "hint": "download lif.safetensors and run it where there is more",
-        }
+        return _refused(_first_line(error))
+    except Exception as error:
+        if isinstance(error, MemoryError) or any(sign in str(error) for sign in NO_MEMORY):
+            return _refused(
+                f"the network could not be run within its memory: {_first_line(error)}",
+                "download lif.safetensors and run it where there is more",
+            )
+        traceback.print_exc()  # to the log of the service
+        return _refused(f"the network cannot be run: {_first_line(error)}")
+
+
+def _refused(message: str, hint: str = "") -> dict[str, Any]:
+    return {"ok": False, "message": message, "hint": hint}
+
+
+def _first_line(error: Exception) -> str:
+    said = str(error).strip().splitlines()
+    return said[0][:LONGEST_REASON] if said else type(error).__name__
 
 
 def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
@@ -119,7 +139,7 @@ def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
         hint = f"give nested lists of shape {list(shape)}, values from 0 to 1"
         try:
             x = np.array(pixels, np.float32)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError, RecursionError):
             raise DataError("the pixels are no nested lists of numbers", hint=hint) from None
         if x.shape != shape:
             raise DataError(f"the pixels have the shape {list(x.shape)}", hint=hint)
@@ -162,6 +182,12 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
     import torch
 
     description = network.description
+    if len(description.class_names) * description.timesteps > MOST_SCORES:
+        raise DataError(
+            f"the scores of {len(description.class_names)} classes at {description.timesteps} "
+            f"steps are more than the {MOST_SCORES} that an answer holds",
+            hint="Download lif.safetensors and run it with `saf run`.",
+        )
     neurons = {
         population.name: shape
         for population in description.architecture.spiking
@@ -177,7 +203,7 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
         if detail:
             more = {"shown": chosen[name].tolist(), "raster": [], "membrane": []}
             layers[name] |= more
-    scores = []
+    scores: list[list[float]] = []
     for step in network.run(torch.from_numpy(what.x)[None]):
         scores.append(_rounded(step.scores[0]))
         for name, layer in layers.items():
@@ -236,6 +262,11 @@ def _as_url(pixels: NDArray[np.uint8]) -> str:
 
 
 def _rounded(values: Any) -> list[float]:
+    if not values.isfinite().all():
+        raise DataError(
+            "scores or potentials of the network are no finite numbers",
+            hint="Its weights are too large for their type; train it again.",
+        )
     return [round(value, 4) for value in values.tolist()]
 
 

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from saf.data.dataset import Dataset, check_class_names
 from saf.data.labels import holdout
-from saf.data.limits import MIB, LimitError, Limits
+from saf.data.limits import MIB, Budget, LimitError, Limits
 from saf.data.source import Source
 from saf.errors import DataError
 
@@ -57,7 +57,8 @@ class _Plan:
 def read_image_folder(source: Source, limits: Limits) -> Dataset:
     """All images as uint8 `N C H W`, classes in the order of their names. Raises DataError."""
     plan = _plan(source)
-    pixels = _Stack({split: len(labels) for split, labels in plan.labels.items()}, limits)
+    budget = Budget(limits, source.packed_bytes, source.label)
+    pixels = _Stack({split: len(labels) for split, labels in plan.labels.items()}, limits, budget)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # Pillow warns of damage that it reads over
         for content in source.contents(plan.places.keys()):
@@ -161,8 +162,10 @@ def _plan_of_classes(source: Source, images: list[tuple[str, list[str]]]) -> _Pl
 class _Stack:
     """The images of all splits, placed row by row into arrays of the final size."""
 
-    def __init__(self, counts: dict[str, int], limits: Limits) -> None:
+    def __init__(self, counts: dict[str, int], limits: Limits, budget: Budget) -> None:
+        """`budget` bounds what all images take as pixels, whatever they are packed in."""
         self._counts = counts
+        self._budget = budget
         self._limits = limits
         self.stacks: dict[str, Pixels] = {}
         self._first = ""
@@ -187,7 +190,8 @@ class _Stack:
         self.stacks[split][row] = image
 
     def _allocate(self, shape: tuple[int, ...]) -> None:
-        self._limits.check_array("all images", (sum(self._counts.values()), *shape), 1)
+        whole = (sum(self._counts.values()), *shape)
+        self._budget.expect(self._limits.check_array("all images", whole, 1), "all images")
         self.stacks = {
             split: np.zeros((count, *shape), np.uint8) for split, count in self._counts.items()
         }

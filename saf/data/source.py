@@ -58,6 +58,13 @@ class Source(ABC):
             found[member.name] = member
         return tuple(found[name] for name in sorted(found) if not _is_litter(name))
 
+    @property
+    def packed_bytes(self) -> int:
+        """What was sent: the bytes of the archive, or of all files of a folder."""
+        if self.path.is_file():
+            return self.path.stat().st_size
+        return sum(member.size for member in self.members)
+
     def contents(self, wanted: Collection[str]) -> Iterator[Content]:
         """The wanted members, each to be read before the next is asked for."""
         count = 0
