@@ -24,6 +24,7 @@ from api.redaction import Redaction
 
 Format = Literal["console", "json"]
 IDS = ("request_id", "user", "job_id", "attempt")
+TRACEPARENT = "traceparent"  # among the ids where requests are traced
 MOST_CHARACTERS = 16_384  # of a message, or of one of its values
 _RECORD = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 
@@ -101,9 +102,15 @@ def bound(**ids: Any) -> AbstractContextManager[Any]:
 
 
 def ids() -> dict[str, Any]:
-    """The ids of this context that a job passes on: of the request and of its user."""
+    """The ids of this context that a job passes on: of the request, its user and its trace."""
     known = structlog.contextvars.get_contextvars()
-    return {name: known.get(name) for name in ("request_id", "user")}
+    found = {name: known.get(name) for name in ("request_id", "user")}
+    return found | {name: known[name] for name in (TRACEPARENT,) if name in known}
+
+
+def bound_ids() -> dict[str, Any]:
+    """All ids of this context."""
+    return dict(structlog.contextvars.get_contextvars())
 
 
 def make_thread(target: Any, *args: Any, name: str, daemon: bool = True) -> threading.Thread:

@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from types import FrameType
+from typing import cast
 
 import anyio.to_thread
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from api import (
     artifacts,
@@ -57,6 +59,7 @@ from api.store.leases import Lapsed
 from api.store.migrate import migrate
 from api.store.sweeper import Sweeper
 from api.stream import Streams
+from api.tracing import Tracing, open_tracing
 from api.trials import Trials
 
 OPENING_SECONDS = 10.0  # that the start of the server waits for its database
@@ -72,13 +75,14 @@ TAGS = [
 ]
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, tracing: Tracing | None = None) -> FastAPI:
     """The application; without settings, those of the process. Ends the process where an address
-    in them cannot be right."""
+    in them cannot be right. `tracing` takes the place of what the settings say."""
     chosen = settings or process_settings()
     log.configure("api", chosen.log_format, secrets=chosen.secrets)
     try:
         _check(chosen)
+        traces = tracing or open_tracing(chosen, "saf-api")
     except ValueError as error:
         raise SystemExit(f"the service cannot start: {error}") from None
     measures = Measures()
@@ -94,12 +98,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             yield
         service.streams.close()
         await anyio.to_thread.run_sync(running.stop)
+        await anyio.to_thread.run_sync(traces.close)
 
     app = documentation.Application(
         title="Spiking network training service",
         summary="SAF and OTTT training, and verified conversion to LIF neurons.",
         version="0.1.0",
         lifespan=lifespan,
+        telemetry=cast(TelemetryConfig, traces.of_requests()),
         openapi_tags=TAGS,
         servers=[{"url": chosen.root_path}] if chosen.root_path else None,
         docs_url=None,
@@ -135,7 +141,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         json_max_values=chosen.json_max_values,
         query_max_bytes=chosen.query_max_bytes,
     )
-    app.add_middleware(Envelope, measures=measures)
+    app.add_middleware(Envelope, measures=measures, tracing=traces)
     app.add_middleware(ProblemPages)
     app.add_middleware(Compression)
     app.add_middleware(HeadAsGet)

@@ -18,6 +18,7 @@ from api import log as logs
 from api.measures import Measures
 from api.problems import problem
 from api.store.tables import new_id
+from api.tracing import Tracing
 
 BODY_SECONDS = 30.0  # that a body other than an upload may take
 UPLOAD_PACE, UPLOAD_PATIENCE = 2**10, 30.0  # bytes a second, and seconds without any
@@ -44,9 +45,10 @@ log = logging.getLogger(__name__)
 class Envelope:
     """Gives a request its id and its log line, a response its headers, a defect its 500."""
 
-    def __init__(self, app: ASGIApp, measures: Measures) -> None:
+    def __init__(self, app: ASGIApp, measures: Measures, tracing: Tracing) -> None:
         self._app = app
         self._measures = measures
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,6 +57,8 @@ class Envelope:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else new_id("req")
         logs.bind(request_id=request_id)
+        if (traceparent := self._tracing.traceparent()) is not None:
+            logs.bind(traceparent=traceparent)
         scope.setdefault("state", {})["request_id"] = request_id
         begun = time.monotonic()
         status = 0

@@ -181,6 +181,9 @@ class Settings(BaseSettings):
     warm_processes: bool = True
     """Each slot keeps a training process that has loaded torch and waits for the next job."""
 
+    traces: bool = False
+    """Send spans of requests and attempts by OpenTelemetry; it needs the extra `otel`, and its own
+    variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, …) say where to."""
     log_format: Literal["console", "json"] = "console"
     """Lines for people, or a JSON object a line with the ids of request, user, job and attempt."""
 

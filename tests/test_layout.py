@@ -38,6 +38,7 @@ def imports(folder: str) -> set[str]:
                 "api.queue",
                 "api.brokerlease",
                 "api.log",
+                "api.tracing",
                 "api.printable",
             },
         ),

@@ -77,7 +77,8 @@ def test_every_module_that_is_imported_is_a_declared_dependency(project: dict[st
         return {normal(re.split(r"[\[=]", requirement)[0]) for requirement in requirements}
 
     declared = names(project["project"]["dependencies"])
-    extra = {"bucket.py": names(project["project"]["optional-dependencies"]["s3"])}
+    optional = project["project"]["optional-dependencies"]
+    extra = {"bucket.py": names(optional["s3"]), "tracing.py": names(optional["otel"])}
     provided_by = importlib.metadata.packages_distributions()
     own = {"api", "saf", "worker", "migrations"}
     for top in own:

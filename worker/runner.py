@@ -22,6 +22,7 @@ from api.store.migrate import NewerDatabaseError, refuse_newer
 from api.store.sweeper import Sweeper
 from api.store.tables import new_id
 from api.store.workers import Drain
+from api.tracing import Tracing, open_tracing
 from worker import devices
 from worker.backoff import Backoff
 from worker.devices import Slot
@@ -45,10 +46,13 @@ class Runner:
         *,
         command: Sequence[str] = TRAINING,
         leave: Callable[[], None] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """`ring(job_id)` sends a wake-up to all workers; `leave` ends the process of a worker that
-        was drained, by default only `close`. Raises OSError, ValueError.
+        was drained, by default only `close`; `tracing` takes the place of what the settings say.
+        Raises OSError, ValueError.
         """
+        self._tracing = tracing or open_tracing(settings, "saf-worker")
         self.id = new_id("worker")
         self.slots = devices.slots(
             wanted=settings.worker_slots,
@@ -143,6 +147,7 @@ class Runner:
             closing=self._closing,
             leases=self._leases,
             reserve=self._reserves[slot.number],
+            tracing=self._tracing,
         )
         with self._lock:
             self._supervisors.append(supervisor)
@@ -192,6 +197,7 @@ class Runner:
         self._sweeper.stop()
         self._presence.stop()
         self._measures.stop()
+        self._tracing.close()
         self._scratch.remove()
         if self._leases is not None:
             self._leases.close()

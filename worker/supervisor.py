@@ -19,7 +19,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.brokerlease import BrokerLeases
-from api.log import bound
+from api.log import TRACEPARENT, bound, bound_ids
 from api.settings import Settings
 from api.store import leases, lifecycle
 from api.store.artifacts import ArtifactStore
@@ -28,6 +28,7 @@ from api.store.database import Database
 from api.store.leases import Claim, Fenced
 from api.store.tables import Checkpoint, Dataset, Status
 from api.store.verified import DamagedError
+from api.tracing import Tracing
 from saf.errors import DataError, TrainingError, UserConfigError
 from worker import disk, ending
 from worker import watchdog as watchdogs
@@ -67,6 +68,7 @@ class Supervisor:
         reserve: Reserve,
         closing: threading.Event,
         leases: BrokerLeases | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """`closing` is set when the worker shuts down; `reserve` has the slot's processes."""
         self._database = database
@@ -77,6 +79,7 @@ class Supervisor:
         self._closing = closing
         self._leases = leases
         self._reserve = reserve
+        self._tracing = tracing or Tracing()
         self.stalls = 0
         """Trainings that were ended because they made no progress."""
         self.outbox: Outbox | None = None
@@ -84,7 +87,13 @@ class Supervisor:
 
     def run(self, claim: Claim) -> None:
         """Supervise the attempt until its process is gone and its end is written down."""
-        with bound(**_ids(claim)):
+        of_attempt = self._tracing.attempt(
+            job_id=claim.job_id,
+            attempt=claim.attempt,
+            origin=claim.origin,
+            device=self._slot.label,
+        )
+        with of_attempt as traceparent, bound(**_ids(claim, traceparent)):
             self._run(claim)
 
     def _run(self, claim: Claim) -> None:
@@ -220,12 +229,15 @@ class Supervisor:
                 record.receive_artifacts()
                 record.finish(end)
 
+            self._tracing.ended("succeeded", is_error=False)
             return self._insist(claim, lease, finish)
         failure = failure or outbox.failure
         asked = lease.status in (Status.cancelling, Status.pausing) or self._closing.is_set()
         reason = ending.in_words(process.exit_status)
         if not asked and failure is None and process.was_killed_for_memory():
             failure = ending.killed_for_memory(claim)
+        without_failure = "stopped" if asked else "process_ended"
+        self._tracing.ended(failure.code if failure else without_failure, is_error=not asked)
 
         def stop(session: Session) -> None:
             # Under the row's lock: a request that came in just now counts.
@@ -280,7 +292,7 @@ class Supervisor:
             inherited=checkpoint is not None and checkpoint.attempt == INHERITED,
             device=self._slot.device,
             silence_seconds=silence_seconds(self._settings),
-            ids=_ids(claim),
+            ids=bound_ids(),
         )
         return order, check_data
 
@@ -358,6 +370,8 @@ class Supervisor:
         self._insist(claim, lease, stop)
 
     def _fail(self, claim: Claim, lease: Lease, failure: Failure) -> None:
+        self._tracing.ended(failure.code, is_error=True)
+
         def fail() -> None:
             with self._database.writing() as session:
                 if leases.asked(session, claim) is Status.cancelling:
@@ -417,8 +431,9 @@ def _damaged(dataset: str) -> DataError:
     )
 
 
-def _ids(claim: Claim) -> dict[str, Any]:
-    return {**claim.origin, "job_id": claim.job_id, "attempt": claim.attempt}
+def _ids(claim: Claim, traceparent: str | None) -> dict[str, Any]:
+    of_attempt = {TRACEPARENT: traceparent} if traceparent is not None else {}
+    return {**claim.origin, **of_attempt, "job_id": claim.job_id, "attempt": claim.attempt}
 
 
 def _is_cancelled(lease: Lease) -> bool:

@@ -21,6 +21,7 @@ from api.service import Service
 from api.settings import Settings
 from api.store import lifecycle
 from api.store.leases import Claim
+from api.tracing import Tracing
 
 NO_BROKER = "redis+socket:///nowhere/broker.sock"
 
@@ -128,9 +129,9 @@ class Stream:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[Server]:
+def serving(settings: Settings, tracing: Tracing | None = None) -> Iterator[Server]:
     """A server in a thread; its port is its own."""
-    app = create_app(settings)
+    app = create_app(settings, tracing)
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
