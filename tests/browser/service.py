@@ -94,8 +94,9 @@ class WholeService(Service):
 class Pages(Service):
     """The web process alone, and a worker that a test imitates step by step."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **more: str) -> None:
         settings = {
+            **more,
             "SAF_DATA_DIR": str(directory),
             "BROKER_URL": "redis+socket:///nowhere/broker.sock",
             "DATABASE_URL": f"sqlite:///{directory / 'pages.sqlite3'}",
