@@ -15,8 +15,8 @@ from api.store.search import folded
 from api.store.tables import LogChunk
 
 MAX_CHUNK = 64_000
-CHUNKS_AT_ONCE = 16
-PIECE = 2**20  # characters, about, that are read at once
+FEWEST_CHUNKS, MOST_CHUNKS = 2, 256  # that are read at once: they may be large, or many
+PIECE = 2**17  # characters, about, of a log that are sent at once
 MOST_TAIL = 2**23
 
 
@@ -53,15 +53,16 @@ def read(session: Session, job_id: str, *, after: int = 0, until: int | None = N
     if until is not None:
         query = query.where(LogChunk.id <= until)
     texts: list[str] = []
-    size = 0
+    size, count = 0, FEWEST_CHUNKS
     while size < PIECE:
-        more = query.where(LogChunk.id > after).order_by(LogChunk.id).limit(CHUNKS_AT_ONCE)
+        more = query.where(LogChunk.id > after).order_by(LogChunk.id).limit(count)
         found = session.execute(more).all()
         if not found:
             break
         texts += [row.text for row in found]
         size += sum(len(row.text) for row in found)
         after = found[-1].id
+        count = min(2 * count, MOST_CHUNKS)
     return LogText("".join(texts), after)
 
 
@@ -76,16 +77,17 @@ def tail(session: Session, job_id: str, lines: int) -> LogText:
     backwards = select(LogChunk.id, LogChunk.text).where(LogChunk.job_id == job_id)
     texts: list[str] = []
     there = size = 0
-    before = end + 1
+    before, count = end + 1, FEWEST_CHUNKS
     while 0 < lines >= there and size < MOST_TAIL:
         more = backwards.where(LogChunk.id < before).order_by(LogChunk.id.desc())
-        found = session.execute(more.limit(CHUNKS_AT_ONCE)).all()
+        found = session.execute(more.limit(count)).all()
         if not found:
             break
         texts += [row.text for row in found]
         there += sum(row.text.count("\n") for row in found)
         size += sum(len(row.text) for row in found)
         before = found[-1].id
+        count = min(2 * count, MOST_CHUNKS)
     kept = "".join(reversed(texts)).splitlines(keepends=True)[-lines:] if lines > 0 else []
     return LogText("".join(kept)[-MOST_TAIL:], end)
 
