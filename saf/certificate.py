@@ -26,7 +26,7 @@ from saf.config import MOST_CHECKED
 from saf.conversion import count_correct, effective_weights, fold, in_precision, on_grid
 from saf.deployment import Measured, Use
 from saf.errors import InternalError
-from saf.forecast import steps_at_once
+from saf.forecast import CHECKED_AT_ONCE_IN_FLOAT64, steps_at_once
 from saf.forward import Neurons
 from saf.inference import infer_in_chunks
 from saf.lif import LIFNetwork, load_lif
@@ -37,7 +37,6 @@ from saf.proof import SIGNIFICANT_BITS, LayerBound, bounds, run_saf
 SHARE_IN_FLOAT64 = 0.05  # of the samples in float32: each takes five times as long …
 FEWEST_IN_FLOAT64 = 200  # … and some say enough, as nothing but the weights is rounded
 MOST_FOR_ROUNDING = 2_000  # samples that say what rounding cost
-AT_ONCE_IN_FLOAT64 = 32  # samples: they take twice the memory
 TOLERATED = 0.002  # of the samples
 MOST_ROUNDING_COST = 1.0  # points of accuracy that a delivered network may have lost to its grid
 RULE = (
@@ -262,7 +261,7 @@ def _at_once(lif: LIFNetwork, samples: int) -> int:
     if lif.description.grid is not None:
         return 1
     if lif.dtype == torch.float64:
-        return max(1, min(lif.timesteps, AT_ONCE_IN_FLOAT64 // samples))
+        return max(1, min(lif.timesteps, CHECKED_AT_ONCE_IN_FLOAT64 // samples))
     return steps_at_once(samples, lif.timesteps)
 
 
@@ -282,7 +281,9 @@ def _compare(
     comparisons = {form: Comparison(names, of.decay, of.threshold) for form in forms}
     differing, correct = dict.fromkeys(forms, 0), dict.fromkeys(forms, 0)
     use, by_winograd = Use(lif), False
-    size = min(batch_size, AT_ONCE_IN_FLOAT64) if lif.dtype == torch.float64 else batch_size
+    size = batch_size
+    if lif.dtype == torch.float64:
+        size = min(batch_size, CHECKED_AT_ONCE_IN_FLOAT64)
     for batch, labels in zip(torch.split(x, size), torch.split(y, size), strict=True):
         images, labels = floats(batch.to(lif.device), lif.dtype), labels.to(lif.device)
         scores, used = _scores(forms, comparisons, lif, images, labels, use, kernels)

@@ -132,6 +132,6 @@ def _most(
     for k in range(specification.timesteps, 1, -1):
         asked = {"timesteps_at_once": k, "batch_size": samples, "micro_batches": 1}
         job = specification.model_copy(update=asked)
-        if forecast(job, architecture, limit_bytes=limit).memory_bytes <= limit:
+        if forecast(job, architecture, limit_bytes=limit).training_bytes <= limit:
             return k
     return 1

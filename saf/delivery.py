@@ -26,12 +26,12 @@ from saf.checkpoint import Progress
 from saf.config import ResolvedSpecification
 from saf.conversion import convert, round_to_grid
 from saf.data.dataset import Dataset
+from saf.forecast import CHECKED_AT_ONCE
 from saf.network import SpikingNetwork
 from saf.precision import on_device
 from saf.reports import Artifact, Checking, Converting, Finished, Report
 from saf.summary import deployment, summarise
 
-CERTIFIED_AT_ONCE = 128
 REPORT_SECONDS = 1.0  # between two reports of how far the check is
 
 
@@ -86,7 +86,7 @@ def deliver(
         directory / "lif.safetensors",
         test_set.x,
         test_set.y,
-        batch_size=min(specification.samples_at_once, CERTIFIED_AT_ONCE),
+        batch_size=min(specification.samples_at_once, CHECKED_AT_ONCE),
         samples=samples_of(len(test_set), specification.conversion.samples),
         tf32=on_device(specification.precision, device) == "tf32",
         grid_refused=grid_refused,

@@ -74,7 +74,7 @@ def test_forecast_counts_the_steps_asked_for() -> None:
 
     def needed(k: int | None, timesteps: int = 12) -> int:
         job = specification(timesteps=timesteps, timesteps_at_once=k, batch_size=64)
-        return forecast(job, architecture, limit_bytes=2**30).memory_bytes
+        return forecast(job, architecture, limit_bytes=2**30).training_bytes
 
     assert needed(1) < needed(2) == needed(None) < needed(12)
     assert needed(1) == needed(1, timesteps=800)

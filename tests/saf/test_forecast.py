@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from saf.certificate import check
 from saf.config import ResolvedSpecification
+from saf.conversion import convert, on_grid
 from saf.forecast import forecast
 from saf.loss import loss_function
 from saf.methods import METHODS
@@ -52,9 +55,33 @@ def test_the_forecast_is_above_what_an_iteration_takes_and_not_far_above(
     method: str, batch: int, timesteps: int
 ) -> None:
     job = specification(method={"name": method}, batch_size=batch, timesteps=timesteps)
-    predicted = forecast(job, ARCHITECTURE, limit_bytes=GIB).memory_bytes
+    predicted = forecast(job, ARCHITECTURE, limit_bytes=GIB).training_bytes
     measured = peak_bytes(job)
     assert measured < predicted < 4 * measured
+
+
+@pytest.mark.parametrize("grid_bits", [None, 8])
+@pytest.mark.parametrize(("batch", "timesteps"), [(4, 6), (32, 6)])
+def test_the_forecast_is_above_what_a_check_takes_and_not_far_above(
+    batch: int, timesteps: int, grid_bits: int | None, tmp_path: Path
+) -> None:
+    job = specification(batch_size=batch, timesteps=timesteps, conversion={"grid_bits": grid_bits})
+    network = SpikingNetwork(ARCHITECTURE, job.neuron, mean=[0.5] * 3, std=[0.3] * 3, seed=0)
+    lif = convert(network, job, class_names="abcdefghij", frames=False)
+    path = tmp_path / "lif.safetensors"
+    (lif if grid_bits is None else on_grid(lif, grid_bits)).save(path)
+    x, y = torch.zeros(batch, 3, 32, 32), torch.zeros(batch, dtype=torch.int64)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        for _ in check(network, path, x, y, batch_size=batch):
+            pass
+    now = peak = 0
+    for event in record.profiler.kineto_results.events():  # type: ignore[union-attr]
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            peak = max(peak, now)
+    found = forecast(job, ARCHITECTURE, limit_bytes=GIB)
+    assert peak < found.check_bytes < 4 * peak
+    assert found.memory_bytes == max(found.training_bytes, found.check_bytes)
 
 
 @pytest.mark.parametrize("method", ["saf-e", "bptt"])

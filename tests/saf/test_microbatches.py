@@ -153,5 +153,5 @@ def test_the_forecast_is_of_one_part_and_the_images_of_the_others() -> None:
     whole = forecast(specification(batch_size=128), architecture, limit_bytes=2**30)
     half = forecast(specification(batch_size=128, micro_batches=2), architecture, limit_bytes=2**30)
     alone = forecast(specification(batch_size=64), architecture, limit_bytes=2**30)
-    assert alone.memory_bytes < half.memory_bytes < whole.memory_bytes
-    assert half.memory_bytes - alone.memory_bytes == 8 * 64 * 64
+    assert alone.training_bytes < half.training_bytes < whole.training_bytes
+    assert half.training_bytes - alone.training_bytes == 8 * 64 * 64

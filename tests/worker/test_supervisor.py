@@ -212,6 +212,39 @@ def test_paused_job_goes_on_where_it_was_when_it_is_resumed(
     assert desk.artifacts(job_id) == {"lif.safetensors": final_state(60)}
 
 
+def test_a_check_under_way_is_shown_paused_and_done_anew_when_the_job_is_resumed(
+    desk: Desk, runner: Runner, crew: Crew, settings: Settings
+) -> None:
+    job_id = desk.submit(steps="10", step_seconds="0.02", samples_to_check="900")
+    thread = crew.message(runner)
+    until(lambda: (desk.job(job_id).checked or 0) >= 100)
+    assert desk.job(job_id).status == Status.converting
+    assert desk.job(job_id).to_check == 900
+    before = desk.job(job_id).lease_until
+    assert before is not None
+    until(lambda: (desk.job(job_id).lease_until or 0) > before)  # it is renewed meanwhile
+    desk.pause(job_id)
+    paused = desk.wait(job_id, Status.paused)
+    thread.join(timeout=30)
+    assert desk.processes(job_id) == []
+    assert (paused.checked or 0) < 900
+
+    desk.resume(job_id)
+    again = crew.hire(settings)
+    thread = crew.message(again)
+    desk.wait(job_id, Status.converting)
+    again.close()  # a worker that leaves hands it back
+    thread.join(timeout=30)
+    assert desk.job(job_id).status == Status.queued
+    thread = crew.message(crew.hire(settings))
+    desk.wait(job_id, Status.converting)
+    desk.cancel(job_id)
+    assert desk.wait(job_id, Status.cancelled).step == 10
+    thread.join(timeout=30)
+    assert desk.processes(job_id) == []
+    assert desk.artifacts(job_id) == {}
+
+
 def test_a_worker_that_closes_hands_the_job_back_with_a_checkpoint(
     desk: Desk, runner: Runner, crew: Crew, settings: Settings
 ) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from saf.errors import DivergedError, OutOfMemoryError
 from saf.reports import (
     Artifact,
+    Checking,
     Checkpoint,
     Converting,
     Epoch,
@@ -112,6 +113,11 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
         if asked:
             return
     yield Converting(step=step)
+    for done in range(1, int(wish.get("samples_to_check", "0")) + 1):
+        yield Checking(done=done, total=int(wish["samples_to_check"]))
+        time.sleep(pause)
+        if stop():
+            return
     (directory / "lif.safetensors").write_text(state)
     yield Artifact(name="lif.safetensors", kind="network", path=directory / "lif.safetensors")
     yield Finished(step=step, summary={"val_accuracy": step / 1000, "odd": float("nan")})
