@@ -42,7 +42,7 @@ def child(order: dict[str, Any]) -> dict[str, Any]:
     from saf.data import Dataset, read
     from saf.environment import peak_memory_bytes
     from saf.memory import keep_freed_memory
-    from saf.reports import Converting, Epoch, Evaluation, Finished
+    from saf.reports import Checkpoint, Converting, Epoch, Evaluation, Finished
 
     def some(count: int, seed: int) -> tuple[Any, Any]:
         """Images of ten classes, each a pattern of its own under noise."""
@@ -72,7 +72,12 @@ def child(order: dict[str, Any]) -> dict[str, Any]:
     tiles.FEWEST_PRODUCTS = 0  # C++ as in a training that is worth it
     keep_freed_memory()
     specification = JobSpecification.model_validate(
-        {"optimizer": {"name": "adamw", "learning_rate": 0.003}} | order["job"]
+        {
+            "optimizer": {"name": "adamw", "learning_rate": 0.003},
+            "batch_size": 128,
+            "validation_share": 0.0,
+            **order["job"],
+        }
     )
     device = torch.device("cpu")
     found: dict[str, Any] = {"machine": machine(device)}
@@ -82,7 +87,7 @@ def child(order: dict[str, Any]) -> dict[str, Any]:
             now = perf_counter(), process_time()
             took = [b - a for a, b in zip(began, now, strict=True)]
             match report:
-                case Evaluation():
+                case Evaluation() if "test_accuracy" in report.metrics:
                     found["evaluation"] = took
                     found["accuracy"] = report.metrics["test_accuracy"]
                 case Converting():
@@ -91,7 +96,7 @@ def child(order: dict[str, Any]) -> dict[str, Any]:
                     found["conversion"] = took
                     found["peak"] = peak_memory_bytes(device)
                     found["summary"] = report.summary
-            if isinstance(report, Epoch | Converting):
+            if isinstance(report, Epoch | Checkpoint | Converting):
                 began = perf_counter(), process_time()
         certificate = json.loads((Path(directory) / "certificate.json").read_text())
     found["certificate"] = {
