@@ -13,7 +13,7 @@ help:
 	@echo "make test    every check and every test"
 	@echo "make check   ruff, mypy and import-linter alone"
 	@echo "make bench   time and memory of an iteration beside others' (an hour; results in benchmarks/results/)"
-	@echo "make fuzz    long runs of what make test does for seconds: readers, HTTP, leaks (some hours)"
+	@echo "make fuzz    long runs of what make test does for seconds: readers, HTTP, its edge, leaks (some hours)"
 	@echo "make chaos   break the service on purpose, 300 times, and check what is left (an hour)"
 	@echo "make clean   remove .venv and caches; ./data stays"
 
@@ -43,6 +43,8 @@ fuzz:
 	@sh scripts/install test
 	$(PYTHON) -m tests.fuzz.readers --inputs 20000 --seed 0
 	SAF_SCHEMATHESIS_EXAMPLES=200 $(PYTHON) -m pytest -s tests/acceptance/test_openapi.py
+	$(PYTHON) -m tests.acceptance.edge --database sqlite
+	$(PYTHON) -m tests.acceptance.edge --database postgresql
 	$(PYTHON) -m tests.acceptance.leaks --jobs 1000 --cancels 100
 
 bench:
