@@ -30,6 +30,7 @@ from api.settings import Settings
 from api.store.artifacts import open_store
 from api.store.database import Database
 from api.store.migrate import NewerDatabaseError, refuse_newer
+from api.store.private import keep_private
 
 LOOK_SECONDS = 0.1
 READY_SECONDS = 60.0
@@ -69,6 +70,7 @@ class LocalService:
         _check_host(host, settings)
         self.directory = settings.data_dir.absolute()
         self._lock = _lock(self.directory)
+        keep_private(settings)
         (self.directory / ADDRESS).unlink(missing_ok=True)  # of one that was killed
         try:
             self._listener = listen(host, port)

@@ -15,6 +15,7 @@ from api.connections import ACCEPTED_AT_ONCE, KEPT_FILES, Connection
 from api.listener import DEFAULT_PORT, WAITING, ListenError, listen
 from api.main import create_app
 from api.settings import settings
+from api.store.private import keep_private
 
 HEAD_BYTES = 2**15  # of a request: its line and its headers
 OPEN_STREAMS_SECONDS = 3  # that responses under way may take when the server stops
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=DEFAULT_PORT)
     parser.add_argument("--fd", type=int, help="a listening socket of the parent process")
     asked = parser.parse_args()
+    keep_private(settings())
     if asked.fd is not None:
         run(socket.socket(fileno=asked.fd))
         return

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from saf.architecture import Architecture
+from saf.cachedir import give_torch_its_cache
 from saf.checkpoint import Progress
 from saf.config import Neuron, ResolvedSpecification
 from saf.gates import surrogate_gate
@@ -87,6 +88,7 @@ def _step(decay: float, threshold: float, gate: Gate | None, arriving: bool) -> 
             a.copy_(after)
         return spikes.sum(dtype=torch.float32)
 
+    give_torch_its_cache()
     return torch.compile(step, dynamic=True)
 
 

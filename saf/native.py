@@ -26,6 +26,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from saf.cachedir import is_private, private_cache
+
 Name = Literal["winograd", "scan", "standardise"]
 OPTIONS = ("-std=c++17", "-O2", "-fPIC", "-fopenmp")
 OWN_OPTIONS: dict[Name, tuple[str, ...]] = {
@@ -110,8 +112,8 @@ def _compiled(name: Name, head: str) -> Path:
     options = (*OPTIONS, *_of_this_processor(), *OWN_OPTIONS[name])
     version = _called([compiler, "--version"])
     of = "\0".join((source, *headers, *options, compiler, version, torch.__version__))
-    path = _directory() / f"{name}-{sha256(of.encode()).hexdigest()[:16]}.so"
-    if path.exists():
+    path = private_cache("saf") / f"{name}-{sha256(of.encode()).hexdigest()[:16]}.so"
+    if is_private(path):
         return path
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         text, compiled, linked = (Path(scratch) / f"{name}{end}" for end in (".cpp", ".o", ".so"))
@@ -140,20 +142,6 @@ def _openmp() -> list[str]:
     """What to link with for threads: torch's own, so that both share theirs."""
     of_torch = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
     return [str(of_torch[0])] if of_torch else ["-fopenmp"]
-
-
-def _directory() -> Path:
-    """Where compiled code is kept; nobody else may write there."""
-    given = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    if given:
-        path = Path(given).resolve() / "saf"
-    else:
-        path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saf"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = path.stat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise OSError(f"others can write to {path}: compiled code is not kept there")
-    return path
 
 
 def _called(command: list[str]) -> str:

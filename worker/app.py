@@ -22,6 +22,7 @@ from celery.worker import state
 from api.log import configure
 from api.queue import QUEUE, TASK, Doorbell, celery_app, check_address
 from api.settings import settings
+from api.store.private import keep_private
 from worker.runner import Runner
 
 LOOK_SECONDS = 0.5
@@ -84,6 +85,7 @@ def main() -> int:
     warnings.simplefilter("ignore", SecurityWarning)
     # And, when a connection was lost, of a default that api.queue sets anyway.
     warnings.simplefilter("ignore", CPendingDeprecationWarning)
+    keep_private(settings())
     if not settings().broker_url:
         print("BROKER_URL is not set; `saf serve` brings a broker of its own", file=sys.stderr)
         return 2

@@ -120,7 +120,7 @@ class Cache:
                 os.fsync(file.fileno())
             if digest.hexdigest() != sha256:
                 raise DamagedError(sha256, f"it has the SHA-256 {digest.hexdigest()}")
-            part.chmod(0o444)
+            part.chmod(0o400)
             yield part
         finally:
             part.unlink(missing_ok=True)

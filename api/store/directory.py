@@ -46,7 +46,7 @@ class DirectoryStore(ArtifactStore):
         return self.directory / sha256[:2] / sha256
 
     def check(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.directory) as file:
             file.write(b"x")
 
@@ -58,7 +58,7 @@ class DirectoryStore(ArtifactStore):
         return disk.free, disk.total
 
     def receive(self, source: Path) -> Incoming:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         digest = hashlib.sha256()
         handle, name = tempfile.mkstemp(prefix=INCOMING, dir=self.directory)
         copy = Path(name)
@@ -73,7 +73,7 @@ class DirectoryStore(ArtifactStore):
         except BaseException:
             copy.unlink(missing_ok=True)
             raise
-        copy.chmod(0o644)
+        copy.chmod(0o600)
         return Incoming(sha256=digest.hexdigest(), bytes=size, copy=copy)
 
     def discard(self, incoming: Incoming) -> None:
@@ -137,7 +137,7 @@ class DirectoryStore(ArtifactStore):
 
     def _place(self, incoming: Incoming) -> None:
         target = self.path(incoming.sha256)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.replace(incoming.copy, target)
         sync_directory(target.parent)
 
