@@ -119,8 +119,9 @@ def test_the_python_client_works_under_the_prefix(front: str, tmp_path: Path) ->
         assert client.get(job["id"])["id"] == job["id"]
         assert job["id"] in [found["id"] for found in client.jobs(page=1)]
         assert client.cancel(job["id"])["status"] == "cancelled"
-        kinds = [message.kind for message in client.watch(job["id"])]
-        assert kinds[-1] == "done"
+        *_, done = client.watch(job["id"])
+        assert done.kind == "done"
+        assert done.data["urls"]["self"] == f"/some/saf/v1/jobs/{job['id']}"
         assert httpx.get(client.address(job["urls"]["page"]), headers=PAGE).status_code == 200
         assert list(client.datasets())
         assert client.metrics(job["id"])["series"] == []

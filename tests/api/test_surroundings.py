@@ -306,3 +306,33 @@ def test_an_unknown_user_without_home_trains_on_a_read_only_root(
         log = httpx.get(f"{url}/v1/jobs", timeout=30).json()["data"][0]["urls"]["logs"]
         assert "Traceback" not in httpx.get(url + log, timeout=30).text
     assert (tmp_path / "data" / "tmp").is_dir()
+
+
+def test_an_idle_connection_is_kept_as_long_as_the_setting_says(tmp_path: Path) -> None:
+    assert Settings().idle_seconds > 75  # as long as nginx keeps one, and longer than AWS does
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "SAF_DATA_DIR": str(tmp_path), "SAF_IDLE_SECONDS": "1"}
+    command = [sys.executable, "-m", "api.web", "--port", str(port)]
+    with (tmp_path / "web.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    try:
+        until(lambda: process.poll() is not None or is_alive(port), 60)
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            for _ in range(2):  # it is used again while it is young
+                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                answer = b""
+                while not answer.endswith(b'{"status":"ok"}'):
+                    answer += client.recv(2**16)
+            assert client.recv(2**16) == b""  # closed by the server
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def is_alive(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
