@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -24,6 +25,7 @@ from api.submission import job_row, resolve, validation
 from saf.config import JobSpecification
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+log = logging.getLogger(__name__)
 MOST_FILTERS = 16  # by entries of the metadata, in one request
 _METADATA = re.compile(r"metadata\[(.+)\]")
 
@@ -94,6 +96,7 @@ def submit_job(
         lambda session: _submit(session, service, user, specification, idempotency_key),
     )
     if is_new:
+        log.info("%s was submitted", document.id, extra={"job_id": document.id})
         service.doorbell.ring(document.id)
     response.headers["Location"] = document.urls.self
     response.status_code = 201 if is_new else 200
@@ -215,6 +218,7 @@ def retry_job(
         lambda session: _retry(session, service, user, job_id, from_start, idempotency_key),
     )
     if is_new:
+        log.info("%s was submitted", document.id, extra={"job_id": document.id})
         service.doorbell.ring(document.id)
     response.headers["Location"] = document.urls.self
     response.status_code = 201 if is_new else 200

@@ -280,7 +280,13 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
         path,
         status,
         took,
-        extra={"method": method, "path": path, "status": status, "milliseconds": took},
+        extra={
+            "method": method,
+            "path": path,
+            "status": status,
+            "milliseconds": took,
+            "job_id": scope.get("path_params", {}).get("job_id"),
+        },
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -50,6 +51,7 @@ OF_ONE_JOB = ("name", "seed", "priority", "metadata")
 """What may differ between jobs that need the same memory and give the same numbers to automatic
 settings."""
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
+log = logging.getLogger(__name__)
 MOST_CHARACTERS = 2**18  # of the JSON of a sweep
 
 
@@ -110,6 +112,7 @@ def submit_sweep(
 
     document, is_new = written(service, write)
     if is_new:
+        log.info("%s was submitted, %d jobs", document.id, len(document.rows))
         for row in document.rows:
             service.doorbell.ring(str(row.job))
     response.headers["Location"] = document.urls.self

@@ -55,7 +55,6 @@ def environment(
         **kept,
         **slot,
         MARK: str(directory),
-        "PYTHONUNBUFFERED": "1",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what torch's deterministic mode asks for
     }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import io
 import json
 import logging
 import os
@@ -63,6 +64,11 @@ def main(train: Train | None = None) -> int:
 
     `train(order, stop)` is the training, `saf.train` unless another is given.
     """
+    # Line by line. Without any buffer, what is left of a long line when a suspended process goes on
+    # in the middle of it would be lost.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
     logging.basicConfig(format="%(message)s")  # to the job's log
     for name in ("saf", log.name):
         logging.getLogger(name).setLevel(logging.INFO)

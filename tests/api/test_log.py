@@ -145,6 +145,16 @@ def test_a_request_is_one_line_with_its_id_and_static_files_are_none(
     assert requests[-1]["user"] is None
 
 
+def test_what_is_logged_for_a_job_has_its_id(shared: Server) -> None:
+    with Written("json") as written:
+        headers = {"X-Request-ID": "mine-3"}
+        job_id = shared.http.post("/v1/jobs", json={}, headers=headers).json()["id"]
+        shared.http.post(f"/v1/jobs/{job_id}/cancel", headers={"X-Request-ID": "mine-4"})
+        until(lambda: "mine-4" in written.text)
+    of_job = [entry["request_id"] for entry in written.objects if entry["job_id"] == job_id]
+    assert of_job == ["mine-3", "mine-4"]
+
+
 def test_a_very_long_message_is_cut(written: Written) -> None:
     logging.getLogger("api.x").warning("x" * 100_000)
     assert len(written.text) < 17_000

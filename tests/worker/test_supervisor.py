@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import signal
 import threading
+import time
 
 import pytest
 from sqlalchemy import select, update
@@ -328,10 +330,29 @@ def test_a_flood_of_log_lines_is_cut_with_a_note(desk: Desk, runner: Runner) -> 
     runner.work()
 
     with desk.database.reading() as session:
-        text = logs.read(session, job_id).text
+        text = logs.tail(session, job_id, 100).text
     assert desk.job(job_id).status == Status.succeeded
     assert len(text) < 5.1 * 2**20
     assert text.endswith("what follows was left out]\n")
+
+
+def test_a_long_line_survives_that_its_process_is_suspended_in_the_middle_of_it(
+    desk: Desk, runner: Runner, crew: Crew
+) -> None:
+    job_id = desk.submit(steps="9", step_seconds="0.05", print_at_1="0123456789", times="300000")
+    thread = crew.message(runner)
+    until(lambda: desk.trainees(job_id))
+    while thread.is_alive():
+        for pid in desk.trainees(job_id):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+                time.sleep(0.002)
+                os.kill(pid, signal.SIGCONT)
+        time.sleep(0.002)
+
+    with desk.database.reading() as session:
+        text = logs.tail(session, job_id, 100).text
+    assert "0123456789" * 300_000 + "\n" in text
 
 
 def test_a_data_set_whose_file_is_gone_is_an_error_of_the_data(desk: Desk, runner: Runner) -> None:
