@@ -54,7 +54,7 @@ def assess(trainer: Trainer, network: SpikingNetwork, dataset: Dataset) -> Asses
     found = trainer.evaluated(network, trainer.test_set, "test")
     if not any(found.firing_rates.values()):
         layer = next(iter(found.firing_rates))
-        raise silence(specification, trainer.progress, layer, trainer.highest_potentials())
+        raise silence(specification, trainer.progress, layer, trainer.firing_threshold)
     classes = by_class(found.predicted, labels, dataset.class_names)
     correct = count_right(found.predicted, labels)
     without = baselines(

@@ -80,7 +80,7 @@ def check_not_silent(
     specification: ResolvedSpecification,
     progress: Progress,
     largest_class: float,
-    potentials: Callable[[], dict[str, float]],
+    lower: Callable[[], float | None],
 ) -> None:
     """Raise `SilentNetworkError` when a layer has been silent for two epochs and nothing is learnt.
 
@@ -88,8 +88,8 @@ def check_not_silent(
     published VGG-11 begins with silent layers and wakes them up through the surrogate, and a layer
     beside a skip connection may be silent for good. So the loss must also have stood still (less
     than 1 % down) and the accuracy must be near that of naming the most frequent class, which makes
-    up `largest_class` of the samples. `potentials()` is the largest membrane potential of each
-    layer on some samples: it is asked for where the error has to name a remedy.
+    up `largest_class` of the samples. `lower()` is a threshold at which every layer fires, or None:
+    it is asked for where the error has to name a remedy.
     """
     epochs = min(SILENT_EPOCHS, specification.epochs)
     recent = progress.history[-epochs:]
@@ -101,14 +101,14 @@ def check_not_silent(
         or recent[-1]["train_accuracy"] > 1.5 * largest_class
     ):
         return
-    raise silence(specification, progress, silent[0], potentials())
+    raise silence(specification, progress, silent[0], lower)
 
 
 def silence(
     specification: ResolvedSpecification,
     progress: Progress,
     layer: str,
-    potentials: dict[str, float],
+    lower: Callable[[], float | None],
 ) -> SilentNetworkError:
     """The error for a `layer` that does not fire, with the remedy for what made it silent.
 
@@ -124,7 +124,6 @@ def silence(
             hint=f"updates drove it below the threshold: lower the learning rate (it is {rate:g}; "
             f"try {rate / 10:g})" + _or_clipping(specification),
         )
-    highest = potentials.get(layer, 0.0)
     if progress.gains.get(layer, 1.0) != 1.0:
         # The first pass made it fire: the updates of the first epoch silenced it.
         return SilentNetworkError(
@@ -132,16 +131,11 @@ def silence(
             hint=f"lower the learning rate (it is {rate:g}; try {rate / 10:g})"
             + _or_clipping(specification),
         )
-    if highest > 0.0:
-        lower = float(f"{0.5 * highest:.2g}")
+    remedy = 'set network.gain to "auto", which fits the layers to the threshold'
+    if (value := lower()) is not None:
         remedy = (
-            f"its highest potential is {highest:.3g} and the threshold is {threshold:g}: set "
-            f'neuron.threshold to {lower:g}, or network.gain to "auto"'
-        )
-    else:
-        remedy = (
-            "none of its potentials is above zero: check that the samples differ from one another, "
-            'and set network.gain to "auto"'
+            f"no potential reaches the threshold of {threshold:g}: set neuron.threshold to "
+            f"{value:g}, at which every layer fires, or {remedy[4:]}"
         )
     return SilentNetworkError(
         f"{layer} has not fired once in {len(progress.history)} epoch(s), so that nothing reaches "

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from copy import copy
 from fnmatch import fnmatchcase
-from math import inf
 from pathlib import Path
 from time import perf_counter
 
@@ -31,7 +31,7 @@ from saf.environment import keep_threads
 from saf.errors import UserConfigError
 from saf.evaluation import Evaluated, evaluate
 from saf.first_pass import SAMPLES, fit_gains
-from saf.inference import record
+from saf.inference import infer
 from saf.loss import loss_function
 from saf.methods import method_of
 from saf.microbatches import in_parts
@@ -45,6 +45,7 @@ from saf.schedule import learning_rate
 from saf.tiles import in_cpp
 from saf.vitals import Probe
 
+MOST_HALVINGS = 20  # of a threshold, in search of one at which every layer fires
 logger = logging.getLogger(__name__)
 
 
@@ -296,16 +297,18 @@ class Trainer:
             network = network.with_weights(self.best)
         return network
 
-    def highest_potentials(self) -> dict[str, float]:
-        """The largest membrane potential of each layer, before its reset, on some samples that the
-        network learns from."""
+    def firing_threshold(self) -> float | None:
+        """A threshold below that of the job at which every layer fires on some of the samples that
+        the network learns from: the first that does of a series, each half of the one before."""
         x, _ = self.train_set[torch.arange(min(SAMPLES, len(self.train_set)))]
-        names = [population.name for population in self.architecture.spiking]
-        highest = dict.fromkeys(names, -inf)
-        for step in record(self.shown(), x, self.specification.timesteps):
-            for name, (_, potentials) in zip(names, step, strict=True):
-                highest[name] = max(highest[name], float(potentials.max()))
-        return highest
+        network, steps = copy(self.shown()), self.specification.timesteps
+        neuron = network.neuron
+        for halvings in range(1, MOST_HALVINGS + 1):
+            threshold = float(f"{neuron.threshold / 2**halvings:.2g}")
+            network.neuron = neuron.model_copy(update={"threshold": threshold})
+            if infer(network, x, steps, readout="sum").firing_rates.all():
+                return threshold
+        return None
 
     def snapshot(self) -> checkpoints.Checkpoint:
         """All that the training needs to go on."""

@@ -138,7 +138,7 @@ def _train(
         if epoch_ends:
             yield (epoch := meter.finish_epoch())
             check_not_diverged(specification, progress)
-            check_not_silent(specification, progress, largest_class, trainer.highest_potentials)
+            check_not_silent(specification, progress, largest_class, trainer.firing_threshold)
             if metrics := trainer.validate():
                 yield Evaluation(step=progress.step, epoch=epoch.epoch, metrics=metrics)
         if epoch_ends or asked or overdue or late:

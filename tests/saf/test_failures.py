@@ -53,16 +53,24 @@ def epochs(*rows: tuple[float, float, float]) -> Progress:
     )
 
 
+def nothing() -> None:
+    return None
+
+
 def test_silence_fails_only_where_nothing_is_learnt() -> None:
     job = specification(epochs=9)
     with pytest.raises(SilentNetworkError, match="layer2"):
-        check_not_silent(job, epochs((0.0, 2.3, 0.1), (0.0, 2.3, 0.1)), 0.1, dict)
-    check_not_silent(job, epochs((0.0, 2.3, 0.1)), 0.1, dict)  # wait for the second epoch
-    check_not_silent(job, epochs((0.0, 2.3, 0.1), (1e-9, 2.3, 0.1)), 0.1, dict)  # it woke up
-    check_not_silent(job, epochs((0.0, 2.3, 0.1), (0.0, 2.2, 0.1)), 0.1, dict)  # the loss falls
-    check_not_silent(job, epochs((0.0, 0.1, 0.9), (0.0, 0.1, 0.9)), 0.1, dict)  # a skip
+        check_not_silent(job, epochs((0.0, 2.3, 0.1), (0.0, 2.3, 0.1)), 0.1, nothing)
+    check_not_silent(job, epochs((0.0, 2.3, 0.1)), 0.1, nothing)  # wait for the second epoch
+    check_not_silent(
+        job, epochs((0.0, 2.3, 0.1), (1e-9, 2.3, 0.1)), 0.1, lambda: None
+    )  # it woke up
+    check_not_silent(
+        job, epochs((0.0, 2.3, 0.1), (0.0, 2.2, 0.1)), 0.1, lambda: None
+    )  # the loss falls
+    check_not_silent(job, epochs((0.0, 0.1, 0.9), (0.0, 0.1, 0.9)), 0.1, nothing)  # a skip
     with pytest.raises(SilentNetworkError):
-        check_not_silent(specification(epochs=1), epochs((0.0, 2.3, 0.1)), 0.1, dict)
+        check_not_silent(specification(epochs=1), epochs((0.0, 2.3, 0.1)), 0.1, nothing)
 
 
 def test_memory_that_cannot_be_had_names_a_smaller_batch() -> None:
