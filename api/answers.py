@@ -51,6 +51,31 @@ class JobError(TypedDict):
     hint: str
 
 
+class Finding(TypedDict):
+    """Something that is wrong with a job that has ended, and what to change."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class JobResult(TypedDict):
+    """What came out of a job that succeeded."""
+
+    test_accuracy: float | None
+    train_accuracy: float | None
+    test_balanced_accuracy: float | None
+    val_accuracy: float | None
+    lif_accuracy: float | None
+    verdict: Literal["proven", "measured", "differs"] | None
+    rounding_cost_points: float | None
+    most_frequent_accuracy: float | None
+    linear_accuracy: float | None
+    best_epoch: int | None
+    delivered_epoch: int | None
+    ended_early: bool | None
+
+
 class JobProgress(TypedDict):
     """The part of a job that changes while it runs."""
 
@@ -69,6 +94,8 @@ class JobProgress(TypedDict):
     verdict: Literal["proven", "measured", "differs"] | None
     rounding_cost_points: float | None
     checkpoint_step: int | None
+    health: Literal["ok", "warning", "failed"] | None
+    findings: list[Finding]
 
 
 class Job(JobProgress):
@@ -83,6 +110,7 @@ class Job(JobProgress):
     parameters: int
     memory_forecast_bytes: int
     error: JobError | None
+    result: JobResult | None
     retry_of: str | None
     retry_from_step: int | None
     sweep: str | None
@@ -140,6 +168,7 @@ class Validation(TypedDict):
     """What a specification would need."""
 
     specification: dict[str, Any]
+    automatic: list[dict[str, Any]]
     parameters: int
     neurons: int
     memory_forecast_bytes: int
@@ -201,6 +230,8 @@ class SweepRow(TypedDict):
     verdict: str | None
     rounding_cost_points: float | None
     error: str | None
+    health: Literal["ok", "warning", "failed"] | None
+    findings: list[Finding]
 
 
 class Sweep(TypedDict):
@@ -218,6 +249,7 @@ class Sweep(TypedDict):
     rows: list[SweepRow]
     groups: list[dict[str, Any]]
     best: list[str]
+    best_by: Literal["best_accuracy", "test_accuracy"]
 
 
 class SweepValidation(TypedDict):

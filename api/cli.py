@@ -7,6 +7,7 @@ something, 130 interrupted.
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from api.backup import BackupError
 from api.client import ApiError, ClientError, UnreachableError
 from api.listener import DEFAULT_PORT, ListenError, listen
 from api.local import begun_with, run_network, train_here
+from api.outcome import next_steps, outcome, warnings
 from api.printable import one_line
 from api.redaction import Redaction, secrets_of
 from api.serve import LOOPBACK, LocalService, ServeError
@@ -33,7 +35,7 @@ from api.specfile import (
     SpecificationFile,
     TimestepsOption,
 )
-from api.terminal import AsJson, complain, console, network_line, percent, print_json, say
+from api.terminal import AsJson, StrictOption, complain, console, print_json, say
 from saf.data import BUILTIN
 from saf.errors import TrainingError
 
@@ -124,6 +126,7 @@ def train(
     timesteps: TimestepsOption = None,
     set_: SetOption = [],  # noqa: B006
     out: Annotated[Path, typer.Option(help="Folder for what comes out.")] = Path("trained"),
+    strict: StrictOption = False,
     as_json: AsJson = False,
 ) -> None:
     """Train on this machine, without a server.
@@ -155,9 +158,18 @@ def train(
         complain(f"interrupted; the same command goes on from the checkpoint in {out}")
         raise typer.Exit(130)
     if as_json:
-        return print_json(summary)
-    say(f"{network_line(summary)}; the trained network {percent(summary['test_accuracy'])}")
-    return say(str(out / "lif.safetensors"))
+        print_json(summary)
+    else:
+        report = json.loads((out / "report.json").read_text())
+        for line in (*warnings(summary["findings"]), *outcome(summary)):
+            say(line)
+        say(str(out / "lif.safetensors"))
+        curve = [epoch["val_accuracy"] for epoch in report["epochs"] if "val_accuracy" in epoch]
+        for step in next_steps(summary, report["specification"], val_accuracies=curve):
+            say(f"next: {step}")
+    if strict and summary["health"] == "warning":
+        raise typer.Exit(1)
+    return
 
 
 @app.command()

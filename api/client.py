@@ -139,6 +139,7 @@ class Client:
         self,
         *,
         status: Sequence[str] = (),
+        health: Sequence[str] = (),
         method: str = "",
         dataset: str = "",
         q: str = "",
@@ -149,6 +150,7 @@ class Client:
         params: dict[str, Any] = {
             "limit": page,
             "status": list(status),
+            "health": list(health),
             "method": method,
             "dataset": dataset,
             "q": q,

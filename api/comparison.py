@@ -15,7 +15,15 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from api import figure, pointers, prefix, wording
-from api.documents import Document, JobDocument, Verdict, finite, job_documents
+from api.documents import (
+    Document,
+    Health,
+    JobDocument,
+    JobFinding,
+    Verdict,
+    finite,
+    job_documents,
+)
 from api.errors import FieldError, InvalidRequestError, NotFoundError
 from api.problems import responses
 from api.rendering import attachment, page, templates
@@ -31,12 +39,30 @@ router = APIRouter()
 MOST = figure.MOST_LINES
 POINTS = 300  # of each curve
 LAST_STEP = 2.0**62
-DRAWN = ("test_accuracy", "test_loss", "train_loss", "firing_rate", "step_seconds", "memory_bytes")
+DRAWN = ("val_accuracy", "val_loss", "train_loss", "firing_rate", "step_seconds", "memory_bytes")
+RESULTS: Mapping[str, str] = {
+    "lif_accuracy": "Accuracy, as LIF network",
+    "best_accuracy": "Accuracy, validation (best epoch)",
+    "test_accuracy": "Accuracy, test (once, at the end)",
+    "test_balanced_accuracy": "Accuracy, test, mean over classes",
+    "rounding_cost_points": "Rounding cost, points",
+    "most_frequent_accuracy": "Accuracy, most frequent class",
+    "linear_accuracy": "Accuracy, linear classifier",
+    "train_accuracy": "Accuracy, training",
+    "test_loss": "Loss, test (once, at the end)",
+    "train_loss": "Loss, training",
+    "delivered_epoch": "Epoch delivered",
+    "run_seconds": "Run time",
+    "step_seconds": "Step time",
+}
 TITLES: Mapping[str, str] = {
-    "test_accuracy": "Accuracy, test",
+    "val_accuracy": "Accuracy, validation",
+    "val_balanced_accuracy": "Accuracy, validation, mean over classes",
+    "test_accuracy": "Accuracy, test (once, at the end)",
     "train_accuracy": "Accuracy, training",
     "accuracy": "Accuracy, batch",
-    "test_loss": "Loss, test",
+    "val_loss": "Loss, validation",
+    "test_loss": "Loss, test (once, at the end)",
     "train_loss": "Loss, training",
     "loss": "Loss, batch",
     "firing_rate": "Firing rate",
@@ -60,6 +86,9 @@ class ComparedJob(Document):
     status: Status
     verdict: Verdict | None
     """Of its certificate; null until it has succeeded."""
+    health: Health | None
+    """`warning`: it succeeded, and has findings."""
+    findings: list[JobFinding]
     url: str
 
 
@@ -77,6 +106,8 @@ class ComparedResult(Document):
     """A number that came out of each of the jobs."""
 
     name: str
+    title: str
+    """What it is, for people."""
     unit: Literal["share", "seconds", "bytes", "number"]
     better: Literal["higher", "lower", "neither"]
     values: list[float | None]
@@ -214,6 +245,8 @@ def compare(session: Session, jobs: Sequence[Job], asked: Sequence[str] = ()) ->
                 name=job.name,
                 status=job.status,
                 verdict=job.verdict,
+                health=job.health,
+                findings=job.findings,
                 url=prefix.at(f"/v1/jobs/{job.id}"),
             )
             for job in documents
@@ -271,15 +304,24 @@ def _results(jobs: Sequence[JobDocument], at: float) -> list[ComparedResult]:
         extreme = max if better == "higher" else min
         best = extreme(rated.values()) if tells else None
         ids = [job_id for job_id, value in rated.items() if value == best]
-        return ComparedResult(name=name, unit=unit, better=better, values=list(values), best=ids)
+        title = RESULTS.get(name, name.removesuffix("_bytes").replace("_", " ").capitalize())
+        return ComparedResult(
+            name=name, title=title, unit=unit, better=better, values=list(values), best=ids
+        )
 
     def latest(name: str) -> list[float | None]:
         return [finite(job.latest_metrics.get(name)) for job in jobs]
+
+    def came_out(name: str) -> list[float | None]:
+        return [None if job.result is None else getattr(job.result, name) for job in jobs]
 
     found = (
         of("lif_accuracy", "share", "higher", [job.lif_accuracy for job in jobs]),
         of("best_accuracy", "share", "higher", [job.best_accuracy for job in jobs]),
         of("test_accuracy", "share", "higher", latest("test_accuracy")),
+        of("test_balanced_accuracy", "share", "higher", came_out("test_balanced_accuracy")),
+        of("most_frequent_accuracy", "share", "neither", came_out("most_frequent_accuracy")),
+        of("linear_accuracy", "share", "neither", came_out("linear_accuracy")),
         of(
             "rounding_cost_points",
             "number",
@@ -290,6 +332,7 @@ def _results(jobs: Sequence[JobDocument], at: float) -> list[ComparedResult]:
         of("test_loss", "number", "lower", latest("test_loss")),
         of("train_loss", "number", "lower", latest("train_loss")),
         of("firing_rate", "share", "lower", latest("firing_rate")),
+        of("delivered_epoch", "number", "neither", came_out("delivered_epoch")),
         of("run_seconds", "seconds", "lower", [run_seconds(job, at) for job in jobs]),
         of("step_seconds", "seconds", "lower", latest("step_seconds")),
         of("memory_bytes", "bytes", "lower", latest("memory_bytes")),
@@ -398,12 +441,15 @@ def _address(ids: str, kept: Sequence[tuple[str, str]], changes: Mapping[str, st
 def _csv(comparison: Comparison) -> str:
     """A line for each job: what came out, then its settings by their pointers."""
     results, settings = comparison.results, comparison.settings
-    names = [*(result.name for result in results), "verdict", *(one.pointer for one in settings)]
+    names = [*(result.name for result in results), "verdict", "health", "findings"]
+    names += [one.pointer for one in settings]
     rows = (
         (
             *(job.id, job.name, str(job.status)),
             *(result.values[index] for result in results),
             job.verdict,
+            job.health,
+            " ".join(finding.code for finding in job.findings),
             *(setting.values[index] for setting in settings),
         )
         for index, job in enumerate(comparison.jobs)

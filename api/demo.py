@@ -14,8 +14,9 @@ from api.answers import TERMINAL, Job
 from api.child import Child
 from api.client import Client
 from api.local import run_network
+from api.outcome import outcome, warnings
 from api.progress import TrainingBar
-from api.remote import watched
+from api.remote import next_steps_of, watched
 from api.serve import ServeError, serving_at
 from api.settings import Settings, settings
 from api.terminal import say
@@ -25,6 +26,14 @@ SPECIFICATION: dict[str, Any] = {
     "dataset": "digits",
     "method": {"name": "saf-f"},
 }
+NEXT = (
+    ".venv/bin/saf serve --data-dir '{directory}'     keeps a service running, with this job",
+    "open the address that it prints, and draw a digit on the job's page: its network answers",
+    ".venv/bin/saf upload images.zip --name mine      your own images, as <class>/*.png",
+    ".venv/bin/saf submit --dataset mine --watch      trains on them; all else is chosen for you",
+    ".venv/bin/saf sweep submit --over method.name=saf-e,saf-f,ottt-a --over seed=0,1,2 --watch",
+    "docs/defaults.md says what was chosen and why, docs/datasets.md which files can be read",
+)
 LEAST_ACCURACY = 0.95
 MOST_DIFFERENCE = 0.002  # that is 0.2 points
 START_SECONDS = 90.0
@@ -63,8 +72,9 @@ def main(directory: Path, console: Console) -> int:
         finally:
             service.stop(STOP_SECONDS)
     seconds = time.monotonic() - began
-    say(f"everything is stopped after {seconds:.0f} s; `make serve` keeps a service running, and")
-    say(f"`.venv/bin/saf serve --data-dir '{directory}'` shows this job again")
+    say(f"everything is stopped after {seconds:.0f} s. What to try next:")
+    for line in NEXT:
+        say(f"  {line.format(directory=directory)}")
     return 0 if good else 1
 
 
@@ -77,6 +87,8 @@ def _train_and_check(client: Client, directory: Path, console: Console) -> bool:
     if job["status"] != "succeeded":
         say(f"the job {job['status']}: {_why(job)}")
         return False
+    for line in (*warnings(job["findings"]), *(outcome(job["result"]) if job["result"] else ())):
+        say(line)
     paths = {path.name: path for path in client.download(job["id"], directory / job["id"])}
     for path in paths.values():
         say(f"downloaded, checksum verified: {path}")
@@ -101,6 +113,8 @@ def _train_and_check(client: Client, directory: Path, console: Console) -> bool:
             f"{100 * MOST_DIFFERENCE:.1f} points of difference are expected"
         )
         return False
+    for step in next_steps_of(client, job):
+        say(f"next: {step}")
     return True
 
 

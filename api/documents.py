@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from api import prefix
 from api.store import checkpoints, line
 from api.store.database import clock
+from api.store.lifecycle import RESULT
 from api.store.soundness import readable
 from api.store.tables import Event, Job, Status
 
@@ -65,6 +66,7 @@ class Progress(Document):
 
 
 Verdict = Literal["proven", "measured", "differs"]
+Health = Literal["ok", "warning", "failed"]
 
 
 class JobUrls(Document):
@@ -87,6 +89,43 @@ class JobError(Document):
     """What to change."""
 
 
+class JobFinding(Document):
+    """Something that is wrong with a job that has ended."""
+
+    code: str
+    message: str
+    hint: str
+    """What to change."""
+
+
+class JobResult(Document):
+    """What came out of a job that succeeded. Accuracies are shares of 1. Of jobs
+    that were stored before there were validation samples most of it is null."""
+
+    test_accuracy: float | None
+    """Of the network that was delivered, on the test samples, which are looked at once, at the end:
+    in float, before it became one of LIF neurons."""
+    train_accuracy: float | None
+    """Of the last epoch, on the training samples, while the weights changed."""
+    test_balanced_accuracy: float | None
+    """The mean over the classes of the share of their test samples that is right."""
+    val_accuracy: float | None
+    """Of the epoch that was delivered, on the validation samples; null without such samples."""
+    lif_accuracy: float | None
+    verdict: Verdict | None
+    rounding_cost_points: float | None
+    most_frequent_accuracy: float | None
+    """What naming the most frequent class of the training samples gives on the test samples."""
+    linear_accuracy: float | None
+    """What a linear classifier of the samples gives there; null: it was not fitted."""
+    best_epoch: int | None
+    """The epoch that was best on the validation samples, from 1; null without such samples."""
+    delivered_epoch: int | None
+    """The epoch whose weights were tested, converted and delivered."""
+    ended_early: bool | None
+    """Whether `patience` ended the training."""
+
+
 class JobProgress(Document):
     """The part of a job that changes while it runs; the live streams send it."""
 
@@ -107,7 +146,7 @@ class JobProgress(Document):
     latest_metrics: dict[str, float | None]
     """The newest value of each metric; null where it is no number."""
     best_accuracy: float | None
-    """The best on the validation data so far, 0 to 1."""
+    """The best on the validation samples so far, 0 to 1; null without such samples."""
     lif_accuracy: float | None
     """Of the network of LIF neurons that was delivered, on the test data, 0 to 1; null until the
     job has succeeded."""
@@ -118,6 +157,12 @@ class JobProgress(Document):
     """Points of accuracy that rounding the weights to a grid cost; null where none were rounded."""
     checkpoint_step: int | None
     """The step of the newest checkpoint, from which the network can be tried; null: none."""
+    health: Health | None
+    """`failed` of a job that failed; of one that succeeded `warning` where there are findings, else
+    `ok`; null of other jobs, and of those that succeeded before there were findings."""
+    findings: list[JobFinding]
+    """What is wrong with a job that has ended, the most important first; of a failed one, its
+    error."""
 
 
 class JobDocument(JobProgress):
@@ -135,6 +180,8 @@ class JobDocument(JobProgress):
     memory_forecast_bytes: int
     error: JobError | None
     """Only of a job that failed."""
+    result: JobResult | None
+    """Only of a job that succeeded."""
     retry_of: str | None
     """The job that this one repeats."""
     sweep: str | None
@@ -254,9 +301,14 @@ def _job_document(row: Job, ahead: int, checkpoint_step: int | None, at: float) 
         verdict=cast(Verdict | None, job.verdict),
         rounding_cost_points=finite(job.rounding_cost_points),
         checkpoint_step=checkpoint_step,
+        health="failed" if error else cast(Health | None, job.health),
+        findings=[
+            JobFinding.model_validate(each) for each in ([error] if error else job.findings or ())
+        ],
         parameters=job.parameters,
         memory_forecast_bytes=job.memory_bytes,
         error=JobError.model_validate(error) if error else None,
+        result=_result(job),
         retry_of=job.retry_of,
         sweep=job.sweep_id,
         retry_from_step=job.inherited_step,
@@ -272,6 +324,16 @@ def _job_document(row: Job, ahead: int, checkpoint_step: int | None, at: float) 
             page=prefix.at(f"/jobs/{job.id}"),
         ),
     )
+
+
+def _result(job: Any) -> JobResult | None:
+    if job.status != Status.succeeded:
+        return None
+    kept = job.result or {}
+    found = dict.fromkeys(JobResult.model_fields) | {name: kept.get(name) for name in RESULT}
+    of_the_lif = ("lif_accuracy", "verdict", "rounding_cost_points")
+    found |= {name: getattr(job, name) for name in of_the_lif}
+    return JobResult.model_validate(without_nan(found))
 
 
 def _whole(job: Any) -> dict[str, Any]:

@@ -6,11 +6,14 @@ where, and `LABELS` how it is called where its name does not say it.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
+from api import pointers
 from api.networks import SURROGATES
 from saf.config import JobSpecification
 
@@ -36,6 +39,14 @@ LABELS = {
     "/schedule/warmup_epochs": "Warm-up (epochs)",
     "/loss/mse_share": "Share of squared error in the loss",
     "/loss/label_smoothing": "Label smoothing",
+    "/init/job": "Job to start from",
+    "/init/freeze": "Layers that stay as they are there",
+    "/network/gain": "Gain of the layers",
+    "/patience": "Epochs without a better one (patience)",
+    "/validation_share": "Share kept for validation",
+    "/conversion/weights": "Weights that are delivered",
+    "/conversion/samples": "Test samples of the check",
+    "/loss/class_weights": "Weights of the classes",
     "/max_gradient_norm": "Largest norm of the gradient",
     "/average_decay": "Decay of the average of the weights",
     "/augment": "Changes to training images",
@@ -46,6 +57,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "How it spikes": ("method", "timesteps", "neuron", "conversion"),
     "Training": (
         "epochs",
+        "patience",
+        "validation_share",
         "batch_size",
         "optimizer",
         "schedule",
@@ -57,6 +70,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 REST = "The run"
+NOT_ASKED = ("/automatic",)  # the service writes it
 EXAMPLES = {  # what a field without a default begins with
     "/network/layers": [
         {"kind": "conv", "channels": 32},
@@ -82,6 +96,10 @@ class Field:
     minimum: float | None = None
     maximum: float | None = None
     required: bool = True
+    is_automatic: bool = False
+    """Whether "auto" is a value, which an empty input means."""
+    may_be_none: bool = False
+    """Whether null is a value; "none" means it."""
     when: tuple[str, str] | None = None
     """The pointer of a select and the choice with which this field is asked for."""
 
@@ -137,15 +155,23 @@ def _of_object(
     for name, entry in schema["properties"].items():
         if "const" in entry:
             continue  # the tag of a variant; the select of its union sets it
+        if f"{pointer}/{name}" in NOT_ASKED:
+            continue
         here = f"{pointer}/{name}"
         value = default.get(name, entry.get("default", EXAMPLES.get(here)))
         if "discriminator" in entry:
             yield from _of_union(entry, definitions, here, value)
-        elif "$ref" in entry:
-            inner = definitions[entry["$ref"].rpartition("/")[2]]
+        elif (reference := _reference(entry)) is not None:
+            inner = definitions[reference.rpartition("/")[2]]
             yield from _of_object(inner, definitions, here, value or {}, when)
         elif not _is_fixed(entry):
             yield _of_value(entry, here, value, when)
+
+
+def _reference(entry: Schema) -> str | None:
+    """Where an object, or one that may be left out, is described."""
+    options = (entry, *entry.get("anyOf", ()))
+    return next((option["$ref"] for option in options if "$ref" in option), None)
 
 
 def _of_union(
@@ -171,6 +197,7 @@ def _of_union(
 def _of_value(entry: Schema, pointer: str, value: Any, when: tuple[str, str] | None) -> Field:
     options = entry.get("anyOf", [entry])
     plain: Schema = next(option for option in options if option.get("type") != "null")
+    is_automatic = value == "auto" and any(option.get("const") == "auto" for option in options)
     items: Schema = plain.get("items") or {}
     kind: Kind
     match plain.get("type"):
@@ -196,7 +223,9 @@ def _of_value(entry: Schema, pointer: str, value: Any, when: tuple[str, str] | N
         notes=tuple(SURROGATES.items()) if pointer == "/neuron/surrogate/name" else (),
         minimum=plain.get("minimum", plain.get("exclusiveMinimum")),
         maximum=plain.get("maximum", plain.get("exclusiveMaximum")),
-        required=value is not None and kind in ("integer", "number"),
+        required=value is not None and not is_automatic and kind in ("integer", "number"),
+        is_automatic=is_automatic,
+        may_be_none=kind in ("integer", "number") and {"type": "null"} in options,
         when=when,
     )
 
@@ -205,16 +234,31 @@ def _filled(field: Field, values: Mapping[str, Any]) -> Field:
     """The field with its value out of a specification, where that has one."""
     if field.when is not None and _at(values, field.when[0]) != field.when[1]:
         return field
-    value = _at(values, field.pointer)
-    return field if value is None else Field(**{**vars(field), "value": value})
+    try:
+        value = pointers.find(values, field.pointer)
+    except KeyError:
+        return field
+    if value is None and not field.may_be_none:
+        return field
+    return Field(**{**vars(field), "value": value})
+
+
+def with_auto(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """The specification of a job as it was sent: "auto" for what was automatic."""
+    found = copy.deepcopy(dict(specification))
+    for pointer in found.pop("automatic", ()):
+        with contextlib.suppress(KeyError, ValueError):  # of another version
+            pointers.find(found, pointer)
+            parts = pointers.parts_of(pointer)
+            pointers.put(found, parts, {"name": "auto"} if pointer == "/optimizer" else "auto")
+    return found
 
 
 def _at(values: Any, pointer: str) -> Any:
-    for part in pointer.split("/")[1:]:
-        if not isinstance(values, Mapping):
-            return None
-        values = values.get(part)
-    return values
+    try:
+        return pointers.find(values, pointer)
+    except KeyError:
+        return None
 
 
 def _is_fixed(entry: Schema) -> bool:

@@ -11,7 +11,14 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from api.continuation import continue_job
-from api.documents import Document, JobDocument, Listing, job_document, job_documents
+from api.documents import (
+    Document,
+    Health,
+    JobDocument,
+    Listing,
+    job_document,
+    job_documents,
+)
 from api.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from api.idempotency import IdempotencyKey, find_earlier, made_before, remember, written
 from api.outlook import MemoryCurve, TimeForecast, memory_curves, time_forecast
@@ -30,12 +37,23 @@ MOST_FILTERS = 16  # by entries of the metadata, in one request
 _METADATA = re.compile(r"metadata\[(.+)\]")
 
 
+class AutomaticSetting(Document):
+    """A setting that was "auto"."""
+
+    pointer: str
+    """JSON pointer into the specification."""
+    value: Any
+    """What it has become."""
+
+
 class Validation(Document):
     """What a specification would need; the answer to `validate_only`."""
 
     object: Literal["validation"] = "validation"
     specification: dict[str, Any]
-    """With all defaults filled in."""
+    """With all defaults filled in, and numbers for what is automatic."""
+    automatic: list[AutomaticSetting]
+    """The settings that were "auto", and what became of them."""
     parameters: int
     """Trainable numbers of the network."""
     neurons: int
@@ -108,6 +126,10 @@ def list_jobs(
     service: ServiceDependency,
     request: Request,
     status: Annotated[list[Status] | None, Query(description="May be given repeatedly")] = None,
+    health: Annotated[
+        list[Health] | None,
+        Query(description="Of jobs that succeeded or failed; may be given repeatedly"),
+    ] = None,
     method: str = "",
     dataset: Annotated[str, Query(description="Name or id")] = "",
     network: str = "",
@@ -134,6 +156,7 @@ def list_jobs(
     with it. `after` and `before` take a plain id too."""
     wanted = JobFilter(
         status=tuple(dict.fromkeys(status or ())),
+        health=tuple(dict.fromkeys(health or ())),
         method=method,
         dataset=dataset,
         network=network,
@@ -271,7 +294,7 @@ def _retry(
         raise ConflictError(
             f"the specification of job {job_id} is not one of this version; submit a new job"
         ) from error
-    submission = resolve(session, specification, service.settings)
+    submission = resolve(session, specification, service.settings, is_of_a_job=True)
     if submission.dataset.id != old.dataset_id:
         raise ConflictError(
             f"the data set of job {job_id} was deleted, and {old.dataset} is another one; "

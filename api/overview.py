@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api import form, prefix
 from api.catalogue import ready_names
-from api.documents import job_documents
+from api.documents import Health, job_documents
 from api.errors import FieldError, InvalidRequestError
 from api.jobs import metadata_filter
 from api.ordering import direction, next_order
@@ -29,7 +29,7 @@ COLUMNS = (  # (sort, heading, class, whether the first click sorts the largest 
     ("network", "Network", "", False),
     ("method", "Method", "", False),
     ("timesteps", "T", "number", False),
-    ("best_accuracy", "Best acc.", "number", True),
+    ("best_accuracy", "Best val. acc.", "number", True),
     ("lif_accuracy", "LIF acc.", "number", True),
     ("progress", "Progress", "", True),
     ("device", "Device", "", False),
@@ -42,6 +42,7 @@ def jobs_page(
     request: Request,
     service: ServiceDependency,
     status: Annotated[list[str] | None, Query()] = None,
+    health: Annotated[list[str] | None, Query()] = None,
     method: str = "",
     network: str = "",
     dataset: str = "",
@@ -54,6 +55,7 @@ def jobs_page(
     """One page of the jobs that match, in an order that can be chosen."""
     wanted = JobFilter(
         status=tuple(dict.fromkeys(_status(name) for name in status or () if name)),
+        health=tuple(dict.fromkeys(_health(name) for name in health or () if name)),
         method=method,
         network=network,
         dataset=dataset,
@@ -98,6 +100,7 @@ def jobs_page(
             for one in Status
             if counts.get(one) or one in wanted.status
         ],
+        "with_warnings": shown.but(health="" if wanted.health else "warning"),
         "all_statuses": shown.but(status=""),
         "total_of_all": sum(counts.values()),
         "older": shown.but(after=found.last) if found.has_after and jobs else None,
@@ -128,6 +131,13 @@ class _Address:
         pairs = [(name, value) for name, value in self._pairs if name not in changes]
         pairs += [(name, value) for name, value in changes.items() if value]
         return prefix.at("/?" + urlencode(pairs) if pairs else "/")
+
+
+def _health(name: str) -> str:
+    if name in get_args(Health):
+        return name
+    detail = f"there is no health {name!r}; use one of {', '.join(get_args(Health))}"
+    raise InvalidRequestError(detail, errors=[FieldError("health", detail)])
 
 
 def _status(name: str) -> Status:

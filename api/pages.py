@@ -42,7 +42,7 @@ def new_page(
     with service.database.reading() as session:
         offered, _ = find_datasets(session, limit=overview.OFFERED_DATASETS)
         names = ready_names(session, most=overview.OFFERED_DATASETS)
-        values = dict(read_job(session, from_job).specification) if from_job else {}
+        values = form.with_auto(read_job(session, from_job).specification) if from_job else {}
     if chosen is not None:
         values = presets.filled(chosen, offered)
     if dataset:

@@ -20,6 +20,15 @@ def parts_of(pointer: str) -> list[str]:
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]
 
 
+def find(value: Any, pointer: str) -> Any:
+    """The value where the pointer points. Raises KeyError where there is none."""
+    for part in parts_of(pointer):
+        if not isinstance(value, dict):
+            raise KeyError(pointer)
+        value = value[part]
+    return value
+
+
 def put(body: dict[str, Any], parts: Sequence[str], value: Any) -> None:
     """Set a value of a specification that may lack defaults. Where a choice of several is entered
     for the first time, as a network, it begins with the default, or with the first one that has

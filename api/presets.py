@@ -13,18 +13,21 @@ from typing import Any
 from api.catalogue import DatasetDocument
 
 _PUBLISHED: Mapping[str, Any] = {
-    "network": {"name": "vgg11", "width": 1.0},
+    "network": {"name": "vgg11", "width": 1.0, "gain": 1.0},
     "timesteps": 6,
     "neuron": {
         "decay": 0.5,
         "threshold": 1.0,
         "surrogate": {"name": "sigmoid", "slope": 4.0},
     },
+    "conversion": {"weights": "last"},
     "epochs": 300,
+    "validation_share": 0.0,
     "batch_size": 128,
     "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0},
     "schedule": {"name": "cosine", "warmup_epochs": 0.0},
-    "loss": {"mse_share": 0.05, "label_smoothing": 0.0},
+    "max_gradient_norm": None,
+    "loss": {"class_weights": "none", "mse_share": 0.05, "label_smoothing": 0.0},
     "augment": ["crop", "cutout", "flip"],
     "precision": "float32",
 }
@@ -35,7 +38,6 @@ _QUICK: Mapping[str, Any] = {
     "network": {"name": "convnet", "channels": [16, 32]},
     "method": {"name": "saf-f"},
     "timesteps": 4,
-    "epochs": 3,
 }
 
 

@@ -97,6 +97,8 @@ def numbers(moment: Moment) -> str:
         shown.append(f"loss {loss:.3f}")
     if (accuracy := metrics.get("accuracy")) is not None:
         shown.append(f"accuracy {accuracy:.1%}")
+    if (validated := metrics.get("val_accuracy")) is not None:
+        shown.append(f"validation {validated:.1%}")
     if (test := metrics.get("test_accuracy")) is not None:
         shown.append(f"test {test:.1%}")
     if (rate := metrics.get("firing_rate")) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from api import specfile
 from api.answers import Artifact, Dataset, Job, JobProgress
 from api.client import Client
+from api.outcome import next_steps, outcome, warnings
 from api.printable import one_line
 from api.progress import Moment, TrainingBar
 from api.settings import settings
@@ -28,10 +30,10 @@ from api.specfile import (
 )
 from api.terminal import (
     AsJson,
+    StrictOption,
     complain,
     console,
     moment,
-    network_line,
     pass_on,
     percent,
     print_json,
@@ -47,6 +49,7 @@ headers: ContextVar[dict[str, str]] = ContextVar("headers", default={})  # noqa:
 """What `--header` gave, beside those of the settings."""
 
 
+MOST_EPOCHS = 5000  # points of validation accuracy that are asked for; of more, so many
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
 
 
@@ -61,7 +64,10 @@ def submit(
     timesteps: TimestepsOption = None,
     set_: SetOption = [],  # noqa: B006
     dry: Annotated[bool, typer.Option("--dry", help="Only say what the job would need.")] = False,
-    watch_: Annotated[bool, typer.Option("--watch", help="Show it until it has ended.")] = False,
+    watch_: Annotated[
+        bool, typer.Option("--watch/--no-watch", help="Show it until it has ended.")
+    ] = False,
+    strict: StrictOption = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit a job."""
@@ -82,6 +88,8 @@ def submit(
             found = client.validate(body)
             if as_json:
                 return print_json(found)
+            for setting in found["automatic"]:
+                say(f"{setting['pointer']}: {json.dumps(setting['value'])} (auto)")
             say(
                 f"{found['parameters']} parameters, {found['neurons']} neurons, about "
                 f"{size(found['memory_forecast_bytes'])} of memory"
@@ -95,20 +103,23 @@ def submit(
         if not as_json:
             say(f"{job['id']}  {client.address(job['urls']['page'])}")
         if watch_:
-            _watch(client, job["id"], as_json)
+            _watch(client, job["id"], as_json, strict)
     return None
 
 
 @commands.command()
-def watch(job_id: JobId, as_json: AsJson = False) -> None:
-    """Show a job live until it has ended; exit status 0 if it succeeded."""
+def watch(job_id: JobId, strict: StrictOption = False, as_json: AsJson = False) -> None:
+    """Show a job live until it has ended, and what came out; exit status 0 if it succeeded."""
     with server_client() as client:
-        _watch(client, job_id, as_json)
+        _watch(client, job_id, as_json, strict)
 
 
 @commands.command(name="list")
 def list_(
     status: Annotated[list[str], typer.Option(help="Only these; repeatable.")] = [],  # noqa: B006
+    health: Annotated[
+        list[str], typer.Option(help="Only ok, warning or failed ones; repeatable.")
+    ] = [],  # noqa: B006
     method: Annotated[str, typer.Option()] = "",
     dataset: Annotated[str, typer.Option()] = "",
     search: Annotated[str, typer.Option(help="Words in the name or id, in any order.")] = "",
@@ -118,7 +129,12 @@ def list_(
     """List jobs, newest first."""
     with server_client() as client:
         found = client.jobs(
-            status=status, method=method, dataset=dataset, q=search, page=min(limit, 200)
+            status=status,
+            health=health,
+            method=method,
+            dataset=dataset,
+            q=search,
+            page=min(limit, 200),
         )
         jobs = [job for job, _ in zip(found, range(limit), strict=False)]
     if as_json:
@@ -127,7 +143,7 @@ def list_(
         (
             job["id"],
             job["name"],
-            job["status"],
+            job["status"] + (", with warnings" if job.get("health") == "warning" else ""),
             str(job["specification"]["method"]["name"]),
             str(job["specification"]["dataset"]),
             f"{job['progress']['fraction']:.0%}",
@@ -138,7 +154,7 @@ def list_(
         )
         for job in jobs
     ]
-    head = ("id", "name", "status", "method", "data set", "done", "accuracy")
+    head = ("id", "name", "status", "method", "data set", "done", "best val.")
     return table((*head, "LIF", "verdict", "submitted"), rows, "no job")
 
 
@@ -301,7 +317,7 @@ def read_headers(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _watch(client: Client, job_id: str, as_json: bool) -> None:
+def _watch(client: Client, job_id: str, as_json: bool, strict: bool) -> None:
     client.get(job_id)  # an id that does not exist is told before anything is shown
     out = console(stderr=as_json)
     try:
@@ -314,8 +330,24 @@ def _watch(client: Client, job_id: str, as_json: bool) -> None:
         print_json(job)
     else:
         _describe(client, job)
-    if job["status"] != "succeeded":
+        for step in next_steps_of(client, job):
+            say(f"next: {step}")
+    if job["status"] != "succeeded" or (strict and job["health"] == "warning"):
         raise typer.Exit(1)
+
+
+def next_steps_of(client: Client, job: Job) -> list[str]:
+    """What to try after a job that succeeded."""
+    if job["result"] is None:
+        return []
+    found = client.metrics(job["id"], names=["val_accuracy"], max_points=MOST_EPOCHS)
+    points = found["series"][0]["points"] if found["series"] else []
+    return next_steps(
+        job["result"],
+        job["specification"],
+        val_accuracies=[value for _, value in points if value is not None],
+        job_id=job["id"],
+    )
 
 
 def _ask(what: str, job_id: str) -> None:
@@ -328,18 +360,24 @@ def _describe(client: Client, job: Job) -> None:
     specification = job["specification"]
     say(one_line(f"{job['id']}  {job['name']}".rstrip()))
     say(
-        f"{job['status']}  {specification['method']['name']} on {specification['dataset']}, "
+        f"{job['status']}{', with warnings' if job['health'] == 'warning' else ''}  "
+        f"{specification['method']['name']} on {specification['dataset']}, "
         f"{specification['network']['name']}, T = {specification['timesteps']}, "
         f"{job['parameters']} parameters"
     )
     progress = job["progress"]
     say(
         f"step {progress['step']} of {progress['steps_total'] or '?'}, attempt {job['attempt']}"
-        + (f", best accuracy {percent(job['best_accuracy'])}" if job["best_accuracy"] else "")
+        + (
+            f", best validation accuracy {percent(job['best_accuracy'])}"
+            if job["best_accuracy"]
+            else ""
+        )
         + (f" on {job['device']}" if job["device"] else "")
     )
-    if job["lif_accuracy"] is not None:
-        say(network_line(job))
+    if job["result"] is not None:
+        for line in (*warnings(job["findings"]), *outcome(job["result"])):
+            say(line)
     if job["error"]:
         say(f"{job['error']['code']}: {job['error']['message']}\n{job['error']['hint']}")
     say(client.address(job["urls"]["page"]))

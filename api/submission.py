@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from api import log
+from api import log, pointers
 from api.catalogue import DatasetFacts, find_facts
 from api.errors import FieldError, InvalidRequestError
 from api.idempotency import fingerprint
@@ -35,14 +35,19 @@ class Submission:
     warnings: tuple[FieldError, ...] = field(default=())
 
 
-def resolve(session: Session, asked: JobSpecification, settings: Settings) -> Submission:
+def resolve(
+    session: Session, asked: JobSpecification, settings: Settings, *, is_of_a_job: bool = False
+) -> Submission:
     """Look up the data set, turn automatic settings into numbers, build the network's description,
     forecast the memory.
 
+    What `automatic` says counts in the specification of a job alone (`is_of_a_job`), where the
+    service has written it.
     Raises InvalidRequestError, with a pointer to the field, where the job could not work.
     """
     dataset = find_facts(session, asked.dataset)
-    specification = _with_numbers(asked, dataset)
+    own = asked if is_of_a_job else asked.model_copy(update={"automatic": ()})
+    specification = _with_numbers(own, dataset)
     if dataset.timesteps is not None and dataset.timesteps != specification.timesteps:
         raise _invalid(
             "/timesteps",
@@ -157,8 +162,13 @@ def _gib(number: int) -> str:
 def validation(submission: Submission) -> dict[str, Any]:
     """What `validate_only` answers."""
     needed = submission.forecast
+    specification = submission.specification.model_dump(mode="json")
     return {
-        "specification": submission.specification.model_dump(mode="json"),
+        "specification": specification,
+        "automatic": [
+            {"pointer": pointer, "value": pointers.find(specification, pointer)}
+            for pointer in submission.specification.automatic
+        ],
         "parameters": needed.parameters,
         "neurons": needed.neurons,
         "memory_forecast_bytes": needed.memory_bytes,

@@ -22,7 +22,7 @@ router = APIRouter(include_in_schema=False)
 PAGE_SWEEPS = 50
 COLUMNS = (  # (result, heading, unit, whether the first click sorts the largest first)
     ("test_accuracy", "Test acc.", "share", True),
-    ("best_accuracy", "Best acc.", "share", True),
+    ("best_accuracy", "Best val. acc.", "share", True),
     ("lif_accuracy", "LIF acc.", "share", True),
     ("test_loss", "Test loss", "number", False),
     ("firing_rate", "Firing rate", "share", False),

@@ -14,7 +14,16 @@ from sqlalchemy.orm import Session
 from api import prefix
 from api.combinations import SweepRequest, short, told
 from api.comparison import run_seconds
-from api.documents import Document, JobDocument, Timestamp, finite, iso, job_documents
+from api.documents import (
+    Document,
+    Health,
+    JobDocument,
+    JobFinding,
+    Timestamp,
+    finite,
+    iso,
+    job_documents,
+)
 from api.errors import NotFoundError
 from api.spreadsheet import as_csv
 from api.store import pagesize
@@ -56,14 +65,18 @@ class SweepRow(Document):
     status: Status | None
     url: str | None
     results: dict[str, float | None]
-    """test_accuracy, best_accuracy, lif_accuracy, train_accuracy and firing_rate as shares of 1,
-    test_loss, run_seconds, memory_bytes; null: not yet known."""
+    """test_accuracy (once, at the end), best_accuracy (on the validation samples, best epoch),
+    lif_accuracy, train_accuracy and firing_rate as shares of 1, test_loss, run_seconds,
+    memory_bytes; null: not yet known."""
     verdict: str | None
     """Of the certificate: proven, measured or differs."""
     rounding_cost_points: float | None
     """Points of accuracy that rounding the weights cost; null where none were rounded."""
     error: str | None
     """The code of its error, if it failed."""
+    health: Health | None
+    """`warning`: it succeeded, and has findings."""
+    findings: list[JobFinding]
 
 
 class Spread(Document):
@@ -119,7 +132,10 @@ class SweepDocument(SweepSummary):
     """Where the seed is one of several settings, or the only one: what came out over the seeds;
     else empty."""
     best: list[str]
-    """Of those that succeeded, the jobs of the highest accuracy on the test data."""
+    """Of those that succeeded, the jobs of the highest `best_accuracy`, which is that on the
+    validation samples; of the highest `test_accuracy` where a job has no such samples."""
+    best_by: Literal["best_accuracy", "test_accuracy"]
+    """Which of the two it was."""
 
 
 def find_sweeps(
@@ -159,11 +175,13 @@ def sweep_document(session: Session, sweep: Sweep) -> SweepDocument:
         job = None if row is None else documents[row.id]
         rows.append(_row(index, settings, job, at))
     summary = _summary(sweep, Counter(row.status for row in rows if row.status is not None))
+    by = _judged_by(rows)
     return SweepDocument(
         **summary.model_dump(),
         rows=rows,
         groups=_groups(request, rows) if request else [],
-        best=_best(rows),
+        best=_best(rows, by),
+        best_by=by,
     )
 
 
@@ -184,12 +202,14 @@ def table_csv(sweep: SweepDocument) -> str:
     """A line for each job: its values, then what came out."""
     places = [setting.pointer for setting in sweep.over]
     head = ["job", "name", "status", *places, *RESULTS, "verdict", "error", "rounding_cost_points"]
+    head += ["health", "findings"]
     rows = (
         (
             *(row.job, row.name, row.status or "deleted"),
             *(row.settings[place] for place in places),
             *(row.results[name] for name in RESULTS),
-            *(row.verdict, row.error, row.rounding_cost_points),
+            *(row.verdict, row.error, row.rounding_cost_points, row.health),
+            " ".join(finding.code for finding in row.findings),
         )
         for row in sweep.rows
     )
@@ -248,6 +268,8 @@ def _row(
             verdict=None,
             rounding_cost_points=None,
             error=None,
+            health=None,
+            findings=[],
         )
     known = {
         **job.latest_metrics,
@@ -266,6 +288,8 @@ def _row(
         verdict=job.verdict,
         rounding_cost_points=job.rounding_cost_points,
         error=job.error.code if job.error else None,
+        health=job.health,
+        findings=job.findings,
     )
 
 
@@ -306,13 +330,17 @@ def _spread(values: Sequence[float]) -> Spread:
     )
 
 
-def _best(rows: Sequence[SweepRow]) -> list[str]:
+def _judged_by(rows: Sequence[SweepRow]) -> Literal["best_accuracy", "test_accuracy"]:
+    done = [row for row in rows if row.status == Status.succeeded]
+    lacking = any(row.results["best_accuracy"] is None for row in done)
+    return "test_accuracy" if lacking else "best_accuracy"
+
+
+def _best(rows: Sequence[SweepRow], by: str) -> list[str]:
     known = {
         row.job: accuracy
         for row in rows
-        if row.job
-        and row.status == Status.succeeded
-        and (accuracy := row.results["test_accuracy"]) is not None
+        if row.job and row.status == Status.succeeded and (accuracy := row.results[by]) is not None
     }
     highest = max(known.values(), default=None)
     return [job for job, accuracy in known.items() if accuracy == highest]

@@ -16,6 +16,9 @@ from rich.text import Text
 from api import printable
 from api.printable import lines, one_line
 
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Exit status 1 where there are warnings.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 

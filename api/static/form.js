@@ -45,7 +45,7 @@ function inputs() {
   return [...all].filter((input) => !input.closest("[hidden]"));
 }
 
-/** The specification as it stands. What is left empty is left to the server's default. */
+/** The specification as it stands. What is left empty is "auto", or left to the server's default. */
 function specification() {
   /** @type {Record<string, any>} */
   const result = {};
@@ -97,6 +97,8 @@ function read(input) {
     }
     case "integer":
     case "number":
+      if (text === "none" && "none" in input.dataset) return null;
+      if (!text && "auto" in input.dataset) return "auto";
       return text ? numeric(text) : undefined;
     default:
       return text || undefined;
@@ -206,6 +208,7 @@ function showNeeds(needs) {
   }
   showTime(needs);
   draw(needs?.memory_curves ?? [], needs?.specification.timesteps);
+  showAutomatic(needs?.automatic ?? []);
   resolved.textContent = needs ? JSON.stringify(needs.specification, null, 2) : "";
   warnings.replaceChildren(
     ...(needs?.warnings ?? []).map((/** @type {Problem} */ warning) => {
@@ -216,6 +219,27 @@ function showNeeds(needs) {
       return line;
     }),
   );
+}
+
+/**
+ * What an empty field has become is said in its place.
+ * @param {{ pointer: string, value: any }[]} automatic
+ */
+function showAutomatic(automatic) {
+  const decided = new Map(automatic.map(({ pointer, value }) => [pointer, value]));
+  for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (
+    form.querySelectorAll("[data-auto]")
+  )) {
+    const value = decided.get(input.dataset.pointer ?? "");
+    input.placeholder = value === undefined ? "auto" : `auto: ${value}`;
+  }
+  const optimizer = decided.get("/optimizer");
+  /** @type {HTMLElement | null} */
+  const note = form.querySelector('[data-pointer="/optimizer/name"] ~ [data-note="auto"]');
+  if (note && optimizer) {
+    note.dataset.said ??= note.textContent ?? "";
+    note.textContent = `${note.dataset.said} Here: ${optimizer.name}, ${optimizer.learning_rate}.`;
+  }
 }
 
 /** @param {any} needs the answer to validate_only */

@@ -16,10 +16,10 @@ document.addEventListener("htmx:configRequest", (event) => {
   if (form?.id === "filters") {
     const here = new URLSearchParams(location.search);
     for (const name of Object.keys(parameters)) {
-      if (/^(status|sort|metadata\[.*\])$/.test(name)) delete parameters[name];
+      if (/^(status|health|sort|metadata\[.*\])$/.test(name)) delete parameters[name];
     }
     for (const name of new Set(here.keys())) {
-      if (/^(status|sort|metadata\[.*\])$/.test(name)) parameters[name] = here.getAll(name);
+      if (/^(status|health|sort|metadata\[.*\])$/.test(name)) parameters[name] = here.getAll(name);
     }
   }
   for (const name of Object.keys(parameters)) {

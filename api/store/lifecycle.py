@@ -36,8 +36,20 @@ from api.store.tables import (
     Status,
 )
 
-OF_THE_NETWORK = ("lif_accuracy", "verdict", "rounding_cost_points")
+OF_THE_NETWORK = ("lif_accuracy", "verdict", "rounding_cost_points", "health", "findings")
 """Of the summary of a job that succeeded: what is kept in columns."""
+RESULT = (
+    "test_accuracy",
+    "test_balanced_accuracy",
+    "val_accuracy",
+    "train_accuracy",
+    "most_frequent_accuracy",
+    "linear_accuracy",
+    "best_epoch",
+    "delivered_epoch",
+    "ended_early",
+)
+"""And what is kept of it in the column `result`."""
 
 
 def submit(session: Session, job: Job, **data: Any) -> None:
@@ -184,9 +196,11 @@ def note(session: Session, claim: Claim, type_: str, **data: Any) -> None:
 def succeed(session: Session, claim: Claim, *, summary: Mapping[str, Any] | None = None) -> None:
     """Everything is stored. A request to cancel or pause that came too late is overtaken.
 
-    `summary` goes into the timeline, and what it says of the LIF network to the job.
+    `summary` goes into the timeline, and what it says of the network and its findings to the job.
     """
-    found = {name: (summary or {}).get(name) for name in OF_THE_NETWORK}
+    found: dict[str, Any] = {name: (summary or {}).get(name) for name in OF_THE_NETWORK}
+    if summary is not None:
+        found["result"] = {name: summary.get(name) for name in RESULT}
     data = {} if summary is None else {"summary": dict(summary)}
     _end(session, claim, Status.succeeded, frozenset(ACTIVE), found, **data)
 
@@ -374,7 +388,7 @@ def _end(
 ) -> None:
     values: dict[str, Any] = {"finished_at": now(), "lease_until": None, **(found or {})}
     if error is not None:
-        values["error"] = error
+        values |= {"error": error, "health": "failed"}
         data = {**data, "error": error}
     _move(session, claim, to, allowed, event=data, **values)
 
@@ -410,6 +424,7 @@ def _recover(
         to = Status.failed
         times = f"{job.losses} times without a checkpoint in between"
         job.error = {**error, "message": f"{error['message']}, {times}"}
+        job.health = "failed"
         data["error"] = job.error
     else:
         to = Status.recovering

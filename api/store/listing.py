@@ -98,6 +98,7 @@ class JobFilter:
     network: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     sweep: str = ""  # id
+    health: tuple[str, ...] = ()  # ok, warning, failed
     q: str = ""  # words, each a part of the name or the id, whatever their case
 
 
@@ -174,6 +175,8 @@ def _restricted(query: S, wanted: JobFilter, *, by_status: bool = True) -> S:
         if Status.failed in wanted.status:  # as what is none is shown
             chosen = or_(chosen, Job.status.not_in(tuple(Status)))
         query = query.where(chosen)
+    if wanted.health:
+        query = query.where(Job.health.in_(wanted.health))
     if wanted.method:
         query = query.where(Job.method == wanted.method)
     if wanted.network:

@@ -34,7 +34,11 @@ from api.store.workers import Drain
 LAST_SECOND = 253_402_300_799  # of the year 9999
 DEEPEST = 100
 """Objects and lists within one another in a value of JSON."""
-LISTS = ("datasets.problems", "workers.devices")  # columns of JSON that hold no object
+LISTS = (
+    "datasets.problems",
+    "jobs.findings",
+    "workers.devices",
+)  # columns of JSON that hold no object
 MAY_BE_NEGATIVE = ("jobs.priority",)
 INSTEAD = {"jobs.status": str(Status.failed), "datasets.status": "invalid"}
 _STATUSES = frozenset(map(str, Status))
@@ -225,6 +229,19 @@ def _job(row: Values) -> _Problems:
     error = row.get("error")
     if isinstance(error, dict) and not all(isinstance(error.get(key), str) for key in _ERROR):
         yield "error", "has no code, message and hint"
+    if row.get("health") not in (None, "ok", "warning", "failed"):
+        yield "health", f"is {_short(row.get('health'))}, which is none"
+    if isinstance(findings := row.get("findings"), list) and not all(
+        isinstance(each, dict) and all(isinstance(each.get(key), str) for key in _ERROR)
+        for each in findings
+    ):
+        yield "findings", "have no code, message and hint"
+    result = row.get("result")
+    if isinstance(result, dict) and any(
+        value is not None and not isinstance(value, bool) and _number(value)
+        for value in result.values()
+    ):
+        yield "result", "holds values that are no numbers"
 
 
 def _dataset(row: Values) -> _Problems:

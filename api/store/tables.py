@@ -196,6 +196,9 @@ class Job(Base):
     lif_accuracy: Mapped[float | None]  # what the check came to; null until the job has succeeded
     verdict: Mapped[str | None] = mapped_column(String(20))
     rounding_cost_points: Mapped[float | None]  # null where no weights were rounded
+    health: Mapped[str | None] = mapped_column(String(10))  # ok, warning, failed; null: not ended
+    findings: Mapped[list[Any] | None]  # of a job that succeeded: what is wrong with it
+    result: Mapped[dict[str, Any] | None]  # and what else it came to, as `lifecycle.RESULT` names
     error: Mapped[dict[str, Any] | None]
     events_count: Mapped[int] = mapped_column(default=0)
     version: Mapped[int] = mapped_column(BigInteger, default=0)  # raised by every change
