@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from api.artifacts import ArtifactDocument, find_artifacts
+from api.class_table import class_table
 from api.documents import JobDocument, event_document, iso, job_document
 from api.history import find_events
 from api.jobs import read_job
@@ -30,7 +31,7 @@ router = APIRouter(include_in_schema=False)
 SHOWN_EVENTS = 200
 ATTEMPT_EVENTS = 1000  # pausing and resuming makes some each time
 LOG_LINES = 500
-DOCUMENT_BYTES = 5_000_000
+DOCUMENT_BYTES = 16_000_000  # a report of a thousand classes has a matrix of a million numbers
 EARLY_POINTS = 0.5  # of accuracy that stopping early may cost
 ACTIONS: Mapping[Status, tuple[str, ...]] = {
     Status.queued: ("pause", "cancel"),
@@ -94,6 +95,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
         "certificate": certificate,
         "checked_layers": _checked_layers(certificate),
         "report": report,
+        "class_table": class_table(report),
         "deployment": _deployment(report),
         "environment": report["environment"] if report else environment,
         "again": _again(job, str(request.base_url).rstrip("/")),

@@ -39,7 +39,7 @@ def outcome(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def warnings(findings: Sequence[Mapping[str, str]]) -> list[str]:
+def warnings(findings: Sequence[Mapping[str, object]]) -> list[str]:
     """What is wrong with it, each with what to change."""
     return [f"WARNING: {each['message']}\n  what to change: {each['hint']}" for each in findings]
 

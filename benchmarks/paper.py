@@ -43,6 +43,9 @@ PUBLISHED: Mapping[str, Any] = {
     "neuron": {"decay": 0.5, "threshold": 1.0, "surrogate": {"name": "sigmoid", "slope": 4.0}},
     "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0},
     "schedule": {"name": "cosine"},
+    "max_gradient_norm": None,
+    "validation_share": 0.0,  # all training images; the last weights are what is tested
+    "conversion": {"weights": "last"},
     "loss": {"mse_share": 0.05},
     "augment": ["crop", "cutout", "flip"],
 }
@@ -114,7 +117,11 @@ def specified(method: str, seed: int, chosen: argparse.Namespace) -> JobSpecific
         | {
             "name": f"{method}, seed {seed}",
             "dataset": "cifar10",
-            "network": {"name": "vgg11", "width": REDUCED_WIDTH if chosen.reduced else 1.0},
+            "network": {
+                "name": "vgg11",
+                "width": REDUCED_WIDTH if chosen.reduced else 1.0,
+                "gain": 1.0,
+            },
             "method": {"name": method},
             "precision": chosen.precision,
             "seed": seed,

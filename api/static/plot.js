@@ -296,7 +296,10 @@ function above(value) {
 
 /** @type {[RegExp, string][]} */
 const COLOURS = [
-  [/^test_/, "--accent"],
+  [/^val_balanced/, "--idle"],
+  [/^val_/, "--accent"],
+  [/^test_balanced/, "--warn"],
+  [/^test_/, "--text"],
   [/^train_/, "--train"],
   [/^(loss|accuracy)$/, "--raw"],
 ];
@@ -312,13 +315,13 @@ function layerColour(index, count) {
 }
 
 /**
- * Steps first, then epochs, then the test, so that the coarse lies over the fine.
+ * Steps first, then epochs, then what it does not learn from, so that the coarse lies over the fine.
  * @param {string} a
  * @param {string} b
  */
 function order(a, b) {
   const rank = (/** @type {string} */ name) =>
-    name.startsWith("test_") ? 3 : name.startsWith("train_") ? 2 : name.includes("/") ? 1 : 0;
+    name.startsWith("test_") ? 4 : name.startsWith("val_") ? 3 : name.startsWith("train_") ? 2 : name.includes("/") ? 1 : 0;
   return rank(a) - rank(b) || a.localeCompare(b, "en", { numeric: true });
 }
 
@@ -329,8 +332,12 @@ function label(name) {
     accuracy: "train, batch",
     train_loss: "train, epoch",
     train_accuracy: "train, epoch",
-    test_loss: "test",
-    test_accuracy: "test",
+    val_loss: "validation",
+    val_accuracy: "validation",
+    val_balanced_accuracy: "validation, mean over classes",
+    test_loss: "test, at the end",
+    test_accuracy: "test, at the end",
+    test_balanced_accuracy: "test, mean over classes",
     firing_rate: "all layers",
     learning_rate: "learning rate",
     step_seconds: "time per step",

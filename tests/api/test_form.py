@@ -8,9 +8,11 @@ import pytest
 
 from api import form
 from api.form import Field
+from saf import automatic
 from saf.config import JobSpecification
 
 FIXED = {"/devices", "/method/readout"}  # where one value is allowed, nobody is asked
+FIXED |= {"/automatic"}  # the service writes it
 
 
 def fields(values: dict[str, Any] | None = None) -> dict[str, Field]:
@@ -22,6 +24,11 @@ def fields(values: dict[str, Any] | None = None) -> dict[str, Field]:
         for field in every
         if field.when is None or chosen[field.when[0]] == field.when[1]
     }
+
+
+def without_init(values: dict[str, Any]) -> dict[str, Any]:
+    """But for a job to start from, where there is none."""
+    return {k: v for k, v in values.items() if v or not k.startswith("/init")}
 
 
 def leaves(value: Any, pointer: str = "") -> dict[str, Any]:
@@ -50,14 +57,14 @@ def test_form_shows_each_value_of_a_specification(given: dict[str, Any]) -> None
     specification = JobSpecification.model_validate(given).model_dump(mode="json")
     shown = {pointer: field.value for pointer, field in fields(specification).items()}
     wanted = {k: v for k, v in leaves(specification).items() if k in shown or k not in FIXED}
-    assert shown == wanted
+    assert without_init(shown) == without_init(wanted)
 
 
 def test_form_begins_with_the_defaults() -> None:
     specification = JobSpecification().model_dump(mode="json")
     shown = {pointer: field.value or None for pointer, field in fields().items()}
     wanted = {k: v or None for k, v in leaves(specification).items() if k not in FIXED}
-    assert shown == wanted
+    assert without_init(shown) == without_init(wanted)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +84,48 @@ def test_every_choice_begins_with_values_that_are_accepted(name: str, choice: st
 def test_inputs_have_ids_of_their_own() -> None:
     ids = [field.id for section in form.sections() for field in section.fields]
     assert len(set(ids)) == len(ids)
+
+
+AUTOMATIC = {
+    "/epochs",
+    "/validation_share",
+    "/batch_size",
+    "/max_gradient_norm",
+    "/network/gain",
+    "/optimizer/learning_rate",
+}
+
+
+def test_what_can_be_automatic_may_be_left_empty() -> None:
+    every = [field for section in form.sections() for field in section.fields]
+    found = {field.pointer for field in every if field.is_automatic}
+    assert found == AUTOMATIC
+    assert not any(field.required for field in every if field.is_automatic)
+
+
+def test_a_gradient_that_is_not_clipped_stays_so_in_the_form() -> None:
+    field = fields({"max_gradient_norm": None})["/max_gradient_norm"]
+    assert (field.value, field.may_be_none, field.is_automatic) == (None, True, True)
+    assert fields({})["/max_gradient_norm"].value == "auto"
+
+
+def test_settings_of_a_job_that_were_automatic_are_so_in_the_form() -> None:
+    facts = automatic.DataFacts(train=1437)
+    job = automatic.resolve(JobSpecification.model_validate({"epochs": 3}), facts)
+    again = form.with_auto(job.model_dump(mode="json"))
+    assert JobSpecification.model_validate(again) == JobSpecification(epochs=3)
+    rate = {"optimizer": {"name": "sgd", "momentum": 0.5}}
+    job = automatic.resolve(JobSpecification.model_validate(rate), facts)
+    again = form.with_auto(job.model_dump(mode="json"))
+    assert again["optimizer"] == {
+        "name": "sgd",
+        "learning_rate": "auto",
+        "momentum": 0.5,
+        "weight_decay": 0.0,
+    }
+
+
+def test_a_job_to_start_from_is_asked_for_and_may_be_left_out() -> None:
+    assert fields()["/init/job"].kind == "text"
+    assert not fields()["/init/job"].value
+    assert fields({"init": {"job": "job_1", "freeze": ["*"]}})["/init/freeze"].value == ["*"]

@@ -6,6 +6,7 @@ import pytest
 
 from api.catalogue import DatasetDocument, DatasetUrls
 from api.presets import PRESETS, Preset, filled
+from saf import automatic
 from saf.config import JobSpecification
 from saf.networks import build
 
@@ -58,3 +59,12 @@ def test_published_settings_are_those_of_the_papers() -> None:
     assert (job.epochs, job.batch_size, job.optimizer.learning_rate) == (300, 128, 0.1)
     assert set(job.augment) == {"crop", "flip", "cutout"}
     assert job.loss.mse_share == 0.05
+    assert (job.network.gain, job.max_gradient_norm) == (1.0, None)
+    assert (job.validation_share, job.conversion.weights) == (0.0, "last")
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: str(preset.key))
+def test_only_the_quick_look_leaves_settings_to_the_rules(preset: Preset) -> None:
+    job = JobSpecification.model_validate(filled(preset, []))
+    found = automatic.resolve(job, automatic.DataFacts(train=50_000))
+    assert bool(found.automatic) == (preset.key == "quick")

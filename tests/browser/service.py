@@ -143,7 +143,7 @@ class Pages(Service):
                 step=step,
                 epoch=step / 10,
                 latest=latest,
-                best_accuracy=latest.get("test_accuracy"),
+                best_accuracy=latest.get("val_accuracy"),
             )
 
     def look(self, claim: Claim, step: int, firing_rate: float) -> None:

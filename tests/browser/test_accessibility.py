@@ -21,7 +21,7 @@ def addresses(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> list[st
     """Every page, with something on it."""
     done, claim = pages.running(name="done")
     points = [(step, 1 / step) for step in range(1, 40)]
-    pages.report(claim, {"loss": points, "test_accuracy": [(10, 0.5), (39, 0.75)]})
+    pages.report(claim, {"loss": points, "val_accuracy": [(10, 0.5), (39, 0.75)]})
     pages.succeed(claim)
     running, claim = pages.running(name="running")
     pages.report(claim, {"loss": points, "firing_rate/layer1": [(39, 0.1)]})

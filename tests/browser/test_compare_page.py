@@ -22,16 +22,16 @@ def test_jobs_are_selected_compared_and_taken_along_as_csv_and_figure(
     for name, steps, accuracy in (("side a", 4, 0.75), ("side b", 8, 0.5)):
         _, claim = pages.running(name=name, timesteps=steps)
         curve = [(step, accuracy * step / 100) for step in range(1, 101)]
-        pages.report(claim, {"test_accuracy": curve, "test_loss": [(50, 1.0), (100, 0.5)]})
+        pages.report(claim, {"val_accuracy": curve, "val_loss": [(50, 1.0), (100, 0.5)]})
         pages.succeed(claim)
     page = tabs.open(f"{pages.url}/?q=side")
     for name in ("side a", "side b"):
         page.get_by_label(f"Select {name}").check()
     page.get_by_role("link", name="Compare").click()
     table = page.get_by_role("table")
-    expect(table.get_by_role("row", name=re.compile("best accuracy"))).to_contain_text(
-        "75.00 % best"
-    )
+    expect(
+        table.get_by_role("row", name=re.compile("Accuracy, validation .best epoch"))
+    ).to_contain_text("75.00 % best")
     expect(table.get_by_role("row", name=re.compile("timesteps"))).to_have_text(
         re.compile(r"4\s*8")
     )
@@ -47,7 +47,7 @@ def test_jobs_are_selected_compared_and_taken_along_as_csv_and_figure(
     root = ElementTree.parse(tmp_path / "comparison.svg").getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
 
-    figure = page.get_by_role("img", name=re.compile("^Accuracy, test by step"))
+    figure = page.get_by_role("img", name=re.compile("^Accuracy, validation by step"))
     figure.scroll_into_view_if_needed()
     box = figure.bounding_box()
     assert box is not None
@@ -66,13 +66,13 @@ def test_jobs_are_selected_compared_and_taken_along_as_csv_and_figure(
 
 def test_a_comparison_is_live_while_its_jobs_run(tabs: Tabs, pages: Pages) -> None:
     ended, claim = pages.running(name="over")
-    pages.report(claim, {"test_accuracy": [(10, 0.25)]})
+    pages.report(claim, {"val_accuracy": [(10, 0.25)]})
     pages.succeed(claim)
     job_id, claim = pages.running(name="goes on")
     page = tabs.open(f"{pages.url}/compare?jobs={ended},{job_id}")
-    row = page.get_by_role("row", name=re.compile("best accuracy"))
+    row = page.get_by_role("row", name=re.compile("Accuracy, validation .best epoch"))
     expect(row).to_contain_text("25.00 %")
-    pages.report(claim, {"test_accuracy": [(10, 0.5), (20, 0.625)]})
+    pages.report(claim, {"val_accuracy": [(10, 0.5), (20, 0.625)]})
     expect(row).to_contain_text("62.50 % best")
     pages.cancelled(claim)
     expect(page.locator(f"#{job_id}")).to_contain_text("cancelled")

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def test_values_grow_while_one_looks_and_the_stream_ends_with_the_job(
     tabs: Tabs, pages: Pages
 ) -> None:
-    job_id, claim = pages.running(name="live")
+    job_id, claim = pages.running(name="live", epochs=10)
     page = tabs.open(f"{pages.url}/jobs/{job_id}")
     expect(page.locator("#status")).to_have_text("running")
-    pages.report(claim, {"loss": [(1, 2.5), (2, 2.25)], "test_accuracy": [(2, 0.5)]})
+    pages.report(claim, {"loss": [(1, 2.5), (2, 2.25)], "val_accuracy": [(2, 0.5)]})
     expect(page.locator("[data-value=loss]")).to_have_text("2.25")
     expect(page.locator("[data-value=best_accuracy]")).to_have_text("50.00 %")
     expect(page.locator("#steps")).to_have_text("step 2 of 100 · epoch 0.20 of 10")
@@ -163,15 +163,19 @@ def test_the_log_follows(tabs: Tabs, pages: Pages) -> None:
 
 def test_reading_works_without_javascript(tabs: Tabs, pages: Pages) -> None:
     _, claim = pages.running(name="quiet")
-    pages.report(claim, {"loss": [(1, 0.75)], "test_accuracy": [(1, 0.5)]})
+    pages.report(claim, {"loss": [(1, 0.75)], "val_accuracy": [(1, 0.5)]})
     page = tabs.open(f"{pages.url}/", java_script_enabled=False)
     expect(page.get_by_role("row").filter(has_text="quiet")).to_contain_text("50.00 %")
     page.get_by_role("link", name="quiet").click()
     expect(page.locator("[data-value=loss]")).to_have_text("0.75")
     expect(page.locator("#timeline")).to_contain_text("running")
     page.goto(f"{pages.url}/compare?jobs={claim.job_id}")
-    expect(page.get_by_role("row").filter(has_text="best accuracy")).to_contain_text("50.00 %")
-    expect(page.get_by_role("img", name=re.compile("^Accuracy, test by step"))).to_be_visible()
+    expect(
+        page.get_by_role("row").filter(has_text="Accuracy, validation (best epoch)")
+    ).to_contain_text("50.00 %")
+    expect(
+        page.get_by_role("img", name=re.compile("^Accuracy, validation by step"))
+    ).to_be_visible()
     page.goto(f"{pages.url}/system")
     expect(page.locator("#counts")).to_contain_text("running")
     pages.cancelled(claim)

@@ -18,7 +18,7 @@ def test_a_new_job_appears_and_moves_without_reloading(tabs: Tabs, pages: Pages)
     job_id, claim = pages.running(name="appears")
     row = page.locator(f"#{job_id}")
     expect(row).to_contain_text("running")
-    pages.report(claim, {"test_accuracy": [(40, 0.875)]})
+    pages.report(claim, {"val_accuracy": [(40, 0.875)]})
     expect(row).to_contain_text("87.50 %")
     expect(row).to_contain_text("40 %")
     pages.cancelled(claim)
@@ -64,7 +64,7 @@ def several(pages: Pages, prefix: str, count: int) -> list[str]:
     ids = []
     for number in range(count):
         job_id, claim = pages.running(name=f"{prefix} {number}")
-        pages.report(claim, {"test_accuracy": [(10, 0.5 + number / 10)], "loss": [(10, 1.0)]})
+        pages.report(claim, {"val_accuracy": [(10, 0.5 + number / 10)], "loss": [(10, 1.0)]})
         pages.succeed(claim)
         ids.append(job_id)
     return ids
@@ -77,10 +77,10 @@ def test_a_heading_sorts_and_the_order_stays_in_the_address(tabs: Tabs, pages: P
     expect(names).to_have_text(["sorted 2", "sorted 1", "sorted 0"])
     page.get_by_role("link", name="Name").click()
     expect(names).to_have_text(["sorted 0", "sorted 1", "sorted 2"])
-    page.get_by_role("link", name="Best acc.").click()
+    page.get_by_role("link", name="Best val. acc.").click()
     page.wait_for_url("**/?q=sorted&sort=-best_accuracy")
     expect(names).to_have_text(["sorted 2", "sorted 1", "sorted 0"])
-    expect(page.get_by_role("columnheader", name="Best acc.")).to_have_attribute(
+    expect(page.get_by_role("columnheader", name="Best val. acc.")).to_have_attribute(
         "aria-sort", "descending"
     )
     page.get_by_label("Search").fill("sorted 1")

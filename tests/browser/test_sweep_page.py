@@ -23,7 +23,7 @@ def test_a_sweep_is_live_sorted_and_cancelled(tabs: Tabs, pages: Pages) -> None:
     expect(page.locator("#counts")).to_contain_text("0 of 3 jobs ended")
     for accuracy in (0.5, 0.75):
         claim = pages.take()
-        pages.report(claim, {"test_accuracy": [(10, accuracy)]})
+        pages.report(claim, {"val_accuracy": [(10, accuracy)], "test_accuracy": [(10, accuracy)]})
         pages.succeed(claim)
     expect(page.locator("#counts")).to_contain_text("2 of 3 jobs ended")
     expect(table.get_by_role("row", name=re.compile("0.25"))).to_contain_text("75.00 % best")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,11 @@ from api.documents import job_document
 from api.store.database import Database
 from api.store.migrate import migrate
 from api.store.tables import Job
-from saf.config import ResolvedSpecification
+from saf import tensorfile
+from saf.config import JobSpecification, ResolvedSpecification
+from saf.reports import Checkpoint, Finished, Started, Step
+from saf.training import train
+from tests.saf.trainings import dataset
 
 BEFORE = "0011"
 OLD: dict[str, Any] = {  # as that version stored it
@@ -28,14 +33,16 @@ OLD: dict[str, Any] = {  # as that version stored it
     },
     "timesteps": 4,
     "conversion": {"grid_bits": None},
-    "epochs": 7,
-    "batch_size": 32,
+    "epochs": 2,
+    "batch_size": 8,
     "optimizer": {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.0},
     "max_gradient_norm": None,
     "seed": 3,
     "priority": 5,
     "metadata": {},
 }
+OLD_PROGRESS = ("step", "seconds", "earlier_seconds", "history", "sums", "compiled", "native")
+OLD_PROGRESS += ("threads", "timesteps_at_once")
 SPARSE: dict[str, Any] = {"dataset": "digits", "optimizer": {"name": "adamw"}}
 
 
@@ -137,3 +144,40 @@ def test_a_specification_that_is_none_does_not_stop_the_migration(
         job = session.get(Job, "job_old")
         assert job is not None
         assert job.specification["validation_share"] == 0.0
+
+
+def test_a_job_that_was_paused_before_ends_as_it_would_have(
+    before: Database, tmp_path: Path
+) -> None:
+    stored_before(before, "job_old", json.dumps(OLD), "paused")
+    migrate(before)
+    with before.reading() as session:
+        job = session.get(Job, "job_old")
+        assert job is not None
+        specification = JobSpecification.model_validate(job.specification)
+    data, steps = dataset(), []
+    whole = list(train(specification, data, tmp_path / "whole", device="cpu"))
+
+    def stop() -> bool:
+        return len(steps) == 5
+
+    for report in train(specification, data, tmp_path / "part", device="cpu", stop=stop):
+        if isinstance(report, Step):
+            steps.append(report.step)
+        if isinstance(report, Checkpoint):
+            left = report.path
+    tensors, header = tensorfile.read(left)
+    progress = {name: header["progress"][name] for name in OLD_PROGRESS}
+    progress["history"] = [{**epoch, "test_accuracy": 0.5} for epoch in progress["history"]]
+    old = {**header, "format": "saf-checkpoint/1", "specification": OLD, "progress": progress}
+    tensorfile.write(left, tensors, old)
+    rest = list(train(specification, data, tmp_path / "part", device="cpu", resume_from=left))
+    assert isinstance(rest[0], Started)
+    assert 4 < rest[0].step == progress["step"] < 8
+    ends = [reports[-1] for reports in (whole, rest)]
+    assert all(isinstance(end, Finished) for end in ends)
+    one, other = (end.summary for end in ends if isinstance(end, Finished))
+    for name in ("test_accuracy", "lif_accuracy", "train_loss", "delivered_epoch"):
+        assert one[name] == other[name]
+    networks = [(tmp_path / which / "lif.safetensors").read_bytes() for which in ("whole", "part")]
+    assert networks[0] == networks[1]
