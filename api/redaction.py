@@ -17,6 +17,8 @@ _NAMES = (
     r"(?:pass(?:word|wd|phrase)?|secret|token|api[_-]?key|access[_-]?key|credentials?|signature)"
 )
 _SENSITIVE = re.compile(rf"{_NAMES}\Z|authorization|cookie", re.IGNORECASE)
+_SIGNS = ("://", "pass", "secret", "token", "key", "credential", "signature", "bearer", "basic")
+_OURS = frozenset({"level", "logger", "process", "timestamp"})  # fields that no other writes
 _PATTERNS = (
     # scheme://user:PASSWORD@host; the password may hold unquoted signs
     (
@@ -45,14 +47,18 @@ class Redaction:
 
     def __call__(self, _logger: Any, _method: str, event: EventDict) -> EventDict:
         """The event without secrets."""
-        return {name: self._of(name, value) for name, value in event.items()}
+        return {
+            name: value if name in _OURS else self._of(name, value) for name, value in event.items()
+        }
 
     def text(self, text: str) -> str:
         """A text without secrets."""
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
-        for pattern, instead in _PATTERNS:
-            text = pattern.sub(instead, text)
+        lowered = text.lower()
+        if any(sign in lowered for sign in _SIGNS):  # most messages have none, and cost little
+            for pattern, instead in _PATTERNS:
+                text = pattern.sub(instead, text)
         return text
 
     def _of(self, name: str, value: Any) -> Any:
