@@ -57,6 +57,7 @@ def _has_timesteps_postgresql(element: has_timesteps, compiler: Any, **options: 
     return f"(coalesce({value} ->> 'timesteps', '') ~ '^[0-9]{{1,9}}$')"
 
 
+WORD_OF_ID = 6  # characters of a word that is looked for in ids, too, where there are several
 _LOWEST = -1.0  # below every accuracy: jobs that have none
 _progress = case(
     (Job.status == Status.succeeded, 1.0),
@@ -187,10 +188,12 @@ def _restricted(query: S, wanted: JobFilter, *, by_status: bool = True) -> S:
         query = query.where(Job.sweep_id == wanted.sweep)
     for label, value in wanted.metadata.items():
         query = query.where(Job.labels.any((JobLabel.key == label) & (JobLabel.value == value)))
-    for word in words(wanted.q):
-        found = or_(
-            Job.folded_name.contains(word, autoescape=True), Job.id.contains(word, autoescape=True)
-        )
+    searched = words(wanted.q)
+    for word in searched:
+        found = Job.folded_name.contains(word, autoescape=True)
+        # A short word among others is in every other id by chance.
+        if len(searched) == 1 or len(word) >= WORD_OF_ID:
+            found = or_(found, Job.id.contains(word, autoescape=True))
         query = query.where(found)
     return query
 

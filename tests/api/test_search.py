@@ -65,6 +65,14 @@ def test_a_search_is_the_same_on_both_databases_and_takes_parts_of_ids(server: S
     assert len(found(server, " ")) == len(NAMES)
 
 
+def test_a_short_word_among_others_does_not_match_ids_by_chance(server: Server) -> None:
+    for number in range(4):
+        server.submit(name=f"run {number}")
+    for number in range(4):
+        assert found(server, f"{number} RUN") == [f"run {number}"]
+    assert len(found(server, server.get("/v1/jobs")["data"][0]["id"][4:8])) == 4
+
+
 def test_names_sort_without_case_in_every_alphabet(server: Server) -> None:
     for name in ("б", "А", "В", "г"):
         server.submit(name=name)
