@@ -112,6 +112,7 @@ class Job(JobProgress):
     error: JobError | None
     result: JobResult | None
     retry_of: str | None
+    continues: str | None
     retry_from_step: int | None
     sweep: str | None
     micro_batches: int | None

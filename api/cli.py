@@ -27,6 +27,7 @@ from api.settings import Settings, settings
 from api.specfile import (
     DatasetOption,
     EpochsOption,
+    FreezeOption,
     MethodOption,
     NameOption,
     NetworkOption,
@@ -124,6 +125,11 @@ def train(
     name: NameOption = None,
     epochs: EpochsOption = None,
     timesteps: TimestepsOption = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A checkpoint to take the first weights from."),
+    ] = None,
+    freeze: FreezeOption = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     out: Annotated[Path, typer.Option(help="Folder for what comes out.")] = Path("trained"),
     strict: StrictOption = False,
@@ -132,7 +138,7 @@ def train(
     """Train on this machine, without a server.
 
     Goes on from a checkpoint in the folder, also one that `saf download` put there; without any
-    other setting, with the specification of that.
+    other setting than more epochs in all, with the specification of that.
     """
     options = {
         "dataset": dataset,
@@ -143,17 +149,15 @@ def train(
         "timesteps": timesteps,
     }
     body = specfile.read(spec, options, set_)
-    if (
-        spec is None
-        and not set_
-        and not any(value is not None for key, value in options.items() if key != "dataset")
-    ):
+    specfile.put_init(body, None if init is None else init.name, freeze)
+    asked = {key for key, value in options.items() if value is not None}
+    if spec is None and not set_ and init is None and not asked - {"dataset", "epochs"}:
         begun = begun_with(out) or {}
         # The data set of a server is a path here.
         if dataset is None or begun.get("dataset", dataset) not in BUILTIN:
             body = begun | body
     terminal = console(stderr=as_json)
-    summary = train_here(specfile.check(body), out, terminal)
+    summary = train_here(specfile.check(body), out, terminal, init_from=init)
     if summary is None:
         complain(f"interrupted; the same command goes on from the checkpoint in {out}")
         raise typer.Exit(130)

@@ -177,6 +177,18 @@ class Client:
         path = f"/v1/jobs/{job_id}/retry"
         return cast(Job, self._connection.change(path, key=idempotency_key))
 
+    def continue_job(
+        self, job_id: str, *, epochs: int, idempotency_key: str | None = None, **changes: Any
+    ) -> Job:
+        """Train a job that has succeeded for so many more epochs; returns the new job, which goes
+        on where the other ended. The same key returns the same one.
+
+        `changes` may be `learning_rate`, `schedule`, `patience` and `name`.
+        """
+        path = f"/v1/jobs/{job_id}/continue"
+        body = {"epochs": epochs, **changes}
+        return cast(Job, self._connection.change(path, key=idempotency_key, json=body))
+
     def delete(self, job_id: str) -> None:
         """Delete a job that has ended, and its files."""
         self._connection.request("DELETE", f"/v1/jobs/{job_id}")

@@ -184,10 +184,13 @@ class JobDocument(JobProgress):
     """Only of a job that succeeded."""
     retry_of: str | None
     """The job that this one repeats."""
+    continues: str | None
+    """The job that had succeeded and is trained for more epochs by this one."""
     sweep: str | None
     """The sweep that it is a part of."""
     retry_from_step: int | None
-    """The step of the checkpoint that was taken over from there; null: it began anew."""
+    """The step of the checkpoint that was taken over from there, or from the job that it continues;
+    null: it began anew."""
     micro_batches: int | None
     """Parts that a batch is computed in since memory ran out; null: as the specification says."""
     metadata: dict[str, str]
@@ -310,6 +313,7 @@ def _job_document(row: Job, ahead: int, checkpoint_step: int | None, at: float) 
         error=JobError.model_validate(error) if error else None,
         result=_result(job),
         retry_of=job.retry_of,
+        continues=job.continues,
         sweep=job.sweep_id,
         retry_from_step=job.inherited_step,
         micro_batches=job.micro_batches,

@@ -53,7 +53,7 @@ LABELS = {
     "/max_runtime_seconds": "Longest run time (seconds)",
 }
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "What to train": ("name", "dataset", "network"),
+    "What to train": ("name", "dataset", "network", "init"),
     "How it spikes": ("method", "timesteps", "neuron", "conversion"),
     "Training": (
         "epochs",
@@ -70,7 +70,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 REST = "The run"
-NOT_ASKED = ("/automatic",)  # the service writes it
+NOT_ASKED = ("/automatic", "/schedule/start_epoch")  # the service writes it
 EXAMPLES = {  # what a field without a default begins with
     "/network/layers": [
         {"kind": "conv", "channels": 32},

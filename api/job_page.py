@@ -237,6 +237,9 @@ def _again(job: JobDocument, url: str) -> dict[str, str]:
     else:
         short = {"dataset": specification.dataset, "name": specification.name}
         short |= specification.model_dump(mode="json", exclude_defaults=True)
+        # Nobody submits what the service wrote.
+        short.pop("automatic", None)
+        short.get("schedule", {}).pop("start_epoch", None)
     text = json.dumps(short, ensure_ascii=False)
     quoted = text.replace("'", "'\\''")
     return {

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from api.continuation import continue_job
+from api import origins
+from api.continuation import Continuation, check_data, continue_job, specification_of, train_further
 from api.documents import (
     Document,
     Health,
@@ -248,6 +249,39 @@ def retry_job(
     return document
 
 
+@router.post(
+    "/{job_id}/continue",
+    status_code=201,
+    summary="Train a finished job for more epochs",
+    responses={
+        200: {
+            "model": JobDocument,
+            "description": "The same request came before (Idempotency-Key)",
+        },
+        **responses(400, 403, 404, 409, 413, 415, 422, 429, 503),
+    },
+)
+def continue_finished_job(
+    service: ServiceDependency,
+    user: UserDependency,
+    response: Response,
+    job_id: str,
+    more: Annotated[Continuation, Body()],
+    idempotency_key: IdempotencyKey = None,
+) -> JobDocument:
+    """Makes a new job that goes on where a job that has succeeded ended: with its weights, the
+    state of its optimizer and its best epoch. The old one stays as it is."""
+    document, is_new = written(
+        service,
+        lambda session: _continue(session, service, user, job_id, more, idempotency_key),
+    )
+    if is_new:
+        service.doorbell.ring(document.id)
+    response.headers["Location"] = document.urls.self
+    response.status_code = 201 if is_new else 200
+    return document
+
+
 @router.delete(
     "/{job_id}",
     status_code=204,
@@ -288,25 +322,22 @@ def _retry(
         raise ConflictError(
             f"job {job_id} is {old.status}; only a failed or cancelled job can be retried"
         )
-    try:
-        specification = JobSpecification.model_validate(old.specification or None)
-    except ValueError as error:
+    specification = specification_of(old)
+    origin = origins.kept_for(session, old)
+    if origin is None and old.continues:
         raise ConflictError(
-            f"the specification of job {job_id} is not one of this version; submit a new job"
-        ) from error
-    submission = resolve(session, specification, service.settings, is_of_a_job=True)
-    if submission.dataset.id != old.dataset_id:
-        raise ConflictError(
-            f"the data set of job {job_id} was deleted, and {old.dataset} is another one; "
-            "submit a new job"
+            f"the checkpoint that job {job_id} went on from was removed; continue job "
+            f"{old.continues} again, or submit a new one"
         )
+    submission = resolve(session, specification, service.settings, origin=origin, is_of_a_job=True)
+    check_data(submission, old)
     check_jobs(session, service.settings, user)
     job = job_row(submission, retry_of=job_id)
-    job.submitted_by = user
+    job.submitted_by, job.continues = user, old.continues
     # The lock: nobody deletes the sweep meanwhile.
     if old.sweep_id and session.get(Sweep, old.sweep_id, with_for_update=True) is not None:
         job.sweep_id, job.sweep_index = old.sweep_id, old.sweep_index
-    continue_job(session, job, old, from_start=from_start)
+    continue_job(session, job, old, submission.origin, from_start=from_start)
     remember(session, key, job.id, "retry", job_id, from_start)
     return job_document(session, job), True
 
@@ -326,7 +357,24 @@ def _submit(
     check_jobs(session, service.settings, user)
     job = job_row(submission, idempotency_key=key)
     job.submitted_by = user
-    lifecycle.submit(session, job)
+    origins.store(session, job, submission.origin)
+    return job_document(session, job), True
+
+
+def _continue(
+    session: Session, service: Service, user: str, job_id: str, more: Continuation, key: str | None
+) -> tuple[JobDocument, bool]:
+    """The job that trains another one further, and whether it is new."""
+    request = ("continue", job_id, more.model_dump(mode="json", exclude_unset=True))
+    earlier = made_before(session, Job, key, *request)
+    if earlier is not None:
+        return job_document(session, earlier), False
+    old = read_job(session, job_id)
+    check_jobs(session, service.settings, user)
+    job = train_further(session, old, more, service.settings)
+    job.submitted_by = user
+    session.flush()
+    remember(session, key, job.id, *request)
     return job_document(session, job), True
 
 

@@ -75,10 +75,38 @@ def _resume_point(directory: Path) -> Path | None:
     return folder if there else None
 
 
+def _going_on(specification: JobSpecification, point: Path) -> JobSpecification:
+    """`specification` to go on with from the checkpoints at `point`: where that training is done and
+    more epochs are asked for, the schedule begins anew after its last one."""
+    from saf import checkpoint
+
+    saved, _ = checkpoint.newest(point)
+    if saved is None or specification.epochs == "auto":
+        return specification
+    before, done = saved.specification, len(saved.progress.history)
+    is_done = saved.progress.ended_early or done >= before.epochs
+    schedule = specification.schedule
+    if schedule.start_epoch not in (0, before.schedule.start_epoch):
+        return specification
+    if is_done and done < specification.epochs != before.epochs:
+        start = done
+    elif schedule.start_epoch == 0 and specification.epochs == before.epochs:
+        start = before.schedule.start_epoch  # the command that went on, once more
+    else:
+        return specification
+    changed = schedule.model_copy(update={"start_epoch": start})
+    return specification.model_copy(update={"schedule": changed})
+
+
 def train_here(
-    specification: JobSpecification, directory: Path, console: Console
+    specification: JobSpecification,
+    directory: Path,
+    console: Console,
+    *,
+    init_from: Path | None = None,
 ) -> dict[str, Any] | None:
-    """Train into `directory`, with a live bar; goes on from a checkpoint that is there.
+    """Train into `directory`, with a live bar; goes on from a checkpoint that is there. `init_from`
+    is the checkpoint that `specification.init` names.
 
     Returns the summary of the run, None when it was interrupted and a checkpoint was written.
     Raises TrainingError, OSError.
@@ -88,6 +116,9 @@ def train_here(
     prepare_threads(os.environ)
     from saf.training import train
 
+    point = _resume_point(directory)
+    if point is not None:
+        specification = _going_on(specification, point)
     summary: dict[str, Any] | None = None
     with _interrupt() as interrupted, TrainingBar(console, "training") as bar:
         follow = _Follower(console, bar)
@@ -95,7 +126,8 @@ def train_here(
             specification,
             dataset,
             directory,
-            resume_from=_resume_point(directory),
+            resume_from=point,
+            init_from=init_from,
             stop=interrupted.is_set,
         ):
             follow(report)

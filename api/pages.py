@@ -35,16 +35,20 @@ def new_page(
     dataset: str = "",
     preset: str = "",
     from_job: Annotated[str, Query(alias="from")] = "",
+    init: str = "",
 ) -> Response:
     """The form to submit a job; `from` fills it with the specification of another, `preset` with
-    one to start from."""
+    one to start from, `init` with a network to start with and the specification of its job."""
     chosen = presets.find_preset(preset)
     with service.database.reading() as session:
         offered, _ = find_datasets(session, limit=overview.OFFERED_DATASETS)
         names = ready_names(session, most=overview.OFFERED_DATASETS)
-        values = form.with_auto(read_job(session, from_job).specification) if from_job else {}
+        source = from_job or init
+        values = form.with_auto(read_job(session, source).specification) if source else {}
     if chosen is not None:
         values = presets.filled(chosen, offered)
+    if init:
+        values = {**values, "init": {"job": init}, "name": ""}
     if dataset:
         values["dataset"] = dataset
     groups: dict[str, list[presets.Preset]] = {}

@@ -21,6 +21,8 @@ from api.settings import settings
 from api.specfile import (
     DatasetOption,
     EpochsOption,
+    FreezeOption,
+    InitOption,
     MethodOption,
     NameOption,
     NetworkOption,
@@ -62,6 +64,8 @@ def submit(
     name: NameOption = None,
     epochs: EpochsOption = None,
     timesteps: TimestepsOption = None,
+    init: InitOption = None,
+    freeze: FreezeOption = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     dry: Annotated[bool, typer.Option("--dry", help="Only say what the job would need.")] = False,
     watch_: Annotated[
@@ -83,6 +87,7 @@ def submit(
         },
         set_,
     )
+    specfile.put_init(body, init, freeze)
     with server_client() as client:
         if dry:
             found = client.validate(body)
@@ -97,13 +102,7 @@ def submit(
             for warning in found["warnings"]:
                 say(f"{warning['pointer']}: {warning['detail']}")
             return None
-        job = client.submit(body)
-        if as_json and not watch_:
-            return print_json(job)
-        if not as_json:
-            say(f"{job['id']}  {client.address(job['urls']['page'])}")
-        if watch_:
-            _watch(client, job["id"], as_json, strict)
+        _tell(client, client.submit(body), watch_, as_json, strict)
     return None
 
 
@@ -200,6 +199,26 @@ def resume(job_id: JobId) -> None:
 def retry(job_id: JobId) -> None:
     """Submit a failed or cancelled job again."""
     _ask("retry", job_id)
+
+
+@commands.command(name="continue")
+def continue_(
+    job_id: JobId,
+    epochs: Annotated[int, typer.Option(min=1, help="So many more.")],
+    learning_rate: Annotated[
+        float | None, typer.Option(help="The largest one of the further epochs.")
+    ] = None,
+    patience: Annotated[int | None, typer.Option(min=1, help="Ends after so many in vain.")] = None,
+    name: NameOption = None,
+    watch_: Annotated[bool, typer.Option("--watch", help="Show it until it has ended.")] = False,
+    strict: StrictOption = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a job that has succeeded for more epochs; makes a new job."""
+    changes = {"learning_rate": learning_rate, "patience": patience, "name": name}
+    given = {key: value for key, value in changes.items() if value is not None}
+    with server_client() as client:
+        _tell(client, client.continue_job(job_id, epochs=epochs, **given), watch_, as_json, strict)
 
 
 @commands.command()
@@ -315,6 +334,17 @@ def read_headers(given: Sequence[str]) -> dict[str, str]:
             raise typer.BadParameter("write NAME:VALUE", param_hint="--header")
         found[name.strip()] = value.strip()
     return found
+
+
+def _tell(client: Client, job: Job, watch: bool, as_json: bool, strict: bool) -> None:
+    """Say which job was made, and show it where that is asked for."""
+    if as_json and not watch:
+        return print_json(job)
+    if not as_json:
+        say(f"{job['id']}  {client.address(job['urls']['page'])}")
+    if watch:
+        _watch(client, job["id"], as_json, strict)
+    return None
 
 
 def _watch(client: Client, job_id: str, as_json: bool, strict: bool) -> None:

@@ -26,6 +26,17 @@ MethodOption = Annotated[str | None, typer.Option("--method", help="saf-e, saf-f
 NameOption = Annotated[str | None, typer.Option("--name", help="Free text.")]
 EpochsOption = Annotated[int | None, typer.Option("--epochs")]
 TimestepsOption = Annotated[int | None, typer.Option("--timesteps", help="T.")]
+InitOption = Annotated[
+    str | None, typer.Option("--init", metavar="JOB", help="A job to take the first weights from.")
+]
+FreezeOption = Annotated[
+    list[str],
+    typer.Option(
+        "--freeze",
+        metavar="LAYER",
+        help="With --init: a layer that stays as it is, as layer1, 'stage1*' or '*'; repeatable.",
+    ),
+]
 SetOption = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Any other, as neuron.decay=0.5.")
 ]
@@ -64,6 +75,21 @@ def read(path: Path | None, options: Mapping[str, Any], settings: Iterable[str])
     for parts in places:
         _make_list(body, parts)
     return body
+
+
+def put_init(body: dict[str, Any], source: str | None, freeze: Sequence[str]) -> None:
+    """Put what `--init` and `--freeze` say into a specification. Raises `SpecificationError`."""
+    if source is None and not freeze:
+        return
+    init = body.get("init")
+    init = dict(init) if isinstance(init, dict) else {}
+    if source is not None:
+        init["job"] = source
+    if "job" not in init:
+        raise SpecificationError("--freeze needs --init: without it all weights are drawn anew")
+    if freeze:
+        init["freeze"] = list(freeze)
+    body["init"] = init
 
 
 def read_over(

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from api import log, pointers
+from api import log, origins, pointers
 from api.catalogue import DatasetFacts, find_facts
 from api.errors import FieldError, InvalidRequestError
 from api.idempotency import fingerprint
@@ -32,15 +32,23 @@ class Submission:
     dataset: DatasetFacts
     architecture: Architecture
     forecast: Forecast
+    origin: origins.Origin | None = None
+    """What it starts from."""
     warnings: tuple[FieldError, ...] = field(default=())
 
 
 def resolve(
-    session: Session, asked: JobSpecification, settings: Settings, *, is_of_a_job: bool = False
+    session: Session,
+    asked: JobSpecification,
+    settings: Settings,
+    *,
+    origin: origins.Origin | None = None,
+    is_of_a_job: bool = False,
 ) -> Submission:
-    """Look up the data set, turn automatic settings into numbers, build the network's description,
-    forecast the memory.
+    """Look up the data set and what `init` names, turn automatic settings into numbers, build the
+    network's description, forecast the memory.
 
+    With `origin` that is what the job starts from, whatever has become of the job that it is of.
     What `automatic` says counts in the specification of a job alone (`is_of_a_job`), where the
     service has written it.
     Raises InvalidRequestError, with a pointer to the field, where the job could not work.
@@ -62,6 +70,14 @@ def resolve(
             "upload the counts as bytes (uint8)",
         )
     architecture = _architecture(specification, dataset)
+    if origin is None:
+        if specification.schedule.start_epoch:
+            raise _invalid(
+                "/schedule/start_epoch",
+                "is for jobs that go on after the end of another, which POST "
+                "/v1/jobs/{id}/continue makes; leave it out",
+            )
+        origin = origins.of_init(session, specification, dataset, architecture)
     limit = settings.job_max_memory_bytes or physical_memory()
     needed = forecast(specification, architecture, limit_bytes=limit)
     if needed.memory_bytes > limit:
@@ -83,6 +99,7 @@ def resolve(
         dataset=dataset,
         architecture=architecture,
         forecast=needed,
+        origin=origin,
         warnings=tuple(_warnings(specification, dataset)),
     )
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query, Response
 from sqlalchemy.orm import Session
 
+from api import origins
 from api.combinations import SweepRequest, specifications, told
 from api.documents import Document, Listing
 from api.errors import (
@@ -262,7 +263,7 @@ def _submit(
     for index, submission in enumerate(submissions):
         job = job_row(submission)
         job.submitted_by, job.sweep_id, job.sweep_index = user, sweep.id, index
-        lifecycle.submit(session, job)
+        origins.store(session, job, submission.origin)
     session.flush()
     return sweep_document(session, sweep), True
 

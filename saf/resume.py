@@ -10,6 +10,7 @@ import torch
 from saf import checkpoint as checkpoints
 from saf.config import ResolvedSpecification
 from saf.errors import UserConfigError
+from saf.finetuning import check_same_network
 from saf.forecast import steps_at_once
 from saf.network import SpikingNetwork
 
@@ -56,13 +57,34 @@ def resumed(
             hint="resume with the specification and the data set that the training began with, "
             "or start a new one; init starts from the weights alone",
         )
+    _check_epochs(specification, progress.step / steps_per_epoch)
     at_once = specification.samples_at_once
     if before.samples_at_once != at_once and progress.timesteps_at_once is not None:
         # Memory ran out: more steps are not tried again.
         progress.timesteps_at_once = steps_at_once(at_once, specification.timesteps)
-    if was_done and specification.epochs > before.epochs:
+    if progress.ended_early and _is_to_go_on(before, specification):
         progress.ended_early = False
     return saved
+
+
+def _check_epochs(specification: ResolvedSpecification, done: float) -> None:
+    """Raise UserConfigError where the epochs do not go on from those that are done."""
+    if specification.epochs < done:
+        raise UserConfigError(
+            f"the checkpoint has {done:g} epochs behind it, and epochs is {specification.epochs}",
+            hint="epochs counts all of them: give more than were done",
+        )
+    if specification.schedule.start_epoch > done:
+        raise UserConfigError(
+            f"schedule.start_epoch is {specification.schedule.start_epoch}, and the checkpoint has "
+            f"{done:g} epochs behind it",
+            hint="set schedule.start_epoch to the epochs that were done, or leave it out",
+        )
+
+
+def _is_to_go_on(before: ResolvedSpecification, specification: ResolvedSpecification) -> bool:
+    """Whether more is asked of a training that ended early, and it is not only taken up again."""
+    return any(getattr(before, n) != getattr(specification, n) for n in FREE_AFTER_THE_END)
 
 
 def _differ_in_rate(one: ResolvedSpecification, other: ResolvedSpecification) -> bool:
@@ -72,8 +94,11 @@ def _differ_in_rate(one: ResolvedSpecification, other: ResolvedSpecification) ->
 
 
 @torch.no_grad()
-def initialise(network: SpikingNetwork, path: Path) -> list[str]:
-    """Give `network` the weights of the checkpoint at `path`: of its best epoch where it has one.
+def initialise(
+    network: SpikingNetwork, path: Path, specification: ResolvedSpecification
+) -> list[str]:
+    """Give `network`, that of `specification`, the weights of the checkpoint at `path`: of its best
+    epoch where it has one.
 
     A readout of another shape, that of other classes, stays as it was drawn; its parameters are
     returned. Raises UserConfigError where any other layer differs, and for a damaged file.
@@ -85,6 +110,7 @@ def initialise(network: SpikingNetwork, path: Path) -> list[str]:
             f"the checkpoint to start from cannot be read: {why}",
             hint="start from another job",
         )
+    check_same_network(saved.specification.network, specification.network)
     weights = saved.best or saved.average or saved.weights
     readout = network.architecture.readout.name + "."
     fresh, odd = [], sorted(weights.keys() ^ dict(network.named_parameters()).keys())
@@ -93,7 +119,7 @@ def initialise(network: SpikingNetwork, path: Path) -> list[str]:
             continue
         if weights[name].shape == parameter.shape:
             parameter.copy_(weights[name])
-        elif name.startswith(readout):
+        elif name.startswith(readout) and weights[name].shape[1:] == parameter.shape[1:]:
             fresh.append(name)
         else:
             odd.append(name)
@@ -103,9 +129,5 @@ def initialise(network: SpikingNetwork, path: Path) -> list[str]:
             hint="take the network, the input size and the channels of the job that init names",
         )
     if fresh:
-        # A new readout starts anew as a whole; half of an old one would be worth nothing.
         logger.info("the readout has another shape and starts anew: %s", ", ".join(fresh))
-        if len(fresh) < sum(name.startswith(readout) for name in weights):
-            bias = network.get_parameter(f"{readout}bias")
-            bias.zero_()
     return fresh

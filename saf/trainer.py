@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from copy import copy
-from fnmatch import fnmatchcase
 from pathlib import Path
 from time import perf_counter
 
@@ -30,6 +29,7 @@ from saf.dropout import dropout_masks
 from saf.environment import keep_threads
 from saf.errors import UserConfigError
 from saf.evaluation import Evaluated, evaluate
+from saf.finetuning import trained_layers
 from saf.first_pass import SAMPLES, fit_gains
 from saf.inference import infer
 from saf.loss import loss_function
@@ -120,35 +120,29 @@ class Trainer:
 
     def _learnt(self) -> list[str]:
         """Names of the parameters that are trained; the others need no gradient."""
-        frozen = self.specification.init.freeze if self.specification.init is not None else ()
-        layers = {name: name.partition(".")[0] for name in self.parameters}
-        for pattern in frozen:
-            hit = [n for n, layer in layers.items() if fnmatchcase(layer, pattern)]
-            if not hit:
-                raise UserConfigError(
-                    f'init.freeze names "{pattern}", and the network has no such layer',
-                    hint=f"its layers are {', '.join(dict.fromkeys(layers.values()))}",
-                )
-            for name in hit:
-                readout = layers[name] == self.architecture.readout.name and pattern == "*"
-                self.parameters[name].requires_grad_(readout)
-        learnt = [name for name, parameter in self.parameters.items() if parameter.requires_grad]
-        if not learnt:
-            raise UserConfigError(
-                "init.freeze leaves nothing to train", hint="leave a layer or the readout out of it"
-            )
-        return learnt
+        init = self.specification.init
+        layers = trained_layers(self.architecture, init.freeze if init is not None else ())
+        for name, parameter in self.parameters.items():
+            parameter.requires_grad_(name.partition(".")[0] in layers)
+        return [name for name, parameter in self.parameters.items() if parameter.requires_grad]
 
     def _begin(self, init_from: Path | None) -> None:
         """The first weights: those of another training, or drawn and fitted to the data."""
         specification = self.specification
+        if (done := specification.schedule.start_epoch) > 0:
+            raise UserConfigError(
+                f"schedule.start_epoch says that {done} epochs were done before, and there is no "
+                "checkpoint of them",
+                hint="give the checkpoint of the training that goes on (saf continue JOB, "
+                "saf train --out FOLDER), or leave schedule.start_epoch out",
+            )
         if specification.init is not None:
             if init_from is None:
                 raise UserConfigError(
                     "init names a job to start from, and there is no checkpoint of it",
                     hint="give the checkpoint as init_from (saf train --init FILE)",
                 )
-            initialise(self.network, init_from)
+            initialise(self.network, init_from, specification)
         elif specification.network.gain == "auto":
             generator = generator_of(specification.seed, "first pass", 0)
             shown = torch.randperm(len(self.train_set), generator=generator)[:SAMPLES]
@@ -281,8 +275,10 @@ class Trainer:
             weights = self.shown().named_parameters()
             self.best = {name: w.detach().to("cpu", copy=True) for name, w in weights}
         patience = self.specification.patience
-        epochs = len(progress.history)
-        progress.ended_early = patience is not None and epochs - progress.best_epoch >= patience
+        # A training that goes on after its end waits anew.
+        since = max(progress.best_epoch, self.specification.schedule.start_epoch)
+        waited = len(progress.history) - since
+        progress.ended_early = patience is not None and waited >= patience
         progress.seconds["evaluations"] += perf_counter() - began
         return metrics
 

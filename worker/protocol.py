@@ -35,9 +35,10 @@ class Order:
     directory: str  # where the training may write
     outgoing: str  # where files are put that the worker is to fetch
     resume_from: str | None  # the file of a checkpoint
-    inherited: bool  # the checkpoint is that of the job which this one retries
+    inherited: bool  # the checkpoint is that of the job which this one retries or continues
     device: str
     silence_seconds: float  # so long without a word from the worker, and it ends itself
+    init_from: str | None = None  # the file of a checkpoint whose weights it starts with
     ids: dict[str, Any] = field(default_factory=dict)  # of the request, the job and the attempt
 
     def write(self, path: Path) -> None:

@@ -23,7 +23,7 @@ from api.log import TRACEPARENT, bound, bound_ids
 from api.settings import Settings
 from api.store import leases, lifecycle
 from api.store.artifacts import ArtifactStore
-from api.store.checkpoints import INHERITED
+from api.store.checkpoints import INHERITED, ORIGIN
 from api.store.database import Database
 from api.store.leases import Claim, Fenced
 from api.store.tables import Checkpoint, Dataset, Status
@@ -281,6 +281,7 @@ class Supervisor:
 
         dataset, check_data = self._dataset(claim, local)
         checkpoint, resume_from = self._checkpoint(claim, local, notes)
+        init_from = self._first_weights(claim, local, is_needed=resume_from is None)
         (directory / "training").mkdir(exist_ok=True)
         order = Order(
             specification=claim.specification,
@@ -289,7 +290,8 @@ class Supervisor:
             directory=str(directory / "training"),
             outgoing=str(outgoing),
             resume_from=str(resume_from) if resume_from else None,
-            inherited=checkpoint is not None and checkpoint.attempt == INHERITED,
+            inherited=checkpoint is not None and checkpoint.attempt in (INHERITED, ORIGIN),
+            init_from=str(init_from) if init_from else None,
             device=self._slot.device,
             silence_seconds=silence_seconds(self._settings),
             ids=bound_ids(),
@@ -337,7 +339,7 @@ class Supervisor:
         with self._database.reading() as session:
             stored = session.scalars(
                 select(Checkpoint)
-                .where(Checkpoint.job_id == claim.job_id)
+                .where(Checkpoint.job_id == claim.job_id, Checkpoint.step > 0)
                 .order_by(Checkpoint.step.desc())
             ).all()
         notes.clear()
@@ -350,6 +352,31 @@ class Supervisor:
                 problem = "is not in the artifact store"
             notes.append(f"the checkpoint of step {checkpoint.step} {problem}; it is passed over")
         return None, None
+
+    def _first_weights(
+        self, claim: Claim, local: Callable[[str], Path], *, is_needed: bool
+    ) -> Path | None:
+        """The file whose weights the job starts with, where it names one. Raises DataError where it
+        is needed and cannot be had."""
+        source = claim.specification.get("init")
+        if source is None:
+            return None
+        with self._database.reading() as session:
+            first = session.get(Checkpoint, (claim.job_id, 0))
+        try:
+            if first is not None:
+                return local(first.sha256)
+            problem = "was removed"
+        except DamagedError:
+            problem = "is damaged in the artifact store"
+        except FileNotFoundError:
+            problem = "is not in the artifact store"
+        if not is_needed:
+            return None
+        raise DataError(
+            f"the checkpoint of {source.get('job')} that the job starts from {problem}",
+            hint="submit the job again with another job in init, or without init",
+        )
 
     def _is_unwanted(self, lease: Lease) -> bool:
         return (

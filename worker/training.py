@@ -300,6 +300,7 @@ def _train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
         Path(order.directory),
         device=order.device,
         resume_from=Path(order.resume_from) if order.resume_from else None,
+        init_from=Path(order.init_from) if order.init_from else None,
         inherited=order.inherited,
         stop=stop,
     )

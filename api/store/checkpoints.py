@@ -1,6 +1,8 @@
 """The states from which a job can go on. A worker writes them, under the fence of its claim.
 
 A job that retries another begins with those of the other, as of attempt 0; the files are shared.
+What a job starts from by its specification is kept beside them, as of attempt −1: the end of the
+job that it continues, or, as of step 0, the state of the job whose weights it takes (`init`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from api.store.tables import Checkpoint
 
 KEPT = 2
 INHERITED = 0  # in place of an attempt
+ORIGIN = -1  # in place of an attempt: what the job starts from
 
 
 def add(session: Session, claim: leases.Claim, *, step: int, sha256: str) -> list[str]:
@@ -33,7 +36,7 @@ def add(session: Session, claim: leases.Claim, *, step: int, sha256: str) -> lis
     session.flush()
     old = session.scalars(
         select(Checkpoint)
-        .where(Checkpoint.job_id == claim.job_id)
+        .where(Checkpoint.job_id == claim.job_id, Checkpoint.attempt != ORIGIN)
         .order_by(Checkpoint.step.desc())
         .offset(KEPT)
     ).all()
@@ -44,15 +47,19 @@ def add(session: Session, claim: leases.Claim, *, step: int, sha256: str) -> lis
 
 
 def newest(session: Session, job_id: str) -> Checkpoint | None:
-    """The last one of a job."""
-    query = select(Checkpoint).where(Checkpoint.job_id == job_id)
+    """The last one of a job's own training, or of the one that it goes on from."""
+    query = select(Checkpoint).where(Checkpoint.job_id == job_id, Checkpoint.step > 0)
     return session.scalar(query.order_by(Checkpoint.step.desc()).limit(1))
 
 
 def newest_steps(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
     """The step of the last one of each of these jobs that has one."""
-    query = select(Checkpoint.job_id, func.max(Checkpoint.step).label("step"))
-    rows = session.execute(query.where(Checkpoint.job_id.in_(job_ids)).group_by(Checkpoint.job_id))
+    query = (
+        select(Checkpoint.job_id, func.max(Checkpoint.step).label("step"))
+        .where(Checkpoint.job_id.in_(job_ids), Checkpoint.step > 0)
+        .group_by(Checkpoint.job_id)
+    )
+    rows = session.execute(query)
     return {row.job_id: row.step for row in rows}
 
 
@@ -68,12 +75,12 @@ def locked(session: Session, job_id: str) -> list[Checkpoint]:
 
 
 def inherit(session: Session, job_id: str, taken: Sequence[Checkpoint]) -> None:
-    """Let a new job begin from the checkpoints of another one."""
+    """Let a new job begin from the checkpoints of another one, and from what that began from."""
     session.add_all(
         Checkpoint(
             job_id=job_id,
             step=checkpoint.step,
-            attempt=INHERITED,
+            attempt=ORIGIN if checkpoint.attempt == ORIGIN else INHERITED,
             sha256=checkpoint.sha256,
             created_at=checkpoint.created_at,
         )
@@ -82,11 +89,25 @@ def inherit(session: Session, job_id: str, taken: Sequence[Checkpoint]) -> None:
     session.flush()
 
 
+def begin_from(session: Session, job_id: str, *, sha256: str, step: int) -> None:
+    """Keep a file as what a new job starts from; of step 0, as the weights alone.
+
+    IntegrityError where the file was removed at the same moment.
+    """
+    at = clock(session)
+    session.add(Checkpoint(job_id=job_id, step=step, attempt=ORIGIN, sha256=sha256, created_at=at))
+    session.flush()
+
+
 def forget(session: Session, claim: leases.Claim, *, after_step: int) -> list[str]:
     """Drop the checkpoints after a step, which an attempt could not use. Returns their files."""
     leases.fence(session, claim)
     dropped = session.scalars(
-        select(Checkpoint).where(Checkpoint.job_id == claim.job_id, Checkpoint.step > after_step)
+        select(Checkpoint).where(
+            Checkpoint.job_id == claim.job_id,
+            Checkpoint.step > after_step,
+            Checkpoint.attempt != ORIGIN,
+        )
     ).all()
     for checkpoint in dropped:
         session.delete(checkpoint)

@@ -39,7 +39,7 @@ LISTS = (
     "jobs.findings",
     "workers.devices",
 )  # columns of JSON that hold no object
-MAY_BE_NEGATIVE = ("jobs.priority",)
+MAY_BE_NEGATIVE = ("jobs.priority", "checkpoints.attempt")
 INSTEAD = {"jobs.status": str(Status.failed), "datasets.status": "invalid"}
 _STATUSES = frozenset(map(str, Status))
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -163,6 +163,7 @@ class Job(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     request_sha256: Mapped[str | None] = mapped_column(String(64))
     retry_of: Mapped[str | None] = mapped_column(String(40))
+    continues: Mapped[str | None] = mapped_column(String(40))  # the job that it trains further
     submitted_by: Mapped[str | None] = mapped_column(String(64))  # address that submitted it
     origin: Mapped[dict[str, Any] | None]  # ids of the request that it came with, for logs
     sweep_id: Mapped[str | None] = mapped_column(String(40))  # the sweep that it is a part of
@@ -325,7 +326,8 @@ class Artifact(Base):
 
 
 class Checkpoint(Base):
-    """A state from which a job can go on; the last two are kept."""
+    """A state from which a job can go on, the last two and what it began from; or, of step 0, the
+    state of another job whose weights it starts with."""
 
     __tablename__ = "checkpoints"
 

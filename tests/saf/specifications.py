@@ -80,7 +80,7 @@ OTHERWISE: Values = {
     "max_gradient_norm": [0.5],
     "optimizer/learning_rate": [0.02],
     "schedule/start_epoch": [],
-    "init": [],  # needs a checkpoint, see test_init
+    "init": [],  # needs a checkpoint, as start_epoch does: see test_going_on
     "automatic": [],  # written by the service
     "batch_size": [1, 5],
     "micro_batches": [3],

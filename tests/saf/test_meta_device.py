@@ -45,14 +45,18 @@ def data_for(network: dict[str, Any], *, frames: bool) -> Dataset:
 
 
 def run_until_read(
-    job: JobSpecification, data: Dataset, directory: Path, patch: pytest.MonkeyPatch
+    job: JobSpecification,
+    data: Dataset,
+    directory: Path,
+    patch: pytest.MonkeyPatch,
+    **source: Path,
 ) -> None:
-    """Train on `meta` until the numbers of the first iteration are to be read, which has to fail,
+    """Train on `meta`, from the checkpoint `source` if one is given, until the numbers of the first iteration are to be read, which has to fail,
     and before which nothing may."""
     patch.setattr(training, "READ_EVERY", 1)
     reports = []
     with pytest.raises(RuntimeError) as failed:
-        reports.extend(train(job, data, directory, device=META))
+        reports.extend(train(job, data, directory, device=META, **source))
     frames = traceback.extract_tb(failed.value.__traceback__)
     *_, last = [frame for frame in frames if Path(frame.filename).parent.name == "saf"]
     assert (Path(last.filename).name, last.name) == ("meter.py", "read"), (
