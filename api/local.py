@@ -76,8 +76,8 @@ def _resume_point(directory: Path) -> Path | None:
 
 
 def _going_on(specification: JobSpecification, point: Path) -> JobSpecification:
-    """`specification` to go on with from the checkpoints at `point`: where that training is done and
-    more epochs are asked for, the schedule begins anew after its last one."""
+    """`specification` to go on with from the checkpoints at `point`: where that training is done
+    and more epochs are asked for, the schedule begins anew after its last one."""
     from saf import checkpoint
 
     saved, _ = checkpoint.newest(point)

@@ -5,6 +5,7 @@ import { offerActions } from "./actions.js";
 import { Charts } from "./chart.js";
 import { count, duration, metric, percent } from "./format.js";
 import { refreshSoon, set } from "./live.js";
+import { offerMoreEpochs } from "./further.js";
 import { Log } from "./log.js";
 import { Stream } from "./stream.js";
 import { Trial } from "./trial.js";
@@ -106,6 +107,7 @@ offerActions(address, at("/"), {
   delete: "Delete this job with its metrics, log and files?",
   cancel: "Cancel this job? What it has learned since its last checkpoint is lost.",
 });
+offerMoreEpochs(address);
 
 // Life
 

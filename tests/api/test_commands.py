@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from api import specfile
+from api.client import Client
 from saf.checkpoint import Checkpoint, steps
 from tests.api.conftest import Server, until
+from tests.api.test_going_on import finish
 
 COMMAND = [sys.executable, "-m", "api.cli"]
 
@@ -209,3 +211,70 @@ def test_a_job_of_a_server_is_watched_by_several_at_once(server: Server) -> None
     for thread in threads:
         thread.join()
     assert all(f"{job} succeeded" in output for output in outputs)
+
+
+def epochs_done(out: Path) -> list[int]:
+    saved = Checkpoint.read(out / "checkpoint.safetensors")
+    return [len(saved.progress.history), saved.specification.schedule.start_epoch]
+
+
+def test_a_finished_training_here_goes_on_for_more_epochs(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    shutil.copy(trained / "checkpoint.safetensors", out)
+    step = Checkpoint.read(out / "checkpoint.safetensors").progress.step
+    done = saf("train", "--epochs", "3", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert f"goes on from step {step}" in done.stdout
+    assert epochs_done(out) == [3, 2]
+    before = (out / "lif.safetensors").read_bytes()
+    # The same command once more, also with all settings said, changes nothing.
+    for options in (("--epochs", "3"), (*SMALL[:2], "--epochs", "3", *SMALL[4:])):
+        again = saf("train", *options, "--out", str(out))
+        assert again.returncode == 0, again.stderr
+        assert epochs_done(out) == [3, 2]
+        assert (out / "lif.safetensors").read_bytes() == before
+    fewer = saf("train", "--epochs", "1", "--out", str(out))
+    assert fewer.returncode == 1
+    assert "epochs counts all of them" in fewer.stderr
+
+
+def test_a_training_here_starts_with_the_weights_of_a_file(trained: Path, tmp_path: Path) -> None:
+    source, out = trained / "checkpoint.safetensors", tmp_path / "out"
+    options = (*SMALL, "--init", str(source), "--freeze", "layer*", "--out", str(out))
+    done = saf("train", *options)
+    assert done.returncode == 0, done.stderr
+    before, after = Checkpoint.read(source), Checkpoint.read(out / "checkpoint.safetensors")
+    for name, weight in (before.best or before.weights).items():
+        same = bool((after.weights[name] == weight).all())
+        assert same == name.startswith("layer1."), name
+    alone = saf("train", *SMALL, "--freeze", "layer1", "--out", str(tmp_path / "other"))
+    assert alone.returncode == 1
+    assert "--freeze needs --init" in alone.stderr
+
+
+def test_a_job_is_continued_and_another_starts_from_it(server: Server, tmp_path: Path) -> None:
+    old = finish(server, tmp_path)["id"]
+    done = saf("continue", old, "--epochs", "3", "--name", "more", "--json", url=server.address)
+    assert done.returncode == 0, done.stderr
+    new = json.loads(done.stdout)
+    assert (new["continues"], new["name"], new["specification"]["epochs"]) == (old, "more", 7)
+    server.http.post(f"/v1/jobs/{new['id']}/cancel")
+    again = saf("continue", new["id"], "--epochs", "1", url=server.address)
+    assert again.returncode == 1
+    assert "only a job that has succeeded" in again.stderr
+    options = ("--init", old, "--freeze", "layer1", "--freeze", "layer2")
+    sent = saf("submit", *options, "--json", url=server.address)
+    assert sent.returncode == 0, sent.stderr
+    assert json.loads(sent.stdout)["specification"]["init"] == {
+        "job": old,
+        "freeze": ["layer1", "layer2"],
+    }
+    sent = saf(
+        "submit", "--set", f"init.job={old}", "--set", "init.freeze=*", "--json", url=server.address
+    )
+    assert json.loads(sent.stdout)["specification"]["init"] == {"job": old, "freeze": ["*"]}
+    with Client(server.address) as client:
+        job = client.continue_job(old, epochs=2, learning_rate=0.01, idempotency_key="k")
+        assert client.continue_job(old, epochs=2, learning_rate=0.01, idempotency_key="k") == job
+    assert job["specification"]["optimizer"]["learning_rate"] == 0.01

@@ -51,8 +51,8 @@ def run_until_read(
     patch: pytest.MonkeyPatch,
     **source: Path,
 ) -> None:
-    """Train on `meta`, from the checkpoint `source` if one is given, until the numbers of the first iteration are to be read, which has to fail,
-    and before which nothing may."""
+    """Train on `meta`, from the checkpoint `source` if one is given, until the numbers
+    of the first iteration are to be read, which has to fail, and before which nothing may."""
     patch.setattr(training, "READ_EVERY", 1)
     reports = []
     with pytest.raises(RuntimeError) as failed:

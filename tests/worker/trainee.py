@@ -71,6 +71,10 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
     if order.resume_from is not None:
         saved = json.loads(Path(order.resume_from).read_text())
         step, state = saved["step"], saved["state"]
+    elif order.init_from is not None:
+        state = f"from {Path(order.init_from).read_text()}"
+    if order.inherited:
+        print("from the checkpoint of another job")
     yield Started(
         step=step, steps_total=steps, steps_per_epoch=STEPS_PER_EPOCH, parameters=1, device="none"
     )
