@@ -216,7 +216,7 @@ def continue_(
 ) -> None:
     """Train a job that has succeeded for more epochs; makes a new job."""
     changes = {"learning_rate": learning_rate, "patience": patience, "name": name}
-    given = {key: value for key, value in changes.items() if value is not None}
+    given: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
     with server_client() as client:
         _tell(client, client.continue_job(job_id, epochs=epochs, **given), watch_, as_json, strict)
 

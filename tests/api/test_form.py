@@ -11,8 +11,8 @@ from api.form import Field
 from saf import automatic
 from saf.config import JobSpecification
 
-FIXED = {"/devices", "/method/readout"}  # where one value is allowed, nobody is asked
-FIXED |= {"/automatic"}  # the service writes it
+# Where one value is allowed, or the service writes it, nobody is asked.
+FIXED = {"/devices", "/method/readout", *form.NOT_ASKED}
 
 
 def fields(values: dict[str, Any] | None = None) -> dict[str, Field]:
@@ -46,6 +46,7 @@ SPECIFICATIONS = [
         "method": {"name": "ottt-o", "trace_bias_and_input": True},
         "neuron": {"decay": 0.9, "threshold": 2.0, "surrogate": {"name": "arctan", "slope": 2.0}},
         "augment": ["flip"],
+        "init": {"job": "job_1", "freeze": ["layer1", "stage*"]},
         "max_runtime_seconds": 60.0,
         "metadata": {"team": "a"},
     },
