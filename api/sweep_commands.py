@@ -15,6 +15,8 @@ from api.remote import server_client
 from api.specfile import (
     DatasetOption,
     EpochsOption,
+    FreezeOption,
+    InitOption,
     MethodOption,
     NameOption,
     NetworkOption,
@@ -59,6 +61,8 @@ def submit(
     name: NameOption = None,
     epochs: EpochsOption = None,
     timesteps: TimestepsOption = None,
+    init: InitOption = None,
+    freeze: FreezeOption = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     zip_: Annotated[
         bool, typer.Option("--zip", help="The first values together, then the second ones, …")
@@ -78,6 +82,7 @@ def submit(
         "timesteps": timesteps,
     }
     body = specfile.read(spec, options, set_)
+    specfile.put_init(body, init, freeze)
     values = specfile.read_over(over, body)
     mode: Any = "zip" if zip_ else "grid"
     with server_client() as client:

@@ -228,7 +228,12 @@ class Init(Strict):
     The network has to be the same but for the number of classes: a readout of another shape starts
     anew."""
     freeze: Annotated[
-        tuple[Annotated[str, StringConstraints(min_length=1, max_length=200)], ...],
+        tuple[
+            Annotated[
+                str, StringConstraints(min_length=1, max_length=65, pattern=r"^[a-z0-9_]*\*?$")
+            ],
+            ...,
+        ],
         Field(max_length=256),
     ] = ()
     """Layers whose weights stay as they are, by name ("layer1"), or by the beginning of it and an

@@ -274,6 +274,8 @@ def test_a_job_is_continued_and_another_starts_from_it(server: Server, tmp_path:
         "submit", "--set", f"init.job={old}", "--set", "init.freeze=*", "--json", url=server.address
     )
     assert json.loads(sent.stdout)["specification"]["init"] == {"job": old, "freeze": ["*"]}
+    sweep = saf("sweep", "submit", "--over", "seed=0,1", *options, url=server.address)
+    assert sweep.returncode == 0, sweep.stderr
     with Client(server.address) as client:
         job = client.continue_job(old, epochs=2, learning_rate=0.01, idempotency_key="k")
         assert client.continue_job(old, epochs=2, learning_rate=0.01, idempotency_key="k") == job

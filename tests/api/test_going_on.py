@@ -308,6 +308,7 @@ def test_other_classes_are_accepted_and_other_samples_are_not(
         ),
         ({"init": {"freeze": ["stage*"]}}, "/init/freeze", "its layers are layer1"),
         ({"init": {"freeze": ["layer*", "readout"]}}, "/init/freeze", "leaves nothing to train"),
+        ({"init": {"freeze": ["[\x00l]ayer1"]}}, "/init/freeze/0", "pattern"),
     ],
 )
 def test_a_start_that_does_not_fit_is_told_before_the_job_is_stored(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import Response, Route, expect
 
-from api.store import lifecycle, logs
+from api.store import checkpoints, lifecycle, logs
+from api.store.tables import Blob
 from tests.browser.service import Pages, until
 
 if TYPE_CHECKING:
@@ -339,3 +340,34 @@ def test_the_specification_can_be_copied_in_three_languages(tabs: Tabs, pages: P
     exec("\n".join(lines), found)
     assert found["job"]["specification"] == pages.job(job_id)["specification"]
     pages.http.post(f"/v1/jobs/{found['job']['id']}/cancel")
+
+
+def test_a_finished_job_is_trained_further_and_lends_its_network(tabs: Tabs, pages: Pages) -> None:
+    job_id, claim = pages.running(name="source", epochs=10)
+    pages.report(claim, {"loss": [(100, 0.5)]})
+    with pages.database.writing() as session:
+        session.add(Blob(sha256="a" * 64, bytes=1, created_at=1.0))
+        session.flush()
+        checkpoints.add(session, claim, step=100, sha256="a" * 64)
+    page = tabs.open(f"{pages.url}/jobs/{job_id}")
+    expect(page.get_by_role("button", name="Train for more epochs")).to_have_count(0)
+    pages.succeed(claim)
+    more = page.get_by_label("How many more epochs")
+    expect(more).to_have_value("10")
+    more.fill("5")
+    page.get_by_role("button", name="Train for more epochs").click()
+    expect(page.locator("#steps")).to_have_text("step 100 of 150 · epoch 10.00 of 15")
+    expect(page.get_by_role("link", name=job_id)).to_be_visible()
+    further = pages.take(150)
+    assert pages.job(further.job_id)["continues"] == job_id
+    pages.cancelled(further)
+    page.goto(f"{pages.url}/jobs/{job_id}")
+    page.get_by_role("link", name="Start from this network").click()
+    expect(page.get_by_label("Job to start from")).to_have_value(job_id)
+    page.get_by_label("Layers that stay as they are there").fill("layer1")
+    page.get_by_role("button", name="Submit job").click()
+    expect(page.locator("#status")).to_have_text("queued")
+    started = pages.take()
+    init = pages.job(started.job_id)["specification"]["init"]
+    assert init == {"job": job_id, "freeze": ["layer1"]}
+    pages.cancelled(started)
