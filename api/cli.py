@@ -169,7 +169,10 @@ def train(
             say(line)
         say(str(out / "lif.safetensors"))
         curve = [epoch["val_accuracy"] for epoch in report["epochs"] if "val_accuracy" in epoch]
-        for step in next_steps(summary, report["specification"], val_accuracies=curve):
+        specification, findings = report["specification"], summary["findings"]
+        for step in next_steps(
+            summary, specification, val_accuracies=curve, has_findings=bool(findings)
+        ):
             say(f"next: {step}")
     if strict and summary["health"] == "warning":
         raise typer.Exit(1)

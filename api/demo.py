@@ -29,7 +29,7 @@ SPECIFICATION: dict[str, Any] = {
 NEXT = (
     ".venv/bin/saf serve --data-dir '{directory}'     keeps a service running, with this job",
     "open the address that it prints, and draw a digit on the job's page: its network answers",
-    ".venv/bin/saf upload images.zip --name mine      your own images, as <class>/*.png",
+    ".venv/bin/saf upload images.zip --name mine      your own images, as train/<class>/*.png",
     ".venv/bin/saf submit --dataset mine --watch      trains on them; all else is chosen for you",
     ".venv/bin/saf sweep submit --over method.name=saf-e,saf-f,ottt-a --over seed=0,1,2 --watch",
     "docs/defaults.md says what was chosen and why, docs/datasets.md which files can be read",

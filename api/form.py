@@ -218,7 +218,7 @@ def _of_value(entry: Schema, pointer: str, value: Any, when: tuple[str, str] | N
         label=_label(pointer.removesuffix("/name") or pointer),
         kind=kind,
         value=value,
-        hint=_sentence(entry),
+        hint=_sentence(entry).replace("null:", "none:"),
         choices=tuple(plain.get("enum") or items.get("enum") or ()),
         notes=tuple(SURROGATES.items()) if pointer == "/neuron/surrogate/name" else (),
         minimum=plain.get("minimum", plain.get("exclusiveMinimum")),

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from api.artifacts import ArtifactDocument, find_artifacts
 from api.class_table import class_table
 from api.documents import JobDocument, event_document, iso, job_document
+from api.form import with_auto
 from api.history import find_events
 from api.jobs import read_job
 from api.predictions import NETWORK, summary_of
@@ -231,15 +232,16 @@ def _trial_of(files: Sequence[ArtifactDocument], job: JobDocument, samples: int)
 def _again(job: JobDocument, url: str) -> dict[str, str]:
     """The same job once more, in the languages that people copy."""
     try:
-        specification = JobSpecification.model_validate(job.specification)
+        specification = JobSpecification.model_validate(with_auto(job.specification))
     except ValueError:  # of another version
         short = job.specification
     else:
-        short = {"dataset": specification.dataset, "name": specification.name}
-        short |= specification.model_dump(mode="json", exclude_defaults=True)
-        # Nobody submits what the service wrote.
-        short.pop("automatic", None)
-        short.get("schedule", {}).pop("start_epoch", None)
+        # Parts that differ are whole: what they are is said by their names.
+        defaults = JobSpecification().model_dump(mode="json")
+        asked = specification.model_dump(mode="json")
+        asked["schedule"]["start_epoch"] = 0  # nobody submits what the service wrote
+        changed = {key: value for key, value in asked.items() if value != defaults[key]}
+        short = {"dataset": specification.dataset, "name": specification.name, **changed}
     text = json.dumps(short, ensure_ascii=False)
     quoted = text.replace("'", "'\\''")
     return {

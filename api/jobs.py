@@ -138,7 +138,8 @@ def list_jobs(
     q: Annotated[
         str,
         Query(
-            description="Words that are all in the name or the id, in any order and case",
+            description="Words that are all in the name, in any order and case; those of four "
+            "characters or more may be in the id",
             max_length=200,
         ),
     ] = "",

@@ -49,6 +49,7 @@ def next_steps(
     specification: Mapping[str, Any],
     *,
     val_accuracies: Sequence[float] = (),
+    has_findings: bool = False,
     job_id: str = "",
 ) -> list[str]:
     """What to try next; `val_accuracies` are those of all epochs, and `job_id` is that of a job on
@@ -57,7 +58,7 @@ def next_steps(
     - training accuracy 10 points above test accuracy: more samples, or random changes to them;
     - half a point of validation accuracy or more from the last tenth of ten or more epochs: more
       epochs;
-    - a network that is not proven, where it could be: the grid.
+    - a network that is not proven, where it could be, and that has no findings: the grid.
     """
     steps = []
     trained, tested = found.get("train_accuracy"), found.get("test_accuracy")
@@ -75,7 +76,7 @@ def next_steps(
             else f"the same command with --epochs {2 * epochs} goes on from here"
         )
         steps.append(f"the validation accuracy was still rising: {command}")
-    if found.get("verdict") != "proven" and _can_be_proven(specification):
+    if not has_findings and found.get("verdict") != "proven" and _can_be_proven(specification):
         steps.append(
             "for a network whose spikes are proven to be those that were trained: "
             "--set conversion.grid_bits=auto"

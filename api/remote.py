@@ -376,6 +376,7 @@ def next_steps_of(client: Client, job: Job) -> list[str]:
         job["result"],
         job["specification"],
         val_accuracies=[value for _, value in points if value is not None],
+        has_findings=bool(job["findings"]),
         job_id=job["id"],
     )
 

@@ -321,7 +321,7 @@ function layerColour(index, count) {
  */
 function order(a, b) {
   const rank = (/** @type {string} */ name) =>
-    name.startsWith("test_") ? 4 : name.startsWith("val_") ? 3 : name.startsWith("train_") ? 2 : name.includes("/") ? 1 : 0;
+    name.includes("_balanced_") ? 1 : name.startsWith("test_") ? 4 : name.startsWith("val_") ? 3 : name.startsWith("train_") ? 2 : name.includes("/") ? 1 : 0;
   return rank(a) - rank(b) || a.localeCompare(b, "en", { numeric: true });
 }
 

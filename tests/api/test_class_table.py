@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +119,22 @@ def test_the_page_marks_automatic_settings(server: Server) -> None:
     assert f'<dt>Epochs</dt><dd>{epochs} <span class="soft">(auto)</span>' in page
     assert "<dt>Batch</dt><dd>16</dd>" in page
     assert 'fitted to the data <span class="soft">(auto)</span>' in page
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"network": {"name": "mlp"}, "method": {"name": "saf-e"}},
+        {"optimizer": {"name": "adamw"}, "max_gradient_norm": None, "batch_size": 16},
+    ],
+)
+def test_a_job_that_is_copied_from_its_page_is_the_same(
+    server: Server, given: dict[str, Any]
+) -> None:
+    job = server.submit(name="it's <b>", **given)
+    page = server.http.get(job["urls"]["page"], headers=PAGE).text
+    shown = page.partition('id="again-curl"')[2].partition(">")[2].partition("</pre>")[0]
+    *_, body = shlex.split(html.unescape(shown).replace("\\\n", ""))
+    again = server.http.post("/v1/jobs?validate_only=true", json=json.loads(body)).json()
+    assert again["specification"] == job["specification"]

@@ -80,6 +80,7 @@ def test_a_network_that_could_be_proven_is_told_so() -> None:
     (step,) = next_steps(GOOD, DEFAULTS)
     assert "--set conversion.grid_bits=auto" in step
     assert next_steps({**GOOD, "verdict": "proven"}, DEFAULTS) == []
+    assert next_steps(GOOD, DEFAULTS, has_findings=True) == []
     assert next_steps(GOOD, {**DEFAULTS, "timesteps": 17}) == []
     assert next_steps(GOOD, {**DEFAULTS, "neuron": {"decay": 0.9, "threshold": 1.0}}) == []
 

@@ -93,6 +93,7 @@ def test_the_form_says_how_memory_grows_and_whether_the_time_is_known(
     tabs: Tabs, pages: Pages
 ) -> None:
     page = tabs.open(f"{pages.url}/new")
+    page.get_by_label("Batch size").fill("128")
     chart = page.locator("#memory svg")
     expect(chart).to_have_attribute("aria-label", re.compile("at 6 time steps: .*BPTT .*MiB"))
     expect(chart.locator("polyline")).to_have_count(3)  # SAF-E and SAF-F need the same
@@ -119,9 +120,41 @@ def test_a_preset_fills_the_form_with_the_published_setting(tabs: Tabs, pages: P
         "there is no data set 'cifar10'"
     )
     page.get_by_role("link", name="A quick look").click()
-    expect(page.get_by_label("Epochs", exact=True)).to_have_value("3")
+    expect(page.get_by_label("Epochs", exact=True)).to_have_value("")
+    expect(page.get_by_label("Epochs", exact=True)).to_have_attribute(
+        "placeholder", re.compile(r"auto: \d+")
+    )
     expect(page.locator("#needs")).to_contain_text(re.compile(r"Parameters\s*[\d,]+"))
     ignore_refusals(tabs)
+
+
+def test_an_empty_field_is_automatic_and_none_is_none(tabs: Tabs, pages: Pages) -> None:
+    page = tabs.open(f"{pages.url}/new")
+    epochs, norm = page.get_by_label("Epochs", exact=True), page.get_by_label("Largest norm")
+    expect(epochs).to_have_attribute("placeholder", re.compile(r"auto: \d+"))
+    page.get_by_label("Batch size").fill("32")
+    norm.fill("none")
+    page.get_by_label("Name", exact=True).fill("partly automatic")
+    page.get_by_role("button", name="Submit job").click()
+    page.wait_for_url("**/jobs/job_*")
+    job_id = page.url.rpartition("/")[2]
+    sent = pages.job(job_id)["specification"]
+    assert (sent["batch_size"], sent["max_gradient_norm"]) == (32, None)
+    assert sent["automatic"] == ["/validation_share", "/epochs", "/optimizer"]
+    expect(page.locator("#facts")).to_contain_text(f"{sent['epochs']} (auto)")
+    page.get_by_role("link", name="Submit again with changes").click()
+    expect(epochs).to_have_value("")
+    expect(page.get_by_label("Batch size")).to_have_value("32")
+    expect(norm).to_have_value("none")
+    expect(page.get_by_label("Optimizer", exact=True)).to_have_value("auto")
+    epochs.fill("7")
+    page.get_by_role("button", name="Submit job").click()
+    page.wait_for_url(lambda url: "/jobs/job_" in url and job_id not in url)
+    again = pages.job(page.url.rpartition("/")[2])["specification"]
+    assert (again["epochs"], again["max_gradient_norm"]) == (7, None)
+    assert again["automatic"] == ["/validation_share", "/optimizer"]
+    for one in (job_id, page.url.rpartition("/")[2]):
+        pages.http.post(f"/v1/jobs/{one}/cancel")
 
 
 def test_values_to_vary_make_many_jobs(tabs: Tabs, pages: Pages) -> None:
