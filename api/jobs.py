@@ -138,8 +138,8 @@ def list_jobs(
     q: Annotated[
         str,
         Query(
-            description="Words that are all in the name, in any order and case; those of four "
-            "characters or more may be in the id",
+            description="Words that are all in the name or the id, in any order and case; of "
+            "several words only those of six characters or more are looked for in ids",
             max_length=200,
         ),
     ] = "",
