@@ -70,7 +70,7 @@ def assess(trainer: Trainer, network: SpikingNetwork, dataset: Dataset) -> Asses
         classes=classes,
         baselines=without,
         findings=[
-            *findings(specification, trainer.progress, tested, without),
             *(found for found in findings_of_data(dataset) if found.code in LEAKS),
+            *findings(specification, trainer.progress, tested, without),
         ],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -27,6 +28,7 @@ from saf.config import ResolvedSpecification
 from saf.conversion import convert, round_to_grid
 from saf.data.dataset import Dataset
 from saf.forecast import CHECKED_AT_ONCE
+from saf.health import of_certificate
 from saf.network import SpikingNetwork
 from saf.precision import on_device
 from saf.reports import Artifact, Checking, Converting, Finished, Report
@@ -101,6 +103,7 @@ def deliver(
     certificate, measured = found
     progress.seconds["conversion"] += perf_counter() - began
     yield _json(directory / "certificate.json", "certificate", certificate)
+    assessment = replace(assessment, findings=[*of_certificate(certificate), *assessment.findings])
     report = summarise(
         specification,
         network.architecture,

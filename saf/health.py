@@ -5,8 +5,8 @@ A finding does not end a job. It stands first wherever the job is shown, before 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from saf.baseline import Baselines
 from saf.chance import p_value
@@ -43,6 +43,27 @@ def findings(
         *_of_layers(specification, tested.firing_rates),
         *_of_classes(specification, tested, without.most_frequent),
         *_of_validation(progress),
+    ]
+
+
+def of_certificate(certificate: Mapping[str, Any]) -> list[Finding]:
+    """The finding that the delivered network is not what was trained, where its certificate says
+    so."""
+    if certificate["verdict"] != "differs":
+        return []
+    check, grid = certificate["checks"][0], certificate["grid"]
+    rounding = grid and grid.get("rounding")
+    before = rounding["accuracy_as_trained"] if rounding else check["accuracy_saf"]
+    on_grid = grid is not None and grid["bits"] is not None
+    return [
+        Finding(
+            "conversion_differs",
+            f"the network that is delivered is not what was trained: its accuracy is "
+            f"{check['accuracy_lif']:.2%} and was {before:.2%}",
+            'take more conversion.grid_bits, or "auto", or null for no rounding'
+            if on_grid
+            else "train in float32, or with a λ that is a power of two",
+        )
     ]
 
 

@@ -187,3 +187,10 @@ def test_the_best_epoch_saves_a_training_that_collapses(
     assert found["delivered_epoch"] <= 6
     assert found["test_accuracy"] > 0.3
     assert {"collapsed_after_the_best_epoch", "loss_rose"} & set(codes(found))
+
+
+def test_a_grid_that_costs_the_accuracy_stands_first(images: Dataset, tmp_path: Path) -> None:
+    found = ended(images, tmp_path, epochs=10, conversion={"grid_bits": 1})
+    assert found["verdict"] == "differs"
+    assert codes(found)[0] == "conversion_differs"
+    assert f"{found['lif_accuracy']:.2%}" in found["findings"][0]["message"]
