@@ -13,6 +13,7 @@ from saf.errors import UserConfigError
 from saf.finetuning import check_same_network
 from saf.forecast import steps_at_once
 from saf.network import SpikingNetwork
+from saf.range_test import is_unsure
 
 FREE_TO_CHANGE = {
     *("name", "dataset", "priority", "metadata", "max_runtime_seconds", "devices", "conversion"),
@@ -48,7 +49,8 @@ def resumed(
         for name in ResolvedSpecification.model_fields
         if name not in free and getattr(before, name) != getattr(specification, name)
     ]
-    if was_done and differs == ["optimizer"] and _differ_in_rate(before, specification):
+    rate_may_differ = was_done or is_unsure(specification)
+    if rate_may_differ and differs == ["optimizer"] and _differ_in_rate(before, specification):
         differs = []
     if differs or saved.dataset != data:
         what = f"another {', '.join(differs)}" if differs else "other training data"

@@ -39,6 +39,7 @@ from saf.network import Masks, SpikingNetwork, network_of
 from saf.optimizers import optimizer_of
 from saf.outcome import Outcome
 from saf.precision import products, products_of
+from saf.range_test import is_unsure, rate_that_learns
 from saf.resume import initialise, resumed
 from saf.scan import by as scan_by
 from saf.schedule import learning_rate
@@ -94,6 +95,8 @@ class Trainer:
         if saved is not None:
             self.progress, self.best = saved.progress, saved.best
             checkpoints.restore(saved, self.optimizer, self.parameters)
+            if is_unsure(specification):  # its rate was tested before the first iteration
+                self._take_rate(saved.specification.learning_rate)
             if self._average is not None:
                 self._average.restore(saved.average)
         keep_threads(self.progress, device)
@@ -180,6 +183,33 @@ class Trainer:
             iterate_in_vain,
             stop=stop,
         )
+
+    def choose_rate(self) -> None:
+        """Test the learning rate before the first iteration where its rule is unsure, and put what
+        was found into the specification that is recorded."""
+        if self.progress.step or not is_unsure(self.specification):
+            return
+        self._take_rate(rate_that_learns(self.specification.learning_rate, self._losses_in_vain))
+
+    def _take_rate(self, rate: float) -> None:
+        optimizer = self.specification.optimizer.model_copy(update={"learning_rate": rate})
+        self.specification = self.specification.model_copy(update={"optimizer": optimizer})
+
+    def _losses_in_vain(self, rate: float, iterations: int) -> list[float]:
+        """The losses of the first iterations at a constant rate, of which nothing stays."""
+        before = {name: p.detach().clone() for name, p in self.parameters.items()}
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        try:
+            steps = range(min(iterations, self.last_step))
+            found = [
+                self._compute(*self._batch(step), self._update, self.chunk).loss for step in steps
+            ]
+            return torch.stack(found).tolist()
+        finally:
+            checkpoints.put(before, self.parameters)
+            self.optimizer.zero_grad()
+            self.optimizer.state.clear()
 
     def iterate(self) -> tuple[Outcome, Tensor, Tensor, float]:
         """Learn from the next batch: what came out, its samples and labels, and the rate."""

@@ -105,9 +105,10 @@ def train(
 def _train(
     trainer: Trainer, dataset: Dataset, directory: Path, stop: Callable[[], bool]
 ) -> Iterator[Report]:
+    trainer.choose_chunk(stop)
+    trainer.choose_rate()
     specification, progress, device = trainer.specification, trainer.progress, trainer.device
     per_epoch = trainer.batches.per_epoch
-    trainer.choose_chunk(stop)
     yield Started(
         step=progress.step,
         steps_total=trainer.last_step,
