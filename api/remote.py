@@ -42,6 +42,7 @@ from api.terminal import (
     say,
     size,
     table,
+    told_status,
 )
 
 commands = typer.Typer()
@@ -142,7 +143,7 @@ def list_(
         (
             job["id"],
             job["name"],
-            job["status"] + (", with warnings" if job.get("health") == "warning" else ""),
+            told_status(job["status"], job["health"]),
             str(job["specification"]["method"]["name"]),
             str(job["specification"]["dataset"]),
             f"{job['progress']['fraction']:.0%}",
@@ -391,7 +392,7 @@ def _describe(client: Client, job: Job) -> None:
     specification = job["specification"]
     say(one_line(f"{job['id']}  {job['name']}".rstrip()))
     say(
-        f"{job['status']}{', with warnings' if job['health'] == 'warning' else ''}  "
+        f"{told_status(job['status'], job['health'])}  "
         f"{specification['method']['name']} on {specification['dataset']}, "
         f"{specification['network']['name']}, T = {specification['timesteps']}, "
         f"{job['parameters']} parameters"

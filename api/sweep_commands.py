@@ -36,6 +36,7 @@ from api.terminal import (
     say,
     size,
     table,
+    told_status,
 )
 
 commands = typer.Typer(help="Many jobs from one request.", no_args_is_help=True)
@@ -198,8 +199,9 @@ def _table(sweep: Sweep) -> None:
     rows = [
         (
             row["job"] or "deleted",
-            row["status"] or "–",
+            told_status(row["status"], row["health"]),
             *(str(row["settings"][place]) for place in places),
+            percent(row["results"]["best_accuracy"]),
             percent(row["results"]["test_accuracy"]),
             percent(row["results"]["lif_accuracy"]),
             row["error"] or row["verdict"] or "–",
@@ -208,15 +210,22 @@ def _table(sweep: Sweep) -> None:
         for row in sweep["rows"]
     ]
     names = [setting["name"] for setting in sweep["over"]]
-    table(("job", "status", *names, "accuracy", "LIF", "verdict", "rounding cost"), rows, "no job")
+    table(
+        ("job", "status", *names, "best val.", "test", "LIF", "verdict", "rounding cost"),
+        rows,
+        "no job",
+    )
+    if sweep["best"]:
+        samples = "validation" if sweep["best_by"] == "best_accuracy" else "test"
+        say(f"best on the {samples} samples: {', '.join(sweep['best'])}")
     for group in sweep["groups"]:
         found = group["results"].get("test_accuracy")
         if found is None or group["succeeded"] < 2:
             continue
         of = one_line(", ".join(f"{value}" for value in group["settings"].values())) or "all"
         say(
-            f"{of}: accuracy {percent(found['mean'])} ± {percent(found['deviation'])} over "
-            f"{group['succeeded']} seeds"
+            f"{of}: accuracy on the test samples {percent(found['mean'])} ± "
+            f"{percent(found['deviation'])} over {group['succeeded']} seeds"
         )
     say(_counted(sweep))
 

@@ -91,6 +91,11 @@ def network_line(found: Mapping[str, Any]) -> str:
     return f"LIF network {percent(found['lif_accuracy'])}, {found['verdict']}{rounding}"
 
 
+def told_status(status: str | None, health: str | None) -> str:
+    """`succeeded, with warnings`; a dash where there is no job."""
+    return f"{status or '–'}{', with warnings' if health == 'warning' else ''}"
+
+
 def moment(iso: str) -> str:
     """A time of the server in the time zone of this machine."""
     return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -13,6 +13,7 @@ from playwright.sync_api import Response, Route, expect
 from api.store import checkpoints, lifecycle, logs
 from api.store.tables import Blob
 from tests.browser.service import Pages, until
+from tests.browser.test_accessibility import violations
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Tabs
@@ -371,3 +372,26 @@ def test_a_finished_job_is_trained_further_and_lends_its_network(tabs: Tabs, pag
     init = pages.job(started.job_id)["specification"]["init"]
     assert init == {"job": job_id, "freeze": ["layer1"]}
     pages.cancelled(started)
+
+
+def test_findings_stand_first_as_soon_as_the_job_has_ended(tabs: Tabs, pages: Pages) -> None:
+    job_id, claim = pages.running(name="worthless")
+    page = tabs.open(f"{pages.url}/jobs/{job_id}")
+    expect(page.locator("#status")).to_have_text("running")
+    pages.report(claim, {"val_accuracy": [(10, 0.25)]})
+    finding = {"code": "at_chance", "message": "no better than chance", "hint": "lower the rate"}
+    pages.succeed(
+        claim, health="warning", findings=[finding], lif_accuracy=0.25, verdict="measured"
+    )
+    expect(page.locator("#status")).to_have_text("succeeded, with warnings")
+    expect(page.locator("#reason .finding")).to_contain_text("No better than chance.")
+    expect(page.locator("#reason .finding")).to_contain_text("What to change: lower the rate.")
+    told = page.locator("#reason").inner_text()
+    assert told.index("No better than chance") < told.index("25.00 %")
+    page.goto(f"{pages.url}/?q=worthless")
+    row = page.get_by_role("row").filter(has_text="succeeded, with warnings")
+    expect(row).to_have_count(1)
+    page.locator("#with-warnings").click()
+    page.wait_for_url("**health=warning**")
+    expect(page.locator("#jobs tbody tr")).to_have_count(1)
+    assert violations(page) == []
