@@ -246,8 +246,9 @@ def _filled(field: Field, values: Mapping[str, Any]) -> Field:
 def with_auto(specification: Mapping[str, Any]) -> dict[str, Any]:
     """The specification of a job as it was sent: "auto" for what was automatic."""
     found = copy.deepcopy(dict(specification))
-    for pointer in found.pop("automatic", ()):
-        with contextlib.suppress(KeyError, ValueError):  # of another version
+    automatic = found.pop("automatic", ())
+    for pointer in automatic if isinstance(automatic, list | tuple) else ():
+        with contextlib.suppress(KeyError, ValueError, AttributeError):  # of another version
             pointers.find(found, pointer)
             parts = pointers.parts_of(pointer)
             pointers.put(found, parts, {"name": "auto"} if pointer == "/optimizer" else "auto")

@@ -220,6 +220,12 @@ def _job(row: Values) -> _Problems:
         for key, kind in (("timesteps", int), ("epochs", int), ("priority", int), ("name", str)):
             if not isinstance(specification.get(key, kind()), kind):
                 yield "specification", f"has a {key!r} that is none"
+        for key in ("batch_size", "validation_share", "max_gradient_norm"):
+            if specification.get(key) is not None and _number(specification[key]):
+                yield "specification", f"has a {key!r} that is none"
+        automatic = specification.get("automatic", [])
+        if not isinstance(automatic, list) or not all(isinstance(v, str) for v in automatic):
+            yield "specification", "has automatic settings that are none"
         metadata = specification.get("metadata", {})
         if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
             yield "specification", "has metadata that are no texts"
@@ -237,11 +243,12 @@ def _job(row: Values) -> _Problems:
     ):
         yield "findings", "have no code, message and hint"
     result = row.get("result")
-    if isinstance(result, dict) and any(
-        value is not None and not isinstance(value, bool) and _number(value)
-        for value in result.values()
-    ):
-        yield "result", "holds values that are no numbers"
+    if isinstance(result, dict):
+        for key, value in result.items():
+            kind = bool if key == "ended_early" else int if key.endswith("_epoch") else float
+            fits = type(value) is kind or (kind is float and not _number(value))
+            if value is not None and not fits:
+                yield "result", f"has a {key!r} that is none"
 
 
 def _dataset(row: Values) -> _Problems:

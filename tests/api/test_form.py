@@ -130,3 +130,8 @@ def test_a_job_to_start_from_is_asked_for_and_may_be_left_out() -> None:
     assert fields()["/init/job"].kind == "text"
     assert not fields()["/init/job"].value
     assert fields({"init": {"job": "job_1", "freeze": ["*"]}})["/init/freeze"].value == ["*"]
+
+
+@pytest.mark.parametrize("odd", [3, "text", [3], ["/nothing"], ["no pointer"], [None], None])
+def test_automatic_settings_that_are_none_leave_the_rest_as_it_is(odd: Any) -> None:
+    assert form.with_auto({"epochs": 3, "automatic": odd}) == {"epochs": 3}

@@ -29,6 +29,17 @@ ON_BOTH = {
     "metrics that are a list": "UPDATE jobs SET latest = '[]'",
     "an infinite number": """UPDATE jobs SET latest = '{"loss": 1e999}'""",
     "an error without words": """UPDATE jobs SET status = 'failed', error = '{"code": 1}'""",
+    "a health that is none": "UPDATE jobs SET status = 'succeeded', health = 'sick'",
+    "findings without words": "UPDATE jobs SET status = 'succeeded', findings = '[1]'",
+    "an epoch and a half": "UPDATE jobs SET status = 'succeeded', result = "
+    """'{"best_epoch": 1.5}'""",
+    "an accuracy that is a text": "UPDATE jobs SET status = 'succeeded', result = "
+    """'{"test_accuracy": "good"}'""",
+    "automatic settings that are a number": """UPDATE jobs SET specification = """
+    """'{"automatic": 3, "neuron": {}, "optimizer": {}}'""",
+    "numbers that are texts": "UPDATE jobs SET specification = "
+    """'{"batch_size": "many", "validation_share": "half", "optimizer": {"name": "sgd"}, """
+    """"neuron": {"decay": 1}}'""",
     "a time in another age": "UPDATE jobs SET created_at = 1e300",
 }
 ON_SQLITE = {
