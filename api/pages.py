@@ -15,6 +15,7 @@ from api.jobs import read_job
 from api.previews import find_preview
 from api.rendering import page
 from api.service import ServiceDependency
+from api.store.soundness import readable
 
 router = APIRouter(include_in_schema=False)
 PAGE_DATASETS = 100
@@ -44,7 +45,9 @@ def new_page(
         offered, _ = find_datasets(session, limit=overview.OFFERED_DATASETS)
         names = ready_names(session, most=overview.OFFERED_DATASETS)
         source = from_job or init
-        values = form.with_auto(read_job(session, source).specification) if source else {}
+        values = (
+            form.with_auto(readable(read_job(session, source))[0].specification) if source else {}
+        )
     if chosen is not None:
         values = presets.filled(chosen, offered)
     if init:

@@ -245,8 +245,12 @@ def _job(row: Values) -> _Problems:
     result = row.get("result")
     if isinstance(result, dict):
         for key, value in result.items():
-            kind = bool if key == "ended_early" else int if key.endswith("_epoch") else float
-            fits = type(value) is kind or (kind is float and not _number(value))
+            if key == "ended_early":
+                fits = isinstance(value, bool)
+            elif key.endswith("_epoch"):
+                fits = not _integer(value, 0, 2**31)
+            else:
+                fits = not _number(value)
             if value is not None and not fits:
                 yield "result", f"has a {key!r} that is none"
 

@@ -85,7 +85,14 @@ def everything_works_beside(server: Server, odd: str, good: str, *, shown: bool 
             assert "its row in the database cannot be read: " in found[odd]["unreadable"]
     pages = ("/", "/?sort=timesteps", "/system", "/sweeps", "/datasets", f"/jobs/{good}")
     paths = ("/v1/workers", "/v1/sweeps", "/v1/datasets", "/metrics", f"/v1/jobs/{good}")
-    for path in (*pages, *paths, f"/jobs/{odd}", f"/v1/jobs/{odd}", f"/compare?jobs={odd},{good}"):
+    for path in (
+        *pages,
+        *paths,
+        f"/jobs/{odd}",
+        f"/v1/jobs/{odd}",
+        f"/compare?jobs={odd},{good}",
+        f"/new?from={odd}",
+    ):
         answer = server.http.get(path, headers={"accept": "text/html"} if path in pages else {})
         assert answer.status_code == 200, (path, answer.text[:500])
     comparison = server.get("/v1/comparison", jobs=f"{odd},{good}")
