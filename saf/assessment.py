@@ -60,7 +60,13 @@ def assess(trainer: Trainer, network: SpikingNetwork, dataset: Dataset) -> Asses
     without = baselines(
         dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, dataset.classes
     )
-    tested = Tested(correct, len(labels), classes["balanced_accuracy"], found.firing_rates)
+    tested = Tested(
+        correct,
+        len(labels),
+        classes["balanced_accuracy"],
+        int((found.predicted.bincount() > 0).sum()),
+        found.firing_rates,
+    )
     return Assessment(
         metrics={
             "test_loss": found.loss,

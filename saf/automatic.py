@@ -51,7 +51,8 @@ def resolve(specification: JobSpecification, facts: DataFacts) -> ResolvedSpecif
         return rule
 
     share = given("validation_share", validation_share(facts))
-    learnt_from = facts.train - ceil(share * facts.train)
+    held_out = 0 if facts.validation else ceil(share * facts.train)
+    learnt_from = facts.train - held_out
     batch_size = given("batch_size", batch_size_for(learnt_from))
     batch_size = max(batch_size, specification.micro_batches)
     epochs = given("epochs", epochs_for(learnt_from, batch_size))

@@ -319,7 +319,8 @@ class JobSpecification(Strict):
     """Share of the training samples of each class, chosen by `seed`, that is kept for validation:
     the best epoch, early stopping and the grid of the conversion are chosen by them, and the test
     samples are looked at once, at the end. "auto": 0 where the data set brings validation samples
-    of its own, which are used in any case, else 0.1, or 0.2 of fewer than 2,000 samples."""
+    of its own, else 0.1, or 0.2 of fewer than 2,000 samples. Validation samples of its own are used
+    in any case, and none of the training samples are kept then."""
     batch_size: BatchSize | Auto = "auto"
     """Samples per iteration, all devices together."""
     micro_batches: Annotated[int, Field(ge=1, le=10_000_000)] = 1

@@ -13,9 +13,10 @@ from saf.config import ResolvedSpecification, updates_at_each_step
 from saf.environment import memory_bytes
 from saf.errors import DivergedError, OutOfMemoryError, SilentNetworkError, TimeLimitError
 from saf.forecast import forecast
+from saf.loss import loss_of_no_answer
 
 SILENT_EPOCHS = 2
-HIGH = 10.0  # times the loss before the first update, two epochs in a row
+HIGH = 10.0  # times the loss before the first update, or without an answer; two epochs in a row
 FAR = 1000.0  # times it, once
 LACKING = (
     "can't allocate memory",
@@ -30,19 +31,24 @@ def diverged(where: str, specification: ResolvedSpecification) -> DivergedError:
     return DivergedError(f"the loss became NaN or infinite {where}", hint=_calmer(specification))
 
 
-def check_not_diverged(specification: ResolvedSpecification, progress: Progress) -> None:
+def check_not_diverged(
+    specification: ResolvedSpecification, progress: Progress, classes: int
+) -> None:
     """Raise `DivergedError` when the loss is far above what it was before the first update.
 
     That is more than 1,000 times in the last epoch, or more than 10 times in the last two, or in
-    the only one. A loss that is a little higher may come down again.
+    the only one. A loss that is a little higher may come down again. A training that starts from
+    good weights begins at nearly nothing, and ten times that is little: what counts is then the
+    loss of a network that gives no answer.
     """
     start = progress.initial_loss
     if start is None:
         return
     losses = [epoch["train_loss"] for epoch in progress.history]
     fewest = min(2, specification.epochs)
-    rise = losses[-1] / max(start, 1e-9)
-    if rise > FAR or (len(losses) >= fewest and min(losses[-fewest:]) > HIGH * start):
+    least = max(start, loss_of_no_answer(specification.loss, classes))
+    far, high = losses[-1] > FAR * least, min(losses[-fewest:]) > HIGH * least
+    if far or (high and len(losses) >= fewest):
         raise DivergedError(
             f"the loss rose from {start:.3g} before the first update to {losses[-1]:.3g} in epoch "
             f"{len(losses)}",
@@ -88,17 +94,19 @@ def check_not_silent(
     published VGG-11 begins with silent layers and wakes them up through the surrogate, and a layer
     beside a skip connection may be silent for good. So the loss must also have stood still (less
     than 1 % down) and the accuracy must be near that of naming the most frequent class, which makes
-    up `largest_class` of the samples. `lower()` is a threshold at which every layer fires, or None:
+    up `largest_class` of the samples: at most half again as many right, or half of the others.
+    `lower()` is a threshold at which every layer fires, or None:
     it is asked for where the error has to name a remedy.
     """
     epochs = min(SILENT_EPOCHS, specification.epochs)
     recent = progress.history[-epochs:]
+    better = largest_class + 0.5 * min(largest_class, 1.0 - largest_class)
     silent = [name for name in layers_of(recent[-1]) if all(_rate(e, name) == 0.0 for e in recent)]
     if (
         not silent
         or len(recent) < epochs
         or recent[-1]["train_loss"] < 0.99 * recent[0]["train_loss"]
-        or recent[-1]["train_accuracy"] > 1.5 * largest_class
+        or recent[-1]["train_accuracy"] > better
     ):
         return
     raise silence(specification, progress, silent[0], lower)

@@ -26,6 +26,7 @@ class Tested(NamedTuple):
     correct: int
     samples: int
     balanced_accuracy: float
+    answers: int  # different classes that were named
     firing_rates: dict[str, float]  # spikes per neuron and step, of each layer
 
 
@@ -73,7 +74,15 @@ def _of_chance(tested: Tested, without: Baselines) -> Iterator[Finding]:
         f"the accuracy is {accuracy:.2%} on {tested.samples} test samples, and naming the most "
         f"frequent class gives {most_frequent:.2%}"
     )
-    if accuracy <= most_frequent:
+    if tested.answers == 1 and accuracy > most_frequent:
+        # Of a test set with other frequencies than the training set has, that may be more.
+        yield Finding(
+            "at_chance",
+            f"the network names the same class for every sample; {said}",
+            "try another learning rate, more epochs or another network; for uneven classes, "
+            'loss.class_weights "balanced"',
+        )
+    elif accuracy <= most_frequent:
         yield Finding(
             "at_chance",
             f"the network is no better than no network: {said}",

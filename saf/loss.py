@@ -6,6 +6,7 @@ Shapes: `N` samples, `K` classes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import log
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -13,6 +14,12 @@ from torch import Tensor
 from saf.config import Loss
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+def loss_of_no_answer(loss: Loss, classes: int) -> float:
+    """The loss of equal scores of 0 for all classes, without label smoothing: that of a network
+    that has learnt nothing and is sure of nothing."""
+    return (1.0 - loss.mse_share) * log(classes) + loss.mse_share / classes
 
 
 def loss_function(loss: Loss, class_weights: Tensor | None = None) -> LossFunction:

@@ -15,7 +15,7 @@ from saf.networkchoice import LayerList
 
 TRIED = (1.0, 1 / 4, 1 / 16, 1 / 64)  # times the rate of the rule
 ITERATIONS = 12  # of each try
-LAST = 4  # of them, whose mean loss has to be below that of the first
+LAST = 4  # of them, whose mean loss has to be below that of the first; fewer of a short training
 logger = logging.getLogger(__name__)
 
 
@@ -31,12 +31,16 @@ def rate_that_learns(rate: float, losses_at: Callable[[float, int], list[float]]
     """The largest of the tried rates at which the loss of a few iterations ends below its start.
 
     `losses_at(rate, iterations)` are the losses of the first iterations at that rate; it leaves
-    nothing behind. Where none falls, the smallest rate is returned.
+    nothing behind. Where none falls, the smallest rate is returned; where there is one iteration
+    alone, no loss can fall and `rate` stays.
     """
     for factor in TRIED:
         tried = float(f"{factor * rate:.2g}")
         losses = losses_at(tried, ITERATIONS)
-        last = sum(losses[-LAST:]) / LAST
+        if len(losses) < 2:
+            return rate
+        ends = losses[1:][-LAST:]
+        last = sum(ends) / len(ends)
         falls = all(map(isfinite, losses)) and last < losses[0]
         logger.info(
             "range test: at a learning rate of %g the loss goes from %.4g to %.4g",

@@ -114,6 +114,8 @@ class Trainer:
         device, dtype = self.device, self.network.parameter_dtype
         share, seed = self.specification.validation_share, self.specification.seed
         every = Samples(dataset.x_train, dataset.y_train, device, dtype)
+        if dataset.x_val is not None:
+            share = 0.0  # samples that would be held out would be used for nothing
         held_out = torch.from_numpy(hold_out(dataset.y_train, share, seed=seed))
         self.train_set = every.subset((~held_out).nonzero()[:, 0])
         self.val_set = every.subset(held_out.nonzero()[:, 0])

@@ -138,7 +138,7 @@ def _train(
 
         if epoch_ends:
             yield (epoch := meter.finish_epoch())
-            check_not_diverged(specification, progress)
+            check_not_diverged(specification, progress, dataset.classes)
             check_not_silent(specification, progress, largest_class, trainer.firing_threshold)
             if metrics := trainer.validate():
                 yield Evaluation(step=progress.step, epoch=epoch.epoch, metrics=metrics)

@@ -12,7 +12,7 @@ from saf.errors import (
     SilentNetworkError,
     TimeLimitError,
 )
-from saf.failures import check_not_silent, memory_explained
+from saf.failures import check_not_diverged, check_not_silent, memory_explained
 from saf.networkchoice import ConvNet
 from saf.networks import build
 from tests.saf.trainings import dataset, run, specification
@@ -71,6 +71,27 @@ def test_silence_fails_only_where_nothing_is_learnt() -> None:
     check_not_silent(job, epochs((0.0, 0.1, 0.9), (0.0, 0.1, 0.9)), 0.1, nothing)  # a skip
     with pytest.raises(SilentNetworkError):
         check_not_silent(specification(epochs=1), epochs((0.0, 2.3, 0.1)), 0.1, nothing)
+
+
+def test_a_layer_beside_a_skip_may_be_silent_where_one_class_is_most_of_the_samples() -> None:
+    job, right = specification(epochs=9), epochs((0.0, 0.01, 0.99), (0.0, 0.01, 0.99))
+    check_not_silent(job, right, 0.8, nothing)
+    with pytest.raises(SilentNetworkError, match="layer2"):
+        check_not_silent(job, epochs((0.0, 0.5, 0.8), (0.0, 0.5, 0.8)), 0.8, nothing)
+
+
+def test_a_training_that_starts_from_good_weights_diverges_from_where_nothing_is_known() -> None:
+    """A batch with a loss of 1e-4 is where it begins; an epoch at 0.2 is still a good network."""
+
+    def check(*losses: float) -> None:
+        progress = epochs(*((0.1, loss, 0.9) for loss in losses))
+        progress.initial_loss = 1e-4
+        check_not_diverged(specification(epochs=9), progress, 10)
+
+    check(0.2, 0.2)
+    for losses in [(30.0, 30.0), (3000.0,)]:
+        with pytest.raises(DivergedError, match=r"rose from 0\.0001"):
+            check(*losses)
 
 
 def test_memory_that_cannot_be_had_names_a_smaller_batch() -> None:

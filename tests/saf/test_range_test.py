@@ -41,6 +41,12 @@ def test_the_largest_rate_at_which_the_loss_falls_is_taken() -> None:
     assert rate_that_learns(1.0, lambda rate, count: [1.0] * count) == float(f"{TRIED[-1]:.2g}")
 
 
+def test_a_training_of_fewer_iterations_is_judged_by_those_that_it_has() -> None:
+    assert rate_that_learns(1.0, lambda rate, count: [1.0, 2.0]) == float(f"{TRIED[-1]:.2g}")
+    assert rate_that_learns(1.0, lambda rate, count: [1.0, 0.5]) == 1.0
+    assert rate_that_learns(1.03456, lambda rate, count: [1.0]) == 1.03456
+
+
 def test_only_rates_of_a_rule_that_is_unsure_are_tested() -> None:
     def unsure(**changes: Any) -> bool:
         return is_unsure(resolve(job(**changes), DataFacts(100)))

@@ -85,6 +85,15 @@ def test_a_data_set_brings_its_own_validation_samples(
     assert seen == [("validation", 9), ("test", 12)]
 
 
+def test_beside_validation_samples_of_its_own_all_training_samples_are_learnt_from(
+    tmp_path: Path,
+) -> None:
+    x, y = labelled(9, 1, 8, 8)
+    own = Dataset(**{n: getattr(dataset(), n) for n in FIELDS}, x_val=x, y_val=y)
+    run(specification(epochs=1, batch_size=1, validation_share=0.5), own, tmp_path)
+    assert Checkpoint.read(tmp_path / "checkpoint.safetensors").progress.step == 26
+
+
 FIELDS = ("x_train", "y_train", "x_test", "y_test", "class_names")
 
 
