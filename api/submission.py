@@ -158,6 +158,14 @@ def _warnings(specification: ResolvedSpecification, dataset: DatasetFacts) -> li
                 f"the data set has {dataset.train} training samples, so every batch is all of them",
             )
         )
+    if specification.patience is not None and not (dataset.val or specification.validation_share):
+        found.append(
+            FieldError(
+                "/patience",
+                "no samples are kept for validation, so the training never ends early; set "
+                "validation_share above 0",
+            )
+        )
     if specification.schedule.warmup_epochs >= specification.epochs:
         found.append(
             FieldError(

@@ -65,6 +65,7 @@ def assess(trainer: Trainer, network: SpikingNetwork, dataset: Dataset) -> Asses
         len(labels),
         classes["balanced_accuracy"],
         int((found.predicted.bincount() > 0).sum()),
+        dataset.classes,
         found.firing_rates,
     )
     return Assessment(

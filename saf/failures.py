@@ -139,12 +139,16 @@ def silence(
             hint=f"lower the learning rate (it is {rate:g}; try {rate / 10:g})"
             + _or_clipping(specification),
         )
-    remedy = 'set network.gain to "auto", which fits the layers to the threshold'
+    remedies = []
     if (value := lower()) is not None:
-        remedy = (
-            f"no potential reaches the threshold of {threshold:g}: set neuron.threshold to "
-            f"{value:g}, at which every layer fires, or {remedy[4:]}"
-        )
+        remedies.append(f"set neuron.threshold to {value:g}, at which every layer fires")
+    if specification.init is not None:  # there is no first pass, whatever the gain is
+        remedies.append("leave init out, so that the layers are fitted to the samples")
+    elif specification.network.gain != "auto":
+        remedies.append('set network.gain to "auto", which fits the layers to the threshold')
+    elif not remedies:  # the first pass has found no gain at which it fires
+        remedies.append("take another network, or check what the samples hold")
+    remedy = f"no potential reaches the threshold of {threshold:g}: {', or '.join(remedies)}"
     return SilentNetworkError(
         f"{layer} has not fired once in {len(progress.history)} epoch(s), so that nothing reaches "
         "the layers after it",

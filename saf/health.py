@@ -13,6 +13,7 @@ from saf.chance import p_value
 from saf.checkpoint import Progress
 from saf.config import ResolvedSpecification
 from saf.data.findings import Finding
+from saf.loss import loss_of_no_answer
 
 SIGNIFICANT = 0.01  # probability below which an accuracy is not put down to chance
 SATURATED = 0.9  # spikes per neuron and step
@@ -27,6 +28,7 @@ class Tested(NamedTuple):
     samples: int
     balanced_accuracy: float
     answers: int  # different classes that were named
+    classes: int  # of the data set
     firing_rates: dict[str, float]  # spikes per neuron and step, of each layer
 
 
@@ -40,7 +42,7 @@ def findings(
     network."""
     return [
         *_of_chance(tested, without),
-        *_of_loss(specification, progress),
+        *_of_loss(specification, progress, tested.classes),
         *_of_layers(specification, tested.firing_rates),
         *_of_classes(specification, tested, without.most_frequent),
         *_of_validation(progress),
@@ -106,8 +108,14 @@ def _of_chance(tested: Tested, without: Baselines) -> Iterator[Finding]:
             )
 
 
-def _of_loss(specification: ResolvedSpecification, progress: Progress) -> Iterator[Finding]:
+def _of_loss(
+    specification: ResolvedSpecification, progress: Progress, classes: int
+) -> Iterator[Finding]:
     start, last = progress.initial_loss, progress.history[-1]["train_loss"]
+    if start is not None and specification.init is not None:
+        # Good weights begin near 0, where one batch is far above another: an epoch is compared.
+        unlearnt = loss_of_no_answer(specification.loss, classes)
+        start = max(start, min(progress.history[0]["train_loss"], unlearnt))
     if start is not None and last > ROSE * start:
         rate = specification.learning_rate
         yield Finding(

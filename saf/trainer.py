@@ -77,6 +77,8 @@ class Trainer:
         self.optimizer = optimizer_of(specification.optimizer, learnt)
         self._method = in_parts(method_of(specification.method), specification.micro_batches)
         weights = class_weights(specification.loss, self.train_set.labels, dataset.classes)
+        if weights is not None:
+            weights = weights.to(device, self.network.parameter_dtype)
         self._loss = loss_function(specification.loss, weights)
         self._trace = getattr(specification.method, "trace_bias_and_input", True)
         self.batches = Batches(len(self.train_set), specification.batch_size, specification.seed)

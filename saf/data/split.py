@@ -22,9 +22,10 @@ def hold_out(labels: NDArray[np.int64], share: float, *, seed: int) -> NDArray[n
     if share == 0:
         return chosen
     order = np.argsort([_place(seed, index) for index in range(len(labels))], kind="stable")
-    for label in np.unique(labels):
-        own = order[labels[order] == label]
-        chosen[own[: min(len(own) - 1, held_out_of(len(own), share))]] = True
+    order = order[np.argsort(labels[order], kind="stable")]  # class by class
+    _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
+    for start, samples in zip(starts, counts, strict=True):
+        chosen[order[start : start + held_out_of(int(samples), share)]] = True
     return chosen
 
 

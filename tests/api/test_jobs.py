@@ -47,6 +47,18 @@ def test_validate_only_stores_nothing_and_tells_the_needs(server: Server) -> Non
     assert server.get("/v1/jobs")["data"] == []
 
 
+@pytest.mark.parametrize(("share", "warned"), [(0, ["/patience"]), ("auto", [])])
+def test_patience_that_nothing_can_try_is_told(
+    server: Server, share: float | str, warned: list[str]
+) -> None:
+    response = server.http.post(
+        "/v1/jobs",
+        params={"validate_only": True},
+        json={"patience": 3, "validation_share": share},
+    )
+    assert [warning["pointer"] for warning in response.json()["warnings"]] == warned
+
+
 def test_the_same_idempotency_key_returns_the_same_job(server: Server) -> None:
     key = {"Idempotency-Key": "once"}
     first = server.http.post("/v1/jobs", json={"seed": 1}, headers=key)

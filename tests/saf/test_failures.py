@@ -1,6 +1,7 @@
 """Trainings that cannot go on: what is said, and what to do."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from saf.errors import (
     SilentNetworkError,
     TimeLimitError,
 )
-from saf.failures import check_not_diverged, check_not_silent, memory_explained
+from saf.failures import check_not_diverged, check_not_silent, memory_explained, silence
 from saf.networkchoice import ConvNet
 from saf.networks import build
 from tests.saf.trainings import dataset, run, specification
@@ -141,3 +142,20 @@ def test_a_training_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     job = specification(max_runtime_seconds=1e-9)
     with pytest.raises(TimeLimitError, match="1 iterations and 0 of 2 epochs"):
         run(job, dataset(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "value", "said", "unsaid"),
+    [
+        ({"network": {"name": "convnet", "gain": "auto"}}, None, "another network", '"auto"'),
+        ({"network": {"name": "convnet", "gain": "auto"}}, 0.5, "threshold to 0.5", '"auto"'),
+        ({"init": {"job": "j"}}, None, "leave init out", '"auto"'),
+        ({}, None, 'network.gain to "auto"', "init"),
+    ],
+)
+def test_a_remedy_for_silence_is_one_that_is_not_in_force(
+    changes: dict[str, Any], value: float | None, said: str, unsaid: str
+) -> None:
+    error = silence(specification(**changes), epochs((0.0, 2.3, 0.1)), "layer2", lambda: value)
+    assert said in error.hint
+    assert unsaid not in error.hint

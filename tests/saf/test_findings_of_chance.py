@@ -14,7 +14,7 @@ PROGRESS = Progress(
 
 
 def codes(correct: int, answers: int, balanced: float) -> list[str]:
-    tested = health.Tested(correct, 100, balanced, answers, {"layer1": 0.1})
+    tested = health.Tested(correct, 100, balanced, answers, 2, {"layer1": 0.1})
     return [f.code for f in health.findings(specification(), PROGRESS, tested, WITHOUT)]
 
 
@@ -23,3 +23,18 @@ def test_one_answer_for_every_sample_is_chance_whatever_the_frequencies_of_the_t
     assert codes(70, answers=1, balanced=0.5) == ["at_chance"]
     assert codes(30, answers=1, balanced=0.5) == ["at_chance"]
     assert codes(70, answers=2, balanced=0.7) == []
+
+
+def test_good_weights_to_start_from_are_judged_by_epochs_and_bad_ones_by_what_is_known() -> None:
+    """The first batch of a training is by chance far easier than the others."""
+
+    def of_losses(*losses: float) -> list[str]:
+        history = [{"train_loss": loss, "val_accuracy": 0.7} for loss in losses]
+        progress = Progress(history=history, initial_loss=0.01, best_epoch=1)
+        tested = health.Tested(70, 100, 0.7, 2, 2, {"layer1": 0.1})
+        job = specification(init={"job": "j"})
+        return [f.code for f in health.findings(job, progress, tested, WITHOUT)]
+
+    assert of_losses(0.03, 0.02) == []
+    assert of_losses(0.03, 0.04) == ["loss_rose"]
+    assert of_losses(5.0, 5.0) == ["loss_rose"]
