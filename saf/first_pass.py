@@ -97,9 +97,10 @@ class _Fitting:
             return fired_at(1.0)
         factor = _factor(fired_at)
         self._factors[fitted.name] = factor
-        if fitted is not layer and factor != 1.0:
+        if fitted is layer:
+            self.scaled.append(layer.name)
+        elif factor != 1.0:
             raise _StreamFitted(fitted.name)
-        self.scaled.append(layer.name)
         return fired_at(factor)
 
     def _fitted_by(self, layer: Population) -> Population | None:

@@ -72,10 +72,11 @@ def test_the_bits_of_a_fit_depend_on_seed_and_data_alone() -> None:
         assert torch.equal(one, other)
 
 
-def test_samples_that_say_nothing_leave_the_weights_as_they_were_drawn() -> None:
-    x = torch.zeros(6, 1, 8, 8)
-    architecture = build(ConvNet(channels=(4, 4)), (1, 8, 8), 3)
-    module = SpikingNetwork(architecture, Neuron(), mean=[0.0], std=[1.0], seed=0)
+@pytest.mark.parametrize("network", SMALL, ids=lambda network: network.name)
+def test_samples_that_say_nothing_leave_the_weights_as_they_were_drawn(network: Network) -> None:
+    x = torch.zeros(6, 3, 32, 32)
+    architecture = build(network, (3, 32, 32), 3)
+    module = SpikingNetwork(architecture, Neuron(), mean=[0.0] * 3, std=[1.0] * 3, seed=0)
     before = {name: p.clone() for name, p in module.named_parameters()}
     assert set(fit_gains(module, x, 3).values()) == {1.0}
     for name, parameter in module.named_parameters():
