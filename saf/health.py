@@ -172,8 +172,8 @@ def _of_validation(progress: Progress) -> Iterator[Finding]:
         )
         return
     best = progress.history[progress.best_epoch - 1]["val_accuracy"]
-    last = progress.history[-1]["val_accuracy"]
-    if last < HALF_GONE * best:
+    last = progress.history[-1].get("val_accuracy")  # none where the samples are no longer there
+    if last is not None and last < HALF_GONE * best:
         yield Finding(
             "collapsed_after_the_best_epoch",
             f"the validation accuracy fell from {best:.2%} in epoch {progress.best_epoch} to "

@@ -312,7 +312,8 @@ class Trainer:
         # A training that goes on after its end waits anew.
         since = max(progress.best_epoch, self.specification.schedule.start_epoch)
         waited = len(progress.history) - since
-        progress.ended_early = patience is not None and waited >= patience
+        early = progress.step < self.last_step
+        progress.ended_early = early and patience is not None and waited >= patience
         progress.seconds["evaluations"] += perf_counter() - began
         return metrics
 

@@ -23,7 +23,7 @@ from saf.config import Loss
 from saf.data.dataset import Dataset
 from saf.data.split import hold_out
 from saf.loss import loss_function
-from saf.reports import Evaluation
+from saf.reports import Evaluation, Finished
 from tests.saf.trainings import dataset, labelled, run, specification, summary
 
 
@@ -150,6 +150,31 @@ def test_patience_ends_a_training_and_a_resumed_one_stays_ended(
         job, dataset(), tmp_path / "again", device="cpu", resume_from=tmp_path / "checkpoints"
     )
     assert not [r for r in again if isinstance(r, Evaluation) and "val_loss" in r.metrics]
+
+
+def test_a_training_of_all_its_epochs_did_not_end_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, [0.3, 0.4, 0.2, 0.2])
+    job = specification(epochs=4, validation_share=0.2, patience=2)
+    found = summary(run(job, dataset(), tmp_path))
+    assert (found["ended_early"], found["iterations"]) == (False, 4 * 4)
+
+
+def test_a_training_goes_on_where_the_validation_samples_are_gone(tmp_path: Path) -> None:
+    x, y = labelled(9, 1, 8, 8)
+    plain = dataset()
+    own = Dataset(**{n: getattr(plain, n) for n in FIELDS}, x_val=x, y_val=y)
+    run(specification(epochs=2), own, tmp_path / "first")
+    *_, last = saf.train(
+        specification(epochs=3),
+        plain,
+        tmp_path / "on",
+        device="cpu",
+        resume_from=tmp_path / "first" / "checkpoint.safetensors",
+    )
+    assert isinstance(last, Finished)
+    assert last.summary["best_epoch"] in (1, 2)
 
 
 def test_one_sample_of_a_class_is_trained_on_and_a_job_without_validation_says_so(
