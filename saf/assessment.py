@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from saf.baseline import Baselines, baselines
-from saf.classes import by_class, count_right
+from saf.classes import by_class, count_right, right_by_luck
 from saf.data.dataset import Dataset
 from saf.data.findings import Finding
 from saf.data.findings import findings as findings_of_data
@@ -64,7 +64,7 @@ def assess(trainer: Trainer, network: SpikingNetwork, dataset: Dataset) -> Asses
         correct,
         len(labels),
         classes["balanced_accuracy"],
-        int((found.predicted.bincount() > 0).sum()),
+        right_by_luck(found.predicted, labels, dataset.classes),
         dataset.classes,
         found.firing_rates,
     )

@@ -47,6 +47,12 @@ def shares_right(predicted: Tensor, labels: Tensor, classes: int) -> SharesRight
     return SharesRight(of_class, sum(there) / len(there))
 
 
+def right_by_luck(predicted: Tensor, labels: Tensor, classes: int) -> float:
+    """The share of `predicted` (N) that would be right, on average, in a random order."""
+    named, there = (x.bincount(minlength=classes).double() for x in (predicted, labels))
+    return float(named @ there) / len(labels) ** 2
+
+
 def by_class(predicted: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> dict[str, Any]:
     """Accuracy of each class, balanced accuracy and confusion matrix, as JSON values.
 
