@@ -77,7 +77,7 @@ def child(directory: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     from api.demo import SPECIFICATION
     from benchmarks.machine import machine
-    from saf import evaluation, training, vitals
+    from saf import evaluation, trainer, training, vitals
     from saf.batches import Batches, Samples
     from saf.config import JobSpecification
     from saf.data import digits
@@ -91,24 +91,25 @@ def child(directory: Path) -> dict[str, Any]:
     dataset = digits()
     lap("the data set")
     clock = Clock()
-    method_of = getattr(training, "method_of")  # noqa: B009
+    method_of = getattr(trainer, "method_of")  # noqa: B009
 
     def timed_method_of(chosen: Any) -> Any:
         return clock.timed(ARITHMETIC[0], method_of(chosen))
 
-    setattr(training, "method_of", timed_method_of)  # noqa: B010
+    setattr(trainer, "method_of", timed_method_of)  # noqa: B010
     for owner, name, part in (
         (evaluation, "infer", ARITHMETIC[1]),
         (Batches, "__getitem__", "samples"),
         (Samples, "__getitem__", "samples"),
-        (training, "augment", "augmentation"),
-        (training, "dropout_masks", "augmentation"),
+        (trainer, "augment", "augmentation"),
+        (trainer, "dropout_masks", "augmentation"),
         (Meter, "add", "metrics"),
         (Meter, "read", "metrics"),
         (Meter, "finish_epoch", "metrics"),
         (vitals.Probe, "gradients", "vitals"),
         (vitals.Probe, "look", "vitals"),
         (training, "_saved", "checkpoints"),
+        (training, "assess", "the look at the test samples"),
     ):
         setattr(owner, name, clock.timed(part, getattr(owner, name)))
     outgoing = directory / "outgoing"

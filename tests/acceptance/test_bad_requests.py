@@ -129,14 +129,15 @@ def test_a_broken_or_hostile_upload_is_refused(
 
 def test_images_that_a_network_cannot_take_are_refused_at_submission(service: Service) -> None:
     buffer = io.BytesIO()
-    x = np.zeros((8, 3, 128, 128), np.uint8)
+    x = np.zeros((8, 3, 128, 100), np.uint8)
     y = np.arange(8) % 2
     np.savez_compressed(buffer, x_train=x, y_train=y, x_test=x, y_test=y)
     response = service.http.post(
         "/v1/datasets", files={"file": ("large.npz", buffer.getvalue())}, data={"name": "large"}
     )
     assert response.status_code == 201, response.text
-    answer = service.http.post("/v1/jobs", json={"dataset": "large"})
+    wish = {"dataset": "large", "network": {"name": "vgg11-f"}}
+    answer = service.http.post("/v1/jobs", json=wish)
     body = problem(answer, "/network")
     assert "128" in str(body)
 

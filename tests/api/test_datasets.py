@@ -386,7 +386,7 @@ def test_a_data_set_stays_while_an_unfinished_job_needs_it(server: Server) -> No
             "/conversion/grid_bits",
             "set grid_bits to null",
         ),
-        ({"shape": [3, 128, 128]}, {}, "/network", "128 × 128"),
+        ({"shape": [3, 12, 128]}, {"network": {"name": "vgg11"}}, "/network", "12 × 128"),
         ({"shape": [65, 8, 8]}, {}, "/network", "1 to 64 channels"),
         ({"classes": 20_000}, {}, "/dataset", "2 to 10000 classes"),
     ],
