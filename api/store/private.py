@@ -6,7 +6,8 @@ import os
 import stat
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from api.settings import Settings
 
@@ -24,8 +25,12 @@ def keep_private(settings: Settings) -> None:
     os.umask(OTHERS)
     directory = settings.data_dir.absolute()
     paths = [directory / name for name in OURS]
-    address = make_url(settings.database)
-    if address.get_backend_name() == "sqlite" and address.database:
+    address: URL | None
+    try:
+        address = make_url(settings.database)
+    except ArgumentError:  # who opens the database says so
+        address = None
+    if address is not None and address.get_backend_name() == "sqlite" and address.database:
         paths += [Path(address.database + end) for end in ("", "-wal", "-shm")]
     for path in paths:
         _tighten(path)

@@ -84,7 +84,7 @@ def test_nothing_is_accepted_that_would_be_lost_with_the_database(
     ready = server.http.get("/readyz")
     assert ready.status_code == 503
     assert "database: does not answer (" in ready.json()["detail"]
-    for path in ("/", f"/jobs/{accepted}", "/v1/jobs", "/v1/datasets", "/v1/sweeps", "/metrics"):
+    for path in ("/", f"/jobs/{accepted}", "/v1/jobs", "/v1/datasets", "/v1/sweeps"):
         assert server.http.get(path).status_code == 503, path
     if lose in (remove, move_away):
         assert not (tmp_path / FILE).exists(), "no empty database takes its place"

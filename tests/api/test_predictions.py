@@ -20,9 +20,9 @@ from api.settings import Settings
 from api.store import artifacts, checkpoints, lifecycle
 from api.store.leases import Claim
 from api.trials import Trials
-from saf.architecture import Architecture, Connection, Flatten, Linear, Population
+from saf.architecture import Architecture, Connection, Conv, Flatten, Linear, Population
 from saf.checkpoint import Checkpoint, Progress
-from saf.config import JobSpecification
+from saf.config import ResolvedSpecification
 from saf.data import digits
 from saf.lif import LIFDescription, LIFNetwork, load_lif
 from saf.network import network_of
@@ -33,11 +33,37 @@ from tests.api.conftest import NO_BROKER, Server, serving, until
 PIXELS = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
 
 
-def network(timesteps: int = 4, **changes: Any) -> LIFNetwork:
-    """Three neurons for the digits of 8 × 8 pixels, ten classes."""
+def slow_network() -> LIFNetwork:
+    """A trillion products for one image."""
+    channels = 1024
+
+    def layer(name: str, source: str) -> Population:
+        into = Conv(out_channels=channels, standardised=False)
+        return Population(name=name, connections=(Connection(source=source, operations=(into,)),))
+
+    readout = Population(
+        name="readout",
+        connections=(Connection(source="layer2", operations=(Flatten(), Linear(out_features=10))),),
+    )
+    layers = (layer("layer1", "input"), layer("layer2", "layer1"))
+    tensors = {
+        "layer1.0.weight": torch.ones(channels, 1, 3, 3),
+        "layer1.bias": torch.ones(channels),
+        "layer2.0.weight": torch.ones(channels, channels, 3, 3),
+        "layer2.bias": torch.ones(channels),
+        "readout.0.weight": torch.ones(10, 64 * channels),
+        "readout.bias": torch.ones(10),
+    }
+    plain = network(timesteps=1024).description
+    architecture = Architecture(input_shape=(1, 8, 8), populations=layers, readout=readout)
+    return LIFNetwork(plain.model_copy(update={"architecture": architecture}), tensors)
+
+
+def network(timesteps: int = 4, neurons: int = 3, **changes: Any) -> LIFNetwork:
+    """Three neurons for the digits of 8 × 8 pixels, ten classes; or more of them."""
+    into_layer = (Flatten(), Linear(out_features=neurons))
     layer = Population(
-        name="layer1",
-        connections=(Connection(source="input", operations=(Flatten(), Linear(out_features=3))),),
+        name="layer1", connections=(Connection(source="input", operations=into_layer),)
     )
     readout = Population(
         name="readout",
@@ -57,9 +83,9 @@ def network(timesteps: int = 4, **changes: Any) -> LIFNetwork:
         "specification": {},
     }
     tensors = {
-        "layer1.0.weight": torch.randn(3, 64, generator=random),
-        "layer1.bias": torch.ones(3),
-        "readout.0.weight": torch.randn(10, 3, generator=random),
+        "layer1.0.weight": torch.randn(neurons, 64, generator=random),
+        "layer1.bias": torch.ones(neurons),
+        "readout.0.weight": torch.randn(10, neurons, generator=random),
         "readout.bias": torch.zeros(10),
     }
     return LIFNetwork(LIFDescription(**(values | changes)), tensors)
@@ -203,7 +229,7 @@ def test_a_job_without_a_network_cannot_be_tried(warm: tuple[Server, str]) -> No
 
 def checkpointed(server: Server, claim: Claim, directory: Path, step: int) -> LIFNetwork:
     """Store a checkpoint as a worker does; returns the network that it stands for."""
-    specification = JobSpecification.model_validate(claim.specification)
+    specification = ResolvedSpecification.model_validate(claim.specification)
     summary = builtin_summary("digits")
     architecture = build(specification.network, (1, 8, 8), 10)
     untrained = network_of(specification, architecture, mean=summary["mean"], std=summary["std"])
@@ -213,6 +239,7 @@ def checkpointed(server: Server, claim: Claim, directory: Path, step: int) -> LI
         progress=Progress(step=step),
         weights={name: p.detach() + step / 100 for name, p in untrained.named_parameters()},
         average={},
+        best={},
         optimizer={},
     )
     path = directory / f"{step}.safetensors"
@@ -250,7 +277,7 @@ def test_a_job_that_has_not_succeeded_is_tried_at_its_newest_checkpoint(
     found = ask(server, path + "/predict", json={"pixels": [(PIXELS / 255).tolist()]}).json()
     assert found["checkpoint_step"] == 40
     page = server.http.get("/jobs/" + job["id"], headers={"accept": "text/html"}).text
-    assert "newest checkpoint, of step 40 (epoch 4.00 of 10)" in page
+    assert "newest checkpoint, of step 40" in " ".join(page.split())
 
 
 def test_a_checkpoint_that_newer_ones_removed_meanwhile_is_no_error(
@@ -301,7 +328,7 @@ def test_a_network_that_takes_too_long_is_given_up_and_the_next_one_answered(
 ) -> None:
     quick = {"network": str(tmp_path / "quick"), "pixels": [(PIXELS / 255).tolist()]}
     network().save(tmp_path / "quick")
-    slow = question(tmp_path, network(timesteps=100_000_000))
+    slow = question(tmp_path, slow_network())
     trials = Trials(Settings(data_dir=tmp_path, trial_max_seconds=2.5, trial_idle_seconds=0.3))
     try:
         with pytest.raises(UnavailableError, match="SAF_TRIAL_MAX_SECONDS"):

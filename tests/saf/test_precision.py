@@ -73,7 +73,7 @@ def test_a_training_in_tf32_takes_its_products_so_and_its_checks_do_not(
 
     monkeypatch.setattr(trainer, "method_of", watched_method_of)
     watch(evaluation, "infer")
-    watch(certificate, "infer")  # the certificate
+    watch(certificate, "infer_in_chunks")  # the certificate
     job = resolved(
         {"epochs": 1, "network": {"name": "convnet", "channels": [4]}, "precision": precision}
     )
@@ -81,7 +81,7 @@ def test_a_training_in_tf32_takes_its_products_so_and_its_checks_do_not(
     assert seen == {
         "method": {(expected, expected)},
         "saf.evaluation.infer": {(expected, expected)},
-        "saf.certificate.infer": {("ieee", "ieee")},
+        "saf.certificate.infer_in_chunks": {("ieee", "ieee")},
     }
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["specification"]["precision"] == precision

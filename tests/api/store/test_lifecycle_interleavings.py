@@ -55,7 +55,7 @@ class JobsAndWorkers(RuleBasedStateMachine):
         job = Job(
             id=new_id("job"),
             name="",
-            specification={},
+            specification={"seed": 0},
             method="saf-f",
             network="convnet",
             dataset="digits",
