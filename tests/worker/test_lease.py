@@ -186,7 +186,7 @@ def test_a_training_goes_on_while_its_worker_reaches_the_broker_and_nobody_takes
     crew: Crew,
     sweeper: Sweeper,
 ) -> None:
-    job_id = desk.submit(steps="400", step_seconds="0.03")
+    job_id = desk.submit(steps="800", step_seconds="0.03")
     crew.message(crew.hire(doubly_held))
     desk.wait_for_step(job_id, 3)
     (pid,) = desk.trainees(job_id)
@@ -204,7 +204,7 @@ def test_a_training_goes_on_while_its_worker_reaches_the_broker_and_nobody_takes
     cable.heal()
 
     assert desk.wait(job_id, Status.succeeded).attempt == 1
-    assert desk.steps(job_id) == undisturbed(400)
+    assert desk.steps(job_id) == undisturbed(800)
 
 
 def test_a_training_stands_still_while_its_worker_reaches_neither_database_nor_broker(
@@ -305,7 +305,7 @@ def test_trainings_go_on_while_the_database_is_away_and_all_is_written_once_when
     desk = Desk(database, DirectoryStore(settings.artifacts))
     runner = crew.hire(there)
     runner.start()  # sweeps, too
-    unfinished = desk.submit(steps="400", step_seconds="0.03")
+    unfinished = desk.submit(steps="800", step_seconds="0.03")
     crew.message(runner)
     desk.wait_for_step(unfinished, 3)
     (pid,) = desk.trainees(unfinished)
@@ -316,7 +316,7 @@ def test_trainings_go_on_while_the_database_is_away_and_all_is_written_once_when
     own_server.start()
 
     assert desk.wait(unfinished, Status.succeeded).attempt == 1
-    assert desk.steps(unfinished) == undisturbed(400)
+    assert desk.steps(unfinished) == undisturbed(800)
     assert desk.kinds(unfinished).count("succeeded") == 1
     crew.leave()
     database.dispose()
