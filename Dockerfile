@@ -40,8 +40,14 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 RUN pip install -c requirements.lock -r requirements.txt setuptools
 
+FROM cpu-dependencies AS guide
+COPY . .
+RUN pip install -c requirements.lock --no-build-isolation '.[docs]' \
+    && python -m sphinx -q -W -E -d /tmp/doctrees docs api/built/guide
+
 FROM cpu-dependencies AS cpu
 COPY . .
+COPY --from=guide /app/api/built api/built
 RUN pip install --no-deps --no-build-isolation .
 USER saf
 WORKDIR /data

@@ -5,11 +5,12 @@ PYTHON := .venv/bin/python
 SAF := $(PYTHON) -m api.cli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test check bench clean fuzz chaos
+.PHONY: help demo serve docs test check bench clean fuzz chaos
 
 help:
 	@echo "make demo    train on handwritten digits, convert, check, run the LIF network"
 	@echo "make serve   the same service, kept running; its data is in ./data"
+	@echo "make docs    the guide, which the service shows at /guide; make demo and make serve build it too"
 	@echo "make test    every check and every test"
 	@echo "make check   ruff, mypy and import-linter alone"
 	@echo "make bench   time and memory of an iteration beside others' (an hour; results in benchmarks/results/)"
@@ -18,15 +19,22 @@ help:
 	@echo "make clean   remove .venv and caches; ./data stays"
 
 demo:
-	@sh scripts/install
+	@sh scripts/install docs
+	-@sh scripts/guide --if-old
 	@$(SAF) demo
 
 serve:
-	@sh scripts/install
+	@sh scripts/install docs
+	-@sh scripts/guide --if-old
 	@$(SAF) serve
+
+docs:
+	@sh scripts/install docs
+	@sh scripts/guide
 
 test: check
 	@sh scripts/chromium
+	@sh scripts/guide --if-old
 	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 check:
@@ -37,7 +45,7 @@ check:
 	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 clean:
-	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build api/built .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 fuzz:
 	@sh scripts/install test

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.gzip import GZipMiddleware, IdentityResponder
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-FILES = ("/static/", "/v1/artifacts/")  # answers whose tags are of their own bytes
+FILES = ("/static/", "/guide/", "/v1/artifacts/")  # answers whose tags are of their own bytes
 MIN_BYTES = 1000  # below that a packet is sent in either case
 LEVEL = 5
 

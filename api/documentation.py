@@ -33,7 +33,7 @@ PAGE = """<!DOCTYPE html>
 <body>
 <nav aria-label="Main"><a href="{root}/">saf</a> <a href="{root}/">Jobs</a>
 <a href="{root}/new">New job</a> <a href="{root}/datasets">Data sets</a>
-<a href="{root}/system">System</a></nav>
+<a href="{root}/system">System</a> <a href="{root}/guide/">Guide</a></nav>
 <div id="swagger-ui"></div>
 <script src="{bundle}"></script>
 <script src="{script}"></script>

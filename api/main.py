@@ -38,6 +38,7 @@ from api.brokerlease import broker_leases
 from api.checks import Checks
 from api.compression import Compression
 from api.gauges import Gauges
+from api.guide import Guide
 from api.head import HeadAsGet
 from api.janitor import Janitor
 from api.measures import Measures
@@ -130,6 +131,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         app.include_router(module.router)
     pages.install(app)
     app.mount("/static", assets(), name="static")
+    app.mount("/guide", Guide(), name="guide")
     # The last one added is the first that a request meets.
     app.add_middleware(
         Gate,

@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0)
+MOUNTED = frozenset({"/static", "/guide"})  # folders of files, whose names are no routes
 OTHER = "other"  # method or route of a request that no operation of ours takes
 
 
@@ -66,4 +67,5 @@ def route_of(scope: Scope) -> str:
     template = getattr(scope.get("route"), "path", None)
     if isinstance(template, str):
         return template
-    return "/static" if scope["path"].startswith("/static/") else OTHER
+    first = "/" + scope["path"].split("/")[1]
+    return first if first in MOUNTED and scope["path"] != first else OTHER

@@ -94,7 +94,7 @@ class Envelope:
             if status:  # else the client went away before an answer
                 took = (answered_at or time.monotonic()) - begun
                 self._measures.answered(scope, _method(scope), status, took)
-            if not (200 <= status < 400 and scope["path"].startswith("/static/")):
+            if not (200 <= status < 400 and scope["path"].startswith(("/static/", "/guide/"))):
                 _log_request(scope, status, time.monotonic() - begun)
 
 

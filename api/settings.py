@@ -17,8 +17,8 @@ from api.redaction import secrets_of
 
 MIB, GIB = 2**20, 2**30
 OWN_PATHS = (
-    *("v1", "jobs", "new", "sweeps", "datasets", "compare", "system", "docs", "static"),
-    *("openapi.json", "healthz", "readyz", "metrics"),
+    *("v1", "jobs", "new", "sweeps", "datasets", "compare", "system", "docs", "guide"),
+    *("static", "openapi.json", "healthz", "readyz", "metrics"),
 )
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+)+")
 PLAIN = ("database_url", "broker_url", "artifacts_url")  # known without the prefix too

@@ -18,7 +18,7 @@ from api.settings import Settings
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-UNTRACED = ("/static/", "/metrics", "/healthz", "/readyz")
+UNTRACED = ("/static/", "/guide/", "/metrics", "/healthz", "/readyz")
 STOP_SECONDS = 3.0  # that the end of a process waits for a collector
 
 

@@ -135,7 +135,9 @@ def test_a_live_stream_comes_through(front: str) -> None:
     assert job["id"] in line
 
 
-@pytest.mark.parametrize("prefix", ["saf", "/a b", "/v1", "/jobs/x", "/a?b", "//", "/static"])
+@pytest.mark.parametrize(
+    "prefix", ["saf", "/a b", "/v1", "/jobs/x", "/a?b", "//", "/static", "/guide"]
+)
 def test_a_prefix_that_cannot_be_is_refused(prefix: str) -> None:
     if prefix == "//":
         assert Settings(root_path=prefix).root_path == ""
