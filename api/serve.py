@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -28,7 +28,8 @@ from api.listener import ListenError, listen
 from api.lock import DirectoryInUseError, DirectoryLock
 from api.settings import Settings
 from api.store.artifacts import open_store
-from api.store.database import Database
+from api.store.database import Database, why_away
+from api.store.identity import RemovedError
 from api.store.migrate import NewerDatabaseError, refuse_newer
 from api.store.private import keep_private
 
@@ -284,13 +285,16 @@ def _lock(directory: Path) -> DirectoryLock:
 
 
 def _check_database(settings: Settings) -> None:
-    """Refuse tables of a newer program at once; a database that is away is waited for."""
+    """Refuse tables of a newer program, and the lack of a database that was there, at once; one
+    that is away is waited for."""
     database = Database(settings.database)
     try:
-        with suppress(SQLAlchemyError):
-            refuse_newer(database)
+        refuse_newer(database)
     except NewerDatabaseError as error:
         raise ServeError(str(error)) from error
+    except SQLAlchemyError as error:
+        if isinstance(getattr(error, "orig", None), RemovedError):
+            raise ServeError(why_away(error)) from error
     finally:
         database.dispose()
 

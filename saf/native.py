@@ -3,8 +3,9 @@
 The sources lie in `saf/cpp`, each a few functions without Python or torch, called with the
 addresses of tensors. Compiled they are kept in the directory that torch's compiler has been given
 (`TORCHINDUCTOR_CACHE_DIR`) or in the user's cache, under a name that stands for the source, the
-options and the compiler. Some seconds the first time; without a compiler, or where anything goes
-wrong, there is nothing here and the log says why: whatever C++ computes, torch does as well.
+options and the compiler, and with a digest: what is damaged is compiled again. Some seconds the
+first time; without a compiler, or where anything goes wrong, there is nothing here and the log says
+why: whatever C++ computes, torch does as well.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ OWN_OPTIONS: dict[Name, tuple[str, ...]] = {
     "scan": ("-O3", "-ffp-contract=off"),  # the very bits of torch's operations
 }
 SECONDS = 300  # for the compiler
+DIGEST_BYTES = 32  # of SHA-256
 SOURCES = Path(__file__).parent / "cpp"
 
 _allowed: ContextVar[bool] = ContextVar("native", default=False)
@@ -113,17 +115,26 @@ def _compiled(name: Name, head: str) -> Path:
     version = _called([compiler, "--version"])
     of = "\0".join((source, *headers, *options, compiler, version, torch.__version__))
     path = private_cache("saf") / f"{name}-{sha256(of.encode()).hexdigest()[:16]}.so"
-    if is_private(path):
+    if is_private(path) and _is_whole(path):
         return path
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         text, compiled, linked = (Path(scratch) / f"{name}{end}" for end in (".cpp", ".o", ".so"))
         text.write_text(source)
         _called([compiler, *options, f"-I{SOURCES}", "-c", str(text), "-o", str(compiled)])
         _called([compiler, "-shared", str(compiled), *_openmp(), "-o", str(linked)])
-        with linked.open("rb") as file:  # half a library would crash who loads it
+        with linked.open("ab") as file:  # half a library would crash who loads it
+            file.write(sha256(linked.read_bytes()).digest())
+            file.flush()
             os.fsync(file.fileno())
         linked.replace(path)
     return path
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a library is what was compiled: its SHA-256 stands at its end, where no loader
+    looks. A damaged one would crash who loads it, or compute something else."""
+    content = path.read_bytes()
+    return sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
 
 
 def _of_this_processor() -> tuple[str, ...]:

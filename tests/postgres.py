@@ -69,6 +69,23 @@ class PostgresServer:
         with self._connect() as connection:
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
+    def has_database(self, name: str) -> bool:
+        """Whether there is one of that name."""
+        with self._connect() as connection:
+            query = "SELECT 1 FROM pg_database WHERE datname = %s"
+            return connection.execute(query, (name,)).fetchone() is not None
+
+    def rename_database(self, name: str, to: str) -> None:
+        """Give a database another name, whoever is still connected to it."""
+        with self._connect() as connection:
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s",
+                (name,),
+            )
+            connection.execute(f'ALTER DATABASE "{name}" RENAME TO "{to}"')
+            connection.execute(f'ALTER DATABASE "{to}" ALLOW_CONNECTIONS true')
+
     def add_user(self, name: str, password: str) -> None:
         """Make a user who is let in with this password only."""
         rules = Path(self._data) / "pg_hba.conf"

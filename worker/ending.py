@@ -14,12 +14,14 @@ from api.store.database import why_away
 from api.store.leases import Claim
 from saf.config import ResolvedSpecification, updates_at_each_step
 from saf.errors import (
+    DataError,
     InternalError,
     OutOfMemoryError,
     StalledError,
     TimeLimitError,
     TrainingError,
 )
+from worker.inputs import InputChangedError
 from worker.protocol import Failure
 from worker.watchdog import Phase, Stall
 
@@ -49,6 +51,19 @@ def write(session: Session, claim: Claim, failure: Failure, settings: Settings) 
 def of_training(error: TrainingError) -> Failure:
     """What was found before or beside the training process."""
     return Failure(code=error.code, message=str(error), hint=error.hint)
+
+
+def of_inputs(error: DataError | InputChangedError) -> Failure:
+    """A file that the attempt read is damaged, or may have been for a while."""
+    if isinstance(error, DataError):
+        return of_training(error)
+    return Failure(
+        code=DataError.code,
+        message=str(error),
+        hint="the service never writes to a file of the artifact store again: find out who does, "
+        "then retry the job",
+        transient=True,
+    )
 
 
 def out_of_time(claim: Claim) -> Failure:

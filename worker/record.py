@@ -32,14 +32,22 @@ class Record:
     """Takes batches out of an outbox and writes them."""
 
     def __init__(
-        self, database: Database, store: ArtifactStore, claim: Claim, outbox: Outbox
+        self,
+        database: Database,
+        store: ArtifactStore,
+        claim: Claim,
+        outbox: Outbox,
+        check: Callable[[bool], None] = lambda _has_started: None,
     ) -> None:
+        """`check` is called before a batch is written, told whether the training said in it, or
+        before, that it has read what it begins with. What it raises, `write` raises."""
         self.notes: list[str] = []
         """Lines for the timeline, written when the training has started."""
         self._database = database
         self._store = store
         self._claim = claim
         self._outbox = outbox
+        self._check = check
         self._pending: Batch | None = None
         self._incoming: dict[Path, Incoming] = {}
         self._log_written = 0
@@ -54,6 +62,7 @@ class Record:
         if batch.is_empty() and end is None:
             return False
         self._pending = batch
+        self._check(batch.started is not None)  # of what was reported, nothing is kept before
         if batch.checkpoint is not None:
             self._receive(batch.checkpoint.path)
         unused: list[str] = []

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +35,7 @@ from worker import disk, ending
 from worker import watchdog as watchdogs
 from worker.backoff import DATABASE_AWAY, Backoff
 from worker.devices import Slot
+from worker.inputs import InputChangedError, Inputs
 from worker.lease import Lease, silence_seconds
 from worker.outbox import Outbox
 from worker.process import TrainingProcess
@@ -114,30 +116,31 @@ class Supervisor:
     def _attempt(self, claim: Claim, lease: Lease, directory: Path) -> None:
         watchdog = Watchdog(self._settings, losses=claim.losses)
         self.outbox = outbox = Outbox(directory / "outbox", saw=watchdog.saw)
-        record = Record(self._database, self._store, claim, outbox)
-        try:
-            order, check_data = self._insist(
-                claim, lease, lambda: self._order(claim, lease, directory, record.notes)
-            )
-        except TrainingError as error:
-            return self._fail(claim, lease, ending.of_training(error))
-        except InterruptedError:  # somebody asked it to stop while its files were fetched
-            return self._hand_back(claim, lease)
-        process = self._reserve.begin(order, directory, outbox)
-        try:
-            lease.attend(process)
-            failure = self._watch(claim, lease, process, outbox, record, check_data, watchdog)
-            process.end()
-            self._insist(claim, lease, check_data)
-            self._conclude(claim, lease, process, outbox, record, failure)
-        except DataError as error:  # damaged while it was trained on: nothing of that is kept
-            process.end()
-            self._fail(claim, lease, ending.of_training(error))
-        finally:
-            process.end()
-            lease.attend(None)
-            record.close()
-            self.outbox = None
+        with closing(Inputs(self._store)) as inputs:
+            record = Record(self._database, self._store, claim, outbox, inputs.check)
+            try:
+                order = self._insist(
+                    claim, lease, lambda: self._order(claim, lease, directory, record.notes, inputs)
+                )
+            except TrainingError as error:
+                return self._fail(claim, lease, ending.of_training(error))
+            except InterruptedError:  # somebody asked it to stop while its files were fetched
+                return self._hand_back(claim, lease)
+            process = self._reserve.begin(order, directory, outbox)
+            try:
+                lease.attend(process)
+                failure = self._watch(claim, lease, process, outbox, record, inputs, watchdog)
+                process.end()
+                self._insist(claim, lease, inputs.check)
+                self._conclude(claim, lease, process, outbox, record, failure)
+            except (DataError, InputChangedError) as error:  # nothing of what came after is kept
+                process.end()
+                self._fail(claim, lease, ending.of_inputs(error))
+            finally:
+                process.end()
+                lease.attend(None)
+                record.close()
+                self.outbox = None
 
     def _watch(
         self,
@@ -146,7 +149,7 @@ class Supervisor:
         process: TrainingProcess,
         outbox: Outbox,
         record: Record,
-        check_data: Callable[[], None],
+        inputs: Inputs,
         watchdog: Watchdog,
     ) -> Failure | None:
         """Write and obey until the process has ended; why it was ended, where that was not asked
@@ -175,7 +178,7 @@ class Supervisor:
             if time.monotonic() >= write_at:
                 write_at = time.monotonic() + BATCH_SECONDS
                 try:
-                    check_data()  # before a checkpoint is kept
+                    inputs.check()
                     while record.write() and outbox.has_more() and not lease.changed.is_set():
                         pass
                     backoff.reset()
@@ -261,11 +264,11 @@ class Supervisor:
         return self._insist(claim, lease, lambda: record.finish(stop))
 
     def _order(
-        self, claim: Claim, lease: Lease, directory: Path, notes: list[str]
-    ) -> tuple[Order, Callable[[], None]]:
-        """What the training process is told, and a look at its data, which raises DataError once
-        they are not the same any more. Raises DataError, OSError, and InterruptedError when the
-        attempt is to stop."""
+        self, claim: Claim, lease: Lease, directory: Path, notes: list[str], inputs: Inputs
+    ) -> Order:
+        """What the training process is told; the files that it names are `inputs`. Raises
+        DataError, OSError, and InterruptedError when the attempt is to stop."""
+        inputs.close()  # of an earlier try
         if not claim.specification:
             raise UserConfigError(
                 "the specification of the job cannot be read: its row in the database is damaged",
@@ -279,11 +282,11 @@ class Supervisor:
                 sha256, directory / "fetched", lambda: self._is_unwanted(lease)
             )
 
-        dataset, check_data = self._dataset(claim, local)
-        checkpoint, resume_from = self._checkpoint(claim, local, notes)
-        init_from = self._first_weights(claim, local, is_needed=resume_from is None)
+        dataset = self._dataset(claim, local, inputs)
+        checkpoint, resume_from = self._checkpoint(claim, local, notes, inputs)
+        init_from = self._first_weights(claim, local, inputs, is_needed=resume_from is None)
         (directory / "training").mkdir(exist_ok=True)
-        order = Order(
+        return Order(
             specification=claim.specification,
             dataset=dataset,
             builtin=claim.dataset_id is None,
@@ -296,13 +299,10 @@ class Supervisor:
             silence_seconds=silence_seconds(self._settings),
             ids=bound_ids(),
         )
-        return order, check_data
 
-    def _dataset(
-        self, claim: Claim, local: Callable[[str], Path]
-    ) -> tuple[str, Callable[[], None]]:
+    def _dataset(self, claim: Claim, local: Callable[[str], Path], inputs: Inputs) -> str:
         if claim.dataset_id is None:
-            return str(claim.specification.get("dataset")), lambda: None
+            return str(claim.specification.get("dataset"))
         with self._database.reading() as session:
             dataset = session.get(Dataset, claim.dataset_id)
         if dataset is None or dataset.sha256 is None:
@@ -313,6 +313,7 @@ class Supervisor:
         name, sha256 = dataset.name, dataset.sha256
         try:
             path = local(sha256)
+            inputs.add_dataset(path, sha256, _damaged(name))
         except FileNotFoundError as error:
             raise DataError(
                 f"the file of the data set {name} is not in the artifact store",
@@ -321,19 +322,10 @@ class Supervisor:
             ) from error
         except DamagedError as error:
             raise _damaged(name) from error
-
-        def check() -> None:
-            try:
-                self._store.check_again(path, sha256)
-            except FileNotFoundError:  # removed, and still what it was for who has it open
-                pass
-            except DamagedError as error:
-                raise _damaged(name) from error
-
-        return str(path), check
+        return str(path)
 
     def _checkpoint(
-        self, claim: Claim, local: Callable[[str], Path], notes: list[str]
+        self, claim: Claim, local: Callable[[str], Path], notes: list[str], inputs: Inputs
     ) -> tuple[Checkpoint | None, Path | None]:
         """The newest checkpoint whose file is what it was when it was stored, and that file."""
         with self._database.reading() as session:
@@ -345,7 +337,9 @@ class Supervisor:
         notes.clear()
         for checkpoint in stored:
             try:
-                return checkpoint, local(checkpoint.sha256)
+                path = local(checkpoint.sha256)
+                inputs.add_checkpoint(path, checkpoint.sha256)
+                return checkpoint, path
             except DamagedError:
                 problem = "is damaged"
             except FileNotFoundError:
@@ -354,7 +348,7 @@ class Supervisor:
         return None, None
 
     def _first_weights(
-        self, claim: Claim, local: Callable[[str], Path], *, is_needed: bool
+        self, claim: Claim, local: Callable[[str], Path], inputs: Inputs, *, is_needed: bool
     ) -> Path | None:
         """The file whose weights the job starts with, where it names one. Raises DataError where it
         is needed and cannot be had."""
@@ -365,7 +359,9 @@ class Supervisor:
             first = session.get(Checkpoint, (claim.job_id, 0))
         try:
             if first is not None:
-                return local(first.sha256)
+                path = local(first.sha256)
+                inputs.add_checkpoint(path, first.sha256)
+                return path
             problem = "was removed"
         except DamagedError:
             problem = "is damaged in the artifact store"

@@ -138,11 +138,6 @@ class ArtifactStore(ABC):
             self.verified.check(path, sha256, unwanted)
             return path
 
-    def check_again(self, path: Path, sha256: str) -> None:
-        """Raise DamagedError unless what `local` returned is still what it was."""
-        with self._telling():
-            self.verified.check(path, sha256)
-
     @abstractmethod
     def read(self, sha256: str) -> BinaryIO:
         """The file with this hash as it lies in the store, from its beginning, not verified.

@@ -218,6 +218,8 @@ class Database:
         found = session.scalar(select(DatabaseIdentity.id).limit(1))
         if self._id is None:
             self._id = found
+            if self._file is not None and found is not None:
+                self._file.remember(found)
         if found != self._id:
             raise DatabaseReplacedError(
                 "the database was replaced by another one while the service runs, and nothing is "

@@ -2,11 +2,14 @@
 
 A SQLite database that is removed or replaced stays open where it was open: what is written then
 goes into a file without a name and is lost with the process. So its file, and the two that SQLite
-keeps beside it, are looked at before each transaction, and again before a commit counts.
+keeps beside it, are looked at before each transaction, and again before a commit counts. A file
+beside it says that there was one, so that a process which is started while it is gone does not make
+an empty one in its place.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -30,6 +33,15 @@ class DatabaseReplacedError(OperationalError):
         self.reason = reason
 
 
+def mark_of(path: Path) -> Path:
+    """The file that says that there is a database at `path`: none that goes with `rm NAME*`."""
+    return path.with_name(f".{path.name}.id")
+
+
+class RemovedError(sqlite3.OperationalError):
+    """There was a database, and there is none where a process is started."""
+
+
 class FileIdentity:
     """The files of one SQLite database, as they were when the first connection was made."""
 
@@ -45,7 +57,9 @@ class FileIdentity:
 
         @event.listens_for(engine, "do_connect")
         def _before_connect(*_: Any) -> None:
-            self._raise(self._changed(), sqlite3.OperationalError)  # it would make an empty file
+            # It would make an empty file.
+            self._raise(self._changed(), sqlite3.OperationalError)
+            self._refuse_to_begin_anew()
 
         @event.listens_for(engine, "connect")
         def _on_connect(connection: Any, _record: Any) -> None:
@@ -62,6 +76,14 @@ class FileIdentity:
                 if not self._open:  # who closes last removes the files beside
                     self._beside = {}
 
+    def remember(self, identity: str) -> None:
+        """Write down that there is this database. A directory that cannot be written to, or a full
+        disk, only leaves it unsaid."""
+        mark = mark_of(self._path)
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            if not mark.exists() or mark.read_text() != identity:
+                mark.write_text(identity)
+
     def check(self) -> None:
         """Raise DatabaseReplacedError unless the files are those of the open connections."""
         self._raise(self._changed(), DatabaseReplacedError)
@@ -75,6 +97,21 @@ class FileIdentity:
                     self._beside[end] = _place(os.stat(f"{self._path}{end}"))
                 except OSError:  # a file system on which SQLite keeps none
                     continue
+
+    def _refuse_to_begin_anew(self) -> None:
+        """Raise RemovedError where a database was, and no or an empty file is."""
+        mark = mark_of(self._path)
+        if self._place is not None or not mark.exists():
+            return
+        try:
+            is_there = self._path.stat().st_size > 0
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise RemovedError(
+                f"the database {self._path} was removed, and no empty one takes its place: put it "
+                f"back or restore a backup; to begin anew, remove {mark} too"
+            )
 
     def _changed(self) -> str:
         """What is wrong, in one line; empty: nothing."""

@@ -10,12 +10,13 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from api.settings import Settings
+from api.store.identity import BESIDE, mark_of
 
 OTHERS = 0o077
 OURS = (  # what the service keeps in its data directory
     *("artifacts", "broker", "cache", "uploads", "work", "run", "tmp"),
     *("lock", "address", "serve.log"),
-    *("saf.sqlite3", "saf.sqlite3-wal", "saf.sqlite3-shm"),
+    *("saf.sqlite3", "saf.sqlite3-wal", "saf.sqlite3-shm", ".saf.sqlite3.id"),
 )
 
 
@@ -31,7 +32,8 @@ def keep_private(settings: Settings) -> None:
     except ArgumentError:  # who opens the database says so
         address = None
     if address is not None and address.get_backend_name() == "sqlite" and address.database:
-        paths += [Path(address.database + end) for end in ("", "-wal", "-shm")]
+        paths += [Path(address.database + end) for end in ("", *BESIDE)]
+        paths.append(mark_of(Path(address.database)))
     for path in paths:
         _tighten(path)
     try:

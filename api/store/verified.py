@@ -23,7 +23,7 @@ MOST_REMEMBERED = 100_000
 SETTLED_SECONDS = 2.0  # a file that changed just now may change again within the same tick
 READ_BYTES = 64 * 2**10
 
-_State = tuple[int, int, int, int]  # device, inode, length, time of change
+State = tuple[int, int, int, int]  # device, inode, length, time of change
 
 
 class DamagedError(OSError):
@@ -38,7 +38,7 @@ class Verified:
     """Which files this process has compared with their names. Any thread may ask."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, _State] = OrderedDict()
+        self._known: OrderedDict[str, State] = OrderedDict()
         self._lock = threading.Lock()
         self._turns = [threading.Lock() for _ in range(64)]
 
@@ -49,6 +49,11 @@ class Verified:
         """
         with path.open("rb") as file:
             self._check(file.fileno(), sha256, unwanted)
+
+    def check_open(self, handle: int, sha256: str) -> State:
+        """Raise DamagedError unless an open file has the content that `sha256` says; what it was
+        when that was compared. Raises OSError."""
+        return self._check(handle, sha256, bool)
 
     def trust(self, path: Path, sha256: str) -> None:
         """Remember that this process compared the content of `path` while it wrote it."""
@@ -73,7 +78,7 @@ class Verified:
             raise
         return cast(BinaryIO, io.BufferedReader(_Unchanged(file, state, sha256), READ_BYTES))
 
-    def _check(self, handle: int, sha256: str, unwanted: Callable[[], bool]) -> _State:
+    def _check(self, handle: int, sha256: str, unwanted: Callable[[], bool]) -> State:
         turn = self._turns[int(sha256[:8], 16) % len(self._turns)]
         while not turn.acquire(timeout=0.5):  # two that ask at once read it once
             if unwanted():
@@ -99,7 +104,7 @@ class Verified:
         finally:
             turn.release()
 
-    def _remember(self, sha256: str, state: _State) -> None:
+    def _remember(self, sha256: str, state: State) -> None:
         with self._lock:
             self._known[sha256] = state
             if len(self._known) > MOST_REMEMBERED:
@@ -109,7 +114,7 @@ class Verified:
 class _Unchanged(io.RawIOBase):
     """A file that was compared: reading ends with DamagedError once it is not the same any more."""
 
-    def __init__(self, file: io.FileIO, state: _State, sha256: str) -> None:
+    def __init__(self, file: io.FileIO, state: State, sha256: str) -> None:
         self._file = file
         self._state = state
         self._sha256 = sha256
@@ -134,11 +139,11 @@ class _Unchanged(io.RawIOBase):
         super().close()
 
 
-def _state(handle: int) -> _State:
+def _state(handle: int) -> State:
     return _state_of(os.fstat(handle))
 
 
-def _state_of(status: os.stat_result) -> _State:
+def _state_of(status: os.stat_result) -> State:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 

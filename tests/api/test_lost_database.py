@@ -101,6 +101,58 @@ def test_a_database_that_is_put_back_is_used_again_with_all_that_was_accepted(
     assert server.get(f"/v1/jobs/{accepted}")["status"] == "queued"
 
 
+@pytest.mark.parametrize("lose", [remove, move_away, empty])
+def test_a_process_that_is_started_while_the_database_is_gone_makes_no_empty_one(
+    tmp_path: Path, lose: Callable[[Path], None]
+) -> None:
+    settings = Settings(data_dir=tmp_path, broker_url=NO_BROKER)
+    with serving(settings) as server:
+        accepted = server.submit()["id"]
+    kept = (tmp_path / FILE).read_bytes()
+    lose(tmp_path)
+
+    with serving(settings) as server:
+        answer = server.http.post("/v1/jobs", json=JOB)
+        assert answer.status_code == 503
+        assert f"to begin anew, remove {tmp_path}/.{FILE}.id too" in answer.json()["detail"]
+        assert server.http.get("/readyz").status_code == 503
+        assert not (tmp_path / FILE).exists() or lose is empty
+        (tmp_path / "put back").write_bytes(kept)
+        (tmp_path / "put back").rename(tmp_path / FILE)
+        until(lambda: server.http.get("/v1/jobs").status_code == 200)
+        assert server.get(f"/v1/jobs/{accepted}")["status"] == "queued"
+
+
+def test_a_worker_that_is_started_while_the_database_is_gone_makes_no_empty_one(
+    tmp_path: Path, crew: Crew, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(data_dir=tmp_path, heartbeat_seconds=0.2, sweep_seconds=0.2)
+    with serving(settings) as server:
+        job_id = server.submit()["id"]
+    (tmp_path / FILE).rename(tmp_path / "elsewhere")
+    runner = crew.hire(settings)
+    runner.start()
+    crew.message(runner)
+    until(lambda: "no job can be claimed: the database" in caplog.text)
+    assert not (tmp_path / FILE).exists()
+
+    (tmp_path / "elsewhere").rename(tmp_path / FILE)
+
+    database = Database(settings.database)
+    Desk(database, runner.store).wait(job_id, Status.succeeded)
+    database.dispose()
+
+
+def test_one_may_begin_anew(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, broker_url=NO_BROKER)
+    with serving(settings) as server:
+        server.submit()
+    remove(tmp_path)
+    (tmp_path / f".{FILE}.id").unlink()
+    with serving(settings) as server:
+        assert server.get("/v1/jobs")["data"] == []
+
+
 def test_a_database_that_is_replaced_while_a_submission_is_written_does_not_acknowledge_it(
     tmp_path: Path,
 ) -> None:

@@ -17,6 +17,8 @@ import pytest
 from api.listener import DEFAULT_PORT
 from api.serve import LocalService, ServeError, serving_at
 from api.settings import Settings
+from api.store.database import Database
+from api.store.migrate import migrate
 
 
 def until(condition: Callable[[], object], seconds: float = 30) -> None:
@@ -220,6 +222,22 @@ def test_a_database_that_cannot_be_reached_ends_the_start_and_leaves_nothing(
         service.start()
     assert children(os.getpid()) == {}
     LocalService(settings, port=0).stop()
+
+
+def test_a_service_whose_database_is_gone_does_not_start_with_an_empty_one(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    database = Database(settings.database)
+    migrate(database)
+    with database.reading() as session:
+        database.confirm(session)
+    database.dispose()
+    (tmp_path / "saf.sqlite3").unlink()
+
+    service = LocalService(settings, port=0)
+    with pytest.raises(ServeError, match=r"saf\.sqlite3 was removed, and no empty one takes"):
+        service.start()
+
+    assert not (tmp_path / "saf.sqlite3").exists()
 
 
 def test_children_get_the_settings_and_nothing_that_celery_would_put_first(

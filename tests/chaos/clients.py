@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +21,8 @@ from tests.chaos.recipes import RECIPES, specification
 TIMEOUT = 40.0
 AGAIN_SECONDS = 0.3
 UNAVAILABLE = 503
+ACCEPTED = (200, 201)
+PROMISED = (*ACCEPTED, 202, 204, 404, 409, UNAVAILABLE)
 
 
 class Clients:
@@ -74,31 +77,58 @@ class Clients:
         """Give the connections back; nothing is asked any more."""
         self._http.close()
 
-    def submit(self, choose: random.Random, key: str) -> int:
+    def submit(self, key: str) -> int:
         """Submit a job until it is accepted; the status of the first answer."""
-        with self._memory.lock:
-            recipe = self._memory.recipes.setdefault(key, choose.choice(list(RECIPES)))
+        first = status = self.try_to_submit(key)
+        while status not in ACCEPTED:
+            time.sleep(AGAIN_SECONDS)
+            status = self.try_to_submit(key)
+        return first
+
+    def try_to_submit(self, key: str) -> int:
+        """Submit a job once; the status of the answer, 0 where there is none."""
+        recipe = random.Random(key).choice(list(RECIPES))
         body = specification(recipe, epochs=self._epochs, pace_ms=self._pace_ms)
-        first: int | None = None
+        answer = self.ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key})
+        if answer is None:
+            return 0
+        if answer.status_code in ACCEPTED:
+            job_id = answer.json()["id"]
+            with self._memory.lock:
+                known = self._memory.accepted.setdefault(key, job_id)
+            if known != job_id:
+                self._memory.violated(
+                    "key answered with two jobs", job_id, f"{key} was {known} before"
+                )
+        return answer.status_code
+
+    def upload(self, path: Path, *, name: str, key: str) -> bool:
+        """Upload a data set until it was checked; whether it can be used."""
         while True:
-            answer = self._ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key})
-            if first is None:
-                first = answer.status_code if answer is not None else 0
-            if answer is not None and answer.status_code in (200, 201):
-                job_id = answer.json()["id"]
-                with self._memory.lock:
-                    known = self._memory.accepted.setdefault(key, job_id)
-                if known != job_id:
-                    self._memory.violated(
-                        "key answered with two jobs", job_id, f"{key} was {known} before"
-                    )
-                return first
+            with path.open("rb") as file:
+                answer = self.ask(
+                    "POST",
+                    "/v1/datasets",
+                    files={"file": file},
+                    data={"name": name},
+                    headers={"Idempotency-Key": key},
+                )
+            while answer is not None and answer.status_code in (200, 201, 202):
+                if (dataset := answer.json())["status"] == "ready":
+                    return True
+                if dataset["status"] != "checking":
+                    break
+                time.sleep(AGAIN_SECONDS)
+                answer = self.ask("GET", f"/v1/datasets/{dataset['id']}")
+            if answer is not None and answer.status_code < 500 and answer.status_code != 404:
+                self._memory.violated("upload refused", name, answer.text[:300])
+                return False
             time.sleep(AGAIN_SECONDS)
 
     def resume_all(self) -> None:
         """Resume what is paused, so that everything can end."""
         for job_id in self._observer.in_status("paused"):
-            self._ask("POST", f"/v1/jobs/{job_id}/resume")
+            self.ask("POST", f"/v1/jobs/{job_id}/resume")
 
     def _submit_on(self) -> None:
         choose = random.Random(f"{self._seed} submissions")
@@ -108,10 +138,10 @@ class Clients:
                 continue
             self._number += 1
             key = f"chaos-{self._seed}-{self._number}"
-            self.submit(choose, key)
+            self.submit(key)
             if choose.random() < 0.2:  # the same request once more: the same job
                 self._memory.requests["submitted twice"] += 1
-                self.submit(choose, key)
+                self.submit(key)
 
     def _change_minds(self) -> None:
         choose = random.Random(f"{self._seed} minds")
@@ -128,22 +158,22 @@ class Clients:
 
     def _pause(self, choose: random.Random) -> None:
         if job_id := _one(choose, self._observer.in_status("queued", "starting", "running")):
-            self._ask("POST", f"/v1/jobs/{job_id}/pause")
+            self.ask("POST", f"/v1/jobs/{job_id}/pause")
 
     def _resume(self, choose: random.Random) -> None:
         if job_id := _one(choose, self._observer.in_status("paused")):
-            self._ask("POST", f"/v1/jobs/{job_id}/resume")
+            self.ask("POST", f"/v1/jobs/{job_id}/resume")
 
     def _cancel(self, choose: random.Random) -> None:
         statuses = ("queued", "starting", "running", "converting", "pausing", "recovering")
         if job_id := _one(choose, self._observer.in_status(*statuses)):
             with self._memory.lock:
                 self._memory.cancels.add(job_id)
-            self._ask("POST", f"/v1/jobs/{job_id}/cancel")
+            self.ask("POST", f"/v1/jobs/{job_id}/cancel")
 
     def _retry(self, choose: random.Random) -> None:
-        if job_id := _one(choose, self._observer.in_status("cancelled")):
-            answer = self._ask("POST", f"/v1/jobs/{job_id}/retry")
+        if job_id := _one(choose, self._observer.in_status("cancelled", "failed")):
+            answer = self.ask("POST", f"/v1/jobs/{job_id}/retry")
             if answer is not None and answer.status_code == 201:
                 with self._memory.lock:
                     self._memory.retries[answer.json()["id"]] = job_id
@@ -152,12 +182,14 @@ class Clients:
         if job_id := _one(choose, self._observer.in_status("succeeded", "cancelled")):
             with self._memory.lock:
                 self._memory.asked_to_delete.add(job_id)
-            answer = self._ask("DELETE", f"/v1/jobs/{job_id}")
+            answer = self.ask("DELETE", f"/v1/jobs/{job_id}")
             if answer is not None and answer.status_code == 204:
                 with self._memory.lock:
                     self._memory.deleted.add(job_id)
 
-    def _ask(self, method: str, path: str, **rest: Any) -> httpx.Response | None:
+    def ask(
+        self, method: str, path: str, *, also: tuple[int, ...] = (), **rest: Any
+    ) -> httpx.Response | None:
         """One request; an answer that is none of those that the service promises is a violation."""
         verb = path.rpartition("/")[2] if path.count("/") > 3 else method
         self._memory.requests[verb] += 1
@@ -172,7 +204,7 @@ class Clients:
             return None
         with self._memory.lock:
             self._memory.answers[answer.status_code] += 1
-        if answer.status_code not in (200, 201, 204, 404, 409, UNAVAILABLE):
+        if answer.status_code not in (*PROMISED, *also):
             self._memory.violated(
                 "answer", f"{method} {path}", f"{answer.status_code} {answer.text[:300]}"
             )

@@ -26,7 +26,7 @@ from api.settings import Settings
 from api.store.database import Database
 from tests.chaos.disk import Disk
 from tests.chaos.proxy import Proxy
-from tests.chaos.recipes import DATASET, SLOTS, write_dataset
+from tests.chaos.recipes import DATASET, FRAGILE, SLOTS, write_dataset
 from tests.postgres import PostgresServer
 from worker.protocol import MARK
 from worker.reserve import WAITING
@@ -34,6 +34,8 @@ from worker.reserve import WAITING
 ROOT = Path(__file__).parents[2]
 Kind = Literal["sqlite", "postgresql"]
 DATABASE_NAME = "chaos"
+SQLITE_FILE = "saf.sqlite3"
+SETTLED_SECONDS = 10.0
 RESTART_SECONDS = 0.3  # what a service manager waits before it starts a process again
 DISK_MEGABYTES = 64
 
@@ -47,6 +49,8 @@ class Times:
     sweep_seconds: float = 0.5
     stop_grace_seconds: float = 5.0
     retry_seconds: float = 0.5
+    stall_seconds: float = 5.0
+    stall_setup_seconds: float = 30.0
     max_losses: int = 40  # jobs are hit far more often than a worker that breaks its jobs may be
 
 
@@ -60,6 +64,17 @@ class Member:
     links: dict[str, Proxy]  # by server: database, broker
     stopped: bool = False  # by SIGSTOP
     restart_at: float = 0.0
+    started_at: float = 0.0
+
+    def start(self) -> None:
+        """Start it, also again."""
+        self.started_at = time.monotonic()
+        self.child.start()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it runs and has known its servers for a while."""
+        return self.child.is_alive and time.monotonic() > self.started_at + SETTLED_SECONDS
 
     @property
     def pid(self) -> int:
@@ -111,7 +126,7 @@ class Cluster:
         self.own_url = (
             self.postgres.create_database(DATABASE_NAME)
             if self.postgres
-            else f"sqlite:///{directory / 'saf.sqlite3'}"
+            else f"sqlite:///{directory / SQLITE_FILE}"
         )
         self.database = Database(self.own_url)
         with socket.socket() as free:
@@ -141,28 +156,38 @@ class Cluster:
 
     def start(self) -> None:
         """Start the API, which makes the tables, and then the workers."""
-        self.api.child.start()
+        self.api.start()
         deadline = time.monotonic() + 60
         while not self.answers():
             if self.api.child.exit_status is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the API does not start: {self.log('api')[-2000:]}")
             time.sleep(0.1)
-        self._upload()
+        for name in (DATASET, FRAGILE):
+            self._upload(name)
         for worker in self.workers:
-            worker.child.start()
+            worker.start()
 
     def tend(self) -> None:
         """Start again what has ended, as a service manager would."""
+        now = time.monotonic()
+        self._tend_broker(now)
         for member in self.members:
             if member.child.is_alive:
                 continue
-            now = time.monotonic()
             if not member.restart_at:
                 member.restart_at = now + RESTART_SECONDS
             elif now >= member.restart_at:
                 member.restart_at = 0.0
                 member.stopped = False
-                member.child.start()
+                member.start()
+
+    def _tend_broker(self, now: float) -> None:
+        """As `saf serve` does."""
+        if not self.broker_wanted:
+            return
+        self.broker.end_if_unreachable(now)
+        if not self.broker.child.is_alive:
+            self.broker.start()
 
     def answers(self, path: str = "/healthz") -> bool:
         """Whether the API answers with 200."""
@@ -260,11 +285,11 @@ class Cluster:
             **vars(self.times),
         )
 
-    def _upload(self) -> None:
-        path = self.directory / "digits.npz"
-        write_dataset(path)
+    def _upload(self, name: str) -> None:
+        path = self.directory / f"{name}.npz"
+        write_dataset(path, name=name)
         with httpx.Client(base_url=self.url, timeout=60) as http, path.open("rb") as file:
-            answer = http.post("/v1/datasets", files={"file": file}, data={"name": DATASET})
+            answer = http.post("/v1/datasets", files={"file": file}, data={"name": name})
             answer.raise_for_status()
             dataset = answer.json()
             while dataset["status"] == "checking":

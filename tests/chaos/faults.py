@@ -9,7 +9,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.chaos import disk_faults, process_faults, server_faults
+from tests.chaos import (
+    database_faults,
+    disk_faults,
+    file_faults,
+    process_faults,
+    server_faults,
+)
 from tests.chaos.cluster import Kind
 from tests.chaos.means import Means
 
@@ -22,6 +28,19 @@ DATABASE_ALONE = frozenset(
     }
 )
 """While nothing else is broken, every worker keeps its jobs."""
+
+AT_REST = frozenset(
+    {
+        "damage a checkpoint",
+        "damage an artifact",
+        "damage a data set",
+        "remove the broker's socket",
+        "remove the database",
+        "replace the database",
+        "hang a training",
+    }
+)
+"""What is damaged, removed or stands still without a process that ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +79,13 @@ KNOWN = {
     "cut a process off the broker": Fault(weight=3, begin=server_faults.cut_broker),
     "fill a worker's disk": Fault(weight=2.5, begin=disk_faults.fill_worker),
     "fill the artifact store": Fault(weight=2, begin=disk_faults.fill_store),
-    "damage a checkpoint": Fault(weight=3, begin=disk_faults.damage_checkpoint),
+    "damage a checkpoint": Fault(weight=3, begin=file_faults.damage_checkpoint),
+    "damage an artifact": Fault(weight=3, begin=file_faults.damage_artifact),
+    "damage a data set": Fault(weight=3, begin=file_faults.damage_dataset),
+    "remove the broker's socket": Fault(weight=3, begin=server_faults.remove_socket),
+    "remove the database": Fault(weight=3, begin=database_faults.remove_database),
+    "replace the database": Fault(weight=2, begin=database_faults.replace_database),
+    "hang a training": Fault(weight=4, begin=process_faults.hang_training),
     "repeat messages": Fault(weight=2.5, begin=server_faults.repeat_messages),
     "sweep twice at once": Fault(weight=2, begin=server_faults.sweep_twice),
 }
@@ -72,6 +97,7 @@ class Faults:
     def __init__(self, means: Means, only: tuple[str, ...] = ()) -> None:
         """Take the list, or `only` some of it, without what this machine does not permit."""
         self._means = means
+        self._are_named = bool(only)
         self.injected: Counter[str] = Counter()
         self.left_out: dict[str, str] = {}  # kind → why it cannot be done here
         self._faults = {
@@ -93,7 +119,8 @@ class Faults:
         """Break something; whether there was something to break."""
         if kind is None:
             rarest = [name for name in self._faults if not self.injected[name]]
-            if rarest and self._means.choose.random() < 0.5:  # a short run sees many kinds
+            # A short run sees many kinds, one of kinds that are named all of them.
+            if rarest and (self._are_named or self._means.choose.random() < 0.5):
                 kind = self._means.choose.choice(rarest)
             else:
                 weights = [fault.weight for fault in self._faults.values()]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -41,6 +42,7 @@ NEXT: dict[str, set[str]] = {
     "cancelling": {"cancelled", "succeeded", "failed"},
     **{status: set() for status in ENDED},
 }
+GOES_ON = {"converting", "succeeded"}
 ARTIFACTS = {"lif.safetensors", "certificate.json", "report.json", "checkpoint.safetensors"}
 NOT_HEARD_OF = "the worker has not been heard of"
 DISK_FULL = "No space left on device"
@@ -71,6 +73,8 @@ def check(remains: Remains) -> list[Violation]:
             found += _points(session, job, remains.undisturbed.get(job.name))
             if job.status == "succeeded":
                 found += _result(session, job, remains)
+            elif job.status == "failed":
+                found += _no_result(session, job)
         found += _files(session, remains)
     found += _testimonies(testimonies(remains.evidence), jobs)
     found += _left_over(remains.machines)
@@ -110,11 +114,22 @@ def _ended(job: Job, memory: Memory) -> Iterator[Violation]:
         yield Violation(kind="cancelled by nobody", subject=job.id, detail="")
     if job.status == "failed":
         error = job.error or {}
-        full = DISK_FULL in str(error.get("message"))
-        if not (full and memory.disk_was_full):
+        full = memory.disk_was_full and DISK_FULL in str(error.get("message"))
+        if not full and not _failed_for_its_data(job, error, memory):
             yield Violation(kind="failed", subject=job.id, detail=str(error))
     if job.lease_until is not None and job.status in ENDED:
         yield Violation(kind="lease of an ended job", subject=job.id, detail=str(job.lease_until))
+
+
+def _failed_for_its_data(job: Job, error: Mapping[str, Any], memory: Memory) -> bool:
+    """By its code, with words that name a data set which was damaged, and with no file left."""
+    name = job.specification["dataset"]
+    return (
+        name in memory.damaged_datasets
+        and error.get("code") == "data"
+        and f"the data set {name} is damaged" in str(error.get("message"))
+        and "upload" in str(error.get("hint"))
+    )
 
 
 def _timeline(session: Session, job: Job) -> Iterator[Violation]:
@@ -125,10 +140,15 @@ def _timeline(session: Session, job: Job) -> Iterator[Violation]:
     if sequence != list(range(1, len(events) + 1)) or job.events_count != len(events):
         detail = f"{sequence}, {job.events_count} counted"
         yield Violation(kind="timeline with gaps", subject=job.id, detail=detail)
-    status, attempt, ends = "", 0, 0
+    status, attempt, ends, stalled = "", 0, 0, False
     for event in events:
+        stalled = stalled or event.type == "stalled"
         if event.type not in NEXT:
             continue  # a note
+        if stalled and event.type in GOES_ON:
+            detail = f"{event.type} at {event.sequence}"
+            yield Violation(kind="went on though it hung", subject=job.id, detail=detail)
+        stalled = False
         if event.type not in NEXT[status]:
             detail = f"{status or 'nothing'} → {event.type} at {event.sequence}"
             yield Violation(kind="forbidden transition", subject=job.id, detail=detail)
@@ -243,6 +263,13 @@ def _result(session: Session, job: Job, remains: Remains) -> Iterator[Violation]
         yield Violation(kind="network file differs", subject=job.id, detail=detail)
 
 
+def _no_result(session: Session, job: Job) -> Iterator[Violation]:
+    """What failed leaves nothing that could be taken for a result."""
+    names = set(session.scalars(select(Artifact.name).where(Artifact.job_id == job.id)))
+    if names:
+        yield Violation(kind="failed with a result", subject=job.id, detail=str(sorted(names)))
+
+
 def _files(session: Session, remains: Remains) -> Iterator[Violation]:
     """Rows and files of the artifact store are the same set, and each file is what it says."""
     store = DirectoryStore(str(remains.artifacts))
@@ -281,6 +308,11 @@ def _testimonies(lines: list[Testimony], jobs: Mapping[str, Job]) -> Iterator[Vi
     """Never two processes of one job; each attempt at most once and in order."""
     last: dict[str, int] = {}
     for line in lines:
+        job = jobs.get(line.job_id)
+        succeeded = job is not None and job.status == "succeeded" and job.attempt == line.attempt
+        if line.event == "hangs" and succeeded:
+            detail = f"attempt {line.attempt} hung after step {line.step}"
+            yield Violation(kind="succeeded while it hung", subject=line.job_id, detail=detail)
         if line.event == "together":
             detail = f"attempt {line.attempt}, process {line.pid} beside {line.other_pid}"
             yield Violation(kind="trained twice at once", subject=line.job_id, detail=detail)
@@ -289,7 +321,6 @@ def _testimonies(lines: list[Testimony], jobs: Mapping[str, Job]) -> Iterator[Vi
                 detail = f"{line.attempt} after {last[line.job_id]}"
                 yield Violation(kind="attempt started twice", subject=line.job_id, detail=detail)
             last[line.job_id] = line.attempt
-            job = jobs.get(line.job_id)
             if job is not None and line.attempt > job.attempt:
                 detail = f"{line.attempt}, the job knows {job.attempt}"
                 yield Violation(kind="attempt of nobody", subject=line.job_id, detail=detail)

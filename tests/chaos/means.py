@@ -23,6 +23,7 @@ from tests.chaos.observer import Look, Observer, Watch
 ENDS_ATTEMPTS = frozenset(
     {
         "kill a training",
+        "hang a training",
         "kill a worker",
         "kill a machine",
         "damage a checkpoint",
@@ -90,6 +91,7 @@ class Means:
             service=service,
             ends_attempts=kind in ENDS_ATTEMPTS,
         )
+        self._ready_known_until = 0.0  # from before
         self.observer.watch(watch)
         return watch
 
@@ -167,6 +169,15 @@ def send(pid: int, number: signal.Signals) -> bool:
     """Send a signal; whether the process was there."""
     try:
         os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def send_to_group(group: int, number: signal.Signals) -> bool:
+    """Send a signal to all processes of a group; whether there were any."""
+    try:
+        os.killpg(group, number)
     except ProcessLookupError:
         return False
     return True

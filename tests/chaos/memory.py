@@ -27,6 +27,7 @@ class Memory:
     deleted: set[str] = field(default_factory=set)
     asked_to_delete: set[str] = field(default_factory=set)
     damaged: set[str] = field(default_factory=set)  # files that the suite damaged itself
+    damaged_datasets: set[str] = field(default_factory=set)  # names, for a while
     disk_was_full: bool = False
     workers_could_vanish: bool = False  # something else than the database was broken
     requests: Counter[str] = field(default_factory=Counter)

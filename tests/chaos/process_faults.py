@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import signal
 
-from tests.chaos.means import Means, send
+from tests.chaos.means import Means, send, send_to_group
+from tests.chaos.witness import HANGS, hang
 
 
 def kill_training(means: Means) -> bool:
@@ -82,6 +83,18 @@ def stop_training(means: Means) -> bool:
         send(training.pid, signal.SIGCONT)
 
     return means.last(watch, f"training {training.pid}", seconds, go_on)
+
+
+def hang_training(means: Means) -> bool:
+    """For good: stopped by a signal, waiting for what never comes, or computing without an end."""
+    if (training := means.a_training()) is None:
+        return False
+    means.watch("hang a training", means.jobs_named(training.job_id))
+    how = means.choose.choice(("stopped", *HANGS))
+    if how == "stopped":
+        return send_to_group(training.pid, signal.SIGSTOP)
+    hang(means.cluster.evidence, training.job_id, training.attempt, how)
+    return True
 
 
 def terminate(means: Means) -> bool:

@@ -14,6 +14,8 @@ from saf.data.dataset import Dataset
 PACE = "pace_ms"
 SLOTS = 2  # of each worker; a training of each has its share of the processors
 DATASET = "digits by upload"  # so that trainings read a file of the artifact store
+FRAGILE = "digits that are damaged"  # another file, so that few jobs fail with it
+FRAGILE_RECIPE = "saf-f, of damaged data"
 
 RECIPES: dict[str, dict[str, Any]] = {
     "saf-f, moving average, augmented": {
@@ -42,6 +44,12 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optimizer": {"name": "sgd", "learning_rate": 0.05, "weight_decay": 0.001},
         "seed": 14,
     },
+    FRAGILE_RECIPE: {
+        "dataset": FRAGILE,
+        "method": {"name": "saf-f"},
+        "network": {"name": "mlp", "features": [20]},
+        "seed": 15,
+    },
 }
 
 
@@ -61,18 +69,24 @@ def specification(recipe: str, *, epochs: int, pace_ms: int) -> dict[str, Any]:
     }
 
 
-def dataset() -> Dataset:
-    """The handwritten digits, laid out in memory as they are when they were read from a file.
+def dataset(name: str = DATASET) -> Dataset:
+    """The handwritten digits, laid out in memory as they are when they were read from a file; each
+    data set names its classes otherwise.
 
     The kernel that torch takes for a convolution depends on the strides.
     """
     data = digits()
-    return replace(data, x_train=data.x_train.copy(), x_test=data.x_test.copy())
+    return replace(
+        data,
+        x_train=data.x_train.copy(),
+        x_test=data.x_test.copy(),
+        class_names=tuple(f"{digit} of {name}" for digit in data.class_names),
+    )
 
 
-def write_dataset(path: Path) -> None:
+def write_dataset(path: Path, *, name: str = DATASET) -> None:
     """The same as a file to upload."""
-    data = dataset()
+    data = dataset(name)
     np.savez(
         path,
         x_train=data.x_train,

@@ -6,7 +6,7 @@ Each function begins one and says whether there was something to break.
 from __future__ import annotations
 
 import contextlib
-import random
+import shutil
 import threading
 
 from sqlalchemy import text
@@ -41,6 +41,23 @@ def empty_broker(means: Means) -> bool:
     return True
 
 
+def remove_socket(means: Means) -> bool:
+    """Take away what the broker's clients connect to, as a cleaner of temporary files does; who
+    runs the broker notices it and starts it again."""
+    if not means.is_free("broker"):
+        return False
+    socket = means.cluster.broker.socket
+    how = means.choose.choice(("socket", "folder", "another file"))
+    if how == "folder":
+        shutil.rmtree(socket.parent)
+    else:
+        socket.unlink()
+    if how == "another file":
+        socket.write_text("no socket")
+    means.watch("remove the broker's socket", {}, lambda: socket.is_socket() and means.ready())
+    return True
+
+
 def broker_away(means: Means) -> bool:
     if not means.is_free("broker"):
         return False
@@ -57,10 +74,9 @@ def _submit_without_a_broker(means: Means, *, must_work: bool) -> None:
     is away."""
     means.keys += 1
     key = f"chaos-{means.seed}-without-broker-{means.keys}"
-    choose = random.Random(key)
 
     def submit() -> None:
-        status = means.clients.submit(choose, key)
+        status = means.clients.submit(key)
         # 0: the API was killed meanwhile; 503: the database went away meanwhile
         if must_work and status not in (201, 0, 503):
             means.memory.violated("not accepted without a broker", key, f"answer {status}")

@@ -221,6 +221,11 @@ def insert_event(world: World, kind: str) -> None:
         session.execute(last_event(world, sequence=job.events_count))
 
 
+def fail_for_its_data(world: World, message: str = "the data set digits is damaged") -> None:
+    error = {"code": "data", "message": message, "hint": "upload it again"}
+    world.execute(update(Job).where(Job.id == world.failed).values(error=error))
+
+
 SPOILT: dict[str, tuple[Callable[[World], object], str]] = {
     "a job is gone": (lose_a_job, "accepted job lost"),
     "a job has another key": (
@@ -246,6 +251,19 @@ SPOILT: dict[str, tuple[Callable[[World], object], str]] = {
             update(Job).where(Job.id == w.failed).values(error={"message": "the worker: bug"})
         ),
         "failed",
+    ),
+    "failed for data that nobody damaged": (fail_for_its_data, "failed"),
+    "failed, and left a file": (
+        lambda w: w.execute(update(Artifact).values(job_id=w.failed)),
+        "failed with a result",
+    ),
+    "succeeded by an attempt that hung": (
+        lambda w: Witness(w.remains.evidence, w.done, 2).say("hangs", step=2),
+        "succeeded while it hung",
+    ),
+    "converted after it was found hanging": (
+        lambda w: insert_event(w, "stalled"),
+        "went on though it hung",
     ),
     "a lease after the end": (
         lambda w: w.execute(update(Job).where(of(w)).values(lease_until=1.0)),
@@ -346,6 +364,19 @@ def test_a_damaged_file_that_the_suite_damaged_itself_is_none(world: World) -> N
 def test_a_full_disk_excuses_only_where_there_was_one(world: World) -> None:
     world.memory.disk_was_full = False
     assert kinds(world) == {"failed"}
+
+
+def test_a_damaged_data_set_excuses_a_failure_that_names_it(world: World) -> None:
+    world.memory.damaged_datasets.add("digits")
+    fail_for_its_data(world)
+    assert check(world.remains) == []
+    fail_for_its_data(world, "a data set is damaged")
+    assert kinds(world) == {"failed"}
+
+
+def test_an_attempt_that_hung_and_was_ended_is_none(world: World) -> None:
+    Witness(world.remains.evidence, world.done, 1).say("hangs", step=1)
+    assert check(world.remains) == []
 
 
 def test_a_retry_begins_where_it_took_over_and_not_later(world: World) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.chaos.cluster import ROOT
-from tests.chaos.faults import DATABASE_ALONE
+from tests.chaos.faults import AT_REST, DATABASE_ALONE
 
-JOBS, FAULTS = 10, 14
+JOBS, FAULTS = 8, 12
 
 
 def report_of(directory: Path, *options: str) -> dict[str, Any]:
@@ -48,6 +48,19 @@ def test_jobs_survive_what_is_broken_on_both_databases(tmp_path: Path) -> None:
     for run in report["runs"]:
         assert run["jobs"]["succeeded"] > 0
         assert sum(fault["injected"] > 0 for fault in run["faults"]) >= 5
+
+
+@pytest.mark.timeout(900)
+def test_jobs_survive_damaged_and_removed_files_and_trainings_that_hang(tmp_path: Path) -> None:
+    report = report_of(
+        tmp_path,
+        *("--database", "sqlite", "--jobs", "4", "--faults", str(len(AT_REST)), "--every", "1"),
+        *("--epochs", "6", "--pace", "30", "--only", *sorted(AT_REST)),
+    )
+
+    (run,) = report["runs"]
+    assert run["jobs"]["succeeded"] > 0
+    assert all(fault["injected"] == 1 for fault in run["faults"])
 
 
 @pytest.mark.timeout(900)

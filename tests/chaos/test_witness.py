@@ -14,7 +14,7 @@ import pytest
 
 from tests.chaos import witness
 from tests.chaos.cluster import ROOT
-from tests.chaos.witness import Witness, stands_still, was_killed
+from tests.chaos.witness import HANGS, Witness, hang, stands_still, was_killed
 
 HOLDER = (
     "import sys, time; from pathlib import Path; from tests.chaos.witness import Witness\n"
@@ -56,6 +56,29 @@ def test_another_that_stands_still_is_reported_once_it_goes_on(
         holder.send_signal(signal.SIGCONT)
         time.sleep(0.2)
     assert events(tmp_path) == {"start", "together", "end"}
+
+
+@pytest.mark.parametrize("how", HANGS)
+def test_an_attempt_that_is_told_to_hang_makes_no_progress(tmp_path: Path, how: str) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.chaos.witness import Witness\n"
+        "witness = Witness(Path(sys.argv[1]), 'job', 2)\n"
+        "witness.hang_if_told(step=3); witness.say('resumed')\n"
+        "witness.hang_if_told(step=4); witness.say('end')\n"
+    )
+    hang(tmp_path, "job", 3, how)  # another attempt
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert events(tmp_path) == {"resumed", "end"}
+
+    hang(tmp_path, "job", 2, how)
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        while "hangs" not in events(tmp_path):
+            assert process.poll() is None
+            time.sleep(0.01)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.kill()
 
 
 def test_another_that_is_killed_where_it_stands_does_not_train(

@@ -1,4 +1,5 @@
-"""The real training process, watched: it has a witness, and rests after each step."""
+"""The real training process, watched: it has a witness, rests after each step, and hangs where the
+suite asks for it."""
 
 from __future__ import annotations
 
@@ -28,6 +29,7 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
                 witness.say("resumed", step=report.step)
             yield report
             if isinstance(report, Step):
+                witness.hang_if_told(step=report.step)
                 time.sleep(pace)
 
 

@@ -45,9 +45,10 @@ def tensors_sha256(content: bytes) -> str:
 def train(recipe: str, *, epochs: int, pace_ms: int) -> Undisturbed:
     """Train a recipe with the library alone: no service, no process in between."""
     wish = JobSpecification.model_validate(specification(recipe, epochs=epochs, pace_ms=pace_ms))
+    data = dataset(wish.dataset)
     points: Points = {}
     with tempfile.TemporaryDirectory() as directory:
-        for report in saf.train(wish, dataset(), Path(directory), device="cpu"):
+        for report in saf.train(wish, data, Path(directory), device="cpu"):
             if isinstance(report, Step | Epoch | Evaluation):
                 for name, value in report.metrics.items():
                     points.setdefault(name, []).append((report.step, float(value)))

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+HANGS = ("waits", "computes")
 PF_EXITING, PF_SIGNALED = 0x4, 0x400  # include/linux/sched.h
 
 
@@ -24,7 +25,7 @@ PF_EXITING, PF_SIGNALED = 0x4, 0x400  # include/linux/sched.h
 class Testimony:
     """One line of a training process."""
 
-    event: str  # start, resumed, end; together: another one trains
+    event: str  # start, resumed, hangs, end; together: another one trains
     job_id: str
     attempt: int
     pid: int
@@ -76,6 +77,17 @@ class Witness:
         finally:
             os.close(lock)
 
+    def hang_if_told(self, *, step: int) -> None:
+        """Make no progress any more, where the suite has asked for that by a file."""
+        path = _order_to_hang(self._directory, self._job_id, self._attempt)
+        if not path.exists():
+            return
+        how = path.read_text()
+        self.say("hangs", step=step)
+        while True:
+            if how == "waits":
+                time.sleep(3600)
+
     def _suspect(self, lock: int) -> None:
         """Follow the other process until it is gone; one that stands still or was killed does not
         train, though it may hold its files for a while."""
@@ -93,6 +105,17 @@ class Witness:
                 os.pwrite(lock, str(os.getpid()).encode(), 0)
                 return
             time.sleep(0.01)
+
+
+def hang(directory: Path, job_id: str, attempt: int, how: str) -> None:
+    """Let an attempt hang after its next step, in one of the ways of `HANGS`."""
+    path = _order_to_hang(directory, job_id, attempt)
+    path.with_suffix(".part").write_text(how)
+    path.with_suffix(".part").rename(path)
+
+
+def _order_to_hang(directory: Path, job_id: str, attempt: int) -> Path:
+    return directory / f"{job_id}-{attempt}.hang"
 
 
 def stands_still(pid: int) -> bool:

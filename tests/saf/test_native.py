@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,36 @@ def test_a_library_is_compiled_once_and_kept(cache: Path, monkeypatch: pytest.Mo
     assert called == [["--version"]]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole[:5000] + bytes(byte ^ 0x55 for byte in whole[5000:5100]) + whole[5100:],
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole[:-32],
+        lambda whole: whole + b"more",
+        lambda _whole: b"",
+    ],
+    ids=["flipped", "cut", "without its digest", "longer", "empty"],
+)
+def test_a_damaged_library_is_not_loaded_but_compiled_again(
+    cache: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    assert native.library("scan") is not None
+    (kept,) = cache.iterdir()
+    whole = kept.read_bytes()
+    (cache / "damaged").write_bytes(damage(whole))
+    (cache / "damaged").chmod(0o700)
+    (cache / "damaged").rename(kept)  # what is loaded stays what it was
+    native.library.cache_clear()
+
+    assert native.library("scan") is not None
+
+    assert list(cache.iterdir()) == [kept]
+    content = kept.read_bytes()
+    assert sha256(content[:-32]).digest() == content[-32:]
+    assert len(content) == len(whole)
+
+
 def test_another_head_is_another_library(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert native.library("scan") is not None
     assert native.library("scan", "// another\n") is not None
@@ -92,7 +123,7 @@ def test_what_is_no_library_is_not_used(
     (kept,) = cache.iterdir()
     other = tmp_path / "other" / "saf"
     other.mkdir(parents=True)
-    (other / kept.name).write_bytes(b"something else")
+    (other / kept.name).write_bytes(b"something else" + sha256(b"something else").digest())
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(other.parent))
     native.library.cache_clear()
     assert native.library("scan") is None

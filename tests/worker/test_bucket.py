@@ -14,7 +14,7 @@ from api.settings import Settings
 from api.store import logs
 from api.store.artifacts import open_store
 from api.store.database import Database, now
-from api.store.tables import Checkpoint, Dataset, Job, Status, new_id
+from api.store.tables import Blob, Checkpoint, Dataset, Job, Status, new_id
 from tests.chaos.proxy import Proxy
 from tests.s3 import S3Server
 from tests.worker.conftest import Crew, Desk, undisturbed, until
@@ -179,3 +179,26 @@ def test_a_job_that_fetches_a_large_data_set_can_be_paused(
     desk.resume(job_id)
     until(lambda: runner.work() or desk.job(job_id).status == Status.succeeded)
     assert desk.steps(job_id) == undisturbed(40)
+
+
+def test_a_copy_that_is_damaged_while_a_job_trains_on_it_is_fetched_again(
+    settings: Settings, desk: Desk, crew: Crew, tmp_path: Path
+) -> None:
+    dataset_id = upload(desk, b"samples", tmp_path)
+    runner = crew.hire(settings)
+    job_id = submit_with(desk, dataset_id, steps="60", step_seconds="0.05")
+    crew.message(runner)
+    desk.wait_for_step(job_id, 12)
+    (copy,) = (settings.data_dir / "cache").iterdir()
+    with copy.open("r+b") as file:
+        file.write(b"S")
+
+    until(lambda: desk.job(job_id).status == Status.recovering)
+    until(lambda: runner.work() or desk.job(job_id).status == Status.succeeded)
+
+    assert desk.job(job_id).attempt == 2
+    assert desk.steps(job_id) == undisturbed(60)
+    assert copy.read_bytes() == b"samples"
+    with desk.database.reading() as session:
+        (dataset,) = session.scalars(select(Dataset.sha256))
+        assert session.get_one(Blob, dataset).damaged_at is None, "the bucket's is whole"

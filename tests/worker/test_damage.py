@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
+from api.settings import Settings
 from api.store.tables import Blob, Checkpoint, Dataset, Job, Status
 from saf.data import Dataset as Samples
 from saf.data import save
-from tests.worker.conftest import Crew, Desk, until
+from tests.worker.conftest import Crew, Desk, undisturbed, until
+from tests.worker.test_supervisor import final_state
 from worker.runner import Runner
 
 
@@ -51,6 +55,12 @@ def stored(desk: Desk, tmp_path: Path) -> Path:
     path: Path = desk.store.path(sha256)
     os.utime(path, (0, 0))
     return path
+
+
+def checkpoints(desk: Desk, job_id: str) -> list[Checkpoint]:
+    with desk.database.reading() as session:
+        query = select(Checkpoint).where(Checkpoint.job_id == job_id)
+        return list(session.scalars(query.order_by(Checkpoint.step)))
 
 
 def flip(path: Path) -> None:
@@ -125,12 +135,71 @@ def test_a_data_set_that_is_damaged_at_the_end_is_noticed_before_the_job_succeed
     assert_failed_for_its_data(desk, job_id)
 
 
-def test_a_data_set_that_is_only_touched_does_not_end_a_job(
-    desk: Desk, crew: Crew, runner: Runner, stored: Path
+def swap(path: Path) -> None:
+    """A whole file in the place of one that was damaged, as when the same data are uploaded."""
+    whole = path.with_name("whole")
+    whole.write_bytes(path.read_bytes())
+    flip(path)
+    whole.rename(path)
+
+
+def flip_twice(path: Path) -> None:
+    flip(path)
+    flip(path)
+
+
+@pytest.mark.parametrize("harm", [flip_twice, swap, os.utime])
+def test_what_was_computed_while_a_data_set_may_have_been_damaged_is_not_kept(
+    desk: Desk, crew: Crew, runner: Runner, stored: Path, harm: Callable[[Path], None]
 ) -> None:
-    job_id = submit(desk, steps="40", step_seconds="0.02")
+    job_id = submit(desk, steps="60", step_seconds="0.05")
     crew.message(runner)
-    desk.wait(job_id, Status.running)
-    os.utime(stored)
+    desk.wait_for_step(job_id, 12)
+
+    harm(stored)  # between two looks of the worker
+    until(lambda: desk.job(job_id).status == Status.recovering)
+    until(lambda: runner.work() or desk.job(job_id).status == Status.succeeded)
+
+    job = desk.job(job_id)
+    assert (job.attempt, job.started_step % 10) == (2, 0)
+    assert desk.steps(job_id) == undisturbed(60)
+    (why,) = [e.data["reason"] for e in desk.events(job_id) if e.type == Status.recovering]
+    assert why.startswith("the file of its data set was written to while the attempt read it")
+
+
+def test_the_same_data_uploaded_again_disturb_no_job(
+    desk: Desk, crew: Crew, runner: Runner, stored: Path, tmp_path: Path
+) -> None:
+    job_id = submit(desk, steps="60", step_seconds="0.05")
+    crew.message(runner)
+    desk.wait_for_step(job_id, 12)
+    (tmp_path / "again").write_bytes(stored.read_bytes())
+    incoming = desk.store.receive(tmp_path / "again")
+    with desk.database.writing() as session:
+        desk.store.keep(session, incoming)
 
     desk.wait(job_id, Status.succeeded)
+
+    assert desk.job(job_id).attempt == 1
+
+
+def test_a_checkpoint_that_is_damaged_after_it_was_verified_is_not_gone_on_from(
+    desk: Desk, crew: Crew, settings: Settings
+) -> None:
+    """Between the worker's look and the training's."""
+    job_id = desk.submit(steps="60", load_seconds="3", spin_at="25")
+    runner = crew.hire(settings)
+    crew.message(runner)
+    desk.wait_for_step(job_id, 25)
+    until(lambda: [c.step for c in checkpoints(desk, job_id)] == [10, 20])
+    for pid in desk.trainees(job_id):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: list((settings.data_dir / "work").glob(f"*/{job_id}-2/order.json")))
+    newest = desk.store.path(checkpoints(desk, job_id)[-1].sha256)
+    saved = json.loads(newest.read_text())
+    newest.write_text(json.dumps(saved | {"state": "damaged"}))
+    until(lambda: runner.work() or desk.job(job_id).status == Status.succeeded)
+
+    assert (desk.job(job_id).attempt, desk.job(job_id).started_step) == (3, 10)
+    assert desk.steps(job_id) == undisturbed(60)
+    assert desk.artifacts(job_id) == {"lif.safetensors": final_state(60)}

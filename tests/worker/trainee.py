@@ -67,6 +67,7 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "grandchild" in wish:
         subprocess.Popen(["sleep", "600"])
+    time.sleep(float(wish.get("load_seconds", "0")))
     step, state = 0, "seed"
     if order.resume_from is not None:
         saved = json.loads(Path(order.resume_from).read_text())

@@ -88,8 +88,6 @@ def test_a_file_that_was_good_and_changes_is_compared_again(
     overwrite(store, sha256, _flipped(LARGE))
     with pytest.raises(DamagedError):
         store.local(sha256)
-    with pytest.raises(DamagedError):
-        store.check_again(store.path(sha256), sha256)
 
 
 def test_a_large_file_is_compared_once_for_each_process(database: Database, tmp_path: Path) -> None:

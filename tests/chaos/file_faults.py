@@ -1,0 +1,149 @@
+"""Faults of files at rest: bytes flipped, files cut, emptied or made longer.
+
+Each function begins one and says whether there was something to break.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.store.directory import DirectoryStore
+from api.store.tables import Artifact, Checkpoint, Dataset, Job, Status
+from tests.chaos.damage import Damage
+from tests.chaos.means import Means, send
+from tests.chaos.recipes import FRAGILE, FRAGILE_RECIPE, write_dataset
+
+
+def damage_checkpoint(means: Means) -> bool:
+    """Damage the newest checkpoint of a job that trains, and kill its training."""
+    if (training := means.a_training()) is None:
+        return False
+    sha256 = _one(
+        means,
+        select(Checkpoint.sha256)
+        .where(Checkpoint.job_id == training.job_id)
+        .order_by(Checkpoint.step.desc())
+        .limit(1),
+    )
+    if sha256 is None:
+        return False
+    with means.memory.lock:
+        means.memory.damaged.add(sha256)
+    try:
+        Damage.do(_path(means, sha256), means.choose)
+    except FileNotFoundError:  # a newer one has come
+        return False
+    means.watch("damage a checkpoint", means.jobs_named(training.job_id))
+    return send(training.pid, signal.SIGKILL)
+
+
+def damage_artifact(means: Means) -> bool:
+    """Damage a file of a job that has succeeded, ask for it, put it back, and ask again."""
+    try:
+        with means.cluster.database.reading() as session:
+            query = select(Artifact.id, Artifact.sha256).join(Job, Job.id == Artifact.job_id)
+            found = session.execute(query.where(Job.status == Status.succeeded)).all()
+    except SQLAlchemyError:
+        return False
+    if not found:
+        return False
+    artifact_id, sha256 = means.choose.choice(sorted(map(tuple, found)))
+    resource = f"file {sha256}"
+    if not means.is_free(resource):
+        return False
+    try:
+        damage = Damage.do(_path(means, sha256), means.choose)
+    except FileNotFoundError:
+        return False
+    _in_background(means, _ask_for, means, artifact_id, sha256, whole=False)
+
+    def heal() -> None:
+        damage.undo()
+        _in_background(means, _ask_for, means, artifact_id, sha256, whole=True)
+
+    watch = means.watch("damage an artifact", {})
+    return means.last(watch, resource, means.choose.uniform(1.0, 5.0), heal)
+
+
+def damage_dataset(means: Means) -> bool:
+    """Damage the file of a data set on which jobs train; then put it back, or upload it again."""
+    sha256 = _one(
+        means, select(Dataset.sha256).where(Dataset.name == FRAGILE, Dataset.sha256.is_not(None))
+    )
+    resource = f"file {sha256}"
+    if sha256 is None or not means.is_free(resource):
+        return False
+    active = set(means.observer.active())
+    try:
+        with means.cluster.database.reading() as session:
+            named = set(session.scalars(select(Job.id).where(Job.name == FRAGILE_RECIPE)))
+    except SQLAlchemyError:
+        return False
+    if not named & active:
+        return False
+    with means.memory.lock:
+        means.memory.damaged_datasets.add(FRAGILE)
+    try:
+        damage = Damage.do(_path(means, sha256), means.choose)
+    except FileNotFoundError:
+        return False
+    watch = means.watch("damage a data set", means.jobs_named(*(named & active)))
+
+    def heal() -> None:
+        if means.choose.random() < 0.5:
+            damage.undo()
+        else:
+            _in_background(means, _upload_again, means, damage)
+
+    return means.last(watch, resource, means.choose.uniform(0.5, 5.0), heal)
+
+
+def _upload_again(means: Means, damage: Damage) -> None:
+    """The same data under another name take the place of the damaged file."""
+    means.keys += 1
+    key = f"chaos-{means.seed}-heal-{means.keys}"
+    path = means.cluster.directory / f"{key}.npz"
+    write_dataset(path, name=FRAGILE)
+    if not means.clients.upload(path, name=f"{FRAGILE} {means.keys}", key=key):
+        damage.undo()
+        return
+    if damage.path.read_bytes() != damage.content:
+        means.memory.violated("not healed by its upload", damage.path.name, damage.how)
+        damage.undo()
+
+
+def _ask_for(means: Means, artifact_id: str, sha256: str, *, whole: bool) -> None:
+    """A damaged file is refused and a whole one is sent; neither is sent with other bytes."""
+    answer = means.clients.ask("GET", f"/v1/artifacts/{artifact_id}", also=(410,))
+    if answer is None:
+        return
+    if answer.status_code == 200 and hashlib.sha256(answer.content).hexdigest() != sha256:
+        detail = f"{len(answer.content)} bytes of another content"
+        means.memory.violated("damaged file served", artifact_id, detail)
+    if answer.status_code == 410 and whole and means.is_free(f"file {sha256}"):
+        means.memory.violated("whole file refused", artifact_id, answer.text[:300])
+
+
+def _in_background(means: Means, do: Any, *given: Any, **named: Any) -> None:
+    thread = threading.Thread(target=do, args=given, kwargs=named, daemon=True)
+    thread.start()
+    means.clients.also_wait_for(thread)
+
+
+def _path(means: Means, sha256: str) -> Path:
+    return DirectoryStore(str(means.cluster.artifacts)).path(sha256)
+
+
+def _one(means: Means, query: Any) -> Any:
+    try:
+        with means.cluster.database.reading() as session:
+            return session.scalars(query).first()
+    except SQLAlchemyError:
+        return None
