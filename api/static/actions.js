@@ -1,5 +1,6 @@
 // @ts-check
 // The buttons of a page that ask the server to do something with the one thing it shows.
+import { ask, explain } from "./http.js";
 import { refreshSoon } from "./live.js";
 
 /**
@@ -21,17 +22,16 @@ export function offerActions(address, home, questions) {
     button.disabled = true;
     try {
       const remove = action === "delete";
-      const response = await fetch(remove ? address : `${address}/${action}`, {
+      const answer = await ask(remove ? address : `${address}/${action}`, {
         method: remove ? "DELETE" : "POST",
       });
-      if (!response.ok) throw new Error((await response.json()).detail);
       if (remove) {
         location.assign(home);
         return;
       }
-      if (action === "retry") location.assign((await response.json()).urls.page);
+      if (action === "retry") location.assign(answer.urls.page);
     } catch (error) {
-      refusal.textContent = `This could not be done: ${/** @type {Error} */ (error).message}`;
+      refusal.textContent = `This could not be done: ${explain(error)}`;
       refusal.hidden = false;
     }
     button.disabled = false;

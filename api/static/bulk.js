@@ -1,6 +1,7 @@
 // @ts-check
 // Something done to many jobs at once: asked before, and told after what could not be done.
 import { at } from "./address.js";
+import { ask, explain } from "./http.js";
 import { element } from "./selection.js";
 
 /** @typedef {import("./selection.js").Selection} Selection */
@@ -29,7 +30,7 @@ async function cancel(selection, changed) {
   const text = `What they have learned since their last checkpoint is lost.${rest}`;
   if (!(await agreed(`Cancel ${jobs(open.length)}?`, text, `Cancel ${jobs(open.length)}`))) return;
   await perform(selection, open, "cancelled", (id) =>
-    fetch(at(`/v1/jobs/${id}/cancel`), { method: "POST" }),
+    ask(at(`/v1/jobs/${id}/cancel`), { method: "POST" }),
   );
   changed();
 }
@@ -46,7 +47,7 @@ async function remove(selection, changed) {
   const text = `Their metrics, logs and files go with them, for good.${rest}`;
   if (!(await agreed(`Delete ${jobs(ended.length)}?`, text, `Delete ${jobs(ended.length)}`))) return;
   await perform(selection, ended, "deleted", (id) =>
-    fetch(at(`/v1/jobs/${id}`), { method: "DELETE" }),
+    ask(at(`/v1/jobs/${id}`), { method: "DELETE" }),
   );
   changed();
 }
@@ -55,7 +56,7 @@ async function remove(selection, changed) {
  * @param {Selection} selection
  * @param {string[]} ids
  * @param {string} done
- * @param {(id: string) => Promise<Response>} request
+ * @param {(id: string) => Promise<any>} request
  */
 async function perform(selection, ids, done, request) {
   const waiting = [...ids];
@@ -66,9 +67,12 @@ async function perform(selection, ids, done, request) {
   const said = element("selection-said");
   const work = async () => {
     for (let id = waiting.shift(); id; id = waiting.shift()) {
-      const why = await refusal(request(id));
-      if (why) failures.push(`${selection.jobs.get(id)?.title ?? id}: ${why}`);
-      else succeeded.push(id);
+      try {
+        await request(id);
+        succeeded.push(id);
+      } catch (error) {
+        failures.push(`${selection.jobs.get(id)?.title ?? id}: ${explain(error)}`);
+      }
       said.textContent = `${succeeded.length + failures.length} of ${ids.length} asked`;
     }
   };
@@ -78,21 +82,6 @@ async function perform(selection, ids, done, request) {
     tell(`${succeeded.length} of ${jobs(ids.length)} ${done}, ${failures.length} not`, failures);
   } else {
     element("announcement").textContent = `${jobs(succeeded.length)} ${done}`;
-  }
-}
-
-/**
- * Why a request was not granted; empty when it was.
- * @param {Promise<Response>} request
- */
-async function refusal(request) {
-  try {
-    const response = await request;
-    if (response.ok) return "";
-    const problem = await response.json();
-    return problem.detail ?? `the server answered ${response.status}`;
-  } catch {
-    return "the server does not answer";
   }
 }
 

@@ -1,5 +1,6 @@
 // @ts-check
 // The charts of a job: points from the server, down-sampled there, and how they are shown.
+import { ask, isOfRequest } from "./http.js";
 import { Chart } from "./plot.js";
 
 /** @typedef {import("./plot.js").Point} Point */
@@ -137,11 +138,10 @@ export class Charts {
     this.asked = Date.now();
     const turn = ++this.turn;
     try {
-      const response = await fetch(`${this.url}?max_points=${POINTS}${range}`);
-      if (!response.ok) return null;
-      const answer = await response.json();
+      const answer = await ask(`${this.url}?max_points=${POINTS}${range}`);
       return turn === this.turn ? answer : null;
-    } catch {
+    } catch (error) {
+      if (!isOfRequest(error)) throw error; // the stream says that it is lost, the next message asks again
       return null;
     }
   }

@@ -16,6 +16,11 @@ new Stream(at("/v1/stream?snapshot=false"), { begin: refreshSoon, job: mine, del
 
 /** What a figure says of its axes, and its curves in the units of the drawing. */
 class Figure {
+  left = 0;
+  right = 1;
+  bottom = 0;
+  top = 1;
+
   /** @param {SVGSVGElement} svg */
   constructor(svg) {
     this.svg = svg;

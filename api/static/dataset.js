@@ -1,6 +1,7 @@
 // @ts-check
 // One data set: event frames step by step, deletion, and the end of its check.
 import { at } from "./address.js";
+import { ask, explain, Refusal, Unreachable } from "./http.js";
 import { onRefresh, poll } from "./live.js";
 
 const LOOK_MS = 1000;
@@ -73,15 +74,16 @@ button?.addEventListener("click", async () => {
   }
   button.disabled = true;
   try {
-    const response = await fetch(url, { method: "DELETE" });
-    if (response.ok || response.status === 404) {
+    await ask(url, { method: "DELETE" });
+    location.assign(at("/datasets"));
+    return;
+  } catch (error) {
+    if (error instanceof Refusal && error.status === 404) {
       location.assign(at("/datasets"));
       return;
     }
-    const problem = await response.json().catch(() => null);
-    refuse(problem?.detail ?? `The server answered ${response.status}.`);
-  } catch {
-    refuse("The server does not answer. Nothing was deleted; try again.");
+    const again = error instanceof Unreachable ? " Nothing was deleted; try again." : "";
+    refuse(explain(error) + again);
   }
   button.disabled = false;
 });

@@ -2,6 +2,7 @@
 // The form for a new job: shows what belongs together, asks the server while one types.
 import { at } from "./address.js";
 import { duration, size } from "./format.js";
+import { ask, explain, IdempotencyKeys, Refusal, Unreachable } from "./http.js";
 import { draw } from "./memory.js";
 
 const PAUSE_MS = 300;
@@ -66,6 +67,7 @@ function specification() {
  * @param {any} input
  */
 function read(input) {
+  /** @type {string} */
   const text = (input.value ?? "").trim();
   switch (input.dataset.kind) {
     case "check":
@@ -292,48 +294,44 @@ async function check() {
   const mine = ++turn;
   const wanted = request();
   body.textContent = JSON.stringify(wanted.body, null, 2);
-  const address = (/** @type {string} */ url) => `${url}?validate_only=true`;
   try {
-    const asked = post(address(wanted.url), JSON.stringify(wanted.body));
+    const asked = validate(wanted.url, wanted.body);
     // What one of many jobs needs is shown for the settings as they stand in the form.
     const single =
-      wanted.url === at("/v1/jobs")
-        ? asked
-        : post(address(at("/v1/jobs")), JSON.stringify(specification()));
-    const [response, one] = await Promise.all([asked, single]);
-    const answer = await response.json();
-    const needs = one === response ? answer : await one.json();
+      wanted.url === at("/v1/jobs") ? asked : validate(at("/v1/jobs"), specification());
+    const [answer, needs] = await Promise.all([asked, single]);
     if (mine !== turn) return;
-    if (response.ok) {
+    if (answer instanceof Refusal) {
+      refuseWith(answer.errors, answer.message);
+    } else {
       refuse("");
       show([]);
       showVaried("");
-    } else {
-      refuseWith(answer.errors ?? [], answer.detail);
     }
-    const count = answer.jobs_total ?? 1;
+    const count = answer instanceof Refusal ? 1 : (answer.jobs_total ?? 1);
     button.textContent = count > 1 ? `Submit ${count} jobs` : "Submit job";
-    showNeeds(one.ok ? needs : null);
-  } catch {
-    if (mine === turn) refuse("The server does not answer; what you typed is kept.");
+    showNeeds(needs instanceof Refusal ? null : needs);
+  } catch (error) {
+    if (mine === turn) refuse(`${explain(error)} What you typed is kept.`);
   }
 }
 
 /**
+ * What would come of a request: the answer to it, or why it would be refused.
  * @param {string} url
- * @param {string} json
- * @param {Record<string, string>} [headers]
+ * @param {any} body
  */
-function post(url, json, headers = {}) {
-  return fetch(url, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", ...headers },
-    body: json,
-  });
+async function validate(url, body) {
+  try {
+    const json = JSON.stringify(body);
+    return await ask(`${url}?validate_only=true`, { method: "POST", json });
+  } catch (error) {
+    if (error instanceof Refusal) return error;
+    throw error;
+  }
 }
 
-// The same click sent twice (a lost answer) makes one job: a key for each state of the form.
-let sent = { body: "", key: "" };
+const keys = new IdempotencyKeys();
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -341,29 +339,24 @@ form.addEventListener("submit", async (event) => {
   turn++;
   button.disabled = true;
   const { url, body: asked } = request();
-  const wanted = JSON.stringify(asked);
-  if (sent.body !== wanted) sent = { body: wanted, key: key() };
+  const json = JSON.stringify(asked);
   try {
-    const response = await post(url, wanted, { "Idempotency-Key": sent.key });
-    const answer = await response.json();
-    if (response.ok) {
-      location.assign(answer.urls.page);
-      return;
+    const headers = { "Idempotency-Key": keys.of(json) };
+    const answer = await ask(url, { method: "POST", headers, json });
+    location.assign(answer.urls.page);
+    return;
+  } catch (error) {
+    if (error instanceof Refusal) {
+      refuseWith(error.errors, error.message);
+      /** @type {HTMLElement | null} */ (form.querySelector("[aria-invalid]"))?.focus();
+    } else if (error instanceof Unreachable) {
+      refuse(`${error.message} Nothing is lost: submit again, nothing is made twice.`);
+    } else {
+      throw error;
     }
-    refuseWith(answer.errors ?? [], answer.detail);
-    /** @type {HTMLElement | null} */ (form.querySelector("[aria-invalid]"))?.focus();
-  } catch {
-    refuse("The server does not answer. Nothing is lost: submit again, nothing is made twice.");
   }
   button.disabled = false;
 });
-
-/** crypto.randomUUID exists on https and loopback alone. */
-function key() {
-  return [...crypto.getRandomValues(new Uint8Array(16))]
-    .map((byte) => byte.toString(16).padStart(2, "0"))
-    .join("");
-}
 
 form.addEventListener("input", () => {
   choose();

@@ -1,5 +1,5 @@
 // @ts-check
-// Numbers and times as the templates write them (api/pages.py).
+// Numbers and times as the templates write them (api/wording.py); a test compares the two.
 
 /**
  * A length of time in at most two units.
@@ -64,7 +64,7 @@ export function metric(value, name) {
   if (value == null) return "NaN";
   if (name.endsWith("accuracy") || name.startsWith("firing_rate")) return percent(value);
   if (name === "device_use") return percent(value, 0);
-  if (name.endsWith("_bytes")) return size(value);
+  if (name.endsWith("_bytes")) return size(Math.trunc(value));
   if (name.endsWith("_seconds")) return `${Number((1000 * value).toPrecision(3))} ms`;
   return number(value);
 }

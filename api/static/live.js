@@ -2,6 +2,7 @@
 // Keeps the regions marked `data-live` as the server would render them now, and times readable.
 import { announce, LOST } from "./connection.js";
 import { age } from "./format.js";
+import { askText, isOfRequest, Unreachable } from "./http.js";
 
 const SPACING_MS = 1500;
 const AGAIN_MS = 5000; // after a refresh that failed
@@ -49,16 +50,14 @@ async function run() {
   last = Date.now();
   try {
     const address = location.href;
-    const response = await fetch(address, { headers: { Accept: "text/html" } });
-    const text = await response.text();
-    if (response.status >= 500) throw new Error(text);
-    if (response.ok && location.href === address) {
-      replace(new DOMParser().parseFromString(text, "text/html"));
-    }
+    const page = await load(address);
+    if (location.href === address) replace(page);
     if (polls) announce("");
-  } catch {
-    if (polls) announce(LOST); // else the stream says so
-    if (!waiting) waiting = window.setTimeout(run, AGAIN_MS);
+  } catch (error) {
+    if (!isOfRequest(error)) throw error;
+    const isAway = error instanceof Unreachable || error.status >= 500;
+    if (polls) announce(isAway ? LOST : ""); // else the stream says so
+    if (isAway && !waiting) waiting = window.setTimeout(run, AGAIN_MS);
   } finally {
     running = false;
     if (again) {
@@ -68,8 +67,20 @@ async function run() {
   }
 }
 
-/** @param {Document} fresh */
-function replace(fresh) {
+/**
+ * A page as the server renders it now.
+ * @param {string} address
+ */
+export async function load(address) {
+  const { text } = await askText(address, { headers: { Accept: "text/html" } });
+  return new DOMParser().parseFromString(text, "text/html");
+}
+
+/**
+ * Exchange what differs in the live regions.
+ * @param {Document} fresh
+ */
+export function replace(fresh) {
   for (const region of document.querySelectorAll("[data-live]")) {
     const newer = fresh.getElementById(region.id);
     if (newer) patch(region, newer);
@@ -110,7 +121,7 @@ function patch(old, newer) {
 
 /** @param {Element} element */
 function hasText(element) {
-  return [...element.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim());
+  return [...element.childNodes].some((n) => n instanceof Text && n.data.trim());
 }
 
 /**

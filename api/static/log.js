@@ -1,5 +1,6 @@
 // @ts-check
 // The log of a job: follows what is printed, and finds lines in all of it.
+import { askText, explain, isOfRequest } from "./http.js";
 
 const EVERY_MS = 1000;
 const KEPT = 400_000; // characters
@@ -33,17 +34,17 @@ export class Log {
   async #read() {
     this.asked = Date.now();
     try {
-      const response = await fetch(`${this.address}?after=${this.text.dataset.after}`);
-      const piece = await response.text();
-      if (response.ok && piece) {
-        this.text.dataset.after = response.headers.get("X-Log-After") ?? this.text.dataset.after;
+      const url = `${this.address}?after=${this.text.dataset.after}`;
+      const { text: piece, headers } = await askText(url);
+      if (piece) {
+        this.text.dataset.after = headers.get("X-Log-After") ?? this.text.dataset.after;
         const whole = this.text.textContent + piece;
         this.text.textContent = whole.length > KEPT ? whole.slice(-KEPT) : whole;
         this.#scroll();
         if (this.filter.value) await this.#search();
       }
-    } catch {
-      // The stream says that the connection is lost; its next message asks again.
+    } catch (error) {
+      if (!isOfRequest(error)) throw error; // the stream says that it is lost, its next message asks again
     } finally {
       this.timer = 0;
     }
@@ -58,13 +59,12 @@ export class Log {
       return;
     }
     try {
-      const response = await fetch(`${this.address}?q=${encodeURIComponent(wanted)}`);
+      const { text } = await askText(`${this.address}?q=${encodeURIComponent(wanted)}`);
       if (wanted !== this.filter.value.trim()) return;
-      const lines = await response.text();
-      this.found.textContent = response.ok ? lines || "No line holds this" : lines;
+      this.found.textContent = text || "No line holds this";
       if (this.follow.checked) this.found.scrollTop = this.found.scrollHeight;
-    } catch {
-      this.found.textContent = "The server does not answer";
+    } catch (error) {
+      this.found.textContent = explain(error);
     }
   }
 

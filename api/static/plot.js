@@ -28,6 +28,7 @@ export class Chart {
     this.group = group;
     /** @type {string[]} */
     this.names = [];
+    /** @type {uPlot | null} */
     this.plot = null;
     this.card = document.createElement("figure");
     this.card.className = `card chart${group.wide ? " wide" : ""}`;
@@ -82,13 +83,14 @@ export class Chart {
 
   /** Steps and values of each curve: with smoothing, the raw ones first and all the smooth after. */
   #data() {
+    /** @typedef {import("uplot").AlignedData} Table */
     const { smoothing } = this.charts.settings;
     const shown = this.names.map((name) => this.#points(name));
     if (smoothing) shown.push(...shown.map((points) => smooth(points, smoothing)));
-    const tables = shown.map((points) => [
-      points.map(([step]) => step),
-      points.map(([, value]) => value),
-    ]);
+    const tables = shown.map(
+      (points) =>
+        /** @type {Table} */ ([points.map(([step]) => step), points.map(([, value]) => value)]),
+    );
     return tables.length === 1 ? tables[0] : uPlot.join(tables);
   }
 
@@ -110,7 +112,7 @@ export class Chart {
 
   /**
    * Where attempts began, and which values were no numbers.
-   * @param {any} plot
+   * @param {uPlot} plot
    */
   #mark(plot) {
     const { left, top, width, height } = plot.bbox;
@@ -177,6 +179,7 @@ export class Chart {
     );
   }
 
+  /** @returns {import("uplot").Options} */
   #options() {
     const style = getComputedStyle(document.documentElement);
     const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
@@ -202,12 +205,17 @@ export class Chart {
         sync: { key: "job", setSeries: false },
         drag: { x: true, y: false, setScale: false },
         points: { size: 6 },
-        bind: { dblclick: () => () => this.charts.unzoom() },
+        bind: {
+          dblclick: () => () => {
+            this.charts.unzoom();
+            return null;
+          },
+        },
       },
       hooks: {
-        draw: [(/** @type {any} */ plot) => this.#mark(plot)],
+        draw: [(plot) => this.#mark(plot)],
         setSelect: [
-          (/** @type {any} */ plot) => {
+          (plot) => {
             const { left, width } = plot.select;
             if (width < 3) return;
             const range = [plot.posToVal(left, "x"), plot.posToVal(left + width, "x")];
@@ -222,7 +230,7 @@ export class Chart {
           ...axis,
           size: AXIS,
           ...(bytes ? { incrs: BYTES } : {}),
-          values: (/** @type {any} */ _, /** @type {(number | null)[]} */ splits) =>
+          values: (_, splits) =>
             splits.map((split) => {
               if (split === null) return "";
               return share ? percent(split, decimals(splits)) : metric(split, this.names[0]);
@@ -232,7 +240,7 @@ export class Chart {
       series: [
         {
           label: "step",
-          value: (/** @type {any} */ plot, /** @type {number | null} */ step) =>
+          value: (plot, step) =>
             String(step ?? plot.data[0][plot.data[0].length - 1]),
         },
         ...(smoothing
@@ -245,19 +253,23 @@ export class Chart {
               points: { show: false },
             }))
           : []),
-        ...this.names.map((name) => ({
-          label: label(name),
-          stroke: strokeOf(name, layers, colour),
-          width: name === "loss" || name === "accuracy" ? 1 : 1.75,
-          points: { show: pointsOf(this.charts.points.get(name)) },
-          value: (
-            /** @type {any} */ plot,
-            /** @type {any} */ _,
-            /** @type {number} */ series,
-            /** @type {number | null} */ index,
-          ) => valueAt(plot.data, series, index, name),
-        })),
+        ...this.names.map((name) => this.#series(name, strokeOf(name, layers, colour))),
       ],
+    };
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} stroke
+   * @returns {import("uplot").Series}
+   */
+  #series(name, stroke) {
+    return {
+      label: label(name),
+      stroke,
+      width: name === "loss" || name === "accuracy" ? 1 : 1.75,
+      points: { show: pointsOf(this.charts.points.get(name)) },
+      value: (plot, _, series, index) => valueAt(plot.data, series, index, name),
     };
   }
 }
@@ -354,7 +366,7 @@ function pointsOf(points) {
 
 /**
  * The value of a series at the cursor: the newest not after it, or the last of all.
- * @param {any[]} data
+ * @param {import("uplot").AlignedData} data
  * @param {number} series
  * @param {number | null} index
  * @param {string} name
@@ -362,7 +374,8 @@ function pointsOf(points) {
 function valueAt(data, series, index, name) {
   const values = data[series];
   for (let i = index ?? values.length - 1; i >= 0; i--) {
-    if (values[i] !== undefined) return metric(values[i], name);
+    const value = values[i];
+    if (value !== undefined) return metric(value, name);
   }
   return "–";
 }
@@ -371,6 +384,7 @@ function valueAt(data, series, index, name) {
  * A range for the values from `min` to `max`; one that is as good as constant lies in its middle.
  * @param {number | null} min
  * @param {number | null} max
+ * @returns {[number | null, number | null]}
  */
 function around(min, max) {
   if (min === null || max === null) return [0, 1];

@@ -2,6 +2,7 @@
 // Trying a network: a drawing, an image or a sample goes to the server, its answer is shown step
 // by step.
 import { count } from "./format.js";
+import { ask, explain } from "./http.js";
 import { Raster } from "./raster.js";
 import { svg } from "./vitals.js";
 
@@ -13,12 +14,20 @@ const WAIT_MS = 250; // after a stroke
 const STEP_MS = 420;
 
 export class Trial {
+  asked = 0;
+  playing = 0;
+  /** @type {any} */
+  answer = null;
+  /** @type {{ body: BodyInit, type: string } | null} */
+  question = null;
+
   /**
    * @param {string} url that predicts
    * @param {number | null} newest step of the newest checkpoint
    */
   constructor(url, newest) {
     this.url = url;
+    this.newest = newest;
     this.section = /** @type {HTMLElement} */ (document.getElementById("trial"));
     const form = document.getElementById("trial-form");
     if (!form) return; // networks are not run on this server
@@ -28,13 +37,6 @@ export class Trial {
     this.scrub = /** @type {HTMLInputElement} */ (document.getElementById("scrub"));
     this.scrubAt = /** @type {HTMLOutputElement} */ (document.getElementById("scrub-at"));
     this.raster = new Raster();
-    /** @type {any} */
-    this.answer = null;
-    this.newest = newest;
-    /** @type {{ body: BodyInit, type: string } | null} */
-    this.question = null;
-    this.playing = 0;
-    this.asked = 0;
     this.pad = new Pad(
       /** @type {HTMLCanvasElement} */ (document.getElementById("pad")),
       Number(this.section.dataset.side),
@@ -80,20 +82,15 @@ export class Trial {
     this.result.setAttribute("aria-busy", "true");
     if (!this.answer) label("trial-hint", "The network is being loaded …");
     try {
-      const response = await fetch(`${this.url}?detail=true`, {
-        method: "POST",
-        headers: { "Content-Type": type },
-        body,
-      });
-      const answer = await response.json();
+      const headers = { "Content-Type": type };
+      const answer = await ask(`${this.url}?detail=true`, { method: "POST", headers, body });
       if (turn !== this.asked) return;
-      if (!response.ok) throw new Error(answer.detail);
       this.problem.hidden = true;
       this.#take(answer);
     } catch (error) {
       if (turn !== this.asked) return;
       label("trial-hint", "");
-      this.problem.textContent = `This cannot be tried: ${/** @type {Error} */ (error).message}`;
+      this.problem.textContent = `This cannot be tried: ${explain(error)}`;
       this.problem.hidden = false;
     } finally {
       if (turn === this.asked) this.result.removeAttribute("aria-busy");

@@ -2,6 +2,7 @@
 // Uploading a data set: how far it is, what the check found.
 import { at } from "./address.js";
 import { size } from "./format.js";
+import { ask, explain, parse, Refusal } from "./http.js";
 import { refreshSoon } from "./live.js";
 
 const LOOK_MS = 700;
@@ -63,7 +64,8 @@ form.addEventListener("submit", (event) => {
     const answer = parse(request.responseText);
     if (request.status >= 400 || !answer) {
       said.textContent = "";
-      complain(answer?.detail ?? `The server answered ${request.status}.`, answer?.errors ?? []);
+      const refusal = new Refusal(request.status, answer);
+      complain(refusal.message, refusal.errors);
       return;
     }
     refreshSoon();
@@ -96,10 +98,14 @@ async function watch(dataset) {
     said.textContent = `${dataset.name} is being checked`;
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     try {
-      const response = await fetch(at(`/v1/datasets/${dataset.id}`));
-      if (response.ok) dataset = await response.json();
-    } catch {
-      said.textContent = "Connection lost, trying again.";
+      dataset = await ask(at(`/v1/datasets/${dataset.id}`));
+    } catch (error) {
+      if (error instanceof Refusal && error.status < 500) {
+        said.textContent = "";
+        complain(error.message, error.errors);
+        return; // somebody has deleted it
+      }
+      said.textContent = `${explain(error)} Trying again.`;
     }
   }
   refreshSoon();
@@ -109,15 +115,6 @@ async function watch(dataset) {
   } else {
     said.textContent = "";
     complain(`${dataset.name} cannot be used:`, dataset.problems);
-  }
-}
-
-/** @param {string} text */
-function parse(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
   }
 }
 

@@ -1,6 +1,7 @@
 // @ts-check
 // Spike vitals of a job: a heat map of layers by step, and the membrane potentials of one look.
 import { number, percent } from "./format.js";
+import { ask, isOfRequest } from "./http.js";
 import { refreshSoon } from "./live.js";
 
 /**
@@ -75,9 +76,7 @@ export class Vitals {
     this.asked = Date.now();
     const after = this.looks.length ? this.looks[this.looks.length - 1].step : -1;
     try {
-      const response = await fetch(`${this.url}?after_step=${after}`);
-      if (!response.ok) return;
-      const answer = await response.json();
+      const answer = await ask(`${this.url}?after_step=${after}`);
       const known = this.looks.filter((look) => look.step <= after);
       this.looks = [...known, ...answer.looks.filter((/** @type {Look} */ l) => l.step > after)];
       if (answer.layers.length) this.layers = answer.layers;
@@ -87,8 +86,8 @@ export class Vitals {
       const shown = document.getElementById("vitals-table")?.dataset.step;
       const newest = this.looks.at(-1)?.step;
       if (newest !== undefined && String(newest) !== shown) refreshSoon();
-    } catch {
-      // The stream says that the connection is lost.
+    } catch (error) {
+      if (!isOfRequest(error)) throw error; // the stream says that it is lost, the next message asks again
     }
   }
 

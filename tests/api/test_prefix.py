@@ -17,7 +17,7 @@ from api.settings import Settings
 from tests.api.conftest import NO_BROKER, Server, serving
 from tests.reverse_proxy import NGINX, proxied
 
-ADDRESS = re.compile(r'(?<![\w-])(?:href|src|action|hx-get|data-url)="([^"#]+)"')
+ADDRESS = re.compile(r'(?<![\w-])(?:href|src|action|data-url)="([^"#]+)"')
 PAGE = {"accept": "text/html"}
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 

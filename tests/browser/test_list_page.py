@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.service import Pages
 
@@ -84,7 +84,7 @@ def test_a_heading_sorts_and_the_order_stays_in_the_address(tabs: Tabs, pages: P
         "aria-sort", "descending"
     )
     page.get_by_label("Search").fill("sorted 1")
-    page.wait_for_url(re.compile("q=sorted%201"))
+    page.wait_for_url(re.compile(r"q=sorted\+1"))
     assert "sort=-best_accuracy" in page.url
     expect(names).to_have_text(["sorted 1"])
     page.go_back()
@@ -182,3 +182,58 @@ def test_a_page_whose_connection_was_cut_says_so_and_misses_nothing(
     expect(page.locator("#connection")).to_be_hidden()
     expect(page.locator("#jobs tbody tr")).to_have_count(1)
     tabs.complaints[:] = [text for text in tabs.complaints if "ERR_" not in text]
+
+
+def test_a_filter_that_was_let_go_of_does_not_come_back_with_the_next_search(
+    tabs: Tabs, pages: Pages
+) -> None:
+    alone = pages.submit(name="alone", method={"name": "bptt"})
+    body = {"job": {"dataset": "digits", "method": {"name": "bptt"}}, "over": {"/seed": [0, 1]}}
+    answer = pages.http.post("/v1/sweeps", json=body)
+    sweep = answer.raise_for_status().json()["id"]
+    pages.http.post(f"/v1/sweeps/{sweep}/cancel").raise_for_status()
+    pages.http.post(f"/v1/jobs/{alone}/cancel").raise_for_status()
+    page = tabs.open(f"{pages.url}/?status=cancelled&sweep={sweep}")
+    expect(page.locator("#jobs tbody tr")).to_have_count(2)
+    page.get_by_role("link", name=f"sweep = {sweep}").click()
+    expect(page.get_by_text("alone")).to_be_visible()
+    page.get_by_label("Method").select_option("bptt")
+    page.wait_for_url("**/?method=bptt&status=cancelled")
+    expect(page.get_by_text("alone")).to_be_visible()
+
+
+def test_links_of_the_list_keep_the_page_the_focus_and_what_is_selected(
+    tabs: Tabs, pages: Pages
+) -> None:
+    ids = several(pages, "kept", 2)
+    page = tabs.open(f"{pages.url}/?q=kept")
+    page.evaluate("window.isTheSamePage = true")
+    page.locator(f"#{ids[0]} input").check()
+    page.get_by_role("link", name="Name").press("Enter")
+    page.wait_for_url("**/?q=kept&sort=name")
+    expect(page.locator("#jobs tbody .name")).to_have_text(["kept 0", "kept 1"])
+    expect(page.get_by_role("link", name="Name")).to_be_focused()
+    expect(page.locator(f"#{ids[0]} input")).to_be_checked()
+    assert page.evaluate("window.isTheSamePage")
+    with page.context.expect_page() as other:  # opened beside this one
+        page.get_by_role("link", name="Name").click(modifiers=["ControlOrMeta"])
+    expect(other.value.locator("#jobs tbody .name")).to_have_text(["kept 1", "kept 0"])
+    expect(page.locator("#jobs tbody .name")).to_have_text(["kept 0", "kept 1"])
+
+
+def test_the_answer_to_what_was_asked_last_is_shown_whichever_arrives_last(
+    tabs: Tabs, pages: Pages
+) -> None:
+    several(pages, "late", 3)
+    page = tabs.open(f"{pages.url}/?q=late")
+    held: list[Route] = []
+    page.route("**/?q=late+0", lambda route: held.append(route))
+    with page.expect_request("**/?q=late+0"):
+        page.get_by_label("Search").fill("late 0")
+    page.get_by_label("Search").fill("late 1")
+    page.wait_for_url("**/?q=late+1")
+    expect(page.locator("#jobs tbody .name")).to_have_text(["late 1"])
+    with page.expect_response("**/?q=late+0"):
+        held[0].continue_()
+    expect(page.locator("#jobs tbody .name")).to_have_text(["late 1"])
+    assert page.url.endswith("/?q=late+1")
