@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=300, help="so many, all databases")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--database", choices=[*get_args(Kind), "both"], default="both")
+    parser.add_argument("--bucket", action="store_true", help="artifacts in S3 (moto's server)")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=10, help="of each training")
     parser.add_argument("--pace", type=int, default=40, help="ms that a step rests")
@@ -48,6 +49,7 @@ def main() -> int:
             pace_ms=given.pace,
             fault_seconds=given.every,
             disks=not no_disks,
+            bucket=given.bucket,
             kinds=tuple(given.only),
         )
         reports.append(run(plan, place / kind, say=True))

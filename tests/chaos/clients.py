@@ -16,7 +16,7 @@ import httpx
 
 from tests.chaos.memory import Memory
 from tests.chaos.observer import Observer
-from tests.chaos.recipes import RECIPES, specification
+from tests.chaos.recipes import recipe_of, specification
 
 TIMEOUT = 40.0
 AGAIN_SECONDS = 0.3
@@ -87,8 +87,7 @@ class Clients:
 
     def try_to_submit(self, key: str) -> int:
         """Submit a job once; the status of the answer, 0 where there is none."""
-        recipe = random.Random(key).choice(list(RECIPES))
-        body = specification(recipe, epochs=self._epochs, pace_ms=self._pace_ms)
+        body = specification(recipe_of(key), epochs=self._epochs, pace_ms=self._pace_ms)
         answer = self.ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key})
         if answer is None:
             return 0

@@ -24,16 +24,19 @@ from api.broker import EmbeddedBroker
 from api.child import Child
 from api.settings import Settings
 from api.store.database import Database
+from api.store.directory import DirectoryStore
+from tests.chaos.damage import InBucket, InDirectory, Place
 from tests.chaos.disk import Disk
 from tests.chaos.proxy import Proxy
 from tests.chaos.recipes import DATASET, FRAGILE, SLOTS, write_dataset
 from tests.postgres import PostgresServer
+from tests.s3 import S3Server
 from worker.protocol import MARK
 from worker.reserve import WAITING
 
 ROOT = Path(__file__).parents[2]
 Kind = Literal["sqlite", "postgresql"]
-DATABASE_NAME = "chaos"
+DATABASE_NAME = BUCKET = "chaos"
 SQLITE_FILE = "saf.sqlite3"
 SETTLED_SECONDS = 10.0
 RESTART_SECONDS = 0.3  # what a service manager waits before it starts a process again
@@ -101,7 +104,17 @@ class _Files:
 class Cluster:
     """Start, look after, break and end all of it. Use it from the main thread."""
 
-    def __init__(self, directory: Path, kind: Kind, *, workers: int, times: Times, disks: bool):
+    def __init__(
+        self,
+        directory: Path,
+        kind: Kind,
+        *,
+        workers: int,
+        times: Times,
+        disks: bool,
+        bucket: bool = False,
+    ) -> None:
+        """`bucket`: artifacts lie in a bucket, and each machine keeps copies."""
         self.directory = directory
         self.kind: Kind = kind
         self.times = times
@@ -115,8 +128,12 @@ class Cluster:
         }
         self.disks: dict[str, Disk] = {}
         if disks:
-            for place in {self.artifacts, *self.machines.values()}:
+            for place in {*self.machines.values()} | ({self.artifacts} if not bucket else set()):
                 self.disks[place.name] = Disk(place, megabytes=DISK_MEGABYTES)
+        self.s3 = S3Server(directory / "logs" / "s3.log") if bucket else None
+        if self.s3 is not None:
+            self.s3.create_bucket(BUCKET)
+            os.environ.update(self.s3.environment())
         self.postgres = PostgresServer() if kind == "postgresql" else None
         self.broker = EmbeddedBroker(directory / "broker")
         self.broker.start()
@@ -237,6 +254,26 @@ class Cluster:
             found.append(Training(pid=pid, job_id=job_id, attempt=int(attempt), machine=machine))
         return found
 
+    def place(self, sha256: str) -> Place:
+        """Where the artifact store has a file."""
+        if self.s3 is None:
+            return InDirectory(DirectoryStore(str(self.artifacts)).path(sha256))
+        return InBucket(self.s3.client, BUCKET, f"{sha256[:2]}/{sha256}")
+
+    def copies(self) -> list[Path]:
+        """Files of the bucket that machines have kept."""
+        folders = [machine / "cache" for machine in (self.directory, *set(self.machines.values()))]
+        return sorted(path for folder in folders for path in folder.glob("[0-9a-f]" * 64))
+
+    def fetch_artifacts(self) -> None:
+        """Put what the bucket holds where a directory would have it, to be looked at."""
+        if self.s3 is None:
+            return
+        for key in self.s3.keys(BUCKET):
+            path = self.artifacts / key
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(InBucket(self.s3.client, BUCKET, key).read())
+
     def log(self, name: str) -> str:
         """What a process printed."""
         return (self.directory / "logs" / f"{name}.log").read_text(errors="replace")
@@ -265,6 +302,8 @@ class Cluster:
                 link.close()
         self.database.dispose()
         self.broker.stop()
+        if self.s3 is not None:
+            self.s3.stop()
         if self.postgres is not None:
             self.postgres.remove()
         for log in self._files.logs:
@@ -281,7 +320,7 @@ class Cluster:
             data_dir=machine or self.directory,
             database_url=self.own_url,
             broker_url=self.broker.url,
-            artifacts_url=str(self.artifacts),
+            artifacts_url=f"s3://{BUCKET}" if self.s3 else str(self.artifacts),
             **vars(self.times),
         )
 

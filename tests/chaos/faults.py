@@ -33,6 +33,7 @@ AT_REST = frozenset(
     {
         "damage a checkpoint",
         "damage an artifact",
+        "damage a copy",
         "damage a data set",
         "remove the broker's socket",
         "remove the database",
@@ -50,6 +51,7 @@ class Fault:
     weight: float
     begin: Callable[[Means], bool]  # False: there was nothing to break
     only: Kind | None = None
+    needs_bucket: bool = False
 
 
 KNOWN = {
@@ -81,6 +83,7 @@ KNOWN = {
     "fill the artifact store": Fault(weight=2, begin=disk_faults.fill_store),
     "damage a checkpoint": Fault(weight=3, begin=file_faults.damage_checkpoint),
     "damage an artifact": Fault(weight=3, begin=file_faults.damage_artifact),
+    "damage a copy": Fault(weight=4, begin=file_faults.damage_copy, needs_bucket=True),
     "damage a data set": Fault(weight=3, begin=file_faults.damage_dataset),
     "remove the broker's socket": Fault(weight=3, begin=server_faults.remove_socket),
     "remove the database": Fault(weight=3, begin=database_faults.remove_database),
@@ -105,6 +108,10 @@ class Faults:
             for name, fault in KNOWN.items()
             if fault.only in (None, means.cluster.kind) and (not only or name in only)
         }
+        if means.cluster.s3 is None:
+            self._faults = {n: fault for n, fault in self._faults.items() if not fault.needs_bucket}
+        elif self._faults.pop("fill the artifact store", None) is not None:
+            self.left_out["fill the artifact store"] = "it is a bucket"
         if not means.cluster.disks:
             for name in ("fill a worker's disk", "fill the artifact store"):
                 self._faults.pop(name, None)

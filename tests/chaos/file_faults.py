@@ -8,17 +8,15 @@ from __future__ import annotations
 import hashlib
 import signal
 import threading
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.store.directory import DirectoryStore
 from api.store.tables import Artifact, Checkpoint, Dataset, Job, Status
-from tests.chaos.damage import Damage
+from tests.chaos.damage import Damage, InDirectory
 from tests.chaos.means import Means, send
-from tests.chaos.recipes import FRAGILE, FRAGILE_RECIPE, write_dataset
+from tests.chaos.recipes import FRAGILE, FRAGILE_RECIPE, recipe_of, write_dataset
 
 
 def damage_checkpoint(means: Means) -> bool:
@@ -37,7 +35,7 @@ def damage_checkpoint(means: Means) -> bool:
     with means.memory.lock:
         means.memory.damaged.add(sha256)
     try:
-        Damage.do(_path(means, sha256), means.choose)
+        Damage.do(means.cluster.place(sha256), means.choose)
     except FileNotFoundError:  # a newer one has come
         return False
     means.watch("damage a checkpoint", means.jobs_named(training.job_id))
@@ -59,7 +57,7 @@ def damage_artifact(means: Means) -> bool:
     if not means.is_free(resource):
         return False
     try:
-        damage = Damage.do(_path(means, sha256), means.choose)
+        damage = Damage.do(means.cluster.place(sha256), means.choose)
     except FileNotFoundError:
         return False
     _in_background(means, _ask_for, means, artifact_id, sha256, whole=False)
@@ -87,11 +85,12 @@ def damage_dataset(means: Means) -> bool:
     except SQLAlchemyError:
         return False
     if not named & active:
+        _submit_fragile(means, named)
         return False
     with means.memory.lock:
         means.memory.damaged_datasets.add(FRAGILE)
     try:
-        damage = Damage.do(_path(means, sha256), means.choose)
+        damage = Damage.do(means.cluster.place(sha256), means.choose)
     except FileNotFoundError:
         return False
     watch = means.watch("damage a data set", means.jobs_named(*(named & active)))
@@ -105,6 +104,37 @@ def damage_dataset(means: Means) -> bool:
     return means.last(watch, resource, means.choose.uniform(0.5, 5.0), heal)
 
 
+def damage_copy(means: Means) -> bool:
+    """Damage a copy, on some machine, of a file that lies in a bucket: it is fetched again."""
+    copies = means.cluster.copies()
+    if not copies:
+        return False
+    copy = means.choose.choice(copies)
+    try:
+        Damage.do(InDirectory(copy), means.choose)
+    except FileNotFoundError:
+        return False
+    jobs = {} if copy.parents[1] == means.cluster.directory else means.observer.active()
+    means.watch("damage a copy", jobs)
+    return True
+
+
+def _submit_fragile(means: Means, named: set[str]) -> None:
+    """A job on the data set that is to be damaged, unless there is one that will train."""
+    if named & set(means.observer.in_status("queued", "recovering", "paused")):
+        return
+    if means.fragile_key is not None:
+        job_id = means.memory.accepted.get(means.fragile_key)
+        if job_id is None or job_id not in means.observer.looks:
+            return
+    while True:
+        means.keys += 1
+        means.fragile_key = f"chaos-{means.seed}-fragile-{means.keys}"
+        if recipe_of(means.fragile_key) == FRAGILE_RECIPE:
+            break
+    _in_background(means, means.clients.submit, means.fragile_key)
+
+
 def _upload_again(means: Means, damage: Damage) -> None:
     """The same data under another name take the place of the damaged file."""
     means.keys += 1
@@ -114,8 +144,8 @@ def _upload_again(means: Means, damage: Damage) -> None:
     if not means.clients.upload(path, name=f"{FRAGILE} {means.keys}", key=key):
         damage.undo()
         return
-    if damage.path.read_bytes() != damage.content:
-        means.memory.violated("not healed by its upload", damage.path.name, damage.how)
+    if not damage.is_whole():
+        means.memory.violated("not healed by its upload", FRAGILE, damage.how)
         damage.undo()
 
 
@@ -135,10 +165,6 @@ def _in_background(means: Means, do: Any, *given: Any, **named: Any) -> None:
     thread = threading.Thread(target=do, args=given, kwargs=named, daemon=True)
     thread.start()
     means.clients.also_wait_for(thread)
-
-
-def _path(means: Means, sha256: str) -> Path:
-    return DirectoryStore(str(means.cluster.artifacts)).path(sha256)
 
 
 def _one(means: Means, query: Any) -> Any:

@@ -54,7 +54,8 @@ class Means:
     memory: Memory
     clients: Clients
     seed: int
-    keys: int = 0  # of jobs that were submitted without a broker
+    keys: int = 0  # of what was submitted by faults
+    fragile_key: str | None = None  # of the last job on the data set that is damaged
 
     def __post_init__(self) -> None:
         """Choices follow from the seed."""

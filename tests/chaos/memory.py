@@ -20,7 +20,6 @@ class Violation:
 class Memory:
     """Shared by the clients, which are threads, and by the checker."""
 
-    recipes: dict[str, str] = field(default_factory=dict)  # idempotency key → recipe
     accepted: dict[str, str] = field(default_factory=dict)  # idempotency key → job
     retries: dict[str, str] = field(default_factory=dict)  # job → the job it is a retry of
     cancels: set[str] = field(default_factory=set)  # jobs that a client asked to cancel

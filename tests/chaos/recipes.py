@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ RECIPES: dict[str, dict[str, Any]] = {
         "seed": 15,
     },
 }
+
+
+def recipe_of(key: str) -> str:
+    """What is submitted under an idempotency key."""
+    return random.Random(key).choice(list(RECIPES))
 
 
 def specification(recipe: str, *, epochs: int, pace_ms: int) -> dict[str, Any]:

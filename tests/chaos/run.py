@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from api.store.directory import DirectoryStore
+from api.store.artifacts import open_store
 from api.store.garbage import Garbage
 from api.store.tables import TERMINAL, Artifact, Event, Job
 from tests.chaos import invariants, undisturbed
@@ -46,6 +46,7 @@ class Plan:
     pace_ms: int = 40
     fault_seconds: float = 4.0  # between two faults
     disks: bool = True
+    bucket: bool = False  # artifacts lie in one
     kinds: tuple[str, ...] = ()  # only faults of these; none: of all
     times: Times = field(default_factory=Times)
 
@@ -53,7 +54,7 @@ class Plan:
 def run(plan: Plan, directory: Path, *, say: bool = False) -> Report:
     """Do it below `directory`, and check what is left."""
     report = Report(
-        database=plan.database,
+        database=plan.database + (", bucket" if plan.bucket else ""),
         seed=plan.seed,
         workers=plan.workers,
         lease_seconds=plan.times.lease_seconds,
@@ -61,7 +62,12 @@ def run(plan: Plan, directory: Path, *, say: bool = False) -> Report:
     directory.mkdir(parents=True)
     reference = _undisturbed(plan, directory)
     cluster = Cluster(
-        directory, plan.database, workers=plan.workers, times=plan.times, disks=plan.disks
+        directory,
+        plan.database,
+        workers=plan.workers,
+        times=plan.times,
+        disks=plan.disks,
+        bucket=plan.bucket,
     )
     memory = Memory()
     began = time.monotonic()
@@ -177,8 +183,10 @@ def _count(cluster: Cluster, memory: Memory, report: Report) -> None:
 
 def _collect_garbage(cluster: Cluster) -> int:
     """What `saf gc` does: processes that were killed left files behind. Returns how many."""
-    store = DirectoryStore(str(cluster.artifacts))
-    return sum(item.remove() for item in Garbage(cluster.database, store, grace_seconds=0.0).find())
+    garbage = Garbage(cluster.database, open_store(cluster.settings()), grace_seconds=0.0)
+    count = sum(item.remove() for item in garbage.find())
+    cluster.fetch_artifacts()
+    return count
 
 
 def _keep(cluster: Cluster) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tests.chaos.damage import Damage
+from tests.chaos.damage import Damage, InDirectory
 
 CONTENT = bytes(range(256)) * 20
 
@@ -15,7 +15,7 @@ def test_a_file_is_damaged_in_each_way_and_put_back(tmp_path: Path) -> None:
     seen = set()
     for seed in range(40):
         path.write_bytes(CONTENT)
-        damage = Damage.do(path, random.Random(seed))
+        damage = Damage.do(InDirectory(path), random.Random(seed))
         found = path.read_bytes()
         seen.add(damage.how)
         assert found != CONTENT
@@ -36,7 +36,7 @@ def test_a_file_is_damaged_in_each_way_and_put_back(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_is_not_put_back(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(CONTENT)
-    damage = Damage.do(path, random.Random(0))
+    damage = Damage.do(InDirectory(path), random.Random(0))
     path.unlink()
     damage.undo()
     assert not path.exists()

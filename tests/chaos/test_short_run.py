@@ -54,7 +54,8 @@ def test_jobs_survive_what_is_broken_on_both_databases(tmp_path: Path) -> None:
 def test_jobs_survive_damaged_and_removed_files_and_trainings_that_hang(tmp_path: Path) -> None:
     report = report_of(
         tmp_path,
-        *("--database", "sqlite", "--jobs", "4", "--faults", str(len(AT_REST)), "--every", "1"),
+        *("--database", "sqlite", "--bucket", "--every", "1"),
+        *("--jobs", "4", "--faults", str(len(AT_REST))),
         *("--epochs", "6", "--pace", "30", "--only", *sorted(AT_REST)),
     )
 
