@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from types import FrameType
@@ -34,7 +34,6 @@ from api import (
     workers,
 )
 from api.assets import assets
-from api.brokerlease import broker_leases
 from api.checks import Checks
 from api.compression import Compression
 from api.gauges import Gauges
@@ -56,7 +55,6 @@ from api.store import database as databases
 from api.store.artifacts import open_store
 from api.store.damage import DamageRecord
 from api.store.database import Database
-from api.store.leases import Lapsed
 from api.store.migrate import migrate
 from api.store.sweeper import Sweeper
 from api.stream import Streams
@@ -174,9 +172,8 @@ class _Running:
         celery = celery_app(settings)
         checks = Checks(database, store, settings)
         doorbell = Doorbell(celery)
-        self._leases = broker_leases(settings)
         patient = database.patient()
-        self._sweeper = Sweeper(patient, settings, doorbell.ring, unheld=self._unheld(settings))
+        self._sweeper = Sweeper(patient, settings, doorbell.ring)
         self._janitor = Janitor(patient, store, settings)
         self.service = Service(
             settings=settings,
@@ -188,7 +185,6 @@ class _Running:
                     self._sweeper.start,
                     self._janitor.start,
                 ],
-                failed=self._sweeper.doubt,
             ),
             database=database,
             store=store,
@@ -213,18 +209,7 @@ class _Running:
         service.trials.close()
         service.doorbell.close()
         service.celery.close()
-        if self._leases is not None:
-            self._leases.close()
         service.database.dispose()
-
-    def _unheld(
-        self, settings: Settings
-    ) -> Callable[[Sequence[Lapsed]], Collection[Lapsed]] | None:
-        if self._leases is not None:
-            return self._leases.unheld
-        if settings.database.startswith("sqlite"):
-            return None
-        return lambda _lapsed: []  # workers have a broker; without it nobody knows who lives
 
 
 def _know(database: Database) -> None:

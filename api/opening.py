@@ -24,14 +24,11 @@ log = logging.getLogger(__name__)
 class Opening:
     """A thread that does all steps, again from the first one when one fails."""
 
-    def __init__(
-        self, steps: Sequence[Callable[[], None]], failed: Callable[[], None] = lambda: None
-    ) -> None:
-        """Steps that raise what the database raises, and can be repeated; `failed` hears of it."""
+    def __init__(self, steps: Sequence[Callable[[], None]]) -> None:
+        """Steps that raise what the database raises, and can be repeated."""
         self.reason = "the service has just been started; try again in a moment"
         """What it waits for, in one line; empty once all is done."""
         self._steps = steps
-        self._failed = failed
         self._tried = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="opening", daemon=True)
@@ -74,7 +71,6 @@ class Opening:
         except CommandError as error:
             return f"the tables are of another version than this program: {error}"
         except SQLAlchemyError as error:
-            self._failed()
             return f"the database cannot be used: {why_away(error)}; look at DATABASE_URL"
         except Exception as error:
             log.exception("the service cannot be opened")

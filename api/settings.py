@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from functools import lru_cache
@@ -22,6 +23,11 @@ OWN_PATHS = (
 )
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+)+")
 PLAIN = ("database_url", "broker_url", "artifacts_url")  # known without the prefix too
+RETIRED = {
+    "SAF_OUTAGE_SECONDS": "trainings go on however long the database is away",
+}
+"""Settings of earlier versions that are accepted and do nothing, each with why."""
+log = logging.getLogger(__name__)
 
 
 def _plain_name(name: str) -> AliasChoices:
@@ -153,11 +159,8 @@ class Settings(BaseSettings):
     """A job whose worker has not been heard of for so long is recovered."""
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0
     """How often a worker renews its leases and its own row."""
-    outage_seconds: Annotated[float, Field(ge=0)] = 86_400.0
-    """So long a training goes on while its worker reaches the broker but not the database; then it
-    stands still. 0: it stands still when its lease in the database ends."""
     sweep_seconds: Annotated[float, Field(gt=0)] = 5.0
-    """How often lost jobs and lost messages are looked for."""
+    """How often lost jobs and lost messages are looked for; four times a lease at least."""
     max_losses: Annotated[int, Field(ge=1)] = 5
     """A job that lost its worker more often than this without a checkpoint in between fails with
     `worker_lost`."""
@@ -208,7 +211,11 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """The environment for a child process that is to have exactly these settings."""
         # Celery takes its own variables for more important than what it is told.
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("CELERY_")}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("CELERY_") and name.upper() not in RETIRED
+        }
         values = self.model_dump(mode="json") | {"data_dir": str(self.data_dir.absolute())}
         own = {
             name.upper() if name in PLAIN else f"SAF_{name.upper()}": (
@@ -244,7 +251,10 @@ class Settings(BaseSettings):
 @lru_cache
 def settings() -> Settings:
     """The settings of this process, read once. Ends the process, with one line, where they cannot
-    be used."""
+    be used; one that does nothing any more is worth a warning."""
+    for name in os.environ:
+        if (why := RETIRED.get(name.upper())) is not None:
+            log.warning("the setting %s does nothing any more: %s", name.upper(), why)
     try:
         return Settings()
     except ValidationError as error:

@@ -36,7 +36,6 @@ def imports(folder: str) -> set[str]:
                 "api.store",
                 "api.settings",
                 "api.queue",
-                "api.brokerlease",
                 "api.log",
                 "api.tracing",
                 "api.printable",

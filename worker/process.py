@@ -167,12 +167,8 @@ class TrainingProcess:
         """Kill the group at once, without waiting; from any thread."""
         self._signal_group(signal.SIGKILL)
 
-    def suspend(self) -> None:
-        """Make the group stand still, with all that it has in memory; from any thread."""
-        self._signal_group(signal.SIGSTOP)
-
     def go_on(self) -> None:
-        """Let a suspended group go on; from any thread."""
+        """Let a group that somebody stopped go on; from any thread."""
         self._signal_group(signal.SIGCONT)
 
     def end(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,12 @@ class Record:
         claim: Claim,
         outbox: Outbox,
         check: Callable[[bool], None] = lambda _has_started: None,
+        notes: Sequence[str] = (),
     ) -> None:
         """`check` is called before a batch is written, told whether the training said in it, or
-        before, that it has read what it begins with. What it raises, `write` raises."""
-        self.notes: list[str] = []
-        """Lines for the timeline, written when the training has started."""
+        before, that it has read what it begins with. What it raises, `write` raises. `notes` are
+        lines for the timeline, written when the training has started."""
+        self._notes = notes
         self._database = database
         self._store = store
         self._claim = claim
@@ -78,7 +79,7 @@ class Record:
         self._pending = None
         self._log_written += len(batch.log)
         if batch.started is not None:
-            self.notes = []
+            self._notes = ()
         if batch.checkpoint is not None:
             self._forget(batch.checkpoint.path)
         self._unused.update(unused)
@@ -122,7 +123,7 @@ class Record:
         claim = self._claim
         if batch.started is not None:
             if leases.asked(session, claim) is Status.starting:
-                for text in self.notes:
+                for text in self._notes:
                     lifecycle.note(session, claim, "note", text=text)
             metrics.cut(session, claim.job_id, after_step=batch.started.step)
             vitals.cut(session, claim.job_id, after_step=batch.started.step)

@@ -11,7 +11,6 @@ from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.brokerlease import broker_leases
 from api.settings import Settings
 from api.store import lifecycle
 from api.store.artifacts import open_store
@@ -64,7 +63,6 @@ class Runner:
         self._database = Database(
             settings.database, connections=settings.worker_database_connections
         )
-        self._leases = broker_leases(settings)
         self.store = open_store(settings)
         self.store.damaged = DamageRecord(self._database).found
         self._scratch = Scratch(settings.data_dir, self.id)
@@ -105,12 +103,7 @@ class Runner:
             drain=self.drain,
             measures=self._measures.now,
         )
-        self._sweeper = Sweeper(
-            self._database,
-            settings,
-            ring,
-            unheld=self._leases.unheld if self._leases else None,
-        )
+        self._sweeper = Sweeper(self._database, settings, ring)
 
     def start(self) -> None:
         """Clear up after dead workers, show up in the table, sweep, and look for work once."""
@@ -145,7 +138,6 @@ class Runner:
             scratch=self._scratch,
             slot=slot,
             closing=self._closing,
-            leases=self._leases,
             reserve=self._reserves[slot.number],
             tracing=self._tracing,
         )
@@ -199,8 +191,6 @@ class Runner:
         self._measures.stop()
         self._tracing.close()
         self._scratch.remove()
-        if self._leases is not None:
-            self._leases.close()
         self._database.dispose()
 
     def _close_reserves(self) -> None:

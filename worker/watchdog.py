@@ -2,7 +2,7 @@
 
 Progress is a report. How long one may take depends on the phase: between two iterations on the
 longest gap there was so far, in the others on an allowance, or the pace where that says more.
-Time in which the training stands still on the worker's account does not count.
+Time in which the worker itself was stopped does not count.
 """
 
 from __future__ import annotations
@@ -113,12 +113,11 @@ class Watchdog:
             if isinstance(report, Step):
                 self._time(report.step)
 
-    def look(self, *, excused: bool = False) -> Stall | None:
-        """Ask several times a second; `excused` while the worker makes the training stand still."""
+    def look(self) -> Stall | None:
+        """Ask several times a second."""
         with self._lock:
             now = self._clock()
-            if not excused:
-                self._silent += min(now - self._looked, LONGEST_LOOK)
+            self._silent += min(now - self._looked, LONGEST_LOOK)
             self._looked = now
             allowed = self._allowed()
             if not self._settings.stall_seconds or self._silent <= allowed:

@@ -26,7 +26,6 @@ from sqlalchemy import (
     create_engine,
     event,
     select,
-    text,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
@@ -70,8 +69,6 @@ _PASSING = ("25006", "25P03", "25P04")
 
 _NO_TABLE = "42P01"  # somebody emptied the database, or put another one in its place
 
-_SERVER_START = text("SELECT extract(epoch from pg_postmaster_start_time())::float8")
-
 
 class now(FunctionElement[float]):  # noqa: N801  (a SQL function)
     """Seconds since 1970 by the database's clock, the only clock that leases go by."""
@@ -94,13 +91,6 @@ def clock(session: Session) -> float:
     """The database's time, seconds since 1970."""
     with session.no_autoflush:
         return session.execute(select(now())).scalar_one()
-
-
-def started_at(session: Session) -> float | None:
-    """When the database server started, by its clock; None for SQLite, which has none."""
-    if session.get_bind().dialect.name != "postgresql":
-        return None
-    return float(session.scalar(_SERVER_START) or 0.0)
 
 
 def check_address(url: str) -> None:

@@ -39,17 +39,6 @@ class Claim:
     """Ids of the request that the job came with, such as `request_id`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lapsed:
-    """An attempt whose lease has run out."""
-
-    job_id: str
-    attempt: int
-    lease_until: float
-    is_to_end: bool
-    """Somebody asked to cancel or pause the job, and its worker has not done it."""
-
-
 def renew(session: Session, claim: Claim, *, lease_seconds: float) -> Status:
     """Heartbeat: renew the lease and learn what people ask for (`cancelling`, `pausing`)."""
     status = session.scalar(
@@ -79,22 +68,6 @@ def fence(session: Session, claim: Claim) -> None:
     touched = session.execute(fenced(claim).values(version=Job.version + 1).returning(Job.id))
     if touched.one_or_none() is None:
         raise Fenced
-
-
-def lapsed(session: Session) -> list[Lapsed]:
-    """The attempts whose lease has run out."""
-    query = select(Job.id, Job.attempt, Job.lease_until, Job.status).where(
-        Job.status.in_(ACTIVE), Job.lease_until < now()
-    )
-    return [
-        Lapsed(
-            job_id=row.id,
-            attempt=row.attempt,
-            lease_until=row.lease_until,
-            is_to_end=row.status in (Status.cancelling, Status.pausing),
-        )
-        for row in session.execute(query)
-    ]
 
 
 def correct_times(session: Session, *, lease_seconds: float) -> None:

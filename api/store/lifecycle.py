@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from api.errors import ConflictError, NotFoundError
 from api.store import artifacts, leases, patience, timeline
 from api.store.database import clock, now
-from api.store.leases import Claim, Fenced, Lapsed
+from api.store.leases import Claim, Fenced
 from api.store.line import ready
 from api.store.tables import (
     ACTIVE,
@@ -319,35 +319,25 @@ def delete(session: Session, job_id: str) -> list[str]:
 
 def expire_leases(
     session: Session,
-    which: Collection[Lapsed] | None = None,
     *,
+    at: float | None = None,
     max_losses: int,
     retry_seconds: float = 0.0,
 ) -> list[str]:
-    """Recover every job whose lease has run out; returns the jobs that wait again.
-
-    With `which` only these, and none of them that was renewed since it was found.
-    """
-    found = leases.lapsed(session) if which is None else which
-    ends = {(each.job_id, each.attempt): each.lease_until for each in found}
+    """Recover every job whose lease had run out at the time `at` of the database's clock (default:
+    its present); returns the jobs that wait again."""
     overdue = session.execute(
-        select(Job.id, Job.attempt, Job.lease_until)
-        .where(
-            Job.id.in_([each.job_id for each in found]),
-            Job.status.in_(ACTIVE),
-            Job.lease_until < now(),
-        )
+        select(Job.id, Job.attempt)
+        .where(Job.status.in_(ACTIVE), Job.lease_until < (now() if at is None else at))
         .with_for_update(skip_locked=True)
     ).all()
-    recovered = []
     error = _lost("the worker has not been heard of for longer than its lease")
     wait = patience.of_a_lost_worker(retry_seconds)
-    for job_id, attempt, until in overdue:
-        if ends.get((job_id, attempt)) != until:
-            continue
-        if _recover(session, job_id, attempt, error, max_losses, wait) is Status.recovering:
-            recovered.append(job_id)
-    return recovered
+    return [
+        job_id
+        for job_id, attempt in overdue
+        if _recover(session, job_id, attempt, error, max_losses, wait) is Status.recovering
+    ]
 
 
 def _move(

@@ -12,8 +12,7 @@ import api
 from api.broker import EmbeddedBroker
 from api.main import create_app
 from api.settings import Settings
-from api.store import lifecycle, workers
-from api.store.tables import Job
+from api.store import lifecycle
 from saf.config import JobSpecification
 from tests.api.conftest import Server, serving, until
 
@@ -110,31 +109,18 @@ def test_a_job_rings_the_doorbell_after_it_is_committed(tmp_path: Path) -> None:
             assert job["id"].encode() in message
 
 
-def test_an_api_that_knows_no_broker_takes_no_job_from_workers_that_have_one(
-    tmp_path: Path, postgres_url: str
+def test_an_api_without_a_broker_recovers_the_jobs_of_dead_workers(
+    tmp_path: Path, database_url: str
 ) -> None:
     settings = Settings(
         data_dir=tmp_path,
-        database_url=postgres_url,
-        lease_seconds=0.4,
-        heartbeat_seconds=0.1,
+        database_url=database_url,
+        lease_seconds=1.0,
+        heartbeat_seconds=0.2,
         sweep_seconds=0.1,
     )
     with serving(settings) as server:
-        held, waiting = server.submit()["id"], server.submit()["id"]
-
-        def announced() -> float | None:
-            """When a message for the job that waits was last sent, as a worker is there."""
-            with server.service.database.writing() as session:
-                workers.seen(session, "idle", busy=0)
-                return session.get_one(Job, waiting).announced_at
-
+        job_id = server.submit()["id"]
         with server.service.database.writing() as session:
             lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=0.001)
-            workers.register(
-                session, worker_id="idle", host="h", pid=1, version="1", devices=["cpu"], slots=1
-            )
-        for _ in range(3):  # sweeps, each of which finds the lease run out
-            before = announced()
-            until(lambda: announced() != before)  # noqa: B023
-        assert server.get(f"/v1/jobs/{held}")["status"] == "starting"
+        until(lambda: server.get(f"/v1/jobs/{job_id}")["status"] == "recovering")

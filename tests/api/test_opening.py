@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from api.broker import EmbeddedBroker
+from api.settings import Settings
 from api.store.database import Database
 from api.store.migrate import migrate
 from tests.api.conftest import NO_BROKER, until
@@ -201,3 +202,25 @@ def test_a_setting_that_cannot_be_used_ends_the_start_with_one_line(
     assert ended.returncode != 0
     (line,) = ended.stderr.strip().splitlines()
     assert hint in line
+
+
+@pytest.mark.parametrize("program", [["uvicorn", "--factory", "api.main:create_app"], ["worker"]])
+def test_a_setting_of_an_earlier_version_is_accepted_with_one_line_of_warning(
+    program: list[str],
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", *program],
+        # The second one ends the start, so that there is something to wait for.
+        env={**os.environ, "SAF_OUTAGE_SECONDS": "long", "SAF_LEASE_SECONDS": "long"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    warning, refused = ended.stderr.strip().splitlines()
+    assert "SAF_OUTAGE_SECONDS does nothing any more" in warning
+    assert "SAF_LEASE_SECONDS: Input should be a valid number" in refused
+
+
+def test_a_child_process_does_not_warn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAF_OUTAGE_SECONDS", "60")
+    assert not any("OUTAGE" in name for name in Settings().environment())

@@ -19,12 +19,20 @@ from tests.chaos import (
 from tests.chaos.cluster import Kind
 from tests.chaos.means import Means
 
-DATABASE_ALONE = frozenset(
+OUTAGES = frozenset(
     {
         "restart the database",
         "keep the database away",
-        "cut a worker off the database",
+        "lock the database",
+        "cut everybody off the database",
         "cut the API off the database",
+        "restart the broker",
+        "keep the broker away",
+        "empty the broker",
+        "remove the broker's socket",
+        "cut a process off the broker",
+        "repeat messages",
+        "sweep twice at once",
     }
 )
 """While nothing else is broken, every worker keeps its jobs."""
@@ -77,6 +85,9 @@ KNOWN = {
         weight=4, begin=server_faults.cut_database, only="postgresql"
     ),
     "cut a worker off everything": Fault(weight=3, begin=server_faults.cut_both, only="postgresql"),
+    "cut everybody off the database": Fault(
+        weight=2.5, begin=server_faults.cut_all, only="postgresql"
+    ),
     "cut the API off the database": Fault(weight=2, begin=server_faults.cut_api, only="postgresql"),
     "cut a process off the broker": Fault(weight=3, begin=server_faults.cut_broker),
     "fill a worker's disk": Fault(weight=2.5, begin=disk_faults.fill_worker),
@@ -135,7 +146,7 @@ class Faults:
         if not self._faults[kind].begin(self._means):
             return False
         self.injected[kind] += 1
-        if kind not in DATABASE_ALONE:
+        if kind not in OUTAGES:
             self._means.memory.workers_could_vanish = True
         return True
 

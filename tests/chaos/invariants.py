@@ -76,7 +76,7 @@ def check(remains: Remains) -> list[Violation]:
             elif job.status == "failed":
                 found += _no_result(session, job)
         found += _files(session, remains)
-    found += _testimonies(testimonies(remains.evidence), jobs)
+    found += _testimonies(testimonies(remains.evidence), jobs, remains.memory)
     found += _left_over(remains.machines)
     return sorted(found)
 
@@ -169,7 +169,7 @@ def _timeline(session: Session, job: Job) -> Iterator[Violation]:
 
 
 def _taken(session: Session, job: Job, memory: Memory) -> Iterator[Violation]:
-    """From a worker only when it could have vanished; the database away is no reason."""
+    """From a worker only when it could have vanished; database or broker away is no reason."""
     if memory.workers_could_vanish:
         return
     query = select(Event).where(Event.job_id == job.id, Event.type == "recovering")
@@ -304,8 +304,11 @@ def _files(session: Session, remains: Remains) -> Iterator[Violation]:
         yield Violation(kind="orphan file", subject=path.name, detail=str(path.stat().st_size))
 
 
-def _testimonies(lines: list[Testimony], jobs: Mapping[str, Job]) -> Iterator[Violation]:
-    """Never two processes of one job; each attempt at most once and in order."""
+def _testimonies(
+    lines: list[Testimony], jobs: Mapping[str, Job], memory: Memory
+) -> Iterator[Violation]:
+    """Never two processes of one job, unless the worker of the older one could not know of the
+    younger; each attempt at most once and in order."""
     last: dict[str, int] = {}
     for line in lines:
         job = jobs.get(line.job_id)
@@ -313,7 +316,7 @@ def _testimonies(lines: list[Testimony], jobs: Mapping[str, Job]) -> Iterator[Vi
         if line.event == "hangs" and succeeded:
             detail = f"attempt {line.attempt} hung after step {line.step}"
             yield Violation(kind="succeeded while it hung", subject=line.job_id, detail=detail)
-        if line.event == "together":
+        if line.event == "together" and line.job_id not in memory.cut_off:
             detail = f"attempt {line.attempt}, process {line.pid} beside {line.other_pid}"
             yield Violation(kind="trained twice at once", subject=line.job_id, detail=detail)
         if line.event == "start":

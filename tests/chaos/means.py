@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.queue import celery_app
-from api.store.tables import Worker
+from api.store.tables import ACTIVE, Job, Worker
 from tests.chaos.clients import Clients
 from tests.chaos.cluster import Cluster, Member, Training
 from tests.chaos.memory import Memory
@@ -155,6 +155,14 @@ class Means:
                 job: look for job, look in self.observer.active().items() if look.worker_id in ids
             }
         return {}
+
+    def held_by(self, member: Member) -> set[str]:
+        """The jobs that this worker holds at this moment."""
+        query = select(Job.id).join(Worker, Worker.id == Job.worker_id)
+        with contextlib.suppress(SQLAlchemyError), self.cluster.database.reading() as session:
+            held = query.where(Worker.pid == member.pid, Job.status.in_(ACTIVE))
+            return set(session.scalars(held))
+        return set()
 
     def a_training(self) -> Training | None:
         """One of the training processes."""

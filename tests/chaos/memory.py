@@ -28,7 +28,8 @@ class Memory:
     damaged: set[str] = field(default_factory=set)  # files that the suite damaged itself
     damaged_datasets: set[str] = field(default_factory=set)  # names, for a while
     disk_was_full: bool = False
-    workers_could_vanish: bool = False  # something else than the database was broken
+    cut_off: set[str] = field(default_factory=set)  # jobs whose worker alone lost the database
+    workers_could_vanish: bool = False  # something was broken that a worker may not outlive
     requests: Counter[str] = field(default_factory=Counter)
     answers: Counter[int] = field(default_factory=Counter)
     unanswered: int = 0

@@ -154,8 +154,9 @@ class Observer:
                 watch.seconds = now - watch.since
 
     def _check_nothing_runs(self, job_id: str, status: str) -> None:
+        if job_id in self.memory.cut_off:  # its worker ends it once it reaches the database
+            return
         for pid, scratch in marked(self.machines):
-            # One that its worker has stopped because it is cut off ends when it is told.
             if Path(scratch).name.rpartition("-")[0] == job_id and not stands_still(pid):
                 self.memory.violated(
                     f"{status} while a process lives", job_id, f"{pid} in {scratch}"

@@ -42,11 +42,6 @@ class Proxy:
         self._refusing = True
         self._reset_all()
 
-    def lead_to(self, target: Path) -> None:
-        """Connect to another server from here on."""
-        self._target = str(target)
-        self._reset_all()
-
     def delay(self, seconds: float) -> None:
         """Hold every piece back for so long."""
         self._delay = seconds

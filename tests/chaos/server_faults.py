@@ -8,15 +8,16 @@ from __future__ import annotations
 import contextlib
 import shutil
 import threading
+import time
 
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.brokerlease import broker_leases
 from api.queue import QUEUE, TASK
 from api.store.sweeper import Sweeper
 from tests.chaos.cluster import Member
 from tests.chaos.means import Means
+from tests.chaos.proxy import Proxy
 
 DUPLICATES = 40
 DELAY_SECONDS = 0.4
@@ -138,17 +139,35 @@ def lock_database(means: Means) -> bool:
 def cut_database(means: Means) -> bool:
     if (worker := means.victim()) is None:
         return False
-    # Beyond the lease too: it then holds its jobs by the broker alone.
-    seconds = means.cluster.times.lease_seconds * means.choose.uniform(0.3, 2.0)
+    # Beyond the lease too: others then take its jobs, which it trains on until it hears of that.
+    seconds = means.cluster.times.lease_seconds * means.choose.uniform(0.3, 2.5)
     return _cut(means, "cut a worker off the database", worker, "database", seconds)
 
 
 def cut_both(means: Means) -> bool:
     if (worker := means.victim()) is None:
         return False
-    # Beyond the leases too: others then take its jobs, which stand still there.
     seconds = means.cluster.times.lease_seconds * means.choose.uniform(0.3, 2.5)
     return _cut(means, "cut a worker off everything", worker, "database and broker", seconds)
+
+
+def cut_all(means: Means) -> bool:
+    """The database works, and nobody reaches it: an outage, beyond the leases too."""
+    members = means.cluster.members
+    if not means.is_free("network", *(name for member in members for name in _names(member))):
+        return False
+    links = [member.links["database"] for member in members]
+    how = means.choose.choice((Proxy.stall, Proxy.cut))
+    watch = means.watch("cut everybody off the database", means.observer.active(), means.ready)
+    for link in links:
+        how(link)
+
+    def heal() -> None:
+        for link in links:
+            link.heal()
+
+    seconds = means.cluster.times.lease_seconds * means.choose.uniform(0.5, 2.0)
+    return means.last(watch, "network", seconds, heal)
 
 
 def cut_api(means: Means) -> bool:
@@ -162,14 +181,24 @@ def cut_broker(means: Means) -> bool:
     return _cut(means, "cut a process off the broker", member, "broker", seconds)
 
 
+def _names(member: Member) -> list[str]:
+    """The resources that a cut of one process takes."""
+    return [f"{member.name} {name}" for name in ("database", "broker", "database and broker")]
+
+
 def _cut(means: Means, kind: str, member: Member, servers: str, seconds: float) -> bool:
-    names = [f"{member.name} {name}" for name in ("database", "broker", "database and broker")]
-    if not means.is_free(*names):
+    if not means.is_free("network", *_names(member)):
         return False
     links = [link for name, link in member.links.items() if name in servers]
     how = means.choose.choice(("stall", "cut", "delay"))
     whole = means.ready if member is means.cluster.api else None
     watch = means.watch(kind, means.jobs_of(member), whole)
+
+    def remember() -> None:
+        if "database" in servers:
+            means.memory.cut_off |= means.held_by(member)
+
+    remember()
     for link in links:
         match how:
             case "stall":
@@ -178,8 +207,10 @@ def _cut(means: Means, kind: str, member: Member, servers: str, seconds: float) 
                 link.cut()
             case _:
                 link.delay(DELAY_SECONDS)
+    remember()  # what it took at this moment
 
     def heal() -> None:
+        remember()  # what it took over a slow line
         for link in links:
             link.heal()
 
@@ -187,29 +218,22 @@ def _cut(means: Means, kind: str, member: Member, servers: str, seconds: float) 
 
 
 def sweep_twice(means: Means) -> bool:
-    if not means.cluster.database_wanted or not means.is_free("database"):
+    """Two more sweepers look at the same moments, long enough to recover jobs."""
+    if not means.is_free("sweeps"):
         return False
-    settings = means.cluster.settings()
-    leases = broker_leases(settings)
-    sweeper = Sweeper(
-        means.cluster.database,
-        settings,
-        lambda _job_id: None,
-        unheld=leases.unheld if leases else None,
-    )
+    times = means.cluster.times
     together = threading.Barrier(2)
 
-    def sweep() -> None:
-        together.wait()
-        with contextlib.suppress(SQLAlchemyError):
-            sweeper.sweep()
+    def sweep(sweeper: Sweeper) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            while True:
+                together.wait()
+                with contextlib.suppress(SQLAlchemyError):
+                    sweeper.sweep()
+                time.sleep(times.sweep_seconds)
 
-    threads = [threading.Thread(target=sweep) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if leases is not None:
-        leases.close()
-    means.watch("sweep twice at once", {})
-    return True
+    for _ in range(2):
+        sweeper = Sweeper(means.cluster.database, means.cluster.settings(), lambda _job_id: None)
+        threading.Thread(target=sweep, args=(sweeper,), daemon=True).start()
+    watch = means.watch("sweep twice at once", {})
+    return means.last(watch, "sweeps", 2.5 * times.lease_seconds, together.abort)

@@ -204,6 +204,13 @@ def train_together(world: World) -> None:
         subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
 
 
+def test_two_that_train_at_once_are_allowed_where_one_of_them_was_cut_off(world: World) -> None:
+    train_together(world)
+    assert "trained twice at once" in kinds(world)
+    world.memory.cut_off.add(world.done)
+    assert "trained twice at once" not in kinds(world)
+
+
 def start_again(world: World) -> None:
     with Witness(world.remains.evidence, world.done, 2).alone():
         pass

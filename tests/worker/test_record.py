@@ -52,8 +52,7 @@ def test_a_commit_that_nobody_knows_of_is_done_once(
         claim = lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=60)
     assert claim is not None
     outbox = Outbox(tmp_path / "spool")
-    record = Record(database, desk.store, claim, outbox)
-    record.notes.append("a note")
+    record = Record(database, desk.store, claim, outbox, notes=["a note"])
     started = Started(
         step=0,
         steps_total=9,

@@ -385,14 +385,14 @@ def leader(desk: Desk, job_id: str) -> int:
     return next(pid for pid in desk.processes(job_id) if os.getpgid(pid) == pid)
 
 
-def test_a_lease_whose_threads_cannot_be_started_does_not_outlive_the_attempt(
+def test_an_attempt_whose_lease_has_no_thread_fails_and_leaves_none(
     desk: Desk, runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = desk.submit()
     start = threading.Thread.start
 
     def refuse(thread: threading.Thread) -> None:
-        if thread.name == "guard":
+        if thread.name == "lease":
             raise RuntimeError("can't start new thread")
         start(thread)
 

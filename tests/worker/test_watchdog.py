@@ -176,11 +176,11 @@ class Training:
         )
         self.stalled_after = 0.0
 
-    def silent(self, seconds: float, *, excused: bool = False) -> bool:
+    def silent(self, seconds: float) -> bool:
         """Whether so long a silence is a stall."""
         for _ in range(round(10 * seconds)):
             self._clock.now += 0.1
-            if self.dog.look(excused=excused) is not None:
+            if self.dog.look() is not None:
                 return True
         return False
 
@@ -233,15 +233,6 @@ def test_an_evaluation_may_take_as_long_as_some_epochs() -> None:
     training.dog.saw(Converting(step=10))
     assert not training.silent(35)
     assert training.silent(5)
-
-
-def test_time_in_which_the_worker_makes_it_stand_still_does_not_count() -> None:
-    training = Training()
-    training.start()
-    training.steps(6, 1.0)
-    assert not training.silent(8)
-    assert not training.silent(1000, excused=True)
-    assert training.silent(3)
 
 
 def test_a_worker_that_was_stopped_itself_does_not_blame_the_training() -> None:
