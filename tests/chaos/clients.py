@@ -91,6 +91,8 @@ class Clients:
         answer = self.ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key})
         if answer is None:
             return 0
+        if answer.status_code == 409 and not self._is_damaged(body["dataset"], answer):
+            self._memory.violated("answer", "POST /v1/jobs", f"409 {answer.text[:300]}")
         if answer.status_code in ACCEPTED:
             job_id = answer.json()["id"]
             with self._memory.lock:
@@ -100,6 +102,12 @@ class Clients:
                     "key answered with two jobs", job_id, f"{key} was {known} before"
                 )
         return answer.status_code
+
+    def _is_damaged(self, dataset: str, answer: httpx.Response) -> bool:
+        """Whether a job is refused for a data set that was damaged, and that is what it says."""
+        with self._memory.lock:
+            known = dataset in self._memory.damaged_datasets
+        return known and f"the data set {dataset} is damaged" in answer.text
 
     def upload(self, path: Path, *, name: str, key: str) -> bool:
         """Upload a data set until it was checked; whether it can be used."""

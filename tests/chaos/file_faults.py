@@ -8,11 +8,14 @@ from __future__ import annotations
 import hashlib
 import signal
 import threading
+import time
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.scrub import scrub
+from api.store.artifacts import open_store
 from api.store.tables import Artifact, Checkpoint, Dataset, Job, Status
 from tests.chaos.damage import Damage, InDirectory
 from tests.chaos.means import Means, send
@@ -98,6 +101,7 @@ def damage_dataset(means: Means) -> bool:
     def heal() -> None:
         if means.choose.random() < 0.5:
             damage.undo()
+            _in_background(means, _scrub, means)
         else:
             _in_background(means, _upload_again, means, damage)
 
@@ -143,10 +147,29 @@ def _upload_again(means: Means, damage: Damage) -> None:
     write_dataset(path, name=FRAGILE)
     if not means.clients.upload(path, name=f"{FRAGILE} {means.keys}", key=key):
         damage.undo()
+        _scrub(means)
         return
     if not damage.is_whole():
         means.memory.violated("not healed by its upload", FRAGILE, damage.how)
         damage.undo()
+        _scrub(means)
+
+
+def _scrub(means: Means) -> None:
+    """What `saf scrub` does: what was put back is whole again. Until then nobody takes it.
+
+    Once more later: a process that found it damaged may have been stopped before it said so.
+    """
+    settings = means.cluster.settings()
+    store = open_store(settings)
+    for wait in (0.0, 2.0 * settings.lease_seconds):
+        time.sleep(wait)
+        while True:
+            try:
+                scrub(means.cluster.database, store, settings.data_dir / "cache")
+                break
+            except (SQLAlchemyError, OSError):
+                time.sleep(0.5)
 
 
 def _ask_for(means: Means, artifact_id: str, sha256: str, *, whole: bool) -> None:
