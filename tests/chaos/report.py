@@ -35,6 +35,7 @@ class Report:
     jobs: dict[str, int] = field(default_factory=dict)  # by status
     attempts: int = 0
     most_attempts: int = 0
+    stalled: int = 0  # attempts that the watchdog found hanging
     deleted: int = 0
     faults: list[Recovery] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
@@ -98,6 +99,7 @@ def markdown(reports: list[Report]) -> str:
         "deleted on request": [report.deleted for report in reports],
         "attempts": [report.attempts for report in reports],
         "most attempts of one job": [report.most_attempts for report in reports],
+        "attempts found hanging": [report.stalled for report in reports],
         "faults": [report.faults_injected for report in reports],
         "files that garbage collection removed": [report.swept for report in reports],
         "requests": [sum(report.requests.values()) for report in reports],

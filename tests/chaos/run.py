@@ -172,6 +172,8 @@ def _storm(
 def _count(cluster: Cluster, memory: Memory, report: Report) -> None:
     with cluster.database.reading() as session:
         jobs = session.execute(select(Job.status, Job.attempt)).all()
+        events = session.scalars(select(Event.type).where(Event.type == "stalled")).all()
+    report.stalled = len(events)
     report.jobs = dict(Counter(str(job.status) for job in jobs))
     report.attempts = sum(job.attempt for job in jobs)
     report.most_attempts = max((job.attempt for job in jobs), default=0)

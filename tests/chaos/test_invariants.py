@@ -42,8 +42,9 @@ from worker.process import MARK
 NETWORK = safetensors.numpy.save({"weight": np.arange(6, dtype=np.float32)})
 OTHER = safetensors.numpy.save({"weight": np.arange(6, dtype=np.float32) + 1})
 LOSS = [(1, 0.5), (2, 0.25), (3, 0.125)]
+LAST = (3, 0.2)  # on the test samples
 UNDISTURBED = Undisturbed(
-    points={"loss": LOSS},
+    points={"loss": LOSS, "test_loss": [LAST]},
     tensors=tensors_sha256(NETWORK),
     file=hashlib.sha256(NETWORK).hexdigest(),
 )
@@ -141,6 +142,7 @@ class World:
             self.replace_artifact(name, NETWORK if name == "lif.safetensors" else name.encode())
         with database.writing() as session:
             assert claim is not None
+            metrics.append(session, job_id, 2, {"test_loss": [LAST]})
             lifecycle.converting(session, claim)
             lifecycle.succeed(session, claim)
 
@@ -168,7 +170,9 @@ def last_event(world: World, **values: Any) -> Any:
 
 def repack(world: World, points: list[tuple[int, float]]) -> None:
     """Put other points in place of those that are there."""
-    world.execute(delete(MetricChunk))
+    world.execute(delete(MetricChunk).where(MetricChunk.name == "loss"))
+    if not points:
+        return
     steps = np.array([step for step, _ in points], dtype="<i8")
     values = np.array([value for _, value in points], dtype="<f8")
     with world.remains.database.writing() as session:
@@ -392,6 +396,14 @@ def test_a_retry_begins_where_it_took_over_and_not_later(world: World) -> None:
     world.execute(update(Job).where(of(world)).values(inherited_step=1))
     assert check(world.remains) == []
     repack(world, LOSS[2:])
+    assert kinds(world) == {"points lost"}
+
+
+def test_a_retry_that_takes_over_after_the_last_step_has_its_last_look_alone(world: World) -> None:
+    world.execute(update(Job).where(of(world)).values(inherited_step=3))
+    repack(world, [])
+    assert check(world.remains) == []
+    world.execute(delete(MetricChunk))
     assert kinds(world) == {"points lost"}
 
 
