@@ -15,51 +15,45 @@ import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
-from api import (
-    artifacts,
-    datasets,
-    documentation,
-    health,
-    history,
-    jobs,
-    log,
-    networks,
-    pages,
-    predictions,
-    previews,
-    problems,
-    queue,
-    sweeps,
-    vitals,
-    workers,
-)
-from api.assets import assets
-from api.checks import Checks
-from api.compression import Compression
-from api.gauges import Gauges
-from api.guide import Guide
-from api.head import HeadAsGet
-from api.janitor import Janitor
-from api.measures import Measures
-from api.middleware import Envelope, Gate
-from api.opening import Opening
-from api.prefix import Prefix
-from api.queue import Doorbell, celery_app
-from api.quota import Seats
-from api.rendering import ProblemPages
-from api.service import Service
+from api.broker import wakeups
+from api.broker.wakeups import Doorbell, celery_app
+from api.datasets import previews
+from api.datasets import routes as datasets
+from api.datasets.checks import Checks
+from api.jobs import routes as jobs
+from api.jobs.live import Streams
+from api.jobs.pages import new_page
+from api.jobs.results import artifacts, metrics, predict, spike_stats
+from api.jobs.results.predict_process import Trials
+from api.maintenance.collector import Janitor
+from api.networks import routes as networks
 from api.settings import Settings
 from api.settings import settings as process_settings
-from api.storage import Storage
 from api.store import database as databases
-from api.store.artifacts import open_store
-from api.store.damage import DamageRecord
+from api.store.blobs.damage import DamageRecord
+from api.store.blobs.open import open_store
 from api.store.database import Database
+from api.store.jobs.sweeper import Sweeper
 from api.store.migrate import migrate
-from api.store.sweeper import Sweeper
-from api.stream import Streams
-from api.tracing import Tracing, open_tracing
-from api.trials import Trials
+from api.sweeps import routes as sweeps
+from api.system import health
+from api.system.disk_usage import Storage
+from api.system.gauges import Gauges
+from api.telemetry import log
+from api.telemetry.tracing import Tracing, open_tracing
+from api.web import openapi, problems
+from api.web.asgi.compression import Compression
+from api.web.asgi.head import HeadAsGet
+from api.web.asgi.measures import Measures
+from api.web.asgi.middleware import Envelope, Gate
+from api.web.asgi.prefix import Prefix
+from api.web.assets import assets
+from api.web.dependencies import Service
+from api.web.guide import Guide
+from api.web.limits import Seats
+from api.web.rendering import ProblemPages
+from api.web.startup import Opening
+from api.workers import routes as workers
 
 OPENING_SECONDS = 10.0  # that the start of the server waits for its database
 BUSY_SECONDS = 4.5  # that a request waits for the write lock of SQLite, before it is answered 503
@@ -99,7 +93,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         await anyio.to_thread.run_sync(running.stop)
         await anyio.to_thread.run_sync(traces.close)
 
-    app = documentation.Application(
+    app = openapi.Application(
         title="Spiking network training service",
         summary="SAF and OTTT training, and verified conversion to LIF neurons.",
         version="0.1.0",
@@ -114,20 +108,20 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     routers = (
         jobs,
         sweeps,
-        history,
-        vitals,
-        predictions,
+        metrics,
+        spike_stats,
+        predict,
         artifacts,
         datasets,
         previews,
         networks,
         workers,
         health,
-        documentation,
+        openapi,
     )
     for module in routers:
         app.include_router(module.router)
-    pages.install(app)
+    new_page.install(app)
     app.mount("/static", assets(), name="static")
     app.mount("/guide", Guide(), name="guide")
     # The last one added is the first that a request meets.
@@ -152,7 +146,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
 def _check(settings: Settings) -> None:
     """Raise ValueError for addresses that cannot be right; others are waited for."""
     databases.check_address(settings.database)
-    queue.check_address(settings.broker_url)
+    wakeups.check_address(settings.broker_url)
     open_store(settings)
 
 

@@ -14,7 +14,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator, mode
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy.engine import URL
 
-from api.redaction import secrets_of
+from saf.redaction import secrets_of
 
 MIB, GIB = 2**20, 2**30
 OWN_PATHS = (

@@ -5,7 +5,7 @@ every epoch. Every training runs in a process of its own and is short; its test 
 its kernels are those of a long one. The evaluation and the conversion follow each other in each, so
 what slows the machine down for a while slows down both; the ratio is the median over the rounds.
 Processor time is counted beside the clock's: other work on the machine counts little in it. With
-each goes the largest size of the process, beside what `saf.forecast` said.
+each goes the largest size of the process, beside what `saf.estimate.memory` said.
 
 Writes `certificate.json` and `certificate.md` to `benchmarks/results`.
 """
@@ -23,6 +23,8 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
+from saf.training.hardware import backends
+
 RESULTS = Path(__file__).parent / "results"
 VGG: dict[str, Any] = {"network": {"name": "vgg11", "width": 0.25}}
 CASES: dict[str, dict[str, Any]] = {
@@ -37,12 +39,12 @@ def child(order: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from benchmarks.machine import machine
-    from saf import tiles, training
     from saf.config import JobSpecification
     from saf.data import Dataset, read
-    from saf.environment import peak_memory_bytes
-    from saf.memory import keep_freed_memory
-    from saf.reports import Checkpoint, Converting, Epoch, Evaluation, Finished
+    from saf.training import loop as training
+    from saf.training.events import Checkpoint, Converting, Epoch, Evaluation, Finished
+    from saf.training.hardware.environment import peak_memory_bytes
+    from saf.training.hardware.malloc import keep_freed_memory
 
     def some(count: int, seed: int) -> tuple[Any, Any]:
         """Images of ten classes, each a pattern of its own under noise."""
@@ -69,7 +71,7 @@ def child(order: dict[str, Any]) -> dict[str, Any]:
             whole.y_test[:: len(whole.y_test) // test][:test],
             whole.class_names,
         )
-    tiles.FEWEST_PRODUCTS = 0  # C++ as in a training that is worth it
+    backends.FEWEST_PRODUCTS = 0  # C++ as in a training that is worth it
     keep_freed_memory()
     specification = JobSpecification.model_validate(
         {

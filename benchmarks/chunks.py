@@ -1,8 +1,8 @@
 """How many time steps SAF should take at once: `python -m benchmarks.chunks`.
 
-Measures what `saf.forecast.steps_at_once` rests on: time and exact peak memory of an iteration of
-SAF-E on VGG-11 for chunks of K steps, at several batch sizes. Writes `chunks-<device>.json` and
-`.md` to `benchmarks/results`.
+Measures what `saf.estimate.chunking.steps_at_once` rests on: time and exact peak memory of an
+iteration of SAF-E on VGG-11 for chunks of K steps, at several batch sizes. Writes
+`chunks-<device>.json` and `.md` to `benchmarks/results`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import torch.nn.functional as F  # noqa: N812
 from benchmarks import contenders
 from benchmarks.machine import machine
 from benchmarks.measure import interleaved, peak_bytes, ratio
-from saf import compiled, native, winograd
-from saf.forecast import steps_at_once
-from saf.memory import keep_freed_memory
-from saf.methods import METHODS
-from saf.network import SpikingNetwork
-from saf.scan import by as scan_by
+from saf.estimate.chunking import steps_at_once
+from saf.kernels import inductor_scan, native, winograd
+from saf.kernels.saf_scan import by as scan_by
+from saf.methods.methods import METHODS
+from saf.model.network import SpikingNetwork
+from saf.training.hardware.malloc import keep_freed_memory
 
 TIMESTEPS = 8
 CHUNKS = (1, 2, 4, 8)
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _iteration(network: SpikingNetwork, size: int, chunk: int, device: torch.device) -> None:
     network.zero_grad(set_to_none=True)
     x, y = contenders.batch(size, device)
-    with winograd.allowed(), native.allowed(), scan_by(compiled.scan):
+    with winograd.allowed(), native.allowed(), scan_by(inductor_scan.scan):
         METHODS["saf-e"](
             network,
             x,
@@ -84,7 +84,7 @@ def _write(found: dict[str, Any], folder: Path, name: str) -> None:
         "",
         f"SAF-E on VGG-11, 3 × 32 × 32, T = {TIMESTEPS}, float32, an iteration with no optimizer "
         "step, in turns. `ratio` is the median over the rounds of the ratio to K = 1. Bold: what "
-        "`saf.forecast.steps_at_once` takes.",
+        "`saf.estimate.chunking.steps_at_once` takes.",
         "",
         f"{where['device']}, {where['processor']}, {where['cores']} cores, {where['threads']} "
         f"threads, {where['system']}, load {where['load']} at the start.",

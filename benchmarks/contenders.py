@@ -14,20 +14,21 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from benchmarks.measure import Run
-from saf import chunks, compiled, native, winograd
-from saf.architecture import AveragePool, Conv, Flatten, Linear, Operation
+from benchmarks.ottt_published import evaluate_as_published, ottt_as_published
 from saf.config import JobSpecification, Neuron
-from saf.conversion import convert
-from saf.forecast import steps_at_once
-from saf.inference import infer
-from saf.methods import METHODS
-from saf.network import SpikingNetwork
-from saf.networkchoice import VGG11
-from saf.networks import build
-from saf.published import evaluate_as_published, ottt_as_published
-from saf.scan import Scan
-from saf.scan import by as scan_by
-from saf.scan import scan as plain_scan
+from saf.config.networks import VGG11
+from saf.estimate.chunking import steps_at_once
+from saf.kernels import inductor_scan, native, winograd
+from saf.kernels.saf_scan import Scan
+from saf.kernels.saf_scan import by as scan_by
+from saf.kernels.saf_scan import scan as plain_scan
+from saf.lif.convert import convert
+from saf.methods.methods import METHODS
+from saf.model.inference import infer
+from saf.model.network import SpikingNetwork
+from saf.networks.architecture import AveragePool, Conv, Flatten, Linear, Operation
+from saf.networks.build import build
+from saf.training.hardware import chunk_size
 
 GAIN = 1.3
 BASELINE, EVALUATION = "OTTT as published", "evaluation as published"
@@ -60,20 +61,20 @@ def steps_of_saf(size: int, timesteps: int, device: torch.device) -> int:
     """K: the rule's on a CPU; on a GPU measured with SAF-E in float32, as a long training does it,
     but for its bound on memory."""
     fewest = steps_at_once(size, timesteps)
-    if device.type not in chunks.MEASURED_ON:
+    if device.type not in chunk_size.MEASURED_ON:
         return fewest
     of = network(device)
     x, y = batch(size, device)
 
     def iterate(k: int) -> None:
         of.zero_grad(set_to_none=True)
-        with winograd.allowed(), native.allowed(), scan_by(compiled.scan):
+        with winograd.allowed(), native.allowed(), scan_by(inductor_scan.scan):
             METHODS["saf-e"](
                 of, x, y, timesteps=timesteps, loss=F.cross_entropy, update=_nothing, chunk=k
             )
 
-    seconds_with = chunks.seconds_of(iterate, device)
-    return chunks.fastest(seconds_with, fewest, seconds_with(fewest), timesteps)
+    seconds_with = chunk_size.seconds_of(iterate, device)
+    return chunk_size.fastest(seconds_with, fewest, seconds_with(fewest), timesteps)
 
 
 def of_the_library(
@@ -89,7 +90,7 @@ def of_the_library(
         of: SpikingNetwork,
         method: Callable[..., object],
         *,
-        back_end: Scan = compiled.scan,
+        back_end: Scan = inductor_scan.scan,
         **more: int | None,
     ) -> None:
         def run() -> None:
@@ -124,7 +125,7 @@ def _nothing() -> None:
 
 
 def _inferred(of: SpikingNetwork, x: Tensor, timesteps: int, k: int | None) -> None:
-    with winograd.allowed(), native.allowed(), scan_by(compiled.scan):
+    with winograd.allowed(), native.allowed(), scan_by(inductor_scan.scan):
         infer(of, x, timesteps, readout="sum", chunk=k)
 
 

@@ -23,13 +23,13 @@ import torch
 
 from benchmarks.drawn import DRAWN, FASHION, subset
 from benchmarks.machine import machine
-from saf.automatic import DataFacts, resolve
 from saf.config import JobSpecification
+from saf.config.automatic import DataFacts, resolve
 from saf.data import Dataset, read
 from saf.errors import TrainingError
-from saf.networks import NetworkError, build
-from saf.reports import Finished
-from saf.training import train
+from saf.networks.build import NetworkError, build
+from saf.training.events import Finished
+from saf.training.loop import train
 
 METHODS = ("saf-e", "saf-f", "ottt-a", "ottt-o", "spike-representation", "bptt")
 NETWORKS: Mapping[str, Mapping[str, Any]] = {

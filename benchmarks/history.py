@@ -26,8 +26,9 @@ from typing import Any
 import httpx
 import torch
 
-from api.store import lifecycle, metrics
 from api.store.database import Database
+from api.store.jobs import lifecycle
+from api.store.runs import metrics
 from benchmarks.machine import machine
 from tests.postgres import PostgresServer
 

@@ -20,8 +20,8 @@ from benchmarks import contenders, spikingjelly_vgg
 from benchmarks.contenders import BASELINE, EVALUATION
 from benchmarks.machine import machine
 from benchmarks.measure import interleaved, peak_bytes, ratio
-from saf.memory import keep_freed_memory
-from saf.precision import products
+from saf.kernels.precision import products
+from saf.training.hardware.malloc import keep_freed_memory
 
 STEPS, QUICK_STEPS = (2, 4, 6, 8, 16, 32), (2, 6)
 GOALS = {  # of the ratio to OTTT as published (inference: to its evaluation), T = 6, two cores

@@ -75,16 +75,18 @@ def child(directory: Path) -> dict[str, Any]:
 
     lap("torch")
     torch.set_num_threads(1)
-    from api.demo import SPECIFICATION
+    from api.commands.demo import SPECIFICATION
     from benchmarks.machine import machine
-    from saf import evaluation, trainer, training, vitals
-    from saf.batches import Batches, Samples
     from saf.config import JobSpecification
     from saf.data import digits
-    from saf.memory import keep_freed_memory
-    from saf.meter import Meter
-    from saf.reports import Converting, Started
-    from worker.training import ReportLine
+    from saf.training import loop as training
+    from saf.training import trainer
+    from saf.training.batches import Batches, Samples
+    from saf.training.evaluation import evaluate, spike_stats
+    from saf.training.evaluation.metrics import Meter
+    from saf.training.events import Converting, Started
+    from saf.training.hardware.malloc import keep_freed_memory
+    from worker.processes.child import ReportLine
 
     lap("saf")
     keep_freed_memory()
@@ -98,7 +100,7 @@ def child(directory: Path) -> dict[str, Any]:
 
     setattr(trainer, "method_of", timed_method_of)  # noqa: B010
     for owner, name, part in (
-        (evaluation, "infer", ARITHMETIC[1]),
+        (evaluate, "infer", ARITHMETIC[1]),
         (Batches, "__getitem__", "samples"),
         (Samples, "__getitem__", "samples"),
         (trainer, "augment", "augmentation"),
@@ -106,8 +108,8 @@ def child(directory: Path) -> dict[str, Any]:
         (Meter, "add", "metrics"),
         (Meter, "read", "metrics"),
         (Meter, "finish_epoch", "metrics"),
-        (vitals.Probe, "gradients", "vitals"),
-        (vitals.Probe, "look", "vitals"),
+        (spike_stats.Probe, "gradients", "vitals"),
+        (spike_stats.Probe, "look", "vitals"),
         (training, "_saved", "checkpoints"),
         (training, "assess", "the look at the test samples"),
     ):

@@ -25,8 +25,8 @@ from sqlalchemy import insert
 
 from api.main import create_app
 from api.settings import Settings
-from api.store import metrics
 from api.store.database import Database
+from api.store.runs import metrics
 from api.store.tables import Job, Status, new_id
 from benchmarks.machine import machine
 

@@ -23,17 +23,17 @@ import torch
 
 from benchmarks.machine import machine
 from benchmarks.measure import peak_bytes
-from saf import native, winograd
-from saf.batches import Samples
 from saf.config import JobSpecification
 from saf.data import Dataset, read
-from saf.loss import loss_function
-from saf.memory import keep_freed_memory
-from saf.methods import method_of
-from saf.network import SpikingNetwork
-from saf.networks import build
-from saf.reports import Finished, Started, Step
-from saf.training import train
+from saf.kernels import native, winograd
+from saf.methods.methods import method_of
+from saf.model.network import SpikingNetwork
+from saf.networks.build import build
+from saf.training.batches import Samples
+from saf.training.events import Finished, Started, Step
+from saf.training.hardware.malloc import keep_freed_memory
+from saf.training.loop import train
+from saf.training.optimisation.loss import loss_function
 
 METHODS = ("saf-e", "saf-f", "ottt-a", "ottt-o")
 PUBLISHED: Mapping[str, Any] = {

@@ -43,9 +43,9 @@ def child(job: str, steps: int, folder: Path) -> dict[str, float]:
     """Train; from the second iteration on, and once everybody is there, time `steps` of them."""
     from saf.config import JobSpecification
     from saf.data import digits
-    from saf.memory import keep_freed_memory
-    from saf.reports import Step
-    from saf.training import train
+    from saf.training.events import Step
+    from saf.training.hardware.malloc import keep_freed_memory
+    from saf.training.loop import train
 
     keep_freed_memory()
     specification = JobSpecification.model_validate({**json.loads(job), "epochs": 1000})

@@ -14,22 +14,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from saf.certificate import certify
     from saf.config import JobSpecification
-    from saf.conversion import convert
     from saf.errors import TrainingError
-    from saf.lif import LIFNetwork, SequenceState, load_lif
-    from saf.training import train
+    from saf.lif.certificate import certify
+    from saf.lif.convert import convert
+    from saf.lif.network import LIFNetwork, SequenceState, load_lif
+    from saf.training.loop import train
 
 _HOME = {
     "JobSpecification": "saf.config",
-    "LIFNetwork": "saf.lif",
-    "SequenceState": "saf.lif",
+    "LIFNetwork": "saf.lif.network",
+    "SequenceState": "saf.lif.network",
     "TrainingError": "saf.errors",
-    "certify": "saf.certificate",
-    "convert": "saf.conversion",
-    "load_lif": "saf.lif",
-    "train": "saf.training",
+    "certify": "saf.lif.certificate",
+    "convert": "saf.lif.convert",
+    "load_lif": "saf.lif.network",
+    "train": "saf.training.loop",
 }
 
 __all__ = [

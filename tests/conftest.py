@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from api.settings import Settings
+from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
-from api.store.directory import DirectoryStore
 from api.store.migrate import migrate
 from api.store.tables import new_id
 from tests.lanes import pytest_collection_modifyitems  # noqa: F401  (a hook)
@@ -74,7 +74,7 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def broker_url(tmp_path: Path) -> Iterator[str]:
     """A Valkey server of the test's own."""
-    from api.broker import EmbeddedBroker
+    from api.local.valkey import EmbeddedBroker
 
     with EmbeddedBroker(tmp_path / "broker") as broker:
         yield broker.url

@@ -11,7 +11,7 @@ from pathlib import Path
 import botocore.session
 from botocore.config import Config
 
-from api.child import Child, plain_environment
+from api.host.child import Child, plain_environment
 
 KEY = "test-key-id"
 SECRET = "test-secret-that-is-in-no-log"

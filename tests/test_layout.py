@@ -35,13 +35,13 @@ def imports(folder: str) -> set[str]:
             {
                 "api.store",
                 "api.settings",
-                "api.queue",
+                "api.broker.wakeups",
                 "api.log",
-                "api.tracing",
-                "api.printable",
+                "api.telemetry.tracing",
+                "saf.printable",
             },
         ),
-        ("api/store", {"api.store", "api.settings", "api.errors", "api.printable"}),
+        ("api/store", {"api.store", "api.settings", "api.errors", "saf.printable"}),
         ("saf", set()),
     ],
 )
@@ -50,7 +50,7 @@ def test_a_folder_imports_only_what_the_layout_allows(folder: str, allowed: set[
     assert of_api <= allowed
 
 
-@pytest.mark.parametrize("module", ["api.main", "api.serve", "worker.app", "saf", "saf.data"])
+@pytest.mark.parametrize("module", ["api.main", "api.local.serve", "worker.app", "saf", "saf.data"])
 def test_importing_loads_no_torch_and_nothing_for_s3(module: str) -> None:
     code = f"import sys, {module}; sys.exit(bool({{'torch', 'botocore'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

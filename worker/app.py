@@ -19,10 +19,10 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.worker import state
 
-from api.log import configure
-from api.queue import QUEUE, TASK, Doorbell, celery_app, check_address
+from api.broker.wakeups import QUEUE, TASK, Doorbell, celery_app, check_address
 from api.settings import settings
 from api.store.private import keep_private
+from api.telemetry.log import configure
 from worker.runner import Runner
 
 LOOK_SECONDS = 0.5
@@ -83,7 +83,7 @@ def main() -> int:
     configure("worker", settings().log_format, level=logging.INFO, secrets=settings().secrets)
     # Celery warns a superuser of messages that carry code; these carry JSON only.
     warnings.simplefilter("ignore", SecurityWarning)
-    # And, when a connection was lost, of a default that api.queue sets anyway.
+    # And, when a connection was lost, of a default that api.broker.wakeups sets anyway.
     warnings.simplefilter("ignore", CPendingDeprecationWarning)
     keep_private(settings())
     if not settings().broker_url:

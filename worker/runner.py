@@ -12,25 +12,25 @@ from contextlib import suppress
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings
-from api.store import lifecycle
-from api.store.artifacts import open_store
-from api.store.damage import DamageRecord
+from api.store.blobs.damage import DamageRecord
+from api.store.blobs.open import open_store
 from api.store.database import Database, why_away
-from api.store.leases import Claim
+from api.store.jobs import lifecycle
+from api.store.jobs.leases import Claim
+from api.store.jobs.sweeper import Sweeper
 from api.store.migrate import NewerDatabaseError, refuse_newer
-from api.store.sweeper import Sweeper
 from api.store.tables import new_id
 from api.store.workers import Drain
-from api.tracing import Tracing, open_tracing
+from api.telemetry.tracing import Tracing, open_tracing
 from worker import devices
+from worker.attempts.supervisor import Supervisor
 from worker.backoff import Backoff
 from worker.devices import Slot
+from worker.heartbeat import Presence
 from worker.measures import Measures
-from worker.presence import Presence
-from worker.process import TRAINING
-from worker.reserve import Reserve
-from worker.scratch import Scratch
-from worker.supervisor import Supervisor
+from worker.processes.process import TRAINING
+from worker.processes.reserve import Reserve
+from worker.processes.scratch import Scratch
 
 log = logging.getLogger(__name__)
 

@@ -295,7 +295,8 @@ def _sqlite(
         # A text that is no UTF-8 stops no query.
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         cursor = connection.cursor()
-        # Of a new file only: what is deleted can be given back to the disk (`api.store.space`).
+        # Of a new file only: what is deleted can be given back to the disk
+        # (`api.maintenance.space`).
         cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")

@@ -286,7 +286,7 @@ class MetricChunk(Base):
 
 
 class Vitals(Base):
-    """What a look into the network in training found, as `saf.reports.Vitals` has it."""
+    """What a look into the network in training found, as `saf.training.events.Vitals` has it."""
 
     __tablename__ = "vitals"
 

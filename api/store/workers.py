@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
+from api.settings import Settings
 from api.store.database import clock, now
 from api.store.tables import Worker
+
+HEARTBEATS = 3  # missed by a worker that is taken for dead
 
 
 class Drain(StrEnum):
@@ -96,3 +99,9 @@ def stopped(session: Session, worker_id: str) -> None:
     session.execute(
         update(Worker).where(Worker.id == worker_id).values(seen_at=now(), stopped_at=now(), busy=0)
     )
+
+
+def is_alive(settings: Settings) -> ColumnElement[bool]:
+    """The condition on a worker's row."""
+    patience = HEARTBEATS * settings.heartbeat_seconds
+    return and_(Worker.stopped_at.is_(None), Worker.seen_at > now() - patience)

@@ -8,7 +8,7 @@ import typer
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
-from api.cli import app
+from saf.cli.main import app
 
 
 def chapter() -> str:

@@ -11,8 +11,8 @@ Loads no torch.
 from saf.data.builtin import BUILTIN, CATALOGUE, CatalogueEntry, digits
 from saf.data.canonical import Saved, load, save
 from saf.data.dataset import Dataset
-from saf.data.limits import Limits
-from saf.data.reading import FORMATS, Format, detect, read
+from saf.data.formats.detect import FORMATS, Format, detect, read
+from saf.data.sources.limits import Limits
 
 __all__ = [
     "BUILTIN",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from saf.chance import margin
+from saf.data.chance import margin
 from saf.data.statistics import extremes, told
 from saf.errors import DataError
 

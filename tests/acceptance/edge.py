@@ -27,12 +27,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from api.listener import listen
+from api.host.listener import listen
 from api.main import create_app
 from api.settings import Settings
-from api.store import artifacts, lifecycle, logs, metrics
+from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
-from api.store.directory import DirectoryStore
+from api.store.jobs import lifecycle
+from api.store.runs import artifacts, logs, metrics
 from api.store.tables import Job, JobLabel, new_id
 from saf.config import JobSpecification
 from tests.acceptance.hostile import Known, addresses, bodies, queries
@@ -90,7 +91,7 @@ class Target:
         }
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "api.web", "--fd", str(listener.fileno())],
+                [sys.executable, "-m", "api.commands.web", "--fd", str(listener.fileno())],
                 pass_fds=(listener.fileno(),),
                 env=environment,
                 stderr=output,

@@ -38,7 +38,7 @@ SPARE_FILES = 3  # a connection to a client or to the broker may be open at one 
 # The pool keeps as many connections as threads once asked at the same time, up to its size, and one
 # to write; SQLite opens the database and its log for each, and the index of the log once a process.
 POOLED_FILES = 2 * (READERS + 1) + 1
-PROCESSES = {"web": "api.web", "worker": "-m worker"}
+PROCESSES = {"web": "api.commands.web", "worker": "-m worker"}
 LEFT = ("unused file", "file without row", "temporary file", "working folder", "upload")
 
 
@@ -175,7 +175,7 @@ class Run:
     def _garbage(self) -> list[dict[str, Any]]:
         data = str(self._service.directory / "data")
         found = subprocess.run(
-            [sys.executable, "-m", "api.cli", "gc", "--dry-run", "--json", "--data-dir", data],
+            [sys.executable, "-m", "saf.cli.main", "gc", "--dry-run", "--json", "--data-dir", data],
             env={**os.environ, "SAF_GC_GRACE_HOURS": "0.000001"},
             capture_output=True,
             check=True,

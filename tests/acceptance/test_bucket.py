@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from api.janitor import Janitor
+from api.maintenance.collector import Janitor
 from api.settings import Settings
-from api.store.artifacts import open_store
+from api.store.blobs.open import open_store
 from api.store.database import Database
 from tests.acceptance import real_digits
 from tests.acceptance.conftest import Service

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from saf.checkpoint import Checkpoint
+from saf.training.checkpoint import Checkpoint
 from tests.acceptance.conftest import Service
 from tests.acceptance.test_kills import find
 
@@ -57,7 +57,7 @@ def test_a_finished_job_goes_on_is_killed_and_lends_its_weights(
     undisturbed, killed = go_on(service, first, 20), go_on(service, first, 20)
     succeeded(service, undisturbed)
     service.wait(killed, "running", step=done + 3 * per_epoch)
-    os.kill(find(service, "worker.training"), signal.SIGKILL)
+    os.kill(find(service, "worker.processes.child"), signal.SIGKILL)
     job = succeeded(service, killed)
     assert (job["progress"]["step"], job["continues"]) == (23 * per_epoch, first)
     one, other = (checkpoint(service, each, tmp_path) for each in (undisturbed, killed))

@@ -50,7 +50,7 @@ def test_a_job_survives_kill_9_of_each_process_and_succeeds_once(own_service: Se
     service = own_service
     job_id = service.submit(dataset="digits", epochs=100, seed=3)
     service.wait(job_id, "running", step=30)
-    for part in ("worker.training", "-m worker", "api.web", "valkey"):
+    for part in ("worker.processes.child", "-m worker", "api.commands.web", "valkey"):
         victim = find(service, part)
         os.kill(victim, signal.SIGKILL)
         deadline = time.monotonic() + 90

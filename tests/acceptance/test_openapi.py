@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from api.broker import EmbeddedBroker
+from api.local.valkey import EmbeddedBroker
 from tests.browser.service import Service
 
 EXAMPLES = int(os.environ.get("SAF_SCHEMATHESIS_EXAMPLES", "0"))
@@ -47,7 +47,7 @@ def test_every_answer_is_one_that_the_document_describes(tmp_path: Path) -> None
                 [
                     *(sys.executable, "-m", "schemathesis.cli", "run"),
                     f"{server.url}/openapi.json",
-                    # Never ends; tests/api/test_stream.py reads it.
+                    # Never ends; tests/api/jobs/test_live.py reads it.
                     *("--exclude-path", "/v1/stream"),
                     *("--max-examples", str(EXAMPLES or 6)),
                     *("--seed", str(random.randrange(2**32) if EXAMPLES else 1)),

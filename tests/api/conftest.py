@@ -15,13 +15,13 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from api.connections import Connection
 from api.main import create_app
-from api.service import Service
 from api.settings import Settings
-from api.store import lifecycle
-from api.store.leases import Claim
-from api.tracing import Tracing
+from api.store.jobs import lifecycle
+from api.store.jobs.leases import Claim
+from api.telemetry.tracing import Tracing
+from api.web.asgi.connections import Connection
+from api.web.dependencies import Service
 
 NO_BROKER = "redis+socket:///nowhere/broker.sock"
 

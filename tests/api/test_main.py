@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import api
-from api.broker import EmbeddedBroker
+from api.local.valkey import EmbeddedBroker
 from api.main import create_app
 from api.settings import Settings
-from api.store import lifecycle
+from api.store.jobs import lifecycle
 from saf.config import JobSpecification
 from tests.api.conftest import Server, serving, until
 

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from api import wording
+from api.web import formatting
 from tests.javascript import call_each
 
 SECONDS = [0, 0.2, 0.5, 1, 1.5, 2.5, 59.4, 59.5, 60, 61, 3599, 3600, 7260, 86_400, 1e6]
@@ -38,12 +38,12 @@ def test_scripts_and_templates_word_the_same() -> None:
         ],
     )
     assert written == [
-        *(wording.duration(value) for value in SECONDS),
-        *(wording.number(value) for value in NUMBERS),
-        *(wording.percent(value) for value in SHARES),
-        *(wording.percent(value, 0) for value in SHARES),
-        *(wording.metric(value, name) for value, name in metrics),
-        *(wording.size(value) for value in SIZES),
+        *(formatting.duration(value) for value in SECONDS),
+        *(formatting.number(value) for value in NUMBERS),
+        *(formatting.percent(value) for value in SHARES),
+        *(formatting.percent(value, 0) for value in SHARES),
+        *(formatting.metric(value, name) for value, name in metrics),
+        *(formatting.size(value) for value in SIZES),
         *(f"{value:,}" for value in COUNTS),
     ]
 
@@ -60,7 +60,7 @@ def test_scripts_and_templates_word_any_value_the_same() -> None:
         *(("metric", value, "step_seconds") for value in values),
         *(("size", random.randrange(2 ** random.randrange(50))) for _ in values),
     ]
-    said = [getattr(wording, name)(*arguments) for name, *arguments in calls]
+    said = [getattr(formatting, name)(*arguments) for name, *arguments in calls]
     pairs = zip(calls, call_each("format.js", calls), said, strict=True)
     assert [pair for pair in pairs if pair[1] != pair[2]] == []
 
@@ -68,11 +68,11 @@ def test_scripts_and_templates_word_any_value_the_same() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_said_and_ends_no_page(value: float) -> None:
     for said in (
-        wording.number(value),
-        wording.percent(value),
-        wording.metric(value, "step_seconds"),
-        wording.metric(value, "memory_bytes"),
-        wording.metric(value, "x"),
+        formatting.number(value),
+        formatting.percent(value),
+        formatting.metric(value, "step_seconds"),
+        formatting.metric(value, "memory_bytes"),
+        formatting.metric(value, "x"),
     ):
         assert said == "NaN"
 
@@ -82,6 +82,6 @@ def test_ages_are_worded_the_same(seconds: float) -> None:
     moment = (datetime.now(UTC) - timedelta(seconds=seconds + 0.01)).isoformat()
     later = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()  # a clock that is behind
     assert call_each("format.js", [("age", moment), ("age", later)]) == [
-        wording.age(moment),
-        wording.age(later),
+        formatting.age(moment),
+        formatting.age(later),
     ]

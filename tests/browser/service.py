@@ -14,10 +14,11 @@ from typing import Any
 
 import httpx
 
-from api.store import leases, lifecycle, metrics, vitals
 from api.store.database import Database
-from api.store.leases import Claim
-from saf.reports import MEMBRANE_BINS
+from api.store.jobs import leases, lifecycle
+from api.store.jobs.leases import Claim
+from api.store.runs import metrics, spike_stats
+from saf.training.events import MEMBRANE_BINS
 
 
 def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
@@ -88,7 +89,7 @@ class WholeService(Service):
 
     def __init__(self, directory: Path) -> None:
         data = ["--data-dir", str(directory / "data")]
-        super().__init__(directory, ["api.cli", "serve", *data], {})
+        super().__init__(directory, ["saf.cli.main", "serve", *data], {})
 
 
 class Pages(Service):
@@ -154,7 +155,9 @@ class Pages(Service):
         layers = {name: {**layer, "membrane": membrane} for name in ("layer1", "layer2")}
         data = {"step": step, "epoch": 0.5, "samples": 8, "readout_gradient_norm": 0.2}
         with self.database.writing() as session:
-            vitals.append(session, claim.job_id, claim.attempt, [(step, data | {"layers": layers})])
+            spike_stats.append(
+                session, claim.job_id, claim.attempt, [(step, data | {"layers": layers})]
+            )
 
     def succeed(self, claim: Claim, **summary: Any) -> None:
         with self.database.writing() as session:

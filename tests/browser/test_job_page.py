@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import Response, Route, expect
 
-from api.store import checkpoints, lifecycle, logs
+from api.store.jobs import lifecycle
+from api.store.runs import checkpoints, logs
 from api.store.tables import Blob
 from tests.browser.service import Pages, until
 from tests.browser.test_accessibility import violations

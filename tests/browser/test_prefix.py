@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Browser, expect
 
-from api.store import lifecycle
+from api.store.jobs import lifecycle
 from tests.browser.service import Pages
 from tests.reverse_proxy import NGINX, proxied
 

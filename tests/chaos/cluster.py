@@ -20,19 +20,19 @@ from typing import IO, Literal
 import httpx
 import psycopg
 
-from api.broker import EmbeddedBroker
-from api.child import Child
+from api.host.child import Child
+from api.local.valkey import EmbeddedBroker
 from api.settings import Settings
+from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
-from api.store.directory import DirectoryStore
 from tests.chaos.damage import InBucket, InDirectory, Place
 from tests.chaos.disk import Disk
 from tests.chaos.proxy import Proxy
 from tests.chaos.recipes import DATASET, FRAGILE, SLOTS, write_dataset
 from tests.postgres import PostgresServer
 from tests.s3 import S3Server
-from worker.protocol import MARK
-from worker.reserve import WAITING
+from worker.processes.protocol import MARK
+from worker.processes.reserve import WAITING
 
 ROOT = Path(__file__).parents[2]
 Kind = Literal["sqlite", "postgresql"]
@@ -153,7 +153,7 @@ class Cluster:
         self.api = self._member(
             "api",
             directory,
-            ["-m", "api.web", "--port", str(self.port)],
+            ["-m", "api.commands.web", "--port", str(self.port)],
         )
         self.workers = [
             self._member(name, machine, ["-m", "tests.chaos.worker"])

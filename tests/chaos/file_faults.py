@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.scrub import scrub
-from api.store.artifacts import open_store
+from api.maintenance.scrub import scrub
+from api.store.blobs.open import open_store
 from api.store.tables import Artifact, Checkpoint, Dataset, Job, Status
 from tests.chaos.damage import Damage, InDirectory
 from tests.chaos.means import Means, send

@@ -18,9 +18,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.store import metrics
+from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
-from api.store.directory import DirectoryStore
+from api.store.runs import metrics
 from api.store.tables import Artifact, Base, Blob, Checkpoint, Event, Job, MetricChunk
 from tests.chaos.cluster import marked
 from tests.chaos.memory import Memory, Violation

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.queue import celery_app
+from api.broker.wakeups import celery_app
 from api.store.tables import ACTIVE, Job, Worker
 from tests.chaos.clients import Clients
 from tests.chaos.cluster import Cluster, Member, Training

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from api.store.artifacts import open_store
-from api.store.garbage import Garbage
+from api.maintenance.orphans import Garbage
+from api.store.blobs.open import open_store
 from api.store.tables import TERMINAL, Artifact, Event, Job
 from tests.chaos import invariants, undisturbed
 from tests.chaos.clients import Clients

@@ -13,8 +13,8 @@ import time
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.queue import QUEUE, TASK
-from api.store.sweeper import Sweeper
+from api.broker.wakeups import QUEUE, TASK
+from api.store.jobs.sweeper import Sweeper
 from tests.chaos.cluster import Member
 from tests.chaos.means import Means
 from tests.chaos.proxy import Proxy

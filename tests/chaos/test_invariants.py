@@ -18,10 +18,12 @@ import pytest
 import safetensors.numpy
 from sqlalchemy import delete, select, update
 
-from api.store import artifacts, lifecycle, metrics
+from api.store.blobs import references
+from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
-from api.store.directory import DirectoryStore
+from api.store.jobs import lifecycle
 from api.store.migrate import migrate
+from api.store.runs import artifacts, metrics
 from api.store.tables import (
     Artifact,
     Event,
@@ -37,7 +39,7 @@ from tests.chaos.invariants import ARTIFACTS, NEXT, NOT_HEARD_OF, Remains, check
 from tests.chaos.memory import Memory
 from tests.chaos.undisturbed import Undisturbed, tensors_sha256
 from tests.chaos.witness import Witness
-from worker.process import MARK
+from worker.processes.process import MARK
 
 NETWORK = safetensors.numpy.save({"weight": np.arange(6, dtype=np.float32)})
 OTHER = safetensors.numpy.save({"weight": np.arange(6, dtype=np.float32) + 1})
@@ -191,7 +193,7 @@ def repack(world: World, points: list[tuple[int, float]]) -> None:
 
 def lose_a_job(world: World) -> None:
     with world.remains.database.writing() as session:
-        hashes = artifacts.hashes_of_job(session, world.done)
+        hashes = references.hashes_of_job(session, world.done)
         session.execute(delete(JobLabel))
         lifecycle.delete(session, world.done)
         world.store.remove_unused(session, hashes)

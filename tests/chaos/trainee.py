@@ -9,22 +9,22 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from saf.reports import Report, Started, Step
+from saf.training.events import Report, Started, Step
 from tests.chaos.recipes import PACE
 from tests.chaos.witness import Witness
-from worker import training
-from worker.protocol import MARK, Order
+from worker.processes import child
+from worker.processes.protocol import MARK, Order
 
 
 def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
-    """`worker.training`'s own, report by report."""
+    """`worker.processes.child`'s own, report by report."""
     scratch = Path(os.environ[MARK])
     job_id, _, attempt = scratch.name.rpartition("-")
     evidence = next(path for folder in scratch.parents if (path := folder / "evidence").is_dir())
     witness = Witness(evidence, job_id, int(attempt))
     pace = float(order.specification["metadata"].get(PACE, "0")) / 1000
     with witness.alone():
-        for report in training._train(order, stop):
+        for report in child._train(order, stop):
             if isinstance(report, Started):
                 witness.say("resumed", step=report.step)
             yield report
@@ -34,4 +34,4 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
 
 
 if __name__ == "__main__":
-    sys.exit(training.main(train))
+    sys.exit(child.main(train))

@@ -14,7 +14,7 @@ import safetensors.numpy
 
 import saf
 from saf.config import JobSpecification
-from saf.reports import Epoch, Evaluation, Step
+from saf.training.events import Epoch, Evaluation, Step
 from tests.chaos.recipes import RECIPES, SLOTS, dataset, specification
 from worker import devices
 

@@ -109,7 +109,7 @@ def test_the_guide_takes_no_other_method(server: Server) -> None:
 def test_where_it_was_not_built_a_sentence_says_how(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.guide.FOLDER", tmp_path / "guide")
+    monkeypatch.setattr("api.web.guide.FOLDER", tmp_path / "guide")
     with serving(settings(tmp_path)) as server:
         for path in ("/guide", "/guide/", "/guide/settings.html"):
             answer = server.http.get(path, headers=PAGE, follow_redirects=True)

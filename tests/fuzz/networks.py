@@ -27,9 +27,10 @@ from typing import Any
 import torch
 
 from saf import tensorfile
-from saf.architecture import Architecture, Connection, Flatten, Linear, Population
-from saf.lif import LIFDescription, LIFNetwork, load_lif
-from saf.trial import answer
+from saf.lif import LIFDescription
+from saf.lif.network import LIFNetwork, load_lif
+from saf.networks.architecture import Architecture, Connection, Flatten, Linear, Population
+from saf.predict_process import answer
 
 SECONDS = 10.0
 MEMORY_BYTES = 2 * 2**30

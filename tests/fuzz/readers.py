@@ -2,8 +2,8 @@
 
     python -m tests.fuzz.readers --inputs 5000 --seed 0
 
-Each input is read by `saf.data.check` in a process of its own, with the service's limits on memory
-and processor time, forked from one that has imported it; every so many are run by a new
+Each input is read by `saf.data.check_process` in a process of its own, with the service's limits on
+memory and processor time, forked from one that has imported it; every so many are run by a new
 interpreter with the service's own environment. The rules:
 
 - the process ends by itself, says `ok` or names a problem with a hint, and prints no traceback;
@@ -35,9 +35,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from api.child import plain_environment
-from saf.data import check
-from saf.data.limits import MIB, Limits
+from api.host.child import plain_environment
+from saf.data import check_process
+from saf.data.sources.limits import MIB, Limits
 from tests.fuzz.inputs import KINDS, make
 
 SECONDS = 10  # of processor time; six times as many by the clock
@@ -134,8 +134,8 @@ def _arguments(place: Path, name: str) -> list[str]:
 
 
 def _spawn(place: Path, name: str) -> tuple[int, int]:
-    """By a new interpreter, as `api.checks` starts it."""
-    command = [sys.executable, "-P", "-m", "saf.data.check", *_arguments(place, name)]
+    """By a new interpreter, as `api.datasets.checks` starts it."""
+    command = [sys.executable, "-P", "-m", "saf.data.check_process", *_arguments(place, name)]
     with (place / "output.txt").open("wb") as output:
         child = subprocess.Popen(
             command, stdout=output, stderr=output, env=plain_environment(), cwd=place
@@ -154,7 +154,7 @@ def _fork(place: Path, name: str) -> tuple[int, int]:
         os.dup2(output, 2)
         os.chdir(place)
         sys.addaudithook(_Guard(place))
-        status = check.main(_arguments(place, name))
+        status = check_process.main(_arguments(place, name))
     except BaseException:
         traceback.print_exc()
     finally:

@@ -84,7 +84,16 @@ def test_what_somebody_has_set_stays() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="other libraries have other displays")
 def test_the_threads_of_saf_train_do_not_spin(tmp_path: Path) -> None:
     environment = {name: os.environ[name] for name in os.environ if not name.startswith("OMP_")}
-    command = [sys.executable, "-m", "api.cli", "train", "--dataset", "digits", "--epochs", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "saf.cli.main",
+        "train",
+        "--dataset",
+        "digits",
+        "--epochs",
+        "1",
+    ]
     command += ["--set", "batch_size=1400", "--set", "timesteps=1", "--network", "mlp"]
     done = subprocess.run(
         [*command, "--out", str(tmp_path)],

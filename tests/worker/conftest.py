@@ -17,13 +17,14 @@ import pytest
 from sqlalchemy import select
 
 from api.settings import Settings
-from api.store import lifecycle, metrics
-from api.store.artifacts import ArtifactStore
+from api.store.blobs.base import ArtifactStore
+from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
-from api.store.directory import DirectoryStore
+from api.store.jobs import lifecycle
+from api.store.runs import metrics
 from api.store.tables import Artifact, Event, Job, Status, new_id
 from saf.config import ResolvedSpecification
-from tests.saf.trainings import resolved
+from tests.saf.training.trainings import resolved
 from worker.runner import Runner
 
 T = TypeVar("T")

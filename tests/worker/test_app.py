@@ -14,11 +14,11 @@ from celery import Celery
 from redis import Redis
 from sqlalchemy import select
 
-from api.broker import EmbeddedBroker
-from api.queue import QUEUE, TASK, celery_app
+from api.broker.wakeups import QUEUE, TASK, celery_app
+from api.local.valkey import EmbeddedBroker
 from api.settings import Settings
+from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
-from api.store.directory import DirectoryStore
 from api.store.migrate import migrate
 from api.store.tables import Status, Worker
 from tests.postgres import PostgresServer

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import select
 
 from api.settings import Settings
-from api.store import logs
-from api.store.artifacts import open_store
+from api.store.blobs.open import open_store
 from api.store.database import Database, now
+from api.store.runs import logs
 from api.store.tables import Blob, Checkpoint, Dataset, Job, Status, new_id
 from tests.chaos.proxy import Proxy
 from tests.s3 import S3Server

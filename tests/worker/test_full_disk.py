@@ -10,8 +10,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from api.settings import Settings
+from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
-from api.store.directory import DirectoryStore
 from api.store.migrate import migrate
 from api.store.tables import Status
 from tests.disks import SmallDisk, mounted

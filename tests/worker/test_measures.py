@@ -10,7 +10,7 @@ import pytest
 from api.store.tables import Status, Worker
 from tests.worker.conftest import Crew, Desk, until
 from worker.measures import Measures, ask_gpus
-from worker.outbox import Outbox
+from worker.processes.spool import Outbox
 from worker.runner import Runner
 
 ANSWER = """\

@@ -1,4 +1,4 @@
-"""A training that needs no torch, run by the real `worker.training`. Its metadata steers it."""
+"""A training that needs no torch, run by the real `worker.processes.child`. Its metadata steers it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from saf.errors import DivergedError, OutOfMemoryError
-from saf.reports import (
+from saf.training.events import (
     Artifact,
     Checking,
     Checkpoint,
@@ -25,8 +25,8 @@ from saf.reports import (
     Started,
     Step,
 )
-from worker.protocol import Order
-from worker.training import main
+from worker.processes.child import main
+from worker.processes.protocol import Order
 
 STEPS_PER_EPOCH = 10
 

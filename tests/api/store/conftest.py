@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from api.settings import Settings
-from api.store import lifecycle
-from api.store.artifacts import ArtifactStore, open_store
+from api.store.blobs.base import ArtifactStore
+from api.store.blobs.open import open_store
 from api.store.database import Database
+from api.store.jobs import lifecycle
 from api.store.tables import Job, JobLabel, new_id
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from api.settings import Settings
-from api.store.directory import DirectoryStore
+from api.store.blobs.directory import DirectoryStore
 
 CODE = """
 import sys

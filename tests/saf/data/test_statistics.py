@@ -13,8 +13,8 @@ from saf.data import BUILTIN, Dataset, statistics
 from saf.data.findings import findings
 from saf.data.statistics import channel_statistics, extremes
 from saf.errors import DataError
-from saf.reports import Evaluation, Step
-from tests.saf.trainings import run, specification
+from saf.training.events import Evaluation, Step
+from tests.saf.training.trainings import run, specification
 
 N, T, C, H, W = 120, 4, 2, 6, 6
 

@@ -1,0 +1,1 @@
+"""Celery: wake-ups for workers."""

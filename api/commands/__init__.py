@@ -1,0 +1,1 @@
+"""What the `saf` command can do where the service is installed."""

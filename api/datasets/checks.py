@@ -1,0 +1,260 @@
+"""Checks of uploaded data sets, each in a process of its own with bounded memory and time.
+
+The upload waits in a directory of its own until its row says `ready` or `invalid`; a process that
+starts goes on with what another one left unfinished.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+import threading
+import time
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.errors import UnavailableError
+from api.host.child import Child, plain_environment
+from api.host.lock import DirectoryInUseError, DirectoryLock
+from api.host.memory import physical_memory
+from api.settings import GIB, Settings
+from api.store.blobs.base import ArtifactStore
+from api.store.database import Database, now
+from api.store.datasets import INTERRUPTED
+from api.store.tables import Dataset, DatasetPreview
+from api.web.multipart import stored_file
+
+AT_ONCE = 2
+WAITING = 8  # requests that may wait for a check; each holds a thread of the server
+RETRY_SECONDS = 2.0
+GRACE_SECONDS = 30.0  # by the clock on the wall, beyond the processor time that a check may take
+LIMITS = {  # of `saf.data.sources.limits.Limits`, by their settings
+    "max_archive_bytes": "upload_max_bytes",
+    "max_unpacked_bytes": "unpacked_max_bytes",
+    "max_ratio": "archive_max_ratio",
+    "max_entries": "archive_max_entries",
+    "max_image_side": "image_max_side",
+    "max_classes": "max_classes",
+}
+FAILED = {
+    "message": "the check could not be carried out on this server",
+    "hint": "Upload the file again; if that fails too, its operator finds the reason in the log.",
+}
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Verdict:
+    summary: dict[str, Any] | None
+    problems: list[dict[str, str]]
+    format: str | None = None
+    layout: dict[str, Any] | None = None  # of the picture beside the canonical file
+
+
+class Checks:
+    """Runs the checks, a few at a time, and writes what came out."""
+
+    def __init__(self, database: Database, store: ArtifactStore, settings: Settings) -> None:
+        self.directory = settings.data_dir.absolute() / "uploads"
+        self._database = database
+        self._store = store
+        self._settings = settings
+        self._stop = threading.Event()
+        self._waiting = threading.BoundedSemaphore(WAITING)
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check")
+
+    def start(
+        self, dataset_id: str, *, file: Path, format_: str, lock: DirectoryLock
+    ) -> Future[None]:
+        """Check a file in the directory of `dataset_id`, whose row says `checking`.
+
+        Takes over the lock of the directory. The result is in the row.
+        """
+        return self._threads.submit(self._check, dataset_id, file, format_, lock)
+
+    def wait(self, check: Future[None], seconds: float) -> None:
+        """Wait for a check, unless many do already or the server is being stopped.
+
+        Raises UnavailableError when the result could not be stored, and what went wrong here.
+        """
+        if not self._waiting.acquire(blocking=False):
+            return
+        try:
+            check.result(timeout=seconds)
+        except (TimeoutError, CancelledError):
+            return  # it goes on, or the next start of the server goes on with it
+        finally:
+            self._waiting.release()
+
+    def discard(self, directory: Path, lock: DirectoryLock) -> None:
+        """Remove an upload that is not wanted."""
+        shutil.rmtree(directory, ignore_errors=True)
+        lock.release()
+
+    def resume(self) -> None:
+        """Go on with checks that a process of this machine left unfinished, and clear away
+        uploads without a row. Raises what the database raises."""
+        with self._database.reading() as session:
+            rows = session.scalars(select(Dataset).where(Dataset.status == "checking")).all()
+        for row in rows:
+            self._adopt(row)
+        self.expire()
+        known = {row.id for row in rows}
+        for directory in self.directory.glob("ds_*"):
+            if directory.name not in known:
+                self._clear(directory)
+
+    def expire(self) -> None:
+        """Give up the checks of machines that are gone."""
+        patience = 2 * self._settings.check_max_seconds + 600
+        with self._database.writing() as session:
+            session.execute(
+                update(Dataset)
+                .where(Dataset.status == "checking", Dataset.created_at < now() - patience)
+                .values(status="invalid", problems=[INTERRUPTED], checked_at=now())
+            )
+
+    def close(self) -> None:
+        """Stop all checks; the next start goes on with them."""
+        self._stop.set()
+        self._threads.shutdown(cancel_futures=True)
+
+    def _adopt(self, row: Dataset) -> None:
+        directory = self.directory / row.id
+        file = stored_file(directory)
+        if file is None:
+            return  # of another machine, or lost: `expire` decides
+        try:
+            lock = DirectoryLock(directory)
+        except DirectoryInUseError:
+            return  # another process of this machine checks it
+        self.start(row.id, file=file, format_=row.format, lock=lock)
+
+    def _clear(self, directory: Path) -> None:
+        try:
+            lock = DirectoryLock(directory)
+        except DirectoryInUseError:
+            return  # is being received
+        self.discard(directory, lock)
+
+    def _check(self, dataset_id: str, file: Path, format_: str, lock: DirectoryLock) -> None:
+        directory = self.directory / dataset_id
+        canonical = directory / "canonical.safetensors"
+        try:
+            verdict = self._run(directory, file, canonical, format_)
+            if not self._stop.is_set() and self._keep_trying(dataset_id, verdict, canonical):
+                shutil.rmtree(directory, ignore_errors=True)
+        except Exception as error:
+            if isinstance(error, OSError):
+                log.error("the check of %s failed: %s", dataset_id, error)
+            else:
+                log.exception("the check of %s failed", dataset_id)
+            if self._keep_trying(dataset_id, _Verdict(summary=None, problems=[FAILED]), canonical):
+                shutil.rmtree(directory, ignore_errors=True)
+            if isinstance(error, OSError):
+                reason = error.strerror or type(error).__name__
+                raise UnavailableError(f"the data set cannot be stored: {reason}") from error
+            raise
+        finally:
+            lock.release()
+
+    def _keep_trying(self, dataset_id: str, verdict: _Verdict, canonical: Path) -> bool:
+        """Write what came out, however long the database is away; False: the server stops."""
+        while True:
+            try:
+                self._write(dataset_id, verdict, canonical)
+            except SQLAlchemyError as error:
+                log.warning("the check of %s waits for the database: %s", dataset_id, error)
+                if self._stop.wait(RETRY_SECONDS):
+                    return False
+            else:
+                return True
+
+    def _run(self, directory: Path, file: Path, canonical: Path, format_: str) -> _Verdict:
+        """The verdict of a child process."""
+        result = directory / "result.json"
+        seconds = self._settings.check_max_seconds
+        # The arrays and a copy of them, within what the machine has.
+        memory = min(2 * self._settings.unpacked_max_bytes + GIB, physical_memory())
+        command = [
+            *(sys.executable, "-P", "-m", "saf.data.check_process", str(file), str(canonical)),
+            *("--format", format_, "--result", str(result)),
+            *("--preview", str(canonical.with_suffix(".png"))),
+            *(
+                f"--{limit.replace('_', '-')}={getattr(self._settings, setting)}"
+                for limit, setting in LIMITS.items()
+            ),
+            *("--max-memory-bytes", str(memory), "--max-seconds", str(max(1, int(seconds)))),
+        ]
+        with (directory / "output.txt").open("wb") as output:
+            child = Child("check", command, environment=plain_environment(), output=output)
+            child.start()
+            try:
+                deadline = time.monotonic() + seconds + GRACE_SECONDS
+                while not child.wait(0.5):
+                    if self._stop.is_set() or time.monotonic() > deadline:
+                        break
+            finally:
+                child.kill()
+        if child.exit_status == 0:
+            found = json.loads(result.read_text())
+            return _Verdict(
+                summary=found.get("summary"),
+                format=found.get("format"),
+                layout=found.get("preview"),
+                problems=[_for_people(entry) for entry in found.get("problems", [])],
+            )
+        said = (directory / "output.txt").read_text(errors="replace").strip()
+        log.warning("the check of %s ended with %s: %s", file.name, child.exit_status, said[-2000:])
+        problem = {
+            "message": "the file could not be read within the limits on memory and time",
+            "hint": "Send fewer or smaller samples.",
+        }
+        return _Verdict(summary=None, problems=[problem])
+
+    def _write(self, dataset_id: str, verdict: _Verdict, canonical: Path) -> None:
+        """Keep what came out. Raises OSError and SQLAlchemyError."""
+        values: dict[str, Any] = {"status": "invalid", "problems": verdict.problems}
+        files = [] if verdict.summary is None else [self._store.receive(canonical)]
+        try:
+            if verdict.layout is not None:
+                files.append(self._store.receive(canonical.with_suffix(".png")))
+            with self._database.writing() as session:
+                if verdict.summary is not None:
+                    values = {
+                        "status": "ready",
+                        "format": verdict.format,
+                        "summary": verdict.summary,
+                        "sha256": self._store.keep(session, files[0]),
+                    }
+                touched = session.execute(
+                    update(Dataset)
+                    .where(Dataset.id == dataset_id)
+                    .values(checked_at=now(), **values)
+                    .returning(Dataset.id)
+                ).one_or_none()
+                if touched is None:  # deleted meanwhile
+                    self._store.remove_unused(session, [file.sha256 for file in files])
+                elif verdict.layout is not None:
+                    self._store.keep(session, files[1])
+                    preview = DatasetPreview(
+                        dataset_id=dataset_id, sha256=files[1].sha256, layout=verdict.layout
+                    )
+                    session.merge(preview)
+        finally:
+            for file in files:
+                self._store.discard(file)
+
+
+def _for_people(problem: dict[str, str]) -> dict[str, str]:
+    """A problem that the check found, with the name of the setting where a limit is one."""
+    setting = LIMITS.get(problem.get("limit", ""))
+    more = f" Or set SAF_{setting.upper()} on the server." if setting is not None else ""
+    return {"message": problem["message"], "hint": problem["hint"] + more}

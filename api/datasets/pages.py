@@ -1,0 +1,53 @@
+"""The pages of data sets: all of them, and one."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from api.datasets.previews import find_preview
+from api.datasets.queries import find_datasets, read_dataset
+from api.web.asgi import prefix
+from api.web.dependencies import ServiceDependency
+from api.web.rendering import page
+
+router = APIRouter(include_in_schema=False)
+
+PAGE_DATASETS = 100
+
+
+SHOWN_CLASSES = 200
+
+
+@router.get("/datasets")
+def datasets_page(request: Request, service: ServiceDependency, after: str = "") -> Response:
+    """What can be trained on, and the upload of more."""
+    with service.database.reading() as session:
+        found, has_more = find_datasets(session, limit=PAGE_DATASETS, after=after)
+    context = {
+        "datasets": found,
+        "older": prefix.at("/datasets?") + urlencode({"after": found[-1].id}) if has_more else None,
+        "upload_max_bytes": service.settings.upload_max_bytes,
+    }
+    return page(request, "datasets.html", context)
+
+
+@router.get("/datasets/{dataset}")
+def dataset_page(request: Request, service: ServiceDependency, dataset: str) -> Response:
+    """What is in a data set, by its id or name."""
+    with service.database.reading() as session:
+        found = read_dataset(session, dataset)
+        preview = find_preview(session, dataset)
+    counts = found.counts["per_class"]["train"] if found.counts else []
+    context = {
+        "dataset": found,
+        "preview": preview,
+        "shown": range(min(found.classes or 0, SHOWN_CLASSES)),
+        "largest": max(counts, default=1) or 1,
+        "activity_most": max(
+            (max(step) for step in (preview and preview.activity) or []), default=0
+        ),
+    }
+    return page(request, "dataset.html", context)

@@ -1,0 +1,305 @@
+"""What is known of data sets, built in or uploaded: as they are sent, and what a job needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from api.datasets.previews import builtin_summary
+from api.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
+from api.store import pagesize
+from api.store.soundness import readable
+from api.store.tables import Blob, Dataset, Job
+from api.web.asgi import prefix
+from api.web.schemas import Document, Timestamp, iso, without_nan
+from saf.data import CATALOGUE
+
+
+class DatasetProblem(Document):
+    message: str
+    hint: str
+    """What to change."""
+
+
+class DatasetFinding(Document):
+    """Something odd about a data set that can be trained on."""
+
+    code: str
+    """For programs: `test_in_training`, `few_samples`, … (docs/datasets.md)."""
+    message: str
+    hint: str
+    """What to do about it."""
+
+
+class DatasetUrls(Document):
+    self: str
+    page: str
+    preview: str
+    """A picture with samples of each class, and where each is on it."""
+
+
+class DatasetDocument(Document):
+    """A data set."""
+
+    id: str
+    """Of a built-in data set its name."""
+    object: Literal["dataset"] = "dataset"
+    name: str
+    title: str
+    builtin: bool
+    status: Literal["checking", "ready", "invalid"]
+    problems: list[DatasetProblem]
+    """Why it is invalid."""
+    format: str
+    shape: list[int] | None
+    """Channels, height, width of one sample or event frame; null until it is ready."""
+    timesteps: int | None
+    """Event frames in a sample; null for images."""
+    classes: int | None
+    class_names: list[str] | None
+    counts: dict[str, Any] | None
+    """`train`, `test` and `val` samples (of a validation split of its own, 0 when there is none),
+    and all three `per_class`."""
+    statistics: dict[str, list[float]] | None
+    """`mean` and `std` of each channel of the training samples."""
+    findings: list[DatasetFinding] | None
+    """What is odd about it, the gravest first; null where nobody looked, before it is ready and
+    for uploads from before there were findings."""
+    bytes: int | None
+    """Of the upload."""
+    damaged: bool = False
+    """Whether the stored samples were found to be others than were checked; nothing trains on them
+    then."""
+    created_at: Timestamp | None
+    jobs: int
+    """Jobs that were submitted with it and still exist."""
+    urls: DatasetUrls
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetFacts:
+    """What a job has to know of a data set before it is submitted."""
+
+    id: str | None  # None: built in
+    name: str
+    shape: tuple[int, ...]  # C H W of one sample or event frame
+    timesteps: int | None  # of event data
+    is_bounded: bool  # no sample can hold a value outside [0, 1], see saf.data.dataset
+    classes: int
+    train: int  # samples to train on
+    val: int  # samples of a validation split of its own, 0: none
+
+
+def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
+    """The data set of a specification.
+
+    InvalidRequestError when there is none or it is invalid, ConflictError while it is checked.
+    """
+    if name_or_id in CATALOGUE:
+        entry = CATALOGUE[name_or_id]
+        return DatasetFacts(
+            id=None,
+            name=name_or_id,
+            shape=entry.shape,
+            timesteps=entry.timesteps,
+            is_bounded=entry.timesteps is None,
+            classes=entry.classes,
+            train=entry.train,
+            val=entry.val,
+        )
+    row = _find(session, name_or_id)
+    if row is not None:
+        row = readable(row)[0]
+    if row is None:
+        names = ready_names(session, most=20)
+        detail = f"there is no data set {name_or_id!r}; there are {', '.join(names)}"
+        raise InvalidRequestError(detail, errors=[FieldError("/dataset", detail)])
+    if row.status == "checking":
+        detail = f"the data set {row.name} is still being checked; try again in a moment"
+        raise ConflictError(detail, errors=[FieldError("/dataset", detail)])
+    if row.status != "ready" or row.summary is None:
+        detail = f"the data set {row.name} cannot be used: {_reasons(row)}"
+        raise InvalidRequestError(detail, errors=[FieldError("/dataset", detail)])
+    if _damaged(session, [row]):
+        detail = (
+            f"the file of the data set {row.name} is damaged in the artifact store; upload the "
+            "original files again, under any name: the same data take its place (or put the file "
+            "back from a backup and run `saf scrub`)"
+        )
+        raise ConflictError(detail, errors=[FieldError("/dataset", detail)])
+    return DatasetFacts(
+        id=row.id,
+        name=row.name,
+        shape=tuple(row.summary["shape"]),
+        timesteps=row.summary["timesteps"],
+        is_bounded=row.summary["timesteps"] is None or row.summary["dtype"] == "uint8",
+        classes=row.summary["classes"],
+        train=row.summary["counts"]["train"],
+        val=row.summary["counts"].get("val", 0),
+    )
+
+
+def find_datasets(
+    session: Session, *, limit: int, after: str = ""
+) -> tuple[list[DatasetDocument], bool]:
+    """The built-in data sets, then up to `limit` uploads, fewer where they have very many classes,
+    newest first; and whether there are more."""
+    is_first = not after.startswith("ds_")
+    builtin: Sequence[str] = tuple(CATALOGUE) if is_first else ()
+    shown, has_more = pagesize.newest(
+        session, Dataset.id, Dataset.summary, limit=limit, after="" if is_first else after
+    )
+    these = select(Dataset).where(Dataset.id.in_(shown)).order_by(Dataset.id.desc())
+    rows = session.scalars(these).all()
+    uses = _uses(session, [*builtin, *shown])
+    documents = [_builtin_document(name, uses.get(name, 0)) for name in builtin]
+    damaged = _damaged(session, rows)
+    documents += [_document(row, uses.get(row.id, 0), row.sha256 in damaged) for row in rows]
+    return documents, has_more
+
+
+def ready_names(session: Session, *, most: int) -> list[str]:
+    """Names of data sets to train on: those that are built in, then uploads, newest first."""
+    ready = select(Dataset.name).where(Dataset.status == "ready").order_by(Dataset.id.desc())
+    return [*CATALOGUE, *session.scalars(ready.limit(most))]
+
+
+def read_dataset(session: Session, name_or_id: str) -> DatasetDocument:
+    """The data set of that id or name, or NotFoundError."""
+    if name_or_id in CATALOGUE:
+        return _builtin_document(name_or_id, _uses(session, [name_or_id]).get(name_or_id, 0))
+    return document(session, existing(session, name_or_id))
+
+
+def document(session: Session, row: Dataset) -> DatasetDocument:
+    """An upload as it is sent."""
+    damaged = bool(_damaged(session, [row]))
+    return _document(row, _uses(session, [row.id]).get(row.id, 0), damaged)
+
+
+def existing(session: Session, name_or_id: str) -> Dataset:
+    """The row of an upload by its id or name, or NotFoundError."""
+    row = _find(session, name_or_id)
+    if row is None:
+        raise NotFoundError(f"there is no data set {name_or_id}")
+    return row
+
+
+def sentence(problem: DatasetProblem) -> str:
+    """What is wrong and what to change."""
+    return f"{problem.message}. {problem.hint}".strip()
+
+
+def _find(session: Session, name_or_id: str) -> Dataset | None:
+    return session.scalar(
+        select(Dataset).where(or_(Dataset.id == name_or_id, Dataset.name == name_or_id))
+    )
+
+
+def _damaged(session: Session, rows: Sequence[Dataset]) -> set[str | None]:
+    """The hashes of those of their files that are damaged."""
+    hashes = [row.sha256 for row in rows if row.sha256 is not None]
+    query = select(Blob.sha256).where(Blob.sha256.in_(hashes), Blob.damaged_at.is_not(None))
+    return set(session.scalars(query))
+
+
+def _reasons(row: Dataset) -> str:
+    return "; ".join(sentence(DatasetProblem.model_validate(entry)) for entry in row.problems)
+
+
+def _uses(session: Session, ids: Sequence[str]) -> Mapping[str, int]:
+    """How many jobs name each data set; a built-in one is its name and no id."""
+    uploads = [id_ for id_ in ids if id_ not in CATALOGUE]
+    found = session.execute(
+        select(Job.dataset_id, func.count())
+        .where(Job.dataset_id.in_(uploads))
+        .group_by(Job.dataset_id)
+    )
+    uses = {str(id_): count for id_, count in found}
+    builtin = session.execute(
+        select(Job.dataset, func.count())
+        .where(Job.dataset_id.is_(None), Job.dataset.in_([*CATALOGUE]))
+        .group_by(Job.dataset)
+    )
+    return uses | {str(name): count for name, count in builtin}
+
+
+def _builtin_document(name: str, jobs: int) -> DatasetDocument:
+    entry = CATALOGUE[name]
+    summary = builtin_summary(name)
+    return DatasetDocument(
+        id=name,
+        name=name,
+        title=entry.title,
+        builtin=True,
+        status="ready",
+        problems=[],
+        format="builtin",
+        shape=list(entry.shape),
+        timesteps=entry.timesteps,
+        classes=entry.classes,
+        class_names=list(entry.class_names),
+        counts=summary["counts"],
+        statistics={"mean": summary["mean"], "std": summary["std"]},
+        findings=_findings(summary),
+        bytes=None,
+        created_at=None,
+        jobs=jobs,
+        urls=_urls(name),
+    )
+
+
+def _document(dataset: Dataset, jobs: int, damaged: bool) -> DatasetDocument:
+    row, why = readable(dataset)
+    if why:
+        hint = "`saf scrub` names such rows; upload the data set again, and delete this one."
+        row.status, row.summary = "invalid", None
+        row.problems = [*row.problems, {"message": why, "hint": hint}]
+    summary: dict[str, Any] = without_nan(row.summary) if row.summary else {}
+    statistics = {"mean": summary["mean"], "std": summary["std"]} if summary else None
+    return DatasetDocument(
+        id=row.id,
+        name=row.name,
+        title=row.name,
+        builtin=False,
+        status=row.status,
+        problems=_problems(row.problems),
+        format=row.format,
+        shape=summary.get("shape"),
+        timesteps=summary.get("timesteps"),
+        classes=summary.get("classes"),
+        class_names=summary.get("class_names"),
+        counts=_counts(summary) if summary else None,
+        statistics=statistics,
+        findings=_findings(summary),
+        bytes=row.upload_bytes,
+        damaged=damaged,
+        created_at=iso(row.created_at),
+        jobs=jobs,
+        urls=_urls(row.id),
+    )
+
+
+def _counts(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Samples of each split, of summaries from before there were validation splits, too."""
+    counts: dict[str, Any] = summary["counts"]
+    classes = {"val": [0] * summary["classes"]} | counts["per_class"]
+    return {"val": 0} | counts | {"per_class": classes}
+
+
+def _findings(summary: Mapping[str, Any]) -> list[DatasetFinding] | None:
+    found = summary.get("findings")
+    return None if found is None else [DatasetFinding.model_validate(entry) for entry in found]
+
+
+def _urls(id_: str) -> DatasetUrls:
+    here = prefix.at(f"/v1/datasets/{id_}")
+    return DatasetUrls(self=here, page=prefix.at(f"/datasets/{id_}"), preview=f"{here}/preview")
+
+
+def _problems(entries: Sequence[Any]) -> list[DatasetProblem]:
+    return [DatasetProblem.model_validate(entry) for entry in entries]

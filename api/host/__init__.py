@@ -1,0 +1,1 @@
+"""Child processes, locks, sockets and memory of this machine."""

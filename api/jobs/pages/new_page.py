@@ -1,0 +1,68 @@
+"""What a browser shows. Everything is rendered here and can be read without JavaScript; the
+modules in `static/` keep it live. Data comes through the functions behind the JSON routes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI, Query, Request
+from starlette.responses import Response
+
+from api.datasets.queries import find_datasets, ready_names
+from api.jobs.compare import routes as comparison
+from api.jobs.pages import job_page, list_page, new_form, presets
+from api.jobs.queries import read_job
+from api.store.soundness import readable
+from api.sweeps import pages as sweep_pages
+from api.system import pages as system
+from api.web.dependencies import ServiceDependency
+from api.web.rendering import page
+
+router = APIRouter(include_in_schema=False)
+
+
+def install(app: FastAPI) -> None:
+    """Add the pages."""
+    for noun in (list_page, comparison, job_page, sweep_pages, system):
+        app.include_router(noun.router)
+    app.include_router(router)
+
+
+@router.get("/new")
+def new_page(
+    request: Request,
+    service: ServiceDependency,
+    dataset: str = "",
+    preset: str = "",
+    from_job: Annotated[str, Query(alias="from")] = "",
+    init: str = "",
+) -> Response:
+    """The form to submit a job; `from` fills it with the specification of another, `preset` with
+    one to start from, `init` with a network to start with and the specification of its job."""
+    chosen = presets.find_preset(preset)
+    with service.database.reading() as session:
+        offered, _ = find_datasets(session, limit=list_page.OFFERED_DATASETS)
+        names = ready_names(session, most=list_page.OFFERED_DATASETS)
+        source = from_job or init
+        values = (
+            new_form.with_auto(readable(read_job(session, source))[0].specification)
+            if source
+            else {}
+        )
+    if chosen is not None:
+        values = presets.filled(chosen, offered)
+    if init:
+        values = {**values, "init": {"job": init}, "name": ""}
+    if dataset:
+        values["dataset"] = dataset
+    groups: dict[str, list[presets.Preset]] = {}
+    for each in presets.PRESETS:
+        groups.setdefault(each.group, []).append(each)
+    context = {
+        "sections": new_form.sections(values),
+        "datasets": names,
+        "from_job": from_job,
+        "presets": groups,
+        "preset": chosen,
+    }
+    return page(request, "new.html", context)

@@ -1,0 +1,1 @@
+"""Retention, orphans, backup, restore."""

@@ -1,0 +1,1 @@
+"""The choices that a job can ask for: networks, methods, surrogates."""

@@ -1,0 +1,106 @@
+"""What a job can ask for: networks, training methods, surrogates, with defaults and limits.
+
+All of it is read from `saf.config`; this module adds no choice and no default.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Literal, get_args
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from api.web.schemas import Document, Listing
+from saf import config
+from saf.config import networks as networkchoice
+
+router = APIRouter(prefix="/v1", tags=["choices"])
+
+SURROGATES = {  # σ' at x = u − V with slope k, as `saf.neurons.surrogates` computes it
+    "sigmoid": "k s (1 − s) with s = 1 / (1 + e^−kx)",
+    "triangle": "k max(0, 1 − k |x|)",
+    "rectangle": "k where |x| < 1 / (2k), else 0",
+    "arctan": "k / 2 / (1 + (π k x / 2)²)",
+}
+
+
+class Choice(Document):
+    """Something that a specification can name."""
+
+    object: Literal["network", "method", "surrogate"]
+    name: str
+    description: str
+    defaults: dict[str, Any]
+    """The object to send, with every key that has a default."""
+    parameters: dict[str, Any]
+    """Each key as a JSON schema: type, limits, default, meaning."""
+
+
+def networks() -> list[Choice]:
+    """The networks that can be trained."""
+    return [_choice("network", member) for member in _members(networkchoice.Network)]
+
+
+def methods() -> list[Choice]:
+    """The methods to train by."""
+    return [_choice("method", member) for member in _members(config.Method)]
+
+
+def surrogates() -> list[Choice]:
+    """The stand-ins for the derivative of a spike."""
+    names = get_args(config.Surrogate.model_fields["name"].annotation)
+    choices = []
+    for name in names:
+        choice = _choice("surrogate", config.Surrogate)
+        choice.name = name
+        choice.description = SURROGATES[name]
+        choice.defaults["name"] = name
+        choices.append(choice)
+    return choices
+
+
+@router.get("/networks", summary="Networks that can be trained")
+def list_networks() -> Listing[Choice]:
+    """With defaults and limits."""
+    return _listing(networks())
+
+
+@router.get("/methods", summary="Methods to train by")
+def list_methods() -> Listing[Choice]:
+    """With defaults and limits."""
+    return _listing(methods())
+
+
+@router.get("/surrogates", summary="Surrogate derivatives")
+def list_surrogates() -> Listing[Choice]:
+    """With defaults and limits."""
+    return _listing(surrogates())
+
+
+def _members(union: Any) -> tuple[type[BaseModel], ...]:
+    """The models of an annotated union."""
+    assert get_args(union)[1:], "a union with a discriminator"
+    found: tuple[type[BaseModel], ...] = get_args(get_args(union)[0])
+    return found
+
+
+def _choice(kind: Literal["network", "method", "surrogate"], model: type[BaseModel]) -> Choice:
+    schema = model.model_json_schema()
+    parameters = schema["properties"]
+    defaults = {key: entry["default"] for key, entry in parameters.items() if "default" in entry}
+    parameters.pop("name")
+    for entry in parameters.values():
+        if "#/$defs/" in str(entry):
+            entry["$defs"] = schema["$defs"]
+    return Choice(
+        object=kind,
+        name=defaults["name"],
+        description=inspect.cleandoc(model.__doc__ or "").replace("\n", " "),
+        defaults=defaults,
+        parameters=parameters,
+    )
+
+
+def _listing(choices: list[Choice]) -> Listing[Choice]:
+    return Listing(data=choices, first_id=choices[0].name, last_id=choices[-1].name)

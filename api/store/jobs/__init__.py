@@ -1,0 +1,1 @@
+"""The life cycle of a job: `lifecycle.py` alone writes a status."""

@@ -1,0 +1,1 @@
+"""What the attempts of a job report: metrics, log, checkpoints, artifacts."""

@@ -1,0 +1,1 @@
+"""Health, gauges and the page of the system."""

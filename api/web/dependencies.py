@@ -1,0 +1,58 @@
+"""What every request works with: opened by the application's lifespan, asked for by endpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from celery import Celery
+from fastapi import Depends, Request
+
+from api.broker.wakeups import Doorbell
+from api.datasets.checks import Checks
+from api.errors import UnavailableError
+from api.jobs.live import Streams
+from api.jobs.results.predict_process import Trials
+from api.settings import Settings
+from api.store.blobs.base import ArtifactStore
+from api.store.database import Database
+from api.system.disk_usage import Storage
+from api.web.asgi.measures import Measures
+from api.web.limits import Seats
+from api.web.startup import Opening
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """The parts of one running API process."""
+
+    settings: Settings
+    opening: Opening
+    database: Database
+    store: ArtifactStore
+    storage: Storage
+    celery: Celery
+    doorbell: Doorbell
+    streams: Streams
+    checks: Checks
+    trials: Trials
+    measures: Measures
+    seats: Seats
+
+
+async def _any_service(request: Request) -> Service:
+    # Not `def`: FastAPI would send it through the thread pool for each request.
+    service: Service = request.app.state.service
+    return service
+
+
+async def _service(request: Request) -> Service:
+    service = await _any_service(request)
+    if service.opening.reason:
+        raise UnavailableError(service.opening.reason)
+    return service
+
+
+AnyServiceDependency = Annotated[Service, Depends(_any_service)]
+"""Also one that waits for its database."""
+ServiceDependency = Annotated[Service, Depends(_service)]

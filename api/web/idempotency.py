@@ -1,0 +1,110 @@
+"""Requests that may come twice: under one `Idempotency-Key` they make one thing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from fastapi import Header
+from pydantic import BaseModel
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from api.errors import ConflictError
+from api.store.database import clock
+from api.store.tables import Dataset, Job, RequestMade, Sweep
+from api.web.dependencies import Service
+
+KEPT_SECONDS = 30 * 86_400.0  # that a request is remembered which made no job or sweep
+T = TypeVar("T")
+Thing = TypeVar("Thing", Job, Sweep)
+Row = TypeVar("Row", Job, Sweep, Dataset)
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="A text of your choice; the same request with it gives what the first one made",
+    ),
+]
+
+
+def fingerprint(request: BaseModel) -> str:
+    """Equal for requests that say the same, in whatever order their keys come."""
+    content = json.dumps(request.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def find_earlier(
+    session: Session, table: type[Thing], key: str | None, request: BaseModel
+) -> Thing | None:
+    """What the same request with this key made; ConflictError where another one had the key."""
+    if key is None:
+        return None
+    found = session.scalar(select(table).where(table.idempotency_key == key))
+    if found is None or found.request_sha256 == fingerprint(request):
+        return found
+    kind = table.__name__.lower()
+    raise ConflictError(
+        f"the Idempotency-Key {key!r} was used for another request, {kind} {found.id}; "
+        "use a new key"
+    )
+
+
+def made_before(
+    session: Session, table: type[Row], key: str | None, *request: object
+) -> Row | None:
+    """What the same request with this key made or changed; None where it is the first one, or that
+    is gone.
+
+    `request` is what tells it from others: the address, its parameters. ConflictError where
+    another one had the key.
+    """
+    made = session.get(RequestMade, key) if key is not None else None
+    if made is None:
+        return None
+    if made.request_sha256 != _digest(request):
+        raise ConflictError(
+            f"the Idempotency-Key {key!r} was used for another request, about {made.thing_id}; "
+            "use a new key"
+        )
+    thing = session.get(table, made.thing_id)
+    if thing is None:
+        session.delete(made)
+        session.flush()
+    return thing
+
+
+def remember(session: Session, key: str | None, thing_id: str, *request: object) -> None:
+    """Let the next request with this key find what this one made or changed.
+
+    IntegrityError where the same came at the same moment.
+    """
+    if key is None:
+        return
+    at = clock(session)
+    session.execute(delete(RequestMade).where(RequestMade.created_at < at - KEPT_SECONDS))
+    digest = _digest(request)
+    session.add(RequestMade(key=key, request_sha256=digest, thing_id=thing_id, created_at=at))
+    session.flush()
+
+
+def _digest(request: tuple[object, ...]) -> str:
+    return hashlib.sha256(json.dumps(request).encode()).hexdigest()
+
+
+def written(service: Service, write: Callable[[Session], T]) -> T:
+    """What `write` returns, committed. The same key, or the deletion of a data set, may come at the
+    same moment: then it looks again, and finds it."""
+    try:
+        with service.database.writing() as session:
+            service.database.confirm(session)
+            return write(session)
+    except IntegrityError:
+        with service.database.writing() as session:
+            service.database.confirm(session)
+            return write(session)

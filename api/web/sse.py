@@ -1,0 +1,66 @@
+"""Server-sent events: messages, and the response that sends them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+
+from fastapi import Request
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from api.errors import FieldError, InvalidRequestError
+from api.web.limits import Seats
+
+STILL_HERE = comment("still here")
+
+
+EVENT_STREAM = "text/event-stream"
+
+
+def wants_stream(request: Request) -> bool:
+    """Whether the client asks for server-sent events."""
+    return EVENT_STREAM in request.headers.get("accept", "")
+
+
+class _EventStream(StreamingResponse):
+    """Ends its messages, and with them the watching, as soon as the viewer is gone."""
+
+    def __init__(self, messages: AsyncGenerator[str], end: Callable[[], None]) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # no proxy collects it
+        super().__init__(messages, media_type=EVENT_STREAM, headers=headers)
+        self._messages = messages
+        self._end = end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._end()
+            await self._messages.aclose()
+
+
+def event_stream(seats: Seats, user: str, messages: AsyncGenerator[str]) -> StreamingResponse:
+    """The response for a live stream, or TooManyError."""
+    seats.take("live stream", user)
+    return _EventStream(messages, lambda: seats.free("live stream", user))
+
+
+def _position(last_event_id: str | None, after: int) -> int:
+    if last_event_id is None or last_event_id == "":
+        return after
+    if not last_event_id.isdecimal() or len(last_event_id) > 18:
+        detail = f"is a number that this stream sent as `id`, not {last_event_id!r}"
+        raise InvalidRequestError(detail, errors=[FieldError("last-event-id", detail)])
+    return int(last_event_id)
+
+
+def message(data: str, *, event: str = "", id_: int | None = None) -> str:
+    """One message of the stream; `data` is a single line."""
+    head = f"id: {id_}\n" if id_ is not None else ""
+    head += f"event: {event}\n" if event else ""
+    return f"{head}data: {data}\n\n"
+
+
+def comment(text: str) -> str:
+    """A line that readers ignore; it keeps the connection open and shows that it is."""
+    return f": {text}\n\n"

@@ -1,0 +1,115 @@
+"""OTTT at the cost of the code published with it: the honest baseline of the benchmarks.
+
+Source: what github.com/pkuxmq/OTTT-SNN computes, written anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saf.methods.base import LossFunction, learn_at_one_step
+from saf.model.lif_forward import Synapse, lif_advance, lif_rest
+from saf.model.network import NO_DROPOUT, Effective, Masks, Presentation, SpikingNetwork, constants
+from saf.model.operations import apply
+from saf.model.outcome import Outcome, Tally
+from saf.networks.architecture import Operation
+
+
+def ottt_as_published(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    *,
+    timesteps: int,
+    loss: LossFunction,
+    update: Callable[[], None],
+    trace_bias_and_input: bool = False,
+    masks: Masks = NO_DROPOUT,
+    chunk: int | None = None,
+) -> Outcome:
+    """`ottt_a` at the cost of the published code, for benchmarks: the same gradients.
+
+    Each map after a spiking layer is evaluated twice per step, on spikes without a graph and on
+    traces with one; each evaluation standardises its weights anew, and so does the first layer.
+    """
+    stimulus = network.stimulus(x, timesteps)
+    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps)
+    for _ in range(timesteps):
+        effective = network.effective()
+        constant = constants(network, stimulus, effective)
+        shown = Presentation(network, stimulus, effective, constant, masks)
+        with torch.no_grad():
+            of_spikes = network.effective()
+        scores, state = lif_advance(
+            shown,
+            state.detached(),
+            synapse=twice(shown.effective, of_spikes),
+            trace_bias_and_input=trace_bias_and_input,
+        )
+        learn_at_one_step(scores, y, state, loss, tally)
+    update()
+    return tally.outcome()
+
+
+@torch.no_grad()
+def evaluate_as_published(network: SpikingNetwork, x: Tensor, timesteps: int) -> Tensor:
+    """Scores, B classes, at the cost of an evaluation by the published code, for benchmarks.
+
+    Each map is evaluated once per step and standardises its weights anew; so does the first layer.
+    """
+    stimulus = network.stimulus(x, timesteps)
+    state = lif_rest(network, stimulus)
+    total = torch.zeros((), dtype=network.parameter_dtype, device=network.device)
+    for _ in range(timesteps):
+        effective = network.effective()
+        scores, state = lif_advance(
+            Presentation(network, stimulus, effective, constants(network, stimulus, effective)),
+            state,
+            synapse=lambda operations, weights, spikes, _: apply(operations, weights, spikes),
+            trace_bias_and_input=False,
+            track=False,
+        )
+        total = total + scores
+    return total
+
+
+def twice(effective: Mapping[str, Effective], of_spikes: Mapping[str, Effective]) -> Synapse:
+    """A synapse at the cost of the published code: the map is evaluated on the spikes with the
+    weights of `of_spikes`, without a graph, and on the trace with those of `effective`, with one.
+    The value is the first, the gradient is that of the second."""
+    without_graph = {
+        id(own): other
+        for name in effective
+        for group, others in zip(effective[name].weights, of_spikes[name].weights, strict=True)
+        for own, other in zip(group, others, strict=True)
+    }
+
+    def synapse(
+        operations: Sequence[Operation], weights: Sequence[Tensor], x: Tensor, trace: Tensor
+    ) -> Tensor:
+        with torch.no_grad():
+            value = apply(operations, [without_graph[id(w)] for w in weights], x)
+        of_trace = apply(operations, weights, _with_value(x, trace))
+        return _with_value(of_trace, value)
+
+    return synapse
+
+
+class _WithValue(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+def _with_value(x: Tensor, value: Tensor) -> Tensor:
+    """The value of `value`, the gradient of `x`."""
+    result: Tensor = _WithValue.apply(x, value)  # type: ignore[no-untyped-call]
+    return result

@@ -1,0 +1,259 @@
+"""The `saf` command.
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no server answers, 4 `saf scrub` found
+something, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.commands import demo, maintenance, workers
+from api.host.listener import DEFAULT_PORT, ListenError, listen
+from api.local.serve import LOOPBACK, LocalService, ServeError
+from api.maintenance.backup import BackupError
+from api.settings import Settings, settings
+from api.telemetry import log
+from saf.cli import jobs, sweeps
+from saf.cli import specification as specfile
+from saf.cli.offline import begun_with, run_network, train_here
+from saf.cli.outcome import next_steps, outcome, warnings
+from saf.cli.output import AsJson, StrictOption, complain, console, print_json, say
+from saf.cli.specification import (
+    DatasetOption,
+    EpochsOption,
+    FreezeOption,
+    MethodOption,
+    NameOption,
+    NetworkOption,
+    SetOption,
+    SpecificationError,
+    SpecificationFile,
+    TimestepsOption,
+)
+from saf.client.client import ApiError, ClientError, UnreachableError
+from saf.data import BUILTIN
+from saf.errors import TrainingError
+from saf.printable import one_line
+from saf.redaction import Redaction, secrets_of
+
+app = typer.Typer(
+    name="saf",
+    help="Train spiking neural networks, here or on a server.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(jobs.commands)
+app.add_typer(sweeps.commands, name="sweep")
+app.add_typer(workers.commands, name="worker")
+app.add_typer(maintenance.commands)
+
+
+@app.callback()
+def common(
+    url: Annotated[
+        str, typer.Option("--url", help="The server; by default SAF_URL or http://127.0.0.1:8000.")
+    ] = "",
+    header: Annotated[
+        list[str],
+        typer.Option("--header", metavar="NAME:VALUE", help="Sent to the server; repeatable."),
+    ] = [],  # noqa: B006
+) -> None:
+    """Train spiking neural networks, here or on a server. SAF_TOKEN is sent as a bearer token."""
+    jobs.server_url.set(url)
+    jobs.headers.set(jobs.read_headers(header))
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="0: any free one.", show_default="8000, or the next free one"
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where everything is kept.", show_default="./data")
+    ] = None,
+    allow_host: Annotated[
+        list[str], typer.Option(help="A name under which others reach the service; repeatable.")
+    ] = [],  # noqa: B006
+) -> None:
+    """Start the whole service on this machine: API, pages, worker, broker."""
+    chosen = settings()
+    log.configure("serve", chosen.log_format, secrets=chosen.secrets)
+    if data_dir is not None:
+        chosen = chosen.model_copy(update={"data_dir": data_dir})
+    if allow_host:
+        chosen = chosen.model_copy(update={"allowed_hosts": (*chosen.allowed_hosts, *allow_host)})
+    service = LocalService(chosen, host=host, port=port)
+    if host not in LOOPBACK:
+        complain(
+            f"WARNING: on {host} everybody who reaches this machine can use the service: it asks "
+            "for no password, and what is sent is not encrypted. Put something in front that does."
+        )
+    with service.stopped_by_signals():
+        if service.start():
+            _announce(service, chosen)
+            service.tend()
+        say("stopping; trainings write a checkpoint. Ctrl-C again stops at once")
+        service.stop()
+
+
+@app.command()
+def web(
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = DEFAULT_PORT,
+) -> None:
+    """Start the API and the pages alone; workers and servers are elsewhere (docs/operating.md)."""
+    from api.commands.web import run  # the application is made for this command only
+
+    run(listen(host, port))
+
+
+@app.command()
+def train(
+    spec: SpecificationFile = None,
+    dataset: DatasetOption = None,
+    network: NetworkOption = None,
+    method: MethodOption = None,
+    name: NameOption = None,
+    epochs: EpochsOption = None,
+    timesteps: TimestepsOption = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A checkpoint to take the first weights from."),
+    ] = None,
+    freeze: FreezeOption = [],  # noqa: B006
+    set_: SetOption = [],  # noqa: B006
+    out: Annotated[Path, typer.Option(help="Folder for what comes out.")] = Path("trained"),
+    strict: StrictOption = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train on this machine, without a server.
+
+    Goes on from a checkpoint in the folder, also one that `saf download` put there; without any
+    other setting than more epochs in all, with the specification of that.
+    """
+    options = {
+        "dataset": dataset,
+        "network": network,
+        "method": method,
+        "name": name,
+        "epochs": epochs,
+        "timesteps": timesteps,
+    }
+    body = specfile.read(spec, options, set_)
+    specfile.put_init(body, None if init is None else init.name, freeze)
+    asked = {key for key, value in options.items() if value is not None}
+    if spec is None and not set_ and init is None and not asked - {"dataset", "epochs"}:
+        begun = begun_with(out) or {}
+        # The data set of a server is a path here.
+        if dataset is None or begun.get("dataset", dataset) not in BUILTIN:
+            body = begun | body
+    terminal = console(stderr=as_json)
+    summary = train_here(specfile.check(body), out, terminal, init_from=init)
+    if summary is None:
+        complain(f"interrupted; the same command goes on from the checkpoint in {out}")
+        raise typer.Exit(130)
+    if as_json:
+        print_json(summary)
+    else:
+        report = json.loads((out / "report.json").read_text())
+        for line in (*warnings(summary["findings"]), *outcome(summary)):
+            say(line)
+        say(str(out / "lif.safetensors"))
+        curve = [epoch["val_accuracy"] for epoch in report["epochs"] if "val_accuracy" in epoch]
+        specification, findings = report["specification"], summary["findings"]
+        for step in next_steps(
+            summary, specification, val_accuracies=curve, has_findings=bool(findings)
+        ):
+            say(f"next: {step}")
+    if strict and summary["health"] == "warning":
+        raise typer.Exit(1)
+    return
+
+
+@app.command()
+def run(
+    network: Annotated[Path, typer.Argument(metavar="lif.safetensors")],
+    dataset: Annotated[str, typer.Argument(help="digits, or a folder or file of yours.")],
+    split: Annotated[str, typer.Option(help="test or train.")] = "test",
+    batch_size: Annotated[int, typer.Option(min=1)] = 128,
+    as_json: AsJson = False,
+) -> None:
+    """Run a downloaded network, with LIF neurons, on a data set."""
+    if split not in ("test", "train"):
+        raise typer.BadParameter("is test or train", param_hint="--split")
+    found = run_network(network, dataset, split=split, batch_size=batch_size)
+    if as_json:
+        of_each_neuron = "spikes"
+        return print_json({k: v for k, v in vars(found).items() if k != of_each_neuron})
+    say(
+        f"accuracy {found.accuracy:.2%} on {found.samples} samples, firing rate "
+        f"{found.firing_rate:.3f} spikes per neuron and step, "
+        f"{found.samples_per_second:.0f} samples/s"
+    )
+    for layer, rate in found.firing_rates.items():
+        say(f"  {one_line(layer)}: {rate:.3f}")
+    return None
+
+
+@app.command(name="demo")
+def demo_(
+    directory: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path("data/demo"),
+) -> None:
+    """Start the service, train on real handwritten digits, check and run the LIF network."""
+    raise typer.Exit(demo.main(directory, console()))
+
+
+def main() -> None:
+    """Entry point: what goes wrong is told in words, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # any name is printed on any terminal
+            stream.reconfigure(errors="replace")
+    try:
+        app()
+    except UnreachableError as error:
+        complain(f"{error}\n`saf serve` starts a server here; SAF_URL or --url names another")
+        sys.exit(3)
+    except ApiError as error:
+        complain(f"{error.title}: {error.detail}" if error.title else error.detail)
+        if len(error.errors) > 1:
+            for field in error.errors:
+                complain(f"  {field['pointer']}: {field['detail']}")
+        sys.exit(1)
+    except SpecificationError as error:
+        complain(str(error))
+        for pointer, detail in error.errors:
+            complain(f"  {pointer}: {detail}")
+        sys.exit(1)
+    except TrainingError as error:
+        complain(f"{error}\n{error.hint}".rstrip())
+        sys.exit(1)
+    except (ClientError, ServeError, ListenError, BackupError, ValueError) as error:
+        complain(str(error))
+        sys.exit(1)
+    except OSError as error:
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        sys.exit(1)
+
+
+def _announce(service: LocalService, chosen: Settings) -> None:
+    say(f"ready at {service.url}  (pages, API; documentation at {service.url}/docs)")
+    say(f"data in {service.directory}; Ctrl-C stops")
+    for what, address in (("database", chosen.database_url), ("broker", chosen.broker_url)):
+        if address:
+            say(f"{what} from outside: {Redaction(secrets_of(address)).text(address)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""What came out of a training, in words for a terminal, and what to try next, by simple rules."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from saf.cli.output import network_line, percent
+from saf.config import MOST_GRID_TIMESTEPS
+
+OVERFITTED = 0.1  # of accuracy that the training samples are ahead of the test samples
+STILL_RISING = 0.005  # of validation accuracy that the last tenth of the epochs brought
+FEWEST_TO_RISE = 10  # epochs
+
+
+def outcome(found: Mapping[str, Any]) -> list[str]:
+    """The summary of a training, or the result of a job: its accuracies, and what is had without a
+    network. What is not known is left out."""
+    lines = []
+    if found["lif_accuracy"] is not None:
+        lines.append(network_line(found))
+    of_trained = []
+    if found.get("test_accuracy") is not None:
+        of_trained.append(f"as trained {percent(found['test_accuracy'])} on the test samples")
+    if found.get("val_accuracy") is not None:
+        of_trained.append(f"{percent(found['val_accuracy'])} on the validation samples")
+    if of_trained:
+        lines.append(f"{', '.join(of_trained)}{_delivered(found)}")
+    without = []
+    if found.get("most_frequent_accuracy") is not None:
+        without.append(
+            f"naming the most frequent class gives {percent(found['most_frequent_accuracy'])}"
+        )
+    if found.get("linear_accuracy") is not None:
+        without.append(f"a linear classifier {percent(found['linear_accuracy'])}")
+    if without:
+        lines.append(", ".join(without))
+    return lines
+
+
+def warnings(findings: Sequence[Mapping[str, object]]) -> list[str]:
+    """What is wrong with it, each with what to change."""
+    return [f"WARNING: {each['message']}\n  what to change: {each['hint']}" for each in findings]
+
+
+def next_steps(
+    found: Mapping[str, Any],
+    specification: Mapping[str, Any],
+    *,
+    val_accuracies: Sequence[float] = (),
+    has_findings: bool = False,
+    job_id: str = "",
+) -> list[str]:
+    """What to try next; `val_accuracies` are those of all epochs, and `job_id` is that of a job on
+    a server, empty for a training on this machine. The rules:
+
+    - training accuracy 10 points above test accuracy: more samples, or random changes to them;
+    - half a point of validation accuracy or more from the last tenth of ten or more epochs: more
+      epochs;
+    - a network that is not proven, where it could be, and that has no findings: the grid.
+    """
+    steps = []
+    trained, tested = found.get("train_accuracy"), found.get("test_accuracy")
+    if trained is not None and tested is not None and trained - tested > OVERFITTED:
+        augment = "" if specification.get("augment") else ", or --set augment=crop,flip on images"
+        steps.append(
+            f"the training samples are learnt by heart ({percent(trained)} against "
+            f"{percent(tested)} on the test samples): more samples{augment}"
+        )
+    epochs = len(val_accuracies)
+    if not found.get("ended_early") and is_rising(val_accuracies):
+        command = (
+            f"saf continue {shlex.quote(job_id)} --epochs {epochs}"
+            if job_id
+            else f"the same command with --epochs {2 * epochs} goes on from here"
+        )
+        steps.append(f"the validation accuracy was still rising: {command}")
+    if not has_findings and found.get("verdict") != "proven" and _can_be_proven(specification):
+        steps.append(
+            "for a network whose spikes are proven to be those that were trained: "
+            "--set conversion.grid_bits=auto"
+        )
+    return steps
+
+
+def is_rising(accuracies: Sequence[float]) -> bool:
+    """Whether the last tenth of the epochs brought half a point or more."""
+    if len(accuracies) < FEWEST_TO_RISE:
+        return False
+    begin = len(accuracies) - len(accuracies) // 10
+    return max(accuracies[begin:]) - max(accuracies[:begin]) >= STILL_RISING
+
+
+def _delivered(found: Mapping[str, Any]) -> str:
+    epoch, best = found.get("delivered_epoch"), found.get("best_epoch")
+    if epoch is None:
+        return ""
+    if best == epoch:
+        return f"; delivered is epoch {epoch}, the best on the validation samples"
+    if best is None:
+        return f"; delivered is epoch {epoch}, the last one: there are no validation samples"
+    return f"; delivered is epoch {epoch}, the last one, as asked; epoch {best} was the best"
+
+
+def _can_be_proven(specification: Mapping[str, Any]) -> bool:
+    """Whether `conversion.grid_bits` would be accepted, as far as the settings tell."""
+    neuron = specification.get("neuron") or {}
+    return (
+        (specification.get("conversion") or {}).get("grid_bits") is None
+        and neuron.get("decay") == 0.5
+        and neuron.get("threshold") == 1.0
+        and specification.get("timesteps", 0) <= MOST_GRID_TIMESTEPS
+    )

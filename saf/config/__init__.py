@@ -1,0 +1,1 @@
+"""The job specification: what a training is asked to do. No torch."""

@@ -1,0 +1,316 @@
+"""The specification of a training job: what people send, what a checkpoint records.
+
+One definition for the HTTP body, the file given to `saf train`, the header of a checkpoint and
+the documentation. Every default stands here and nowhere else; an unknown key is an error.
+This module loads no torch: the API process reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from saf.config.base import Auto, Strict
+from saf.config.methods import Method, SafF, takes_steps_at_once, updates_at_each_step
+from saf.config.networks import ConvNet, Network
+from saf.config.neurons import Neuron
+from saf.config.optimisation import SGD, AdamW, AutomaticOptimizer, Loss, Optimizer, Schedule
+
+_NO_NUL = r"^[^\x00]*$"  # a character that PostgreSQL cannot store
+Metadata = dict[
+    Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w.\-/]+$")],
+    Annotated[str, StringConstraints(max_length=512, pattern=_NO_NUL)],
+]
+
+
+Precision = Literal["float32", "tf32", "float64", "bfloat16"]
+
+MOST_GRID_BITS = 20
+MOST_GRID_TIMESTEPS = 16
+MOST_TIMESTEPS = 1024
+"""λ = ½ halves T − 1 times and leaves 24 − (T − 1) bits of float32 to the weights."""
+MOST_IN_BFLOAT16 = 256
+"""Accumulated spikes to which one more can be added in 8 significant bits."""
+
+
+MOST_CHECKED = 10_000
+"""Held-out samples on which a conversion is checked, unless told."""
+
+
+class Init(Strict):
+    """Weights to start from."""
+
+    job: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)]
+    """A job that has left a checkpoint: its weights, those of its best epoch where there is one.
+    The network has to be the same but for the number of classes: a readout of another shape starts
+    anew."""
+    freeze: Annotated[
+        tuple[
+            Annotated[
+                str, StringConstraints(min_length=1, max_length=65, pattern=r"^[a-z0-9_]*\*?$")
+            ],
+            ...,
+        ],
+        Field(max_length=256),
+    ] = ()
+    """Layers whose weights stay as they are, by name ("layer1"), or by the beginning of it and an
+    asterisk ("stage1*"); "*" is every layer but the readout."""
+
+
+class Conversion(Strict):
+    """How the trained network becomes one of LIF neurons."""
+
+    weights: Literal["best", "last"] = "best"
+    """Which weights are tested, converted and delivered: those of the epoch that was best on the
+    validation samples, or the last ones. Both are in the checkpoint. Without validation samples
+    there is no best epoch, and the last weights are taken."""
+
+    grid_bits: Annotated[int, Field(ge=1, le=MOST_GRID_BITS)] | Literal["auto"] | None = None
+    """k: round all weights to multiples of 2^−k, so that arithmetic is exact and the certificate
+    can be `proven`; `auto` takes the largest k that can be proven at 0.3 points of accuracy or
+    less; null: no rounding. Needs images, or event frames in bytes, λ = 0.5, V = 1 and T ≤ 16."""
+
+    samples: Annotated[int, Field(ge=1)] | None = None
+    """At most so many of the test samples, spread evenly, are shown to the LIF network and compared
+    in float32 with what was trained; in float64 a twentieth of them, at least 200 where there are
+    as many. null: 10,000."""
+
+    @field_validator("grid_bits", mode="before")
+    @classmethod
+    def _whole_number_or_auto(cls, value: Any) -> Any:
+        if value is None or value == "auto":
+            return value
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f'is a whole number from 1 to {MOST_GRID_BITS}, "auto" or null')
+        if not 1 <= value <= MOST_GRID_BITS:
+            raise ValueError(f"is {value}; give 1 to {MOST_GRID_BITS} bits")
+        return value
+
+
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+BatchSize = Annotated[int, Field(ge=1, le=10_000_000)]
+ValidationShare = Annotated[float, Field(ge=0, le=0.5)]
+GradientNorm = Annotated[float, Field(gt=0)]
+
+
+class JobSpecification(Strict):
+    """A training job. Everything that has a default may be left out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"dataset": "digits", "method": {"name": "saf-f"}, "epochs": 10},
+                {
+                    "name": "first try",
+                    "dataset": "digits",
+                    "network": {"name": "convnet", "channels": [32, 64, 64]},
+                    "method": {"name": "saf-e"},
+                    "neuron": {"decay": 0.5, "threshold": 1.0},
+                    "timesteps": 6,
+                },
+            ]
+        }
+    )
+
+    name: Annotated[
+        str, StringConstraints(max_length=200, strip_whitespace=True, pattern=_NO_NUL)
+    ] = ""
+    """Free text for people."""
+    dataset: Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=_NO_NUL)] = (
+        "digits"
+    )
+    """Name or id of a data set of the catalogue (`GET /v1/datasets`)."""
+    network: Network = ConvNet()
+    method: Method = SafF()
+    neuron: Neuron = Neuron()
+    timesteps: Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)] = 6
+    """T, the number of time steps that a sample is shown for."""
+    conversion: Conversion = Conversion()
+    epochs: Epochs | Auto = "auto"
+    """Passes over the training samples. "auto" and the other automatic settings become numbers
+    before the training starts, by the rules of `docs/defaults.md`."""
+    patience: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """The training ends after so many epochs in a row that were not better on the validation
+    samples than the best one before; null: never."""
+    validation_share: ValidationShare | Auto = "auto"
+    """Share of the training samples of each class, chosen by `seed`, that is kept for validation:
+    the best epoch, early stopping and the grid of the conversion are chosen by them, and the test
+    samples are looked at once, at the end. "auto": 0 where the data set brings validation samples
+    of its own, else 0.1, or 0.2 of fewer than 2,000 samples. Validation samples of its own are used
+    in any case, and none of the training samples are kept then."""
+    batch_size: BatchSize | Auto = "auto"
+    """Samples per iteration, all devices together."""
+    micro_batches: Annotated[int, Field(ge=1, le=10_000_000)] = 1
+    """Parts that each batch is computed in, one after another. Their gradients are added up: less
+    memory and more time, and the same training but for rounding."""
+    timesteps_at_once: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """K, the time steps that `saf-e`, `saf-f` and `spike-representation` compute at once, layer by
+    layer: 1 takes the least memory, whatever T is; T the most. The same training but for rounding.
+    null: as many as make up 128 samples; on a GPU a training of 1,000 iterations and a minute or
+    more first tries whether more are faster by a tenth, within a quarter of the free memory.
+    Networks with feedback take one."""
+    on_out_of_memory: Literal["split", "fail"] = "split"
+    """When memory runs out: `split` tries again with at least twice as many micro-batches, from the
+    last checkpoint; `fail` ends the job. Methods that update after every time step always fail."""
+    optimizer: Optimizer = AutomaticOptimizer()
+    schedule: Schedule = Schedule()
+    max_gradient_norm: GradientNorm | Auto | None = "auto"
+    """The gradient of all weights together is scaled down to this norm where it is larger; null:
+    never."""
+    average_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay per iteration of a moving average of the weights (EMA); the average is what is
+    evaluated and converted. null: the last weights."""
+    loss: Loss = Loss()
+    augment: Annotated[
+        tuple[Literal["crop", "flip", "cutout", "resized_crop"], ...], Field(max_length=4)
+    ] = ()
+    """Random changes to training images: crop with padding (a shift by up to an eighth of a side of
+    8 pixels or more), horizontal flip, cutout (OTTT on CIFAR has these three), a crop of 8 % to
+    100 % of the area resized (on ImageNet: with flip)."""
+    precision: Precision = "float32"
+    """What the network computes with. `bfloat16`: half the memory, parameters stay float32. `tf32`:
+    float32 whose products NVIDIA GPUs since Ampere take with 11 significant bits, which hold the
+    accumulations of spikes up to T = 11 at λ = ½; float32 elsewhere. The conversion is checked in
+    float32 and float64 whatever this is."""
+    devices: Annotated[int, Field(ge=1, le=1)] = 1
+    """Devices that one job trains on."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+    """0 is served first."""
+    max_runtime_seconds: Annotated[float, Field(gt=0)] | None = None
+    """The job fails with `time_limit` when it has trained for longer; null: no limit."""
+    metadata: Annotated[Metadata, Field(max_length=64)] = Field(default_factory=dict)
+    """Keys and values of your own, to find the job again."""
+    init: Init | None = None
+    """Weights to start from; null: drawn from `seed`."""
+    automatic: Annotated[tuple[str, ...], Field(max_length=16)] = ()
+    """JSON pointers to the settings that were "auto" and have become the numbers that stand there.
+    The service writes it; what is sent is not looked at."""
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _auto_is_an_optimizer(cls, value: Any) -> Any:
+        return {"name": "auto"} if value == "auto" else value
+
+    @field_validator("micro_batches")
+    @classmethod
+    def _parts_of_a_batch(cls, parts: int, info: ValidationInfo) -> int:
+        method, batch_size = info.data.get("method"), info.data.get("batch_size")
+        if parts > 1 and method is not None and updates_at_each_step(method):
+            raise ValueError(
+                f"has to be 1 with {method.name} as chosen: it updates the weights after every "
+                "time step, so the parts of a batch would be trained one after another and not "
+                "together; take a smaller batch_size"
+            )
+        if isinstance(batch_size, int) and parts > batch_size:
+            raise ValueError(f"is {parts}, and a batch has only {batch_size} samples to share out")
+        return parts
+
+    @field_validator("timesteps_at_once")
+    @classmethod
+    def _of_the_timesteps(cls, steps: int | None, info: ValidationInfo) -> int | None:
+        method, timesteps = info.data.get("method"), info.data.get("timesteps")
+        if steps is None or method is None or timesteps is None:
+            return steps
+        if not takes_steps_at_once(method):
+            raise ValueError(
+                f"has to be null with {method.name} as chosen, which computes one time step after "
+                "the other; saf-f, spike-representation, and saf-e with one update per sequence "
+                "can take several"
+            )
+        if steps > timesteps:
+            raise ValueError(f"is {steps}, and there are only {timesteps} timesteps")
+        return steps
+
+    @field_validator("precision")
+    @classmethod
+    def _counts_every_spike(cls, precision: Precision, info: ValidationInfo) -> Precision:
+        neuron, timesteps = info.data.get("neuron"), info.data.get("timesteps")
+        if precision != "bfloat16" or neuron is None or timesteps is None:
+            return precision
+        most = sum(neuron.decay**k for k in range(timesteps))
+        if most > MOST_IN_BFLOAT16:
+            raise ValueError(
+                f"bfloat16 has 8 significant bits: of more than {MOST_IN_BFLOAT16} accumulated "
+                f"spikes the next one is lost, and here there may be {most:.0f}; take float32, "
+                "fewer timesteps or a smaller neuron.decay"
+            )
+        return precision
+
+    @model_validator(mode="after")
+    def _augment_once(self) -> JobSpecification:
+        if len(set(self.augment)) != len(self.augment):
+            raise ValueError("augment names the same change twice")
+        return self
+
+    @field_validator("conversion")
+    @classmethod
+    def _exact_on_a_grid(cls, conversion: Conversion, info: ValidationInfo) -> Conversion:
+        neuron, timesteps = info.data.get("neuron"), info.data.get("timesteps")
+        if conversion.grid_bits is None or neuron is None or timesteps is None:
+            return conversion
+        if neuron.decay != 0.5:
+            raise ValueError(
+                f"grid_bits needs neuron.decay = 0.5, not {neuron.decay:g}: halving is exact in "
+                "floating point, another λ leaves the grid at the first step"
+            )
+        if neuron.threshold != 1.0:
+            raise ValueError(
+                f"grid_bits needs neuron.threshold = 1, not {neuron.threshold:g}: the reset must "
+                "stay on the grid of the weights"
+            )
+        if timesteps > MOST_GRID_TIMESTEPS:
+            raise ValueError(
+                f"grid_bits needs timesteps of at most {MOST_GRID_TIMESTEPS}, not {timesteps}: "
+                "every step takes one of the 24 bits of float32"
+            )
+        return conversion
+
+
+class ResolvedSpecification(JobSpecification):
+    """A training job whose automatic settings are numbers, see `saf.config.automatic`."""
+
+    epochs: Epochs
+    validation_share: ValidationShare
+    batch_size: BatchSize
+    optimizer: Annotated[SGD | AdamW, Field(discriminator="name")]
+    max_gradient_norm: GradientNorm | None
+
+    @property
+    def learning_rate(self) -> float:
+        """The largest learning rate of the schedule."""
+        rate = self.optimizer.learning_rate
+        assert rate != "auto"
+        return rate
+
+    @property
+    def samples_at_once(self) -> int:
+        """Samples of the largest micro-batch."""
+        return -(-self.batch_size // self.micro_batches)
+
+    @field_validator("optimizer")
+    @classmethod
+    def _has_a_rate(cls, optimizer: SGD | AdamW) -> SGD | AdamW:
+        if optimizer.learning_rate == "auto":
+            raise ValueError("learning_rate has to be a number here")
+        return optimizer
+
+
+def as_before_validation(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """A specification as versions without validation samples wrote it, with what they did: train on
+    all training samples, from published gains, and deliver the last weights."""
+    completed = {"validation_share": 0.0, **specification}
+    conversion, network = completed.get("conversion"), completed.get("network")
+    completed["conversion"] = {"weights": "last", **(conversion or {})}
+    if network is not None:
+        completed["network"] = {"gain": 1.0, **network}
+    return completed

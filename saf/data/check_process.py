@@ -1,0 +1,127 @@
+"""The process in which an upload is checked: reads it, writes the canonical file and a verdict.
+
+    python -m saf.data.check_process INPUT OUTPUT --format auto --result RESULT.json
+
+RESULT.json says
+`{"ok": true, "format": "…", "summary": {…}, "preview": {…}, "sha256": "…", "bytes": …}`, or
+`{"ok": false, "problems": [{"message": "…", "hint": "…", "limit": "…"}]}`, where a limit has the
+name of its field in `Limits`. The exit code is 0 either way; any other means that the process
+itself came to harm. Memory and time of the process can be bounded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from saf.data.canonical import save
+from saf.data.dataset import Dataset
+from saf.data.formats.detect import FORMATS, detect, read
+from saf.data.preview import preview
+from saf.data.sources.limits import LimitError, Limits, readable
+from saf.errors import DataError
+
+_GRACE_SECONDS = 5  # of processor time, to write the verdict in
+
+
+class _OutOfTime(BaseException):
+    """Past every `except Exception`: a reader must not take it for damage in the file."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check one upload; see the module. Raises OSError when results cannot be written."""
+    parser = argparse.ArgumentParser(
+        prog="python -m saf.data.check_process", description="Check a data set."
+    )
+    parser.add_argument("input", type=Path)
+    parser.add_argument("output", type=Path, help="the canonical file to write")
+    parser.add_argument("--format", default="auto", choices=("auto", *FORMATS))
+    parser.add_argument("--result", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("--preview", type=Path, help="the picture (PNG) to write")
+    for field in fields(Limits):
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default
+        )
+    parser.add_argument("--max-memory-bytes", type=int, help="address space of this process")
+    parser.add_argument("--max-seconds", type=int, help="processor time of this process")
+    options = parser.parse_args(arguments)
+    _bound(options.max_memory_bytes, options.max_seconds)
+    verdict = _verdict(options)
+    part = options.result.with_name(f".{options.result.name}.part")
+    part.write_text(json.dumps(verdict, allow_nan=False), encoding="utf-8")
+    os.replace(part, options.result)
+    return 0
+
+
+def _verdict(options: argparse.Namespace) -> dict[str, Any]:
+    limits = Limits(**{field.name: getattr(options, field.name) for field in fields(Limits)})
+    try:
+        format_ = options.format
+        if format_ == "auto":
+            format_ = detect(options.input, limits=limits)
+        dataset = read(options.input, format_, limits=limits)
+        saved = save(dataset, options.output)
+        summary = dataset.summary()
+    except LimitError as error:
+        return _problem(str(error), error.hint, limit=error.limit)
+    except DataError as error:
+        return _problem(str(error), error.hint)
+    except MemoryError:
+        return _problem(
+            f"reading needs more memory than the {readable(options.max_memory_bytes)} allowed"
+            if options.max_memory_bytes
+            else "reading needs more memory than there is",
+            "Send fewer or smaller samples.",
+        )
+    except _OutOfTime:
+        return _problem(
+            f"reading took longer than {options.max_seconds} s of processor time",
+            "Send fewer or smaller samples, or an .npz, which is read fastest.",
+        )
+    return {
+        "ok": True,
+        "format": format_,
+        "summary": summary,
+        "preview": _preview(dataset, options.preview) if options.preview is not None else None,
+        "sha256": saved.sha256,
+        "bytes": saved.bytes,
+    }
+
+
+def _preview(dataset: Dataset, path: Path) -> dict[str, Any] | None:
+    """Write the picture; its layout, or None where memory or time are not enough for one."""
+    try:
+        made = preview(dataset)
+    except (MemoryError, _OutOfTime):
+        return None
+    path.write_bytes(made.picture)
+    return made.layout
+
+
+def _problem(message: str, hint: str, **more: str) -> dict[str, Any]:
+    return {"ok": False, "problems": [{"message": message, "hint": hint, **more}]}
+
+
+def _bound(memory_bytes: int | None, seconds: int | None) -> None:
+    if memory_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    if seconds is not None:
+        signal.signal(signal.SIGXCPU, _out_of_time)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + _GRACE_SECONDS))
+
+
+def _out_of_time(number: int, frame: FrameType | None) -> NoReturn:
+    raise _OutOfTime
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What people have on disk, one file a format: recognise it, read it."""

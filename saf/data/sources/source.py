@@ -1,0 +1,182 @@
+"""Where the files of a data set lie: a folder or an archive, seen the same way.
+
+A source is gone through twice: `members` lists what is there, all names checked, and `contents`
+yields what is wanted in the order that costs least. Nothing is ever unpacked onto the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from saf.data.sources.limits import Budget, LimitError, Limits, readable
+from saf.data.sources.stream import Content
+from saf.errors import DataError
+
+_DRIVE = re.compile(r"^[A-Za-z]:")
+_LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file inside a source."""
+
+    name: str  # "/" between folders, relative, without "." and ".."
+    size: int  # bytes that its header announces, which need not be true
+
+
+class Source(ABC):
+    """A folder or an archive. Every failure is a DataError that names the file inside."""
+
+    archive = True
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self.path = path
+        self.label = path.name
+        self.limits = limits
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        """All files by name; hidden ones and what operating systems strew about are left out."""
+        found: dict[str, Member] = {}
+        for member in self._list():
+            if not member.name:
+                raise DataError(
+                    f"{self.label} holds a file without a name", hint="Pack the files again."
+                )
+            if member.name in found:
+                raise DataError(
+                    f"{self.label} holds {member.name!r} twice",
+                    hint="Pack each file once.",
+                )
+            found[member.name] = member
+        return tuple(found[name] for name in sorted(found) if not _is_litter(name))
+
+    @property
+    def packed_bytes(self) -> int:
+        """What was sent: the bytes of the archive, or of all files of a folder."""
+        if self.path.is_file():
+            return self.path.stat().st_size
+        return sum(member.size for member in self.members)
+
+    def contents(self, wanted: Collection[str]) -> Iterator[Content]:
+        """The wanted members, each to be read before the next is asked for."""
+        count = 0
+        for content in self._contents(wanted):
+            count += 1
+            yield content
+        if count != len(wanted):
+            raise DataError(
+                f"{self.label} changed while it was being read",
+                hint="Let no other program write to it, and try again.",
+            )
+
+    @abstractmethod
+    def _contents(self, wanted: Collection[str]) -> Iterator[Content]:
+        """What `contents` yields, in the order that costs least."""
+
+    @abstractmethod
+    def _list(self) -> Iterator[Member]:
+        """All members, names checked and normalised."""
+
+    def _check_count(self, count: int) -> None:
+        if count > self.limits.max_entries:
+            raise LimitError(
+                f"{self.label} holds more than {self.limits.max_entries} files",
+                limit="max_entries",
+                hint="Send fewer files, or the data as one .npz.",
+            )
+
+
+class Folder(Source):
+    """A folder on this machine, or a single file as if it lay in a folder of its own."""
+
+    archive = False
+
+    def _contents(self, wanted: Collection[str]) -> Iterator[Content]:
+        total = sum(member.size for member in self.members)
+        budget = Budget(self.limits, total, self.label)
+        for name in wanted:
+            path = self.path if self.path.is_file() else self.path / name
+            try:
+                with path.open("rb") as file:
+                    yield Content(file, budget, name)
+            except OSError as error:
+                raise DataError(
+                    f"{name} cannot be read: {error.strerror}",
+                    hint="Check that the file is there and may be read.",
+                ) from error
+
+    def _list(self) -> Iterator[Member]:
+        if self.path.is_file():
+            yield Member(self.path.name, self.path.stat().st_size)
+            return
+        count = 0
+        for parent, folders, files in os.walk(self.path):
+            folders[:] = [folder for folder in folders if not folder.startswith(".")]
+            for entry in [*folders, *files]:
+                count += 1
+                self._check_count(count)
+                path = Path(parent, entry)
+                name = path.relative_to(self.path).as_posix()
+                if _is_litter(name):
+                    continue
+                status = path.lstat()
+                if stat.S_ISDIR(status.st_mode):
+                    continue
+                if not stat.S_ISREG(status.st_mode):
+                    raise special(self.label, name)
+                yield Member(check_name(name, self.label, self.limits), status.st_size)
+
+
+def check_name(name: str, label: str, limits: Limits) -> str:
+    """The normalised name of a member, or DataError if it could point out of the archive."""
+    if len(name) > limits.max_name_length:
+        raise DataError(
+            f"{label} holds a name of {len(name)} characters; at most "
+            f"{limits.max_name_length} are accepted",
+            hint="Shorten the names of files and folders.",
+        )
+    if not name.isprintable():
+        raise DataError(
+            f"{label} holds a name with control characters or of unknown encoding: {name!a}",
+            hint="Rename the file; names are UTF-8.",
+        )
+    parts = name.split("/")
+    if name.startswith("/") or "\\" in name or _DRIVE.match(name) or ".." in parts:
+        raise DataError(
+            f"{label} holds the name {name!r}, which could point outside of the archive",
+            hint="Pack the folder itself, with relative names and '/' between folders.",
+        )
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def special(label: str, name: str) -> DataError:
+    """The refusal of what is neither file nor folder."""
+    return DataError(
+        f"{label} holds {name!r}, which is a link or a device and not a file",
+        hint="Put the files themselves in place of links.",
+    )
+
+
+def check_archive_size(path: Path, limits: Limits) -> int:
+    """The size of the file in bytes; DataError if it is over the limit."""
+    size = path.stat().st_size
+    if size > limits.max_archive_bytes:
+        raise LimitError(
+            f"{path.name} has {readable(size)}; at most "
+            f"{readable(limits.max_archive_bytes)} are accepted",
+            limit="max_archive_bytes",
+            hint="Send fewer or smaller samples.",
+        )
+    return size
+
+
+def _is_litter(name: str) -> bool:
+    return any(part.startswith(".") or part in _LITTER for part in name.split("/"))

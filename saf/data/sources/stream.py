@@ -1,0 +1,179 @@
+"""Byte streams out of files that may be damaged or hostile: counted, and with one kind of error."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import struct
+import tarfile
+import zipfile
+import zlib
+from typing import Any, Protocol
+
+from saf.data.sources.limits import MIB, Budget, readable
+from saf.errors import DataError
+
+XZ_MEMORY = 128 * MIB
+"""What `xz -9` needs to decompress is 65 MiB; a header may ask for 4 GiB."""
+BLOCK = MIB
+DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    zlib.error,
+    struct.error,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    IndexError,
+    KeyError,
+)
+"""What the standard library raises on damaged archives. RecursionError is a RuntimeError."""
+
+
+class TruncatedError(DataError):
+    """A stream ended before its format said it would."""
+
+
+class Readable(Protocol):
+    """Anything that bytes can be read from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Content(io.RawIOBase):
+    """A stream that charges what it yields to a budget and raises nothing but DataError."""
+
+    def __init__(self, inner: Readable, budget: Budget, name: str) -> None:
+        self._inner = inner
+        self.budget = budget
+        self.name = name
+        self.delivered = 0
+        self.ceiling: int | None = None
+        """Position that must not be passed yet: set by who knows how much is due."""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes, fewer only at the end; all of them is never asked for."""
+        parts: list[bytes] = []
+        wanted = size if size >= 0 else self.budget.allowed + 1
+        while wanted > 0:
+            part = self._some(min(wanted, BLOCK))
+            if not part:
+                break
+            parts.append(part)
+            wanted -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def readinto(self, buffer: Any, /) -> int:
+        part = self._some(min(len(buffer), BLOCK))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def read_whole(self, most: int) -> bytes:
+        """All that is left, refused when it is more than `most` bytes."""
+        whole = self.read(most + 1)
+        if len(whole) > most:
+            raise DataError(
+                f"{self.name} is larger than {readable(most)}, too large for what it should be",
+                hint="Send the files in their original form.",
+            )
+        return whole
+
+    def fill(self, target: memoryview) -> int:
+        """Fill `target` (bytes) as far as the stream goes and return how far that was."""
+        filled = 0
+        try:
+            while filled < len(target):
+                part = self._some(min(len(target) - filled, BLOCK))
+                if not part:
+                    break
+                target[filled : filled + len(part)] = part
+                filled += len(part)
+        except TruncatedError:
+            pass
+        return filled
+
+    def _some(self, size: int) -> bytes:
+        try:
+            part = self._inner.read(size)
+        except DataError:
+            raise
+        except EOFError as error:
+            raise TruncatedError(
+                f"{self.name} ends inside its compressed data, after {self.delivered} bytes "
+                "of content",
+                hint="The file was cut short; send it again, whole.",
+            ) from error
+        except DAMAGE as error:
+            raise damaged(self.name, error) from error
+        self.budget.spend(len(part), self.name)
+        self.delivered += len(part)
+        if self.ceiling is not None and self.delivered > self.ceiling:
+            raise DataError(
+                f"{self.name} holds a header of more than {readable(BLOCK)}",
+                hint="Pack the files again with ordinary tar.",
+            )
+        return part
+
+
+def gunzip(content: Content) -> Content:
+    """What is inside a gzip stream, charged to the same budget."""
+    return Content(_Gunzipped(content), content.budget, content.name)
+
+
+def damaged(name: str, error: BaseException) -> DataError:
+    """The one message for an archive that the standard library cannot read on with."""
+    reason = str(error)[:200] or type(error).__name__
+    return DataError(
+        f"{name} is damaged or not what its name says: {reason}",
+        hint="Check that the file opens on your own machine, then send it again.",
+    )
+
+
+class _Gunzipped:
+    """A gzip stream that yields all it can before it raises EOFError."""
+
+    def __init__(self, packed: Content) -> None:
+        self._stream = gzip.GzipFile(fileobj=io.BufferedReader(packed), mode="rb")
+
+    def read(self, size: int, /) -> bytes:
+        return self._stream.read1(size)
+
+
+class XZStream:
+    """Decompressed bytes of an .xz file, with a bound on the memory that decompression takes."""
+
+    def __init__(self, raw: Readable) -> None:
+        self._raw = raw
+        self._decompressor = _new_xz()
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes, none at the end. EOFError if the file ends early."""
+        while True:
+            if self._decompressor.eof:
+                # Several streams may follow one another, padded by zeros.
+                rest = (self._decompressor.unused_data or self._raw.read(BLOCK)).lstrip(b"\0")
+                while not rest:
+                    if not (block := self._raw.read(BLOCK)):
+                        return b""
+                    rest = block.lstrip(b"\0")
+                self._decompressor = _new_xz()
+                block = rest
+            elif self._decompressor.needs_input:
+                block = self._raw.read(BLOCK // 16)
+                if not block:
+                    raise EOFError("the xz stream ends early")
+            else:
+                block = b""
+            if part := self._decompressor.decompress(block, size):
+                return part
+
+
+def _new_xz() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=XZ_MEMORY)

@@ -1,0 +1,32 @@
+"""What an iteration has to compute, counted on the description of a network; no torch."""
+
+from __future__ import annotations
+
+from math import prod
+
+from saf.config import ResolvedSpecification
+from saf.networks.architecture import Architecture, Conv, Linear
+
+
+def multiply_adds(architecture: Architecture) -> int:
+    """Multiplications with a weight when every map of the network is evaluated once on a sample."""
+    shapes = architecture.shapes()
+    total = 0
+    for population in (*architecture.populations, architecture.readout):
+        for connection in population.connections:
+            for operation, before in connection.shapes(shapes[connection.source]):
+                if isinstance(operation, Conv | Linear):
+                    places = prod(operation.output_shape(before)[1:])
+                    total += prod(operation.weight_shape(before)) * places
+    return total
+
+
+def evaluations(specification: ResolvedSpecification) -> int:
+    """How many times one sample passes every map while it is trained on, forward and backward.
+
+    Forward once a step. Backward costs two evaluations, of the gradient of the input and of the
+    weights: once a step, or once a sample where the loss is at the final step only.
+    """
+    steps = specification.timesteps
+    backward = 1 if specification.method.name in ("saf-f", "spike-representation") else steps
+    return steps + 2 * backward

@@ -1,0 +1,84 @@
+"""The scan of a population compiled by torch: one pass over the memory instead of one an operation.
+
+Inductor makes C++ of it on a CPU and a Triton kernel on a GPU. The first use takes half a minute
+and a C++ compiler (on a GPU Triton); `chosen` says where it is used.
+
+Shapes: `K` steps, `B` samples, `…` the shape of a population; `R` rows of `C` channels or features,
+which is how the memory of a population is seen here: R = B · H · W, or B.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from saf.kernels.cachedir import give_torch_its_cache
+from saf.kernels.saf_scan import Constant, Scanned, rows_of, several
+from saf.kernels.saf_scan import scan as reference
+from saf.neurons.gates import Gate
+
+MOST_VARIANTS = 64  # of a step: with and without gate, carry, …, for each type, neuron and layout
+
+logger = logging.getLogger(__name__)
+
+
+def scan(
+    current: Tensor | None,
+    constant: Constant,
+    carry: Tensor | None,
+    decay: float,
+    threshold: float,
+    gate: Gate | None,
+) -> Scanned:
+    """What `saf.kernels.saf_scan.scan` computes, and does for tensors that are not laid out alike.
+
+    Equal to it but for rounding: torch's own operations fuse some products with the sum that
+    follows. On a CPU there is no difference where λ and V are powers of two and the constant is
+    the same for all samples.
+    """
+    value, _, factors, _ = constant
+    u = several(value, len(factors)) if current is None else current
+    of_u, of_value = rows_of(u), rows_of(value)
+    before = None if carry is None else rows_of(carry)
+    if of_u is None or of_value is None or (before is None and carry is not None):
+        return reference(current, constant, carry, decay, threshold, gate)
+    accumulation = u if gate is None else torch.empty_like(u)
+    of_a = rows_of(accumulation)
+    assert of_a is not None
+    step = _step(decay, threshold, gate, current is not None)
+    counts = []
+    for now, a, c in zip(of_u.chunk(len(factors)), of_a.chunk(len(factors)), factors, strict=True):
+        # A function that writes to one tensor under two names would be compiled wrongly.
+        counts.append(step(now, None if gate is None else a, of_value, before, c))
+        before = a
+    return Scanned(accumulation, None if gate is None else u, torch.stack(counts).sum())
+
+
+_Step = Callable[[Tensor, Tensor | None, Tensor, Tensor | None, float], Tensor]
+
+
+@cache
+def _step(decay: float, threshold: float, gate: Gate | None, arriving: bool) -> _Step:
+    """One step of R C neurons, compiled; how many spikes there were is returned. â takes the place
+    of the current where there is no `a` for it."""
+    torch._dynamo.config.recompile_limit = MOST_VARIANTS
+
+    def step(u: Tensor, a: Tensor | None, value: Tensor, before: Tensor | None, c: float) -> Tensor:
+        potential = u + c * value if arriving else (c * value).expand_as(u)
+        if before is not None:
+            potential = potential - (threshold * decay) * before
+        spikes = (potential >= threshold).to(u.dtype)
+        after = spikes if before is None else spikes + decay * before
+        if gate is None or a is None:
+            u.copy_(after)
+        else:
+            u.copy_(gate(potential, before))
+            a.copy_(after)
+        return spikes.sum(dtype=torch.float32)
+
+    give_torch_its_cache()
+    return torch.compile(step, dynamic=True)

@@ -1,0 +1,101 @@
+"""The scan of a population of LIF neurons over several steps, in the memory of their current.
+
+Shapes: `K` steps, `N` samples, `…` the shape of the population; steps and samples are merged.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from saf.kernels import native
+from saf.kernels.saf_scan import blocks, rows_of
+from saf.neurons.dynamics import LIFState
+
+FEWEST_NEURONS = 2**10  # of all samples, for which C++ is called
+
+
+def lif_scan(
+    current: Tensor,
+    state: LIFState,
+    decay: float,
+    threshold: float,
+    *,
+    bias: Tensor | None = None,
+    potentials: Tensor | None = None,
+) -> tuple[Tensor, LIFState]:
+    """Run LIF neurons with soft reset: K times `saf.neurons.dynamics.lif_step`, with its very bits.
+
+    `current`, K · N …, is overwritten by the spikes, which are returned with the state after the
+    last step; `state`, N …, is left as it is. `bias`, 1 C 1 1 or 1 F, is added to every current.
+    `potentials`, memory like that of `current`, gets u before the reset at every step. In C++,
+    inside `saf.kernels.native.allowed`, it is one pass over the memory.
+    """
+    samples = len(state.u)
+    steps = len(current) // samples
+    u = _in_cpp(current, state, decay, threshold, bias, potentials)
+    if u is None:
+        u = state.u.clone()
+        _in_torch(current, u, state.s, decay, threshold, bias, potentials)
+    last = current[-samples:]
+    return current, LIFState(u=u, s=last if steps == 1 else last.clone())
+
+
+def _in_torch(
+    current: Tensor,
+    u: Tensor,
+    s: Tensor,
+    decay: float,
+    threshold: float,
+    bias: Tensor | None,
+    potentials: Tensor | None,
+) -> None:
+    samples, steps = len(u), len(current) // len(u)
+    for block in blocks(u):
+        potential, before = u[block], s[block]
+        for k in range(steps):
+            rows = slice(k * samples + block.start, k * samples + block.stop)
+            spikes = current[rows]
+            if bias is not None:
+                spikes.add_(bias)
+            potential.sub_(before, alpha=threshold).mul_(decay).add_(spikes)
+            if potentials is not None:
+                potentials[rows] = potential
+            torch.ge(potential, threshold, out=spikes)
+            before = spikes
+
+
+def _in_cpp(
+    current: Tensor,
+    state: LIFState,
+    decay: float,
+    threshold: float,
+    bias: Tensor | None,
+    potentials: Tensor | None,
+) -> Tensor | None:
+    """u after the last step, or None where it is not possible."""
+    before, s = state
+    samples, steps = len(before), len(current) // len(before)
+    alike = all(x.dtype == torch.float32 and x.device.type == "cpu" for x in (current, before, s))
+    if not native.is_allowed() or not alike or before.numel() < FEWEST_NEURONS:
+        return None
+    of_step = current[:samples]
+    dense = of_step.is_contiguous() or of_step.is_contiguous(memory_format=torch.channels_last)
+    if not dense or not of_step.stride() == before.stride() == s.stride():
+        return None
+    if potentials is not None and potentials.stride() != current.stride():
+        return None
+    rows = rows_of(current)
+    if bias is not None and (rows is None or bias.numel() != rows.shape[1]):
+        return None
+    library = native.library("scan")
+    if library is None:
+        return None
+    u = torch.empty_like(before)
+    channels = u.numel() if bias is None else bias.numel()
+    native.call(
+        library.lif_float32,
+        *(current, before, s, u, None if bias is None else bias.contiguous(), potentials),
+        *(steps, u.numel() // channels, channels, float(decay), float(threshold)),
+    )
+    return u

@@ -1,0 +1,1 @@
+"""Networks of LIF neurons: conversion, certificate, energy."""

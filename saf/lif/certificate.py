@@ -1,0 +1,512 @@
+"""How a conversion was checked, and what came out: `certificate.json`.
+
+The trained network fires by spike accumulation (SAF), the converted one by the LIF recursion.
+Over the reals the spikes are the same; in floating point a potential within rounding of the
+threshold may fall on the other side. So both are run on held-out samples, step by step, and
+compared spike by spike, in float32 and in float64. On a grid the spikes can be proven to be the
+same, see `docs/proof.md`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from saf.config import MOST_CHECKED
+from saf.errors import InternalError
+from saf.estimate.chunking import steps_at_once
+from saf.estimate.memory import CHECKED_AT_ONCE_IN_FLOAT64
+from saf.kernels import native, winograd
+from saf.kernels.precision import products
+from saf.lif.comparison import Comparison
+from saf.lif.convert import count_correct, effective_weights, fold, in_precision, on_grid
+from saf.lif.exactness import SIGNIFICANT_BITS, LayerBound, bounds, run_saf
+from saf.lif.measure import Measured, Use
+from saf.lif.network import LIFNetwork, load_lif
+from saf.model.inference import infer_in_chunks
+from saf.model.inputs import floats
+from saf.model.network import SpikingNetwork
+from saf.model.saf_forward import Neurons
+
+SHARE_IN_FLOAT64 = 0.05  # of the samples in float32: each takes five times as long …
+FEWEST_IN_FLOAT64 = 200  # … and some say enough, as nothing but the weights is rounded
+MOST_FOR_ROUNDING = 2_000  # samples that say what rounding cost
+TOLERATED = 0.002  # of the samples
+MOST_ROUNDING_COST = 1.0  # points of accuracy that a delivered network may have lost to its grid
+RULE = (
+    "proven: the weights are those of the trained network on a grid, in every layer float32 is "
+    "exact for every input (grid.layers), and in the checks not one spike differs. "
+    f"A grid may cost at most {MOST_ROUNDING_COST:.1f} points of accuracy (grid.rounding), or one "
+    "sample where that is more; one that costs more makes any network differ from what was "
+    "trained, also one whose arithmetic is proven to be exact. "
+    f"measured: in every check the predictions differ on at most {TOLERATED:.1%} of the samples, "
+    f"and so do the numbers of correct ones ({100 * TOLERATED:.1f} points of accuracy); one sample "
+    "is tolerated where that is less than one. differs: otherwise."
+)
+LOST_TO_THE_GRID = (
+    "The LIF network on the grid is not what was trained: do not rely on it; take more grid_bits, "
+    '"auto" or none.'
+)
+Verdict = Literal["proven", "measured", "differs"]
+Form = Callable[[Tensor, Neurons, int], Iterator[Tensor | None]]
+"""A network of SAF neurons: from images, what runs its populations and the number of steps at once
+to the scores after each chunk, None as long as there are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernels:
+    """What may take the place of torch's operations in a check, as it does in a training."""
+
+    winograd: bool = False
+    """Convolutions in float32 by `saf.kernels.winograd`, but not those of a network on a grid."""
+    in_cpp: bool = False
+    """C++ (`saf.kernels.native`)."""
+
+
+class Done(NamedTuple):
+    """How far a check is."""
+
+    samples: int
+    total: int
+
+
+class Checked(NamedTuple):
+    """What the check of a LIF network found."""
+
+    certificate: dict[str, Any]
+    measured: Measured
+    """The run of the LIF network in float32 that the certificate is about."""
+
+
+def certify(
+    network: SpikingNetwork,
+    path: Path,
+    x: Tensor,
+    y: Tensor,
+    *,
+    batch_size: int = 128,
+    samples: dict[torch.dtype, int] | None = None,
+    tf32: bool = False,
+    grid_refused: str | None = None,
+) -> dict[str, Any]:
+    """Compare `network` as trained with the LIF network read back from the file at `path`.
+
+    `x` (`N C H W`, or `N T C H W`; bytes, or floats in [0, 1]) and `y` (`N`) are samples that the
+    training did not see; `samples[precision]` of them, spread evenly, are used (unless told, as
+    many as `samples_of` says). Products in float32 are taken in float32 on every device. A network
+    that computes in lower precision, in bfloat16 or, as `tf32` says, with products in TF32, is
+    compared as it is with the LIF network in float32 too (`as_trained`, which does not enter the
+    verdict).
+
+    Where the file is on a grid, SAF runs on the trained network's weights rounded to that grid,
+    `grid` holds the bounds of `saf.lif.exactness` and what the rounding cost, and the verdict may
+    be `proven`. `grid_refused` says why a grid was asked for and not taken.
+
+    Memory does not grow with T. The result holds JSON values alone. Raises ValueError when the
+    file is damaged, and InternalError when a spike differs that is proven not to.
+    """
+    *_, checked = check(
+        network,
+        path,
+        x,
+        y,
+        batch_size=batch_size,
+        samples=samples,
+        tf32=tf32,
+        grid_refused=grid_refused,
+    )
+    assert isinstance(checked, Checked)
+    return checked.certificate
+
+
+def samples_of(available: int, most: int | None = None) -> dict[torch.dtype, int]:
+    """How many of `available` samples a check compares: `most` in float32 (None: 10,000), and a
+    twentieth of them in float64, but 200 where there are as many."""
+    count = min(available, MOST_CHECKED if most is None else most)
+    in_float64 = max(FEWEST_IN_FLOAT64, round(SHARE_IN_FLOAT64 * count))
+    return {torch.float32: count, torch.float64: min(count, in_float64)}
+
+
+def check(
+    network: SpikingNetwork,
+    path: Path,
+    x: Tensor,
+    y: Tensor,
+    *,
+    batch_size: int,
+    samples: dict[torch.dtype, int] | None = None,
+    tf32: bool = False,
+    grid_refused: str | None = None,
+    kernels: Kernels | None = None,
+) -> Iterator[Done | Checked]:
+    """`certify`, a batch at a time: how far it is, and in the end what it found.
+
+    The LIF network runs once in each precision; all that is said of it is counted on the way.
+    """
+    limits = samples_of(len(x)) if samples is None else samples
+    kernels = kernels or Kernels()
+    lif = load_lif(path)
+    trained = _as_trained(network, lif)
+    expected = None
+    if lif.description.grid is not None:
+        expected = on_grid(trained, lif.description.grid.bits)
+    trained_in = "tf32" if tf32 else _name(network.dtype)
+    count = _Count(sum(min(limit, len(x)) for limit in limits.values()))
+    checks: list[dict[str, Any]] = []
+    as_trained, ran = None, {}
+    for dtype in limits:
+        if expected is None:
+            forms = {_name(dtype): _form(in_precision(network, dtype), lif)}
+        else:
+            forms = {_name(dtype): _form_on_grid(expected.to(network.device, dtype))}
+        if trained_in in ("bfloat16", "tf32") and dtype == torch.float32:
+            forms[trained_in] = _form(network, lif)
+        chosen = spread(x, y, limits[dtype])
+        here = lif.to(network.device, dtype)
+        found, ran[dtype] = yield from _compare(forms, here, *chosen, batch_size, kernels, count)
+        checks.append(found.pop(_name(dtype)))
+        as_trained = found.get(trained_in, as_trained)
+    most = max(limits, key=lambda dtype: limits[dtype])
+    grid: dict[str, Any] | None = None
+    if expected is not None:
+        chosen = spread(x, y, limits[most])
+        grid = yield from _grid(trained, expected, lif, *chosen, ran[most], kernels, count)
+    elif grid_refused is not None:
+        grid = {"bits": None, "refused": grid_refused}
+    verdict = _verdict(checks, grid)
+    certificate = {
+        "format": "saf-certificate/1",
+        "verdict": verdict,
+        "rule": RULE,
+        "statement": _statement(verdict, checks, as_trained, grid),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "timesteps": lif.timesteps,
+        "decay": lif.description.decay,
+        "threshold": lif.description.threshold,
+        "readout": lif.description.readout,
+        "weights": _name(lif.dtype),
+        "trained_in": trained_in,
+        "samples_available": len(x),
+        "checks": checks,
+        "as_trained": as_trained,
+        "grid": grid,
+    }
+    yield Checked(certificate, ran[most].measured())
+
+
+def spread(x: Tensor, y: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """At most so many of the samples, at even distances: sorted by class or not."""
+    count = min(most, len(x))
+    indices = torch.arange(count, device=x.device) * len(x) // count
+    return x[indices], y[indices]
+
+
+def _as_trained(network: SpikingNetwork, lif: LIFNetwork) -> LIFNetwork:
+    """`network` as a LIF network of plain weights on no grid, otherwise described as `lif` is."""
+    architecture, weights = fold(network.architecture, effective_weights(network))
+    description = lif.description.model_copy(
+        update={
+            "architecture": architecture,
+            "mean": tuple(network.mean.flatten().tolist()),
+            "std": tuple(network.std.flatten().tolist()),
+            "grid": None,
+        }
+    )
+    return LIFNetwork(description, {name: w.to(lif.dtype) for name, w in weights.items()})
+
+
+class _Count:
+    """How many samples are done, and of how many."""
+
+    def __init__(self, total: int) -> None:
+        self._done, self._total = 0, total
+
+    def after(self, samples: int) -> Done:
+        self._done += samples
+        return Done(self._done, self._total)
+
+
+def _form(network: SpikingNetwork, lif: LIFNetwork) -> Form:
+    """`network` as it is, read out as `lif` is."""
+    steps, readout = lif.timesteps, lif.description.readout
+
+    def run(images: Tensor, neurons: Neurons, at_once: int) -> Iterator[Tensor | None]:
+        for tally in infer_in_chunks(
+            network, images, steps, readout=readout, chunk=at_once, neurons=neurons
+        ):
+            yield tally.scores
+
+    return run
+
+
+def _form_on_grid(network: LIFNetwork) -> Form:
+    """The SAF form of a LIF network on a grid, a step at a time."""
+
+    def run(images: Tensor, neurons: Neurons, at_once: int) -> Iterator[Tensor | None]:
+        assert at_once == 1
+        for step in run_saf(network, images, neurons):
+            yield step.scores
+
+    return run
+
+
+def _at_once(lif: LIFNetwork, samples: int) -> int:
+    """Time steps that both forms compute at once."""
+    if lif.description.grid is not None:
+        return 1
+    if lif.dtype == torch.float64:
+        return max(1, min(lif.timesteps, CHECKED_AT_ONCE_IN_FLOAT64 // samples))
+    return steps_at_once(samples, lif.timesteps)
+
+
+def _compare(
+    forms: Mapping[str, Form],
+    lif: LIFNetwork,
+    x: Tensor,
+    y: Tensor,
+    batch_size: int,
+    kernels: Kernels,
+    count: _Count,
+) -> Generator[Done, None, tuple[dict[str, dict[str, Any]], Use]]:
+    """What came out for each of the `forms`, by the precision that it computes in, beside `lif` on
+    the same device; and the run of `lif`."""
+    of = lif.description
+    names = tuple(population.name for population in of.architecture.spiking)
+    comparisons = {form: Comparison(names, of.decay, of.threshold) for form in forms}
+    differing, correct = dict.fromkeys(forms, 0), dict.fromkeys(forms, 0)
+    use, by_winograd = Use(lif), False
+    size = batch_size
+    if lif.dtype == torch.float64:
+        size = min(batch_size, CHECKED_AT_ONCE_IN_FLOAT64)
+    for batch, labels in zip(torch.split(x, size), torch.split(y, size), strict=True):
+        images, labels = floats(batch.to(lif.device), lif.dtype), labels.to(lif.device)
+        scores, used = _scores(forms, comparisons, lif, images, labels, use, kernels)
+        by_winograd |= used
+        for form, scores_of_form in scores.items():
+            predicted = scores_of_form.argmax(1)
+            differing[form] += int((predicted != use.predicted[-1]).sum())
+            correct[form] += int((predicted == labels).sum())
+        yield count.after(len(batch))
+    samples, correct_lif = len(x), use.correct[-1]
+    in_cpp = kernels.in_cpp and lif.device.type == "cpu" and lif.dtype == torch.float32
+    found = {}
+    for form, comparison in comparisons.items():
+        layers = [
+            {"name": name, **layer.result(use.fired(name))}
+            for name, layer in comparison.layers.items()
+        ]
+        found[form] = {
+            "precision": _name(lif.dtype),
+            "precision_of_trained": form,
+            "samples": samples,
+            "batch_size": size,
+            "device": lif.device.type,
+            "products": "winograd" if by_winograd else "sums",
+            "in_cpp": in_cpp and native.library("scan") is not None,
+            "spikes_compared": sum(layer["spikes_compared"] for layer in layers),
+            "spikes_differing": sum(layer["spikes_differing"] for layer in layers),
+            "predictions_differing": differing[form],
+            "predictions_agreeing": 1.0 - differing[form] / samples,
+            "correct_saf": correct[form],
+            "correct_lif": correct_lif,
+            "accuracy_saf": correct[form] / samples,
+            "accuracy_lif": correct_lif / samples,
+            "accuracy_difference_points": 100.0 * (correct_lif - correct[form]) / samples,
+            "layers": layers,
+        }
+    return found, use
+
+
+@torch.no_grad()
+def _scores(
+    forms: Mapping[str, Form],
+    comparisons: Mapping[str, Comparison],
+    lif: LIFNetwork,
+    images: Tensor,
+    labels: Tensor,
+    use: Use,
+    kernels: Kernels,
+) -> tuple[dict[str, Tensor], bool]:
+    """Scores of a batch by each of the `forms`, compared with `lif` on the way, and whether
+    Winograd's convolutions had a part in it."""
+    at_once = _at_once(lif, len(images))
+    scores: dict[str, Tensor] = {}
+    with (
+        products("ieee"),
+        native.allowed(kernels.in_cpp),
+        winograd.allowed(kernels.winograd and lif.description.grid is None) as permission,
+    ):
+        running = {
+            form: run(images, comparisons[form].neurons, at_once) for form, run in forms.items()
+        }
+        for chunk in lif.chunks(images, at_once):
+            use.add(chunk, labels)
+            for form, steps in running.items():
+                comparisons[form].chunk = chunk
+                with products("tf32" if form == "tf32" else "ieee"):
+                    after = next(steps)
+                if after is not None:
+                    scores[form] = after
+    return scores, permission.used
+
+
+def _grid(
+    trained: LIFNetwork,
+    expected: LIFNetwork,
+    lif: LIFNetwork,
+    x: Tensor,
+    y: Tensor,
+    ran: Use,
+    kernels: Kernels,
+    count: _Count,
+) -> Generator[Done, None, dict[str, Any]]:
+    """The bounds of `lif`, whether it is what is `expected`, and what the rounding cost: some of
+    the samples that `ran`, seen by the network that was `trained`."""
+    grid = lif.description.grid
+    assert grid is not None
+    *rows, readout = (_listed(bound, grid.bits) for bound in bounds(lif))
+    spiking = {population.name for population in lif.description.architecture.spiking}
+    few, labels = spread(x, y, MOST_FOR_ROUNDING)
+    before = 0
+    for batch, of_batch in zip(torch.split(few, 128), torch.split(labels, 128), strict=True):
+        with native.allowed(kernels.in_cpp), winograd.allowed(kernels.winograd):
+            before += count_correct(trained.to(ran.device), batch, of_batch)
+        yield count.after(0)
+    after = int((spread(torch.cat(ran.predicted), y, len(few))[0] == labels.to(ran.device)).sum())
+    return {
+        "bits": grid.bits,
+        "input_bits": grid.input_bits,
+        "refused": None,
+        "is_of_the_trained_network": lif.description == expected.description
+        and all(torch.equal(lif.tensors[name], w) for name, w in expected.tensors.items()),
+        "within": all(row["within"] for row in rows),
+        "layers": [row for row in rows if row["name"] in spiking],
+        "relays": [row for row in rows if row["name"] not in spiking],
+        "readout": readout,
+        "rounding": {
+            "samples": len(few),
+            "accuracy_as_trained": before / len(few),
+            "accuracy_on_grid": after / len(few),
+            "cost_points": 100.0 * (before - after) / len(few),
+        },
+    }
+
+
+def _listed(bound: LayerBound, grid_bits: int) -> dict[str, Any]:
+    """A bound as JSON values."""
+    return {
+        "name": bound.name,
+        "grid_bits": grid_bits,
+        "fraction_bits": bound.fraction_bits,
+        "largest_magnitude": bound.magnitude,
+        "bits_needed": ceil(bound.exponent),
+        "bits_available": SIGNIFICANT_BITS,
+        "within": bound.within,
+    }
+
+
+def _verdict(checks: list[dict[str, Any]], grid: dict[str, Any] | None) -> Verdict:
+    """By `RULE`. Raises InternalError where a proof and a measurement contradict each other."""
+    if grid is not None and grid["bits"] is not None:
+        differing = sum(check["spikes_differing"] for check in checks)
+        if grid["within"] and grid["is_of_the_trained_network"]:
+            if differing:
+                raise InternalError(
+                    f"{differing} spikes differ between the SAF and the LIF form of a network for "
+                    "which float32 is proven to be exact: the proof, its code or the arithmetic of "
+                    "this machine is wrong",
+                    hint="report this with the job; without conversion.grid_bits it succeeds",
+                )
+            return "differs" if _costs_too_much(grid) else "proven"
+        if _costs_too_much(grid):
+            return "differs"
+    return "measured" if all(map(_within_tolerance, checks)) else "differs"
+
+
+def _costs_too_much(grid: dict[str, Any] | None) -> bool:
+    """Whether rounding made another network of what was trained."""
+    if grid is None or grid["bits"] is None:
+        return False
+    rounding = grid["rounding"]
+    tolerated = max(MOST_ROUNDING_COST, 100.0 / rounding["samples"])
+    return bool(rounding["cost_points"] > tolerated + 1e-9)
+
+
+def _within_tolerance(check: dict[str, Any]) -> bool:
+    tolerated = max(1.0, TOLERATED * check["samples"])
+    gained = abs(check["correct_lif"] - check["correct_saf"])
+    return bool(max(check["predictions_differing"], gained) <= tolerated)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _statement(
+    verdict: Verdict,
+    checks: list[dict[str, Any]],
+    as_trained: dict[str, Any] | None,
+    grid: dict[str, Any] | None,
+) -> str:
+    """The outcome in words."""
+    rounded_to = "" if grid is None or grid["bits"] is None else ", both on the grid"
+    sentences = [
+        f"In {check['precision']}, on {check['samples']:,} samples that the training did not see, "
+        f"{check['spikes_differing']:,} of {check['spikes_compared']:,} spikes and "
+        f"{check['predictions_differing']} predictions differ between the trained network and its "
+        f"LIF form{rounded_to}; the accuracy is {check['accuracy_saf']:.2%} and "
+        f"{check['accuracy_lif']:.2%}."
+        for check in checks
+    ]
+    if as_trained is not None:
+        sentences.append(
+            f"Computed in {as_trained['precision_of_trained']}, as it was trained, the network "
+            f"gives {as_trained['predictions_differing']} other predictions than its LIF form in "
+            f"{as_trained['precision']}, at an accuracy of {as_trained['accuracy_saf']:.2%}."
+        )
+    if _costs_too_much(grid):
+        assert grid is not None
+        return " ".join([_about_grid(grid), *sentences, LOST_TO_THE_GRID])
+    if grid is not None:
+        sentences.append(_about_grid(grid))
+    outcome = {
+        "proven": "The spikes of the LIF network are the same in every order of summation, for "
+        "every image, wherever float32 sums of products are computed as such (docs/proof.md).",
+        "measured": "The LIF network may stand in for the trained one.",
+        "differs": "The LIF network does not behave like the trained one: do not rely on it.",
+    }
+    return " ".join([*sentences, outcome[verdict]])
+
+
+def _about_grid(grid: dict[str, Any]) -> str:
+    if grid["bits"] is None:
+        return f"The weights are on no grid, though one was asked for: {grid['refused']}."
+    rounding = grid["rounding"]
+    cost = (
+        f"Rounding the weights to multiples of 2^-{grid['bits']} took the accuracy from "
+        f"{rounding['accuracy_as_trained']:.2%} to {rounding['accuracy_on_grid']:.2%} on "
+        f"{rounding['samples']} samples."
+    )
+    if not grid["is_of_the_trained_network"]:
+        return f"{cost} The file does not hold the trained network on that grid."
+    rows = [*grid["layers"], *grid["relays"]]
+    over = [row for row in rows if not row["within"]]
+    if over:
+        worst = max(over, key=lambda row: row["bits_needed"])
+        return (
+            f"{cost} This is no proof: {worst['name']} may need {worst['bits_needed']} of "
+            f"{worst['bits_available']} bits; take fewer grid_bits."
+        )
+    needed = max(row["bits_needed"] for row in rows)
+    scores = "as well" if grid["readout"]["within"] else "not covered"
+    return (
+        f"{cost} Float32 is exact in every layer for every image: at most {needed} of "
+        f"{SIGNIFICANT_BITS} bits are needed; the scores are {scores}."
+    )

@@ -1,0 +1,145 @@
+"""Spikes of SAF neurons compared with those of LIF neurons, while the SAF neurons run.
+
+Shapes: `K` steps, `B` samples, `…` the shape of a population; K · B is steps and samples merged.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from saf.kernels import native
+from saf.kernels.saf_scan import Constant, blocks, rows_of, scan, several
+from saf.lif.network import LIFChunk
+
+
+class Differences(NamedTuple):
+    """What a scan found out beside its result."""
+
+    fired: int  # spikes of the SAF neurons
+    differing: int  # spikes that one of both has and the other has not
+    largest: float  # |u − V| where they differ, of the neuron where it is larger: the largest …
+    total: float  # … and their sum
+
+
+def compared_scan(
+    current: Tensor | None,
+    constant: Constant,
+    carry: Tensor | None,
+    decay: float,
+    threshold: float,
+    spikes: Tensor,
+    potentials: Tensor,
+) -> tuple[Tensor, Differences]:
+    """`saf.kernels.saf_scan.scan` without a gate, its spikes compared with `spikes`, K · B …, of
+    LIF neurons that had `potentials` before their reset. Returns â, K · B …; `current` is
+    overwritten.
+
+    In float32 on a CPU it is C++ that computes it, inside `saf.kernels.native.allowed`: one pass
+    over the memory, and the very same numbers, but for the order in which margins are added up.
+    """
+    found = _in_cpp(current, constant, carry, decay, threshold, spikes, potentials)
+    if found is not None:
+        return found
+    scanned = scan(current, constant, carry, decay, threshold, lambda u, _: u)
+    assert scanned.derivative is not None
+    fired = differing = 0
+    largest = total = 0.0
+    for block in blocks(scanned.derivative):
+        u, u_lif = scanned.derivative[block], potentials[block]
+        own = torch.ge(u, threshold)
+        fired += int(own.sum())
+        apart = own != spikes[block].bool()
+        if count := int(apart.sum()):
+            differing += count
+            margins = torch.maximum((u[apart] - threshold).abs(), (u_lif[apart] - threshold).abs())
+            largest = max(largest, float(margins.max()))
+            total += float(margins.sum(dtype=torch.float64))
+    return scanned.accumulation, Differences(fired, differing, largest, total)
+
+
+def _in_cpp(
+    current: Tensor | None,
+    constant: Constant,
+    carry: Tensor | None,
+    decay: float,
+    threshold: float,
+    spikes: Tensor,
+    potentials: Tensor,
+) -> tuple[Tensor, Differences] | None:
+    value, shared, factors, _ = constant
+    if not native.is_allowed() or value.device.type != "cpu":
+        return None
+    u = several(value, len(factors)) if current is None else current
+    steps, channels = len(factors), u.shape[1]
+    rows = u.numel() // channels // steps
+    seen = [(x, steps * rows) for x in (u, spikes, potentials)]
+    seen.append((value, 1 if shared else rows))
+    if carry is not None:
+        seen.append((carry, rows))
+    for x, length in seen:
+        found = rows_of(x)
+        if found is None or found.shape != (length, channels) or x.dtype != torch.float32:
+            return None
+    library = native.library("scan")
+    if library is None:
+        return None
+    told = torch.zeros(4, dtype=torch.float64)
+    native.call(
+        library.compare_float32,
+        *(u, current is not None, value, shared, carry, factors),
+        *(steps, rows, channels, float(decay), float(threshold), spikes, potentials, told),
+    )
+    fired, differing, largest, total = told.tolist()
+    return u, Differences(int(fired), int(differing), largest, total)
+
+
+class LayerTally:
+    """What the comparison of one layer has come to, over batches and steps."""
+
+    def __init__(self) -> None:
+        self._compared = self._fired = self._differing = 0
+        self._largest = self._total = 0.0
+
+    def add(self, neurons: int, found: Differences) -> None:
+        """Add a chunk of so many neurons × samples × steps."""
+        self._compared += neurons
+        self._fired += found.fired
+        self._differing += found.differing
+        self._largest = max(self._largest, found.largest)
+        self._total += found.total
+
+    def result(self, fired_lif: int) -> dict[str, Any]:
+        """`margin_*` is |u − V| where the spikes differ, the larger of both networks."""
+        return {
+            "spikes_compared": self._compared,
+            "spikes_differing": self._differing,
+            "firing_rate_saf": self._fired / self._compared,
+            "firing_rate_lif": fired_lif / self._compared,
+            "margin_largest": self._largest if self._differing else None,
+            "margin_mean": self._total / self._differing if self._differing else None,
+        }
+
+
+class Comparison:
+    """A network of SAF neurons beside one of LIF neurons, chunk by chunk."""
+
+    def __init__(self, layers: tuple[str, ...], decay: float, threshold: float) -> None:
+        self.layers = {name: LayerTally() for name in layers}
+        self.chunk: LIFChunk | None = None
+        """What the LIF neurons do in the chunk that the SAF neurons run next."""
+        self._decay, self._threshold = decay, threshold
+
+    def neurons(
+        self, name: str, current: Tensor | None, constant: Constant, carry: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Runs a population for `saf.model.saf_forward.advance`, and compares."""
+        assert self.chunk is not None
+        spikes, potentials = self.chunk.spikes[name], self.chunk.potentials[name]
+        accumulation, found = compared_scan(
+            current, constant, carry, self._decay, self._threshold, spikes, potentials
+        )
+        self.layers[name].add(spikes.numel(), found)
+        return accumulation, torch.tensor(float(found.fired), device=spikes.device)

@@ -1,0 +1,267 @@
+"""From a trained network to the same network of plain weights and LIF neurons.
+
+Weight standardisation, gains (of channels and of residual branches), the scale after every spike
+and the factor 1 / k² of an average pooling are all linear, so they go into one weight per
+connection; an average pooling leaves a sum behind. The neurons are swapped; the spikes stay
+(mathematics: sections 1 and 2).
+
+The plain weights can be rounded to a grid on which the arithmetic is exact, see `docs/proof.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from copy import deepcopy
+from itertools import islice
+from math import frexp
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from saf.config import MOST_GRID_BITS, JobSpecification
+from saf.lif.exactness import bounds, input_bounds
+from saf.lif.fixed_point import LEAST_INPUT_BITS, MOST_INPUT_BITS, Grid, rounded
+from saf.lif.header import LIFDescription, weight_names, weighted
+from saf.lif.network import LIFNetwork
+from saf.model.inference import readout_of
+from saf.model.inputs import floats
+from saf.model.network import SpikingNetwork
+from saf.networks.architecture import (
+    Architecture,
+    AveragePool,
+    Connection,
+    Conv,
+    Linear,
+    Operation,
+    Population,
+    Scale,
+    SumPool,
+)
+
+MOST_COST = 0.3  # points of accuracy that the rounding to a grid of `auto` may cost
+GRIDS_TRIED = 3
+AT_ONCE = 128  # samples
+FACTOR_BITS = 4  # significant ones, of a factor that no weight takes in
+
+
+def convert(
+    network: SpikingNetwork,
+    specification: JobSpecification,
+    *,
+    class_names: Sequence[str],
+    frames: bool,
+    dtype: torch.dtype = torch.float32,
+) -> LIFNetwork:
+    """The LIF network, on the CPU, that fires as `network` does.
+
+    Folding is done in float64 and rounded once, to `dtype`. `frames` says that a sample is a
+    sequence of T frames and not one image.
+    """
+    architecture, folded = fold(network.architecture, effective_weights(network))
+    return LIFNetwork(
+        LIFDescription(
+            architecture=architecture,
+            decay=specification.neuron.decay,
+            threshold=specification.neuron.threshold,
+            timesteps=specification.timesteps,
+            readout=readout_of(specification.method),
+            frames=frames,
+            mean=tuple(network.mean.flatten().tolist()),
+            std=tuple(network.std.flatten().tolist()),
+            class_names=tuple(class_names),
+            specification=specification.model_dump(mode="json"),
+        ),
+        {name: tensor.to(dtype) for name, tensor in folded.items()},
+    )
+
+
+def in_precision(network: SpikingNetwork, dtype: torch.dtype) -> SpikingNetwork:
+    """A copy of `network` that holds its parameters and computes in `dtype`."""
+    copy = deepcopy(network).to(dtype)
+    copy.compute_dtype = None
+    return copy
+
+
+@torch.no_grad()
+def effective_weights(network: SpikingNetwork) -> dict[str, Tensor]:
+    """Weights as they act, and biases, in float64 on the CPU, named as in `lif.safetensors`."""
+    exact = in_precision(network, torch.float64).cpu()
+    effective = exact.effective()
+    named: dict[str, Tensor] = {}
+    for population in (*exact.architecture.populations, exact.architecture.readout):
+        weights = [w.detach() for own in effective[population.name].weights for w in own]
+        named |= dict(zip(weight_names(population), weights, strict=True))
+        named[f"{population.name}.bias"] = exact.get_parameter(f"{population.name}.bias").detach()
+    return named
+
+
+def fold(
+    architecture: Architecture, weights: Mapping[str, Tensor]
+) -> tuple[Architecture, dict[str, Tensor]]:
+    """`architecture` with nothing but plain convolutions, linear maps, sum pooling and flatten.
+
+    `weights` are the effective ones (after standardisation and gain) and the biases, named as in
+    `lif.safetensors`; so are those that come back. A `Scale` remains only on a connection without
+    weights.
+    """
+    folded = dict(weights)
+
+    def plain(population: Population) -> Population:
+        names = iter(weight_names(population))
+        connections = []
+        for connection in population.connections:
+            own = [next(names) for _ in weighted(connection)]
+            operations, factor = _without_factors(connection)
+            if own:
+                folded[own[-1]] = folded[own[-1]] * factor
+            elif factor != 1.0:
+                operations.append(Scale(factor=factor))
+            connections.append(Connection(source=connection.source, operations=tuple(operations)))
+        return population.model_copy(update={"connections": tuple(connections)})
+
+    return (
+        Architecture(
+            input_shape=architecture.input_shape,
+            populations=tuple(plain(population) for population in architecture.populations),
+            readout=plain(architecture.readout),
+        ),
+        folded,
+    )
+
+
+def _without_factors(connection: Connection) -> tuple[list[Operation], float]:
+    """The operations of `connection` without any constant, and the product of the constants."""
+    operations: list[Operation] = []
+    factor = 1.0
+    for operation in connection.operations:
+        match operation:
+            case Scale():
+                factor *= operation.factor
+            case AveragePool(kernel=kernel):
+                factor /= kernel**2
+                operations.append(SumPool(kernel=kernel))
+            case Conv() | Linear():
+                plain = {"standardised": False, "residual_gain": None, "initial_gain": 1.0}
+                operations.append(operation.model_copy(update=plain))
+            case _:
+                operations.append(operation)
+    return operations, factor
+
+
+class Rounding(NamedTuple):
+    """A LIF network rounded to a grid, or left as it was, with the reason."""
+
+    network: LIFNetwork
+    refused: str | None
+
+
+def round_to_grid(
+    network: LIFNetwork, bits: int | Literal["auto"], x: Tensor, y: Tensor
+) -> Iterator[Rounding | None]:
+    """`network` on a grid of 2^−bits, or on the finest for which the proof and the accuracy hold:
+    None after each batch that was looked at, and then the network.
+
+    `auto` takes the largest k for which float32 is exact in every layer (and in the readout) and
+    which is right on at most 0.3 points fewer of the samples `x`, `y` (as for `saf.certify`) than
+    `network` is. Where the finest exact grids lose more, and so would coarser ones, the network
+    comes back as it was. Raises ValueError for a network that cannot be on a grid.
+    """
+    if bits != "auto":
+        yield Rounding(on_grid(network, bits), None)
+        return
+    before, costs = None, {}
+    for candidate in islice(_exact_grids(network), GRIDS_TRIED):
+        assert candidate.description.grid is not None
+        if before is None:
+            before = yield from _correct(network, x, y)
+        cost = 100.0 * (before - (yield from _correct(candidate, x, y))) / len(x)
+        if cost <= MOST_COST:
+            yield Rounding(candidate, None)
+            return
+        costs[candidate.description.grid.bits] = cost
+    lost = ", ".join(f"k = {k} costs {cost:.2f}" for k, cost in costs.items())
+    yield Rounding(
+        network,
+        f"the finest exact grids cost more than {MOST_COST} points of accuracy: {lost}"
+        if costs
+        else "float32 is exact for no grid: the weights are too large",
+    )
+
+
+def _correct(network: LIFNetwork, x: Tensor, y: Tensor) -> Generator[None, None, int]:
+    correct = 0
+    for batch, labels in zip(torch.split(x, AT_ONCE), torch.split(y, AT_ONCE), strict=True):
+        correct += count_correct(network, batch, labels)
+        yield
+    return correct
+
+
+def _exact_grids(network: LIFNetwork) -> Iterator[LIFNetwork]:
+    """`network` on the grids for which float32 is exact in every layer, the finest first."""
+    for bits in range(MOST_GRID_BITS, 0, -1):
+        candidate = on_grid(network, bits)
+        if all(bound.within for bound in bounds(candidate)):
+            yield candidate
+
+
+def on_grid(network: LIFNetwork, bits: int) -> LIFNetwork:
+    """`network` with its weights, biases and factors rounded to multiples of 2^−bits.
+
+    The normalised pixels get 8 to 10 fractional bits, as many as leave the sum of the first layer
+    exact; with fewer they would lose more than the weights do. Raises ValueError for a network
+    that cannot be on a grid.
+    """
+    architecture = _factors_on_grid(network.description.architecture, bits)
+    tensors = {
+        name: rounded(tensor.double(), bits).to(tensor.dtype)
+        for name, tensor in network.tensors.items()
+    }
+
+    def with_input(input_bits: int) -> LIFNetwork:
+        changes = {
+            "architecture": architecture,
+            "grid": Grid(bits=bits, input_bits=input_bits),
+        }
+        description = dict(network.description) | changes
+        return LIFNetwork(LIFDescription.model_validate(description), tensors)
+
+    for input_bits in range(MOST_INPUT_BITS, LEAST_INPUT_BITS - 1, -1):
+        candidate = with_input(input_bits)
+        if all(bound.within for bound in input_bounds(candidate)):
+            return candidate
+    return with_input(MOST_INPUT_BITS)
+
+
+@torch.no_grad()
+def count_correct(network: LIFNetwork, x: Tensor, y: Tensor) -> int:
+    """How many of a batch `x` (bytes, or floats in [0, 1]) are of class `y` to `network`."""
+    predicted = network.predict(floats(x.to(network.device), network.dtype))
+    return int((predicted == y.to(network.device)).sum())
+
+
+def _factors_on_grid(architecture: Architecture, bits: int) -> Architecture:
+    """`architecture` with the factors of its connections without weights on the grid.
+
+    Of a factor only 4 significant bits are kept: each further one would be taken from the weights
+    of every layer that hears it.
+    """
+
+    def on_it(operation: Operation) -> Operation:
+        if not isinstance(operation, Scale) or operation.factor == 0.0:
+            return operation
+        finest = min(bits, FACTOR_BITS - frexp(operation.factor)[1])
+        return Scale(factor=round(operation.factor * 2.0**finest) / 2.0**finest)
+
+    def plain(population: Population) -> Population:
+        connections = tuple(
+            Connection(source=c.source, operations=tuple(map(on_it, c.operations)))
+            for c in population.connections
+        )
+        return population.model_copy(update={"connections": connections})
+
+    return Architecture(
+        input_shape=architecture.input_shape,
+        populations=tuple(map(plain, architecture.populations)),
+        readout=plain(architecture.readout),
+    )

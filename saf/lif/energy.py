@@ -1,0 +1,118 @@
+"""What a sample costs a LIF network and the same network without spikes: operations, and an
+estimate of their energy.
+
+Energy per operation in float32 on 45 nm: an addition 0.9 pJ, a multiplication 3.7 pJ, so 4.6 pJ
+for both; M. Horowitz, Computing's energy problem, ISSCC 2014. Memory traffic, which often costs
+more than arithmetic, is in neither figure: these are estimates for comparing, not predictions.
+
+A spike that arrives at a synapse is one addition (a synaptic operation); what multiplies the
+pixels are multiplications and additions, and so is the update of a neuron at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from saf.lif.header import LIFDescription, weighted
+from saf.model.operations import apply, without_scales
+from saf.networks.architecture import INPUT, Connection, Conv, Linear, Operation, Scale, Shape
+
+PICOJOULES_PER_ADDITION = 0.9
+PICOJOULES_PER_MULTIPLY_ADD = 4.6
+Counts = NDArray[np.float64]
+
+
+def estimate(description: LIFDescription, spikes: Mapping[str, Counts]) -> dict[str, Any]:
+    """Operations a sample and their energy, as JSON values.
+
+    `spikes` are those of each neuron of every population in T steps, the mean of many samples, as
+    `saf.lif.measure.measure` counts them. An image meets its weights once, for all T steps; event
+    frames meet them at every step. The network without spikes evaluates each weight once a sample,
+    or once a frame. Synapses that a border cuts off are counted in neither. Maps behind the first
+    one of a connection work on sums of spikes: multiplications, at every step; so do those that
+    listen to a relay, where a plain skip connection is an addition.
+    """
+    architecture, steps = description.architecture, description.timesteps
+    shapes = architecture.shapes()
+    shown = steps if description.frames else 1
+    relays = {population.name for population in architecture.populations if population.relay}
+    layers: list[dict[str, Any]] = []
+    for population in (*architecture.populations, architecture.readout):
+        additions = multiplications = dense = 0.0
+        for connection in population.connections:
+            reach, behind = _synapses(connection, shapes[connection.source])
+            dense += shown * (float(reach.sum()) * _has_weights(connection) + behind)
+            if connection.source == INPUT:
+                multiplications += shown * (float(reach.sum()) + behind)
+            elif connection.source in relays:
+                if any(isinstance(o, Conv | Linear | Scale) for o in connection.operations):
+                    multiplications += steps * (float(reach.sum()) + behind)
+                else:
+                    additions += steps * float(reach.sum())
+            else:
+                additions += float((spikes[connection.source] * reach).sum())
+                multiplications += steps * behind
+        layers.append(
+            {
+                "name": population.name,
+                "synaptic_operations": additions,
+                "multiply_adds": multiplications,
+                "neuron_updates": 0.0
+                if population.name in relays
+                else float(steps * prod(shapes[population.name])),
+                "dense_multiply_adds": dense,
+            }
+        )
+    totals = {key: sum(layer[key] for layer in layers) for key in layers[0] if key != "name"}
+    of_spikes = PICOJOULES_PER_ADDITION * totals["synaptic_operations"]
+    of_spikes += PICOJOULES_PER_MULTIPLY_ADD * (totals["multiply_adds"] + totals["neuron_updates"])
+    of_dense = PICOJOULES_PER_MULTIPLY_ADD * totals["dense_multiply_adds"]
+    return {
+        "source": "an estimate: float32 arithmetic on 45 nm (Horowitz, ISSCC 2014), without memory",
+        "picojoules_per_addition": PICOJOULES_PER_ADDITION,
+        "picojoules_per_multiply_add": PICOJOULES_PER_MULTIPLY_ADD,
+        **totals,
+        "picojoules": of_spikes,
+        "dense_picojoules": of_dense,
+        "layers": layers,
+    }
+
+
+def _has_weights(connection: Connection) -> bool:
+    return len(weighted(connection)) > 0
+
+
+def _synapses(connection: Connection, shape: Shape) -> tuple[Counts, int]:
+    """How many synapses of the first map with weights every neuron of the source reaches (its
+    shape), and how many multiplications the maps behind that one take."""
+    operations, _ = without_scales(connection.operations)
+    first = next(
+        (i + 1 for i, o in enumerate(operations) if isinstance(o, Conv | Linear)), len(operations)
+    )
+    reach = _reach(operations[:first], shape)
+    behind = 0
+    for operation, before in connection.model_copy(update={"operations": operations}).shapes(shape):
+        if first <= 0 and isinstance(operation, Conv | Linear):
+            behind += int(_reach([operation], before).sum())
+        first -= 1
+    return reach, behind
+
+
+def _reach(operations: Sequence[Operation], shape: Shape) -> Counts:
+    """To how many sums every number of `shape` contributes: the gradient of their sum where all
+    weights are 1."""
+    x = torch.zeros(1, *shape, requires_grad=True)
+    weights, before = [], shape
+    for operation in operations:
+        if isinstance(operation, Conv | Linear):
+            weights.append(torch.ones(operation.weight_shape(before)))
+        before = operation.output_shape(before)
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(apply(operations, weights, x).sum(), x)
+    return gradient[0].double().numpy()

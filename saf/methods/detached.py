@@ -1,0 +1,58 @@
+"""A presentation cut from its graph: many backward passes end there, and one goes on.
+
+Shapes: as in `saf.model.network`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from saf.model.inputs import Stimulus
+from saf.model.network import Effective, Masks, Presentation, SpikingNetwork, constants
+
+
+class _Cut:
+    """Tensors cut from their graph, so that many backward passes stop at them; `pass_on` then
+    sends the sum of what arrived through the graph, once."""
+
+    def __init__(self) -> None:
+        self._pairs: list[tuple[Tensor, Tensor]] = []
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        leaf = tensor.detach().requires_grad_(tensor.requires_grad)
+        self._pairs.append((tensor, leaf))
+        return leaf
+
+    def pass_on(self) -> None:
+        reached = [(whole, leaf.grad) for whole, leaf in self._pairs if leaf.grad is not None]
+        if reached:
+            wholes, grads = zip(*reached, strict=True)
+            torch.autograd.backward(wholes, grads)
+
+
+def present_cut(
+    network: SpikingNetwork, stimulus: Stimulus, masks: Masks
+) -> tuple[Presentation, Callable[[], None]]:
+    """As `present`, for many backward passes: each ends at the effective weights and the constants,
+    and the function that comes along takes the sums on to the parameters, once per sequence."""
+    of_weights, of_constants = _Cut(), _Cut()
+    effective = {
+        name: Effective(
+            own.operations,
+            tuple(tuple(of_weights(w) for w in group) for group in own.weights),
+            of_weights(own.bias),
+        )
+        for name, own in network.folded().items()
+    }
+    stimulus = stimulus.channels_last()
+    whole = constants(network, stimulus, effective)
+    constant = {n: own._replace(value=of_constants(own.value)) for n, own in whole.items()}
+
+    def pass_on() -> None:
+        of_constants.pass_on()
+        of_weights.pass_on()
+
+    return Presentation(network, stimulus, effective, constant, masks), pass_on

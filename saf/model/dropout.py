@@ -1,0 +1,32 @@
+"""Neuron dropout: one mask for a whole sequence, so that SAF and LIF neurons stay the same.
+
+Shapes: `B` samples, `…` the shape of a population.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Generator
+
+from saf.model.network import NO_DROPOUT, Masks, SpikingNetwork
+
+
+def dropout_masks(network: SpikingNetwork, samples: int, generator: Generator) -> Masks:
+    """0 for the share `dropout` of all neurons of `network` and 1 / (1 − dropout) for the others,
+    B …, by population; none where `dropout` is 0.
+
+    Drawn anew for every sample and neuron and kept for all time steps, as in `OnlineLIFNode` of
+    github.com/pkuxmq/OTTT-SNN: a neuron's spikes count so much at its listeners and in the trace,
+    while its own reset takes them as they are. `generator` is on the device of the network.
+    """
+    share = network.neuron.dropout
+    if not share:
+        return NO_DROPOUT
+    shapes = network.architecture.shapes()
+    masks = {}
+    for population in network.architecture.spiking:
+        shape = (samples, *shapes[population.name])
+        layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
+        mask = torch.empty(shape, dtype=network.dtype, device=network.device, memory_format=layout)
+        masks[population.name] = mask.bernoulli_(1.0 - share, generator=generator) / (1.0 - share)
+    return masks

@@ -1,0 +1,117 @@
+"""A network run by SAF without a graph: its scores, and its spikes step by step.
+
+Shapes: `B` samples, `…` the shape of a population.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from saf.config import Method
+from saf.model.network import SpikingNetwork, present
+from saf.model.outcome import Readout, Tally
+from saf.model.saf_forward import (
+    REST,
+    Neurons,
+    advance,
+    chunks,
+    readout_at_each_step,
+    readout_of_rates,
+)
+
+
+def readout_of(method: Method) -> Readout:
+    """How a network trained with `method` is read."""
+    return "final" if method.readout == "weighted" else "sum"
+
+
+class Inference(NamedTuple):
+    """What a network says of a batch."""
+
+    scores: Tensor  # B classes
+    firing_rates: Tensor  # spikes per neuron and step, for every population
+    loss: Tensor | None  # scalar; None unless asked for
+
+
+@torch.no_grad()
+def infer(
+    network: SpikingNetwork,
+    x: Tensor,
+    timesteps: int,
+    *,
+    readout: Readout,
+    chunk: int | None = None,
+    loss: Callable[[Tensor], Tensor] | None = None,
+    loss_at_each_step: bool = False,
+) -> Inference:
+    """Class scores of `x` (as for a method) by SAF, without a graph.
+
+    `loss` takes the scores of one step, B classes. With `loss_at_each_step` the loss is the mean
+    over all steps, as methods with a loss at each step minimise it, else that of the final one.
+    """
+    *_, tally = infer_in_chunks(
+        network,
+        x,
+        timesteps,
+        readout=readout,
+        chunk=chunk,
+        loss=loss,
+        loss_at_each_step=loss_at_each_step,
+    )
+    outcome = tally.outcome()
+    return Inference(outcome.scores, outcome.firing_rates, None if loss is None else outcome.loss)
+
+
+@torch.no_grad()
+def infer_in_chunks(
+    network: SpikingNetwork,
+    x: Tensor,
+    timesteps: int,
+    *,
+    readout: Readout,
+    chunk: int | None = None,
+    loss: Callable[[Tensor], Tensor] | None = None,
+    loss_at_each_step: bool = False,
+    neurons: Neurons | None = None,
+) -> Iterator[Tally]:
+    """`infer` chunk by chunk: the sums so far after each. `neurons` as for `advance`."""
+    shown = present(network, network.stimulus(x, timesteps))
+    state, tally = REST, Tally(network, len(x), timesteps, readout)
+    for steps in chunks(network, len(x), timesteps, chunk):
+        done, state = advance(shown, state, steps, neurons=neurons)
+        times = range(state.step - steps + 1, state.step + 1)
+        if readout == "sum":
+            scores = readout_at_each_step(shown, done, times, False)
+        elif loss_at_each_step:
+            scores = readout_of_rates(shown, done, times)
+        elif state.step == timesteps:
+            scores = readout_of_rates(shown, done, times[-1:])
+        else:
+            tally.add(done.fired)
+            yield tally
+            continue
+        tally.add(done.fired, scores=scores)
+        if loss is not None and loss_at_each_step:
+            for of_step in scores:
+                tally.add(None, loss(of_step) / timesteps)
+        elif loss is not None and state.step == timesteps:
+            tally.add(None, loss(scores[-1]))
+        yield tally
+
+
+@torch.no_grad()
+def record(
+    network: SpikingNetwork, x: Tensor, timesteps: int
+) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Spikes s[t] and membrane potentials u[t] = Û[t] − V λ â[t−1] (before the reset), B … each,
+    of every population in order: one list per time step, so that memory does not grow with T."""
+    shown = present(network, network.stimulus(x, timesteps))
+    names = [population.name for population in network.architecture.spiking]
+    state = REST
+    for _ in range(timesteps):
+        done, state = advance(shown, state, 1, keep=names, potentials=True)
+        yield [(done.spikes(name), done.potentials[name]) for name in names]

@@ -1,0 +1,46 @@
+"""What a network is shown."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from saf.model.operations import channels_last
+
+
+def floats(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """`x` in `dtype`; bytes are divided by 255."""
+    return x.to(dtype).div_(255) if x.dtype == torch.uint8 else x.to(dtype)
+
+
+class Stimulus(NamedTuple):
+    """A normalised input: an image that stays for T steps, or a frame for each of them."""
+
+    image: Tensor | None  # B C H W
+    frames: Tensor | None  # T B C H W
+
+    @property
+    def one(self) -> Tensor:
+        """B C H W: what one step shows."""
+        if self.image is not None:
+            return self.image
+        assert self.frames is not None
+        return self.frames[0]
+
+    def channels_last(self) -> Stimulus:
+        """The same in the layout in which convolutions need no copies."""
+        return Stimulus(
+            None if self.image is None else channels_last(self.image),
+            None if self.frames is None else channels_last(self.frames),
+        )
+
+    def zeros(self, shape: tuple[int, ...]) -> Tensor:
+        """B `shape`, in the type, the layout and on the device of the stimulus."""
+        one = self.one
+        last = len(shape) == 3 and one.dim() == 4
+        last = last and one.is_contiguous(memory_format=torch.channels_last)
+        return torch.zeros((len(one), *shape), dtype=one.dtype, device=one.device).contiguous(
+            memory_format=torch.channels_last if last else torch.contiguous_format
+        )

@@ -1,0 +1,1 @@
+"""Dynamics of neurons, surrogates and their gradients."""

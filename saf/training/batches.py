@@ -1,0 +1,112 @@
+"""Samples on a device, and which of them each iteration sees.
+
+Everything random is a function of the seed of the job and of a number (the epoch, the
+iteration), never of a generator's state: a training goes on at any iteration as if it had not
+been interrupted.
+
+Shapes: `N` samples, `T` steps, `C H W` channels, height, width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from copy import copy
+from math import ceil
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from saf.kernels.transfer import sent
+from saf.model.inputs import floats
+
+DEVICE_SHARE = 0.5  # of the free memory of a GPU that the samples may take
+
+
+class Batches:
+    """Division of every epoch into batches of nearly equal size.
+
+    `samples` are shuffled and cut into `ceil(samples / batch_size)` batches whose sizes differ by
+    one at most: every sample is used once per epoch, no batch is larger than asked for, and none
+    is so small that its gradient is mostly noise.
+    """
+
+    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
+        self.per_epoch = ceil(samples / batch_size)
+        self._samples, self._seed = samples, seed
+        self._epoch, self._order = -1, torch.empty(0)
+
+    def __getitem__(self, step: int) -> Tensor:
+        """Indices of the samples that iteration `step` (from 0) sees."""
+        epoch, position = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            generator = generator_of(self._seed, "order", epoch)
+            self._epoch = epoch
+            self._order = torch.randperm(self._samples, generator=generator)
+        return self._order.tensor_split(self.per_epoch)[position]
+
+
+class Samples:
+    """A part of a data set: on the device as it is stored where it fits, else in main memory."""
+
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """`x` is `N C H W` or `N T C H W`, bytes or floats in [0, 1]; `y` the classes, `N`."""
+        self.device, self.dtype = device, dtype
+        home = device
+        if device.type == "cuda" and x.nbytes > DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+            home = torch.device("cpu")
+        self.x = _tensor(x).to(home)
+        self.y = _tensor(y).to(home, torch.int64)
+        self.labels = torch.from_numpy(np.array(y, np.int64))
+        """`y` on the CPU."""
+        self._rows: Tensor | None = None
+
+    def subset(self, rows: Tensor) -> Samples:
+        """The samples at `rows`, which share the memory of these."""
+        part = copy(self)
+        part._rows = sent(rows if self._rows is None else self._rows[rows], self.x.device)
+        part.labels = self.labels[rows]
+        return part
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def raw(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """`x` as it is stored and `y` of the samples at `indices`, where they lie."""
+        indices = sent(indices, self.x.device)
+        rows = indices if self._rows is None else self._rows[indices]
+        return self.x[rows], self.y[rows]
+
+    def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """`x` as floats (bytes divided by 255) and `y` of the samples at `indices`."""
+        x, y = self.raw(indices)
+        return floats(sent(x, self.device), self.dtype), sent(y, self.device)
+
+
+def generator_of(
+    seed: int, purpose: str, number: int, device: torch.device | str = "cpu"
+) -> Generator:
+    """A generator on `device` that depends on the other arguments alone; for `meta`, where there
+    are shapes and no numbers, it is one on the CPU."""
+    device = "cpu" if torch.device(device).type == "meta" else device
+    digest = hashlib.blake2b(f"{seed}/{purpose}/{number}".encode(), digest_size=8).digest()
+    return Generator(device).manual_seed(int.from_bytes(digest) >> 1)
+
+
+def identity(x: np.ndarray, y: np.ndarray) -> str:
+    """SHA-256 of samples and labels with their shapes and types."""
+    digest = hashlib.sha256()
+    for array in (x, y):
+        digest.update(f"{array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    # torch shares the memory of an array, and must not share one that it may not write to. Of an
+    # axis with one entry numpy leaves any stride, and torch would choose its kernels by it: equal
+    # data would not give equal bits.
+    flat = array.reshape(-1)
+    return torch.from_numpy(flat if flat.flags.writeable else flat.copy()).view(array.shape)

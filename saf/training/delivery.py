@@ -1,0 +1,121 @@
+"""From a trained network to the files that a job leaves behind, as a stream of reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from saf import tensorfile
+from saf.config import ResolvedSpecification
+from saf.data.dataset import Dataset
+from saf.estimate.memory import CHECKED_AT_ONCE
+from saf.kernels.precision import on_device
+from saf.lif.certificate import MOST_FOR_ROUNDING, Checked, Done, Kernels, check, samples_of
+from saf.lif.convert import convert, round_to_grid
+from saf.model.network import SpikingNetwork
+from saf.training import checkpoint as checkpoints
+from saf.training.batches import Samples
+from saf.training.checkpoint import Progress
+from saf.training.evaluation.assessment import Assessment
+from saf.training.evaluation.health import of_certificate
+from saf.training.evaluation.report import deployment, summarise
+from saf.training.events import Artifact, Checking, Converting, Finished, Report
+
+REPORT_SECONDS = 1.0  # between two reports of how far the check is
+
+
+def deliver(
+    network: SpikingNetwork,
+    specification: ResolvedSpecification,
+    dataset: Dataset,
+    test_set: Samples,
+    progress: Progress,
+    directory: Path,
+    *,
+    assessment: Assessment,
+    selection: Samples,
+    timesteps_at_once: int | None,
+    snapshot: Callable[[], checkpoints.Checkpoint],
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Report]:
+    """Convert the trained `network`, check it on `test_set`, and write everything to `directory`.
+
+    Reports: `Converting`; `Checking` about once a second; an `Artifact` for each of
+    `lif.safetensors`, `certificate.json`, `report.json` and `checkpoint.safetensors`, which holds
+    `snapshot()`; `Finished`. `stop` is asked after every batch: when it says True, the generator
+    returns, without `Finished`. What has to be chosen, as the grid of `auto`, is chosen by the
+    samples of `selection`, which are no test samples. `assessment` is what the test samples showed
+    of `network`.
+    """
+    yield Converting(step=progress.step)
+    device, dtype = network.device, network.parameter_dtype
+    began = told = perf_counter()
+    kernels = Kernels(winograd=True, in_cpp=bool(progress.native))
+    lif = convert(
+        network,
+        specification,
+        class_names=dataset.class_names,
+        frames=dataset.timesteps is not None,
+        dtype=dtype,
+    )
+    lif = lif.to(device)
+    grid_refused = None
+    if (bits := specification.conversion.grid_bits) is not None:
+        count = min(MOST_FOR_ROUNDING, len(selection))
+        chosen_by = selection.raw(torch.arange(count) * len(selection) // count)
+        for rounding in round_to_grid(lif, bits, *chosen_by):
+            if stop():
+                return
+            if rounding is not None:
+                lif, grid_refused = rounding
+    lif.save(directory / "lif.safetensors")
+    yield Artifact(name="lif.safetensors", kind="network", path=directory / "lif.safetensors")
+    for found in check(
+        network,
+        directory / "lif.safetensors",
+        test_set.x,
+        test_set.y,
+        batch_size=min(specification.samples_at_once, CHECKED_AT_ONCE),
+        samples=samples_of(len(test_set), specification.conversion.samples),
+        tf32=on_device(specification.precision, device) == "tf32",
+        grid_refused=grid_refused,
+        kernels=kernels,
+    ):
+        if stop():
+            return
+        if isinstance(found, Done) and perf_counter() - told >= REPORT_SECONDS:
+            told = perf_counter()
+            yield Checking(done=found.samples, total=found.total)
+    assert isinstance(found, Checked)
+    certificate, measured = found
+    progress.seconds["conversion"] += perf_counter() - began
+    yield _json(directory / "certificate.json", "certificate", certificate)
+    assessment = replace(assessment, findings=[*of_certificate(certificate), *assessment.findings])
+    report = summarise(
+        specification,
+        network.architecture,
+        progress,
+        assessment,
+        certificate,
+        device,
+        timesteps_at_once,
+    )
+    report["deployment"] = deployment(measured, lif.description)
+    yield _json(directory / "report.json", "report", report)
+    snapshot().write(directory / "checkpoint.safetensors")
+    yield Artifact(
+        name="checkpoint.safetensors", kind="checkpoint", path=directory / "checkpoint.safetensors"
+    )
+    yield Finished(step=progress.step, summary=report["summary"])
+
+
+def _json(path: Path, kind: str, content: dict[str, Any]) -> Artifact:
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    tensorfile.write_bytes(path, text.encode() + b"\n")
+    return Artifact(name=path.name, kind=kind, path=path)

@@ -1,0 +1,1 @@
+"""Accuracy, spike statistics, findings and the report of a training."""

@@ -1,0 +1,83 @@
+"""The one look at the test samples, once the training is over: what the network that is delivered
+is worth, class by class, beside what is had without a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from saf.data.baseline import Baselines, baselines
+from saf.data.dataset import Dataset
+from saf.data.findings import Finding
+from saf.data.findings import findings as findings_of_data
+from saf.model.network import SpikingNetwork
+from saf.training.evaluation.classes import by_class, count_right, right_by_luck
+from saf.training.evaluation.health import Tested, findings
+from saf.training.failures import silence
+from saf.training.trainer import Trainer
+
+LEAKS = ("test_in_training", "validation_in_test")
+"""Findings of a data set by which an accuracy says less than it seems to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assessment:
+    """What came out, as JSON values where it is for the report."""
+
+    metrics: dict[str, float]  # test_loss, test_accuracy, test_balanced_accuracy
+    classes: dict[str, Any]  # per class: names, samples, accuracy, confusion …
+    baselines: Baselines
+    findings: list[Finding]
+
+    def report(self) -> dict[str, Any]:
+        """The part of `report.json` that says what the network is worth."""
+        return {
+            "health": "warning" if self.findings else "ok",
+            "findings": [finding._asdict() for finding in self.findings],
+            "classes": self.classes,
+            "baselines": {
+                "most_frequent": self.baselines.most_frequent,
+                "most_frequent_class": self.baselines.most_frequent_class,
+                "linear": self.baselines.linear,
+                "linear_reason": self.baselines.linear_reason,
+            },
+        }
+
+
+def assess(trainer: Trainer, network: SpikingNetwork, dataset: Dataset) -> Assessment:
+    """Test `network`, which is the one to be delivered.
+
+    Raises `SilentNetworkError` where not one neuron fires on any test sample: its answer is the
+    same for every sample, whatever its accuracy.
+    """
+    specification, labels = trainer.specification, trainer.test_set.labels
+    found = trainer.evaluated(network, trainer.test_set, "test")
+    if not any(found.firing_rates.values()):
+        layer = next(iter(found.firing_rates))
+        raise silence(specification, trainer.progress, layer, trainer.firing_threshold)
+    classes = by_class(found.predicted, labels, dataset.class_names)
+    correct = count_right(found.predicted, labels)
+    without = baselines(
+        dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, dataset.classes
+    )
+    tested = Tested(
+        correct,
+        len(labels),
+        classes["balanced_accuracy"],
+        right_by_luck(found.predicted, labels, dataset.classes),
+        dataset.classes,
+        found.firing_rates,
+    )
+    return Assessment(
+        metrics={
+            "test_loss": found.loss,
+            "test_accuracy": correct / len(labels),
+            "test_balanced_accuracy": classes["balanced_accuracy"],
+        },
+        classes=classes,
+        baselines=without,
+        findings=[
+            *(found for found in findings_of_data(dataset) if found.code in LEAKS),
+            *findings(specification, trainer.progress, tested, without),
+        ],
+    )

@@ -1,0 +1,98 @@
+"""A network on samples that its training does not learn from.
+
+Shapes: `N` samples, `L` layers of spiking neurons.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import isfinite
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from saf.config import ResolvedSpecification
+from saf.kernels import winograd
+from saf.kernels.precision import products, products_of
+from saf.methods.methods import AT_EACH_STEP
+from saf.model.inference import infer, readout_of
+from saf.model.network import SpikingNetwork
+from saf.training.batches import Samples
+from saf.training.failures import diverged
+from saf.training.optimisation.loss import LossFunction
+
+
+class Evaluated(NamedTuple):
+    """What came out."""
+
+    loss: float
+    predicted: Tensor  # N, classes, on the CPU
+    firing_rates: dict[str, float]  # spikes per neuron and step, of each layer
+
+
+class Sums(NamedTuple):
+    """What came out, on the device of the network, which nobody has waited for."""
+
+    totals: Tensor  # 1 + L, in float64: loss and firing rates, added up over the samples
+    predicted: Tensor  # N
+
+
+def evaluate(
+    network: SpikingNetwork,
+    data: Samples,
+    specification: ResolvedSpecification,
+    loss: LossFunction,
+    *,
+    what: str = "test",
+    chunk: int | None = None,
+    samples: int = 0,
+) -> Evaluated:
+    """`network` on all of `data`; `chunk` steps at once where a batch has no more than `samples`,
+    else as many as suit it.
+
+    The loss is the quantity that the training minimises, dropout and augmentation aside: for
+    methods with a loss at each step the mean over the steps, else that of the final readout. Raises
+    `DivergedError`, which names the data as `what`, when it is not finite.
+    """
+    found = sums(network, data, specification, loss, chunk=chunk, samples=samples)
+    value, *rates = (found.totals / len(data)).tolist()
+    if not isfinite(value):
+        raise diverged(f"on the {what} data", specification)
+    names = [population.name for population in network.architecture.spiking]
+    return Evaluated(value, found.predicted.cpu(), dict(zip(names, rates, strict=True)))
+
+
+@torch.no_grad()
+def sums(
+    network: SpikingNetwork,
+    data: Samples,
+    specification: ResolvedSpecification,
+    loss: LossFunction,
+    *,
+    chunk: int | None = None,
+    samples: int = 0,
+) -> Sums:
+    """`evaluate` without its divisions and without waiting for the device."""
+    totals, predicted = [], []
+    for indices in torch.split(torch.arange(len(data)), specification.samples_at_once):
+        x, y = data[indices]
+        with winograd.allowed(), products(products_of(specification.precision)):
+            shown = infer(
+                network,
+                x,
+                specification.timesteps,
+                readout=readout_of(specification.method),
+                chunk=chunk if len(x) <= samples else None,
+                loss=partial(_loss_of, loss, y),
+                loss_at_each_step=specification.method.name in AT_EACH_STEP,
+            )
+        assert shown.loss is not None
+        means = torch.cat([shown.loss.double()[None], shown.firing_rates.double()])
+        totals.append(means * len(y))
+        predicted.append(shown.scores.argmax(1))
+    return Sums(torch.stack(totals).sum(0), torch.cat(predicted))
+
+
+def _loss_of(loss: LossFunction, y: Tensor, scores: Tensor) -> Tensor:
+    return loss(scores, y)

@@ -1,0 +1,158 @@
+"""Gains to start from, by a first pass over training samples: every layer fires.
+
+The scale of 2.74 after a spike and gains of 1 keep the variance from layer to layer where a neuron
+fires as often as a standard normal current exceeds V = 1 (`RATE`). Currents of real images are not
+like that, and neither are those of several steps: at gains of 1 deep layers fall silent, and others
+saturate. Here, layer by layer, that factor is found with which a layer fires as often, given what
+the layers before it send; LSUV does so for variances (Mishkin & Matas, arXiv 1511.06422).
+
+Shapes: `T` steps, `B` samples, `…` the shape of a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+
+import torch
+from torch import Tensor
+
+from saf.kernels.saf_scan import Constant, Scanned, by, scan
+from saf.lif.header import weighted
+from saf.model.network import SpikingNetwork, present
+from saf.model.saf_forward import REST, advance
+from saf.networks.architecture import INPUT, Architecture, Population
+from saf.neurons.gates import Gate
+
+RATE = 0.16  # spikes per neuron and step: P(z > 1) of a standard normal z
+LARGEST = 2.0**16  # factor that is tried, and the inverse of the smallest
+HALVINGS = 16
+SAMPLES = 64
+NEURONS = 2**25  # neurons × samples × steps at a time, which bounds the memory
+
+
+@torch.no_grad()
+def fit_gains(network: SpikingNetwork, x: Tensor, timesteps: int) -> dict[str, float]:
+    """Scale the initial weights of each spiking layer so that it fires at `RATE` on `x`.
+
+    `x`, B C H W or B T C H W in [0, 1], are training samples; the first 64 are used, fewer of a
+    large network. One factor goes into the gains of a layer, or into its weights where it has no
+    gains. A layer without weights, which hears a residual stream, is fitted by those that start the
+    stream; where these are fitted already, it stays as it is. A layer stays as it is, too, where no
+    factor brings it to fire. Connections of feedback, which start at zero, are left out. Returned
+    are the factors, by the layer or relay that they went into.
+    """
+    plain = _without_feedback(network)
+    most = NEURONS // (plain.architecture.neurons * timesteps)
+    shown = x[: max(1, min(SAMPLES, most))]
+    factors: dict[str, float] = {}
+    while True:
+        fitting = _Fitting(plain.architecture, factors)
+        try:
+            with by(fitting):
+                advance(present(plain, plain.stimulus(shown, timesteps)), REST, timesteps, keep=())
+        except _StreamFitted as found:
+            # What was sent from the relay to others has another size now: once more from there.
+            plain.scale(found.relay, factors[found.relay])
+            for name in fitting.scaled:
+                plain.scale(name, factors[name])
+            continue
+        for name in fitting.scaled:
+            plain.scale(name, factors[name])
+        return factors
+
+
+class _StreamFitted(Exception):  # noqa: N818  (a signal, not an error)
+    def __init__(self, relay: str) -> None:
+        super().__init__(relay)
+        self.relay = relay
+
+
+class _Fitting:
+    """A scan that finds, for one layer after the other, the factor on what arrives."""
+
+    def __init__(self, architecture: Architecture, factors: dict[str, float]) -> None:
+        """`factors` by name holds those that are found, of which no second one is looked for."""
+        self.scaled: list[str] = []
+        self._factors = factors
+        self._named = {p.name: p for p in architecture.populations}
+        self._left = iter(architecture.spiking)
+
+    def __call__(
+        self,
+        current: Tensor | None,
+        constant: Constant,
+        carry: Tensor | None,
+        decay: float,
+        threshold: float,
+        gate: Gate | None,
+    ) -> Scanned:
+        def fired_at(factor: float) -> Scanned:
+            arriving = None if current is None else current * factor
+            always = constant._replace(value=constant.value * factor)
+            return scan(arriving, always, carry, decay, threshold, gate)
+
+        layer = next(self._left)
+        fitted = self._fitted_by(layer)
+        if fitted is None or fitted.name in self._factors:
+            return fired_at(1.0)
+        factor = _factor(fired_at)
+        self._factors[fitted.name] = factor
+        if fitted is layer:
+            self.scaled.append(layer.name)
+        elif factor != 1.0:
+            raise _StreamFitted(fitted.name)
+        return fired_at(factor)
+
+    def _fitted_by(self, layer: Population) -> Population | None:
+        """The layer itself where it has weights, or the relay that it hears where all that this
+        adds up has weights; None where nothing can be fitted."""
+        if any(weighted(connection) for connection in layer.connections):
+            return layer
+        sources = {connection.source for connection in layer.connections}
+        relay = self._named.get(sources.pop()) if len(sources) == 1 else None
+        if relay is None or not relay.relay or not all(map(weighted, relay.connections)):
+            return None
+        return relay
+
+
+def _factor(fired_at: Callable[[float], Scanned]) -> float:
+    """The factor at which the rate is `RATE`; 1 where the layer fires at none."""
+
+    def rate(factor: float) -> float:
+        scanned = fired_at(factor)
+        return float(scanned.fired) / scanned.accumulation.numel()
+
+    low, high = 1.0, 1.0
+    while rate(high) < RATE:
+        high *= 4.0
+        if high > LARGEST:
+            break
+    while high <= LARGEST and rate(low) > RATE and low > 1.0 / LARGEST:
+        low /= 4.0
+    if high > LARGEST:
+        # Some layers never fire as often, as where most of an image is black: half of the most.
+        most = rate(LARGEST)
+        return 1.0 if most == 0.0 else _between(rate, 1.0, LARGEST, most / 2)
+    return _between(rate, low, high, RATE)
+
+
+def _between(rate: Callable[[float], float], low: float, high: float, wanted: float) -> float:
+    for _ in range(HALVINGS):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if rate(middle) < wanted else (low, middle)
+    return high
+
+
+def _without_feedback(network: SpikingNetwork) -> SpikingNetwork:
+    """`network` seen without its connections of feedback: the weights are the same tensors."""
+    known, populations = {INPUT}, []
+    for population in network.architecture.populations:
+        forward = tuple(c for c in population.connections if c.source in known)
+        populations.append(population.model_copy(update={"connections": forward}))
+        known.add(population.name)
+    if not network.architecture.has_feedback:
+        return network
+    seen = copy(network)
+    seen.architecture = network.architecture.model_copy(update={"populations": tuple(populations)})
+    return seen

@@ -1,0 +1,1 @@
+"""The machine a training runs on: devices, memory, back ends."""

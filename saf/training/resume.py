@@ -1,0 +1,135 @@
+"""Where a training begins: at a checkpoint of its own, or with the weights of another training."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from saf.config import ResolvedSpecification
+from saf.errors import UserConfigError
+from saf.estimate.chunking import steps_at_once
+from saf.model.network import SpikingNetwork
+from saf.networks.finetuning import check_same_network
+from saf.training import checkpoint as checkpoints
+from saf.training.optimisation.range_test import is_unsure
+
+FREE_TO_CHANGE = {
+    *("name", "dataset", "priority", "metadata", "max_runtime_seconds", "devices", "conversion"),
+    *("micro_batches", "timesteps_at_once", "on_out_of_memory", "automatic"),
+}
+FREE_AFTER_THE_END = {"epochs", "schedule", "patience"}
+"""What may change where a training that was done goes on for more epochs; with the learning rate of
+the same optimizer."""
+
+logger = logging.getLogger(__name__)
+
+
+def resumed(
+    path: Path | None, specification: ResolvedSpecification, data: str, steps_per_epoch: int
+) -> checkpoints.Checkpoint | None:
+    """The newest readable checkpoint at `path`, or None. `data` is the identity of the samples.
+
+    Raises UserConfigError where it is one of another training. A training that was done may go on
+    for more epochs; `schedule` then begins where it ended.
+    """
+    if path is None:
+        return None
+    saved, passed_over = checkpoints.newest(path)
+    for problem in passed_over:
+        logger.warning("a checkpoint was passed over: %s", problem)
+    if saved is None:
+        return None
+    before, progress = saved.specification, saved.progress
+    was_done = progress.ended_early or progress.step >= before.epochs * steps_per_epoch
+    free = FREE_TO_CHANGE | (FREE_AFTER_THE_END if was_done else set())
+    differs = [
+        name
+        for name in ResolvedSpecification.model_fields
+        if name not in free and getattr(before, name) != getattr(specification, name)
+    ]
+    rate_may_differ = was_done or is_unsure(specification)
+    if rate_may_differ and differs == ["optimizer"] and _differ_in_rate(before, specification):
+        differs = []
+    if differs or saved.dataset != data:
+        what = f"another {', '.join(differs)}" if differs else "other training data"
+        raise UserConfigError(
+            f"the checkpoint is of a training with {what}",
+            hint="resume with the specification and the data set that the training began with, "
+            "or start a new one; init starts from the weights alone",
+        )
+    _check_epochs(specification, progress.step / steps_per_epoch)
+    at_once = specification.samples_at_once
+    if before.samples_at_once != at_once and progress.timesteps_at_once is not None:
+        # Memory ran out: more steps are not tried again.
+        progress.timesteps_at_once = steps_at_once(at_once, specification.timesteps)
+    if progress.ended_early and _is_to_go_on(before, specification):
+        progress.ended_early = False
+    return saved
+
+
+def _check_epochs(specification: ResolvedSpecification, done: float) -> None:
+    """Raise UserConfigError where the epochs do not go on from those that are done."""
+    if specification.epochs < done:
+        raise UserConfigError(
+            f"the checkpoint has {done:g} epochs behind it, and epochs is {specification.epochs}",
+            hint="epochs counts all of them: give more than were done",
+        )
+    if specification.schedule.start_epoch > done:
+        raise UserConfigError(
+            f"schedule.start_epoch is {specification.schedule.start_epoch}, and the checkpoint has "
+            f"{done:g} epochs behind it",
+            hint="set schedule.start_epoch to the epochs that were done, or leave it out",
+        )
+
+
+def _is_to_go_on(before: ResolvedSpecification, specification: ResolvedSpecification) -> bool:
+    """Whether more is asked of a training that ended early, and it is not only taken up again."""
+    return any(getattr(before, n) != getattr(specification, n) for n in FREE_AFTER_THE_END)
+
+
+def _differ_in_rate(one: ResolvedSpecification, other: ResolvedSpecification) -> bool:
+    """Whether nothing but the learning rate is another in the optimizers."""
+    rate = {"learning_rate": other.learning_rate}
+    return one.optimizer.model_copy(update=rate) == other.optimizer
+
+
+@torch.no_grad()
+def initialise(
+    network: SpikingNetwork, path: Path, specification: ResolvedSpecification
+) -> list[str]:
+    """Give `network`, that of `specification`, the weights of the checkpoint at `path`: of its best
+    epoch where it has one.
+
+    A readout of another shape, that of other classes, stays as it was drawn; its parameters are
+    returned. Raises UserConfigError where any other layer differs, and for a damaged file.
+    """
+    saved, problems = checkpoints.newest(path)
+    if saved is None:
+        why = "; ".join(problems) or "it is not there"
+        raise UserConfigError(
+            f"the checkpoint to start from cannot be read: {why}",
+            hint="start from another job",
+        )
+    check_same_network(saved.specification.network, specification.network)
+    weights = saved.best or saved.average or saved.weights
+    readout = network.architecture.readout.name + "."
+    fresh, odd = [], sorted(weights.keys() ^ dict(network.named_parameters()).keys())
+    for name, parameter in network.named_parameters():
+        if name not in weights:
+            continue
+        if weights[name].shape == parameter.shape:
+            parameter.copy_(weights[name])
+        elif name.startswith(readout) and weights[name].shape[1:] == parameter.shape[1:]:
+            fresh.append(name)
+        else:
+            odd.append(name)
+    if odd:
+        raise UserConfigError(
+            f"the network to start from is another one: {', '.join(odd[:5])} differ",
+            hint="take the network, the input size and the channels of the job that init names",
+        )
+    if fresh:
+        logger.info("the readout has another shape and starts anew: %s", ", ".join(fresh))
+    return fresh

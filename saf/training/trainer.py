@@ -1,0 +1,355 @@
+"""The state of a training, and what is done with it: iterate, evaluate, remember.
+
+Shapes: `N` samples, `T` steps, `C H W` channels, height, width, `K` classes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from copy import copy
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from saf.config import ResolvedSpecification
+from saf.data.dataset import Dataset
+from saf.data.split import hold_out
+from saf.errors import UserConfigError
+from saf.kernels import native, winograd
+from saf.kernels.precision import products, products_of
+from saf.kernels.saf_scan import by as scan_by
+from saf.methods.methods import method_of
+from saf.model.dropout import dropout_masks
+from saf.model.inference import infer
+from saf.model.network import Masks, SpikingNetwork, network_of
+from saf.model.outcome import Outcome
+from saf.networks.architecture import Architecture
+from saf.networks.finetuning import trained_layers
+from saf.training import checkpoint as checkpoints
+from saf.training.augment import augment
+from saf.training.batches import Batches, Samples, generator_of, identity
+from saf.training.checkpoint import Progress
+from saf.training.evaluation.classes import class_weights, count_right, shares_right
+from saf.training.evaluation.evaluate import Evaluated, evaluate
+from saf.training.evaluation.spike_stats import Probe
+from saf.training.first_pass import SAMPLES, fit_gains
+from saf.training.hardware import backends, chunk_size
+from saf.training.hardware.backends import in_cpp
+from saf.training.hardware.environment import keep_threads
+from saf.training.micro_batches import in_parts
+from saf.training.optimisation.ema import MovingAverage
+from saf.training.optimisation.loss import loss_function
+from saf.training.optimisation.optimizers import optimizer_of
+from saf.training.optimisation.range_test import is_unsure, rate_that_learns
+from saf.training.optimisation.schedule import learning_rate
+from saf.training.resume import initialise, resumed
+
+MOST_HALVINGS = 20  # of a threshold, in search of one at which every layer fires
+logger = logging.getLogger(__name__)
+
+
+class Trainer:
+    """A network, its data, its optimizer, and how far the training is (`progress`)."""
+
+    def __init__(
+        self,
+        specification: ResolvedSpecification,
+        dataset: Dataset,
+        architecture: Architecture,
+        device: torch.device,
+        *,
+        resume_from: Path | None,
+        init_from: Path | None,
+    ) -> None:
+        """Set everything up: draw the weights, or take them from a checkpoint.
+
+        Raises UserConfigError where a checkpoint is not one of this training, or the weights to
+        start from do not fit.
+        """
+        self.specification, self.architecture, self.device = specification, architecture, device
+        mean, std = (values.tolist() for values in dataset.channel_statistics())
+        self.network = network_of(specification, architecture, mean=mean, std=std).to(device)
+        self._split(dataset)
+        self.parameters = dict(self.network.named_parameters())
+        learnt = [self.parameters[name] for name in self._learnt()]
+        self.optimizer = optimizer_of(specification.optimizer, learnt)
+        self._method = in_parts(method_of(specification.method), specification.micro_batches)
+        weights = class_weights(specification.loss, self.train_set.labels, dataset.classes)
+        if weights is not None:
+            weights = weights.to(device, self.network.parameter_dtype)
+        self._loss = loss_function(specification.loss, weights)
+        self._trace = getattr(specification.method, "trace_bias_and_input", True)
+        self.batches = Batches(len(self.train_set), specification.batch_size, specification.seed)
+        self.samples_at_once = min(specification.samples_at_once, len(self.train_set))
+        self.last_step = specification.epochs * self.batches.per_epoch
+        self._data = identity(dataset.x_train, dataset.y_train)
+        self._average = (
+            MovingAverage(self.parameters, specification.average_decay)
+            if specification.average_decay is not None
+            else None
+        )
+        self.best: dict[str, Tensor] = {}
+        """The weights of the best epoch, by parameter, on the CPU; empty before there is one."""
+        self.progress = Progress()
+        saved = resumed(resume_from, specification, self._data, self.batches.per_epoch)
+        if saved is not None:
+            self.progress, self.best = saved.progress, saved.best
+            checkpoints.restore(saved, self.optimizer, self.parameters)
+            if is_unsure(specification):  # its rate was tested before the first iteration
+                self._take_rate(saved.specification.learning_rate)
+            if self._average is not None:
+                self._average.restore(saved.average)
+        keep_threads(self.progress, device)
+        if saved is None:
+            self._begin(init_from)
+        samples = len(self.train_set)
+        given = (self.progress, specification, architecture, samples, device)
+        self._scan, self._cpp = backends.chosen(*given), in_cpp(*given)
+        self.chunk: int | None = None
+        self._looking = False
+        self.probe = Probe(self.network, specification.timesteps, self.last_step, self.progress)
+
+    def _split(self, dataset: Dataset) -> None:
+        """Divide the training samples into those to learn from and those for validation."""
+        device, dtype = self.device, self.network.parameter_dtype
+        share, seed = self.specification.validation_share, self.specification.seed
+        every = Samples(dataset.x_train, dataset.y_train, device, dtype)
+        if dataset.x_val is not None:
+            share = 0.0  # samples that would be held out would be used for nothing
+        held_out = torch.from_numpy(hold_out(dataset.y_train, share, seed=seed))
+        self.train_set = every.subset((~held_out).nonzero()[:, 0])
+        self.val_set = every.subset(held_out.nonzero()[:, 0])
+        if dataset.x_val is not None and dataset.y_val is not None:
+            self.val_set = Samples(dataset.x_val, dataset.y_val, device, dtype)
+        self.test_set = Samples(dataset.x_test, dataset.y_test, device, dtype)
+
+    def _learnt(self) -> list[str]:
+        """Names of the parameters that are trained; the others need no gradient."""
+        init = self.specification.init
+        layers = trained_layers(self.architecture, init.freeze if init is not None else ())
+        for name, parameter in self.parameters.items():
+            parameter.requires_grad_(name.partition(".")[0] in layers)
+        return [name for name, parameter in self.parameters.items() if parameter.requires_grad]
+
+    def _begin(self, init_from: Path | None) -> None:
+        """The first weights: those of another training, or drawn and fitted to the data."""
+        specification = self.specification
+        if (done := specification.schedule.start_epoch) > 0:
+            raise UserConfigError(
+                f"schedule.start_epoch says that {done} epochs were done before, and there is no "
+                "checkpoint of them",
+                hint="give the checkpoint of the training that goes on (saf continue JOB, "
+                "saf train --out FOLDER), or leave schedule.start_epoch out",
+            )
+        if specification.init is not None:
+            if init_from is None:
+                raise UserConfigError(
+                    "init names a job to start from, and there is no checkpoint of it",
+                    hint="give the checkpoint as init_from (saf train --init FILE)",
+                )
+            initialise(self.network, init_from, specification)
+        elif specification.network.gain == "auto":
+            generator = generator_of(specification.seed, "first pass", 0)
+            shown = torch.randperm(len(self.train_set), generator=generator)[:SAMPLES]
+            x, _ = self.train_set[shown]
+            self.progress.gains = fit_gains(self.network, x, specification.timesteps)
+        if self._average is not None:
+            self._average.restore({n: p.detach() for n, p in self.parameters.items()})
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the last epoch is done, or the training ended early (`patience`)."""
+        return self.progress.step >= self.last_step or self.progress.ended_early
+
+    @property
+    def epoch_ends(self) -> bool:
+        """Whether the iterations so far make up whole epochs."""
+        return self.progress.step % self.batches.per_epoch == 0
+
+    def choose_chunk(self, stop: Callable[[], bool]) -> None:
+        """Choose K, the time steps that are computed at once; on a GPU it may be measured."""
+
+        def iterate_in_vain(chunk: int) -> None:
+            try:
+                self._compute(*self._batch(self.progress.step), lambda: None, chunk)
+            finally:
+                self.optimizer.zero_grad()
+
+        self.chunk = chunk_size.chosen(
+            self.progress,
+            self.specification,
+            self.architecture,
+            self.samples_at_once,
+            self.last_step,
+            self.device,
+            iterate_in_vain,
+            stop=stop,
+        )
+
+    def choose_rate(self) -> None:
+        """Test the learning rate before the first iteration where its rule is unsure, and put what
+        was found into the specification that is recorded."""
+        if self.progress.step or not is_unsure(self.specification):
+            return
+        self._take_rate(rate_that_learns(self.specification.learning_rate, self._losses_in_vain))
+
+    def _take_rate(self, rate: float) -> None:
+        optimizer = self.specification.optimizer.model_copy(update={"learning_rate": rate})
+        self.specification = self.specification.model_copy(update={"optimizer": optimizer})
+
+    def _losses_in_vain(self, rate: float, iterations: int) -> list[float]:
+        """The losses of the first iterations at a constant rate, of which nothing stays."""
+        before = {name: p.detach().clone() for name, p in self.parameters.items()}
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        try:
+            steps = range(min(iterations, self.last_step))
+            found = [
+                self._compute(*self._batch(step), self._update, self.chunk).loss for step in steps
+            ]
+            return torch.stack(found).tolist()
+        finally:
+            checkpoints.put(before, self.parameters)
+            self.optimizer.zero_grad()
+            self.optimizer.state.clear()
+
+    def iterate(self) -> tuple[Outcome, Tensor, Tensor, float]:
+        """Learn from the next batch: what came out, its samples and labels, and the rate."""
+        progress = self.progress
+        rate = learning_rate(self.specification, progress.step, self.batches.per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        x, y, masks = self._batch(progress.step)
+        self._looking = self.probe.is_due()
+        computing = perf_counter()
+        outcome = self._compute(x, y, masks, self._update, self.chunk)
+        progress.step += 1
+        if self._average is not None:
+            self._average.update(progress.step)
+        progress.seconds["network"] += perf_counter() - computing
+        return outcome, x, y, rate
+
+    @property
+    def is_looked_at(self) -> bool:
+        """Whether the last iteration is one of those whose spike statistics are taken."""
+        return self._looking
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Masks]:
+        specification = self.specification
+        x, y = self.train_set[self.batches[step]]
+        if specification.augment:
+            generator = generator_of(specification.seed, "augment", step)
+            x = augment(x, specification.augment, generator)
+        chance = generator_of(specification.seed, "dropout", step, self.network.device)
+        return x, y, dropout_masks(self.network, len(y), chance)
+
+    def _compute(
+        self, x: Tensor, y: Tensor, masks: Masks, update: Callable[[], None], chunk: int | None
+    ) -> Outcome:
+        with (
+            winograd.allowed(),
+            native.allowed(self._cpp),
+            scan_by(self._scan),
+            products(products_of(self.specification.precision)),
+        ):
+            return self._method(
+                self.network,
+                x,
+                y,
+                timesteps=self.specification.timesteps,
+                loss=self._loss,
+                update=update,
+                trace_bias_and_input=self._trace,
+                masks=masks,
+                chunk=chunk,
+            )
+
+    def _update(self) -> None:
+        if self._looking:
+            self.probe.gradients()
+        if self.specification.max_gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(
+                self.network.parameters(), self.specification.max_gradient_norm
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def evaluated(self, network: SpikingNetwork, samples: Samples, what: str) -> Evaluated:
+        """`network` on samples that it does not learn from; `what` they are, for an error."""
+        with scan_by(self._scan), native.allowed(self._cpp):
+            return evaluate(
+                network,
+                samples,
+                self.specification,
+                self._loss,
+                what=what,
+                chunk=self.chunk,
+                samples=self.samples_at_once,
+            )
+
+    def validate(self) -> dict[str, float]:
+        """Metrics of the validation samples after an epoch, which is remembered if it is the best;
+        none without such samples."""
+        if not len(self.val_set):
+            return {}
+        began = perf_counter()
+        found = self.evaluated(self.shown(), self.val_set, "validation")
+        labels = self.val_set.labels
+        balanced = shares_right(found.predicted, labels, self.network.classes)
+        metrics = {
+            "val_loss": found.loss,
+            "val_accuracy": count_right(found.predicted, labels) / len(labels),
+            "val_balanced_accuracy": balanced.mean,
+        }
+        progress = self.progress
+        progress.history[-1] |= metrics
+        if progress.note_best(self.specification.loss.class_weights == "balanced"):
+            weights = self.shown().named_parameters()
+            self.best = {name: w.detach().to("cpu", copy=True) for name, w in weights}
+        patience = self.specification.patience
+        # A training that goes on after its end waits anew.
+        since = max(progress.best_epoch, self.specification.schedule.start_epoch)
+        waited = len(progress.history) - since
+        early = progress.step < self.last_step
+        progress.ended_early = early and patience is not None and waited >= patience
+        progress.seconds["evaluations"] += perf_counter() - began
+        return metrics
+
+    def shown(self) -> SpikingNetwork:
+        """The network that is evaluated: with the average of its weights, where there is one."""
+        return self.network if self._average is None else self._average.applied_to(self.network)
+
+    def delivered(self) -> SpikingNetwork:
+        """The network that is tested and converted: that of the best epoch, or the last one."""
+        network = self.shown()
+        if self.specification.conversion.weights == "best" and self.best:
+            network = network.with_weights(self.best)
+        return network
+
+    def firing_threshold(self) -> float | None:
+        """A threshold below that of the job at which every layer fires on some of the samples that
+        the network learns from: the first that does of a series, each half of the one before."""
+        x, _ = self.train_set[torch.arange(min(SAMPLES, len(self.train_set)))]
+        network, steps = copy(self.shown()), self.specification.timesteps
+        neuron = network.neuron
+        for halvings in range(1, MOST_HALVINGS + 1):
+            threshold = float(f"{neuron.threshold / 2**halvings:.2g}")
+            network.neuron = neuron.model_copy(update={"threshold": threshold})
+            if infer(network, x, steps, readout="sum").firing_rates.all():
+                return threshold
+        return None
+
+    def snapshot(self) -> checkpoints.Checkpoint:
+        """All that the training needs to go on."""
+        return checkpoints.Checkpoint(
+            specification=self.specification,
+            dataset=self._data,
+            progress=self.progress,
+            weights=dict(self.parameters),
+            average=self._average.weights if self._average is not None else {},
+            best=self.best,
+            optimizer=checkpoints.optimizer_buffers(self.optimizer, self.parameters),
+        )

@@ -1,0 +1,69 @@
+"""Specifications to start from."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.datasets.queries import DatasetDocument, DatasetUrls
+from api.jobs.pages.presets import PRESETS, Preset, filled
+from saf.config import JobSpecification, automatic
+from saf.networks.build import build
+
+
+def upload(name: str, shape: list[int], classes: int, status: str = "ready") -> DatasetDocument:
+    return DatasetDocument.model_validate(
+        {
+            **dict.fromkeys(
+                ("class_names", "counts", "statistics", "findings", "bytes", "created_at")
+            ),
+            "id": "ds_1",
+            "name": name,
+            "title": name,
+            "builtin": False,
+            "status": status,
+            "problems": [],
+            "format": "cifar-python",
+            "shape": shape,
+            "timesteps": None,
+            "classes": classes,
+            "jobs": 0,
+            "urls": DatasetUrls(self="/", page="/", preview="/"),
+        }
+    )
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: str(preset.key))
+def test_every_preset_is_a_job_that_can_be_submitted(preset: Preset) -> None:
+    specification = JobSpecification.model_validate(filled(preset, []))
+    build(specification.network, (3, 32, 32), preset.classes or 10)
+
+
+def test_a_published_setting_takes_the_newest_upload_that_can_be_its_data_set() -> None:
+    preset = next(preset for preset in PRESETS if preset.key == "saf-e-cifar100")
+    offered = [
+        upload("too small", [3, 8, 8], 100),
+        upload("ten classes", [3, 32, 32], 10),
+        upload("damaged", [3, 32, 32], 100, status="invalid"),
+        upload("newest", [3, 32, 32], 100),
+        upload("older", [3, 32, 32], 100),
+    ]
+    assert filled(preset, offered)["dataset"] == "newest"
+    assert filled(preset, offered[:2])["dataset"] == "cifar100"
+
+
+def test_published_settings_are_those_of_the_papers() -> None:
+    preset = next(preset for preset in PRESETS if preset.key == "ottt-o-cifar10")
+    job = JobSpecification.model_validate(filled(preset, []))
+    assert (job.network.name, job.method.name, job.timesteps) == ("vgg11", "ottt-o", 6)
+    assert (job.epochs, job.batch_size, job.optimizer.learning_rate) == (300, 128, 0.1)
+    assert set(job.augment) == {"crop", "flip", "cutout"}
+    assert job.loss.mse_share == 0.05
+    assert (job.network.gain, job.max_gradient_norm) == (1.0, None)
+    assert (job.validation_share, job.conversion.weights) == (0.0, "last")
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: str(preset.key))
+def test_only_the_quick_look_leaves_settings_to_the_rules(preset: Preset) -> None:
+    job = JobSpecification.model_validate(filled(preset, []))
+    found = automatic.resolve(job, automatic.DataFacts(train=50_000))
+    assert bool(found.automatic) == (preset.key == "quick")

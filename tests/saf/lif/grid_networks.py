@@ -1,0 +1,95 @@
+"""LIF networks to put on a grid, and images for them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saf.config import Neuron
+from saf.lif import LIFDescription
+from saf.lif.convert import convert, on_grid
+from saf.lif.exactness import bounds
+from saf.lif.fixed_point import Grid
+from saf.lif.network import LIFNetwork
+from saf.model.network import SpikingNetwork
+from saf.networks.architecture import (
+    INPUT,
+    Architecture,
+    Connection,
+    Conv,
+    Flatten,
+    Linear,
+    Population,
+)
+from tests.saf.networks.random_networks import CLASSES, INPUT_SHAPE, randomise
+from tests.saf.training.trainings import resolved
+
+
+def converted(
+    architecture: Architecture, seed: int, timesteps: int, method: str, *, frames: bool = False
+) -> LIFNetwork:
+    """A network with random weights as LIF neurons, on no grid."""
+    generator = torch.Generator().manual_seed(seed)
+    mean, std = (0.4, 0.5)[: architecture.input_shape[0]], (0.25, 0.3)
+    network = SpikingNetwork(
+        architecture, Neuron(), mean=mean, std=std[: len(mean)], seed=0
+    ).double()
+    randomise(network, generator)
+    specification = resolved({"timesteps": timesteps, "method": {"name": method}})
+    names = [str(n) for n in range(architecture.classes)]
+    return convert(network, specification, class_names=names, frames=frames)
+
+
+def images(seed: int, count: int, shape: tuple[int, ...] = INPUT_SHAPE) -> Tensor:
+    """Bytes as pixels; the first image is black, the second white, the third in between."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+    x[0], x[1] = 0, 255
+    return x.float() / 255
+
+
+def samples(seed: int, count: int, network: LIFNetwork) -> Tensor:
+    """`images`, or as many sequences of event frames where `network` takes those."""
+    steps = (network.timesteps,) if network.description.frames else ()
+    return images(seed, count, (*steps, *network.description.architecture.input_shape))
+
+
+def exact_grid(network: LIFNetwork) -> LIFNetwork:
+    """The finest grid on which float32 is exact."""
+    found = (on_grid(network, bits) for bits in range(20, 0, -1))
+    return next(n for n in found if all(bound.within for bound in bounds(n)))
+
+
+def linear(source: str, name: str, features: int) -> Population:
+    flat: tuple[Any, ...] = (Flatten(),) if source == INPUT else ()
+    operations = (*flat, Linear(out_features=features))
+    return Population(name=name, connections=(Connection(source=source, operations=operations),))
+
+
+def described(architecture: Architecture, steps: int, grid: Grid, **changes: Any) -> LIFDescription:
+    return LIFDescription.model_validate(
+        {
+            "architecture": architecture,
+            "decay": 0.5,
+            "threshold": 1.0,
+            "timesteps": steps,
+            "readout": "final",
+            "frames": False,
+            "mean": (0.0,) * architecture.input_shape[0],
+            "std": (1.0,) * architecture.input_shape[0],
+            "class_names": tuple("abcdef"[: architecture.classes]),
+            "specification": {},
+            "grid": grid,
+        }
+        | changes
+    )
+
+
+def architecture_of_one_layer() -> Architecture:
+    convolution = Connection(source=INPUT, operations=(Conv(out_channels=4),))
+    flat = Connection(source="layer1", operations=(Flatten(), Linear(out_features=CLASSES)))
+    return Architecture(
+        input_shape=INPUT_SHAPE,
+        populations=(Population(name="layer1", connections=(convolution,)),),
+        readout=Population(name="readout", connections=(flat,)),
+    )

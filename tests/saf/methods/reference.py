@@ -1,0 +1,420 @@
+"""The methods once more, slow and obvious: loops over time and layers, no autograd.
+
+Every derivative here is written out by hand, and convolutions are sums over unfolded windows, so
+that the library and this file share neither code nor an engine. LIF neurons throughout, as in
+mathematics: u[t] = λ (u[t−1] − V s[t−1]) + W s_in[t] + b.
+
+Shapes: `B` samples, `T` steps, `…` the shape of a population.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from saf.model.network import NO_DROPOUT, Masks, SpikingNetwork
+from saf.networks.architecture import (
+    INPUT,
+    AveragePool,
+    Conv,
+    Flatten,
+    Linear,
+    Operation,
+    Population,
+    Scale,
+    SumPool,
+    Upsample,
+)
+
+Gradients = dict[str, Tensor]
+
+
+@dataclass
+class Map:
+    """One linear operation with its effective weight, and the names of its parameters."""
+
+    operation: Operation
+    name: str = ""
+    raw: Tensor | None = None
+    gain: Tensor | None = None
+    residual_gain: Tensor | None = None
+    plain: Tensor | None = None  # standardised, before the gain of the branch
+    weight: Tensor | None = None
+
+
+@dataclass
+class Wire:
+    """A connection."""
+
+    source: str
+    maps: list[Map]
+
+
+@dataclass
+class Layer:
+    """A population or the readout."""
+
+    name: str
+    wires: list[Wire]
+    bias: Tensor
+    relay: bool
+
+
+@dataclass
+class Run:
+    """What happened at one step, by layer; `input` among what is sent and its traces."""
+
+    sent: dict[str, Tensor]  # s[t] times the mask, or what a relay sends
+    traces: dict[str, Tensor]  # of what is sent: λ trace[t−1] + sent[t]
+    potentials: dict[str, Tensor] = field(default_factory=dict)  # u[t]
+    before: dict[str, Tensor] = field(default_factory=dict)  # traces[t−1]
+    spikes: dict[str, Tensor] = field(default_factory=dict)  # s[t]
+    accumulated_before: dict[str, Tensor] = field(default_factory=dict)  # â[t−1]
+
+
+def layers_of(network: SpikingNetwork) -> list[Layer]:
+    """Populations in order, the readout last, with copies of their parameters."""
+    values = {name: p.detach().clone() for name, p in network.named_parameters()}
+
+    def layer(population: Population) -> Layer:
+        count = 0
+        wires = []
+        for connection in population.connections:
+            wires.append(Wire(connection.source, maps := []))
+            for operation in connection.operations:
+                maps.append(Map(operation))
+                if isinstance(operation, Conv | Linear):
+                    name = f"{population.name}.{count}"
+                    raw, gain = values[f"{name}.weight"], values.get(f"{name}.gain")
+                    plain = raw if gain is None else standardised(raw, gain)
+                    of_branch = values.get(f"{name}.residual_gain")
+                    weight = plain if of_branch is None else of_branch * plain
+                    maps[-1] = Map(operation, name, raw, gain, of_branch, plain, weight)
+                    count += 1
+        bias = values[f"{population.name}.bias"]
+        return Layer(population.name, wires, bias, population.relay)
+
+    architecture = network.architecture
+    return [layer(p) for p in (*architecture.populations, architecture.readout)]
+
+
+def standardised(raw: Tensor, gain: Tensor) -> Tensor:
+    """Row by row: (w − mean) / sqrt(var · n + 1e-4) · gain, var = Σ (w − mean)² / (n − 1)."""
+    rows = []
+    for row, g in zip(raw.flatten(1), gain.flatten(), strict=True):
+        d = row - row.sum() / len(row)
+        var = (d * d).sum() / (len(row) - 1)
+        rows.append(g * d / (var * len(row) + 1e-4).sqrt())
+    return torch.stack(rows).view_as(raw)
+
+
+def standardised_backward(raw: Tensor, gain: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of the raw weight and of the gain, from that of the standardised weight."""
+    of_raw, of_gain = [], []
+    for row, g, by in zip(raw.flatten(1), gain.flatten(), grad.flatten(1), strict=True):
+        n = len(row)
+        d = row - row.sum() / n
+        r = ((d * d).sum() / (n - 1) * n + 1e-4) ** -0.5
+        of_gain.append((by * d).sum() * r)
+        of_d = by * g * r - (by * g * d).sum() * 0.5 * r**3 * n * 2 * d / (n - 1)
+        of_raw.append(of_d - of_d.sum() / n)
+    return torch.stack(of_raw).view_as(raw), torch.stack(of_gain).view_as(gain)
+
+
+def forward(m: Map, x: Tensor) -> Tensor:
+    """The operation on x, B …."""
+    match m.operation:
+        case Conv(kernel=k, stride=s, padding=p, groups=groups) as conv:
+            _, height, width = conv.output_shape(tuple(x.shape[1:]))
+            out = []
+            for part, w in zip(x.chunk(groups, 1), m.weight.chunk(groups, 0), strict=True):
+                windows = F.unfold(part, k, padding=p, stride=s)  # B, C k k, L
+                out.append(torch.einsum("oc,bcl->bol", w.flatten(1), windows))
+            return torch.cat(out, 1).unflatten(2, (height, width))
+        case Linear():
+            return torch.einsum("of,bf->bo", m.weight, x)
+        case AveragePool(kernel=k):
+            return windows_of(x, k).mean((3, 5))
+        case SumPool(kernel=k):
+            return windows_of(x, k).sum((3, 5))
+        case Upsample(factor=k):
+            return x.repeat_interleave(k, 2).repeat_interleave(k, 3)
+        case Scale(factor=factor):
+            return factor * x
+        case Flatten():
+            return x.reshape(len(x), -1)
+    raise AssertionError(m.operation)
+
+
+def windows_of(x: Tensor, k: int) -> Tensor:
+    """B C H/k k W/k k, incomplete windows dropped."""
+    b, c, h, w = x.shape
+    return x[:, :, : h // k * k, : w // k * k].reshape(b, c, h // k, k, w // k, k)
+
+
+def backward(m: Map, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Gradients of what entered, which had the value x, and of the weight if there is one."""
+    match m.operation:
+        case Conv(kernel=k, stride=s, padding=p, groups=groups):
+            of_x, of_weight = [], []
+            parts = zip(
+                x.chunk(groups, 1),
+                m.weight.chunk(groups, 0),
+                grad.flatten(2).chunk(groups, 1),
+                strict=True,
+            )
+            for part, w, g in parts:
+                windows = F.unfold(part, k, padding=p, stride=s)
+                of_weight.append(torch.einsum("bol,bcl->oc", g, windows).view_as(w))
+                back = torch.einsum("oc,bol->bcl", w.flatten(1), g)
+                of_x.append(F.fold(back, part.shape[2:], k, padding=p, stride=s))
+            return torch.cat(of_x, 1), torch.cat(of_weight, 0)
+        case Linear():
+            return torch.einsum("of,bo->bf", m.weight, grad), torch.einsum("bo,bf->of", grad, x)
+        case AveragePool(kernel=k) | SumPool(kernel=k):
+            spread = grad.repeat_interleave(k, 2).repeat_interleave(k, 3)
+            of_x = torch.zeros_like(x)
+            of_x[:, :, : spread.shape[2], : spread.shape[3]] = spread
+            return (of_x / k**2 if isinstance(m.operation, AveragePool) else of_x), None
+        case Upsample(factor=k):
+            return windows_of(grad, k).sum((3, 5)), None
+        case Scale(factor=factor):
+            return factor * grad, None
+        case Flatten():
+            return grad.reshape(x.shape), None
+    raise AssertionError(m.operation)
+
+
+def send(wire: Wire, x: Tensor) -> Tensor:
+    for m in wire.maps:
+        x = forward(m, x)
+    return x
+
+
+def send_back(wire: Wire, x: Tensor, grad: Tensor, into: Gradients) -> Tensor:
+    """Gradient to the source; those of the weights are taken at x and added to `into`."""
+    entered = []
+    for m in wire.maps:
+        entered.append(x)
+        x = forward(m, x)
+    for m, value in zip(reversed(wire.maps), reversed(entered), strict=True):
+        grad, of_weight = backward(m, value, grad)
+        if of_weight is None:
+            continue
+        if m.residual_gain is not None:
+            add(into, f"{m.name}.residual_gain", (of_weight * m.plain).sum())
+            of_weight = m.residual_gain * of_weight
+        if m.gain is None:
+            add(into, f"{m.name}.weight", of_weight)
+        else:
+            of_raw, of_gain = standardised_backward(m.raw, m.gain, of_weight)
+            add(into, f"{m.name}.weight", of_raw)
+            add(into, f"{m.name}.gain", of_gain)
+    return grad
+
+
+def add(into: Gradients, name: str, value: Tensor) -> None:
+    into[name] = into[name] + value if name in into else value
+
+
+def shaped(bias: Tensor, like: Tensor) -> Tensor:
+    return bias.reshape(1, -1, *(1,) * (like.dim() - 2))
+
+
+def of_bias(grad: Tensor) -> Tensor:
+    return grad.transpose(0, 1).flatten(1).sum(1)
+
+
+def c_of(t: int, decay: float) -> float:
+    return sum(decay**k for k in range(t))
+
+
+def lif_run(
+    network: SpikingNetwork, x: Tensor, timesteps: int, masks: Masks = NO_DROPOUT
+) -> list[Run]:
+    """All T steps with LIF neurons."""
+    layers = layers_of(network)[:-1]
+    decay, V = network.neuron.decay, network.neuron.threshold
+    shapes = network.architecture.shapes()
+    zero = {layer.name: x.new_zeros(len(x), *shapes[layer.name]) for layer in layers}
+    runs = []
+    u, s, a, sent, traces = dict(zero), dict(zero), dict(zero), dict(zero), dict(zero)
+    traces[INPUT] = torch.zeros(len(x), *shapes[INPUT], dtype=x.dtype)
+    for t in range(timesteps):
+        frame = x[:, t] if x.dim() == len(shapes[INPUT]) + 2 else x
+        sent[INPUT] = (frame - network.mean) / network.std
+        before, accumulated_before = dict(traces), dict(a)
+        traces[INPUT] = decay * traces[INPUT] + sent[INPUT]
+        for layer in layers:
+            n = layer.name
+            current = shaped(layer.bias, zero[n])
+            for wire in layer.wires:
+                # A feedback wire of a later layer still brings what was sent at the last step.
+                current = current + send(wire, sent[wire.source])
+            if layer.relay:
+                sent[n] = current.expand_as(zero[n])
+            else:
+                u[n] = decay * (u[n] - V * s[n]) + current
+                s[n] = torch.where(u[n] >= V, 1.0, 0.0).to(x.dtype)
+                a[n] = decay * a[n] + s[n]
+                sent[n] = masks[n] * s[n] if n in masks else s[n]
+            traces[n] = decay * traces[n] + sent[n]
+        runs.append(Run(dict(sent), dict(traces), dict(u), before, dict(s), accumulated_before))
+    return runs
+
+
+def cross_entropy(scores: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross entropy, and its gradient."""
+    below = scores - scores.amax(1, keepdim=True)  # exp() of large scores would overflow
+    logs = below - below.exp().sum(1, keepdim=True).log()
+    p = logs.exp()
+    hit = torch.zeros_like(p)
+    hit[torch.arange(len(y)), y] = 1.0
+    return -(hit * logs).sum() / len(y), (p - hit) / len(y)
+
+
+def surrogate(x: Tensor, slope: float, name: str = "sigmoid") -> Tensor:
+    """Of unit area, k = slope: see the table of `saf.neurons.surrogates`."""
+    match name:
+        case "sigmoid":
+            s = 1.0 / (1.0 + (-slope * x).exp())
+            return slope * s * (1.0 - s)
+        case "triangle":
+            return torch.where(x.abs() < 1.0 / slope, slope - slope**2 * x.abs(), 0.0)
+        case "rectangle":
+            return torch.where(x.abs() < 1.0 / (2.0 * slope), slope * torch.ones_like(x), 0.0)
+        case "arctan":
+            return slope / (2.0 + 0.5 * (torch.pi * slope * x) ** 2)
+    raise AssertionError(name)
+
+
+@dataclass
+class Result:
+    """Loss, scores and the gradient of every parameter."""
+
+    loss: Tensor
+    scores: Tensor
+    gradients: Gradients
+
+
+def ottt_step(
+    network: SpikingNetwork,
+    layers: list[Layer],
+    run: Run,
+    y: Tensor,
+    t: int,
+    timesteps: int,
+    traced: bool,
+    into: Gradients,
+    masks: Masks = NO_DROPOUT,
+    past: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Loss and readout of step t = 1 … T, and its gradients: ∇W = g_u[t] â_in[t]ᵀ.
+
+    With `past`, Σ λ^(t−1−τ) o[τ] of the steps before, the readout is the weighted mean so far.
+    """
+    decay, V = network.neuron.decay, network.neuron.threshold
+    readout = layers[-1]
+    o = shaped(readout.bias, run.sent[INPUT].new_zeros(len(y), 1))
+    for wire in readout.wires:
+        o = o + send(wire, run.sent[wire.source])
+    o = o.expand(len(y), -1)
+    c = c_of(t, decay)
+    if past is not None:
+        o = (decay * past + o) / c
+    loss, g = cross_entropy(o, y)
+    grads = {readout.name: g / timesteps if past is None else g / timesteps / c}
+    order = {layer.name: number for number, layer in enumerate(layers)}
+    for layer in reversed(layers):
+        if layer.name not in grads:
+            continue  # nothing that the loss sees listens to it
+        g_u = grads[layer.name]
+        consistent = traced or (layer is readout and past is not None)
+        if layer is not readout and not layer.relay:
+            g_u = g_u * masks.get(layer.name, 1.0)
+            chosen = network.neuron.surrogate
+            g_u = g_u * surrogate(run.potentials[layer.name] - V, chosen.slope, chosen.name)
+        add(into, f"{layer.name}.bias", of_bias(g_u) * (c if consistent else 1.0))
+        for wire in layer.wires:
+            if wire.source == INPUT:
+                send_back(wire, run.traces[INPUT] if consistent else run.sent[INPUT], g_u, into)
+            elif order[wire.source] >= order[layer.name]:
+                send_back(wire, run.before[wire.source], g_u, into)
+            else:
+                to_source = send_back(wire, run.traces[wire.source], g_u, into)
+                add(grads, wire.source, to_source)
+    return loss / timesteps, o
+
+
+def ottt_a(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    timesteps: int,
+    traced: bool,
+    masks: Masks = NO_DROPOUT,
+    weighted: bool = False,
+) -> Result:
+    """Gradients of all steps added up."""
+    layers, gradients = layers_of(network), {}
+    loss, scores = torch.zeros((), dtype=x.dtype), torch.zeros(len(y), 1, dtype=x.dtype)
+    past = torch.zeros_like(scores) if weighted else None
+    for t, run in enumerate(lif_run(network, x, timesteps, masks), start=1):
+        more, o = ottt_step(network, layers, run, y, t, timesteps, traced, gradients, masks, past)
+        loss = loss + more
+        scores = o if weighted else scores + o
+        past = o * c_of(t, network.neuron.decay) if weighted else None
+    return Result(loss, scores, gradients)
+
+
+RateGate = Callable[[Tensor, Tensor], Tensor]
+"""∂a/∂(m/V) of m and u − V."""
+
+
+def clamp_gate(V: float) -> RateGate:
+    """That of clamp(m / V, 0, 1)."""
+    return lambda m, _: ((m > 0) & (m < V)).to(m.dtype)
+
+
+def spike_representation(
+    network: SpikingNetwork,
+    x: Tensor,
+    y: Tensor,
+    timesteps: int,
+    gate: RateGate,
+    masks: Masks = NO_DROPOUT,
+) -> Result:
+    """Back-propagation through the rates a[l] = clamp(m[l] / V, 0, 1), m[l] = W a[l−1] + b, with
+    the a and m that the spiking network has at step T, and `gate` for the clamp's derivative."""
+    layers, gradients = layers_of(network), {}
+    decay, V = network.neuron.decay, network.neuron.threshold
+    last = lif_run(network, x, timesteps, masks)[-1]
+    c = c_of(timesteps, decay)
+    rates = {name: trace / c for name, trace in last.traces.items()}
+    readout = layers[-1]
+    o = shaped(readout.bias, x.new_zeros(len(y), 1))
+    for wire in readout.wires:
+        o = o + send(wire, rates[wire.source])
+    loss, g = cross_entropy(o, y)
+    grads = {readout.name: g}
+    order = {layer.name: number for number, layer in enumerate(layers)}
+    for layer in reversed(layers):
+        if layer.name not in grads:
+            continue
+        g_m = grads[layer.name]
+        if layer is not readout and not layer.relay:
+            u = last.potentials[layer.name]
+            m = (u + V * decay * last.accumulated_before[layer.name]) / c
+            g_m = g_m * masks.get(layer.name, 1.0) * gate(m, u - V) / V
+        add(gradients, f"{layer.name}.bias", of_bias(g_m))
+        for wire in layer.wires:
+            feedback = wire.source != INPUT and order[wire.source] >= order[layer.name]
+            value = last.before[wire.source] / c if feedback else rates[wire.source]
+            to_source = send_back(wire, value, g_m, gradients)
+            if wire.source != INPUT and not feedback:
+                add(grads, wire.source, to_source)
+    return Result(loss, o, gradients)

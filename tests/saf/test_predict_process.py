@@ -1,0 +1,116 @@
+"""What is shown to a network that somebody tries, and what comes back."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from saf.data import Dataset, save
+from saf.lif import LIFDescription
+from saf.lif.network import LIFNetwork
+from saf.networks.architecture import Architecture, Connection, Flatten, Linear, Population
+from saf.predict_process import SHOWN_NEURONS, answer, fitted
+
+
+def saved(
+    path: Path, shape: tuple[int, int, int], *, frames: bool = False, neurons: int = 3
+) -> dict[str, Any]:
+    """A network in a file, and the beginning of a question for it."""
+    layer = Population(
+        name="layer1",
+        connections=(
+            Connection(source="input", operations=(Flatten(), Linear(out_features=neurons))),
+        ),
+    )
+    readout = Population(
+        name="readout",
+        connections=(Connection(source="layer1", operations=(Linear(out_features=2),)),),
+    )
+    described = LIFDescription(
+        architecture=Architecture(input_shape=shape, populations=(layer,), readout=readout),
+        decay=0.5,
+        threshold=2.0,
+        timesteps=3,
+        readout="final",
+        frames=frames,
+        mean=(0.0,) * shape[0],
+        std=(1.0,) * shape[0],
+        class_names=("a", "b"),
+        specification={},
+    )
+    random = torch.Generator().manual_seed(1)
+    tensors = {
+        "layer1.0.weight": torch.randn(neurons, int(np.prod(shape)), generator=random),
+        "layer1.bias": torch.ones(neurons),
+        "readout.0.weight": torch.randn(2, neurons, generator=random),
+        "readout.bias": torch.zeros(2),
+    }
+    LIFNetwork(described, tensors).save(path)
+    return {"network": str(path)}
+
+
+def png(shape: tuple[int, ...]) -> str:
+    file = io.BytesIO()
+    Image.fromarray(np.zeros(shape, np.uint8)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_event_frames_are_tried_with_a_sample_and_not_with_an_image(tmp_path: Path) -> None:
+    question = saved(tmp_path / "lif.safetensors", (2, 4, 4), frames=True)
+    refused = answer({**question, "image": png((4, 4))})
+    assert not refused["ok"]
+    assert "event frames" in refused["message"]
+    events = np.random.default_rng(0).integers(0, 5, (6, 3, 2, 4, 4)).astype(np.float32)
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    data = Dataset(
+        x_train=events, y_train=labels, x_test=events, y_test=labels, class_names=("a", "b")
+    )
+    save(data, tmp_path / "events")
+    sample = {"dataset": str(tmp_path / "events"), "builtin": False, "index": 3}
+    found = answer({**question, "sample": sample})
+    assert found["ok"], found
+    assert (found["label"], len(found["scores"])) == (1, 3)
+
+
+def test_of_a_large_layer_some_neurons_are_shown_the_same_ones_always(tmp_path: Path) -> None:
+    question = saved(tmp_path / "lif.safetensors", (1, 4, 4), neurons=1000)
+    asked = {**question, "pixels": [[[0.5] * 4] * 4], "detail": True}
+    (layer,) = answer(asked)["layers"]
+    assert len(layer["shown"]) == SHOWN_NEURONS
+    assert layer["shown"] == sorted(set(layer["shown"]))
+    assert len({number % 8 for number in layer["shown"]}) == 8
+    assert answer(asked)["layers"] == [layer]
+    for firing, membrane in zip(layer["raster"], layer["membrane"], strict=True):
+        assert [position for position, u in enumerate(membrane) if u >= 1] == firing
+
+
+def test_a_file_that_is_no_network_is_an_answer_too(tmp_path: Path) -> None:
+    (tmp_path / "broken").write_bytes(b"{}")
+    found = answer({"network": str(tmp_path / "broken"), "pixels": []})
+    assert not found["ok"]
+    assert "damaged" in found["message"]
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 6), (3, 6), (1, 2), (3, 12)])
+def test_an_image_is_made_of_the_size_and_colours_that_the_network_takes(
+    channels: int, side: int
+) -> None:
+    gray = np.full((1, 6, 6), 51, np.uint8)
+    shown = fitted(gray, (channels, side, side))
+    assert shown.x.shape == (channels, side, side)
+    assert shown.x.dtype == np.float32
+    np.testing.assert_allclose(shown.x, 0.2)
+    assert shown.scaled_from == (None if side == 6 else (6, 6))
+
+
+def test_shrinking_takes_the_mean_of_the_pixels() -> None:
+    fine = np.random.default_rng(0).integers(0, 256, (1, 16, 16)).astype(np.uint8)
+    blocks = fine.reshape(1, 4, 4, 4, 4).mean((2, 4)) / 255
+    np.testing.assert_allclose(fitted(fine, (1, 4, 4)).x, blocks, atol=1.01 / 255)  # rounded twice

@@ -1,0 +1,49 @@
+"""Defaults train what nobody chose for the purpose: the short form of `benchmarks.defaults`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.drawn import DRAWN
+from saf.config import JobSpecification
+from saf.training.events import Finished
+from saf.training.loop import train
+
+SMALL: dict[str, dict[str, Any]] = {
+    "convnet": {"name": "convnet", "channels": [8, 16]},
+    "mlp": {"name": "mlp", "features": [64]},
+}
+ALARMING = {"loss_rose", "silent_layers", "saturated_layers", "conversion_differs"}
+
+
+@pytest.mark.parametrize(
+    ("data", "network", "method", "at_least"),
+    [
+        ("shapes", "convnet", "saf-e", 0.5),
+        ("uneven", "convnet", "saf-f", 0.6),
+        ("bars", "mlp", "ottt-o", 0.8),
+        ("thin", "convnet", "bptt", 0.8),
+        ("thin", "mlp", "ottt-a", 0.8),
+        ("hundred", "mlp", "spike-representation", 0.05),
+    ],
+)
+def test_defaults_train_anything(
+    data: str, network: str, method: str, at_least: float, tmp_path: Path
+) -> None:
+    samples = DRAWN[data]()
+    steps = {} if samples.timesteps is None else {"timesteps": samples.timesteps}
+    job = JobSpecification.model_validate(
+        {"network": SMALL[network], "method": {"name": method}, **steps}
+    )
+    *_, last = train(job, samples, tmp_path, device="cpu")
+    assert isinstance(last, Finished)
+    codes = {finding["code"] for finding in last.summary["findings"]}
+    assert not ALARMING & codes
+    if data == "uneven":  # eight squares to learn from may not do, and it is said
+        assert last.summary["test_accuracy"] > 5 / 6 or "at_chance" in codes
+    else:
+        assert "at_chance" not in codes
+    assert last.summary["test_accuracy"] >= at_least
