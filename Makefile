@@ -2,7 +2,7 @@
 # Modules are called through Python, not by their scripts, which hold absolute paths.
 
 PYTHON := .venv/bin/python
-SAF := $(PYTHON) -m saf.cli.main
+SAF := $(PYTHON) -m saf.cli
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve docs test test-fast check check-javascript format hooks coverage bench clean

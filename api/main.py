@@ -17,13 +17,16 @@ from fastapi.telemetry import TelemetryConfig
 
 from api.broker import wakeups
 from api.broker.wakeups import Doorbell, celery_app
+from api.datasets import pages as dataset_pages
 from api.datasets import previews
 from api.datasets import routes as datasets
 from api.datasets.checks import Checks
+from api.jobs import live
 from api.jobs import routes as jobs
+from api.jobs.compare import routes as compare
 from api.jobs.live import Streams
-from api.jobs.pages import new_page
-from api.jobs.results import artifacts, metrics, predict, spike_stats
+from api.jobs.pages import job_page, list_page, new_page
+from api.jobs.results import artifacts, events, logs, metrics, predict, spike_stats
 from api.jobs.results.predict_process import Trials
 from api.maintenance.collector import Janitor
 from api.networks import routes as networks
@@ -35,8 +38,10 @@ from api.store.blobs.open import open_store
 from api.store.database import Database
 from api.store.jobs.sweeper import Sweeper
 from api.store.migrate import migrate
+from api.sweeps import pages as sweep_pages
 from api.sweeps import routes as sweeps
 from api.system import health
+from api.system import pages as system_pages
 from api.system.disk_usage import Storage
 from api.system.gauges import Gauges
 from api.telemetry import log
@@ -87,9 +92,9 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         service = app.state.service = running.service
         service.opening.start()
         await anyio.to_thread.run_sync(service.opening.wait, OPENING_SECONDS)
-        with _streams_end_on_signals(service.streams):
+        with _streams_end_on_signals(service.part(Streams)):
             yield
-        service.streams.close()
+        service.part(Streams).close()
         await anyio.to_thread.run_sync(running.stop)
         await anyio.to_thread.run_sync(traces.close)
 
@@ -108,7 +113,10 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     routers = (
         jobs,
         sweeps,
+        events,
         metrics,
+        logs,
+        live,
         spike_stats,
         predict,
         artifacts,
@@ -121,7 +129,8 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     )
     for module in routers:
         app.include_router(module.router)
-    new_page.install(app)
+    for pages in (list_page, compare, job_page, new_page, dataset_pages, sweep_pages, system_pages):
+        app.include_router(pages.router)
     app.mount("/static", assets(), name="static")
     app.mount("/guide", Guide(), name="guide")
     # The last one added is the first that a request meets.
@@ -182,14 +191,16 @@ class _Running:
             ),
             database=database,
             store=store,
-            storage=Storage(database, store, settings),
             celery=celery,
             doorbell=doorbell,
-            streams=Streams(database),
-            checks=checks,
-            trials=Trials(settings),
             measures=measures,
             seats=Seats(settings),
+            parts={
+                Checks: checks,
+                Trials: Trials(settings),
+                Streams: Streams(database),
+                Storage: Storage(database, store, settings),
+            },
         )
         measures.add(Gauges(self.service))
 
@@ -199,8 +210,8 @@ class _Running:
         service.opening.stop()
         self._janitor.stop()
         self._sweeper.stop()
-        service.checks.close()
-        service.trials.close()
+        service.part(Checks).close()
+        service.part(Trials).close()
         service.doorbell.close()
         service.celery.close()
         service.database.dispose()

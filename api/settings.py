@@ -10,10 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic import AliasChoices, Field, field_validator, model_validator
 from sqlalchemy.engine import URL
 
+from saf.client.settings import ClientSettings, read
 from saf.redaction import secrets_of
 
 MIB, GIB = 2**20, 2**30
@@ -34,16 +34,12 @@ def _plain_name(name: str) -> AliasChoices:
     return AliasChoices(name, f"SAF_{name}", name.lower())
 
 
-class Settings(BaseSettings):
+class Settings(ClientSettings):
     """Read from `SAF_…` in the environment; the three addresses also without the prefix.
 
     `DATABASE_URL`, `BROKER_URL` and `ARTIFACTS_URL` alone turn the one-machine service into the
     distributed one.
     """
-
-    model_config = SettingsConfigDict(
-        env_prefix="SAF_", frozen=True, extra="ignore", use_attribute_docstrings=True
-    )
 
     data_dir: Path = Path("data")
     """Where the one-machine service keeps its database, broker, artifacts and working files."""
@@ -61,12 +57,6 @@ class Settings(BaseSettings):
     """A directory, plain or as `file:///…`, or `s3://BUCKET/PREFIX`; empty: in `data_dir`.
     Credentials, region and endpoint of S3 are read by its library, see docs/operating.md."""
 
-    url: str = "http://127.0.0.1:8000"
-    """Where the commands of `saf` find the server."""
-    token: str = Field(default="", repr=False)
-    """What they and the Python client send as `Authorization: Bearer`."""
-    headers: dict[str, str] = Field(default={}, repr=False)
-    """Headers that they send with every request, as a JSON object."""
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     """Names under which the API answers; another `Host` is refused, so that a page of another
     site cannot reach a server on loopback. `*` allows all."""
@@ -255,20 +245,4 @@ def settings() -> Settings:
     for name in os.environ:
         if (why := RETIRED.get(name.upper())) is not None:
             log.warning("the setting %s does nothing any more: %s", name.upper(), why)
-    try:
-        return Settings()
-    except ValidationError as error:
-        raise SystemExit(f"the settings cannot be used: {_in_words(error)}") from None
-    except SettingsError as error:
-        raise SystemExit(f"the settings cannot be used: {error}; give it as JSON") from None
-
-
-def _in_words(error: ValidationError) -> str:
-    """What is wrong with which variable; no value, as it may hold a password."""
-    found = []
-    for entry in error.errors(include_url=False, include_input=False):
-        name = str(entry["loc"][0]) if entry["loc"] else ""
-        name = name.upper() if name.lower() in PLAIN else f"SAF_{name.upper()}"
-        message = entry["msg"].removeprefix("Value error, ")
-        found.append(f"{name}: {message}" if entry["loc"] else message)
-    return "; ".join(found)
+    return read(Settings, without_prefix=PLAIN)

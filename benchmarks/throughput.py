@@ -42,7 +42,7 @@ class Service:
 
     def __init__(self, directory: Path, warm: bool) -> None:
         environment = {**os.environ, "SAF_WARM_PROCESSES": str(int(warm))}
-        command = [sys.executable, "-P", "-m", "saf.cli.main", "serve", "--port", "0"]
+        command = [sys.executable, "-P", "-m", "saf.cli", "serve", "--port", "0"]
         with (directory / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [*command, "--data-dir", str(directory / "data")],

@@ -187,7 +187,7 @@ def main() -> int:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "saf.cli.main", "serve", "--port", str(port)]
+        command = [sys.executable, "-m", "saf.cli", "serve", "--port", str(port)]
         with (Path(directory) / "service.log").open("wb") as log:
             service = subprocess.Popen(
                 [*command, "--data-dir", f"{directory}/data"], stdout=log, stderr=log

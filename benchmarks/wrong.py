@@ -168,7 +168,7 @@ def tried(service: Service, number: int, case: Case) -> tuple[str, str, str]:
     while job["status"] not in ENDED:
         time.sleep(0.5)
         job = service.get(job["urls"]["self"])
-    command = [sys.executable, "-m", "saf.cli.main", "show", job["id"]]
+    command = [sys.executable, "-m", "saf.cli", "show", job["id"]]
     told = subprocess.run(
         command,
         env={**os.environ, "SAF_URL": str(service.http.base_url)},

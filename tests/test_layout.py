@@ -32,16 +32,9 @@ def imports(folder: str) -> set[str]:
     [
         (
             "worker",
-            {
-                "api.store",
-                "api.settings",
-                "api.broker.wakeups",
-                "api.log",
-                "api.telemetry.tracing",
-                "saf.printable",
-            },
+            {"api.store", "api.settings", "api.broker", "api.telemetry"},
         ),
-        ("api/store", {"api.store", "api.settings", "api.errors", "saf.printable"}),
+        ("api/store", {"api.store", "api.settings", "api.errors"}),
         ("saf", set()),
     ],
 )

@@ -57,15 +57,24 @@ def test_the_lock_names_packages_and_versions_and_nothing_else() -> None:
         assert line.startswith("#") or re.fullmatch(r"[\w.\-]+==[\w.]+", line), line
 
 
-def test_every_package_of_the_source_is_installed(project: dict[str, Any]) -> None:
-    packages = set(project["tool"]["setuptools"]["packages"])
-    tops = {name.partition(".")[0] for name in packages}
+def test_every_folder_of_the_source_is_installed(project: dict[str, Any]) -> None:
+    """No folder without `__init__.py`, which setuptools would leave out, and none of the tests."""
+    from setuptools import find_packages
+
+    include = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    packages = set(find_packages(str(ROOT), include=include))
     found = {
         ".".join(path.parent.relative_to(ROOT).parts)
-        for top in tops
-        for path in (ROOT / top).rglob("__init__.py")
+        for top in ("api", "saf", "worker", "migrations")
+        for path in (ROOT / top).rglob("*.py")
     }
     assert found == packages
+
+
+def test_what_the_package_brings_beside_modules_is_there(project: dict[str, Any]) -> None:
+    for package, patterns in project["tool"]["setuptools"]["package-data"].items():
+        for pattern in patterns:
+            assert list((ROOT / package.replace(".", "/")).glob(pattern)), (package, pattern)
 
 
 def test_every_module_that_is_imported_is_a_declared_dependency(project: dict[str, Any]) -> None:
@@ -78,7 +87,7 @@ def test_every_module_that_is_imported_is_a_declared_dependency(project: dict[st
 
     declared = names(project["project"]["dependencies"])
     optional = project["project"]["optional-dependencies"]
-    extra = {"bucket.py": names(optional["s3"]), "tracing.py": names(optional["otel"])}
+    extra = {"s3.py": names(optional["s3"]), "tracing.py": names(optional["otel"])}
     provided_by = importlib.metadata.packages_distributions()
     own = {"api", "saf", "worker", "migrations"}
     for top in own:

@@ -8,10 +8,28 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_readme_names_every_folder_and_every_module_says_what_it_is_for() -> None:
-    for folder in ("saf", "saf/data", "api", "api/store", "worker"):
-        assert f"| `{folder}/` |" in README
-        for file in (ROOT / folder).glob("*.py"):
+def rooms() -> list[Path]:
+    """The folders of the source that hold modules."""
+    found = {file.parent for top in ("saf", "api", "worker") for file in (ROOT / top).rglob("*.py")}
+    return sorted(found)
+
+
+def test_the_readme_names_the_folders_and_the_architecture_every_room() -> None:
+    architecture = (ROOT / "docs" / "architecture.md").read_text()
+    for folder in ("saf", "saf/client", "saf/cli", "api", "api/store", "worker"):
+        assert f"`{folder}/`" in README
+    for room in rooms():
+        name = room.relative_to(ROOT).as_posix()
+        assert name in ("saf", "api") or f"| `{name}/` |" in architecture, name
+    for name in re.findall(r"^\| `([\w/]+)/` \|", architecture, re.M):
+        assert (ROOT / name).is_dir(), name
+
+
+def test_a_room_fits_on_a_screen_and_every_module_says_what_it_is_for() -> None:
+    for room in rooms():
+        modules = list(room.glob("*.py"))
+        assert len(modules) <= 16, room
+        for file in modules:
             assert ast.get_docstring(ast.parse(file.read_text())), file
 
 

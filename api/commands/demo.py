@@ -54,7 +54,7 @@ def main(directory: Path, console: Console) -> int:
         service = Child(
             "service",
             [
-                *(sys.executable, "-P", "-m", "saf.cli.main", "serve"),
+                *(sys.executable, "-P", "-m", "saf.cli", "serve"),
                 *("--port", "0", "--data-dir", str(directory)),
             ],
             environment=_settings(directory).environment(),

@@ -12,6 +12,7 @@ import typer
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.commands.failures import told_in_words
 from api.maintenance import backup as backups
 from api.maintenance.collector import Janitor
 from api.maintenance.restore import restore as restored
@@ -125,6 +126,7 @@ def _tell(found: Scrubbed) -> None:
 
 
 @commands.command()
+@told_in_words()
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; a new one.")],
     data_dir: DataDir = None,
@@ -139,6 +141,7 @@ def backup(
 
 
 @commands.command()
+@told_in_words()
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `saf backup` wrote.")],
     data_dir: DataDir = None,

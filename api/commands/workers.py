@@ -23,7 +23,7 @@ from api.store.workers import Drain, is_alive
 from saf.cli.output import complain, say
 
 LOOK_SECONDS = 0.3
-commands = typer.Typer(help="Run a worker, or ask workers to end.")
+commands = typer.Typer(name="worker", help="Run a worker, or ask workers to end.")
 
 
 @commands.callback(invoke_without_command=True)

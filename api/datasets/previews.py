@@ -28,7 +28,7 @@ from api.web.schemas import Document
 from saf.data import CATALOGUE
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
-FOLDER = Path(__file__).parent / "static" / "previews"
+FOLDER = Path(__file__).parents[1] / "static" / "previews"
 FOR_EVER = "private, max-age=31536000, immutable"
 SHOWN_HASH = 16  # characters of the SHA-256 in the address of a picture
 

@@ -11,6 +11,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from api.datasets.checks import Checks
 from api.datasets.queries import (
     DatasetDocument,
     document,
@@ -85,7 +86,7 @@ async def _receive(
     with service.seats.taken("upload", user):
         yield await receive(
             request,
-            service.checks.directory / new_id("ds"),
+            service.part(Checks).directory / new_id("ds"),
             allowed=frozenset({"name", "format"}),
             max_bytes=service.settings.upload_max_bytes,
             max_parts=service.settings.upload_max_parts,
@@ -116,21 +117,23 @@ def upload_dataset(
     dataset_id = upload.directory.name
     try:
         row = _new_row(dataset_id, upload)
-        service.checks.expire()
+        service.part(Checks).expire()
         earlier = written(service, lambda session: _stored(session, row, upload, idempotency_key))
     except BaseException as error:
-        service.checks.discard(upload.directory, upload.lock)
+        service.part(Checks).discard(upload.directory, upload.lock)
         if isinstance(error, IntegrityError):
             raise _taken(row.name) from error
         raise
     if earlier is not None:
-        service.checks.discard(upload.directory, upload.lock)
+        service.part(Checks).discard(upload.directory, upload.lock)
         response.headers["Location"] = earlier.urls.self
         response.status_code = 200
         return earlier
-    check = service.checks.start(dataset_id, file=upload.file, format_=row.format, lock=upload.lock)
+    check = service.part(Checks).start(
+        dataset_id, file=upload.file, format_=row.format, lock=upload.lock
+    )
     try:
-        service.checks.wait(check, CHECK_WAIT_SECONDS)
+        service.part(Checks).wait(check, CHECK_WAIT_SECONDS)
     except Exception:
         with service.database.writing() as session:
             session.execute(delete(Dataset).where(Dataset.id == dataset_id))

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from api.web.schemas import Document, Listing
 from saf import config
-from saf.config import networks as networkchoice
+from saf.config.networks import Network
 
 router = APIRouter(prefix="/v1", tags=["choices"])
 
@@ -39,7 +39,7 @@ class Choice(Document):
 
 def networks() -> list[Choice]:
     """The networks that can be trained."""
-    return [_choice("network", member) for member in _members(networkchoice.Network)]
+    return [_choice("network", member) for member in _members(Network)]
 
 
 def methods() -> list[Choice]:

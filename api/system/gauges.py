@@ -21,10 +21,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from api.broker.wakeups import broker_answers
+from api.jobs.live import Streams
 from api.settings import Settings
 from api.store.database import clock, now
 from api.store.tables import ACTIVE, WAITING, Job, Status, Worker
 from api.store.workers import is_alive
+from api.system.disk_usage import Storage
 from api.web.dependencies import Service
 from api.workers.routes import REMEMBERED_SECONDS
 from saf.errors import ErrorCode
@@ -101,7 +103,7 @@ class Gauges(Collector):
         self._numbers = Reading(self._read, FRESH_SECONDS)
         self._broker = Reading(lambda: broker_answers(service.celery), FRESH_SECONDS_OF_SERVERS)
         self._store = Reading(self._store_answers, FRESH_SECONDS_OF_SERVERS)
-        self._storage = Reading(service.storage.use, FRESH_SECONDS)
+        self._storage = Reading(service.part(Storage).use, FRESH_SECONDS)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: what there is depends on what answers."""
@@ -124,7 +126,7 @@ class Gauges(Collector):
         yield _gauge(
             "saf_streams_watched",
             "Things that live streams of this process watch.",
-            self._service.streams.watched,
+            self._service.part(Streams).watched,
         )
         yield from self._disks(left() if is_open else None)
         if numbers is not None:

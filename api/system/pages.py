@@ -13,10 +13,10 @@ from starlette.responses import Response
 
 from api.errors import UnavailableError
 from api.jobs.schemas import job_documents
-from api.store.jobs import queue as line
+from api.store.jobs import queue
 from api.store.soundness import status_of
 from api.store.tables import WAITING, Job, Status
-from api.system.disk_usage import StorageUse
+from api.system.disk_usage import Storage, StorageUse
 from api.system.health import Check, get_readiness
 from api.web import formatting
 from api.web.dependencies import Service, ServiceDependency
@@ -41,9 +41,9 @@ def system_page(request: Request, service: ServiceDependency) -> Response:
         counts: Counter[Status] = Counter()
         for status, count in counted:
             counts[status_of(status)] += count
-        queue = job_documents(session, line.first(session, limit=SHOWN_WAITING))
+        waiting_jobs = job_documents(session, queue.first(session, limit=SHOWN_WAITING))
     checks = _checks(service)
-    storage = service.storage.use()
+    storage = service.part(Storage).use()
     waiting = sum(counts.get(status, 0) for status in WAITING)
     alive = [worker for worker in workers if worker.alive]
     context = {
@@ -52,7 +52,7 @@ def system_page(request: Request, service: ServiceDependency) -> Response:
         "busy": sum(worker.busy for worker in alive),
         "alive": len(alive),
         "counts": [(status, counts.get(status, 0)) for status in Status],
-        "queue": queue,
+        "queue": waiting_jobs,
         "waiting": waiting,
         "checks": checks,
         "storage": storage,
@@ -73,8 +73,8 @@ def _troubles(
     ]
     if storage.is_scarce and storage.free is not None:
         found.append(
-            f"Only {formatting.size(storage.free)} are left for artifacts: delete jobs or data sets "
-            "that nobody needs, or give the disk more room."
+            f"Only {formatting.size(storage.free)} are left for artifacts: delete jobs or data "
+            "sets that nobody needs, or give the disk more room."
         )
     alive = [worker for worker in workers if worker.alive]
     jobs = "1 job waits" if waiting == 1 else f"{waiting:,} jobs wait"

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from api.web.asgi import prefix
 from api.web.asgi.compression import accepts_gzip
 
-FOLDER = Path(__file__).parent / "static"
+FOLDER = Path(__file__).parents[1] / "static"
 FOR_EVER = "public, max-age=31536000, immutable"
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",

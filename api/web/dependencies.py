@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar, cast
 
 from celery import Celery
 from fastapi import Depends, Request
 
 from api.broker.wakeups import Doorbell
-from api.datasets.checks import Checks
 from api.errors import UnavailableError
-from api.jobs.live import Streams
-from api.jobs.results.predict_process import Trials
 from api.settings import Settings
 from api.store.blobs.base import ArtifactStore
 from api.store.database import Database
-from api.system.disk_usage import Storage
 from api.web.asgi.measures import Measures
 from api.web.limits import Seats
 from api.web.startup import Opening
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +29,16 @@ class Service:
     opening: Opening
     database: Database
     store: ArtifactStore
-    storage: Storage
     celery: Celery
     doorbell: Doorbell
-    streams: Streams
-    checks: Checks
-    trials: Trials
     measures: Measures
     seats: Seats
+    parts: Mapping[type[object], object]
+    """What the nouns need beside it, each by its class: no name of a noun stands here."""
+
+    def part(self, kind: type[P]) -> P:
+        """The part of this class."""
+        return cast(P, self.parts[kind])
 
 
 async def _any_service(request: Request) -> Service:

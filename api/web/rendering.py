@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.web import assets, formatting, problems
 from api.web.asgi import prefix
 
-templates = Jinja2Templates(Path(__file__).parent / "templates")
+templates = Jinja2Templates(Path(__file__).parents[1] / "templates")
 templates.env.filters.update(
     age=formatting.age,
     amount=formatting.amount,

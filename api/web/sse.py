@@ -11,9 +11,6 @@ from starlette.types import Receive, Scope, Send
 from api.errors import FieldError, InvalidRequestError
 from api.web.limits import Seats
 
-STILL_HERE = comment("still here")
-
-
 EVENT_STREAM = "text/event-stream"
 
 
@@ -45,7 +42,8 @@ def event_stream(seats: Seats, user: str, messages: AsyncGenerator[str]) -> Stre
     return _EventStream(messages, lambda: seats.free("live stream", user))
 
 
-def _position(last_event_id: str | None, after: int) -> int:
+def position_of(last_event_id: str | None, after: int) -> int:
+    """Where a stream goes on: after what the browser has seen, or where it was asked to begin."""
     if last_event_id is None or last_event_id == "":
         return after
     if not last_event_id.isdecimal() or len(last_event_id) > 18:
@@ -64,3 +62,6 @@ def message(data: str, *, event: str = "", id_: int | None = None) -> str:
 def comment(text: str) -> str:
     """A line that readers ignore; it keeps the connection open and shows that it is."""
     return f": {text}\n\n"
+
+
+STILL_HERE = comment("still here")

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from api.settings import settings
 from saf.cli import specification as specfile
 from saf.cli.outcome import next_steps, outcome, warnings
 from saf.cli.output import (
@@ -42,6 +41,7 @@ from saf.cli.specification import (
     TimestepsOption,
 )
 from saf.client.client import Client
+from saf.client.settings import settings
 from saf.client.types import Artifact, Dataset, Job, JobProgress
 from saf.printable import one_line
 

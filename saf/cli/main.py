@@ -9,17 +9,12 @@ from __future__ import annotations
 import io
 import json
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from api.commands import demo, maintenance, workers
-from api.host.listener import DEFAULT_PORT, ListenError, listen
-from api.local.serve import LOOPBACK, LocalService, ServeError
-from api.maintenance.backup import BackupError
-from api.settings import Settings, settings
-from api.telemetry import log
 from saf.cli import jobs, sweeps
 from saf.cli import specification as specfile
 from saf.cli.offline import begun_with, run_network, train_here
@@ -41,7 +36,6 @@ from saf.client.client import ApiError, ClientError, UnreachableError
 from saf.data import BUILTIN
 from saf.errors import TrainingError
 from saf.printable import one_line
-from saf.redaction import Redaction, secrets_of
 
 app = typer.Typer(
     name="saf",
@@ -52,8 +46,8 @@ app = typer.Typer(
 )
 app.add_typer(jobs.commands)
 app.add_typer(sweeps.commands, name="sweep")
-app.add_typer(workers.commands, name="worker")
-app.add_typer(maintenance.commands)
+for _installed in sorted(entry_points(group="saf.commands"), key=lambda point: point.name):
+    app.add_typer(_installed.load())  # those of the service, where it is installed
 
 
 @app.callback()
@@ -69,54 +63,6 @@ def common(
     """Train spiking neural networks, here or on a server. SAF_TOKEN is sent as a bearer token."""
     jobs.server_url.set(url)
     jobs.headers.set(jobs.read_headers(header))
-
-
-@app.command()
-def serve(
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=65535, help="0: any free one.", show_default="8000, or the next free one"
-        ),
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where everything is kept.", show_default="./data")
-    ] = None,
-    allow_host: Annotated[
-        list[str], typer.Option(help="A name under which others reach the service; repeatable.")
-    ] = [],  # noqa: B006
-) -> None:
-    """Start the whole service on this machine: API, pages, worker, broker."""
-    chosen = settings()
-    log.configure("serve", chosen.log_format, secrets=chosen.secrets)
-    if data_dir is not None:
-        chosen = chosen.model_copy(update={"data_dir": data_dir})
-    if allow_host:
-        chosen = chosen.model_copy(update={"allowed_hosts": (*chosen.allowed_hosts, *allow_host)})
-    service = LocalService(chosen, host=host, port=port)
-    if host not in LOOPBACK:
-        complain(
-            f"WARNING: on {host} everybody who reaches this machine can use the service: it asks "
-            "for no password, and what is sent is not encrypted. Put something in front that does."
-        )
-    with service.stopped_by_signals():
-        if service.start():
-            _announce(service, chosen)
-            service.tend()
-        say("stopping; trainings write a checkpoint. Ctrl-C again stops at once")
-        service.stop()
-
-
-@app.command()
-def web(
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = DEFAULT_PORT,
-) -> None:
-    """Start the API and the pages alone; workers and servers are elsewhere (docs/operating.md)."""
-    from api.commands.web import run  # the application is made for this command only
-
-    run(listen(host, port))
 
 
 @app.command()
@@ -207,14 +153,6 @@ def run(
     return None
 
 
-@app.command(name="demo")
-def demo_(
-    directory: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path("data/demo"),
-) -> None:
-    """Start the service, train on real handwritten digits, check and run the LIF network."""
-    raise typer.Exit(demo.main(directory, console()))
-
-
 def main() -> None:
     """Entry point: what goes wrong is told in words, without a traceback."""
     for stream in (sys.stdout, sys.stderr):
@@ -239,21 +177,9 @@ def main() -> None:
     except TrainingError as error:
         complain(f"{error}\n{error.hint}".rstrip())
         sys.exit(1)
-    except (ClientError, ServeError, ListenError, BackupError, ValueError) as error:
+    except (ClientError, ValueError) as error:
         complain(str(error))
         sys.exit(1)
     except OSError as error:
         complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         sys.exit(1)
-
-
-def _announce(service: LocalService, chosen: Settings) -> None:
-    say(f"ready at {service.url}  (pages, API; documentation at {service.url}/docs)")
-    say(f"data in {service.directory}; Ctrl-C stops")
-    for what, address in (("database", chosen.database_url), ("broker", chosen.broker_url)):
-        if address:
-            say(f"{what} from outside: {Redaction(secrets_of(address)).text(address)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from api.errors import FieldError
 from saf.config import JobSpecification
 from saf.config.json_pointer import pointer, put
 
@@ -45,7 +44,7 @@ SetOption = Annotated[
 class SpecificationError(Exception):
     """It cannot be read, or a field is wrong; `errors` says which."""
 
-    def __init__(self, detail: str, errors: Iterable[FieldError] = ()) -> None:
+    def __init__(self, detail: str, errors: Iterable[tuple[str, str]] = ()) -> None:
         super().__init__(detail)
         self.errors = list(errors)
 
@@ -124,9 +123,7 @@ def check(body: Mapping[str, Any]) -> JobSpecification:
     try:
         return JobSpecification.model_validate(body)
     except ValidationError as error:
-        fields = [
-            FieldError(pointer(_path(entry["loc"], body)), entry["msg"]) for entry in error.errors()
-        ]
+        fields = [(pointer(_path(entry["loc"], body)), entry["msg"]) for entry in error.errors()]
         raise SpecificationError("the specification cannot be used as it is", fields) from error
 
 

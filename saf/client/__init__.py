@@ -1,1 +1,43 @@
-"""A Python client of the service."""
+"""A Python client of the service.
+
+    from saf.client import Client
+    with Client("http://127.0.0.1:8000") as client:
+        job = client.submit({"dataset": "digits"})
+
+What is named here is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from saf.client.client import Client
+    from saf.client.types import (
+        ApiError,
+        ChecksumError,
+        ClientError,
+        UnreachableError,
+        WaitTimeoutError,
+    )
+
+__all__ = [
+    "ApiError",
+    "ChecksumError",
+    "Client",
+    "ClientError",
+    "UnreachableError",
+    "WaitTimeoutError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'saf.client' has no attribute {name!r}")
+    home = "saf.client.client" if name == "Client" else "saf.client.types"
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -25,8 +25,8 @@ from typing import Any, Self, cast
 
 import httpx
 
-from api.settings import settings
 from saf.client import download as downloads
+from saf.client.settings import settings
 from saf.client.sse import Message, messages
 from saf.client.sweeps import Sweeps
 from saf.client.transport import BUSY, FIRST_PAUSE, Connection, accepted

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Auto = Literal["auto"]
-"""A setting that becomes a number before the training starts, by a rule of `saf.config.automatic`."""
+"""A setting that becomes a number before the training starts, by `saf.config.automatic`."""
 
 
 class Strict(BaseModel):

@@ -1,4 +1,4 @@
-"""The networks that a job can ask for and their settings; `saf.networks.build` builds them. No torch."""
+"""The networks that a job can ask for and their settings; `saf.networks.build` builds them."""
 
 from __future__ import annotations
 

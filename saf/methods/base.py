@@ -61,7 +61,7 @@ def learn_at_one_step(
     tally.add(state.fired(), value, scores)
 
 
-def _updated_at_each_step(
+def updated_at_each_step(
     network: SpikingNetwork,
     x: Tensor,
     y: Tensor,
@@ -73,6 +73,7 @@ def _updated_at_each_step(
     readout: Readout,
     neuron_step: NeuronStep,
 ) -> Outcome:
+    """A batch with an update of the weights after each time step."""
     stimulus = network.stimulus(x, timesteps).channels_last()
     state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps, readout)
     for _ in range(timesteps):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from saf.methods.base import LossFunction, _updated_at_each_step, learn_at_one_step
+from saf.methods.base import LossFunction, learn_at_one_step, updated_at_each_step
 from saf.methods.detached import present_cut
 from saf.model.lif_forward import lif, lif_advance, lif_rest
 from saf.model.network import NO_DROPOUT, Masks, SpikingNetwork
@@ -66,6 +66,6 @@ def ottt_o(
 
     Potentials and traces live on over the updates, as in the published code. `chunk` has no effect.
     """
-    return _updated_at_each_step(
+    return updated_at_each_step(
         network, x, y, timesteps, loss, update, trace_bias_and_input, masks, readout, lif
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from saf.methods.base import LossFunction, _updated_at_each_step
+from saf.methods.base import LossFunction, updated_at_each_step
 from saf.methods.detached import present_cut
 from saf.model.lif_forward import saf
 from saf.model.network import NO_DROPOUT, Masks, SpikingNetwork, present
@@ -124,7 +124,7 @@ def saf_e_by_step(
     W â_in[t] would apply the weights of this step to all the past, so the potential follows its
     recurrence Û[t] = λ Û[t−1] + W s_in[t] + b. `chunk` has no effect.
     """
-    return _updated_at_each_step(
+    return updated_at_each_step(
         network, x, y, timesteps, loss, update, trace_bias_and_input, masks, readout, saf
     )
 

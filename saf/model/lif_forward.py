@@ -27,7 +27,7 @@ NeuronStep = Callable[
 ]
 """(current, state, â[t−1], λ, V, fire) → s[t] and the state after the step."""
 Synapse = Callable[[Sequence[Operation], Sequence[Tensor], Tensor, Tensor], Tensor]
-"""(operations, weights, spikes, trace) → current: `saf.model.operations.apply_traced`, or one like it."""
+"""(operations, weights, spikes, trace) → current: as `saf.model.operations.apply_traced`."""
 
 
 def lif(

@@ -38,7 +38,7 @@ class Service:
         arguments = ["serve", "--port", str(self.port), "--data-dir", str(directory / "data")]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "saf.cli.main", *arguments],
+                [sys.executable, "-m", "saf.cli", *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,

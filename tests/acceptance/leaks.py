@@ -175,7 +175,7 @@ class Run:
     def _garbage(self) -> list[dict[str, Any]]:
         data = str(self._service.directory / "data")
         found = subprocess.run(
-            [sys.executable, "-m", "saf.cli.main", "gc", "--dry-run", "--json", "--data-dir", data],
+            [sys.executable, "-m", "saf.cli", "gc", "--dry-run", "--json", "--data-dir", data],
             env={**os.environ, "SAF_GC_GRACE_HOURS": "0.000001"},
             capture_output=True,
             check=True,

@@ -16,7 +16,7 @@ from tests.acceptance.conftest import Service
 
 def saf(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "saf.cli.main", *arguments],
+        [sys.executable, "-m", "saf.cli", *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -89,7 +89,7 @@ class WholeService(Service):
 
     def __init__(self, directory: Path) -> None:
         data = ["--data-dir", str(directory / "data")]
-        super().__init__(directory, ["saf.cli.main", "serve", *data], {})
+        super().__init__(directory, ["saf.cli", "serve", *data], {})
 
 
 class Pages(Service):

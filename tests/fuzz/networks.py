@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from saf import tensorfile
-from saf.lif import LIFDescription
+from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork, load_lif
 from saf.networks.architecture import Architecture, Connection, Flatten, Linear, Population
 from saf.predict_process import answer

@@ -87,7 +87,7 @@ def test_the_threads_of_saf_train_do_not_spin(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "saf.cli.main",
+        "saf.cli",
         "train",
         "--dataset",
         "digits",

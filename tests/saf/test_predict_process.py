@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from saf.data import Dataset, save
-from saf.lif import LIFDescription
+from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork
 from saf.networks.architecture import Architecture, Connection, Flatten, Linear, Population
 from saf.predict_process import SHOWN_NEURONS, answer, fitted

@@ -30,7 +30,7 @@ def drain(service: Settings, *arguments: str) -> subprocess.CompletedProcess[str
         "DATABASE_URL": service.database,
         "SAF_HEARTBEAT_SECONDS": str(service.heartbeat_seconds),
     }
-    command = [sys.executable, "-m", "saf.cli.main", "worker", "drain", *arguments]
+    command = [sys.executable, "-m", "saf.cli", "worker", "drain", *arguments]
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,4 +1,4 @@
-"""A training that needs no torch, run by the real `worker.processes.child`. Its metadata steers it."""
+"""A training without torch, run by the real `worker.processes.child`. Its metadata steers it."""
 
 from __future__ import annotations
 

@@ -16,8 +16,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from api.store.blobs import base as artifacts
-from api.store.blobs.base import ArtifactStore, Incoming
+from api.store.blobs.base import ArtifactStore, Incoming, in_short
 from api.store.database import Database
 from api.store.jobs import leases, lifecycle
 from api.store.jobs.leases import Claim
@@ -192,7 +191,7 @@ class Record:
             with self._database.writing() as session:
                 self._store.remove_unused(session, self._unused)
         except (SQLAlchemyError, OSError) as error:
-            log.warning("old checkpoints could not be removed: %s", artifacts.in_short(error))
+            log.warning("old checkpoints could not be removed: %s", in_short(error))
         else:
             self._unused.clear()
 

@@ -29,7 +29,7 @@ from api.web.dependencies import ServiceDependency
 from api.web.problems import responses
 from api.web.rendering import attachment, page, templates
 from api.web.schemas import Document, finite
-from saf.config import json_pointer as pointers
+from saf.config import json_pointer
 
 router = APIRouter()
 MOST = svg.MOST_LINES
@@ -274,7 +274,7 @@ def _flat(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
     """Every leaf of a specification with its JSON pointer; a list is a leaf."""
     if isinstance(value, Mapping) and value:
         for key, entry in value.items():
-            yield from _flat(entry, pointer + pointers.pointer([key]))
+            yield from _flat(entry, pointer + json_pointer.pointer([key]))
     elif pointer != "/name" and value not in ({}, []):
         yield pointer, value
 

@@ -248,7 +248,7 @@ def _again(job: JobDocument, url: str) -> dict[str, str]:
     return {
         "json": json.dumps(job.specification, indent=2, ensure_ascii=False),
         "curl": f"curl -s {url}/v1/jobs -H 'content-type: application/json' \\\n  -d '{quoted}'",
-        "python": "from saf.client.client import Client\n\n"
+        "python": "from saf.client import Client\n\n"
         f'with Client("{url}") as client:\n'
         f"    job = client.submit({json.loads(text)!r})\n"
         '    job = client.wait(job["id"])\n',

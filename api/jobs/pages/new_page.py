@@ -1,31 +1,20 @@
-"""What a browser shows. Everything is rendered here and can be read without JavaScript; the
-modules in `static/` keep it live. Data comes through the functions behind the JSON routes."""
+"""The page that submits a job."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api.datasets.queries import find_datasets, ready_names
-from api.jobs.compare import routes as comparison
-from api.jobs.pages import job_page, list_page, new_form, presets
+from api.jobs.pages import list_page, new_form, presets
 from api.jobs.queries import read_job
 from api.store.soundness import readable
-from api.sweeps import pages as sweep_pages
-from api.system import pages as system
 from api.web.dependencies import ServiceDependency
 from api.web.rendering import page
 
 router = APIRouter(include_in_schema=False)
-
-
-def install(app: FastAPI) -> None:
-    """Add the pages."""
-    for noun in (list_page, comparison, job_page, sweep_pages, system):
-        app.include_router(noun.router)
-    app.include_router(router)
 
 
 @router.get("/new")

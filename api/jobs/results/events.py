@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from api.jobs.live import Streams
 from api.jobs.queries import read_job
 from api.jobs.schemas import EventDocument, event_document
 from api.store.tables import Event
@@ -16,7 +17,7 @@ from api.web.dependencies import ServiceDependency
 from api.web.limits import UserDependency
 from api.web.problems import responses
 from api.web.schemas import Listing
-from api.web.sse import EVENT_STREAM, _position, event_stream, wants_stream
+from api.web.sse import EVENT_STREAM, event_stream, position_of, wants_stream
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
@@ -68,8 +69,8 @@ def list_events(
     with service.database.reading() as session:
         read_job(session, job_id)
         if wants_stream(request):
-            start = _position(last_event_id, after)
-            return event_stream(service.seats, user, service.streams.job(job_id, after=start))
+            start = position_of(last_event_id, after)
+            return event_stream(service.seats, user, service.part(Streams).job(job_id, after=start))
         events, has_more = find_events(session, job_id, after=after, limit=limit)
     documents = [event_document(event) for event in events]
     return Listing(

@@ -8,12 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from api.jobs.live import Streams
 from api.jobs.queries import read_job
 from api.store.runs import logs
 from api.web.dependencies import Service, ServiceDependency
 from api.web.limits import UserDependency
 from api.web.problems import responses
-from api.web.sse import EVENT_STREAM, _position, event_stream, wants_stream
+from api.web.sse import EVENT_STREAM, event_stream, position_of, wants_stream
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
@@ -43,8 +44,8 @@ def get_logs(
     with service.database.reading() as session:
         read_job(session, job_id)
         if wants_stream(request):
-            start = _position(last_event_id, after)
-            return event_stream(service.seats, user, service.streams.log(job_id, after=start))
+            start = position_of(last_event_id, after)
+            return event_stream(service.seats, user, service.part(Streams).log(job_id, after=start))
         if q:
             found = logs.search(session, job_id, q, most=FOUND_LINES if tail is None else tail)
         elif tail is not None:

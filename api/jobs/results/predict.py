@@ -23,6 +23,7 @@ from api.errors import (
     unreadable,
 )
 from api.jobs.queries import read_job
+from api.jobs.results.predict_process import Trials
 from api.store.blobs.base import StoreError
 from api.store.blobs.verified import DamagedError
 from api.store.runs import checkpoints
@@ -179,7 +180,7 @@ def predict(
             path = name if sha256 is None else _path(service, sha256, name)
             asked["sample"] = {"dataset": path, "builtin": sha256 is None, "index": question.sample}
         asked |= question.model_dump(include={"image", "pixels"}, exclude_none=True)
-        answer = service.trials.ask(asked)
+        answer = service.part(Trials).ask(asked)
         if answer["ok"]:
             found = {key: answer[key] for key in answer if key != "ok"}
             return Prediction(job_id=job_id, checkpoint_step=network.step, **found)

@@ -1,4 +1,4 @@
-"""Looks into networks in training: a row each, as many as `saf.training.evaluation.spike_stats` takes."""
+"""Looks into networks in training: a row each, of `saf.training.evaluation.spike_stats`."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 
 from saf.config import Neuron, ResolvedSpecification
@@ -16,6 +18,7 @@ from saf.networks.architecture import Architecture
 from saf.neurons.gates import surrogate_gate
 from saf.training.checkpoint import Progress
 
+logger = logging.getLogger(__name__)
 FEWEST_UPDATES = 10**11
 """Updates of neurons (neurons × T × samples × epochs) from which a training gains more than the
 compilation takes: half a minute against about 1 ns for each update on two CPU cores."""

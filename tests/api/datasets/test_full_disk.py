@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from api.datasets.checks import Checks
 from tests.api.conftest import Server
 from tests.disks import mounted
 
@@ -11,7 +12,7 @@ from tests.disks import mounted
 def test_an_upload_without_room_is_refused_with_the_reason_and_leaves_nothing(
     server: Server,
 ) -> None:
-    directory = server.service.checks.directory
+    directory = server.service.part(Checks).directory
     directory.mkdir(parents=True, exist_ok=True)
     content = os.urandom(2**20)
     with mounted(directory) as disk:

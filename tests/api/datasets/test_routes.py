@@ -14,6 +14,7 @@ from sqlalchemy import update
 
 from api.datasets import checks
 from api.datasets import routes as datasets
+from api.datasets.checks import Checks
 from api.datasets.queries import find_facts
 from api.settings import Settings
 from api.store.tables import Dataset
@@ -43,7 +44,7 @@ def upload(server: Server, content: bytes = IMAGES, file: str = "mine.npz", **fi
 
 
 def leftovers(server: Server) -> list[Path]:
-    return list(server.service.checks.directory.glob("*"))
+    return list(server.service.part(Checks).directory.glob("*"))
 
 
 def row(server: Server, **values: Any) -> None:
@@ -241,8 +242,8 @@ def test_a_check_that_fails_on_our_side_is_not_blamed_on_the_file(
 def test_more_uploads_than_may_wait_are_answered_at_once(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server.service.checks, "_waiting", threading.BoundedSemaphore(1))
-    with server.service.checks._waiting:
+    monkeypatch.setattr(server.service.part(Checks), "_waiting", threading.BoundedSemaphore(1))
+    with server.service.part(Checks)._waiting:
         response = upload(server)
     assert response.status_code == 201
     until(lambda: server.get("/v1/datasets/mine")["status"] == "ready")
@@ -256,7 +257,7 @@ def test_a_check_that_was_cut_off_goes_on_when_the_server_starts(
         row(server, id="ds_here", name="here", status="checking", summary={}, created_at=4e9)
         row(server, id="ds_lost", name="lost", status="checking", summary={}, created_at=1.0)
         row(server, id="ds_else", name="else", status="checking", summary={}, created_at=4e9)
-        uploads = server.service.checks.directory
+        uploads = server.service.part(Checks).directory
     for name in ("ds_here", "ds_stale"):
         (uploads / name / "file").mkdir(parents=True)
         (uploads / name / "file" / "mine.npz").write_bytes(IMAGES)

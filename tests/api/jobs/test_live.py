@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from api.jobs import live as stream
+from api.jobs.live import Streams
 from api.settings import Settings
 from api.store.jobs import lifecycle
 from api.store.runs import logs
@@ -48,7 +49,7 @@ def test_a_live_stream_shows_the_timeline_progress_and_the_end(server: Server) -
         rest = list(messages)
     assert [(id_, event) for id_, event, _ in rest] == [("4", "message"), (None, "done")]
     assert rest[-1][2] == server.get(job["urls"]["self"])
-    until(lambda: server.service.streams.watched == 0)
+    until(lambda: server.service.part(Streams).watched == 0)
 
 
 @pytest.mark.parametrize("position", [{"Last-Event-ID": "2"}, {"after": "2"}])
@@ -87,7 +88,7 @@ def test_many_viewers_of_a_job_share_one_poller(
     readers = [live.__enter__().messages() for live in lives]
     for messages in readers:
         assert next(messages)[2]["type"] == "queued"
-    assert server.service.streams.watched == 1
+    assert server.service.part(Streams).watched == 1
     before = looks
     server.http.post(f"{job['urls']['self']}/cancel").raise_for_status()
     for messages in readers:
@@ -95,7 +96,7 @@ def test_many_viewers_of_a_job_share_one_poller(
     assert looks - before < 10
     for live in lives:
         live.__exit__(None, None, None)
-    until(lambda: server.service.streams.watched == 0)
+    until(lambda: server.service.part(Streams).watched == 0)
 
 
 def test_the_stream_of_the_list_tells_deletions_and_can_begin_without_the_list(
@@ -129,8 +130,8 @@ def test_a_viewer_that_leaves_is_forgotten(server: Server) -> None:
     job = server.submit()
     with server.stream(job["urls"]["events"]) as live:
         next(live.messages())
-        assert server.service.streams.watched == 1
-    until(lambda: server.service.streams.watched == 0)
+        assert server.service.part(Streams).watched == 1
+    until(lambda: server.service.part(Streams).watched == 0)
 
 
 def test_a_quiet_stream_is_kept_alive_by_comments(
@@ -324,4 +325,4 @@ def test_a_hundred_viewers_all_get_the_same_timeline_also_after_a_cut(server: Se
     timeline = [event["sequence"] for event in server.get(events)["data"]]
     assert len(timeline) >= 4
     assert seen == [timeline] * 100
-    until(lambda: server.service.streams.watched == 0)
+    until(lambda: server.service.part(Streams).watched == 0)

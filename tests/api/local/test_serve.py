@@ -63,7 +63,7 @@ class Serving:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "saf.cli.main", "serve", *options),
+                    *(sys.executable, "-m", "saf.cli", "serve", *options),
                     *("--port", port, "--data-dir", str(self.directory)),
                 ],
                 stdout=log,

@@ -49,7 +49,7 @@ def served(directory: Path, *command: str, **environment: str) -> Iterator[str]:
         process = subprocess.Popen(
             [
                 *command,
-                *(sys.executable, "-m", "saf.cli.main", "serve"),
+                *(sys.executable, "-m", "saf.cli", "serve"),
                 *("--port", "0", "--data-dir", str(directory)),
             ],
             stdout=output,
@@ -259,7 +259,7 @@ def test_everything_that_is_kept_lies_in_the_data_directory_whatever_its_name(
     for command in (["gc", "--dry-run"], ["worker", "drain", "--all"]):
         done = subprocess.run(
             [
-                *(sys.executable, "-m", "saf.cli.main"),
+                *(sys.executable, "-m", "saf.cli"),
                 *command,
                 "--data-dir",
                 str(settings.data_dir),

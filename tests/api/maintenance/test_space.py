@@ -129,7 +129,7 @@ def test_a_file_that_somebody_keeps_locked_stays_as_it_is(tmp_path: Path) -> Non
 def test_saf_gc_gives_room_back_and_says_how_much(tmp_path: Path) -> None:
     database = fill(of_before(tmp_path / "saf.sqlite3"))
     before = size(database)
-    command = [sys.executable, "-m", "saf.cli.main", "gc", "--data-dir", str(tmp_path), "--json"]
+    command = [sys.executable, "-m", "saf.cli", "gc", "--data-dir", str(tmp_path), "--json"]
     dry = json.loads(subprocess.check_output([*command, "--dry-run"]))
     assert [item["kind"] for item in dry["items"]] == ["room in the database"]
     assert size(database) == before

@@ -49,7 +49,7 @@ def test_it_is_not_migrated(newer: Database) -> None:
 def test_the_service_does_not_start_and_says_why(newer: Database, tmp_path: Path) -> None:
     address = newer.engine.url.render_as_string(hide_password=False)
     done = saf(
-        *("saf.cli.main", "serve", "--port", "0", "--data-dir", str(tmp_path / "data")),
+        *("saf.cli", "serve", "--port", "0", "--data-dir", str(tmp_path / "data")),
         DATABASE_URL=address,
     )
     assert done.returncode == 1
@@ -85,7 +85,7 @@ def test_an_api_answers_and_accepts_nothing(newer: Database, tmp_path: Path) -> 
 @pytest.mark.parametrize("command", [["gc"], ["worker", "drain", "--all"]])
 def test_commands_that_write_refuse_it(newer: Database, tmp_path: Path, command: list[str]) -> None:
     address = newer.engine.url.render_as_string(hide_password=False)
-    done = saf("saf.cli.main", *command, DATABASE_URL=address, SAF_DATA_DIR=str(tmp_path / "data"))
+    done = saf("saf.cli", *command, DATABASE_URL=address, SAF_DATA_DIR=str(tmp_path / "data"))
     assert done.returncode == 1
     assert WORDS in done.stderr
     assert "Traceback" not in done.stderr

@@ -10,6 +10,7 @@ import pytest
 
 from api.jobs.pages import list_page
 from api.store import workers
+from api.system.disk_usage import Storage
 
 if TYPE_CHECKING:
     from tests.api.conftest import Server
@@ -47,7 +48,7 @@ def test_what_is_degraded_is_said_with_what_to_do(server: Server) -> None:
 def test_storage_tells_what_is_kept_and_asks_once_in_a_while(
     server: Server, tmp_path: Path
 ) -> None:
-    storage = server.service.storage
+    storage = server.service.part(Storage)
     first = storage.use()
     assert first.database is not None
     assert first.database > 10_000

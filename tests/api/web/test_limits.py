@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import update
 
+from api.datasets.checks import Checks
 from api.settings import Settings
 from api.store.database import now
 from api.store.jobs import lifecycle
@@ -147,7 +148,7 @@ def test_an_upload_beyond_a_limit_is_refused(
     small: Server, setting: str, status: int, content: Callable[[], bytes], file: str
 ) -> None:
     names(small.http.post("/v1/datasets", files={"file": (file, content())}), status, setting)
-    assert list(small.service.checks.directory.glob("*")) == []
+    assert list(small.service.part(Checks).directory.glob("*")) == []
 
 
 def test_a_form_of_too_many_parts_is_refused(small: Server) -> None:

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from api.jobs.live import Streams
 from saf.cli import specification as specfile
 from saf.client.client import Client
 from saf.training.checkpoint import Checkpoint, steps
 from tests.api.conftest import Server, until
 from tests.api.jobs.test_going_on import finish
 
-COMMAND = [sys.executable, "-m", "saf.cli.main"]
+COMMAND = [sys.executable, "-m", "saf.cli"]
 
 
 def saf(*arguments: str, url: str = "http://127.0.0.1:9") -> subprocess.CompletedProcess[str]:
@@ -206,7 +207,7 @@ def test_a_job_of_a_server_is_watched_by_several_at_once(server: Server) -> None
     threads = [threading.Thread(target=watch) for _ in range(2)]
     for thread in threads:
         thread.start()
-    until(lambda: server.service.streams.watched > 0, 60)
+    until(lambda: server.service.part(Streams).watched > 0, 60)
     server.succeed(server.run())
     for thread in threads:
         thread.join()

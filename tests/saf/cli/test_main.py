@@ -278,7 +278,7 @@ def test_training_here_goes_on_from_its_checkpoint_and_the_network_runs(
         (["train", "--dataset", "/nowhere"], "there is no data set '/nowhere'"),
         (["train", "/nowhere.json"], "/nowhere.json cannot be read: No such file"),
         (["run", "/nowhere.safetensors", "digits"], "/nowhere.safetensors"),
-        (["run", __file__, "digits"], "test_cli.py"),
+        (["run", __file__, "digits"], "test_main.py"),
         (["run", __file__, "digits", "--split", "all"], "test or train"),
     ],
 )

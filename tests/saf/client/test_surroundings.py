@@ -280,7 +280,7 @@ def seen(status: int = 200, **headers: str) -> Iterator[tuple[str, list[dict[str
 
 def saf(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "saf.cli.main", *arguments],
+        [sys.executable, "-m", "saf.cli", *arguments],
         capture_output=True,
         env={**os.environ, **environment},
         timeout=60,

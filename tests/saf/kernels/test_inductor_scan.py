@@ -153,8 +153,8 @@ def test_short_trainings_compile_nothing_and_long_ones_go_on_as_they_began() -> 
 def test_without_a_compiler_the_plain_scan_is_used_and_the_log_says_so(tmp_path: Path) -> None:
     code = (
         "import logging, torch; logging.basicConfig()\n"
-        "from saf import compiled; from saf.config import Neuron\n"
-        "assert not compiled.works(Neuron(), torch.device('cpu'), torch.float32)\n"
+        "from saf.training.hardware import backends; from saf.config import Neuron\n"
+        "assert not backends.works(Neuron(), torch.device('cpu'), torch.float32)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

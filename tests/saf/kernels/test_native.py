@@ -134,7 +134,7 @@ def test_what_is_no_library_is_not_used(
 def test_threads_are_those_of_torch() -> None:
     """Two pools of threads in one process would fight for the cores."""
     code = (
-        "import torch; from saf import native\n"
+        "import torch; from saf.kernels import native\n"
         "assert native.library('scan') is not None\n"
         "found = {line.split()[-1] for line in open('/proc/self/maps') if 'gomp' in line}\n"
         "assert len(found) == 1, found\n"

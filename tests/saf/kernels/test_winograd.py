@@ -265,7 +265,7 @@ def test_trainings_go_on_with_the_transforms_that_they_began_with(
     assert chosen(progress, job=short)
     assert not chosen(Progress(native=False))
     monkeypatch.setattr(
-        "saf.kernels.winograd_transforms.compiled", lambda: None
+        "saf.training.hardware.backends.compiled", lambda: None
     )  # a machine without a compiler
     assert not chosen(progress)
     assert "its last bits will differ" in caplog.text

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from saf.config import Neuron
-from saf.lif import LIFDescription
 from saf.lif.convert import convert, on_grid
 from saf.lif.exactness import bounds
 from saf.lif.fixed_point import Grid
+from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork
 from saf.model.network import SpikingNetwork
 from saf.networks.architecture import (

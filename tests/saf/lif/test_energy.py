@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saf.lif import LIFDescription
 from saf.lif.energy import estimate
+from saf.lif.header import LIFDescription
 from saf.networks.architecture import (
     Architecture,
     Connection,

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from saf.config import Neuron
-from saf.lif import weight_names, weighted
 from saf.lif.convert import on_grid
 from saf.lif.exactness import SIGNIFICANT_BITS, bounds, run_saf
 from saf.lif.fixed_point import Grid, is_on_grid
+from saf.lif.header import weight_names, weighted
 from saf.lif.network import LIFNetwork, LIFStep
 from saf.model import operations as synapse
 from saf.model.inference import record

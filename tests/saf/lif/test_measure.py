@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from saf.lif import LIFDescription
+from saf.lif.header import LIFDescription
 from saf.lif.measure import measure
 from saf.lif.network import LIFNetwork
 from saf.networks.architecture import Architecture, Connection, Flatten, Linear, Population

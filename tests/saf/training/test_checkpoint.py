@@ -255,7 +255,7 @@ def test_a_training_with_transforms_in_cpp_goes_on_with_them(
     assert json.loads((tmp_path / "2" / "report.json").read_text())["in_cpp"] is True
 
     monkeypatch.setattr(
-        "saf.kernels.winograd_transforms.compiled", lambda: None
+        "saf.training.hardware.backends.compiled", lambda: None
     )  # a machine without a compiler
     *_, last = train(job, dataset, tmp_path / "3", device="cpu")
     assert isinstance(last, Finished)

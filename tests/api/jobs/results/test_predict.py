@@ -23,7 +23,7 @@ from api.store.jobs.leases import Claim
 from api.store.runs import artifacts, checkpoints
 from saf.config import ResolvedSpecification
 from saf.data import digits
-from saf.lif import LIFDescription
+from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork, load_lif
 from saf.model.network import network_of
 from saf.networks.architecture import Architecture, Connection, Conv, Flatten, Linear, Population
@@ -290,7 +290,7 @@ def test_a_checkpoint_that_newer_ones_removed_meanwhile_is_no_error(
     while (claim := server.run()).job_id != job["id"]:
         server.succeed(claim)
     checkpointed(server, claim, tmp_path, 1)
-    trials, asked = server.service.trials, []
+    trials, asked = server.service.part(Trials), []
     real = trials.ask
 
     def late(question: dict[str, Any]) -> dict[str, Any]:
@@ -315,7 +315,7 @@ def test_the_page_and_the_answer_say_why_where_networks_are_not_run(tmp_path: Pa
         assert "SAF_TRIAL_MAX_MEMORY_BYTES" in response.json()["detail"]
         page = server.http.get("/jobs/" + path.split("/")[3], headers={"accept": "text/html"})
         assert "Networks are not run on this server" in page.text
-        assert server.service.trials.pid is None
+        assert server.service.part(Trials).pid is None
 
 
 def question(directory: Path, lif: LIFNetwork) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from api.jobs.results.predict_process import Trials
 from api.settings import Settings
 from saf.data import Limits, read
 from saf.errors import DataError
@@ -33,7 +34,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str
     with serving(Settings(data_dir=data, broker_url=NO_BROKER)) as server:
         path = succeeded(server, data, network())
         assert server.http.post(path, json={"sample": 0}).status_code == 200
-        pid = server.service.trials.pid
+        pid = server.service.part(Trials).pid
         assert pid is not None
         yield server, path, pid
 
@@ -88,7 +89,7 @@ def test_a_hostile_question_is_refused_and_the_process_lives(
     answer = server.http.post(path, json=QUESTIONS[question])
     assert answer.status_code == 422, answer.text
     assert "memory" not in answer.json()["detail"]
-    assert server.service.trials.pid == pid
+    assert server.service.part(Trials).pid == pid
     assert server.http.post(path, json={"sample": 0}).status_code == 200
 
 
@@ -96,7 +97,7 @@ def test_of_a_picture_with_many_frames_the_first_is_shown(warm: tuple[Server, st
     server, path, pid = warm
     image = base64.b64encode(frames(300, 64)).decode()
     assert server.http.post(path, json={"image": image}).status_code == 200
-    assert server.service.trials.pid == pid
+    assert server.service.part(Trials).pid == pid
 
 
 def test_a_network_whose_scores_are_no_numbers_is_said_to_be_so(
@@ -110,14 +111,14 @@ def test_a_network_whose_scores_are_no_numbers_is_said_to_be_so(
     assert answer.status_code == 422
     assert "no finite numbers" in answer.json()["detail"]
     assert "memory" not in answer.json()["detail"]
-    assert server.service.trials.pid == pid
+    assert server.service.part(Trials).pid == pid
 
 
 def test_a_process_that_ends_by_a_defect_is_not_blamed_on_memory(
     warm: tuple[Server, str, int],
 ) -> None:
     server, path, _ = warm
-    pid = server.service.trials.pid
+    pid = server.service.part(Trials).pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)  # so that it is asked before it ends
     with ThreadPoolExecutor(1) as threads:

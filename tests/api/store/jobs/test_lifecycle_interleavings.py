@@ -127,7 +127,7 @@ class JobsAndWorkers(RuleBasedStateMachine):
 
     @rule(held=claims)
     def begin(self, held: leases.Claim) -> None:
-        """As `worker.attempts.recorder` does: what an attempt before wrote after its start is cut off."""
+        """As the recorder of a worker: what an attempt before wrote after its start is cut off."""
         start = max((s for s in self.checkpoints.get(held.job_id, ()) if s > 0), default=0)
 
         def started(session: Session) -> None:

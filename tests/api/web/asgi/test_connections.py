@@ -15,7 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.datasets.checks import Checks
 from api.host.listener import listen
+from api.jobs.live import Streams
 from api.settings import Settings
 from api.store.runs import logs
 from api.web.asgi import connections, middleware
@@ -120,7 +122,7 @@ def test_an_upload_that_does_not_go_on_is_answered_408_and_leaves_nothing(hasty:
             b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.zip"\r\n\r\nPK'
         )
         assert b" 408 " in all_of(client)
-    until(lambda: not list(hasty.service.checks.directory.glob("*")))
+    until(lambda: not list(hasty.service.part(Checks).directory.glob("*")))
     answer = hasty.http.post("/v1/datasets", files={"file": ("a.zip", b"PK")})
     assert answer.status_code == 422, "its place is free"
 
@@ -141,8 +143,8 @@ def test_a_live_stream_that_nobody_reads_is_ended(hasty: Server) -> None:
             f"GET {job['urls']['logs']} HTTP/1.1\r\nhost: localhost\r\n"
             "accept: text/event-stream\r\n\r\n".encode()
         )
-        until(lambda: hasty.service.streams.watched == 1)
-        until(lambda: hasty.service.streams.watched == 0)
+        until(lambda: hasty.service.part(Streams).watched == 1)
+        until(lambda: hasty.service.part(Streams).watched == 0)
 
 
 def test_an_answer_that_nobody_reads_is_ended(hasty: Server) -> None:
@@ -193,7 +195,7 @@ def test_idle_connections_beyond_the_open_files_take_no_place_from_those_that_as
 def test_the_command_serves_the_api_and_says_when_its_port_is_taken(tmp_path: Path) -> None:
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "saf.cli.main", "web", "--port", str(port)]
+        command = [sys.executable, "-m", "saf.cli", "web", "--port", str(port)]
         environment = {"SAF_DATA_DIR": str(tmp_path), "BROKER_URL": NO_BROKER, "PATH": ""}
         ended = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert ended.returncode == 1

@@ -1,0 +1,7 @@
+"""`python -m saf.cli`: the `saf` command."""
+
+from __future__ import annotations
+
+from saf.cli.main import main
+
+main()
