@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-FOLDER = Path(__file__).parent / "built" / "guide"
+FOLDER = Path(__file__).parents[1] / "built" / "guide"
 NOT_BUILT = (
     "the guide was not built on this server: run `make docs` in the checkout, which takes seconds "
     "and needs no restart, or read the chapters in docs/"
