@@ -164,8 +164,13 @@ class Clients:
             wishes[name](choose)
 
     def _pause(self, choose: random.Random) -> None:
-        if job_id := _one(choose, self._observer.in_status("queued", "starting", "running")):
+        if job_id := _one(choose, self._not_left_alone("queued", "starting", "running")):
             self.ask("POST", f"/v1/jobs/{job_id}/pause")
+
+    def _not_left_alone(self, *statuses: str) -> list[str]:
+        with self._memory.lock:
+            left_alone = set(self._memory.left_alone)
+        return [job for job in self._observer.in_status(*statuses) if job not in left_alone]
 
     def _resume(self, choose: random.Random) -> None:
         if job_id := _one(choose, self._observer.in_status("paused")):
@@ -173,7 +178,7 @@ class Clients:
 
     def _cancel(self, choose: random.Random) -> None:
         statuses = ("queued", "starting", "running", "converting", "pausing", "recovering")
-        if job_id := _one(choose, self._observer.in_status(*statuses)):
+        if job_id := _one(choose, self._not_left_alone(*statuses)):
             with self._memory.lock:
                 self._memory.cancels.add(job_id)
             self.ask("POST", f"/v1/jobs/{job_id}/cancel")

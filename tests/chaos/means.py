@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -164,9 +164,11 @@ class Means:
             return set(session.scalars(held))
         return set()
 
-    def a_training(self) -> Training | None:
-        """One of the training processes."""
+    def a_training(self, *, of: Collection[str] | None = None) -> Training | None:
+        """One of the training processes; `of` these jobs, if given."""
         found = sorted(self.cluster.trainings(), key=lambda training: training.job_id)
+        if of is not None:
+            found = [training for training in found if training.job_id in of]
         return self.choose.choice(found) if found else None
 
     def jobs_named(self, *job_ids: str) -> dict[str, Look]:

@@ -86,9 +86,15 @@ def stop_training(means: Means) -> bool:
 
 
 def hang_training(means: Means) -> bool:
-    """For good: stopped by a signal, waiting for what never comes, or computing without an end."""
-    if (training := means.a_training()) is None:
+    """For good: stopped by a signal, waiting for what never comes, or computing without an end.
+
+    Nobody pauses or cancels its job, so that only the watchdog can end it.
+    """
+    running = means.observer.in_status("running")
+    if (training := means.a_training(of=running)) is None:
         return False
+    with means.memory.lock:
+        means.memory.left_alone.add(training.job_id)
     means.watch("hang a training", means.jobs_named(training.job_id))
     how = means.choose.choice(("stopped", *HANGS))
     if how == "stopped":
