@@ -23,6 +23,7 @@ from api.datasets import routes as datasets
 from api.datasets.checks import Checks
 from api.jobs import live
 from api.jobs import routes as jobs
+from api.jobs.compare import pages as compare_pages
 from api.jobs.compare import routes as compare
 from api.jobs.live import Streams
 from api.jobs.pages import job_page, list_page, new_page
@@ -129,7 +130,10 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
     )
     for module in routers:
         app.include_router(module.router)
-    for pages in (list_page, compare, job_page, new_page, dataset_pages, sweep_pages, system_pages):
+    for pages in (
+        *(list_page, compare, compare_pages, job_page, new_page),
+        *(dataset_pages, sweep_pages, system_pages),
+    ):
         app.include_router(pages.router)
     app.mount("/static", assets(), name="static")
     app.mount("/guide", Guide(), name="guide")

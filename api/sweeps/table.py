@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.errors import NotFoundError
-from api.jobs.compare.routes import run_seconds
+from api.jobs.compare.queries import run_seconds
 from api.jobs.schemas import Health, JobDocument, JobFinding, job_documents
 from api.store import pagesize
 from api.store.database import clock
