@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+import saf
 from api.settings import Settings
 from tests.api.conftest import NO_BROKER, Server, serving
 
@@ -129,3 +130,9 @@ def test_under_a_prefix_the_guide_leads_nowhere_else(built: Path, tmp_path: Path
     addresses = re.findall(r'(?:src|href)="([^"#]*)', page)
     assert addresses
     assert not [each for each in addresses if each.startswith(("/", "http:", "//"))]
+
+
+def test_the_reference_has_every_public_name(built: Path) -> None:
+    page = (built / "api.html").read_text()
+    for name in saf.__all__:
+        assert f'id="saf.{name}"' in page, name
