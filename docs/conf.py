@@ -20,7 +20,7 @@ extensions = [
     "extension.mathml",
     "extension.policy",
 ]
-exclude_patterns = ["_build", "monitoring", "extension"]
+exclude_patterns = ["_build", "monitoring", "extension", "*.ipynb"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"]
 myst_heading_anchors = 3

@@ -17,9 +17,10 @@ from saf.cli.jobs import next_steps_of, watched
 from saf.cli.offline import run_network
 from saf.cli.outcome import outcome, warnings
 from saf.cli.output import say
-from saf.cli.progress import TrainingBar
 from saf.client.client import Client
-from saf.client.types import TERMINAL, Job
+from saf.client.job import Job
+from saf.client.progress import TrainingBar
+from saf.client.types import TERMINAL
 
 SPECIFICATION: dict[str, Any] = {
     "name": "demo",

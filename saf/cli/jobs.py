@@ -27,7 +27,6 @@ from saf.cli.output import (
     table,
     told_status,
 )
-from saf.cli.progress import Moment, TrainingBar
 from saf.cli.specification import (
     DatasetOption,
     EpochsOption,
@@ -41,8 +40,11 @@ from saf.cli.specification import (
     TimestepsOption,
 )
 from saf.client.client import Client
+from saf.client.documents import Dataset
+from saf.client.job import Job
+from saf.client.progress import TrainingBar, moment_of
 from saf.client.settings import settings
-from saf.client.types import Artifact, Dataset, Job, JobProgress
+from saf.client.types import Artifact, JobProgress
 from saf.printable import one_line
 
 commands = typer.Typer()
@@ -303,21 +305,6 @@ def watched(client: Client, job_id: str, bar: TrainingBar) -> Job:
     job = client.wait(job_id, progress=show)
     bar.show(moment_of(job))
     return job
-
-
-def moment_of(job: JobProgress) -> Moment:
-    """What the bar shows of a job."""
-    ahead = job["jobs_ahead"]
-    checked, to_check = job["progress"]["checked"], job["progress"]["to_check"]
-    return Moment(
-        status=job["status"],
-        step=job["progress"]["step"],
-        steps_total=job["progress"]["steps_total"],
-        metrics=job["latest_metrics"],
-        seconds_left=job["eta_seconds"],
-        checked=(checked, to_check) if checked is not None and to_check is not None else None,
-        note=f"{ahead} before it" if ahead else "",
-    )
 
 
 def server_client() -> Client:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from saf.cli.progress import Moment, TrainingBar
+from saf.client.progress import Moment, TrainingBar
 from saf.config import JobSpecification
 from saf.cores import prepare_threads
 from saf.data import BUILTIN, Dataset, read

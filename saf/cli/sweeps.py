@@ -36,7 +36,7 @@ from saf.cli.specification import (
     TimestepsOption,
 )
 from saf.client.client import Client
-from saf.client.types import Sweep
+from saf.client.documents import Sweep
 from saf.printable import one_line
 
 commands = typer.Typer(help="Many jobs from one request.", no_args_is_help=True)

@@ -1,8 +1,9 @@
 """A Python client of the service.
 
     from saf.client import Client
-    with Client("http://127.0.0.1:8000") as client:
-        job = client.submit({"dataset": "digits"})
+    client = Client("http://127.0.0.1:8000")
+    job = client.submit({"dataset": "digits"})
+    job.wait()
 
 What is named here is loaded when it is first used.
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from saf.client.client import Client
+    from saf.client.job import Job
     from saf.client.types import (
         ApiError,
         ChecksumError,
@@ -27,6 +29,7 @@ __all__ = [
     "ChecksumError",
     "Client",
     "ClientError",
+    "Job",
     "UnreachableError",
     "WaitTimeoutError",
 ]
@@ -35,7 +38,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'saf.client' has no attribute {name!r}")
-    home = "saf.client.client" if name == "Client" else "saf.client.types"
+    home = {"Client": "saf.client.client", "Job": "saf.client.job"}.get(name, "saf.client.types")
     return getattr(import_module(home), name)
 
 

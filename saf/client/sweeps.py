@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Any, Literal, cast
 
+from saf.client.documents import Sweep
 from saf.client.transport import Connection
-from saf.client.types import Sweep, SweepValidation, WaitTimeoutError
+from saf.client.types import SweepValidation, WaitTimeoutError
 
 POLL_SECONDS = 1.0
 
@@ -34,7 +35,7 @@ class Sweeps:
     ) -> Sweep:
         """Submit a job for each combination of values, or none of them."""
         body = _body(over, specification, name, mode)
-        return cast(Sweep, self._connection.change("/v1/sweeps", key=idempotency_key, json=body))
+        return Sweep(self._connection.change("/v1/sweeps", key=idempotency_key, json=body))
 
     def validate(
         self,
@@ -52,7 +53,7 @@ class Sweeps:
 
     def get(self, sweep_id: str) -> Sweep:
         """A sweep and its table."""
-        return cast(Sweep, self._connection.json("GET", f"/v1/sweeps/{sweep_id}"))
+        return Sweep(self._connection.json("GET", f"/v1/sweeps/{sweep_id}"))
 
     def csv(self, sweep_id: str) -> str:
         """The table as CSV, a line for each job."""
@@ -61,7 +62,7 @@ class Sweeps:
 
     def list(self, *, page: int = 100) -> Iterator[Sweep]:
         """All sweeps, newest first, without their tables."""
-        yield from self._connection.pages("/v1/sweeps", {"limit": page})
+        yield from map(Sweep, self._connection.pages("/v1/sweeps", {"limit": page}))
 
     def wait(
         self,
@@ -89,7 +90,7 @@ class Sweeps:
 
     def cancel(self, sweep_id: str) -> Sweep:
         """Cancel its jobs that have not ended."""
-        return cast(Sweep, self._connection.change(f"/v1/sweeps/{sweep_id}/cancel"))
+        return Sweep(self._connection.change(f"/v1/sweeps/{sweep_id}/cancel"))
 
     def delete(self, sweep_id: str) -> None:
         """Delete a sweep whose jobs have ended, and them with their files."""

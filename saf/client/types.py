@@ -98,7 +98,7 @@ class JobProgress(TypedDict):
     findings: list[Finding]
 
 
-class Job(JobProgress):
+class JobDocument(JobProgress):
     """A training job."""
 
     specification: dict[str, Any]
@@ -198,7 +198,7 @@ class MetricSeries(TypedDict):
     points: list[list[float | None]]
 
 
-class Metrics(TypedDict):
+class MetricsDocument(TypedDict):
     """Metrics of a job."""
 
     job_id: str
@@ -235,7 +235,7 @@ class SweepRow(TypedDict):
     findings: list[Finding]
 
 
-class Sweep(TypedDict):
+class SweepDocument(TypedDict):
     """Many jobs from one request; in a list without `rows`, `groups` and `best`."""
 
     id: str
@@ -277,7 +277,7 @@ class Worker(TypedDict):
     draining: str | None
 
 
-class Dataset(TypedDict):
+class DatasetDocument(TypedDict):
     """A data set of the catalogue or an uploaded one."""
 
     id: str

@@ -29,7 +29,7 @@ SPLITS = {"train": "training", "test": "test", "val": "validation"}
 _CHUNK = 2**22  # values looked at together: bounds the memory of whatever is computed of all
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Labelled samples. Building one checks it; DataError says what is wrong with it.
 
@@ -72,6 +72,12 @@ class Dataset:
                     f"x_train is {self.x_train.dtype}, x_{split} is {x.dtype}",
                     hint="Store all splits as uint8, or all as float32.",
                 )
+
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.x_train.shape[1:]))
+        counts = " + ".join(f"{len(getattr(self, f'y_{split}')):,}" for split in self.splits)
+        splits = ", ".join(SPLITS[split] for split in self.splits)
+        return f"Dataset({counts} samples ({splits}) of {shape}, {self.classes} classes)"
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -117,6 +117,16 @@ class LIFNetwork:
                 description.mean, description.std, description.grid.input_bits
             ).to(anyone)
 
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.description.architecture.input_shape))
+        weights = sum(tensor.numel() for tensor in self.tensors.values())
+        grid = self.description.grid
+        on_grid = "" if grid is None else f", multiples of 2^-{grid.bits}"
+        return (
+            f"LIFNetwork({shape} → {len(self.class_names)}, T = {self.timesteps}, "
+            f"{weights:,} weights{on_grid})"
+        )
+
     @property
     def timesteps(self) -> int:
         """T"""

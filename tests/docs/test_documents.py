@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.browser.service import WholeService
+from tests.docs import notebook
 from tests.docs.blocks import ROOT, RUN, SHOWN, WORDS, Block, blocks, pages
 from tests.docs.reader import Reader
 
@@ -29,8 +30,9 @@ def service(data_dir: Path) -> Iterator[WholeService]:
     service.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("name", TO_RUN)
+@pytest.mark.parametrize("name", [name for name in TO_RUN if name.endswith(".md")])
 def test_a_reader_can_do_all_that_a_document_says(
     name: str, service: WholeService, data_dir: Path, tmp_path: Path
 ) -> None:
@@ -38,6 +40,19 @@ def test_a_reader_can_do_all_that_a_document_says(
         for block in TO_RUN[name]:
             if block.runs:
                 reader.run(block)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_notebook_runs_in_a_kernel_and_what_it_stores_is_of_such_a_run(
+    service: WholeService, tmp_path: Path
+) -> None:
+    ran = notebook.run(service.url, tmp_path)
+    stored = json.loads(notebook.NOTEBOOK.read_text())
+    shown = [len(cell.get("outputs", ())) > 0 for cell in ran.cells]
+    assert shown == [len(cell.get("outputs", ())) > 0 for cell in stored["cells"]]
+    assert any("<progress" in json.dumps(cell.get("outputs", ())) for cell in ran.cells)
 
 
 @pytest.mark.parametrize("name", PAGES)

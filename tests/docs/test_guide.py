@@ -14,6 +14,7 @@ import saf
 from api.settings import Settings
 from tests.api.conftest import NO_BROKER, Server, serving
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 PAGE = {"accept": "text/html"}
 

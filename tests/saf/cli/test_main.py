@@ -16,8 +16,8 @@ from rich.console import Console
 
 from saf.cli import main as cli
 from saf.cli import specification as specfile
-from saf.cli.progress import Moment, TrainingBar, duration, numbers
 from saf.cli.specification import SpecificationError
+from saf.client.progress import Moment, TrainingBar, duration, numbers
 from saf.data import digits
 from tests.api.conftest import Server
 

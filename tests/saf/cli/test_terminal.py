@@ -13,7 +13,7 @@ from api.store.jobs import lifecycle
 from api.store.tables import LogChunk
 from saf.cli import main as cli
 from saf.cli import output
-from saf.cli.progress import Moment, TrainingBar
+from saf.client.progress import Moment, TrainingBar
 from tests.api.conftest import Server
 
 EVIL = "a\x1b[2J\x1b]0;owned\x07\x9b31m\u202egnp.exe\rb\x00".replace("\x00", "")

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from api.store.runs import artifacts
-from saf.client import client as client_module
-from saf.client import transport
+from saf.client import stream, transport
 from saf.client.client import (
     ApiError,
     ChecksumError,
@@ -77,8 +76,8 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
         (transport, "FIRST_PAUSE"),
         (transport, "LONGEST_PAUSE"),
-        (client_module, "FIRST_PAUSE"),
-        (client_module, "POLL_SECONDS"),
+        (stream, "FIRST_PAUSE"),
+        (stream, "POLL_SECONDS"),
     ):
         monkeypatch.setattr(module, name, 0.02)
 

@@ -1,12 +1,16 @@
-"""What a person sees in the terminal while a network trains: a live bar, or a line now and then."""
+"""What a person sees while a network trains: a live bar in a terminal or a notebook, or a line now
+and then."""
 
 from __future__ import annotations
 
+import html
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -82,6 +86,72 @@ class TrainingBar:
         self._status, self._printed = status, time.monotonic()
         shown = f"{self._title} {status} {text}".rstrip()
         self._console.print(shown, markup=False, soft_wrap=True)
+
+
+class NotebookBar:
+    """Shows one moment after the other as one line of HTML that changes, below a notebook's cell.
+    Needs nothing but IPython, which runs the notebook."""
+
+    def __init__(self, title: str) -> None:
+        self._title = one_line(title)
+        self._handle: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """The last line stays."""
+
+    def show(self, moment: Moment) -> None:
+        """Show how far it is."""
+        display = import_module("IPython.display").display
+        bundle = {"text/html": self._html(moment), "text/plain": self._text(moment)}
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
+
+    def _text(self, moment: Moment) -> str:
+        return f"{self._title} {one_line(moment.status)} {one_line(numbers(moment))}".rstrip()
+
+    def _html(self, moment: Moment) -> str:
+        bar = f'<progress max="{moment.steps_total or 1}" value="{moment.step}"></progress>'
+        before, after = html.escape(self._title), html.escape(one_line(numbers(moment)))
+        return f"{before} {html.escape(one_line(moment.status))} {bar} {after}"
+
+
+def progress_bar(title: str) -> TrainingBar | NotebookBar:
+    """The bar of the place where this program runs."""
+    if in_notebook():
+        return NotebookBar(title)
+    return TrainingBar(Console(highlight=False), title)
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this program."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def moment_of(job: Mapping[str, Any]) -> Moment:
+    """What a bar shows of a job."""
+    ahead = job["jobs_ahead"]
+    checked, to_check = job["progress"]["checked"], job["progress"]["to_check"]
+    return Moment(
+        status=job["status"],
+        step=job["progress"]["step"],
+        steps_total=job["progress"]["steps_total"],
+        metrics=job["latest_metrics"],
+        seconds_left=job["eta_seconds"],
+        checked=(checked, to_check) if checked is not None and to_check is not None else None,
+        note=f"{ahead} before it" if ahead else "",
+    )
 
 
 def numbers(moment: Moment) -> str:

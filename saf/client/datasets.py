@@ -1,0 +1,87 @@
+"""The part of the Python client that is for data sets."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+
+from saf.client.documents import Dataset
+from saf.client.transport import Connection
+
+POLL_SECONDS = 0.5
+
+
+class Datasets:
+    """What a `Client` does with data sets."""
+
+    _connection: Connection
+
+    def datasets(self, *, page: int = 100) -> Iterator[Dataset]:
+        """The catalogue and the uploaded data sets; asks for one page after the other as needed."""
+        yield from map(Dataset, self._connection.pages("/v1/datasets", {"limit": page}))
+
+    def dataset(self, dataset: str) -> Dataset:
+        """One data set, by its id or name."""
+        return Dataset(self._connection.json("GET", f"/v1/datasets/{dataset}"))
+
+    def upload_dataset(
+        self,
+        path: Path | str,
+        *,
+        name: str = "",
+        format: str = "auto",
+        idempotency_key: str | None = None,
+    ) -> Dataset:
+        """Upload a file, an archive or a folder (which is packed) and return the data set.
+
+        Checking goes on after a large upload: the status is `checking`, `ready` or `invalid`.
+        Raises OSError where the path cannot be read.
+        """
+        fields = {"format": format} | ({"name": name} if name else {})
+        patient = httpx.Timeout(30.0, read=None, write=None)
+        with _one_file(Path(path)) as file, file.open("rb") as content:
+            found = self._connection.change(
+                "/v1/datasets",
+                key=idempotency_key,
+                files={"file": (file.name, content)},
+                data=fields,
+                timeout=patient,
+            )
+        return Dataset(found)
+
+    def wait_dataset(self, dataset: str) -> Dataset:
+        """Wait until an uploaded data set is checked: `ready`, or `invalid` with `problems`."""
+        while (found := self.dataset(dataset))["status"] == "checking":
+            time.sleep(POLL_SECONDS)
+        return found
+
+    def delete_dataset(self, dataset: str) -> None:
+        """Delete an upload that no job needs, by its id or name."""
+        self._connection.request("DELETE", f"/v1/datasets/{dataset}")
+
+    def preview(self, dataset: str) -> dict[str, Any]:
+        """Where samples of each class are on the picture of a data set."""
+        found = self._connection.json("GET", f"/v1/datasets/{dataset}/preview")
+        return cast(dict[str, Any], found)
+
+    def preview_png(self, dataset: str) -> bytes:
+        """The picture of samples of each class, a PNG."""
+        return self._connection.request("GET", f"/v1/datasets/{dataset}/preview.png").content
+
+
+@contextmanager
+def _one_file(path: Path) -> Iterator[Path]:
+    """The file at `path`, or the folder there as a zip for as long as the block lasts."""
+    if not path.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="saf-upload-") as directory:
+        name = path.resolve().name or "dataset"
+        yield Path(shutil.make_archive(str(Path(directory) / name), "zip", path))

@@ -1,0 +1,155 @@
+"""The client has what the API has: every operation and every parameter of the OpenAPI document."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from saf.client.client import Client
+from saf.client.types import ApiError, ClientError
+from tests.api.conftest import Server
+from tests.api.datasets.test_routes import IMAGES
+from tests.saf.client.test_client import Network, finish, keep, put_away
+
+OTHERWISE = {
+    "before",  # lists go forward, page by page
+    "limit",  # called `page`
+    "if-none-match",  # a file that is there is not asked for
+    "v",  # of pictures in pages
+    ("/v1/jobs/{job_id}/logs", "after"),  # a stream says it by its last event
+}
+
+
+class Recorder(Network):
+    """The real network, and which operation of the document each request was."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        super().__init__(lambda request, response: None)
+        self._paths = {
+            path: re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in document["paths"]
+        }
+        self.used: dict[tuple[str, str], set[str]] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        for path, pattern in self._paths.items():
+            if pattern.fullmatch(request.url.path):
+                names = self.used.setdefault((request.method, path), set())
+                names |= {*request.url.params, *request.headers}
+        return super().handle_request(request)
+
+
+@pytest.fixture
+def recorder(shared: Server) -> Recorder:
+    put_away(shared)
+    return Recorder(shared.get("/openapi.json"))
+
+
+@pytest.fixture
+def client(shared: Server, recorder: Recorder) -> Iterator[Client]:
+    with Client(shared.address, transport=recorder, retries=0) as client:
+        yield client
+
+
+def png() -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "png")
+    return file.getvalue()
+
+
+def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
+    shared: Server, client: Client, recorder: Recorder, tmp_path: Path
+) -> None:
+    specification = {"dataset": "digits", "metadata": {"a": "b"}}
+    client.validate(specification)
+    job = client.submit(specification, idempotency_key="k")
+    filters = {"status": ["queued"], "health": ["ok"], "method": "saf-f", "dataset": "digits"}
+    list(client.jobs(**filters, network="convnet", sweep="sweep_1", q="job", sort="name", page=1))
+    job.pause()
+    job.resume()
+    job.cancel()
+    retried = job.retry(from_start=True)
+    client.retry(job.id, idempotency_key="r")
+    list(client.jobs(page=1))
+    finish_waiting(shared, client, retried.id)
+    with pytest.raises(ApiError, match="checkpoint"):
+        retried.refresh().train_further(epochs=1)
+    client.metrics(job.id, ["loss"], max_points=10, from_step=1, to_step=2)
+    client.metrics_csv(job.id)
+    client.logs(job.id, tail=1, q="loss")
+    assert list(client.follow_logs(job.id)) == []
+    client.spike_stats(job.id, after_step=3)
+    list(job.watch())
+    job.events()
+    for question in ({"sample": 0}, {"image": png()}, {"pixels": np.zeros((1, 8, 8))}):
+        with pytest.raises(ApiError, match="neither"):
+            job.predict(**question, detail=True)
+    client.compare([job])
+    client.compare_csv([job])
+    client.compare_svg([job], ["loss"], x="epoch", log=True, begin=0, end=5)
+    with_file = client.get(keep(shared, {"report.json": b"{}"}))
+    with_file.download(tmp_path)
+    changes = client.changes(snapshot=True)
+    assert next(changes).kind == "job"
+    changes.close()  # type: ignore[attr-defined]
+
+    client.sweeps.submit({"/seed": [0, 1]}, specification)
+    sweep = client.sweeps.submit({"/seed": [0, 1]}, specification)
+    client.sweeps.validate({"/seed": [0, 1]}, specification)
+    client.sweeps.csv(client.sweeps.get(sweep["id"])["id"])
+    list(client.sweeps.list(page=1))
+    client.sweeps.cancel(sweep["id"])
+    client.sweeps.delete(sweep["id"])
+
+    (tmp_path / "mine.npz").write_bytes(IMAGES)
+    dataset = client.upload_dataset(tmp_path / "mine.npz", name="of the client")
+    client.wait_dataset(dataset["id"])
+    other = client.upload_dataset(tmp_path / "mine.npz", name="another of the client")
+    list(client.datasets(page=1))
+    assert client.preview_png("of the client").startswith(b"\x89PNG")
+    assert client.preview("of the client")
+    client.delete_dataset(dataset["id"])
+    client.delete_dataset(other["id"])
+
+    assert client.networks()
+    assert {each["name"] for each in client.methods()} >= {"saf-e", "saf-f"}
+    assert client.surrogates()
+    client.workers()
+    assert client.is_alive()
+    with pytest.raises(ApiError, match="broker"):
+        client.readiness()
+    assert "saf_build_info" in client.numbers()
+    job.delete()
+
+    document = shared.get("/openapi.json")
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            used = recorder.used.get((method.upper(), path))
+            assert used is not None, f"no method of the client sends {method.upper()} {path}"
+            for parameter in operation.get("parameters", ()):
+                known = parameter["in"] == "path" or parameter["name"] in OTHERWISE
+                known = known or (path, parameter["name"]) in OTHERWISE
+                assert known or parameter["name"] in used, (method, path, parameter["name"])
+
+
+def finish_waiting(server: Server, client: Client, job_id: str) -> None:
+    """Let that job succeed and put away all others."""
+    for job in client.jobs(status=["queued"]):
+        if job.id != job_id:
+            job.cancel()
+    finish(server, job_id)
+
+
+def test_one_sample_is_asked_about_and_no_more(client: Client) -> None:
+    for question in ({}, {"sample": 0, "pixels": [[[0.0]]]}):
+        with pytest.raises(ClientError, match="exactly one"):
+            client.predict("job_1", **question)
+    with pytest.raises(FileNotFoundError):
+        client.predict("job_1", image="nowhere.png")
