@@ -169,7 +169,7 @@ class Clients:
 
     def _not_left_alone(self, *statuses: str) -> list[str]:
         with self._memory.lock:
-            left_alone = set(self._memory.left_alone)
+            left_alone = {job_id for job_id, _ in self._memory.hung}
         return [job for job in self._observer.in_status(*statuses) if job not in left_alone]
 
     def _resume(self, choose: random.Random) -> None:

@@ -164,11 +164,19 @@ class Means:
             return set(session.scalars(held))
         return set()
 
-    def a_training(self, *, of: Collection[str] | None = None) -> Training | None:
-        """One of the training processes; `of` these jobs, if given."""
-        found = sorted(self.cluster.trainings(), key=lambda training: training.job_id)
-        if of is not None:
-            found = [training for training in found if training.job_id in of]
+    def a_training(
+        self,
+        *,
+        of: Collection[str] | None = None,
+        unless: Collection[tuple[str, int]] = (),
+    ) -> Training | None:
+        """One of the training processes: `of` these jobs, if given, and none of these attempts."""
+        found = [
+            training
+            for training in sorted(self.cluster.trainings(), key=lambda each: each.job_id)
+            if (of is None or training.job_id in of)
+            and (training.job_id, training.attempt) not in unless
+        ]
         return self.choose.choice(found) if found else None
 
     def jobs_named(self, *job_ids: str) -> dict[str, Look]:

@@ -27,7 +27,7 @@ class Memory:
     asked_to_delete: set[str] = field(default_factory=set)
     damaged: set[str] = field(default_factory=set)  # files that the suite damaged itself
     damaged_datasets: set[str] = field(default_factory=set)  # names, for a while
-    left_alone: set[str] = field(default_factory=set)  # jobs that nobody pauses or cancels
+    hung: set[tuple[str, int]] = field(default_factory=set)  # job and attempt; left alone by people
     disk_was_full: bool = False
     cut_off: set[str] = field(default_factory=set)  # jobs whose worker alone lost the database
     workers_could_vanish: bool = False  # something was broken that a worker may not outlive

@@ -91,10 +91,10 @@ def hang_training(means: Means) -> bool:
     Nobody pauses or cancels its job, so that only the watchdog can end it.
     """
     running = means.observer.in_status("running")
-    if (training := means.a_training(of=running)) is None:
+    if (training := means.a_training(of=running, unless=means.memory.hung)) is None:
         return False
     with means.memory.lock:
-        means.memory.left_alone.add(training.job_id)
+        means.memory.hung.add((training.job_id, training.attempt))
     means.watch("hang a training", means.jobs_named(training.job_id))
     how = means.choose.choice(("stopped", *HANGS))
     if how == "stopped":
