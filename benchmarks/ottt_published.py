@@ -5,18 +5,27 @@ Source: what github.com/pkuxmq/OTTT-SNN computes, written anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from saf.methods.base import LossFunction, learn_at_one_step
-from saf.model.lif_forward import Synapse, lif_advance, lif_rest
-from saf.model.network import NO_DROPOUT, Effective, Masks, Presentation, SpikingNetwork, constants
+from saf.model.layers import Wire
+from saf.model.lif_forward import lif_advance, lif_rest
+from saf.model.network import SpikingNetwork
 from saf.model.operations import apply
 from saf.model.outcome import Outcome, Tally
-from saf.networks.architecture import Operation
+from saf.model.presentation import (
+    NO_DROPOUT,
+    Constants,
+    Effective,
+    Masks,
+    Presentation,
+    Synapse,
+    plain,
+)
 
 
 def ottt_as_published(
@@ -40,7 +49,7 @@ def ottt_as_published(
     state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps)
     for _ in range(timesteps):
         effective = network.effective()
-        constant = constants(network, stimulus, effective)
+        constant = Constants(network, stimulus, effective)
         shown = Presentation(network, stimulus, effective, constant, masks)
         with torch.no_grad():
             of_spikes = network.effective()
@@ -67,9 +76,9 @@ def evaluate_as_published(network: SpikingNetwork, x: Tensor, timesteps: int) ->
     for _ in range(timesteps):
         effective = network.effective()
         scores, state = lif_advance(
-            Presentation(network, stimulus, effective, constants(network, stimulus, effective)),
+            Presentation(network, stimulus, effective, Constants(network, stimulus, effective)),
             state,
-            synapse=lambda operations, weights, spikes, _: apply(operations, weights, spikes),
+            synapse=plain,
             trace_bias_and_input=False,
             track=False,
         )
@@ -84,16 +93,14 @@ def twice(effective: Mapping[str, Effective], of_spikes: Mapping[str, Effective]
     without_graph = {
         id(own): other
         for name in effective
-        for group, others in zip(effective[name].weights, of_spikes[name].weights, strict=True)
-        for own, other in zip(group, others, strict=True)
+        for wire, with_spikes in zip(effective[name].wires, of_spikes[name].wires, strict=True)
+        for own, other in zip(wire.weights, with_spikes.weights, strict=True)
     }
 
-    def synapse(
-        operations: Sequence[Operation], weights: Sequence[Tensor], x: Tensor, trace: Tensor
-    ) -> Tensor:
+    def synapse(wire: Wire, x: Tensor, trace: Tensor) -> Tensor:
         with torch.no_grad():
-            value = apply(operations, [without_graph[id(w)] for w in weights], x)
-        of_trace = apply(operations, weights, _with_value(x, trace))
+            value = apply(wire.operations, [without_graph[id(w)] for w in wire.weights], x)
+        of_trace = apply(wire.operations, wire.weights, _with_value(x, trace))
         return _with_value(of_trace, value)
 
     return synapse

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from saf.kernels.cachedir import give_torch_its_cache
-from saf.kernels.saf_scan import Constant, Scanned, rows_of, several
+from saf.kernels.saf_scan import Constant, Gate, Scanned, rows_of, several
 from saf.kernels.saf_scan import scan as reference
-from saf.neurons.gates import Gate
 
 MOST_VARIANTS = 64  # of a step: with and without gate, carry, …, for each type, neuron and layout
 

@@ -5,14 +5,30 @@ Shapes: `K` steps, `N` samples, `…` the shape of the population; steps and sam
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from saf.kernels import native
 from saf.kernels.saf_scan import blocks, rows_of
-from saf.neurons.dynamics import LIFState
 
 FEWEST_NEURONS = 2**10  # of all samples, for which C++ is called
+
+
+class LIFState(NamedTuple):
+    """A LIF neuron after a step; zeros before the first one."""
+
+    u: Tensor  # membrane potential, before the reset
+    s: Tensor  # spikes
+
+    def detached(self) -> LIFState:
+        """The same numbers without their graph."""
+        return LIFState(self.u.detach(), self.s.detach())
+
+    def with_spikes(self, s: Tensor) -> LIFState:
+        """The same state where the neurons sent `s`."""
+        return LIFState(self.u, s)
 
 
 def lif_scan(

@@ -18,7 +18,7 @@ and σ' is all that is saved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import prod
@@ -28,7 +28,9 @@ import torch
 from torch import Tensor
 
 from saf.kernels import native
-from saf.neurons.gates import Gate
+
+Gate = Callable[[Tensor, Tensor | None], Tensor]
+"""∂â[t]/∂Û[t], elementwise, of u[t] = Û[t] − V λ â[t−1] and of â[t−1], or None where that is 0."""
 
 BLOCK_BYTES = 2**19  # of one tensor in a block; a step works on about four of them
 

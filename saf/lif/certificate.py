@@ -165,11 +165,11 @@ def check(
         if expected is None:
             forms = {_name(dtype): _form(in_precision(network, dtype), lif)}
         else:
-            forms = {_name(dtype): _form_on_grid(expected.to(network.device, dtype))}
+            forms = {_name(dtype): _form_on_grid(expected.copied(network.device, dtype))}
         if trained_in in ("bfloat16", "tf32") and dtype == torch.float32:
             forms[trained_in] = _form(network, lif)
         chosen = spread(x, y, limits[dtype])
-        here = lif.to(network.device, dtype)
+        here = lif.copied(network.device, dtype)
         found, ran[dtype] = yield from _compare(forms, here, *chosen, batch_size, kernels, count)
         checks.append(found.pop(_name(dtype)))
         as_trained = found.get(trained_in, as_trained)
@@ -277,9 +277,8 @@ def _compare(
 ) -> Generator[Done, None, tuple[dict[str, dict[str, Any]], Use]]:
     """What came out for each of the `forms`, by the precision that it computes in, beside `lif` on
     the same device; and the run of `lif`."""
-    of = lif.description
-    names = tuple(population.name for population in of.architecture.spiking)
-    comparisons = {form: Comparison(names, of.decay, of.threshold) for form in forms}
+    neurons = {layer.name: layer.neurons for layer in lif.layers if layer.neuron is not None}
+    comparisons = {form: Comparison(neurons) for form in forms}
     differing, correct = dict.fromkeys(forms, 0), dict.fromkeys(forms, 0)
     use, by_winograd = Use(lif), False
     size = batch_size
@@ -374,10 +373,10 @@ def _grid(
     *rows, readout = (_listed(bound, grid.bits) for bound in bounds(lif))
     spiking = {population.name for population in lif.description.architecture.spiking}
     few, labels = spread(x, y, MOST_FOR_ROUNDING)
-    before = 0
+    before, here = 0, trained.copied(ran.device)
     for batch, of_batch in zip(torch.split(few, 128), torch.split(labels, 128), strict=True):
         with native.allowed(kernels.in_cpp), winograd.allowed(kernels.winograd):
-            before += count_correct(trained.to(ran.device), batch, of_batch)
+            before += count_correct(here, batch, of_batch)
         yield count.after(0)
     after = int((spread(torch.cat(ran.predicted), y, len(few))[0] == labels.to(ran.device)).sum())
     return {

@@ -5,6 +5,7 @@ Shapes: `K` steps, `B` samples, `…` the shape of a population; K · B is steps
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from saf.kernels import native
 from saf.kernels.saf_scan import Constant, blocks, rows_of, scan, several
 from saf.lif.network import LIFChunk
+from saf.neurons.base import Neuron
 
 
 class Differences(NamedTuple):
@@ -126,11 +128,12 @@ class LayerTally:
 class Comparison:
     """A network of SAF neurons beside one of LIF neurons, chunk by chunk."""
 
-    def __init__(self, layers: tuple[str, ...], decay: float, threshold: float) -> None:
-        self.layers = {name: LayerTally() for name in layers}
+    def __init__(self, neurons: Mapping[str, Neuron]) -> None:
+        """`neurons` are those of each layer."""
+        self.layers = {name: LayerTally() for name in neurons}
         self.chunk: LIFChunk | None = None
         """What the LIF neurons do in the chunk that the SAF neurons run next."""
-        self._decay, self._threshold = decay, threshold
+        self._neurons = neurons
 
     def neurons(
         self, name: str, current: Tensor | None, constant: Constant, carry: Tensor | None
@@ -138,8 +141,9 @@ class Comparison:
         """Runs a population for `saf.model.saf_forward.advance`, and compares."""
         assert self.chunk is not None
         spikes, potentials = self.chunk.spikes[name], self.chunk.potentials[name]
+        own = self._neurons[name]
         accumulation, found = compared_scan(
-            current, constant, carry, self._decay, self._threshold, spikes, potentials
+            current, constant, carry, own.decay, own.threshold, spikes, potentials
         )
         self.layers[name].add(spikes.numel(), found)
         return accumulation, torch.tensor(float(found.fired), device=spikes.device)

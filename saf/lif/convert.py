@@ -22,11 +22,12 @@ from torch import Tensor
 from saf.config import MOST_GRID_BITS, JobSpecification
 from saf.lif.exactness import bounds, input_bounds
 from saf.lif.fixed_point import LEAST_INPUT_BITS, MOST_INPUT_BITS, Grid, rounded
-from saf.lif.header import LIFDescription, weight_names, weighted
+from saf.lif.header import LIFDescription, weight_names
 from saf.lif.network import LIFNetwork
-from saf.model.inference import readout_of
 from saf.model.inputs import floats
+from saf.model.layers import without_gains
 from saf.model.network import SpikingNetwork
+from saf.model.outcome import readout_of
 from saf.networks.architecture import (
     Architecture,
     AveragePool,
@@ -37,7 +38,9 @@ from saf.networks.architecture import (
     Population,
     Scale,
     SumPool,
+    weighted,
 )
+from saf.neurons.lif import FoldedLIF
 
 MOST_COST = 0.3  # points of accuracy that the rounding to a grid of `auto` may cost
 GRIDS_TRIED = 3
@@ -56,14 +59,16 @@ def convert(
     """The LIF network, on the CPU, that fires as `network` does.
 
     Folding is done in float64 and rounded once, to `dtype`. `frames` says that a sample is a
-    sequence of T frames and not one image.
+    sequence of T frames and not one image. Raises ValueError for neurons that the format cannot
+    say.
     """
+    neuron = folded_neuron(network)
     architecture, folded = fold(network.architecture, effective_weights(network))
     return LIFNetwork(
         LIFDescription(
             architecture=architecture,
-            decay=specification.neuron.decay,
-            threshold=specification.neuron.threshold,
+            decay=neuron.decay,
+            threshold=neuron.threshold,
             timesteps=specification.timesteps,
             readout=readout_of(specification.method),
             frames=frames,
@@ -74,6 +79,18 @@ def convert(
         ),
         {name: tensor.to(dtype) for name, tensor in folded.items()},
     )
+
+
+def folded_neuron(network: SpikingNetwork) -> FoldedLIF:
+    """The neurons of `network`, which are the same in all layers. Raises ValueError for others."""
+    found = {layer.neuron.fold() for layer in network.layers if layer.neuron is not None}
+    only = found.pop()
+    if found or not isinstance(only, FoldedLIF) or only.decay != network.neuron.decay:
+        raise ValueError(
+            "lif.safetensors holds networks of LIF neurons with one decay and one threshold in all "
+            "layers: give all layers those of the network, to convert it"
+        )
+    return only
 
 
 def in_precision(network: SpikingNetwork, dtype: torch.dtype) -> SpikingNetwork:
@@ -90,7 +107,7 @@ def effective_weights(network: SpikingNetwork) -> dict[str, Tensor]:
     effective = exact.effective()
     named: dict[str, Tensor] = {}
     for population in (*exact.architecture.populations, exact.architecture.readout):
-        weights = [w.detach() for own in effective[population.name].weights for w in own]
+        weights = [w.detach() for wire in effective[population.name].wires for w in wire.weights]
         named |= dict(zip(weight_names(population), weights, strict=True))
         named[f"{population.name}.bias"] = exact.get_parameter(f"{population.name}.bias").detach()
     return named
@@ -142,8 +159,7 @@ def _without_factors(connection: Connection) -> tuple[list[Operation], float]:
                 factor /= kernel**2
                 operations.append(SumPool(kernel=kernel))
             case Conv() | Linear():
-                plain = {"standardised": False, "residual_gain": None, "initial_gain": 1.0}
-                operations.append(operation.model_copy(update=plain))
+                operations.append(without_gains(operation))
             case _:
                 operations.append(operation)
     return operations, factor

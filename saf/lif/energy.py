@@ -19,9 +19,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from saf.lif.header import LIFDescription, weighted
+from saf.lif.header import LIFDescription
 from saf.model.operations import apply, without_scales
-from saf.networks.architecture import INPUT, Connection, Conv, Linear, Operation, Scale, Shape
+from saf.networks.architecture import (
+    INPUT,
+    Connection,
+    Conv,
+    Linear,
+    Operation,
+    Scale,
+    Shape,
+    weighted,
+)
 
 PICOJOULES_PER_ADDITION = 0.9
 PICOJOULES_PER_MULTIPLY_ADD = 4.6

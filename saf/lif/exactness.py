@@ -19,12 +19,23 @@ from torch import Tensor
 
 from saf.kernels.saf_scan import Constant
 from saf.lif.fixed_point import Grid, fraction_bits, pixel_values
-from saf.lif.header import weight_names, weighted
-from saf.lif.network import LIFNetwork, LIFStep
+from saf.lif.network import LIFNetwork, LIFStep, wires
 from saf.model import operations
+from saf.model.layers import Layer, Wire, arriving, walk
+from saf.model.operations import channels_last
 from saf.model.saf_forward import Neurons
-from saf.networks.architecture import INPUT, Connection, Conv, Linear, Population, Scale
+from saf.networks.architecture import (
+    INPUT,
+    AveragePool,
+    Conv,
+    Flatten,
+    Linear,
+    Scale,
+    SumPool,
+    Upsample,
+)
 from saf.neurons.dynamics import accumulated_one, saf_step
+from saf.neurons.lif import LIF
 
 SIGNIFICANT_BITS = 24  # of a float32: integers up to 2^24 are exact
 
@@ -84,102 +95,120 @@ class _Reach:
 def input_bounds(network: LIFNetwork) -> list[LayerBound]:
     """Of every layer that hears the input: the sum W x + b before it is rounded to the grid."""
     exact = _exact(network)
-    architecture = exact.description.architecture
     return [
-        _bound(population, _current_of_input(exact, population))
-        for population in (*architecture.populations, architecture.readout)
-        if population.hears_input
+        _bound(layer, _current_of_input(exact, layer))
+        for layer in (*exact.layers, exact.readout_layer)
+        if layer.population.hears_input
     ]
 
 
 def bounds(network: LIFNetwork) -> list[LayerBound]:
-    """Of every population in order, and then of the readout.
+    """Of every layer in order, and then of the readout.
 
     A neuron's bound covers Û and u with their resets, in the SAF and the LIF recursion, and, where
     it hears the input, W x + b before the rounding; that of a relay covers what it sends. That of
     the readout covers its sum over time; the division by c[T] that ends a `final` readout is one
     correctly rounded operation. The computation is in float64, exact itself up to 53 bits. Raises
-    ValueError for a network that is on no grid.
+    ValueError for a network that is on no grid, and for operations and neurons that no bound is
+    known for.
     """
     exact = _exact(network)
-    of = exact.description
+    of, readout = exact.description, exact.readout_layer
     steps = of.timesteps
-    largest, halvings = accumulated_one(steps, of.decay), steps - 1
-    found = []
-    relays: dict[str, _Reach] = {}
-    for population in of.architecture.populations:
-        potential = _potential(exact, population, largest, halvings, relays)
-        if population.relay:
-            relays[population.name] = potential
-            found.append(_bound(population, potential))
-            continue
-        reset = torch.full_like(potential.low, -of.threshold * largest)
-        found.append(
-            _bound(population, potential + _Reach(reset, torch.zeros_like(reset), halvings))
-        )
-    readout = of.architecture.readout
+    everyone = [layer.name for layer in exact.layers]
+    over_time = _Bounds(exact, accumulated_one(steps, of.decay), steps - 1)
+    sent = over_time.spikes()
+    for _ in walk(exact.layers, sent, over_time, keep=everyone):
+        pass
     if of.readout == "final":
-        scores = _potential(exact, readout, largest, halvings, relays)
+        scores = readout(sent, over_time)
     else:
-        at_one_step: dict[str, _Reach] = {}
-        for population in of.architecture.populations:
-            if population.relay:
-                reach = _potential(exact, population, 1.0, 0, at_one_step)
-                at_one_step[population.name] = reach
-        scores = _potential(exact, readout, 1.0, 0, at_one_step).times(steps)
-    return [*found, _bound(readout, scores)]
+        at_one_step = _Bounds(exact, 1.0, 0)
+        sent = at_one_step.spikes()
+        relays = [layer for layer in exact.layers if layer.neuron is None]
+        for _ in walk(relays, sent, at_one_step, keep=everyone):
+            pass
+        scores = readout(sent, at_one_step).times(steps)
+    return [*over_time.found, _bound(readout, scores)]
 
 
-def _potential(
-    network: LIFNetwork,
-    population: Population,
-    largest: float,
-    halvings: int,
-    relays: Mapping[str, _Reach],
-) -> _Reach:
-    """Of Û = Σ W â_in + c (W x + b), for â and c between 0 and `largest`, and what `relays` send
-    then."""
-    of, grid = network.description, _grid(network)
-    current = _current_of_input(network, population)
-    if population.hears_input:
-        half = 0.5 * 2.0**-grid.bits
-        current = _Reach(current.low - half, current.high + half, grid.bits, current.exponent)
-    total = current.times(largest, halvings)
-    for connection, weights in _connections(network, population):
-        if connection.source in relays:
-            total = total + _through(connection, weights, relays[connection.source], grid.bits)
-        elif connection.source != INPUT:
-            shape = of.architecture.shapes()[connection.source]
-            high = torch.full((1, *shape), largest, dtype=torch.float64)
-            spikes = _Reach(torch.zeros_like(high), high, halvings)
-            total = total + _through(connection, weights, spikes, grid.bits)
-    return total
+class _Bounds:
+    """What can arrive at a layer, for accumulations of spikes between 0 and `largest`."""
+
+    def __init__(self, network: LIFNetwork, largest: float, halvings: int) -> None:
+        self._network, self._largest, self._halvings = network, largest, halvings
+        self.found: list[LayerBound] = []
+
+    def spikes(self) -> dict[str, _Reach]:
+        """What every layer with neurons can send."""
+        found = {}
+        for layer in self._network.layers:
+            if layer.neuron is not None:
+                high = torch.full((1, *layer.shape), self._largest, dtype=torch.float64)
+                found[layer.name] = _Reach(torch.zeros_like(high), high, self._halvings)
+        return found
+
+    def __call__(self, layer: Layer, heard: Mapping[str, _Reach]) -> _Reach:
+        potential = self._potential(layer, heard)
+        if layer is self._network.readout_layer:
+            return potential
+        if layer.neuron is None:
+            self.found.append(_bound(layer, potential))
+            return potential
+        if not isinstance(layer.neuron, LIF):
+            raise ValueError(
+                f"no bound is known for the neurons of {layer.name} ({type(layer.neuron).__name__})"
+                ", so float32 cannot be proven to be exact in it: leave conversion.grid_bits out"
+            )
+        reset = torch.full_like(potential.low, -layer.neuron.threshold * self._largest)
+        reach = _Reach(reset, torch.zeros_like(reset), self._halvings)
+        self.found.append(_bound(layer, potential + reach))
+        high = torch.full_like(potential.high, self._largest)
+        return _Reach(torch.zeros_like(high), high, self._halvings)
+
+    def _potential(self, layer: Layer, heard: Mapping[str, _Reach]) -> _Reach:
+        """Of Û = Σ W â_in + c (W x + b)."""
+        grid = _grid(self._network)
+        current = _current_of_input(self._network, layer)
+        if layer.population.hears_input:
+            half = 0.5 * 2.0**-grid.bits
+            current = _Reach(current.low - half, current.high + half, grid.bits, current.exponent)
+        total = arriving(
+            wires(layer),
+            heard,
+            current.times(self._largest, self._halvings),
+            lambda wire, reach: _through(wire, reach, grid.bits),
+        )
+        assert total is not None
+        return total
 
 
-def _current_of_input(network: LIFNetwork, population: Population) -> _Reach:
+def _current_of_input(network: LIFNetwork, layer: Layer) -> _Reach:
     """Of W x + b before it is rounded; of b where the input is not heard."""
     of, grid = network.description, _grid(network)
-    sides = len(of.architecture.shapes()[population.name]) - 1
-    bias = network.tensors[f"{population.name}.bias"].view(1, -1, *(1,) * sides)
-    total = _Reach(bias.clamp(max=0), bias.clamp(min=0), grid.bits).checked()
-    for connection, weights in _connections(network, population):
-        if connection.source == INPUT:
-            shape = of.architecture.input_shape
-            values = pixel_values(of.mean, of.std, grid.input_bits)
-            per_channel = (1, -1, *(1,) * (len(shape) - 1))
-            pixels = _Reach(
-                values.amin(1).clamp(max=0).view(per_channel).expand(1, *shape),
-                values.amax(1).clamp(min=0).view(per_channel).expand(1, *shape),
-                grid.input_bits,
-            )
-            total = total + _through(connection, weights, pixels, grid.bits)
+    bias = layer.shaped_bias()[None]
+    shape = of.architecture.input_shape
+    values = pixel_values(of.mean, of.std, grid.input_bits)
+    per_channel = (1, -1, *(1,) * (len(shape) - 1))
+    pixels = _Reach(
+        values.amin(1).clamp(max=0).view(per_channel).expand(1, *shape),
+        values.amax(1).clamp(min=0).view(per_channel).expand(1, *shape),
+        grid.input_bits,
+    )
+    total = arriving(
+        wires(layer),
+        {INPUT: pixels},
+        _Reach(bias.clamp(max=0), bias.clamp(min=0), grid.bits).checked(),
+        lambda wire, reach: _through(wire, reach, grid.bits),
+    )
+    assert total is not None
     return total
 
 
-def _through(connection: Connection, weights: list[Tensor], reach: _Reach, bits: int) -> _Reach:
-    """What `connection` makes of `reach`, with every stage on the way counted."""
-    left = iter(weights)
-    for operation in connection.operations:
+def _through(wire: Wire, reach: _Reach, bits: int) -> _Reach:
+    """What a connection makes of `reach`, with every stage on the way counted."""
+    left = iter(wire.weights)
+    for operation in wire.operations:
         match operation:
             case Conv() | Linear():
                 reach = _multiplied(operation, next(left), reach, bits)
@@ -187,9 +216,15 @@ def _through(connection: Connection, weights: list[Tensor], reach: _Reach, bits:
                 ends = (reach.low, reach.high) if factor >= 0 else (-reach.high, -reach.low)
                 reach = _Reach(*ends, reach.fraction_bits, reach.exponent)
                 reach = reach.times(abs(factor), fraction_bits(factor))
-            case _:
+            case AveragePool() | SumPool() | Upsample() | Flatten():  # which keep an order
                 low, high = (operations.apply([operation], [], x) for x in (reach.low, reach.high))
                 reach = _Reach(low, high, reach.fraction_bits, reach.exponent).checked()
+            case _:
+                raise ValueError(
+                    f"no bound is known for the operation {operation.kind!r} of a connection from "
+                    f"{wire.source}, so float32 cannot be proven to be exact behind it: leave "
+                    "conversion.grid_bits out"
+                )
     return reach
 
 
@@ -209,26 +244,18 @@ def _multiplied(operation: Conv | Linear, weight: Tensor, reach: _Reach, bits: i
     ).checked()
 
 
-def _bound(population: Population, reach: _Reach) -> LayerBound:
+def _bound(layer: Layer, reach: _Reach) -> LayerBound:
     return LayerBound(
-        name=population.name,
+        name=layer.name,
         magnitude=reach.magnitude,
         fraction_bits=reach.fraction_bits,
         exponent=reach.exponent,
     )
 
 
-def _connections(
-    network: LIFNetwork, population: Population
-) -> Iterator[tuple[Connection, list[Tensor]]]:
-    names = iter(weight_names(population))
-    for connection in population.connections:
-        yield connection, [network.tensors[next(names)] for _ in weighted(connection)]
-
-
 def _exact(network: LIFNetwork) -> LIFNetwork:
     _grid(network)
-    return network.to("cpu", torch.float64)
+    return network.copied("cpu", torch.float64)
 
 
 def _grid(network: LIFNetwork) -> Grid:
@@ -259,51 +286,76 @@ def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> I
     """
     of = network.description
     frames = x.transpose(0, 1) if of.frames else None
-    arriving = network.currents_of_input(x if frames is None else frames[0])
+    arriving_now = network.currents_of_input(x if frames is None else frames[0])
     sums: dict[str, Tensor] = {}
-    shapes = of.architecture.shapes()
-    # Before a population is computed, those that hear it as feedback get â[t−1].
-    accumulated = {
-        population.name: operations.channels_last(
-            torch.zeros(
-                len(x), *shapes[population.name], dtype=network.dtype, device=network.device
-            )
+    # Before a layer is computed, those that hear it as feedback get â[t−1].
+    sent = {
+        layer.name: channels_last(
+            torch.zeros(len(x), *layer.shape, dtype=network.dtype, device=network.device)
         )
-        for population in of.architecture.spiking
+        for layer in network.layers
+        if layer.neuron is not None
     }
-    readout = of.architecture.readout
-    heard = {connection.source for connection in readout.connections}
+    readout = network.readout_layer
+    everyone = [layer.name for layer in network.layers]
+    heard = {connection.source for connection in readout.population.connections}
     total = torch.zeros((), dtype=network.dtype, device=network.device)
     for t in range(1, of.timesteps + 1):
-        c = accumulated_one(t, of.decay)
         if frames is None:
-            sums = {name: c * current for name, current in arriving.items()}
+            c = accumulated_one(t, of.decay)
+            sums = {name: c * current for name, current in arriving_now.items()}
         else:
-            arriving = network.currents_of_input(frames[t - 1])
-            sums = {n: of.decay * sums.get(n, 0.0) + current for n, current in arriving.items()}
-        spikes: dict[str, Tensor] = {}
-        potentials: dict[str, Tensor] = {}
-        relayed: dict[str, Tensor] = {}
-        for population in of.architecture.populations:
-            name = population.name
-            potential = network.current(population, accumulated, sums[name])
-            if population.relay:
-                relayed[name] = potential - of.decay * accumulated.get(name, 0.0)
-                accumulated[name] = potential
-                continue
-            before = accumulated[name]
-            if neurons is not None:
-                if potential is sums[name]:  # others look at it again
-                    potential = potential.expand_as(before).clone()
-                accumulated[name], _ = neurons(name, potential, _nothing(potential), before)
-                if name in heard and of.readout == "sum":
-                    spikes[name] = accumulated[name] - of.decay * before
-                continue
-            spikes[name], accumulated[name] = saf_step(potential, before, of.decay, of.threshold)
-            potentials[name] = potential - of.threshold * (of.decay * before)
+            arriving_now = network.currents_of_input(frames[t - 1])
+            sums = {n: of.decay * sums.get(n, 0.0) + now for n, now in arriving_now.items()}
+        step = _Step(network, dict(sent), sums, neurons)
+        for layer, accumulation in walk(network.layers, sent, step, keep=everyone):
+            if layer.name in heard and of.readout == "sum":
+                step.note(layer, accumulation)
         if of.readout == "sum":
-            sent = spikes | relayed
-            total = scores = total + network.current(readout, sent, arriving[readout.name])
+            total = scores = total + network.current(readout, step.sent, arriving_now[readout.name])
         else:
-            scores = network.current(readout, accumulated, sums[readout.name]) / c
-        yield LIFStep(potentials=potentials, spikes=spikes, scores=scores)
+            scores = network.current(readout, sent, sums[readout.name])
+            scores = scores / readout.accumulated_one(t)
+        yield LIFStep(potentials=step.potentials, spikes=step.spikes, scores=scores)
+
+
+class _Step:
+    """What a layer makes of the accumulations that it hears in one step."""
+
+    def __init__(
+        self,
+        network: LIFNetwork,
+        before: Mapping[str, Tensor],
+        sums: Mapping[str, Tensor],
+        neurons: Neurons | None,
+    ) -> None:
+        """`before` is what was accumulated before the step, `sums` what the input has brought."""
+        self._network, self._before, self._sums, self._neurons = network, before, sums, neurons
+        self.spikes: dict[str, Tensor] = {}
+        self.sent: dict[str, Tensor] = {}
+        """In this step alone, of those that were noted."""
+        self.potentials: dict[str, Tensor] = {}
+
+    def __call__(self, layer: Layer, heard: Mapping[str, Tensor]) -> Tensor:
+        name, start = layer.name, self._sums[layer.name]
+        potential = self._network.current(layer, heard, start)
+        if layer.neuron is None:
+            return potential
+        before, decay, threshold = self._before[name], layer.neuron.decay, layer.neuron.threshold
+        if self._neurons is not None:
+            if potential is start:  # others look at it again
+                potential = potential.expand_as(before).clone()
+            accumulation, _ = self._neurons(name, potential, _nothing(potential), before)
+            return accumulation
+        self.spikes[name], accumulation = saf_step(potential, before, decay, threshold)
+        self.potentials[name] = potential - threshold * (decay * before)
+        return accumulation
+
+    def note(self, layer: Layer, accumulation: Tensor) -> None:
+        """What the layer sent in this step alone."""
+        sent = self.spikes.get(layer.name)
+        if sent is None:
+            sent = accumulation - layer.decay * self._before.get(layer.name, 0.0)
+            if layer.neuron is not None:
+                self.spikes[layer.name] = sent
+        self.sent[layer.name] = sent

@@ -14,12 +14,10 @@ from saf.lif.fixed_point import Grid
 from saf.networks.architecture import (
     Architecture,
     AveragePool,
-    Connection,
-    Conv,
-    Linear,
     Population,
     Scale,
     Shape,
+    weighted,
 )
 
 
@@ -75,11 +73,6 @@ class LIFDescription(BaseModel):
                 expected[name] = next(weights)
             expected[f"{population.name}.bias"] = shapes[population.name][:1]
         return expected
-
-
-def weighted(connection: Connection) -> list[Conv | Linear]:
-    """The operations of `connection` that have weights, in order."""
-    return [op for op in connection.operations if isinstance(op, Conv | Linear)]
 
 
 def weight_names(population: Population) -> list[str]:

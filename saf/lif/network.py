@@ -14,11 +14,11 @@ Shapes: `N` samples, `T` steps, `C H W` one image or frame, `K` classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from pydantic import ValidationError
@@ -27,23 +27,26 @@ from torch import Tensor
 from saf import tensorfile
 from saf.estimate.chunking import steps_at_once
 from saf.kernels import winograd
-from saf.kernels.lif_scan import lif_scan
 from saf.kernels.precision import sums_of_products
 from saf.lif.fixed_point import is_on_grid, look_up, pixel_values, rounded
-from saf.lif.header import LIFDescription, weight_names, weighted
-from saf.model import operations
-from saf.networks.architecture import INPUT, Population
-from saf.neurons.dynamics import LIFState, accumulated_one
+from saf.lif.header import LIFDescription
+from saf.model.layers import Layer, Wire, arriving, walk
+from saf.model.operations import apply, channels_last
+from saf.networks.architecture import INPUT, Population, weighted
+from saf.neurons.base import State
+from saf.neurons.lif import FoldedLIF
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+OfInput = Callable[[Layer], Tensor]
+"""What a layer gets from the input, and its bias: steps · N …, or the bias alone, 1 C 1 1 (1 F)."""
 LARGEST_SAMPLES_AT_ONCE = 2**24  # neurons × samples that `predict` holds at a time
 
 
 class SequenceState(NamedTuple):
-    """A LIF network after some steps: passed in and returned, kept by nobody."""
+    """A LIF network after some steps: pass it in, get the next one back."""
 
     steps: int
-    neurons: tuple[LIFState, ...]  # u and s per spiking population: N, then its shape
+    neurons: tuple[State, ...]  # u and s per spiking population: N, then its shape
     readout: Tensor  # N K, the sum or the decaying sum
 
 
@@ -64,14 +67,22 @@ class LIFChunk(NamedTuple):
     scores: Tensor  # K N classes, after each of the steps
 
 
-class LIFNetwork:
+class LIFNetwork(torch.nn.Module):
     """A LIF network that computes class scores; `load_lif` reads one from a file.
 
-    Immutable: `to` returns another one, and the state of a sequence is the caller's.
+    Its parameters, which are not trained, are named as the tensors of the file. Its children are
+    `Layer`s by name: forward hooks on them see what arrives from the sources of a layer and what it
+    sends, spikes of the K steps that are computed at once (K · N …). The state of a sequence is the
+    caller's.
     """
+
+    _mean: Tensor
+    _std: Tensor
+    _pixel_values: Tensor | None
 
     def __init__(self, description: LIFDescription, tensors: Mapping[str, Tensor]) -> None:
         """Raises ValueError where `tensors` are not those that `description` asks for."""
+        super().__init__()
         expected = description.tensor_shapes()
         if expected.keys() != tensors.keys():
             odd = sorted(expected.keys() ^ tensors.keys())
@@ -83,39 +94,97 @@ class LIFNetwork:
                 raise ValueError(
                     f"{name} has the shape {tuple(tensor.shape)} instead of {expected[name]}"
                 )
-            if tensor.dtype not in DTYPES:
-                raise ValueError(f"{name} is {tensor.dtype}; weights are one of {_named(DTYPES)}")
-            if not tensor.isfinite().all():
-                raise ValueError(f"{name} holds values that are no finite numbers")
-        if len({tensor.dtype for tensor in tensors.values()}) != 1:
-            raise ValueError("the weights are of several data types")
-        if description.grid is not None:
-            for name, tensor in tensors.items():
-                if not is_on_grid(tensor, description.grid.bits):
-                    raise ValueError(
-                        f"{name} is not on the grid of 2^-{description.grid.bits} that the "
-                        "network is said to be on"
-                    )
-        channels = description.architecture.input_shape[0]
+        self.description = description
+        _check_values(description, tensors)
+        architecture = description.architecture
+        channels = architecture.input_shape[0]
         if not len(description.mean) == len(description.std) == channels:
             raise ValueError(f"mean and std are needed for each of {channels} channels")
-        if len(description.class_names) != description.architecture.classes:
+        if len(description.class_names) != architecture.classes:
             raise ValueError(
-                f"there are {len(description.class_names)} names for "
-                f"{description.architecture.classes} classes"
+                f"there are {len(description.class_names)} names for {architecture.classes} classes"
             )
-        self.description = description
-        self.tensors = dict(tensors)
-        anyone = next(iter(tensors.values()))
-        self.dtype, self.device = anyone.dtype, anyone.device
-        per_channel = (channels, *(1,) * (len(description.architecture.input_shape) - 1))
-        self._mean = torch.tensor(description.mean).to(anyone).view(per_channel)
-        self._std = torch.tensor(description.std).to(anyone).view(per_channel)
-        self._pixel_values: Tensor | None = None
-        if description.grid is not None:
-            self._pixel_values = pixel_values(
-                description.mean, description.std, description.grid.input_bits
-            ).to(anyone)
+        shapes, neuron = architecture.shapes(), FoldedLIF(description.decay, description.threshold)
+        with torch.device("meta"):  # the weights are there already
+            layers = [
+                Layer(
+                    population,
+                    shapes,
+                    None
+                    if population.relay or population is architecture.readout
+                    else neuron.neuron(),
+                    filters=(description.decay,),
+                    plain=True,
+                )
+                for population in (*architecture.populations, architecture.readout)
+            ]
+        for layer in layers:
+            # Not by add_module: a file may name a layer as a method of this class is named.
+            self._modules[layer.name] = layer
+            for name, module in layer.named_modules():
+                for parameter in list(module._parameters):
+                    full = ".".join(part for part in (layer.name, name, parameter) if part)
+                    kept = torch.nn.Parameter(tensors[full].detach(), requires_grad=False)
+                    module.register_parameter(parameter, kept)
+        self._set_normalisation()
+        self.register_load_state_dict_post_hook(_check_loaded)  # type: ignore[no-untyped-call]
+
+    def _set_normalisation(self) -> None:
+        """Make what the input is normalised with from the description: rounded once, to the type of
+        the weights, whichever types they had before."""
+        description, anyone = self.description, next(self.parameters())
+        per_channel = (-1, *(1,) * (len(description.architecture.input_shape) - 1))
+        grid, pixels = description.grid, None
+        if grid is not None:
+            pixels = pixel_values(description.mean, description.std, grid.input_bits).to(anyone)
+        for name, value in (
+            ("_mean", torch.tensor(description.mean).to(anyone).view(per_channel)),
+            ("_std", torch.tensor(description.std).to(anyone).view(per_channel)),
+            ("_pixel_values", pixels),
+        ):
+            self.register_buffer(name, value, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the network, as `to` does. Raises ValueError, and changes nothing, for
+        a type that cannot hold the weights."""
+        changed = {
+            name: after
+            for name, before in self.tensors.items()
+            if (after := fn(before)).dtype != before.dtype
+        }
+        _check_values(self.description, changed)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._set_normalisation()
+        return self
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights and biases by the names that they have in the file."""
+        return {name: parameter.detach() for name, parameter in self.named_parameters()}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights and of the arithmetic."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All but the readout, relays included, in the order in which they are computed."""
+        return tuple(map(self._layer, self.description.architecture.populations))
+
+    @property
+    def readout_layer(self) -> Layer:
+        """The layer that gives the scores."""
+        return self._layer(self.description.architecture.readout)
+
+    def _layer(self, population: Population) -> Layer:
+        layer = self._modules[population.name]
+        assert isinstance(layer, Layer)
+        return layer
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.description.architecture.input_shape))
@@ -137,19 +206,20 @@ class LIFNetwork:
         """Name of each class, in the order of the scores."""
         return self.description.class_names
 
-    def to(
+    def copied(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
-    ) -> LIFNetwork:
-        """The same network on another device or in another floating-point type."""
-        moved = {k: v.to(device=device, dtype=dtype) for k, v in self.tensors.items()}
-        return LIFNetwork(self.description, moved)
+    ) -> Self:
+        """A copy on another device or in another floating-point type; `to` changes the network
+        itself."""
+        moved = {k: v.to(device=device, dtype=dtype, copy=True) for k, v in self.tensors.items()}
+        return type(self)(self.description, moved)
 
     def save(self, path: Path) -> None:
         """Write the network to `path`, whole or not at all. Raises OSError."""
         tensorfile.write(path, self.tensors, self.description.model_dump(mode="json"))
 
     @torch.no_grad()
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Class scores `N K` of images `N C H W` in [0, 1], or of event frames `N T C H W`.
 
         Layer by layer, with as many steps at once as make up a batch of 128 samples; a step at a
@@ -177,19 +247,16 @@ class LIFNetwork:
         at_once = min(at_once or self.timesteps, steps_at_once(len(x), self.timesteps))
         if architecture.has_feedback:
             at_once = 1
-        static = None if self.description.frames else self.currents_of_input(x)
+        static = None if self.description.frames else self._of_input(x)
         state = self._rest(len(x))
         while state.steps < self.timesteps:
             steps = min(at_once, self.timesteps - state.steps)
             if static is None:
                 frames = x[:, state.steps : state.steps + steps].transpose(0, 1)
-                currents = self.currents_of_input(frames.flatten(0, 1))
+                of_input = self._of_input(frames.flatten(0, 1))
             else:
-                currents = {
-                    p.name: repeated(static[p.name], steps) if p.hears_input else static[p.name]
-                    for p in (*architecture.populations, architecture.readout)
-                }
-            state, chunk = self._advance(currents, state, steps, potentials=potentials)
+                of_input = _repeated(static, steps)
+            state, chunk = self._advance(of_input, state, steps, potentials=potentials)
             yield chunk
 
     @torch.no_grad()
@@ -205,11 +272,11 @@ class LIFNetwork:
         """The T steps on `x` (as for a call), one at a time. Raises ValueError at the first."""
         self._check(x, sequence=self.description.frames)
         names = [population.name for population in self.description.architecture.spiking]
-        static = None if self.description.frames else self.currents_of_input(x)
+        static = None if self.description.frames else self._of_input(x)
         state = self._rest(len(x))
         for t in range(self.timesteps):
-            currents = self.currents_of_input(x[:, t]) if static is None else static
-            state, chunk = self._advance(currents, state, 1)
+            of_input = self._of_input(x[:, t]) if static is None else static
+            state, chunk = self._advance(of_input, state, 1)
             yield LIFStep(
                 potentials={name: n.u for name, n in zip(names, state.neurons, strict=True)},
                 spikes={name: n.s for name, n in zip(names, state.neurons, strict=True)},
@@ -228,12 +295,12 @@ class LIFNetwork:
                 f"the state is of {len(state.readout)} samples and the input of {len(x_t)}"
             )
         state = self._rest(len(x_t)) if state is None else state
-        state, chunk = self._advance(self.currents_of_input(x_t), state, 1)
+        state, chunk = self._advance(self._of_input(x_t), state, 1)
         return chunk.scores[-1], state
 
     def _advance(
         self,
-        of_input: Mapping[str, Tensor],
+        of_input: OfInput,
         state: SequenceState,
         steps: int,
         *,
@@ -241,99 +308,85 @@ class LIFNetwork:
     ) -> tuple[SequenceState, LIFChunk]:
         """`steps` steps, given what the input brings to every population, one step after the
         other, steps · N …, or the bias alone, 1 C 1 1 (1 F), of one that does not hear it."""
-        architecture, decay = self.description.architecture, self.description.decay
+        step = _Step(self, of_input, state, potentials and steps > 1)
         # Who has not fired in this step yet is heard, as feedback, with the spikes of the last.
-        sent = {p.name: n.s for p, n in zip(architecture.spiking, state.neurons, strict=True)}
-        left, neurons = iter(state.neurons), []
-        recorded: dict[str, Tensor] = {}
-        for population in architecture.populations:
-            start, bias = of_input[population.name], None
-            if _maps_one_source(population):
-                bias = start  # the scan adds it, which saves a pass over the memory
-            current = self.current(population, sent, start if bias is None else None)
-            if population.relay:
-                sent[population.name] = current
-                continue
-            if current is start:
-                current = current.clone()  # others look at it again
-            kept = torch.empty_like(current) if potentials and steps > 1 else None
-            spikes, after = lif_scan(
-                current,
-                next(left),
-                decay,
-                self.description.threshold,
-                bias=bias,
-                potentials=kept,
-            )
-            neurons.append(after)
-            sent[population.name] = spikes
-            if potentials:
-                recorded[population.name] = after.u if kept is None else kept
-        name, readout, scores = architecture.readout.name, state.readout, []
-        arriving = self.current(architecture.readout, sent, of_input[name])
+        sent = {name: neuron.s for name, neuron in step.neurons.items()}
+        last = self.readout_layer
+        keep = {*sent, *(connection.source for connection in last.population.connections)}
+        for layer, signal in walk(self.layers, sent, step, keep=keep):
+            if layer.neuron is not None:
+                step.note(layer.name, signal)
+        arriving = last({name: sent[name] for name in keep if name in sent}, step)
+        readout, scores = state.readout, []
         for k, of_step in enumerate(arriving.chunk(steps), 1):
             if self.description.readout == "final":
-                readout = decay * readout + of_step
-                scores.append(readout / accumulated_one(state.steps + k, decay))
+                readout = last.decay * readout + of_step
+                scores.append(readout / last.accumulated_one(state.steps + k))
             else:
                 readout = readout + of_step
                 scores.append(readout)
+        recorded: dict[str, Tensor] = {}
+        if potentials:
+            recorded = step.recorded or {name: own.u for name, own in step.neurons.items()}
         chunk = LIFChunk(
             steps=steps,
             potentials=recorded,
-            spikes={population.name: sent[population.name] for population in architecture.spiking},
+            spikes={name: sent[name] for name in step.neurons},
             scores=torch.stack(scores),
         )
+        neurons = step.neurons.values()
         return SequenceState(state.steps + steps, tuple(neurons), readout), chunk
 
     def _rest(self, samples: int) -> SequenceState:
-        shapes = self.description.architecture.shapes()
-
-        def zeros(name: str) -> Tensor:
-            return operations.channels_last(
-                torch.zeros(samples, *shapes[name], dtype=self.dtype, device=self.device)
+        def zeros(layer: Layer) -> Tensor:
+            return channels_last(
+                torch.zeros(samples, *layer.shape, dtype=self.dtype, device=self.device)
             )
 
         return SequenceState(
             steps=0,
             neurons=tuple(
-                LIFState(u=zeros(population.name), s=zeros(population.name))
-                for population in self.description.architecture.spiking
+                layer.neuron.init_state(zeros(layer))
+                for layer in self.layers
+                if layer.neuron is not None
             ),
-            readout=zeros(self.description.architecture.readout.name),
+            readout=zeros(self.readout_layer),
         )
 
     def currents_of_input(self, x: Tensor) -> dict[str, Tensor]:
         """What every population gets from `x` (`N C H W`) and its bias, by name: N …, or 1 C 1 1
         (1 F) where it does not hear the input."""
-        architecture, grid = self.description.architecture, self.description.grid
-        normalised = operations.channels_last(self._normalise(x.to(self.device)))
-        currents = {}
-        for population in (*architecture.populations, architecture.readout):
-            bias = self.tensors[f"{population.name}.bias"]
-            sides = len(architecture.shapes()[population.name]) - 1
-            bias = bias.view(1, -1, *(1,) * sides)
-            current = self.current(population, {INPUT: normalised}, bias)
-            currents[population.name] = current if grid is None else rounded(current, grid.bits)
-        return currents
+        of_input = self._of_input(x)
+        return {layer.name: of_input(layer) for layer in (*self.layers, self.readout_layer)}
+
+    def _of_input(self, x: Tensor) -> OfInput:
+        """`currents_of_input` of `x`, each computed when it is asked for the first time: so that
+        hooks see the maps of the input inside the layer that they belong to."""
+        grid = self.description.grid
+        normalised = channels_last(self._normalise(x.to(self.device)))
+        found: dict[str, Tensor] = {}
+
+        def of_input(layer: Layer) -> Tensor:
+            if layer.name not in found:
+                current = self.current(layer, {INPUT: normalised}, layer.shaped_bias()[None])
+                found[layer.name] = current if grid is None else rounded(current, grid.bits)
+            return found[layer.name]
+
+        return of_input
 
     def _normalise(self, x: Tensor) -> Tensor:
         if self._pixel_values is not None:
             return look_up(x, self._pixel_values)
         return (x.to(self.dtype) - self._mean) / self._std
 
-    def current(
-        self, population: Population, sent: Mapping[str, Tensor], start: Tensor | None
-    ) -> Tensor:
-        """`start`, if any, and what arrives over those connections whose source is among `sent`."""
-        weights = iter(weight_names(population))
-        current = start
-        for connection in population.connections:
-            own = [self.tensors[next(weights)] for _ in weighted(connection)]
-            if connection.source in sent:
-                with self._sums_of_products():
-                    arriving = operations.apply(connection.operations, own, sent[connection.source])
-                current = arriving if current is None else current + arriving
+    def current(self, layer: Layer, heard: Mapping[str, Tensor], start: Tensor | None) -> Tensor:
+        """`start`, if any, and what arrives over those connections whose source is heard."""
+
+        def carry(wire: Wire, x: Tensor) -> Tensor:
+            with self._sums_of_products():
+                return apply(wire.operations, wire.weights, x, maps=wire.maps)
+
+        current = arriving(wires(layer), heard, start, carry)
         assert current is not None
         return current
 
@@ -371,21 +424,102 @@ class LIFNetwork:
             )
 
 
-def _maps_one_source(population: Population) -> bool:
-    """Whether nothing but a map with weights of one earlier population arrives beside the bias."""
-    if population.relay or len(population.connections) != 1:
+class _Step:
+    """What a layer makes of the spikes that it hears in K steps."""
+
+    def __init__(
+        self,
+        network: LIFNetwork,
+        of_input: OfInput,
+        state: SequenceState,
+        record: bool,
+    ) -> None:
+        self._network, self._of_input, self._record = network, of_input, record
+        spiking = (layer.name for layer in network.layers if layer.neuron is not None)
+        self.neurons: dict[str, State] = dict(zip(spiking, state.neurons, strict=True))
+        self.recorded: dict[str, Tensor] = {}
+        self._fired: dict[str, Tensor] = {}
+
+    def __call__(self, layer: Layer, heard: Mapping[str, Tensor]) -> Tensor:
+        start, bias = self._of_input(layer), None
+        if _maps_one_source(layer):
+            bias = start  # the scan adds it, which saves a pass over the memory
+        current = self._network.current(layer, heard, start if bias is None else None)
+        if layer.neuron is None:
+            return current
+        if current is start:
+            current = current.clone()  # others look at it again
+        kept = torch.empty_like(current) if self._record else None
+        spikes, self.neurons[layer.name] = layer.neuron.steps(
+            current, self.neurons[layer.name], bias=bias, potentials=kept
+        )
+        if kept is not None:
+            self.recorded[layer.name] = kept
+        self._fired[layer.name] = spikes
+        return spikes
+
+    def note(self, name: str, sent: Tensor) -> None:
+        """A hook may have put something else in the place of the spikes of a layer."""
+        if sent is not self._fired.pop(name):
+            state = self.neurons[name]
+            self.neurons[name] = state.with_spikes(sent[-len(state.s) :])
+
+
+def wires(layer: Layer) -> list[Wire]:
+    """The connections of a layer with plain weights."""
+    return [
+        Wire(connection.source, connection.operations, tuple(own.weight for own in maps), maps)
+        for connection, maps in layer.connected()
+    ]
+
+
+def _maps_one_source(layer: Layer) -> bool:
+    """Whether nothing but a map with weights of one earlier layer arrives beside the bias."""
+    if layer.neuron is None or len(layer.population.connections) != 1:
         return False
-    (connection,) = population.connections
+    (connection,) = layer.population.connections
     return connection.source != INPUT and len(weighted(connection)) > 0
+
+
+def _check_values(description: LIFDescription, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where numbers cannot be those of such a network; on the device `meta` there
+    are none."""
+    for name, tensor in tensors.items():
+        if tensor.dtype not in DTYPES:
+            raise ValueError(f"{name} is {tensor.dtype}; weights are one of {_named(DTYPES)}")
+        if not tensor.is_meta and not tensor.isfinite().all():
+            raise ValueError(f"{name} holds values that are no finite numbers")
+    if len({tensor.dtype for tensor in tensors.values()}) > 1:
+        raise ValueError("the weights are of several data types")
+    if description.grid is None:
+        return
+    for name, tensor in tensors.items():
+        if not tensor.is_meta and not is_on_grid(tensor, description.grid.bits):
+            raise ValueError(
+                f"{name} is not on the grid of 2^-{description.grid.bits} that the "
+                "network is said to be on"
+            )
+
+
+def _check_loaded(network: torch.nn.Module, _keys: object) -> None:
+    assert isinstance(network, LIFNetwork)
+    _check_values(network.description, network.tensors)
 
 
 def _named(dtypes: Sequence[torch.dtype]) -> str:
     return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
 
 
-def repeated(current: Tensor, steps: int) -> Tensor:
-    """`current`, N …, at each of `steps` steps: steps · N …, in its layout."""
-    return current if steps == 1 else torch.cat([current] * steps)
+def _repeated(of_input: OfInput, steps: int) -> OfInput:
+    """What an image brings, at each of `steps` steps: steps · N …, in its layout."""
+    if steps == 1:
+        return of_input
+
+    def at_each_step(layer: Layer) -> Tensor:
+        current = of_input(layer)
+        return torch.cat([current] * steps) if layer.population.hears_input else current
+
+    return at_each_step
 
 
 def load_lif(path: Path | str) -> LIFNetwork:

@@ -8,9 +8,9 @@ from typing import Protocol
 from torch import Tensor
 
 from saf.model.lif_forward import LIFNetworkState, NeuronStep, lif_advance, lif_rest
-from saf.model.network import NO_DROPOUT, Masks, SpikingNetwork, present
-from saf.model.operations import apply_traced
+from saf.model.network import SpikingNetwork, present
 from saf.model.outcome import Outcome, Readout, Tally
+from saf.model.presentation import NO_DROPOUT, Masks, traced
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 
@@ -80,7 +80,7 @@ def updated_at_each_step(
         scores, state = lif_advance(
             present(network, stimulus, masks),
             state.detached(),
-            synapse=apply_traced,
+            synapse=traced,
             trace_bias_and_input=trace_bias_and_input,
             neuron_step=neuron_step,
             readout=readout,

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from saf.methods.base import LossFunction
 from saf.model.lif_forward import lif_advance, lif_rest
-from saf.model.network import NO_DROPOUT, Masks, SpikingNetwork, present
-from saf.model.operations import apply
+from saf.model.network import SpikingNetwork, present
 from saf.model.outcome import Outcome, Readout, Tally
+from saf.model.presentation import NO_DROPOUT, Masks, plain
 
 
 def bptt(
@@ -42,7 +42,7 @@ def bptt(
         scores, state = lif_advance(
             shown,
             state,
-            synapse=lambda operations, weights, spikes, _: apply(operations, weights, spikes),
+            synapse=plain,
             trace_bias_and_input=False,
             readout=readout,
         )

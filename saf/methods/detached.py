@@ -1,17 +1,18 @@
 """A presentation cut from its graph: many backward passes end there, and one goes on.
 
-Shapes: as in `saf.model.network`.
+Shapes: as in `saf.model.presentation`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from saf.model.inputs import Stimulus
-from saf.model.network import Effective, Masks, Presentation, SpikingNetwork, constants
+from saf.model.network import SpikingNetwork
+from saf.model.presentation import Constants, Effective, Masks, Presentation, Steady
 
 
 class _Cut:
@@ -33,6 +34,21 @@ class _Cut:
             torch.autograd.backward(wholes, grads)
 
 
+class _CutConstants(Constants):
+    def __init__(
+        self,
+        cut: _Cut,
+        network: SpikingNetwork,
+        stimulus: Stimulus,
+        effective: Mapping[str, Effective],
+    ) -> None:
+        super().__init__(network, stimulus, effective)
+        self._cut = cut
+
+    def found(self, steady: Steady) -> Steady:
+        return steady._replace(value=self._cut(steady.value))
+
+
 def present_cut(
     network: SpikingNetwork, stimulus: Stimulus, masks: Masks
 ) -> tuple[Presentation, Callable[[], None]]:
@@ -41,15 +57,16 @@ def present_cut(
     of_weights, of_constants = _Cut(), _Cut()
     effective = {
         name: Effective(
-            own.operations,
-            tuple(tuple(of_weights(w) for w in group) for group in own.weights),
+            tuple(
+                wire._replace(weights=tuple(of_weights(weight) for weight in wire.weights))
+                for wire in own.wires
+            ),
             of_weights(own.bias),
         )
         for name, own in network.folded().items()
     }
     stimulus = stimulus.channels_last()
-    whole = constants(network, stimulus, effective)
-    constant = {n: own._replace(value=of_constants(own.value)) for n, own in whole.items()}
+    constant = _CutConstants(of_constants, network, stimulus, effective)
 
     def pass_on() -> None:
         of_constants.pass_on()

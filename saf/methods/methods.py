@@ -27,7 +27,7 @@ from saf.methods.base import Method, MethodAtEachStep
 from saf.methods.bptt import bptt
 from saf.methods.ottt import ottt_a, ottt_o
 from saf.methods.saf import saf_e, saf_e_by_step, saf_f, spike_representation
-from saf.model.inference import readout_of
+from saf.model.outcome import readout_of
 
 AT_EACH_STEP: dict[str, MethodAtEachStep] = {
     "saf-e": saf_e,

@@ -9,9 +9,9 @@ from torch import Tensor
 from saf.methods.base import LossFunction, learn_at_one_step, updated_at_each_step
 from saf.methods.detached import present_cut
 from saf.model.lif_forward import lif, lif_advance, lif_rest
-from saf.model.network import NO_DROPOUT, Masks, SpikingNetwork
-from saf.model.operations import apply_traced
+from saf.model.network import SpikingNetwork
 from saf.model.outcome import Outcome, Readout, Tally
+from saf.model.presentation import NO_DROPOUT, Masks, traced
 
 
 def ottt_a(
@@ -39,7 +39,7 @@ def ottt_a(
         scores, state = lif_advance(
             shown,
             state.detached(),
-            synapse=apply_traced,
+            synapse=traced,
             trace_bias_and_input=trace_bias_and_input,
             readout=readout,
         )

@@ -7,14 +7,24 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from saf.kernels.saf_scan import Gate
 from saf.methods.base import LossFunction, updated_at_each_step
 from saf.methods.detached import present_cut
 from saf.model.lif_forward import saf
-from saf.model.network import NO_DROPOUT, Masks, SpikingNetwork, present
+from saf.model.network import SpikingNetwork, present
 from saf.model.outcome import Outcome, Readout, Tally
+from saf.model.presentation import NO_DROPOUT, Masks
 from saf.model.replay import Replay
-from saf.model.saf_forward import REST, advance, chunks, readout_at_each_step, readout_of_rates
-from saf.neurons.gates import Gate, clamped_rate_gate, surrogate_gate
+from saf.model.saf_forward import (
+    REST,
+    Gates,
+    advance,
+    chunks,
+    readout_at_each_step,
+    readout_of_rates,
+    surrogate_gates,
+)
+from saf.neurons.base import Neuron
 
 
 def saf_e(
@@ -43,7 +53,7 @@ def saf_e(
             shown,
             state,
             steps,
-            gate=surrogate_gate(network.neuron),
+            gate=surrogate_gates,
             trace_bias_and_input=trace_bias_and_input,
         )
         times = range(state.step - steps + 1, state.step + 1)
@@ -79,9 +89,8 @@ def saf_f(
     one gate: one factor V for each spiking layer between the weights and the loss. That of the
     readout is the same in both.
     """
-    gate = surrogate_gate(network.neuron)
     return _at_the_final_step(
-        network, x, y, timesteps, loss, update, trace_bias_and_input, masks, chunk, gate
+        network, x, y, timesteps, loss, update, trace_bias_and_input, masks, chunk, surrogate_gates
     )
 
 
@@ -102,7 +111,10 @@ def spike_representation(
     m = Û[T] / c[T] and a = â[T] / c[T], so ∂â/∂Û = ∂a/∂m = 1/V where 0 < m < V, else 0. In rates
     there is no trace to leave off: `trace_bias_and_input` has no effect.
     """
-    gate = clamped_rate_gate(network.neuron, timesteps)
+
+    def gate(neuron: Neuron) -> Gate:
+        return neuron.rate_gate(timesteps)
+
     return _at_the_final_step(network, x, y, timesteps, loss, update, True, masks, chunk, gate)
 
 
@@ -139,7 +151,7 @@ def _at_the_final_step(
     trace_bias_and_input: bool,
     masks: Masks,
     chunk: int | None,
-    gate: Gate,
+    gate: Gates,
 ) -> Outcome:
     shown = present(network, network.stimulus(x, timesteps), masks)
     state, tally = REST, Tally(network, len(x), timesteps, "final")

@@ -8,16 +8,17 @@ from __future__ import annotations
 import torch
 from torch import Generator
 
-from saf.model.network import NO_DROPOUT, Masks, SpikingNetwork
+from saf.model.presentation import NO_DROPOUT, Layered, Masks
 
 
-def dropout_masks(network: SpikingNetwork, samples: int, generator: Generator) -> Masks:
+def dropout_masks(network: Layered, samples: int, generator: Generator | None) -> Masks:
     """0 for the share `dropout` of all neurons of `network` and 1 / (1 − dropout) for the others,
     B …, by population; none where `dropout` is 0.
 
     Drawn anew for every sample and neuron and kept for all time steps, as in `OnlineLIFNode` of
     github.com/pkuxmq/OTTT-SNN: a neuron's spikes count so much at its listeners and in the trace,
-    while its own reset takes them as they are. `generator` is on the device of the network.
+    while its own reset takes them as they are. `generator` is on the device of the network
+    (None: torch's global one).
     """
     share = network.neuron.dropout
     if not share:

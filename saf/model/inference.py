@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saf.config import Method
 from saf.model.network import SpikingNetwork, present
 from saf.model.outcome import Readout, Tally
 from saf.model.saf_forward import (
@@ -22,11 +21,6 @@ from saf.model.saf_forward import (
     readout_at_each_step,
     readout_of_rates,
 )
-
-
-def readout_of(method: Method) -> Readout:
-    """How a network trained with `method` is read."""
-    return "final" if method.readout == "weighted" else "sum"
 
 
 class Inference(NamedTuple):

@@ -1,88 +1,99 @@
-"""The forward pass with LIF neurons, step by step, as OTTT and BPTT take it.
+"""The forward pass by the recursive form of neurons, step by step, as OTTT and BPTT take it.
 
-Shapes: `B` samples, `…` the shape of a population. λ, V, u, s, â are those of
-`saf.neurons.dynamics`.
+Shapes: `B` samples, `…` the shape of a layer. λ, V, u, s, â are those of `saf.neurons.lif`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from saf.kernels.saf_scan import count_spikes
 from saf.model.inputs import Stimulus
-from saf.model.network import Presentation, SpikingNetwork
-from saf.model.operations import apply, scale_over_time
+from saf.model.layers import Layer, walk
+from saf.model.operations import scale_over_time
 from saf.model.outcome import Readout
+from saf.model.presentation import Layered, Presentation, Synapse, plain
 from saf.model.saf_forward import gradient_factors
-from saf.networks.architecture import INPUT, Architecture, Connection, Conv, Linear, Operation
-from saf.neurons.dynamics import LIFState, accumulated_one, lif_step, saf_step_of_current
-from saf.neurons.surrogates import derivative, fire
+from saf.networks.architecture import INPUT, Conv, Linear
+from saf.neurons.base import Filters, Fire, Neuron, State
+from saf.neurons.surrogates import fire
 
-NeuronStep = Callable[
-    [Tensor, LIFState, Tensor, float, float, Callable[[Tensor], Tensor]], tuple[Tensor, LIFState]
-]
-"""(current, state, â[t−1], λ, V, fire) → s[t] and the state after the step."""
-Synapse = Callable[[Sequence[Operation], Sequence[Tensor], Tensor, Tensor], Tensor]
-"""(operations, weights, spikes, trace) → current: as `saf.model.operations.apply_traced`."""
+NeuronStep = Callable[[Neuron, Tensor, Any, Tensor, Fire], tuple[Tensor, State]]
+"""(neurons, current, state, â[t−1], fire) → s[t] and the state after the step."""
+Traces = dict[tuple[str, Filters], tuple[Tensor, ...]]
+"""Accumulations B … of what a source sent, after each filter, by its name and the filters."""
 
 
 def lif(
-    current: Tensor,
-    state: LIFState,
-    _trace: Tensor,
-    decay: float,
-    threshold: float,
-    fire: Callable[[Tensor], Tensor],
-) -> tuple[Tensor, LIFState]:
-    """LIF neurons, which need no trace."""
-    return lif_step(current, state, decay, threshold, fire=fire)
+    neuron: Neuron, current: Tensor, state: Any, _trace: Tensor, fire: Fire
+) -> tuple[Tensor, State]:
+    """The recursive form, which needs no trace."""
+    return neuron.step(current, state, fire=fire)
 
 
 def saf(
-    current: Tensor,
-    state: LIFState,
-    trace: Tensor,
-    decay: float,
-    threshold: float,
-    fire: Callable[[Tensor], Tensor],
-) -> tuple[Tensor, LIFState]:
-    """SAF neurons with the recurrence of the potential, for weights that change at every step."""
-    return saf_step_of_current(current, state, trace, decay, threshold, fire=fire)
+    neuron: Neuron, current: Tensor, state: Any, trace: Tensor, fire: Fire
+) -> tuple[Tensor, State]:
+    """The accumulated form with the recurrence of its potential, for weights that change at every
+    step."""
+    return neuron.accumulated_step(current, state, trace, fire=fire)
 
 
 class LIFNetworkState(NamedTuple):
-    """A network of LIF neurons after some steps: passed in and returned, kept by nobody."""
+    """A network of LIF neurons after some steps: pass it in, get the next one back."""
 
     step: int
-    neurons: dict[str, LIFState]  # B …
-    traces: dict[str, Tensor]
-    """B …: â of every population, of relays where a weight hears them, x̂ where frames come in."""
+    neurons: dict[str, State]
+    traces: Traces
+    """â of every spiking layer, of relays where a weight hears them, x̂ where frames come in; with
+    the λ of the sender, and with the filters of those who receive otherwise."""
     readout: Tensor | None = None  # B classes: Σ λ^(t−τ) o[τ], where the readout is weighted
 
     def detached(self) -> LIFNetworkState:
         """The same state as a constant: the past has no gradient."""
-        neurons = {n: LIFState(z.u.detach(), z.s.detach()) for n, z in self.neurons.items()}
+        neurons = {name: state.detached() for name, state in self.neurons.items()}
         readout = None if self.readout is None else self.readout.detach()
         return LIFNetworkState(self.step, neurons, self.traces, readout)
 
     def fired(self) -> Tensor:
-        """How many spikes there were in this step, of every population."""
-        return torch.stack([count_spikes(neuron.s) for neuron in self.neurons.values()])
+        """How many spikes there were in this step, of every layer."""
+        return torch.stack([count_spikes(state.s) for state in self.neurons.values()])
 
 
-def lif_rest(network: SpikingNetwork, stimulus: Stimulus) -> LIFNetworkState:
+def lif_rest(network: Layered, stimulus: Stimulus) -> LIFNetworkState:
     """The state before the first step: u = 0, s = 0, â = 0."""
     shapes = network.architecture.shapes()
-    zeros = {p.name: stimulus.zeros(shapes[p.name]) for p in network.architecture.spiking}
-    traces = dict(zeros)
-    traces |= {name: stimulus.zeros(shapes[name]) for name in _traced_relays(network.architecture)}
-    if stimulus.frames is not None:
-        traces[INPUT] = stimulus.zeros(network.architecture.input_shape)
-    return LIFNetworkState(0, {name: LIFState(z, z) for name, z in zeros.items()}, traces)
+    zeros = {
+        layer.name: stimulus.zeros(layer.shape)
+        for layer in network.layers
+        if layer.neuron is not None
+    }
+    traces: Traces = {
+        (layer.name, (layer.decay,)): (zeros[layer.name],)
+        for layer in network.layers
+        if layer.neuron is not None
+    }
+    relays = {layer.name for layer in network.layers if layer.neuron is None}
+    for layer in (*network.layers, network.readout_layer):
+        for connection in layer.population.connections:
+            source = connection.source
+            if source == INPUT and stimulus.frames is None:
+                continue
+            has_weights = any(isinstance(o, Conv | Linear) for o in connection.operations)
+            if source == INPUT or source not in relays or has_weights:
+                if source not in zeros:
+                    zeros[source] = stimulus.zeros(shapes[source])
+                traces[source, layer.filters] = (zeros[source],) * len(layer.filters)
+    neurons = {
+        layer.name: layer.neuron.init_state(zeros[layer.name])
+        for layer in network.layers
+        if layer.neuron is not None
+    }
+    return LIFNetworkState(0, neurons, traces)
 
 
 def lif_advance(
@@ -105,76 +116,86 @@ def lif_advance(
     Gradients pass a spike as σ'(u − V) and a connection as `synapse` has it; the reset is a
     constant.
     """
-    network, stimulus, effective, constant, _ = shown
-    decay, threshold = network.neuron.decay, network.neuron.threshold
-    sigma = derivative(network.neuron.surrogate)
-    own_traces, neurons = dict(state.traces), {}
-    spikes, traces = {}, {}  # as they arrive
-    if network.architecture.has_feedback:
-        for name, neuron in state.neurons.items():
-            spikes[name] = shown.masked(name, neuron.s)
-            traces[name] = shown.masked(name, own_traces[name])
-    if stimulus.frames is not None:
-        spikes[INPUT] = stimulus.frames[state.step]
-        traces[INPUT] = own_traces[INPUT] = decay * own_traces[INPUT] + spikes[INPUT]
-
-    def current(name: str, connections: Sequence[Connection], traced: bool) -> Tensor:
-        factors = gradient_factors([state.step + 1], decay, traced)
-        total = scale_over_time(constant[name].value, [1.0], factors)[0]
-        for connection, operations, weights in zip(
-            connections, effective[name].operations, effective[name].weights, strict=True
-        ):
-            source = connection.source
-            if source != INPUT or (stimulus.frames is not None and traced):
-                # Without a weight there is nothing to take a trace for.
-                trace = traces.get(source, spikes[source])
-                arriving = synapse(operations, weights, spikes[source], trace)
-            elif stimulus.frames is not None:
-                arriving = apply(operations, weights, spikes[INPUT])
-            else:
-                continue  # an image is part of the constant
-            total = total + arriving
-        return total
-
-    for population in network.architecture.populations:
-        name = population.name
-        arriving = current(name, population.connections, trace_bias_and_input)
-        if population.relay:
-            spikes[name] = arriving
-        else:
-            before = state.neurons[name]
-            fired, neurons[name] = neuron_step(
-                arriving,
-                LIFState(before.u, before.s.detach()),
-                own_traces[name],
-                decay,
-                threshold,
-                lambda x: fire(x, sigma),
-            )
-            spikes[name] = shown.masked(name, fired)
-        if name in own_traces:
-            if track:
-                sent = spikes[name] if population.relay else neurons[name].s
-                own_traces[name] = decay * own_traces[name] + sent.detach()
-            traces[name] = shown.masked(name, own_traces[name])
-    last = network.architecture.readout
+    last = shown.network.readout_layer
     # In the weighted mean the past of a constant counts: by the trace, unless there is a graph.
     past = readout == "final" and not (state.readout is not None and state.readout.requires_grad)
-    scores = current(last.name, last.connections, trace_bias_and_input or past)
-    scores = scores.expand(shown.samples, -1).to(network.parameter_dtype)
+    step = _Step(shown, state, synapse, trace_bias_and_input, track, neuron_step)
+    sent: dict[str, Tensor] = {}
+    if shown.has_feedback:
+        sent = {n: shown.masked(n, neuron.s) for n, neuron in state.neurons.items()}
+    if shown.stimulus.frames is not None:
+        sent[INPUT] = shown.stimulus.frames[state.step]
+        step.receive(INPUT, sent[INPUT])
+    keep = {wire.source for wire in shown.effective[last.name].wires}
+    for layer, spikes in walk(shown.network.layers, sent, step, keep=keep):
+        step.receive(layer.name, spikes)
+        sent[layer.name] = shown.masked(layer.name, spikes)
+    step.traced |= past
+    scores = last({name: sent[name] for name in keep if name in sent}, step)
+    scores = scores.expand(shown.samples, -1).to(shown.network.parameter_dtype)
     accumulated = None
     if readout == "final":
-        accumulated = scores if state.readout is None else decay * state.readout + scores
-        scores = accumulated / accumulated_one(state.step + 1, decay)
-    return scores, LIFNetworkState(state.step + 1, neurons, own_traces, accumulated)
+        before = state.readout
+        accumulated = scores if before is None else last.decay * before + scores
+        scores = accumulated / last.accumulated_one(state.step + 1)
+    return scores, LIFNetworkState(state.step + 1, step.neurons, step.traces, accumulated)
 
 
-def _traced_relays(architecture: Architecture) -> list[str]:
-    """The relays that a convolution or a linear map listens to."""
-    heard = {
-        connection.source
-        for population in (*architecture.populations, architecture.readout)
-        for connection in population.connections
-        if any(isinstance(operation, Conv | Linear) for operation in connection.operations)
-    }
-    return [p.name for p in architecture.populations if p.relay and p.name in heard]
+class _Step:
+    """What a layer makes of the spikes that it hears in one step."""
+
+    def __init__(
+        self,
+        shown: Presentation,
+        state: LIFNetworkState,
+        synapse: Synapse,
+        traced: bool,
+        track: bool,
+        neuron_step: NeuronStep,
+    ) -> None:
+        self._shown, self._state, self._synapse = shown, state, synapse
+        self._track, self._neuron_step = track, neuron_step
+        self.traced = traced
+        """Whether bias and input count in the gradient with their trace."""
+        self.traces = dict(state.traces)
+        self._filters: dict[str, list[Filters]] = {}
+        for source, filters in state.traces:
+            self._filters.setdefault(source, []).append(filters)
+        self.neurons: dict[str, State] = {}
+
+    def __call__(self, layer: Layer, heard: Mapping[str, Tensor]) -> Tensor:
+        shown, name = self._shown, layer.name
+        factors = gradient_factors(layer, [self._state.step + 1], self.traced)
+        total = scale_over_time(shown.constant[name].value, [1.0], factors)[0]
+        for wire in shown.effective[name].wires:
+            if wire.source not in heard:
+                continue  # an image, which is part of the constant
+            spikes = heard[wire.source]
+            if wire.source == INPUT and not self.traced:
+                total = total + plain(wire, spikes, spikes)
+                continue
+            trace = spikes  # without a weight there is nothing to take a trace for
+            if (wire.source, layer.filters) in self.traces:
+                trace = shown.masked(wire.source, self.traces[wire.source, layer.filters][-1])
+            total = total + self._synapse(wire, spikes, trace)
+        if layer.neuron is None:
+            return total
+        (own,) = self.traces[name, (layer.decay,)]
+        derivative = layer.neuron.derivative
+        fired, self.neurons[name] = self._neuron_step(
+            layer.neuron, total, self._state.neurons[name], own, lambda x: fire(x, derivative)
+        )
+        return fired
+
+    def receive(self, source: str, sent: Tensor) -> None:
+        """Note what `source` sent, and accumulate it."""
+        if source in self.neurons:
+            self.neurons[source] = self.neurons[source].with_spikes(sent)
+        if not (self._track or source == INPUT):
+            return
+        for filters in self._filters.get(source, ()):
+            x, stages = sent.detach(), []
+            for factor, before in zip(filters, self.traces[source, filters], strict=True):
+                x = factor * before + x
+                stages.append(x)
+            self.traces[source, filters] = tuple(stages)

@@ -2,78 +2,45 @@
 
 `saf.model.saf_forward` runs it with SAF neurons, `saf.model.lif_forward` with LIF neurons.
 
-Shapes: `T` time steps, `B` samples, `C H W` one image or frame.
+Shapes: `T` time steps, `B` samples, `C H W` one image or frame, `K` classes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
-from types import MappingProxyType
-from typing import NamedTuple
+from copy import copy, deepcopy
 
 import torch
 from torch import Tensor
 
-from saf.config import JobSpecification, Neuron
+from saf.config import JobSpecification
+from saf.config import Neuron as NeuronSettings
 from saf.errors import UserConfigError
 from saf.kernels.precision import compute_dtype, parameter_dtype
+from saf.model.dropout import dropout_masks
 from saf.model.inputs import Stimulus
-from saf.model.operations import apply, channels_last, without_scales
-from saf.model.weight_standardisation import standardise, standardised
-from saf.networks.architecture import INPUT, Architecture, Connection, Conv, Linear, Operation
+from saf.model.layers import Layer, Map, Wire
+from saf.model.operations import without_scales
+from saf.model.outcome import Readout, readout_of
+from saf.model.presentation import NO_DROPOUT, Constants, Effective, Masks, Presentation
+from saf.model.saf_forward import scores_of
+from saf.networks.architecture import INPUT, Architecture, Connection, Conv
+from saf.neurons.base import Neuron
+from saf.neurons.lif import LIF
 
 FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
 
 
-class Effective(NamedTuple):
-    """What a population computes with: its weights standardised, its bias shaped to be added."""
-
-    operations: tuple[tuple[Operation, ...], ...]  # per connection
-    weights: tuple[tuple[Tensor, ...], ...]  # per connection, per convolution or linear map
-    bias: Tensor  # C 1 1, or F
-
-
-_Maps = tuple[tuple[Operation, ...], tuple[Tensor, ...]]
-"""The operations of a connection, and the weights of those that have some."""
-
-
-class _Weight(torch.nn.Module):
-    def __init__(self, shape: tuple[int, ...], operation: Conv | Linear) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(shape))
-        self.gain: torch.nn.Parameter | None = None
-        self.residual_gain: torch.nn.Parameter | None = None
-        if operation.standardised:
-            per_output = (shape[0], *(1,) * (len(shape) - 1))
-            self.gain = torch.nn.Parameter(torch.full(per_output, operation.initial_gain))
-        if operation.residual_gain is not None:
-            self.residual_gain = torch.nn.Parameter(torch.tensor(operation.residual_gain))
-
-    def _with_gain(self) -> tuple[Tensor, Tensor | None]:
-        """The weight and the gain of its standardisation, one of them with that of the branch."""
-        if self.residual_gain is None:
-            return self.weight, self.gain
-        if self.gain is None:
-            return self.residual_gain * self.weight, None
-        return self.weight, self.residual_gain * self.gain
-
-    def effective(self) -> Tensor:
-        weight, gain = self._with_gain()
-        return weight if gain is None else standardise(weight, gain)
-
-    def folded(self, factor: float, dtype: torch.dtype) -> Tensor:
-        weight, gain = self._with_gain()
-        if gain is not None:
-            return standardised(weight, gain, factor, dtype)
-        return channels_last((weight if factor == 1.0 else factor * weight).to(dtype))
-
-
 class SpikingNetwork(torch.nn.Module):
-    """Weights of an `Architecture`, with the normalisation of its input.
+    """Weights of an `Architecture`, with the normalisation of its input and its neurons.
 
-    Parameters, for a population `layer1`: `layer1.0.weight` (and `layer1.0.gain` where it is
+    Called with images or event frames it returns class scores, through which a gradient passes.
+    Its children are `Layer`s by name, and theirs the maps of each layer: forward hooks on a layer
+    see what arrives from its sources and what it sends, its spike accumulation â at each of the K
+    steps that are computed at once (K · B …).
+
+    Parameters, for a layer `layer1`: `layer1.0.weight` (and `layer1.0.gain` where it is
     standardised, `layer1.0.residual_gain` where it has one) for its first convolution or linear
     map, counted through all its connections, and `layer1.bias`, one per channel or feature. The
     modules hold no state of a sequence.
@@ -85,17 +52,22 @@ class SpikingNetwork(torch.nn.Module):
     def __init__(
         self,
         architecture: Architecture,
-        neuron: Neuron,
+        neuron: NeuronSettings,
         *,
         mean: Sequence[float],
         std: Sequence[float],
         seed: int | None,
         compute_dtype: torch.dtype | None = None,
+        timesteps: int | None = None,
+        readout: Readout = "sum",
+        neurons: Mapping[str, Neuron] | None = None,
     ) -> None:
         """Draw the weights from `seed` (None: from the operating system); no global generator.
 
         `mean` and `std` are per input channel. `compute_dtype` is the type of the arithmetic where
-        it is not that of the parameters (bfloat16 with float32 parameters). Raises ValueError.
+        it is not that of the parameters (bfloat16 with float32 parameters); `.to` changes that of
+        the parameters. `timesteps` and `readout` are those of a call. `neurons` are those of single
+        layers where they are others than `neuron` says. Raises ValueError.
 
         Initialisation as in the code published with OTTT: convolutions Kaiming-normal over the
         fan-out (std = sqrt(2 / (out_channels / groups · k²))), linear maps normal with 0.01, gains
@@ -112,17 +84,18 @@ class SpikingNetwork(torch.nn.Module):
         self.architecture = architecture
         self.neuron = neuron
         self.compute_dtype = compute_dtype
-        shapes = architecture.shapes()
+        self.timesteps, self.readout_kind = timesteps, readout
+        shapes, neurons = architecture.shapes(), dict(neurons or {})
         for population in (*architecture.populations, architecture.readout):
-            if hasattr(self, population.name):
-                raise ValueError(f"a layer cannot be named {population.name}")
-            module = torch.nn.Module()
-            maps = [m for c in population.connections for m in _maps(c, shapes[c.source])]
-            for number, (operation, shape) in enumerate(maps):
-                module.add_module(str(number), _Weight(shape, operation))
-            bias = torch.zeros(shapes[population.name][0])
-            module.register_parameter("bias", torch.nn.Parameter(bias))
-            self.add_module(population.name, module)
+            name = population.name
+            if hasattr(self, name):
+                raise ValueError(f"a layer cannot be named {name}")
+            of_layer = None
+            if not population.relay and population is not architecture.readout:
+                of_layer = neurons.pop(name, None) or _lif(neuron)
+            self.add_module(name, Layer(population, shapes, of_layer, filters=(neuron.decay,)))
+        if neurons:
+            raise ValueError(f"there is no spiking layer {next(iter(neurons))!r} for its neurons")
         per_channel = (channels, *(1,) * (len(architecture.input_shape) - 1))
         self.register_buffer("mean", torch.tensor(mean).view(per_channel))
         self.register_buffer("std", torch.tensor(std).view(per_channel))
@@ -136,36 +109,79 @@ class SpikingNetwork(torch.nn.Module):
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:
         known = {INPUT}
-        for population in (*self.architecture.populations, self.architecture.readout):
-            left = iter(self._weights(population.name))
-            for connection in population.connections:
-                weights = []
-                for operation, _ in _maps(connection):
-                    weight = next(left).weight
+        for layer in (*self.layers, self.readout_layer):
+            for connection, maps in layer.connected():
+                for own in maps:
+                    weight, operation = own.weight, own.operation
                     groups = operation.groups if isinstance(operation, Conv) else 1
                     fan_out = weight.shape[0] // groups * math.prod(weight.shape[2:])
                     kaiming = isinstance(operation, Conv) or operation.standardised
                     std = math.sqrt(2.0 / fan_out) if kaiming else 0.01
-                    weights.append(weight.normal_(0.0, std, generator=generator))
-                if connection.source not in known and weights:
-                    weights[-1].zero_()
-            known.add(population.name)
+                    weight.normal_(0.0, std, generator=generator)
+                if connection.source not in known and maps:
+                    maps[-1].weight.zero_()
+            known.add(layer.name)
+
+    def forward(self, x: Tensor, timesteps: int | None = None) -> Tensor:
+        """Class scores B K of images B C H W or event frames B T C H W with values in [0, 1].
+
+        The scores are those that the network is read by: Σ_t (W s[t] + b), or W (â[T] / c[T]) + b
+        where `readout_kind` is `final`. `timesteps` is T (None: that of the network, or the number
+        of frames). Where gradients are recorded, one passes as in SAF: by the surrogate derivative,
+        the past a constant, bias and input with their trace. In training mode neurons are dropped
+        out by torch's global generator. Raises ValueError, and UserConfigError for frames of
+        another number.
+        """
+        if timesteps is None:
+            timesteps = self.timesteps
+        if timesteps is None and x.dim() == len(self.architecture.input_shape) + 2:
+            timesteps = x.shape[1]
+        if timesteps is None:
+            raise ValueError(
+                "the number of time steps is not known: call network(x, timesteps), or give "
+                "timesteps to SpikingNetwork"
+            )
+        masks = dropout_masks(self, len(x), None) if self.training else NO_DROPOUT
+        shown = present(self, self.stimulus(x, timesteps), masks)
+        return scores_of(shown, timesteps, self.readout_kind)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """All but the readout, relays included, in the order in which they are computed."""
+        return tuple(self._layer(population.name) for population in self.architecture.populations)
+
+    @property
+    def readout_layer(self) -> Layer:
+        """The layer that gives the scores."""
+        return self._layer(self.architecture.readout.name)
+
+    def _layer(self, name: str) -> Layer:
+        layer = self._modules[name]
+        assert isinstance(layer, Layer)
+        return layer
 
     @torch.no_grad()
-    def scale(self, population: str, factor: float) -> None:
-        """Multiply all that arrives at `population` by `factor`, but for its bias and for residual
-        branches: the last map of each connection is scaled, by its gain where it has one."""
-        populations = (*self.architecture.populations, self.architecture.readout)
-        (described,) = (p for p in populations if p.name == population)
-        left = iter(self._weights(population))
-        for connection in described.connections:
-            own = [next(left) for _ in _maps(connection)]
-            if own and own[-1].residual_gain is None:
-                last = own[-1]
-                (last.weight if last.gain is None else last.gain).mul_(factor)
+    def scale(self, name: str, factor: float) -> None:
+        """Multiply all that arrives at a layer by `factor`, but for its bias, for residual branches
+        and for feedback: the last map of each connection, by its gain where it has one."""
+        known = {INPUT}
+        for layer in (*self.layers, self.readout_layer):
+            if layer.name == name:
+                for connection, maps in layer.connected():
+                    if connection.source in known and maps and maps[-1].residual_gain is None:
+                        last = maps[-1]
+                        (last.weight if last.gain is None else last.gain).mul_(factor)
+            known.add(layer.name)
 
-    def _weights(self, population: str) -> list[_Weight]:
-        return [m for m in self.get_submodule(population).children() if isinstance(m, _Weight)]
+    def with_neuron(self, neuron: NeuronSettings) -> SpikingNetwork:
+        """The same network with other neurons in all layers; the parameters are shared."""
+        other = copy(self)
+        other.neuron = neuron
+        other._modules = {}
+        for layer in (*self.layers, self.readout_layer):
+            of_layer = None if layer.neuron is None else _lif(neuron)
+            other._modules[layer.name] = layer.with_neuron(of_layer, (neuron.decay,))
+        return other
 
     @property
     def dtype(self) -> torch.dtype:
@@ -200,46 +216,41 @@ class SpikingNetwork(torch.nn.Module):
         return ((x.to(mean) - mean) / std).to(self.dtype)
 
     def effective(self) -> dict[str, Effective]:
-        """Weights as they act, of every population and of the readout, by name, with their graph.
+        """Weights as they act, of every layer and of the readout, by name, with their graph.
 
         Weight standardisation is done here, once, and not once per step.
         """
-        return self._effective(
-            lambda connection, own: (
-                connection.operations,
-                tuple(weight.effective().to(self.dtype) for weight in own),
-            )
-        )
+
+        def plain(connection: Connection, maps: tuple[Map, ...]) -> Wire:
+            weights = tuple(own.effective().to(self.dtype) for own in maps)
+            return Wire(connection.source, connection.operations, weights, maps)
+
+        return self._effective(plain)
 
     def folded(self) -> dict[str, Effective]:
         """`effective` to compute with: the constant factors of a connection are part of its last
         weight, and weights are laid out for convolutions with the channels last."""
 
-        def fold(connection: Connection, own: list[_Weight]) -> _Maps:
+        def fold(connection: Connection, maps: tuple[Map, ...]) -> Wire:
             operations, factor = without_scales(connection.operations)
-            if not own:
-                return connection.operations, ()
-            factors = [1.0] * (len(own) - 1) + [factor]
-            weights = (w.folded(f, self.dtype) for w, f in zip(own, factors, strict=True))
-            return operations, tuple(weights)
+            if not maps:
+                return Wire(connection.source, connection.operations, (), ())
+            factors = [1.0] * (len(maps) - 1) + [factor]
+            weights = (own.folded(f, self.dtype) for own, f in zip(maps, factors, strict=True))
+            return Wire(connection.source, operations, tuple(weights), maps)
 
         return self._effective(fold)
 
     def _effective(
-        self, maps: Callable[[Connection, list[_Weight]], _Maps]
+        self, wire: Callable[[Connection, tuple[Map, ...]], Wire]
     ) -> dict[str, Effective]:
-        found = {}
-        shapes = self.architecture.shapes()
-        for population in (*self.architecture.populations, self.architecture.readout):
-            left = iter(self._weights(population.name))
-            pairs = [maps(c, [next(left) for _ in _maps(c)]) for c in population.connections]
-            bias = self.get_parameter(f"{population.name}.bias").to(self.dtype)
-            found[population.name] = Effective(
-                tuple(operations for operations, _ in pairs),
-                tuple(weights for _, weights in pairs),
-                bias.view(-1, *(1,) * (len(shapes[population.name]) - 1)),
+        return {
+            layer.name: Effective(
+                tuple(wire(*connected) for connected in layer.connected()),
+                layer.shaped_bias().to(self.dtype),
             )
-        return found
+            for layer in (*self.layers, self.readout_layer)
+        }
 
     def stimulus(self, x: Tensor, timesteps: int) -> Stimulus:
         """Normalise `x`, images B C H W or event frames B T C H W with values in [0, 1].
@@ -283,81 +294,18 @@ def network_of(
         std=[deviation if deviation > FLAT_CHANNEL else 1.0 for deviation in std],
         seed=specification.seed,
         compute_dtype=compute_dtype(specification.precision),
+        timesteps=specification.timesteps,
+        readout=readout_of(specification.method),
     )
     return network.to(parameter_dtype(specification.precision))
-
-
-def _maps(
-    connection: Connection, shape: tuple[int, ...] | None = None
-) -> list[tuple[Conv | Linear, tuple[int, ...]]]:
-    """The operations of `connection` that have weights; with their shapes if `shape` enters it."""
-    if shape is None:
-        return [(o, ()) for o in connection.operations if isinstance(o, Conv | Linear)]
-    return [
-        (operation, operation.weight_shape(before))
-        for operation, before in connection.shapes(shape)
-        if isinstance(operation, Conv | Linear)
-    ]
-
-
-Masks = Mapping[str, Tensor]
-"""What each neuron's spikes count at its listeners, by population, B …: see `saf.model.dropout`."""
-NO_DROPOUT: Masks = MappingProxyType({})
-
-
-class Steady(NamedTuple):
-    """What a population or the readout gets at every step alike: its bias, and the current of an
-    image that stays."""
-
-    value: Tensor  # B …; 1 C 1 1 (1 F) where it is shared
-    shared: bool  # whether it is a bias alone, the same for all samples and pixels
-
-
-class Presentation(NamedTuple):
-    """A stimulus before a network, with what is computed once for it and not at every step."""
-
-    network: SpikingNetwork
-    stimulus: Stimulus
-    effective: dict[str, Effective]
-    constant: dict[str, Steady]
-    """Of every population and of the readout."""
-
-    masks: Masks = NO_DROPOUT
-
-    @property
-    def samples(self) -> int:
-        """B"""
-        return len(self.stimulus.one)
-
-    def masked(self, name: str, sent: Tensor) -> Tensor:
-        """What of `sent`, spikes or accumulations of the population `name` at K steps (K · B …),
-        arrives at its listeners."""
-        if (mask := self.masks.get(name)) is None:
-            return sent
-        if len(sent) == len(mask):
-            return sent * mask
-        return (torch.unflatten(sent, 0, (-1, len(mask))) * mask).flatten(0, 1)
 
 
 def present(network: SpikingNetwork, stimulus: Stimulus, masks: Masks = NO_DROPOUT) -> Presentation:
     """Show `stimulus` to `network` with its weights as they are; the graph leads to them."""
     effective, stimulus = network.folded(), stimulus.channels_last()
-    constant = constants(network, stimulus, effective)
+    constant = Constants(network, stimulus, effective)
     return Presentation(network, stimulus, effective, constant, masks)
 
 
-def constants(
-    network: SpikingNetwork, stimulus: Stimulus, effective: dict[str, Effective]
-) -> dict[str, Steady]:
-    """`Presentation.constant` of these effective weights."""
-    found = {}
-    for population in (*network.architecture.populations, network.architecture.readout):
-        own = effective[population.name]
-        value, shared = own.bias[None], True
-        for connection, operations, weights in zip(
-            population.connections, own.operations, own.weights, strict=True
-        ):
-            if connection.source == INPUT and stimulus.image is not None:
-                value, shared = value + apply(operations, weights, stimulus.image), False
-        found[population.name] = Steady(value, shared)
-    return found
+def _lif(neuron: NeuronSettings) -> LIF:
+    return LIF(neuron.decay, neuron.threshold, neuron.surrogate)

@@ -6,7 +6,7 @@ Shapes: `N` samples (the `K` steps of a chunk and the `B` samples of a batch mer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -48,24 +48,44 @@ def without_scales(operations: Sequence[Operation]) -> tuple[tuple[Operation, ..
     return tuple(o for o in operations if not isinstance(o, Scale)), prod(factors)
 
 
+Evaluate = Callable[[Tensor, Tensor, Tensor | None, Replay | None], Tensor]
+"""(x, weight, trace, replay) → what a convolution or a linear map makes of x: `mapped` of it."""
+
+
+def mapped(
+    operation: Conv | Linear,
+    x: Tensor,
+    weight: Tensor,
+    trace: Tensor | None = None,
+    replay: Replay | None = None,
+) -> Tensor:
+    """A convolution or a linear map of `x` (N …); with `trace` its gradient to the weight is taken
+    there. `replay` keeps the result, or knows it."""
+    if isinstance(operation, Conv):
+        return _convolved(operation, weight, x, trace, replay)
+    return _linear(weight, x, trace, replay)
+
+
 def apply(
     operations: Sequence[Operation],
     weights: Sequence[Tensor],
     x: Tensor,
     replay: Replay | None = None,
+    maps: Sequence[Evaluate] | None = None,
 ) -> Tensor:
     """`operations` one after the other on `x` (N …), with the effective weights of each
     convolution and linear map, in order. The gradient is the ordinary one. `replay` keeps the
-    results of the maps, or knows them."""
-    left = iter(weights)
+    results of the maps, or knows them. `maps` evaluate them in place of `mapped`: modules, so that
+    hooks see what enters and leaves."""
+    left = list(weights)
+    evaluate = None if maps is None else iter(maps)
     for operation in operations:
-        match operation:
-            case Conv():
-                x = _convolved(operation, next(left), x, replay=replay)
-            case Linear():
-                x = _mapped(next(left), x, replay=replay)
-            case _:
-                x = _fixed(operation, x)
+        if not isinstance(operation, Conv | Linear):
+            x = _fixed(operation, x)
+        elif evaluate is None:
+            x = mapped(operation, x, left.pop(0), None, replay)
+        else:
+            x = next(evaluate)(x, left.pop(0), None, replay)
     return x
 
 
@@ -75,6 +95,7 @@ def apply_traced(
     x: Tensor,
     trace: Tensor,
     replay: Replay | None = None,
+    maps: Sequence[Evaluate] | None = None,
 ) -> Tensor:
     """As `apply` on `x`, but with the gradient of each weight taken at `trace` instead of `x`.
 
@@ -84,23 +105,20 @@ def apply_traced(
     """
     trace = trace.detach()
     left = list(weights)
+    evaluate = None if maps is None else iter(maps)
     for operation in operations:
-        match operation:
-            case Conv():
-                weight = left.pop(0)
-                x = _convolved(operation, weight, x, trace, replay)
-                if left:
-                    with torch.no_grad():
-                        trace = _convolved(operation, weight, trace)
-            case Linear():
-                weight = left.pop(0)
-                x = _mapped(weight, x, trace, replay)
-                if left:
-                    with torch.no_grad():
-                        trace = _mapped(weight, trace)
-            case _:
-                x = _fixed(operation, x)
-                trace = _fixed(operation, trace) if left else trace
+        if not isinstance(operation, Conv | Linear):
+            x = _fixed(operation, x)
+            trace = _fixed(operation, trace) if left else trace
+            continue
+        weight = left.pop(0)
+        if evaluate is None:
+            x = mapped(operation, x, weight, trace, replay)
+        else:
+            x = next(evaluate)(x, weight, trace, replay)
+        if left:
+            with torch.no_grad():
+                trace = mapped(operation, trace, weight)
     return x
 
 
@@ -164,7 +182,7 @@ def _dense(x: Tensor) -> Tensor:
     return x.reshape(-1).view(x.shape) if x.is_contiguous() else x
 
 
-def _mapped(
+def _linear(
     weight: Tensor, x: Tensor, trace: Tensor | None = None, replay: Replay | None = None
 ) -> Tensor:
     """The linear map of `x`; with `trace` its gradient to the weight is taken there."""

@@ -8,12 +8,18 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from saf.config import Method
 from saf.kernels.transfer import constants
-from saf.model.network import SpikingNetwork
+from saf.model.presentation import Layered
 
 Readout = Literal["sum", "final"]
 """What a prediction is read from: the sum of the readouts at each step, or the readout of the
 weighted firing rates at the final one."""
+
+
+def readout_of(method: Method) -> Readout:
+    """How a network trained with `method` is read."""
+    return "final" if method.readout == "weighted" else "sum"
 
 
 class Outcome(NamedTuple):
@@ -28,7 +34,7 @@ class Tally:
     """Sums over the steps of a batch."""
 
     def __init__(
-        self, network: SpikingNetwork, samples: int, timesteps: int, readout: Readout = "sum"
+        self, network: Layered, samples: int, timesteps: int, readout: Readout = "sum"
     ) -> None:
         """The scores are those of the last step for the readout `final`, else those of all."""
         shapes = network.architecture.shapes()

@@ -1,37 +1,42 @@
 """The forward pass by spike accumulation: what SAF trains with and every network is run with.
 
-Shapes: `T` time steps, `K` steps of a chunk, `B` samples, `…` the shape of a population; `K · B`
-is steps and samples merged. λ, V, â, Û, u, s, c[t] are those of `saf.neurons.dynamics`; x̂ is the
-input accumulated, where it comes as frames.
+Shapes: `T` time steps, `K` steps of a chunk, `B` samples, `…` the shape of a layer; `K · B` is
+steps and samples merged. λ, V, â, Û, u, s, c[t] are those of `saf.neurons.lif`; x̂ is the input
+accumulated, where it comes as frames.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from saf.estimate.chunking import steps_at_once
-from saf.kernels.saf_scan import Constant, scan, spike_scan
+from saf.kernels.saf_scan import Constant, Gate
 from saf.kernels.transfer import constants
-from saf.model.network import Presentation, SpikingNetwork
+from saf.model.layers import Layer, Wire, arriving, walk
 from saf.model.operations import apply, apply_traced, scale_over_time
+from saf.model.outcome import Readout
+from saf.model.presentation import Layered, Presentation, plain, traced
 from saf.model.replay import Replay
-from saf.networks.architecture import INPUT, Flatten, Population
-from saf.neurons.dynamics import accumulated_one
-from saf.neurons.gates import Gate
+from saf.networks.architecture import INPUT, Flatten
+from saf.neurons.base import Accumulated, Filters, Neuron
 
 
 class NetworkState(NamedTuple):
-    """A network of SAF neurons after some steps: passed in and returned, kept by nobody."""
+    """A network of SAF neurons after some steps: pass it in, get the next one back."""
 
     step: int
     accumulations: dict[str, Tensor]
-    """â of every population, B …, what the readout hears of relays, and x̂ where frames come in;
+    """â of every spiking layer, B …, what the readout hears of relays, and x̂ where frames come in;
     none before the first step, when all are zero."""
+    filtered: Mapping[tuple[str, Filters], tuple[Tensor, ...]] = MappingProxyType({})
+    """What those accumulate that receive with another decay than the sender: after each filter."""
+    carried: Mapping[str, tuple[Tensor, ...]] = MappingProxyType({})
+    """What neurons carry besides, by layer."""
 
 
 class Chunk(NamedTuple):
@@ -40,9 +45,10 @@ class Chunk(NamedTuple):
     steps: int  # K
     accumulations: dict[str, Tensor]  # K · B …: â[t] of those that were to be kept, no mask on it
     before: dict[str, Tensor]  # B …: theirs before the first of the steps, where it is not zero
+    received: dict[str, Tensor]  # K · B …: these as the readout accumulates them
     potentials: dict[str, Tensor]  # K · B …: u[t] before the reset, of all where asked for
-    fired: Tensor  # spikes of every population, added up over K and B
-    decay: float
+    fired: Tensor  # spikes of every layer, added up over K and B
+    decays: dict[str, float]  # λ of each
 
     def spikes(self, name: str) -> Tensor:
         """s[t] = â[t] − λ â[t−1], K · B …; its gradient is that of â[t], the past a constant."""
@@ -53,21 +59,32 @@ class Chunk(NamedTuple):
         return self._difference(name, spiking=False)
 
     def _difference(self, name: str, *, spiking: bool) -> Tensor:
-        sent: Tensor = _Sent.apply(  # type: ignore[no-untyped-call]
-            self.accumulations[name], self.before.get(name), self.steps, self.decay, spiking
+        return _sent(
+            self.accumulations[name],
+            self.before.get(name),
+            self.steps,
+            self.decays[name],
+            spiking=spiking,
         )
-        return sent
 
 
 REST = NetworkState(0, {})
+Gates = Callable[[Neuron], Gate]
+"""∂â/∂Û of a layer, by its neurons."""
 Neurons = Callable[[str, Tensor | None, Constant, Tensor | None], tuple[Tensor, Tensor]]
-"""Runs the neurons of a population over a chunk, by its name, what arrives at each step (K · B …,
-to be overwritten) and at every step alike, and â before (B …): â (K · B …), and how many spikes."""
+"""Runs the neurons of a layer over a chunk, by its name, what arrives at each step (K · B …, to be
+overwritten) and at every step alike, and â before (B …): â (K · B …), and how many spikes."""
 
 
-def gradient_factors(steps: Sequence[int], decay: float, traced: bool) -> list[float]:
-    """By how much a constant counts in the gradient of each step: c[t] with the trace, else 1."""
-    return [accumulated_one(t, decay) if traced else 1.0 for t in steps]
+def surrogate_gates(neuron: Neuron) -> Gate:
+    """The gates of SAF-E, SAF-F and OTTT: σ'(u − V)."""
+    return neuron.surrogate_gate()
+
+
+def gradient_factors(layer: Layer, steps: Sequence[int], traced: bool) -> list[float]:
+    """By how much a constant of `layer` counts in the gradient of each step: c[t] with the trace,
+    else 1."""
+    return [layer.accumulated_one(t) if traced else 1.0 for t in steps]
 
 
 def advance(
@@ -75,7 +92,7 @@ def advance(
     state: NetworkState,
     steps: int,
     *,
-    gate: Gate | None = None,
+    gate: Gates | None = None,
     trace_bias_and_input: bool = True,
     keep: Collection[str] | None = None,
     potentials: bool = False,
@@ -88,101 +105,181 @@ def advance(
         s[t] = H(u[t] − V),                  â[t] = λ â[t−1] + s[t]
 
     A relay sends Σ W â_in[t] + c[t] (W x + b) on. Feedback brings â[t−1] of the step before, as a
-    constant, and asks for K = 1. `gate` is ∂â/∂Û; without it no gradient passes a population. The
-    chunk holds â of those that the readout listens to, or of `keep`; others go when nobody listens
-    to them any more. With `potentials`, which is for recordings without a gradient, it holds u of
-    all populations. `neurons` runs populations in place of `spike_scan`, without a gradient. While
-    `replay` keeps the results of maps, the state that is returned is that before the last of the
-    steps, which is to run again with them.
+    constant, and asks for K = 1. Without `gate` no gradient passes a layer. The chunk holds â of
+    those that the readout listens to, or of `keep`; others are freed once their last listener has
+    run. With `potentials`, which is for recordings without a gradient, it holds u of all layers.
+    `neurons` runs the layers in place of their own neurons, without a gradient. While `replay`
+    keeps the results of maps, the state that is returned is that before the last of the steps,
+    which is to run again with them.
     """
-    network, stimulus, effective, constant, _ = shown
-    architecture = network.architecture
-    assert steps == 1 or not architecture.has_feedback
-    decay, threshold = network.neuron.decay, network.neuron.threshold
-    times = range(state.step + 1, state.step + steps + 1)
-    ended = steps - 1 if replay is not None and not replay.again else steps
-    c = [accumulated_one(t, decay) for t in times]
-    of_gradient = gradient_factors(times, decay, trace_bias_and_input)
+    readout = shown.network.readout_layer
     if keep is None:
-        keep = {connection.source for connection in architecture.readout.connections}
-    listening = Counter(
-        connection.source
-        for population in architecture.populations
-        for connection in population.connections
-    )
+        keep = {wire.source for wire in shown.effective[readout.name].wires}
+    step = _Step(shown, state, steps, gate, trace_bias_and_input, potentials, replay, neurons)
     carried: dict[str, Tensor] = {}
     kept: dict[str, Tensor] = {}
+    received: dict[str, Tensor] = {}
     sent: dict[str, Tensor] = {}
-    frames = None
-    if stimulus.frames is not None:
-        frames = stimulus.frames[state.step : state.step + steps].flatten(0, 1)
-        sent[INPUT] = _accumulate(frames, state.accumulations.get(INPUT), steps, decay)
-        carried[INPUT] = _after(sent[INPUT], ended, steps)
-        if INPUT in keep:
-            kept[INPUT] = sent[INPUT]
 
-    def current_of(population: Population) -> Tensor | None:
-        own = effective[population.name]
-        total = None
-        for connection, operations, weights in zip(
-            population.connections, own.operations, own.weights, strict=True
-        ):
-            source = connection.source
-            if source in sent:
-                x = sent[source]
-            elif source in state.accumulations:
-                x = shown.masked(source, state.accumulations[source])
-            else:
-                continue  # an image, which is part of the constant, or the past of the first step
-            if source == INPUT and frames is not None and not trace_bias_and_input:
-                arriving = apply_traced(operations, weights, x, frames, replay)
-            else:
-                arriving = apply(operations, weights, x, replay)
-            if total is not None:
-                total = total + arriving
-            elif all(isinstance(o, Flatten) for o in operations) and not population.relay:
-                total = arriving.clone()  # what was sent itself, and the scan overwrites
-            else:
-                total = arriving
-        return total
-
-    fired, recorded = [], {}
-    for population in architecture.populations:
-        name, current = population.name, current_of(population)
-        listening.subtract(connection.source for connection in population.connections)
-        steady = constant[name]
-        if population.relay:
-            always = scale_over_time(steady.value, c, of_gradient)
-            sent[name] = _relayed(current, always, shown.samples)
-            if name in keep:
-                kept[name] = sent[name]
-                carried[name] = _after(sent[name], ended, steps)
-            del current, always
-            _forget(sent, listening)
-            continue
-        carry, arriving_always = state.accumulations.get(name), Constant(*steady, c, of_gradient)
-        if neurons is not None:
-            accumulation, count = neurons(name, current, arriving_always, carry)
-        elif potentials:
-            scanned = scan(current, arriving_always, carry, decay, threshold, lambda u, _: u)
-            accumulation, count = scanned.accumulation, scanned.fired
-            assert scanned.derivative is not None
-            recorded[name] = scanned.derivative
-        else:
-            accumulation, count = spike_scan(
-                current, arriving_always, carry, decay, threshold, gate
-            )
-        del current
-        fired.append(count)
-        sent[name] = shown.masked(name, accumulation)
-        carried[name] = _after(accumulation, ended, steps)
+    def note(name: str, accumulation: Tensor, decay: float) -> None:
+        """Remember what is carried on of a source, and what is kept."""
+        step.receive(name, accumulation, decay)
+        if name in keep or step.remembers(name):
+            carried[name] = step.after(accumulation)
         if name in keep:
             kept[name] = accumulation
+            received[name] = step.as_received(name, accumulation, readout.filters)
+
+    if step.frames is not None:
+        decay = readout.decay
+        sent[INPUT] = _accumulate(step.frames, state.accumulations.get(INPUT), steps, decay)
+        note(INPUT, sent[INPUT], decay)
+    if step.has_feedback:
+        before = {n: shown.masked(n, a) for n, a in state.accumulations.items()}
+        sent = {**before, **sent}
+    for layer, accumulation in walk(shown.network.layers, sent, step, keep=()):
+        note(layer.name, accumulation, layer.decay)
+        sent[layer.name] = shown.masked(layer.name, accumulation)
         del accumulation
-        _forget(sent, listening)
     before = {name: state.accumulations[name] for name in kept if name in state.accumulations}
-    chunk = Chunk(steps, kept, before, recorded, torch.stack(fired), decay)
-    return chunk, NetworkState(state.step + ended, carried)
+    chunk = Chunk(
+        steps, kept, before, received, step.recorded, torch.stack(step.fired), step.decays
+    )
+    return chunk, NetworkState(state.step + step.ended, carried, step.filtered, step.carried)
+
+
+class _Step:
+    """What a layer makes of the accumulations that it hears in K steps."""
+
+    def __init__(
+        self,
+        shown: Presentation,
+        state: NetworkState,
+        steps: int,
+        gate: Gates | None,
+        trace_bias_and_input: bool,
+        potentials: bool,
+        replay: Replay | None,
+        neurons: Neurons | None,
+    ) -> None:
+        self._shown, self._state, self._steps = shown, state, steps
+        self._gate, self._traced, self._potentials = gate, trace_bias_and_input, potentials
+        self._replay, self._neurons = replay, neurons
+        self._times = range(state.step + 1, state.step + steps + 1)
+        self.has_feedback = shown.has_feedback
+        assert steps == 1 or not self.has_feedback
+        self.ended = steps - 1 if replay is not None and not replay.again else steps
+        """After how many of the steps the state is that is returned."""
+        self.frames: Tensor | None = None
+        if shown.stimulus.frames is not None:
+            frames = shown.stimulus.frames[state.step : state.step + steps]
+            self.frames = frames.flatten(0, 1)
+        layers = shown.network.layers
+        self.decays = {layer.name: layer.decay for layer in layers}
+        self.decays[INPUT] = shown.network.readout_layer.decay
+        self._spiking = {layer.name for layer in layers if layer.neuron is not None}
+        self._others = _other_filters(shown)
+        self.filtered: dict[tuple[str, Filters], tuple[Tensor, ...]] = {}
+        self._received: dict[tuple[str, Filters], Tensor] = {}
+        for key, stages in state.filtered.items():
+            if self.has_feedback:
+                self._received[key] = stages[-1]
+        self.fired: list[Tensor] = []
+        self.recorded: dict[str, Tensor] = {}
+        self.carried: dict[str, tuple[Tensor, ...]] = {}
+
+    def __call__(self, layer: Layer, heard: Mapping[str, Tensor]) -> Tensor:
+        shown, name = self._shown, layer.name
+        own, steady = shown.effective[name], shown.constant[name]
+        clones = layer.neuron is not None
+
+        def carry(wire: Wire, x: Tensor) -> Tensor:
+            nonlocal clones
+            if (wire.source, layer.filters) in self._received:
+                x = self._received[wire.source, layer.filters]
+                x = shown.masked(wire.source, x)
+            given = (wire.operations, wire.weights, x)
+            if wire.source == INPUT and self.frames is not None and not self._traced:
+                current = apply_traced(*given, self.frames, self._replay, wire.maps)
+            else:
+                current = apply(*given, self._replay, wire.maps)
+            if clones and all(isinstance(o, Flatten) for o in wire.operations):
+                current = current.clone()  # what was sent itself, and the neurons overwrite
+            clones = False
+            return current
+
+        current = arriving(own.wires, heard, None, carry)
+        c = [layer.accumulated_one(t) for t in self._times]
+        of_gradient = gradient_factors(layer, self._times, self._traced)
+        if layer.neuron is None:
+            always = scale_over_time(steady.value, c, of_gradient)
+            return _relayed(current, always, shown.samples)
+        found = self._accumulated(layer, current, Constant(*steady, c, of_gradient))
+        self.fired.append(found.fired)
+        if found.potentials is not None:
+            self.recorded[name] = found.potentials
+        if found.carried:
+            self.carried[name] = tuple(map(self.after, found.carried))
+        return found.accumulation
+
+    def _accumulated(self, layer: Layer, current: Tensor | None, constant: Constant) -> Accumulated:
+        before = self._state.accumulations.get(layer.name)
+        if self._neurons is not None:
+            return Accumulated(*self._neurons(layer.name, current, constant, before))
+        return layer.neurons.accumulate(
+            current,
+            constant,
+            before,
+            None if self._gate is None else self._gate(layer.neurons),
+            carried=self._state.carried.get(layer.name, ()),
+            potentials=self._potentials,
+        )
+
+    def after(self, accumulation: Tensor) -> Tensor:
+        """What is carried on of `accumulation`, K · B …: that after the last step, B …, without the
+        memory of the others."""
+        samples = len(accumulation) // self._steps
+        last = accumulation.detach()[(self.ended - 1) * samples : self.ended * samples]
+        return last if self._steps == 1 else last.clone()
+
+    def remembers(self, source: str) -> bool:
+        """Whether the accumulation of `source` is part of the state."""
+        return source == INPUT or source in self._spiking or source in self._others
+
+    def as_received(self, source: str, accumulation: Tensor, filters: Filters) -> Tensor:
+        """What `source` accumulates itself as it is through `filters`; no mask is on it."""
+        return self._received.get((source, filters), accumulation)
+
+    def receive(self, source: str, accumulation: Tensor, decay: float) -> None:
+        """Accumulate what `source` sent once more for those who receive with other filters."""
+        others = self._others.get(source)
+        if not others:
+            return
+        before = self._state.accumulations.get(source)
+        sent = _sent(accumulation, before, self._steps, decay, spiking=source in self._spiking)
+        for filters in others:
+            stages = self._state.filtered.get((source, filters), ())
+            found, x = [], sent.detach()
+            for number, factor in enumerate(filters):
+                carry = stages[number] if stages else None
+                x = _accumulate(x, carry, self._steps, factor)
+                found.append(self.after(x))
+            self.filtered[source, filters] = tuple(found)
+            self._received[source, filters] = _with_gradient_of(accumulation, x)
+
+
+def _other_filters(shown: Presentation) -> dict[str, set[Filters]]:
+    """With which filters sources are received that they do not have for themselves."""
+    layers = (*shown.network.layers, shown.network.readout_layer)
+    own = {layer.name: (layer.decay,) for layer in layers}
+    own[INPUT] = (shown.network.readout_layer.decay,)
+    found: dict[str, set[Filters]] = {}
+    for layer in layers:
+        for wire in shown.effective[layer.name].wires:
+            still = wire.source == INPUT and shown.stimulus.frames is None
+            if not still and layer.filters != own[wire.source]:
+                found.setdefault(wire.source, set()).add(layer.filters)
+    return found
 
 
 def _relayed(current: Tensor | None, always: Tensor, samples: int) -> Tensor:
@@ -192,27 +289,24 @@ def _relayed(current: Tensor | None, always: Tensor, samples: int) -> Tensor:
     return (torch.unflatten(current, 0, (len(always), samples)) + always).flatten(0, 1)
 
 
-def _forget(sent: dict[str, Tensor], listening: Counter[str]) -> None:
-    """Let go of what nobody listens to any more."""
-    for heard in [name for name in sent if listening[name] == 0]:
-        del sent[heard]
-
-
-def _after(accumulation: Tensor, ended: int, steps: int) -> Tensor:
-    """â after the first `ended` of `steps`, B …, without the memory of the others."""
-    samples = len(accumulation) // steps
-    last = accumulation.detach()[(ended - 1) * samples : ended * samples]
-    return last if steps == 1 else last.clone()
-
-
-def _accumulate(frames: Tensor, carry: Tensor | None, steps: int, decay: float) -> Tensor:
-    """x̂[t] = λ x̂[t−1] + x[t] of K frames, K · B C H W."""
-    accumulated = frames.clone()
+def _accumulate(sent: Tensor, carry: Tensor | None, steps: int, decay: float) -> Tensor:
+    """x̂[t] = λ x̂[t−1] + x[t] over K steps, K · B …."""
+    accumulated = sent.clone()
     for now in accumulated.chunk(steps):
         if carry is not None:
             now.add_(carry, alpha=decay)
         carry = now
     return accumulated
+
+
+def _sent(
+    accumulation: Tensor, before: Tensor | None, steps: int, decay: float, *, spiking: bool
+) -> Tensor:
+    """What was sent at each step, x[t] = x̂[t] − λ x̂[t−1], with the gradient of x̂[t]."""
+    sent: Tensor = _Sent.apply(  # type: ignore[no-untyped-call]
+        accumulation, before, steps, decay, spiking
+    )
+    return sent
 
 
 class _Sent(torch.autograd.Function):
@@ -237,7 +331,23 @@ class _Sent(torch.autograd.Function):
         return grads[0], None, None, None, None
 
 
-def chunks(network: SpikingNetwork, samples: int, timesteps: int, chunk: int | None) -> list[int]:
+class _WithGradientOf(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+def _with_gradient_of(x: Tensor, value: Tensor) -> Tensor:
+    """`value`, with the gradient of `x`: the past of an accumulation is a constant."""
+    found: Tensor = _WithGradientOf.apply(x, value)  # type: ignore[no-untyped-call]
+    return found
+
+
+def chunks(network: Layered, samples: int, timesteps: int, chunk: int | None) -> list[int]:
     """Lengths of the chunks that `timesteps` fall into: `chunk` each, 1 where there is feedback.
 
     None leaves the number to `steps_at_once`.
@@ -257,47 +367,67 @@ def readout_at_each_step(
     trace_bias_and_input: bool,
 ) -> Tensor:
     """o[t] = W s_N[t] + b at the K steps of a chunk, K B classes; weight gradients use â_N[t]."""
-    network, stimulus, effective, constant, _ = shown
-    readout = network.architecture.readout
-    own, name = effective[readout.name], readout.name
-    relays = {p.name for p in network.architecture.populations if p.relay}
-    factors = gradient_factors(times, network.neuron.decay, trace_bias_and_input)
-    scores = scale_over_time(constant[name].value, [1.0] * len(times), factors)
-    for connection, operations, weights in zip(
-        readout.connections, own.operations, own.weights, strict=True
-    ):
-        source = connection.source
-        if source == INPUT:
-            if stimulus.frames is None:
-                continue
-            spikes = stimulus.frames[times[0] - 1 : times[-1]].flatten(0, 1)
-            trace = done.accumulations[INPUT] if trace_bias_and_input else spikes
-        elif source in relays:
-            spikes, trace = done.relayed(source), done.accumulations[source]
-        else:
-            spikes = shown.masked(source, done.spikes(source))
-            trace = shown.masked(source, done.accumulations[source])
-        current = apply_traced(operations, weights, spikes, trace)
-        scores = scores + current.view(len(times), -1, *current.shape[1:])
-    return scores.expand(-1, shown.samples, -1).to(network.parameter_dtype)
+    relays = {layer.name for layer in shown.network.layers if layer.neuron is None}
+
+    def step(layer: Layer, heard: Mapping[str, Tensor]) -> Tensor:
+        constant = shown.constant[layer.name].value
+        factors = gradient_factors(layer, times, trace_bias_and_input)
+        total = scale_over_time(constant, [1.0] * len(times), factors)
+        for wire in shown.effective[layer.name].wires:
+            source = wire.source
+            if source not in heard:
+                continue  # an image, which is part of the constant
+            if source == INPUT:
+                assert shown.stimulus.frames is not None
+                spikes = shown.stimulus.frames[times[0] - 1 : times[-1]].flatten(0, 1)
+                trace = heard[INPUT] if trace_bias_and_input else spikes
+            elif source in relays:
+                spikes, trace = done.relayed(source), heard[source]
+            else:
+                spikes = shown.masked(source, done.spikes(source))
+                trace = shown.masked(source, heard[source])
+            current = traced(wire, spikes, trace)
+            total = total + current.view(len(times), -1, *current.shape[1:])
+        return total.expand(-1, shown.samples, -1)
+
+    scores: Tensor = shown.network.readout_layer(done.received, step)
+    return scores.to(shown.network.parameter_dtype)
 
 
 def readout_of_rates(shown: Presentation, done: Chunk, times: Sequence[int]) -> Tensor:
     """o[t] = W (â_N[t] / c[t]) + b at these last steps of a chunk, K B classes: the mean of
     W s_N + b over the steps so far, with the weights λ^(t−τ)."""
-    network, _, effective, constant, _ = shown
-    readout = network.architecture.readout
-    own = effective[readout.name]
-    scores = constant[readout.name].value[None]
-    for connection, operations, weights in zip(
-        readout.connections, own.operations, own.weights, strict=True
-    ):
-        source = connection.source
-        if source in done.accumulations:
-            last = done.accumulations[source][-len(times) * shown.samples :]
-            current = apply(operations, weights, shown.masked(source, last))
+
+    def step(layer: Layer, heard: Mapping[str, Tensor]) -> Tensor:
+        def carry(wire: Wire, accumulation: Tensor) -> Tensor:
+            last = shown.masked(wire.source, accumulation[-len(times) * shown.samples :])
+            current = plain(wire, last, last)
             current = current.view(len(times), -1, *current.shape[1:])
-            ones = tuple(accumulated_one(t, network.neuron.decay) for t in times)
+            ones = tuple(layer.accumulated_one(t) for t in times)
             c = constants(ones, current.dtype, current.device)
-            scores = scores + current / c.view(-1, 1, 1)
-    return scores.expand(len(times), shown.samples, -1).to(network.parameter_dtype)
+            return current / c.view(-1, 1, 1)
+
+        start = shown.constant[layer.name].value[None]
+        total = arriving(shown.effective[layer.name].wires, heard, start, carry)
+        assert total is not None
+        return total.expand(len(times), shown.samples, -1)
+
+    scores: Tensor = shown.network.readout_layer(done.received, step)
+    return scores.to(shown.network.parameter_dtype)
+
+
+def scores_of(shown: Presentation, timesteps: int, readout: Readout) -> Tensor:
+    """Scores B classes of T steps, with their graph where gradients are recorded: Σ_t (W s[t] + b),
+    or with the readout `final` W (â[T] / c[T]) + b."""
+    gate = surrogate_gates if torch.is_grad_enabled() else None
+    state, total = REST, None
+    for steps in chunks(shown.network, shown.samples, timesteps, None):
+        done, state = advance(shown, state, steps, gate=gate)
+        times = range(state.step - steps + 1, state.step + 1)
+        if readout == "sum":
+            scores = readout_at_each_step(shown, done, times, True).sum(0)
+            total = scores if total is None else total + scores
+        elif state.step == timesteps:
+            (total,) = readout_of_rates(shown, done, times[-1:])
+    assert total is not None
+    return total

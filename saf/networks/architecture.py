@@ -296,6 +296,11 @@ class Architecture(_Description):
         return count
 
 
+def weighted(connection: Connection) -> list[Conv | Linear]:
+    """The operations of `connection` that have weights, in order."""
+    return [op for op in connection.operations if isinstance(op, Conv | Linear)]
+
+
 def _image(shape: Shape, who: str) -> Shape:
     if len(shape) != 3:
         raise ValueError(f"{who} needs an image of C H W, not {shape}")

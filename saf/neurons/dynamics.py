@@ -7,21 +7,16 @@ accumulation. All tensors of a call have one shape; nothing is kept between call
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import lru_cache
 
 from torch import Tensor
+
+from saf.kernels.lif_scan import LIFState
 
 
 def heaviside(x: Tensor) -> Tensor:
     """1 where x ≥ 0 (H(0) = 1), else 0, in the type of x."""
     return (x >= 0).to(x.dtype)
-
-
-class LIFState(NamedTuple):
-    """A LIF neuron after a step; zeros before the first one."""
-
-    u: Tensor  # membrane potential, before the reset
-    s: Tensor  # spikes
 
 
 def lif_step(
@@ -79,6 +74,7 @@ def saf_step_of_current(
     return s, LIFState(u=potential, s=s)
 
 
+@lru_cache(2**16)
 def accumulated_one(t: int, decay: float) -> float:
     """c[t] = Σ_{k<t} λ^k: what a constant 1 has accumulated to after t steps; c[0] = 0."""
     return sum(decay**k for k in range(t))

@@ -12,17 +12,15 @@ Shapes: `T` steps, `B` samples, `…` the shape of a layer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 
 import torch
 from torch import Tensor
 
-from saf.kernels.saf_scan import Constant, Scanned, by, scan
-from saf.lif.header import weighted
+from saf.kernels.saf_scan import Constant
 from saf.model.network import SpikingNetwork, present
 from saf.model.saf_forward import REST, advance
-from saf.networks.architecture import INPUT, Architecture, Population
-from saf.neurons.gates import Gate
+from saf.networks.architecture import INPUT, Architecture, Connection, weighted
+from saf.neurons.base import Accumulated
 
 RATE = 0.16  # spikes per neuron and step: P(z > 1) of a standard normal z
 LARGEST = 2.0**16  # factor that is tried, and the inverse of the smallest
@@ -42,23 +40,22 @@ def fit_gains(network: SpikingNetwork, x: Tensor, timesteps: int) -> dict[str, f
     factor brings it to fire. Connections of feedback, which start at zero, are left out. Returned
     are the factors, by the layer or relay that they went into.
     """
-    plain = _without_feedback(network)
-    most = NEURONS // (plain.architecture.neurons * timesteps)
-    shown = x[: max(1, min(SAMPLES, most))]
+    most = NEURONS // (network.architecture.neurons * timesteps)
+    stimulus = network.stimulus(x[: max(1, min(SAMPLES, most))], timesteps)
     factors: dict[str, float] = {}
     while True:
-        fitting = _Fitting(plain.architecture, factors)
+        fitting = _Fitting(network, factors)
+        shown = present(network, stimulus).without_feedback()
         try:
-            with by(fitting):
-                advance(present(plain, plain.stimulus(shown, timesteps)), REST, timesteps, keep=())
+            advance(shown, REST, timesteps, keep=(), neurons=fitting)
         except _StreamFitted as found:
             # What was sent from the relay to others has another size now: once more from there.
-            plain.scale(found.relay, factors[found.relay])
+            network.scale(found.relay, factors[found.relay])
             for name in fitting.scaled:
-                plain.scale(name, factors[name])
+                network.scale(name, factors[name])
             continue
         for name in fitting.scaled:
-            plain.scale(name, factors[name])
+            network.scale(name, factors[name])
         return factors
 
 
@@ -69,54 +66,54 @@ class _StreamFitted(Exception):  # noqa: N818  (a signal, not an error)
 
 
 class _Fitting:
-    """A scan that finds, for one layer after the other, the factor on what arrives."""
+    """Runs the neurons of one layer after the other, and finds the factor on what arrives."""
 
-    def __init__(self, architecture: Architecture, factors: dict[str, float]) -> None:
+    def __init__(self, network: SpikingNetwork, factors: dict[str, float]) -> None:
         """`factors` by name holds those that are found, of which no second one is looked for."""
         self.scaled: list[str] = []
         self._factors = factors
-        self._named = {p.name: p for p in architecture.populations}
-        self._left = iter(architecture.spiking)
+        self._layers = {layer.name: layer for layer in network.layers}
+        self._forward = _forward_connections(network.architecture)
 
     def __call__(
-        self,
-        current: Tensor | None,
-        constant: Constant,
-        carry: Tensor | None,
-        decay: float,
-        threshold: float,
-        gate: Gate | None,
-    ) -> Scanned:
-        def fired_at(factor: float) -> Scanned:
+        self, name: str, current: Tensor | None, constant: Constant, carry: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        neurons = self._layers[name].neurons
+
+        def fired_at(factor: float) -> Accumulated:
             arriving = None if current is None else current * factor
             always = constant._replace(value=constant.value * factor)
-            return scan(arriving, always, carry, decay, threshold, gate)
+            return neurons.accumulate(arriving, always, carry)
 
-        layer = next(self._left)
-        fitted = self._fitted_by(layer)
-        if fitted is None or fitted.name in self._factors:
-            return fired_at(1.0)
+        fitted = self._fitted_by(name)
+        if fitted is None or fitted in self._factors:
+            return _sent(fired_at(1.0))
         factor = _factor(fired_at)
-        self._factors[fitted.name] = factor
-        if fitted is layer:
-            self.scaled.append(layer.name)
+        self._factors[fitted] = factor
+        if fitted == name:
+            self.scaled.append(name)
         elif factor != 1.0:
-            raise _StreamFitted(fitted.name)
-        return fired_at(factor)
+            raise _StreamFitted(fitted)
+        return _sent(fired_at(factor))
 
-    def _fitted_by(self, layer: Population) -> Population | None:
+    def _fitted_by(self, name: str) -> str | None:
         """The layer itself where it has weights, or the relay that it hears where all that this
         adds up has weights; None where nothing can be fitted."""
-        if any(weighted(connection) for connection in layer.connections):
-            return layer
-        sources = {connection.source for connection in layer.connections}
-        relay = self._named.get(sources.pop()) if len(sources) == 1 else None
-        if relay is None or not relay.relay or not all(map(weighted, relay.connections)):
+        connections = self._forward[name]
+        if any(map(weighted, connections)):
+            return name
+        sources = {connection.source for connection in connections}
+        relay = sources.pop() if len(sources) == 1 else INPUT
+        if relay == INPUT or not self._layers[relay].population.relay:
             return None
-        return relay
+        return relay if all(map(weighted, self._forward[relay])) else None
 
 
-def _factor(fired_at: Callable[[float], Scanned]) -> float:
+def _sent(found: Accumulated) -> tuple[Tensor, Tensor]:
+    return found.accumulation, found.fired
+
+
+def _factor(fired_at: Callable[[float], Accumulated]) -> float:
     """The factor at which the rate is `RATE`; 1 where the layer fires at none."""
 
     def rate(factor: float) -> float:
@@ -144,15 +141,10 @@ def _between(rate: Callable[[float], float], low: float, high: float, wanted: fl
     return high
 
 
-def _without_feedback(network: SpikingNetwork) -> SpikingNetwork:
-    """`network` seen without its connections of feedback: the weights are the same tensors."""
-    known, populations = {INPUT}, []
-    for population in network.architecture.populations:
-        forward = tuple(c for c in population.connections if c.source in known)
-        populations.append(population.model_copy(update={"connections": forward}))
+def _forward_connections(architecture: Architecture) -> dict[str, list[Connection]]:
+    """The connections of each layer that are no feedback."""
+    known, found = {INPUT}, {}
+    for population in architecture.populations:
+        found[population.name] = [c for c in population.connections if c.source in known]
         known.add(population.name)
-    if not network.architecture.has_feedback:
-        return network
-    seen = copy(network)
-    seen.architecture = network.architecture.model_copy(update={"populations": tuple(populations)})
-    return seen
+    return found

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from saf.methods.base import Method
-from saf.model.network import NO_DROPOUT, Masks, SpikingNetwork
+from saf.model.network import SpikingNetwork
 from saf.model.outcome import Outcome
+from saf.model.presentation import NO_DROPOUT, Masks
 from saf.training.optimisation.loss import LossFunction
 
 

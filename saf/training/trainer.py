@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from copy import copy
 from pathlib import Path
 from time import perf_counter
 
@@ -24,8 +23,9 @@ from saf.kernels.saf_scan import by as scan_by
 from saf.methods.methods import method_of
 from saf.model.dropout import dropout_masks
 from saf.model.inference import infer
-from saf.model.network import Masks, SpikingNetwork, network_of
+from saf.model.network import SpikingNetwork, network_of
 from saf.model.outcome import Outcome
+from saf.model.presentation import Masks
 from saf.networks.architecture import Architecture
 from saf.networks.finetuning import trained_layers
 from saf.training import checkpoint as checkpoints
@@ -333,12 +333,12 @@ class Trainer:
         """A threshold below that of the job at which every layer fires on some of the samples that
         the network learns from: the first that does of a series, each half of the one before."""
         x, _ = self.train_set[torch.arange(min(SAMPLES, len(self.train_set)))]
-        network, steps = copy(self.shown()), self.specification.timesteps
+        network, steps = self.shown(), self.specification.timesteps
         neuron = network.neuron
         for halvings in range(1, MOST_HALVINGS + 1):
             threshold = float(f"{neuron.threshold / 2**halvings:.2g}")
-            network.neuron = neuron.model_copy(update={"threshold": threshold})
-            if infer(network, x, steps, readout="sum").firing_rates.all():
+            lower = network.with_neuron(neuron.model_copy(update={"threshold": threshold}))
+            if infer(lower, x, steps, readout="sum").firing_rates.all():
                 return threshold
         return None
 

@@ -16,8 +16,9 @@ from saf.config import ResolvedSpecification
 from saf.kernels import winograd
 from saf.kernels.precision import products, products_of
 from saf.methods.methods import AT_EACH_STEP
-from saf.model.inference import infer, readout_of
+from saf.model.inference import infer
 from saf.model.network import SpikingNetwork
+from saf.model.outcome import readout_of
 from saf.training.batches import Samples
 from saf.training.failures import diverged
 from saf.training.optimisation.loss import LossFunction

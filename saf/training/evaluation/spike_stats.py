@@ -115,12 +115,13 @@ def vital_signs(network: SpikingNetwork, x: Tensor, timesteps: int) -> Tensor:
     low, high = MEMBRANE_RANGE
     shapes = network.architecture.shapes()
     names = [population.name for population in network.architecture.spiking]
+    thresholds = {layer.name: layer.neurons.threshold for layer in network.layers if layer.neuron}
     counts = {name: torch.zeros(shapes[name], device=network.device) for name in names}
     bins = {name: torch.zeros(MEMBRANE_BINS, device=network.device) for name in names}
     for step in record(network, x, timesteps):
         for name, (spikes, potentials) in zip(names, step, strict=True):
             counts[name] += spikes.sum(0, dtype=torch.float32)
-            scaled = potentials.float().div_(network.neuron.threshold).clamp_(low, high - 1e-6)
+            scaled = potentials.float().div_(thresholds[name]).clamp_(low, high - 1e-6)
             bins[name] += torch.histc(scaled, MEMBRANE_BINS, low, high)
     shown = len(x) * timesteps
     return torch.stack(

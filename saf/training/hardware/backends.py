@@ -86,7 +86,7 @@ def chosen(
 def works(neuron: Neuron, device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the compiled scan runs on `device` and gives what the reference gives; if it does
     not, the log says why."""
-    gate = surrogate_gate(neuron)
+    gate = surrogate_gate(neuron.surrogate, neuron.threshold)
     generator = torch.Generator().manual_seed(0)
     current = torch.randn(2 * 3, 5, 4, 4, generator=generator).to(device, dtype)
     current = current.contiguous(memory_format=torch.channels_last)

@@ -14,11 +14,11 @@ from torch import Tensor
 from saf.config import Neuron, ResolvedSpecification
 from saf.config.networks import ConvNet
 from saf.kernels import inductor_scan
-from saf.kernels.saf_scan import Constant, by, scan, spike_scan
+from saf.kernels.saf_scan import Constant, Gate, by, scan, spike_scan
 from saf.methods.methods import METHODS
 from saf.model.network import SpikingNetwork
 from saf.networks.build import build
-from saf.neurons.gates import Gate, clamped_rate_gate, surrogate_gate
+from saf.neurons.gates import clamped_rate_gate, surrogate_gate
 from saf.training.checkpoint import Progress
 from saf.training.hardware import backends
 from tests.saf.kernels.compiler import needs_compiler
@@ -34,8 +34,8 @@ pytestmark = [
 K, B, C, H, W = 3, 2, 5, 4, 6
 NEURON = Neuron(decay=0.7, threshold=1.3)
 GATES = {
-    "surrogate": surrogate_gate(NEURON),
-    "rates": clamped_rate_gate(NEURON, K),
+    "surrogate": surrogate_gate(NEURON.surrogate, NEURON.threshold),
+    "rates": clamped_rate_gate(NEURON.decay, NEURON.threshold, K),
     "none": None,
 }
 
@@ -73,7 +73,7 @@ def test_the_gradient_of_one_sample_is_that_of_the_plain_scan(shape: tuple[int, 
         constant = Constant(value, False, [1.0, 1.7, 2.19], [1.0] * K)
         with by(back_end):
             accumulation, _ = spike_scan(
-                drawn(K, *shape, seed=4), constant, None, 0.7, 1.3, surrogate_gate(NEURON)
+                drawn(K, *shape, seed=4), constant, None, 0.7, 1.3, GATES["surrogate"]
             )
         (accumulation * drawn(K, *shape, seed=5)).sum().backward()
         found.append(value.grad)

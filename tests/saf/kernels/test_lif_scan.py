@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from saf.kernels import native
-from saf.kernels.lif_scan import lif_scan
-from saf.neurons.dynamics import LIFState, lif_step
+from saf.kernels.lif_scan import LIFState, lif_scan
+from saf.neurons.dynamics import lif_step
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

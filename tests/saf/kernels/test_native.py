@@ -18,7 +18,7 @@ from saf.kernels import lif_scan, native
 from saf.kernels.saf_scan import Constant, Scanned, by, scan, spike_scan
 from saf.kernels.winograd_transforms import _as_cpp, matrices
 from saf.model import weight_standardisation
-from saf.neurons.dynamics import LIFState, lif_step
+from saf.neurons.dynamics import lif_step
 from tests.saf.kernels.compiler import needs_compiler
 
 pytestmark = [
@@ -246,7 +246,7 @@ def test_lif_neurons_have_the_very_bits_of_the_reference(
         return 2.0 * torch.randn(of, generator=generator).contiguous(memory_format=form)
 
     current = drawn(steps * samples, *shape[1:])
-    state = LIFState(u=drawn(*shape), s=(drawn(*shape) > 0).float())
+    state = lif_scan.LIFState(u=drawn(*shape), s=(drawn(*shape) > 0).float())
     expected, spikes = state, []
     for of_step in current.chunk(steps):
         fired, expected = lif_step(of_step, expected, decay, threshold)

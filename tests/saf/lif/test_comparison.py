@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from saf.kernels import native
-from saf.kernels.lif_scan import lif_scan
+from saf.kernels.lif_scan import LIFState, lif_scan
 from saf.kernels.saf_scan import Constant, scan
 from saf.lif.comparison import compared_scan
-from saf.neurons.dynamics import LIFState
 
 DECAY, THRESHOLD = 0.5, 1.0
 

@@ -9,16 +9,17 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from torch import Tensor
 
 from saf.config import Neuron
 from saf.lif.convert import on_grid
 from saf.lif.exactness import SIGNIFICANT_BITS, bounds, run_saf
 from saf.lif.fixed_point import Grid, is_on_grid
-from saf.lif.header import weight_names, weighted
-from saf.lif.network import LIFNetwork, LIFStep
+from saf.lif.network import LIFNetwork, LIFStep, wires
 from saf.model import operations as synapse
 from saf.model.inference import record
+from saf.model.layers import Layer
 from saf.model.network import SpikingNetwork
 from saf.networks.architecture import (
     INPUT,
@@ -26,10 +27,13 @@ from saf.networks.architecture import (
     Connection,
     Conv,
     Flatten,
+    Linear,
     Population,
     Scale,
     SumPool,
 )
+from saf.neurons import base
+from saf.neurons.lif import FoldedLIF
 from tests.saf.lif.grid_networks import (
     architecture_of_one_layer,
     converted,
@@ -56,22 +60,18 @@ def networks(draw: st.DrawFn) -> LIFNetwork:
 class InAnotherOrder(LIFNetwork):
     """Adds the products up in random groups, and the groups one after the other."""
 
-    def current(
-        self, population: Population, sent: Mapping[str, Tensor], start: Tensor | None
-    ) -> Tensor:
-        generator = torch.Generator().manual_seed(len(sent))
-        names = iter(weight_names(population))
+    def current(self, layer: Layer, heard: Mapping[str, Tensor], start: Tensor | None) -> Tensor:
+        generator = torch.Generator().manual_seed(len(heard))
         parts = [] if start is None else [start]
-        for connection in population.connections:
-            own = {id(o): self.tensors[next(names)] for o in weighted(connection)}
-            if connection.source not in sent:
+        for wire in wires(layer):
+            if wire.source not in heard:
                 continue
-            x = sent[connection.source]
-            for operation in connection.operations:
-                if id(operation) not in own:
+            x, left = heard[wire.source], list(wire.weights)
+            for operation in wire.operations:
+                if not isinstance(operation, Conv | Linear):
                     x = synapse.apply([operation], [], x)
                     continue
-                weight = own[id(operation)]
+                weight = left.pop(0)
                 group = torch.randint(0, 5, weight.shape, generator=generator)
                 sums = [synapse.apply([operation], [weight * (group == g)], x) for g in range(5)]
                 x = sums[4] + (sums[2] + sums[0]) + (sums[3] + sums[1])
@@ -92,8 +92,8 @@ def test_within_the_bound_every_form_order_and_precision_fires_alike(
     forms: list[list[LIFStep]] = [
         list(lif.run(x)),
         list(run_saf(lif, x)),
-        list(lif.to(dtype=torch.float64).run(x.double())),
-        list(run_saf(lif.to(dtype=torch.float64), x.double())),
+        list(lif.copied(dtype=torch.float64).run(x.double())),
+        list(run_saf(lif.copied(dtype=torch.float64), x.double())),
         list(InAnotherOrder(lif.description, lif.tensors).run(x)),
         list(run_saf(InAnotherOrder(lif.description, lif.tensors), x)),
     ]
@@ -201,7 +201,7 @@ def test_a_large_weight_breaks_the_bound_and_float32_breaks_with_it() -> None:
     large = LIFNetwork(fine.description, tensors)
     assert [bound.within for bound in bounds(large)] == [True, False, True]
     x = (torch.arange(256) / 255).view(256, 1, 1, 1)
-    steps = zip(run_saf(large, x), run_saf(large.to(dtype=torch.float64), x), strict=True)
+    steps = zip(run_saf(large, x), run_saf(large.copied(dtype=torch.float64), x), strict=True)
     assert any(
         not torch.equal(a.potentials["layer2"].double(), b.potentials["layer2"]) for a, b in steps
     )
@@ -290,3 +290,49 @@ def test_training_code_on_the_grid_fires_as_the_lif_network_does(seed: int) -> N
 def test_bounds_of_a_network_on_no_grid_are_refused() -> None:
     with pytest.raises(ValueError, match="on no grid"):
         bounds(converted(architecture_of_one_layer(), 1, 4, "saf-f"))
+
+
+class Negated(BaseModel):
+    """An operation that a later version may have: what is larger becomes smaller."""
+
+    kind: str = "negated"
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape
+
+
+def test_an_operation_that_no_bound_is_known_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Operations that keep an order map the ends of an interval to its ends; others do not."""
+    known = synapse._fixed
+
+    def computed(operation: Any, x: Tensor) -> Tensor:
+        return -x if isinstance(operation, Negated) else known(operation, x)
+
+    monkeypatch.setattr(synapse, "_fixed", computed)
+    plain = small([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]], [0.0, 0.0], 3)
+    before = bounds(plain)[1]
+    of = plain.description.architecture
+    (wire,) = of.populations[1].connections
+    negated = wire.model_copy(update={"operations": (Negated(), *wire.operations)})
+    layer2 = of.populations[1].model_copy(update={"connections": (negated,)})
+    changed = of.model_copy(update={"populations": (of.populations[0], layer2)})
+    network = LIFNetwork(
+        plain.description.model_copy(update={"architecture": changed}), plain.tensors
+    )
+    x = torch.ones(1, 1, 1, 1)
+    reached = [step.potentials["layer2"].min().item() for step in run_saf(network, x)]
+    assert min(reached) < -0.5 * before.magnitude, "the bound of the plain connection still holds"
+    with pytest.raises(ValueError, match="no bound is known for the operation 'negated'"):
+        bounds(network)
+
+
+def test_neurons_that_no_bound_is_known_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other(base.Neuron):
+        """A model that is no LIF neuron."""
+
+    Other.__abstractmethods__ = frozenset()
+    monkeypatch.setattr(FoldedLIF, "neuron", lambda folded: Other())
+    with pytest.raises(ValueError, match=r"no bound is known for the neurons of layer1 \(Other\)"):
+        bounds(small([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]], [0.0, 0.0], 3))

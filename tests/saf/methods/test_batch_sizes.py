@@ -215,7 +215,7 @@ def test_lif_networks_give_a_sample_the_scores_that_it_has_in_a_batch(
 ) -> None:
     frames = case.x.dim() == 5
     lif = converted(case.network.architecture, 0, case.timesteps, readout, frames=frames)
-    lif = lif.to(dtype=torch.float64)
+    lif.to(dtype=torch.float64)
     together = lif(case.x)
     for i in range(len(case.x)):
         one = case.x[i : i + 1]

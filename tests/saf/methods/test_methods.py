@@ -16,8 +16,9 @@ from saf.errors import UserConfigError
 from saf.methods.base import Method
 from saf.methods.methods import METHODS
 from saf.methods.saf import saf_e, saf_f
-from saf.model.inference import infer, readout_of, record
+from saf.model.inference import infer, record
 from saf.model.network import SpikingNetwork
+from saf.model.outcome import readout_of
 from saf.model.saf_forward import chunks
 from saf.networks.architecture import Architecture, Connection, Conv, Flatten, Linear, Population
 from tests.saf.methods import reference

@@ -59,7 +59,7 @@ def test_saf_f_is_the_spike_representation_times_v_per_spiking_layer_before_the_
 def test_saf_f_reduces_to_the_spike_representation_at_threshold_one(case: Case) -> None:
     """Skips and feedback too: at V = 1 every path has the factor 1."""
     neuron = case.network.neuron.model_copy(update={"threshold": 1.0})
-    case.network.neuron = neuron
+    case.network = case.network.with_neuron(neuron)
     outcome, ours = train(METHODS["saf-f"], case, traced=True)
     assume(all_layers_fire(outcome))
     chosen = neuron.surrogate

@@ -13,8 +13,8 @@ from saf.config import Neuron
 from saf.config.networks import VGG11, ConvNet
 from saf.model.inference import infer, record
 from saf.model.lif_forward import lif_advance, lif_rest
-from saf.model.network import NO_DROPOUT, Masks, SpikingNetwork, present
-from saf.model.operations import apply_traced
+from saf.model.network import SpikingNetwork, present
+from saf.model.presentation import NO_DROPOUT, Masks, traced
 from saf.model.saf_forward import REST, advance, chunks
 from saf.networks.build import build
 from tests.saf.methods import reference
@@ -43,7 +43,7 @@ def lif_spikes(
         _, state = lif_advance(
             shown,
             state,
-            synapse=apply_traced,
+            synapse=traced,
             trace_bias_and_input=False,
         )
         for name, neuron in state.neurons.items():

@@ -192,8 +192,8 @@ def test_folded_weights_and_operations_are_the_plain_ones(case: Case) -> None:
         for number, connection in enumerate(population.connections):
             x = torch.rand(2, *shapes[connection.source], dtype=torch.float64)
             torch.testing.assert_close(
-                apply(own.operations[number], own.weights[number], x),
-                apply(other.operations[number], other.weights[number], x),
+                apply(own.wires[number].operations, own.wires[number].weights, x),
+                apply(other.wires[number].operations, other.wires[number].weights, x),
                 rtol=1e-12,
                 atol=1e-13,
             )
@@ -263,7 +263,7 @@ def test_arithmetic_follows_the_parameters_to_another_type() -> None:
     assert network.dtype == network.normalise(torch.rand(1, 3, 8, 8)).dtype == torch.float64
     assert network.effective()["layer1"].bias.dtype == torch.float64
     network.float().compute_dtype = torch.bfloat16
-    assert network.effective()["layer1"].weights[0][0].dtype == torch.bfloat16
+    assert network.effective()["layer1"].wires[0].weights[0].dtype == torch.bfloat16
     assert network.parameter_dtype == torch.float32
 
 

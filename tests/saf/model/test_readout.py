@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from saf.config import ResolvedSpecification
 from saf.lif.convert import convert
 from saf.methods.methods import AT_EACH_STEP, METHODS, method_of
-from saf.model.inference import infer, readout_of
+from saf.model.inference import infer
+from saf.model.outcome import readout_of
 from saf.networks.resnet import SPIKE_SCALE
 from tests.saf.methods import reference
 from tests.saf.methods.gradients import assert_close, firing_case, train

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saf.neurons.dynamics import LIFState, accumulated_one, heaviside, lif_step, saf_step
+from saf.kernels.lif_scan import LIFState
+from saf.neurons.dynamics import accumulated_one, heaviside, lif_step, saf_step
 
 
 def double(*values: float) -> torch.Tensor:

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+import saf
 from saf.config import JobSpecification
 from saf.data.dataset import Dataset
 from saf.model.inference import record
@@ -35,6 +36,7 @@ from tests.saf.config.specifications import methods, networks, options
 from tests.saf.training.trainings import dataset, specification
 
 META = torch.device("meta")
+LIBRARY = Path(saf.__file__).parent
 FRAMES = 2
 SIDES = {"vgg16": 32, "vgg11": 16, "vgg11-f": 16}
 NAMES = sorted({method["name"] for method in methods()})
@@ -59,8 +61,8 @@ def run_until_read(
     with pytest.raises(RuntimeError) as failed:
         reports.extend(train(job, data, directory, device=META, **source))
     frames = traceback.extract_tb(failed.value.__traceback__)
-    *_, last = [frame for frame in frames if Path(frame.filename).parent.name == "saf"]
-    assert (Path(last.filename).name, last.name) == ("meter.py", "read"), (
+    *_, last = [frame for frame in frames if Path(frame.filename).is_relative_to(LIBRARY)]
+    assert (Path(last.filename).name, last.name) == ("metrics.py", "read"), (
         f"{last.filename}:{last.lineno} reads what an iteration computes on its device, or leaves "
         f"a part of it on the host: {failed.value}"
     )

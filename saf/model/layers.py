@@ -1,0 +1,255 @@
+"""Layers of a network as modules, and the one walk over them that every forward pass drives.
+
+Shapes: as in the pass that walks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from saf.model.operations import channels_last, mapped
+from saf.model.replay import Replay
+from saf.model.weight_standardisation import standardise, standardised
+from saf.networks.architecture import (
+    Connection,
+    Conv,
+    Linear,
+    Operation,
+    Population,
+    Shape,
+    weighted,
+)
+from saf.neurons.base import Filters, Neuron
+from saf.neurons.dynamics import accumulated_one
+
+Signal = TypeVar("Signal")
+"""What a layer sends in a pass: spikes, spike accumulations, an interval."""
+Current = TypeVar("Current")
+"""What arrives over a connection, which can be added up."""
+
+
+class Map(torch.nn.Module):
+    """The weight of a convolution or a linear map, with its gains where it has them.
+
+    Called with what it maps, N …, and with the weight that it acts by (`effective` or `folded`,
+    computed once per sequence), it returns what arrives.
+    """
+
+    gain: torch.nn.Parameter | None
+    residual_gain: torch.nn.Parameter | None
+
+    def __init__(self, operation: Conv | Linear, shape: Shape) -> None:
+        """A weight of zeros of `shape`."""
+        super().__init__()
+        self.operation = operation
+        self.weight = torch.nn.Parameter(torch.zeros(shape))
+        self.gain = self.residual_gain = None
+        if operation.standardised:
+            per_output = (shape[0], *(1,) * (len(shape) - 1))
+            self.gain = torch.nn.Parameter(torch.full(per_output, operation.initial_gain))
+        if operation.residual_gain is not None:
+            self.residual_gain = torch.nn.Parameter(torch.tensor(operation.residual_gain))
+
+    def forward(
+        self,
+        x: Tensor,
+        weight: Tensor | None = None,
+        trace: Tensor | None = None,
+        replay: Replay | None = None,
+    ) -> Tensor:
+        """The map of `x`, see `saf.model.operations.mapped`; None for its own effective weight."""
+        weight = self.effective() if weight is None else weight
+        return mapped(self.operation, x, weight, trace, replay)
+
+    def _with_gain(self) -> tuple[Tensor, Tensor | None]:
+        """The weight and the gain of its standardisation, one of them with that of the branch."""
+        if self.residual_gain is None:
+            return self.weight, self.gain
+        if self.gain is None:
+            return self.residual_gain * self.weight, None
+        return self.weight, self.residual_gain * self.gain
+
+    def effective(self) -> Tensor:
+        """The weight as it acts: standardised, with its gains."""
+        weight, gain = self._with_gain()
+        return weight if gain is None else standardise(weight, gain)
+
+    def folded(self, factor: float, dtype: torch.dtype) -> Tensor:
+        """`factor` · `effective()` in `dtype`, laid out with the channels last."""
+        weight, gain = self._with_gain()
+        if gain is not None:
+            return standardised(weight, gain, factor, dtype)
+        return channels_last((weight if factor == 1.0 else factor * weight).to(dtype))
+
+    def extra_repr(self) -> str:
+        operation = self.operation
+        shape = " × ".join(map(str, self.weight.shape))
+        return f"{shape}, stride={operation.stride}" if isinstance(operation, Conv) else shape
+
+
+def without_gains(operation: Conv | Linear) -> Conv | Linear:
+    """The same map of a weight that acts as it is."""
+    plain = {"standardised": False, "residual_gain": None, "initial_gain": 1.0}
+    return operation.model_copy(update=plain)
+
+
+class ConvMap(Map):
+    """A convolution."""
+
+
+class LinearMap(Map):
+    """A fully connected map."""
+
+
+class Wire(NamedTuple):
+    """A connection with the weights that it computes with."""
+
+    source: str
+    operations: tuple[Operation, ...]
+    weights: tuple[Tensor, ...]  # of each convolution and linear map
+    maps: tuple[Map, ...]  # the modules that evaluate these
+
+
+class Layer(torch.nn.Module):
+    """A population: a `Map` for each of its convolutions and linear maps, numbered through all its
+    connections, a bias per channel or feature, and its neurons (none in a relay and the readout).
+
+    A pass calls it with what its sources send, by their names, and returns what it sends itself:
+    forward hooks see both, and may put something else in its place.
+    """
+
+    def __init__(
+        self,
+        population: Population,
+        shapes: Mapping[str, Shape],
+        neuron: Neuron | None,
+        *,
+        filters: Filters,
+        plain: bool = False,
+    ) -> None:
+        """`shapes` are those of `Architecture.shapes`. `filters`, which start with the λ that a
+        relay accumulates by, are how a layer without neurons receives. `plain` weights have no
+        gains, whatever the operations say."""
+        super().__init__()
+        self.population = population
+        self._filters = filters
+        number = 0
+        for connection in population.connections:
+            for operation, before in connection.shapes(shapes[connection.source]):
+                if isinstance(operation, Conv | Linear):
+                    kind = ConvMap if isinstance(operation, Conv) else LinearMap
+                    shape = operation.weight_shape(before)
+                    if plain:
+                        operation = without_gains(operation)
+                    self.add_module(str(number), kind(operation, shape))
+                    number += 1
+        self.shape = shapes[population.name]
+        self.bias = torch.nn.Parameter(torch.zeros(self.shape[0]))
+        self.neuron = neuron
+
+    def with_neuron(self, neuron: Neuron | None, filters: Filters) -> Layer:
+        """The same layer, its parameters shared, with other neurons."""
+        other = copy(self)
+        other._modules = {**self._modules, "neuron": neuron}
+        other._filters = filters
+        return other
+
+    @property
+    def name(self) -> str:
+        """Name of the population."""
+        return self.population.name
+
+    @property
+    def neurons(self) -> Neuron:
+        """The neurons of a layer that has some."""
+        assert self.neuron is not None, f"{self.name} does not spike"
+        return self.neuron
+
+    @property
+    def decay(self) -> float:
+        """λ with which what the layer sends is accumulated."""
+        return self._filters[0] if self.neuron is None else self.neuron.decay
+
+    @property
+    def filters(self) -> Filters:
+        """How the layer accumulates what it receives."""
+        return self._filters if self.neuron is None else self.neuron.filters
+
+    def accumulated_one(self, t: int) -> float:
+        """What a constant 1 that the layer receives has accumulated to after t steps."""
+        if self.neuron is None:
+            return accumulated_one(t, self.decay)
+        return self.neuron.accumulated_one(t)
+
+    @property
+    def maps(self) -> list[Map]:
+        """Its convolutions and linear maps, in order."""
+        return [module for module in self._modules.values() if isinstance(module, Map)]
+
+    def connected(self) -> Iterator[tuple[Connection, tuple[Map, ...]]]:
+        """Each connection with its convolutions and linear maps."""
+        left = iter(self.maps)
+        for connection in self.population.connections:
+            yield connection, tuple(next(left) for _ in weighted(connection))
+
+    def shaped_bias(self) -> Tensor:
+        """The bias as it is added: C 1 1, or F."""
+        return self.bias.view(-1, *(1,) * (len(self.shape) - 1))
+
+    def forward(
+        self,
+        heard: Mapping[str, Signal],
+        step: Callable[[Layer, Mapping[str, Signal]], Signal],
+    ) -> Signal:
+        """What the layer sends in the pass that `step` is of; `heard` is what its sources send."""
+        return step(self, heard)
+
+
+def walk(
+    layers: Iterable[Layer],
+    sent: dict[str, Signal],
+    step: Callable[[Layer, Mapping[str, Signal]], Signal],
+    *,
+    keep: Collection[str],
+) -> Iterator[tuple[Layer, Signal]]:
+    """Go through `layers` in order: each with what it sends.
+
+    `sent` holds what the input sends and, where there is feedback, what every layer sent in the
+    step before; it is brought up to date, and what no later layer listens to and is not to be
+    kept (`keep`) is freed. Whoever drives the walk may put something else into `sent` for what a
+    layer sends, before the next one is computed. `step` computes a layer from what its sources
+    send; a source of which nothing is in `sent` is left out.
+    """
+    layers = list(layers)
+    listening = Counter(c.source for layer in layers for c in layer.population.connections)
+    for layer in layers:
+        sources = [connection.source for connection in layer.population.connections]
+        heard = {source: sent[source] for source in sources if source in sent}
+        listening.subtract(sources)
+        signal = sent[layer.name] = layer(heard, step)
+        del heard
+        yield layer, signal
+        del signal
+        for name in [name for name in sent if listening[name] == 0 and name not in keep]:
+            del sent[name]
+
+
+def arriving(
+    wires: Sequence[Wire],
+    heard: Mapping[str, Signal],
+    start: Current | None,
+    carry: Callable[[Wire, Signal], Current],
+) -> Current | None:
+    """`start`, if any, and what `carry` makes of each signal that is heard, added up in order."""
+    total = start
+    for wire in wires:
+        if wire.source in heard:
+            current = carry(wire, heard[wire.source])
+            total = current if total is None else total + current  # type: ignore[operator]
+    return total

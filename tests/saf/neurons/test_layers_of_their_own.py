@@ -1,0 +1,242 @@
+"""Each layer may have neurons of its own: another decay and threshold, or another model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from saf.config import JobSpecification, Neuron, Surrogate
+from saf.kernels.saf_scan import Constant, Gate
+from saf.lif.convert import convert
+from saf.methods.methods import METHODS
+from saf.model.inference import record
+from saf.model.lif_forward import lif_advance, lif_rest
+from saf.model.network import SpikingNetwork, present
+from saf.model.presentation import traced
+from saf.networks.architecture import (
+    INPUT,
+    Architecture,
+    Connection,
+    Conv,
+    Flatten,
+    Linear,
+    Population,
+)
+from saf.neurons import base
+from saf.neurons.base import Accumulated, Fire, Folded, State
+from saf.neurons.dynamics import heaviside
+from saf.neurons.lif import LIF
+from saf.neurons.surrogates import derivative, fire
+
+T, SIGMOID = 7, Surrogate()
+
+
+def architecture(*, feedback: bool) -> Architecture:
+    """Two layers, a relay that adds both up, a third one and a readout that hears several."""
+
+    def convolved(source: str) -> Connection:
+        return Connection(source=source, operations=(Conv(out_channels=4, standardised=False),))
+
+    def flat(source: str) -> Connection:
+        return Connection(source=source, operations=(Flatten(), Linear(out_features=3)))
+
+    first = [convolved(INPUT), *([convolved("layer3")] if feedback else [])]
+    return Architecture(
+        input_shape=(2, 6, 6),
+        populations=(
+            Population(name="layer1", connections=tuple(first)),
+            Population(name="layer2", connections=(convolved("layer1"), convolved(INPUT))),
+            Population(
+                name="sum",
+                connections=(convolved("layer1"), Connection(source="layer2")),
+                relay=True,
+            ),
+            Population(name="layer3", connections=(convolved("sum"), convolved("layer2"))),
+        ),
+        readout=Population(
+            name="readout", connections=(flat("layer3"), flat("sum"), flat("layer2"))
+        ),
+    )
+
+
+def network(neurons: Mapping[str, base.Neuron], *, feedback: bool) -> SpikingNetwork:
+    found = SpikingNetwork(
+        architecture(feedback=feedback),
+        Neuron(decay=0.6),
+        mean=[0.4, 0.5],
+        std=[0.25, 0.3],
+        seed=0,
+        neurons=neurons,
+    ).double()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in found.parameters():
+            if parameter.dim() == 1:
+                parameter.uniform_(-0.1, 0.5, generator=generator)
+            else:
+                parameter.normal_(0, 1.2 * parameter[0].numel() ** -0.5, generator=generator)
+    return found
+
+
+class _State(NamedTuple):
+    u: Tensor
+    s: Tensor
+    p: Tensor
+
+    def detached(self) -> _State:
+        return _State(*(each.detach() for each in self))
+
+    def with_spikes(self, s: Tensor) -> _State:
+        return self._replace(s=s)
+
+
+class Adaptive(base.Neuron):
+    """An adaptive threshold V + β p with p[t] = ρ p[t−1] + s[t−1]: a model from outside."""
+
+    decay, threshold = 0.7, 0.8
+    beta, rho = 0.3, 0.9
+
+    def init_state(self, zeros: Tensor) -> _State:
+        return _State(zeros, zeros, zeros)
+
+    def step(self, current: Tensor, state: Any, *, fire: Fire = heaviside) -> tuple[Tensor, State]:
+        p = self.rho * state.p + state.s.detach()
+        u = self.decay * (state.u - self.threshold * state.s.detach()) + current
+        s = fire(u - self.threshold - self.beta * p)
+        return s, _State(u, s, p)
+
+    def accumulate(
+        self,
+        current: Tensor | None,
+        constant: Constant,
+        before: Tensor | None,
+        gate: Gate | None = None,
+        *,
+        carried: tuple[Tensor, ...] = (),
+        potentials: bool = False,
+    ) -> Accumulated:
+        assert current is not None
+        steps = len(constant.forward)
+        a = torch.zeros_like(current[: len(current) // steps]) if before is None else before
+        p, s = carried if carried else (torch.zeros_like(a), torch.zeros_like(a))
+        found: list[tuple[Tensor, ...]] = []
+        for now, c, back in zip(
+            current.chunk(steps), constant.forward, constant.backward, strict=True
+        ):
+            fixed = c * constant.value.detach() + back * (constant.value - constant.value.detach())
+            u = now + fixed - self.threshold * self.decay * a.detach()
+            p = self.rho * p + s
+            s = fire(u - self.threshold - self.beta * p, derivative(SIGMOID))
+            a = self.decay * a.detach() + s
+            s = s.detach()
+            found.append((a, u, p, s))
+        rows = [torch.cat(each) for each in zip(*found, strict=True)]
+        return Accumulated(rows[0], rows[3].sum(), rows[1], (rows[2], rows[3]))
+
+    def accumulated_step(
+        self, current: Tensor, state: Any, accumulation: Tensor, *, fire: Fire = heaviside
+    ) -> tuple[Tensor, State]:
+        raise NotImplementedError
+
+    def derivative(self, x: Tensor) -> Tensor:
+        return derivative(SIGMOID)(x)
+
+    def surrogate_gate(self) -> Gate:
+        return lambda u, _: derivative(SIGMOID)(u - self.threshold)
+
+    def rate_gate(self, timesteps: int) -> Gate:
+        raise NotImplementedError
+
+    def fold(self) -> Folded:
+        raise ValueError("no format holds an adaptive threshold yet")
+
+
+NEURONS: dict[str, dict[str, base.Neuron]] = {
+    "decays": {"layer1": LIF(0.9, 0.8), "layer2": LIF(0.35, 1.2), "layer3": LIF(0.8, 1.0)},
+    "one of them": {"layer2": LIF(0.95, 1.0)},
+    "a model from outside": {"layer2": Adaptive()},
+}
+
+
+def inputs(*, frames: bool) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    shape = (3, T, 2, 6, 6) if frames else (3, 2, 6, 6)
+    return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("frames", [False, True], ids=["image", "frames"])
+@pytest.mark.parametrize("feedback", [False, True], ids=["forward", "feedback"])
+@pytest.mark.parametrize("neurons", NEURONS.values(), ids=NEURONS)
+@torch.no_grad()
+def test_both_forms_fire_alike(
+    neurons: dict[str, base.Neuron], feedback: bool, frames: bool
+) -> None:
+    of, x = network(neurons, feedback=feedback), inputs(frames=frames)
+    stimulus = of.stimulus(x, T)
+    shown, state = present(of, stimulus), lif_rest(of, stimulus)
+    fired = dict.fromkeys(state.neurons, 0.0)
+    for step in record(of, x, T):
+        _, state = lif_advance(shown, state, synapse=traced, trace_bias_and_input=False)
+        for (spikes, potentials), (name, expected) in zip(step, state.neurons.items(), strict=True):
+            assert torch.equal(spikes, expected.s), name
+            torch.testing.assert_close(potentials, expected.u, rtol=1e-9, atol=1e-9)
+            fired[name] += float(spikes.mean()) / T
+    assert all(0.02 < rate < 0.98 for rate in fired.values()), fired
+
+
+@pytest.mark.parametrize("readout", ["sum", "final"])
+@pytest.mark.parametrize("trace", [False, True], ids=["as published", "with the trace"])
+@pytest.mark.parametrize("frames", [False, True], ids=["image", "frames"])
+@pytest.mark.parametrize("feedback", [False, True], ids=["forward", "feedback"])
+@pytest.mark.parametrize("neurons", NEURONS.values(), ids=NEURONS)
+def test_saf_e_and_ottt_have_the_same_gradient(
+    neurons: dict[str, base.Neuron], feedback: bool, frames: bool, trace: bool, readout: str
+) -> None:
+    of, x = network(neurons, feedback=feedback), inputs(frames=frames)
+    y = torch.tensor([0, 1, 2])
+    found = []
+    for method, chunk in (("ottt-a", None), ("saf-e", 1), ("saf-e", 3)):
+        of.zero_grad()
+        METHODS[method](
+            of,
+            x,
+            y,
+            timesteps=T,
+            loss=torch.nn.functional.cross_entropy,
+            update=lambda: None,
+            trace_bias_and_input=trace,
+            chunk=chunk,
+            readout=readout,  # type: ignore[call-arg]
+        )
+        found.append(
+            {name: p.grad.clone() for name, p in of.named_parameters() if p.grad is not None}
+        )
+    expected, *others = found
+    for other in others:
+        assert other.keys() == expected.keys()
+        for name, gradient in other.items():
+            assert gradient.any(), name
+            torch.testing.assert_close(gradient, expected[name], rtol=1e-9, atol=1e-10)
+
+
+def test_the_decay_of_a_layer_is_its_own() -> None:
+    """A layer that does not leak fires more often."""
+    x = inputs(frames=False)
+    rates = []
+    for decay in (0.2, 1.0):
+        of = network({"layer2": LIF(decay, 1.0)}, feedback=False)
+        steps = list(record(of, x, T))
+        rates.append(torch.stack([step[1][0] for step in steps]).mean())
+        assert torch.equal(steps[0][0][0], next(iter(record(of, x, 1)))[0][0])
+    assert rates[0] < rates[1]
+
+
+def test_what_the_file_cannot_say_is_not_converted() -> None:
+    of = network(NEURONS["decays"], feedback=False)
+    specification = JobSpecification(timesteps=T, neuron=Neuron(decay=0.6))
+    with pytest.raises(ValueError, match="one decay and one threshold in all layers"):
+        convert(of, specification, class_names="abc", frames=False)
