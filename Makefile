@@ -44,7 +44,7 @@ test: check
 
 test-fast:
 	@sh scripts/install test
-	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow" --durations 5 --durations-min 2
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow" --durations 5 --durations-min 2
 
 check: check-javascript
 	@sh scripts/install test

@@ -13,7 +13,10 @@ from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
 from api.store.migrate import migrate
 from api.store.tables import new_id
-from tests.lanes import pytest_collection_modifyitems  # noqa: F401  (a hook)
+from tests.lanes import (  # noqa: F401  (hooks)
+    pytest_collection_modifyitems,
+    pytest_ignore_collect,
+)
 from tests.postgres import PostgresServer
 from tests.s3 import S3Server
 

@@ -1,19 +1,31 @@
 """Which lane a test runs in: `make test-fast` leaves out what is marked `slow`.
 
-A test lands in its lane by itself: by the folder it is in and by the servers its fixtures start.
-One that takes more than 2 seconds for another reason carries the mark itself; `make test-fast` ends
-with a list of those that would deserve it.
+A test lands in its lane by itself: by the folder it is in, the servers that its fixtures start, and
+whether it starts processes. One that computes for more than 2 seconds carries the mark itself;
+`make test-fast` ends with a list of those that would deserve it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
 
 import pytest
 
 TESTS = Path(__file__).parent
-SLOW_FOLDERS = {"acceptance", "browser", "chaos", "fuzz", "worker"}
+FAST = "not slow"  # the expression of `make test-fast`
+SLOW_FOLDERS = {"acceptance", "browser", "chaos", "docs", "fuzz", "worker"}
 SLOW_FIXTURES = {"postgres", "own_server", "s3", "browser"}
+SLOW_PARAMETERS = {"postgresql", "bucket"}
+PROCESSES = {"subprocess", "multiprocessing", "Popen"}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import what the fast lane leaves out."""
+    is_slow_folder = collection_path.parent == TESTS and collection_path.name in SLOW_FOLDERS
+    return True if is_slow_folder and config.option.markexpr == FAST else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -24,13 +36,42 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def is_slow(item: pytest.Item) -> bool:
-    folder = item.path.relative_to(TESTS).parts[0]
     fixtures = set(getattr(item, "fixturenames", ()))
-    # Which database a test runs on is a parameter, not a fixture that it names.
-    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    # Which database or store a test runs on is a parameter, not a fixture that it names.
+    parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
+    chosen = {value for value in parameters if isinstance(value, str)}
     return (
-        folder in SLOW_FOLDERS
+        item.path.relative_to(TESTS).parts[0] in SLOW_FOLDERS
         or bool(SLOW_FIXTURES & fixtures)
-        or "postgresql" in parameters.values()
-        or "bucket" in parameters.values()
+        or bool(SLOW_PARAMETERS & chosen)
+        or any(not PROCESSES.isdisjoint(names(function)) for function in functions_of(item))
     )
+
+
+def functions_of(item: pytest.Item) -> Iterator[Callable[..., Any]]:
+    """The test itself and the fixtures of its own file."""
+    if not isinstance(item, pytest.Function):
+        return
+    yield item.function
+    for definitions in item._fixtureinfo.name2fixturedefs.values():
+        if (function := definitions[-1].func).__module__ == item.module.__name__:
+            yield function
+
+
+def names(function: Callable[..., Any]) -> set[str]:
+    """All names in a function and in the functions of its own file that it names."""
+    found: set[str] = set()
+    waiting: list[Any] = [getattr(function, "__wrapped__", function)]
+    while waiting:
+        one = waiting.pop()
+        code: CodeType | None = getattr(one, "__code__", None)
+        if code is None:
+            continue
+        inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        new = {*code.co_names, *(name for part in inner for name in part.co_names)} - found
+        found |= new
+        siblings = (one.__globals__.get(name) for name in new)
+        waiting += [
+            s for s in siblings if isinstance(s, FunctionType) and s.__module__ == one.__module__
+        ]
+    return found

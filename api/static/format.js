@@ -1,5 +1,5 @@
 // @ts-check
-// Numbers and times as the templates write them (api/wording.py); a test compares the two.
+// Numbers and times as the templates write them (api/web/formatting.py); a test compares the two.
 
 /**
  * A length of time in at most two units.

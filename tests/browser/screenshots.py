@@ -12,6 +12,7 @@ import io
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -38,7 +39,7 @@ def picture(
     url: str,
     name: str,
     size: str = "wide",
-    scheme: str = "light",
+    scheme: Literal["light", "dark"] = "light",
     tried: bool = False,
 ) -> None:
     """Store what a window of that size shows as `docs/images/<name>.png`; `tried`: how the network

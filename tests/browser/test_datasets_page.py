@@ -139,7 +139,7 @@ def test_an_upload_that_was_cut_off_is_sent_again_by_one_button(
     tabs: Tabs, pages: Pages, tmp_path: Path
 ) -> None:
     page = tabs.open(f"{pages.url}/datasets")
-    cut = []
+    cut: list[Route] = []
 
     def once(route: Route) -> None:
         if route.request.method == "POST" and not cut:

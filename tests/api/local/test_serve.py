@@ -20,6 +20,8 @@ from api.settings import Settings
 from api.store.database import Database
 from api.store.migrate import migrate
 
+pytestmark = pytest.mark.slow
+
 
 def until(condition: Callable[[], object], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds

@@ -29,6 +29,8 @@ from api.store.tables import Artifact, Dataset, Job, new_id
 
 Change = Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]
 
+pytestmark = pytest.mark.slow
+
 
 def job(session: Any) -> str:
     row = Job(

@@ -27,6 +27,8 @@ from tests.api.store.conftest import _submit
 
 LINES = "a line that a training printed\n" * 2000
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def filled(tmp_path: Path) -> Iterator[Database]:

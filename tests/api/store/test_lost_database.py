@@ -23,6 +23,8 @@ from tests.worker.conftest import Crew, Desk
 JOB = {"dataset": "digits"}
 FILE = "saf.sqlite3"
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:

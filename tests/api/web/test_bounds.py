@@ -77,7 +77,7 @@ def test_a_number_of_any_size_is_answered(server: Server, number: int) -> None:
 
 def test_a_metric_that_is_named_again_and_again_is_sent_once(server: Server) -> None:
     path = points(server, loss=50)
-    named = [("names", ",".join(["loss"] * 200))] + [("names", "loss")] * 100
+    named: list[tuple[str, Any]] = [("names", ",".join(["loss"] * 200))] + [("names", "loss")] * 100
     answer = server.http.get(path, params=named)
     assert [one["name"] for one in answer.json()["series"]] == ["loss"]
     names = ",".join(f"x{number}" for number in range(101))
@@ -111,6 +111,7 @@ def test_metrics_in_pieces_are_the_json_of_the_whole(
     assert server.get(empty)["series"] == []
 
 
+@pytest.mark.slow
 def test_a_slow_reader_holds_no_connection_to_the_database(server: Server) -> None:
     path = points(server, **{f"metric{number}": 20_000 for number in range(20)})
     pool: Any = server.service.database.engine.pool
@@ -302,6 +303,7 @@ def test_readiness_says_that_connections_are_missing(
     assert few.http.get("/v1/jobs").status_code == 200
 
 
+@pytest.mark.slow
 def test_readers_are_answered_while_very_many_wait_to_write(tmp_path: Path) -> None:
     """More than there are threads in the usual pool, and somebody else holds the lock."""
     with serving(Settings(data_dir=tmp_path, broker_url=NO_BROKER)) as server:

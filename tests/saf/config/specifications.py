@@ -155,7 +155,8 @@ def _changed(path: str, annotation: Any, field: FieldInfo) -> Iterator[Any]:
 
 def between(path: str, metadata: list[Any], kind: type) -> Any:
     """A number that the bounds allow: a third of the way, or 1.5 times the lower one."""
-    low = high = None
+    low: Any = None
+    high: Any = None
     for bound in metadata:
         if isinstance(bound, annotated_types.Ge):
             low = bound.ge
@@ -167,6 +168,6 @@ def between(path: str, metadata: list[Any], kind: type) -> Any:
             high = bound.lt
     if low is None:
         raise TypeError(f"say in tests/saf/config/specifications.py which values of {path} to try")
-    low_, high_ = float(low), float(min(high, 3.0)) if high is not None else 3.0  # type: ignore[type-var]
+    low_, high_ = float(low), float(min(high, 3.0)) if high is not None else 3.0
     value = low_ + (high_ - low_) / 3
     return kind(value) if kind is float else max(int(low_) + 1, int(value))

@@ -73,7 +73,8 @@ def test_a_validation_split_is_optional_and_counted(dataset: Build) -> None:
     data = dataset(x_val=VALIDATION, y_val=np.array([[1], [1]], np.uint8))
     assert data.splits == ("train", "test", "val")
     assert data.y_val is not None
-    assert (data.y_val.dtype, data.y_val.shape) == (np.int64, (2,))
+    assert data.y_val.dtype == np.int64
+    assert data.y_val.shape == (2,)
     counts = data.summary()["counts"]
     assert counts["val"] == 2
     assert counts["per_class"] == {"train": [5, 5], "test": [2, 2], "val": [0, 2]}

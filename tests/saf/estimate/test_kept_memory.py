@@ -36,7 +36,7 @@ def kept_bytes(method: Callable[[], object]) -> int:
     return largest
 
 
-def memory(name: str, timesteps: int, chunk: int | None = 1) -> int:
+def memory(name: str, timesteps: int, chunk: int = 1) -> int:
     case = firing_case(timesteps=timesteps)
     return kept_bytes(lambda: train(METHODS[name], case, traced=False, chunk=chunk))
 

@@ -42,7 +42,7 @@ def peak_bytes(job: ResolvedSpecification) -> int:
             update=lambda: None,
         )
     now = peak = 0
-    for event in record.profiler.kineto_results.events():  # type: ignore[union-attr]
+    for event in record.profiler.kineto_results.events():
         if event.name() == "[memory]":
             now += event.nbytes()
             peak = max(peak, now)
@@ -75,7 +75,7 @@ def test_the_forecast_is_above_what_a_check_takes_and_not_far_above(
         for _ in check(network, path, x, y, batch_size=batch):
             pass
     now = peak = 0
-    for event in record.profiler.kineto_results.events():  # type: ignore[union-attr]
+    for event in record.profiler.kineto_results.events():
         if event.name() == "[memory]":
             now += event.nbytes()
             peak = max(peak, now)

@@ -25,6 +25,7 @@ from tests.saf.kernels.compiler import needs_compiler
 from tests.saf.training.trainings import resolved
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(600),  # compilers are slow on a busy machine
     needs_compiler,
     pytest.mark.skipif(

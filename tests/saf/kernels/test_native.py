@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -204,7 +205,7 @@ def test_saf_neurons_have_the_very_bits_of_the_reference(
     assert float(fired) == float(expected.fired)
 
 
-def never(*given: object) -> Scanned:
+def never(*given: Any, **options: Any) -> Scanned:
     raise AssertionError("it was to be scanned in C++")
 
 

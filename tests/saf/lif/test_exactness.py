@@ -82,6 +82,7 @@ class InAnotherOrder(LIFNetwork):
         return total
 
 
+@pytest.mark.slow
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(network=networks(), seed=st.integers(0, 1000))
 def test_within_the_bound_every_form_order_and_precision_fires_alike(

@@ -135,7 +135,7 @@ def forward(m: Map, x: Tensor) -> Tensor:
             for part, w in zip(x.chunk(groups, 1), m.weight.chunk(groups, 0), strict=True):
                 windows = F.unfold(part, k, padding=p, stride=s)  # B, C k k, L
                 out.append(torch.einsum("oc,bcl->bol", w.flatten(1), windows))
-            return torch.cat(out, 1).unflatten(2, (height, width))
+            return torch.cat(out, 1).reshape(len(x), -1, height, width)
         case Linear():
             return torch.einsum("of,bf->bo", m.weight, x)
         case AveragePool(kernel=k):
@@ -178,9 +178,9 @@ def backward(m: Map, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor | None]:
             return torch.einsum("of,bo->bf", m.weight, grad), torch.einsum("bo,bf->of", grad, x)
         case AveragePool(kernel=k) | SumPool(kernel=k):
             spread = grad.repeat_interleave(k, 2).repeat_interleave(k, 3)
-            of_x = torch.zeros_like(x)
-            of_x[:, :, : spread.shape[2], : spread.shape[3]] = spread
-            return (of_x / k**2 if isinstance(m.operation, AveragePool) else of_x), None
+            whole = torch.zeros_like(x)
+            whole[:, :, : spread.shape[2], : spread.shape[3]] = spread
+            return (whole / k**2 if isinstance(m.operation, AveragePool) else whole), None
         case Upsample(factor=k):
             return windows_of(grad, k).sum((3, 5)), None
         case Scale(factor=factor):
@@ -361,7 +361,8 @@ def ottt_a(
     weighted: bool = False,
 ) -> Result:
     """Gradients of all steps added up."""
-    layers, gradients = layers_of(network), {}
+    layers = layers_of(network)
+    gradients: Gradients = {}
     loss, scores = torch.zeros((), dtype=x.dtype), torch.zeros(len(y), 1, dtype=x.dtype)
     past = torch.zeros_like(scores) if weighted else None
     for t, run in enumerate(lif_run(network, x, timesteps, masks), start=1):
@@ -391,7 +392,8 @@ def spike_representation(
 ) -> Result:
     """Back-propagation through the rates a[l] = clamp(m[l] / V, 0, 1), m[l] = W a[l−1] + b, with
     the a and m that the spiking network has at step T, and `gate` for the clamp's derivative."""
-    layers, gradients = layers_of(network), {}
+    layers = layers_of(network)
+    gradients: Gradients = {}
     decay, V = network.neuron.decay, network.neuron.threshold
     last = lif_run(network, x, timesteps, masks)[-1]
     c = c_of(timesteps, decay)

@@ -74,6 +74,7 @@ def test_ottt_evaluated_twice_as_published_has_the_same_gradient(case: Case, tra
     torch.testing.assert_close(outcome.scores, other.scores)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(case=cases(), traced=st.booleans(), readout=st.sampled_from(["sum", "final"]))
 def test_saf_e_updated_at_every_step_takes_the_trajectory_of_ottt_o(

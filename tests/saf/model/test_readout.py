@@ -59,7 +59,7 @@ def test_the_weighted_readout_gets_the_gradient_of_its_own_loss(method: str, fra
         rates = SPIKE_SCALE * run.traces["layer3"].flatten(1)
         scores = F.linear(rates / reference.c_of(t, 0.8), weight, bias)
         loss = loss + F.cross_entropy(scores, case.y) / case.timesteps
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     expected = {"readout.0.weight": weight.grad, "readout.bias": bias.grad}
     torch.testing.assert_close(outcome.loss, loss.detach())
     assert_close({n: found[n] for n in expected}, expected, 1e-11)
@@ -68,7 +68,7 @@ def test_the_weighted_readout_gets_the_gradient_of_its_own_loss(method: str, fra
 @pytest.mark.parametrize("method", ["saf-f", *AT_EACH_STEP])
 def test_at_one_step_methods_with_one_surrogate_agree_on_the_weighted_readout(method: str) -> None:
     case = firing_case(timesteps=1)
-    options = {"readout": "final"} if method in AT_EACH_STEP else {}
+    options: dict[str, Any] = {"readout": "final"} if method in AT_EACH_STEP else {}
     _, expected = train(METHODS["ottt-a"], case, traced=True)
     _, found = train(METHODS[method], case, traced=True, **options)
     assert_close(found, expected, 1e-12)

@@ -80,8 +80,8 @@ def _connecting(draw: st.DrawFn, source: str, shape: Shape, target: Shape) -> Co
         return Connection(source=source, operations=tuple(operations))
     if side > wanted and draw(st.booleans()):
         ratio = side // wanted
-        pool = draw(st.sampled_from([AveragePool, SumPool]))
-        operations.append(pool(kernel=ratio))
+        pools = [AveragePool(kernel=ratio), SumPool(kernel=ratio)]
+        operations.append(draw(st.sampled_from(pools)))
         side = wanted
     if side < wanted and wanted % side == 0 and draw(st.booleans()):
         operations.append(Upsample(factor=wanted // side))

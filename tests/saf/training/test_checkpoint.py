@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -142,9 +143,8 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     content = bytearray(last.read_bytes())
     if damage == "bit":
         content[-5] ^= 4
-    last.write_bytes(
-        {"cut": content[:-9], "bit": content, "empty": b"", "foreign": b"a" * 99}[damage]
-    )
+    damaged = {"cut": content[:-9], "bit": content, "empty": b"", "foreign": b"a" * 99}
+    last.write_bytes(bytes(damaged[damage]))
     found, passed_over = checkpoints.newest(tmp_path)
     assert found is not None
     assert found.progress.step == 1
@@ -175,7 +175,7 @@ def test_weights_of_another_network_are_not_restored() -> None:
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
 def test_buffers_of_single_numbers_go_to_the_device_of_their_parameter(
-    optimizer: type[torch.optim.Optimizer],
+    optimizer: Callable[..., torch.optim.Optimizer],
 ) -> None:
     """A residual gain is one number, and so are its buffers; `meta` stands for a GPU."""
     gain = torch.nn.Parameter(torch.tensor(0.5))

@@ -18,6 +18,8 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 ALARMING = {"loss_rose", "silent_layers", "saturated_layers", "conversion_differs"}
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("data", "network", "method", "at_least"),

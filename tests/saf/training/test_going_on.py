@@ -28,6 +28,8 @@ from tests.saf.training.trainings import dataset, labelled, run, specification
 METHODS = sorted(str(model.model_fields["name"].default) for model in members(config.Method))
 ADAMW = {"name": "adamw", "learning_rate": 0.002, "weight_decay": 0.1}
 
+pytestmark = pytest.mark.slow
+
 
 def left(directory: Path) -> Path:
     return directory / "checkpoint.safetensors"

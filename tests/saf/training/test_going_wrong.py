@@ -24,6 +24,8 @@ QUICK: dict[str, Any] = {
 }
 PUBLISHED = {"name": "sgd", "learning_rate": 0.1}
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def images() -> Dataset:

@@ -41,6 +41,8 @@ FRAMES = 2
 SIDES = {"vgg16": 32, "vgg11": 16, "vgg11-f": 16}
 NAMES = sorted({method["name"] for method in methods()})
 
+pytestmark = pytest.mark.slow
+
 
 def data_for(network: dict[str, Any], *, frames: bool) -> Dataset:
     side = SIDES.get(network["name"], 8)
@@ -52,12 +54,12 @@ def run_until_read(
     data: Dataset,
     directory: Path,
     patch: pytest.MonkeyPatch,
-    **source: Path,
+    **source: Any,
 ) -> None:
     """Train on `meta`, from the checkpoint `source` if one is given, until the numbers
     of the first iteration are to be read, which has to fail, and before which nothing may."""
     patch.setattr(training, "READ_EVERY", 1)
-    reports = []
+    reports: list[Any] = []
     with pytest.raises(RuntimeError) as failed:
         reports.extend(train(job, data, directory, device=META, **source))
     frames = traceback.extract_tb(failed.value.__traceback__)

@@ -26,6 +26,8 @@ from saf.lif.network import LIFNetwork
 from tests.api.conftest import NO_BROKER, Server, serving
 from tests.api.jobs.results.test_predict import network, succeeded
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str, int]]:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
@@ -275,6 +276,8 @@ class JobsAndWorkers(RuleBasedStateMachine):
             for job_id, steps in self.points.items():
                 assert [step for _, _, step, _ in metrics.rows(session, job_id)] == steps
 
+
+pytestmark = pytest.mark.slow
 
 TestInterleavings = JobsAndWorkers.TestCase
 TestInterleavings.settings = settings(

@@ -55,6 +55,7 @@ def test_steps_are_those_of_torch(recipe: SGD | AdamW) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_optimizer_does_not_load_the_compiler() -> None:
     run = subprocess.run([sys.executable, "-c", TRAINING], capture_output=True, text=True)
     assert (run.returncode, run.stdout.strip()) == (0, "False"), run.stderr
