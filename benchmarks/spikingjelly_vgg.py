@@ -68,7 +68,7 @@ def contenders(size: int, timesteps: int, device: torch.device) -> dict[str, Run
             scores = online(x)
             scores = scores[0] if isinstance(scores, list) else scores
             loss = F.cross_entropy(scores, y) / timesteps
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             functional.detach_net(online)
         functional.reset_net(online)
 
@@ -77,7 +77,7 @@ def contenders(size: int, timesteps: int, device: torch.device) -> dict[str, Run
         functional.reset_net(through_time)
         scores = through_time(x.expand(timesteps, *x.shape))
         loss = F.cross_entropy(scores.flatten(0, 1), y.repeat(timesteps))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         functional.reset_net(through_time)
 
     return {"SpikingJelly BPTT": bptt, "SpikingJelly OTTT": ottt}

@@ -57,7 +57,7 @@ def learn_at_one_step(
 ) -> None:
     """The loss of one step, and its gradient."""
     value = loss(scores, y) / tally.timesteps
-    value.backward()  # type: ignore[no-untyped-call]
+    value.backward()
     tally.add(state.fired(), value, scores)
 
 

@@ -48,6 +48,6 @@ def bptt(
         )
         values.append(loss(scores, y) / timesteps)
         tally.add(state.fired(), values[-1], scores)
-    torch.stack(values).sum().backward()  # type: ignore[no-untyped-call]
+    torch.stack(values).sum().backward()
     update()
     return tally.outcome()

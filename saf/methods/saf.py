@@ -62,7 +62,7 @@ def saf_e(
         else:
             scores = readout_of_rates(shown, done, times)
         value = torch.stack([loss(o, y) for o in scores]).sum() / timesteps
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         tally.add(done.fired, value, scores)
     pass_on()
     update()
@@ -170,7 +170,7 @@ def _at_the_final_step(
     )
     (scores,) = readout_of_rates(shown, done, [timesteps])
     value = loss(scores, y)
-    value.backward()  # type: ignore[no-untyped-call]
+    value.backward()
     tally.add(done.fired if replay is None else None, value, scores)
     update()
     return tally.outcome()

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from api.main import create_app
 from api.settings import Settings
+from api.store.blobs.directory import DirectoryStore
 from api.store.jobs import lifecycle
 from api.store.jobs.leases import Claim
 from api.telemetry.tracing import Tracing
@@ -47,6 +48,13 @@ class Server:
     def service(self) -> Service:
         service: Service = self.app.state.service
         return service
+
+    @property
+    def files(self) -> DirectoryStore:
+        """The store of the service, which is a directory."""
+        store = self.service.store
+        assert isinstance(store, DirectoryStore)
+        return store
 
     def submit(self, **specification: Any) -> dict[str, Any]:
         response = self.http.post("/v1/jobs", json={"dataset": "digits", **specification})

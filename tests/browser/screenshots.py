@@ -113,7 +113,7 @@ def every_picture(browser: Browser, service: WholeService, jobs: list[str], fold
     for scheme in ("light", "dark"):
         for width in WIDTHS:
             size = {"width": width, "height": 900}
-            context = browser.new_context(viewport=size, color_scheme=scheme, locale="en-GB")
+            context = browser.new_context(viewport=size, color_scheme=scheme, locale="en-GB")  # type: ignore[arg-type]
             page = context.new_page()
             for name, path in pages.items():
                 page.goto(service.url + path)

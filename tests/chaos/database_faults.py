@@ -62,7 +62,7 @@ def replace_database(means: Means) -> bool:
         put_away = put_back
 
         def put_back() -> None:
-            cluster.postgres.rename_database(DATABASE_NAME, OTHER)
+            cluster.postgres.rename_database(DATABASE_NAME, OTHER)  # type: ignore[union-attr]
             put_away()
 
     is_away = threading.Event()

@@ -39,7 +39,7 @@ from tests.chaos.invariants import ARTIFACTS, NEXT, NOT_HEARD_OF, Remains, check
 from tests.chaos.memory import Memory
 from tests.chaos.undisturbed import Undisturbed, tensors_sha256
 from tests.chaos.witness import Witness
-from worker.processes.process import MARK
+from worker.processes.process import MARK  # type: ignore[attr-defined]
 
 NETWORK = safetensors.numpy.save({"weight": np.arange(6, dtype=np.float32)})
 OTHER = safetensors.numpy.save({"weight": np.arange(6, dtype=np.float32) + 1})

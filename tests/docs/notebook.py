@@ -21,7 +21,7 @@ CELL_SECONDS = 240
 def run(url: str, folder: Path) -> Any:
     """The notebook with the outputs of a run against the service at `url`. Raises
     CellExecutionError, with what the cell printed, where one fails."""
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     for cell in notebook.cells:
         cell.source = cell.source.replace(ADDRESS, url)
     resources = {"metadata": {"path": str(folder)}}
@@ -42,7 +42,7 @@ def main() -> None:
             notebook = run(service.url, Path(directory))
         finally:
             service.close()
-    nbformat.write(notebook, NOTEBOOK)
+    nbformat.write(notebook, NOTEBOOK)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def server(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 def settings(directory: Path, **more: str) -> Settings:
     url = f"sqlite:///{directory / 'guide.sqlite3'}"
-    return Settings(data_dir=directory, database_url=url, broker_url=NO_BROKER, **more)
+    return Settings(data_dir=directory, database_url=url, broker_url=NO_BROKER, **more)  # type: ignore[arg-type]
 
 
 def test_the_guide_has_every_chapter_and_its_start_links_to_each(built: Path) -> None:

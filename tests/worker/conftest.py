@@ -132,10 +132,16 @@ class Desk:
     def kinds(self, job_id: str) -> list[str]:
         return [event.type for event in self.events(job_id)]
 
+    @property
+    def files(self) -> DirectoryStore:
+        """The store, where it is a directory."""
+        assert isinstance(self.store, DirectoryStore)
+        return self.store
+
     def artifacts(self, job_id: str) -> dict[str, bytes]:
         with self.database.reading() as session:
             found = session.scalars(select(Artifact).where(Artifact.job_id == job_id)).all()
-            return {item.name: self.store.path(item.sha256).read_bytes() for item in found}
+            return {item.name: self.files.path(item.sha256).read_bytes() for item in found}
 
     def trainees(self, job_id: str) -> list[int]:
         """Those of them that lead their group."""

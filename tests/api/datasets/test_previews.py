@@ -49,7 +49,7 @@ def test_the_picture_goes_with_the_last_data_set_that_shows_it(server: Server) -
     kept = server.get(second["urls"]["preview"])["picture"]
     assert server.http.get(kept).status_code == 200
     assert server.http.delete(second["urls"]["self"]).status_code == 204
-    store = server.service.store.directory
+    store = server.files.directory
     until(lambda: not [path for path in store.rglob("*") if path.is_file()])
 
 

@@ -109,7 +109,7 @@ def test_an_upload_is_checked_stored_and_can_be_trained_on(server: Server) -> No
     with server.service.database.reading() as session:
         sha256 = session.get_one(Dataset, found["id"]).sha256
     assert sha256 is not None
-    stored = server.service.store.path(sha256)
+    stored = server.files.path(sha256)
     assert hashlib.sha256(stored.read_bytes()).hexdigest() == sha256
     assert load(stored).x_train.shape == (8, 3, 9, 10)
     assert leftovers(server) == []
@@ -133,7 +133,7 @@ def test_a_validation_split_is_stored_counted_and_shown(server: Server) -> None:
         assert find_facts(session, "split").val == 3
         sha256 = session.get_one(Dataset, response.json()["id"]).sha256
     assert sha256 is not None
-    y_val = load(server.service.store.path(sha256)).y_val
+    y_val = load(server.files.path(sha256)).y_val
     assert y_val is not None
     assert y_val.tolist() == [1, 0, 1]
     page = server.http.get("/datasets/split", headers={"Accept": "text/html"}).text
@@ -230,7 +230,7 @@ def test_a_check_that_fails_on_our_side_is_not_blamed_on_the_file(
     if broken == "interpreter":
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
     elif broken == "storage":
-        server.service.store.directory.write_text("no directory")
+        server.files.directory.write_text("no directory")
     else:
         monkeypatch.setattr(checks, "GRACE_SECONDS", None)
     check(upload(server), status)
@@ -367,7 +367,7 @@ def test_a_data_set_stays_while_an_unfinished_job_needs_it(server: Server) -> No
     assert job["id"] in refused["detail"]
     server.fail(server.run())
     assert server.http.delete(dataset["urls"]["self"]).status_code == 204
-    assert not server.service.store.path(sha256).exists()
+    assert not server.files.path(sha256).exists()
     assert server.get(job["urls"]["self"])["status"] == "failed"
     check(server.http.get(dataset["urls"]["self"]), 404)
     check(server.http.post(f"{job['urls']['self']}/retry"), 422)
@@ -418,5 +418,5 @@ def test_the_row_of_a_data_set_deleted_during_its_check_leaves_no_file(
         session.execute(update(Dataset).values(status="checking"))
     assert server.http.delete(found["urls"]["self"]).status_code == 204
     until(lambda: leftovers(server) == [])
-    files = server.service.store.directory.rglob("*")
+    files = server.files.directory.rglob("*")
     assert [path for path in files if path.is_file()] == []

@@ -214,7 +214,7 @@ def test_what_a_job_goes_on_from_stays_whatever_becomes_of_the_other(
         (60, 1),
         (70, 1),
     ]
-    assert server.service.store.path(sha256).exists()
+    assert server.files.path(sha256).exists()
     assert server.get(new["urls"]["self"])["checkpoint_step"] == 70
 
 
@@ -263,7 +263,7 @@ def test_a_job_keeps_the_checkpoint_that_it_starts_from(server: Server, tmp_path
     claim = server.run()
     leave_checkpoints(server, claim, tmp_path, 10, 20, 30)
     assert [row[:2] for row in held(server, new)] == [(0, ORIGIN), (20, 1), (30, 1)]
-    assert server.service.store.path(sha256).exists()
+    assert server.files.path(sha256).exists()
     fail(server, claim, "internal")
     again = server.http.post(f"{new['urls']['self']}/retry").json()
     assert [row[:2] for row in held(server, again)] == [(0, ORIGIN), (20, 0), (30, 0)]

@@ -107,10 +107,10 @@ def test_deleting_the_old_job_leaves_the_retry_its_checkpoint(
         lifecycle.stopped(session, claim)
     new = retry(server, old)
     assert server.http.delete(old["urls"]["self"]).status_code == 204
-    assert server.service.store.path(kept[10]).read_text() == f"{old['id']} at 10"
+    assert server.files.path(kept[10]).read_text() == f"{old['id']} at 10"
     server.http.post(f"{new['urls']['self']}/cancel")
     assert server.http.delete(new["urls"]["self"]).status_code == 204
-    assert not server.service.store.path(kept[10]).exists()
+    assert not server.files.path(kept[10]).exists()
 
 
 def test_a_job_says_when_it_is_tried_again(server: Server) -> None:
@@ -148,7 +148,7 @@ def test_a_retry_beside_the_deletion_of_its_data_set_looks_again(
     assert uploaded.status_code == 201, uploaded.text
     old = server.submit(dataset=uploaded.json()["id"])
     fail(server, server.run(), "internal")
-    check, tries = jobs.check_jobs, []
+    check, tries = jobs.check_jobs, []  # type: ignore[attr-defined]
 
     def check_and_delete(session: Session, *others: Any) -> None:
         check(session, *others)

@@ -260,8 +260,8 @@ def test_a_deleted_job_takes_its_files_with_it(server: Server, tmp_path: Any) ->
             metrics.append(session, job["id"], 1, {"loss": [(1, 0.5)]})
     server.http.post(f"{gone['urls']['self']}/cancel").raise_for_status()
     assert server.http.delete(gone["urls"]["self"]).status_code == 204
-    assert store.path(hashes["a"]).exists()
-    assert not store.path(hashes["b"]).exists()
+    assert server.files.path(hashes["a"]).exists()
+    assert not server.files.path(hashes["b"]).exists()
     for path in gone["urls"].values():
         if path.startswith("/v1"):
             assert server.http.get(path).status_code == 404

@@ -96,8 +96,8 @@ def test_jobs_of_an_older_database_are_found_after_its_migration(database_url: s
         **dict.fromkeys(("step", "started_step", "events_count", "version"), 0),
         **dict.fromkeys(("created_at", "queued_at", "epoch"), 0.0),
     }
-    old = Job.__table__.to_metadata(type(Job.metadata)())
-    old._columns.remove(old.c.folded_name)  # type: ignore[attr-defined]
+    old = Job.__table__.to_metadata(type(Job.metadata)())  # type: ignore[attr-defined]
+    old._columns.remove(old.c.folded_name)
     with database.writing() as session:
         session.execute(insert(old).values(**columns))
         session.execute(insert(old).values(**columns | {"id": "job_2", "name": ""}))

@@ -123,7 +123,7 @@ def test_each_setting_lets_go_its_own_of_jobs_that_have_ended(
         freed = janitor(database, store, tmp_path, **{f"retain_{name}_days": 1}).collect()
         assert sum(freed.values()) > 0
         with database.reading() as session:
-            assert set(session.scalars(select(table.job_id))) == {running}
+            assert set(session.scalars(select(table.job_id))) == {running}  # type: ignore[attr-defined]
     janitor(database, store, tmp_path, retain_artifacts_days=1).collect()
     with database.reading() as session:
         assert set(session.scalars(select(Artifact.job_id))) == {running}
@@ -300,7 +300,7 @@ def test_a_collection_that_is_killed_at_any_point_loses_nothing_that_is_referred
     kept = finish(store, database, submit, tmp_path, "run")
     finish(store, database, submit, tmp_path)
     cleaner = janitor(database, store, tmp_path, retain_artifacts_days=1, retain_metrics_days=1)
-    ends = []
+    ends: list[Any] = []
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, database_url, str(tmp_path)],
         stdin=subprocess.PIPE,

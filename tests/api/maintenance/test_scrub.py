@@ -204,7 +204,7 @@ def test_a_bucket_is_read_and_damaged_copies_on_this_machine_go(
         with database.writing() as session:
             hashes.append(store.keep(session, store.receive(tmp_path / "source")))
     name, _, prefix = bucket.removeprefix("s3://").partition("/")
-    store._s3.put_object(Bucket=name, Key=f"{prefix}/{hashes[0][:2]}/{hashes[0]}", Body=b"?")
+    store._s3.put_object(Bucket=name, Key=f"{prefix}/{hashes[0][:2]}/{hashes[0]}", Body=b"?")  # type: ignore[attr-defined]
     copy = store.local(hashes[1])
     copy.chmod(0o600)
     flip(copy)

@@ -296,4 +296,4 @@ class _Names(dict[str, str]):
 
 
 def _type(answer: object) -> str:
-    return str(answer.headers["content-type"])
+    return str(answer.headers["content-type"])  # type: ignore[attr-defined]

@@ -115,7 +115,7 @@ def test_names_are_as_short_as_they_can_be() -> None:
     assert told({"/loss/mse_share": 0.05, "/augment": ["crop", "flip"]}) == (
         "mse_share = 0.05, augment = crop flip"
     )
-    assert [value_told(v) for v in (None, True, [], {}, {"name": "a", "b": {"c": 1.5}})] == [
+    assert [value_told(v) for v in (None, True, [], {}, {"name": "a", "b": {"c": 1.5}})] == [  # type: ignore[var-annotated]
         *("null", "true", "–", "–"),
         "a (b c 1.5)",
     ]
@@ -130,7 +130,7 @@ def test_names_tell_the_jobs_apart_and_what_is_none_is_refused() -> None:
     named = specifications(request({"/name": ["a", "b"], "/seed": [1]}))
     assert [job.name for job in named] == ["a: seed = 1", "b: seed = 1"]
     assert [job.name for job in specifications(request({"/name": ["a", "b"]}))] == ["a", "b"]
-    for wrong in (5, "n" * 201, {}):
+    for wrong in (5, "n" * 201, {}):  # type: ignore[var-annotated]
         with pytest.raises(InvalidRequestError) as caught:
             specifications(request({"/name": ["a"]}, job={"name": wrong}))
         assert [field.pointer for field in caught.value.errors] == ["/job/name"]

@@ -60,8 +60,8 @@ def test_scripts_and_templates_word_any_value_the_same() -> None:
         *(("metric", value, "step_seconds") for value in values),
         *(("size", random.randrange(2 ** random.randrange(50))) for _ in values),
     ]
-    said = [getattr(formatting, name)(*arguments) for name, *arguments in calls]
-    pairs = zip(calls, call_each("format.js", calls), said, strict=True)
+    said = [getattr(formatting, name)(*arguments) for name, *arguments in calls]  # type: ignore[arg-type]
+    pairs = zip(calls, call_each("format.js", calls), said, strict=True)  # type: ignore[arg-type]
     assert [pair for pair in pairs if pair[1] != pair[2]] == []
 
 

@@ -235,7 +235,7 @@ def test_an_uploaded_data_set_is_listed(there: Saf, tmp_path: Path) -> None:
     assert "100 + 50 samples of 1 × 8 × 8, 10 classes" in sent.out
     validation = {"x_val": data.x_train[:7], "y_val": data.y_train[:7]}
     with np.load(tmp_path / "mine.npz") as file:
-        np.savez(tmp_path / "split.npz", **file, **validation)
+        np.savez(tmp_path / "split.npz", **file, **validation)  # type: ignore[arg-type]
     sent = there("upload", str(tmp_path / "split.npz"))
     assert "100 + 50 samples and 7 for validation of 1 × 8 × 8, 10 classes" in sent.out
     leak = "split: all 7 of 7 validation samples are also training samples"

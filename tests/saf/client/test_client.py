@@ -104,7 +104,7 @@ def put_away(server: Server) -> None:
 
 
 def test_a_submission_whose_answer_is_lost_is_repeated_and_makes_one_job(shared: Server) -> None:
-    lost = []
+    lost: list[Any] = []
 
     def lose(request: httpx.Request, response: httpx.Response | None) -> None:
         if request.method == "POST" and response is not None and not lost:
@@ -126,7 +126,7 @@ def test_an_action_whose_answers_are_lost_is_repeated_and_done_once(
         client.pause(job)
     if action in ("retry", "delete"):
         client.cancel(job)
-    lost = []
+    lost: list[Any] = []
 
     def lose_twice(request: httpx.Request, response: httpx.Response | None) -> None:
         changes = request.method in ("POST", "DELETE")
@@ -155,7 +155,7 @@ def test_an_upload_whose_answer_is_lost_is_sent_again_and_makes_one_data_set(
 ) -> None:
     file = tmp_path / "twice sent.npz"
     file.write_bytes(IMAGES)
-    lost = []
+    lost: list[Any] = []
 
     def lose(request: httpx.Request, response: httpx.Response | None) -> None:
         if request.method == "POST" and response is not None and not lost:
@@ -301,7 +301,7 @@ def keep(server: Server, files: dict[str, bytes]) -> str:
     """A job that has left these files."""
     job_id: str = server.submit()["id"]
     for name, content in files.items():
-        file = server.service.store.directory.parent / "file"
+        file = server.files.directory.parent / "file"
         file.write_bytes(content)
         incoming = server.service.store.receive(file)
         with server.service.database.writing() as session:

@@ -71,7 +71,7 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     client.validate(specification)
     job = client.submit(specification, idempotency_key="k")
     filters = {"status": ["queued"], "health": ["ok"], "method": "saf-f", "dataset": "digits"}
-    list(client.jobs(**filters, network="convnet", sweep="sweep_1", q="job", sort="name", page=1))
+    list(client.jobs(**filters, network="convnet", sweep="sweep_1", q="job", sort="name", page=1))  # type: ignore[arg-type]
     job.pause()
     job.resume()
     job.cancel()
@@ -150,6 +150,6 @@ def finish_waiting(server: Server, client: Client, job_id: str) -> None:
 def test_one_sample_is_asked_about_and_no_more(client: Client) -> None:
     for question in ({}, {"sample": 0, "pixels": [[[0.0]]]}):
         with pytest.raises(ClientError, match="exactly one"):
-            client.predict("job_1", **question)
+            client.predict("job_1", **question)  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError):
         client.predict("job_1", image="nowhere.png")

@@ -320,11 +320,11 @@ def test_no_password_of_an_address_and_no_token_is_printed() -> None:
             client.get("job_1")
     assert "pass-word" not in str(told.value)
     for bad in ("ftp://me:pass-word@host", "http://me:pass-word@:x", "http://me:pass-word@"):
-        with pytest.raises(ClientError) as told:
+        with pytest.raises(ClientError) as told:  # type: ignore[assignment]
             Client(bad)
         assert "pass-word" not in str(told.value), bad
     for token in ("two words", "line\nbreak", "ünïcode"):
-        with pytest.raises(ClientError, match="token") as told:
+        with pytest.raises(ClientError, match="token") as told:  # type: ignore[assignment]
             Client("http://127.0.0.1:9", token=token)
         assert token not in str(told.value)
     for done in (
@@ -346,7 +346,7 @@ def test_an_address_that_leads_elsewhere_or_is_no_service_is_told() -> None:
     ):
         list(client.jobs())
     with (
-        seen(**{"content-type": "text/html"}) as (address, _),
+        seen(**{"content-type": "text/html"}) as (address, _),  # type: ignore[arg-type]
         Client(f"http://{address}") as client,
         pytest.raises(ClientError, match="sent text/html where JSON is due"),
     ):

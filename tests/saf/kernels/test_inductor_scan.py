@@ -128,7 +128,7 @@ def test_gradients_of_a_network_are_those_of_the_plain_scan() -> None:
                 chunk=2,
             )
         found.append({name: p.grad for name, p in network.named_parameters()})
-    assert all(gradient.abs().sum() > 0 for gradient in found[0].values())
+    assert all(gradient.abs().sum() > 0 for gradient in found[0].values())  # type: ignore[union-attr]
     for name, gradient in found[0].items():
         torch.testing.assert_close(gradient, found[1][name], msg=name)
 

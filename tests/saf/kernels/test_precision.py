@@ -26,7 +26,7 @@ from tests.saf.training.trainings import resolved
 
 def settings() -> tuple[str, str]:
     """Of matrix products and of convolutions on a GPU; torch tells them on any machine."""
-    return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+    return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision  # type: ignore[attr-defined]
 
 
 def test_products_are_set_inside_and_put_back_after() -> None:
@@ -63,7 +63,7 @@ def test_a_training_in_tf32_takes_its_products_so_and_its_checks_do_not(
 
         monkeypatch.setattr(module, name, watched)
 
-    method_of = trainer.method_of
+    method_of = trainer.method_of  # type: ignore[attr-defined]
 
     def watched_method_of(chosen: Any) -> Any:
         seen_method = method_of(chosen)

@@ -113,7 +113,7 @@ def test_a_constant_is_shared_because_it_says_so_and_not_by_its_size(
         before = DECAY * before + (u >= V)
     expected = sum(d * b for d, b in zip(steps, by.chunk(K), strict=True))
     if shared:
-        expected = expected.sum((0, *range(2, 1 + len(shape))), keepdim=True)
+        expected = expected.sum((0, *range(2, 1 + len(shape))), keepdim=True)  # type: ignore[union-attr]
     torch.testing.assert_close(value.grad, expected)
 
 

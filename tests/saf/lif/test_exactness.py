@@ -334,6 +334,6 @@ def test_neurons_that_no_bound_is_known_for_are_refused(monkeypatch: pytest.Monk
         """A model that is no LIF neuron."""
 
     Other.__abstractmethods__ = frozenset()
-    monkeypatch.setattr(FoldedLIF, "neuron", lambda folded: Other())
+    monkeypatch.setattr(FoldedLIF, "neuron", lambda folded: Other())  # type: ignore[abstract]
     with pytest.raises(ValueError, match=r"no bound is known for the neurons of layer1 \(Other\)"):
         bounds(small([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]], [0.0, 0.0], 3))

@@ -132,7 +132,7 @@ def forward(m: Map, x: Tensor) -> Tensor:
         case Conv(kernel=k, stride=s, padding=p, groups=groups) as conv:
             _, height, width = conv.output_shape(tuple(x.shape[1:]))
             out = []
-            for part, w in zip(x.chunk(groups, 1), m.weight.chunk(groups, 0), strict=True):
+            for part, w in zip(x.chunk(groups, 1), m.weight.chunk(groups, 0), strict=True):  # type: ignore[union-attr]
                 windows = F.unfold(part, k, padding=p, stride=s)  # B, C k k, L
                 out.append(torch.einsum("oc,bcl->bol", w.flatten(1), windows))
             return torch.cat(out, 1).reshape(len(x), -1, height, width)
@@ -164,7 +164,7 @@ def backward(m: Map, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor | None]:
             of_x, of_weight = [], []
             parts = zip(
                 x.chunk(groups, 1),
-                m.weight.chunk(groups, 0),
+                m.weight.chunk(groups, 0),  # type: ignore[union-attr]
                 grad.flatten(2).chunk(groups, 1),
                 strict=True,
             )
@@ -207,12 +207,12 @@ def send_back(wire: Wire, x: Tensor, grad: Tensor, into: Gradients) -> Tensor:
         if of_weight is None:
             continue
         if m.residual_gain is not None:
-            add(into, f"{m.name}.residual_gain", (of_weight * m.plain).sum())
+            add(into, f"{m.name}.residual_gain", (of_weight * m.plain).sum())  # type: ignore[operator]
             of_weight = m.residual_gain * of_weight
         if m.gain is None:
             add(into, f"{m.name}.weight", of_weight)
         else:
-            of_raw, of_gain = standardised_backward(m.raw, m.gain, of_weight)
+            of_raw, of_gain = standardised_backward(m.raw, m.gain, of_weight)  # type: ignore[arg-type]
             add(into, f"{m.name}.weight", of_raw)
             add(into, f"{m.name}.gain", of_gain)
     return grad

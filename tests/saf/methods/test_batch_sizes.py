@@ -42,7 +42,7 @@ from tests.saf.training.trainings import resolved
 AT_EACH_STEP = ("saf-e", "ottt-a", "bptt")
 UPDATED_ONCE: dict[str, Method] = {
     name: method for name, method in METHODS.items() if name != "ottt-o"
-} | {f"{name}, weighted": partial(METHODS[name], readout="final") for name in AT_EACH_STEP}
+} | {f"{name}, weighted": partial(METHODS[name], readout="final") for name in AT_EACH_STEP}  # type: ignore[call-arg]
 ALL: dict[str, Method] = METHODS | UPDATED_ONCE | {"saf-e, by step": saf_e_by_step}
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ def alone(case: Case, method: Method, **options: Any) -> tuple[Tensor, dict[str,
     ]
     loss = torch.stack([outcome.loss for outcome, _ in found]).mean()
     names = found[0][1]
-    return loss, {name: sum(own[name] for _, own in found) / count for name in names}
+    return loss, {name: sum(own[name] for _, own in found) / count for name in names}  # type: ignore[misc]
 
 
 @settings(max_examples=60, deadline=None)
@@ -312,7 +312,7 @@ def test_batches_of_one_image_train_what_a_hand_written_loop_trains(tmp_path: Pa
         found = reference.spike_representation(network, x, y, 3, gate).gradients
         with torch.no_grad():
             for name, parameter in network.named_parameters():
-                parameter -= 0.05 * found[name]
+                parameter -= 0.05 * found[name]  # type: ignore[misc]
     for name, parameter in network.named_parameters():
         torch.testing.assert_close(weights[name], parameter.detach(), rtol=1e-9, atol=1e-10)
 

@@ -152,19 +152,19 @@ def test_ottt_o_is_a_loop_of_one_step_gradients_and_updates(traced: bool) -> Non
             for layer in layers[:-1]:
                 n = layer.name
                 (wire,) = layer.wires
-                current = reference.send(wire, s[wire.source])
+                current = reference.send(wire, s[wire.source])  # type: ignore[arg-type]
                 current = current + reference.shaped(layer.bias, current)
                 u[n] = decay * (u.get(n, 0.0) - V * s.get(n, 0.0)) + current
-                s[n] = (u[n] >= V).double()
+                s[n] = (u[n] >= V).double()  # type: ignore[union-attr]
                 a[n] = decay * a.get(n, 0.0) + s[n]
-            run = reference.Run(dict(s), dict(a), dict(u))
+            run = reference.Run(dict(s), dict(a), dict(u))  # type: ignore[arg-type]
             gradients: dict[str, Tensor] = {}
             _, o = reference.ottt_step(
                 network, layers, run, twin.y, t, twin.timesteps, traced, gradients
             )
             total = total + o
             for name, parameter in network.named_parameters():
-                parameter -= rate * gradients[name]
+                parameter -= rate * gradients[name]  # type: ignore[misc]
     torch.testing.assert_close(outcome.scores, total, rtol=1e-10, atol=1e-12)
     for (name, ours), theirs in zip(
         case.network.named_parameters(), network.parameters(), strict=True

@@ -114,7 +114,7 @@ class _Maps(TorchDispatchMode):
     """Rows that go through maps on their way forward, one number for each evaluation."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rows: list[int] = []
 
     def __torch_dispatch__(

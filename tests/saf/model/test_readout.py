@@ -62,7 +62,7 @@ def test_the_weighted_readout_gets_the_gradient_of_its_own_loss(method: str, fra
     loss.backward()
     expected = {"readout.0.weight": weight.grad, "readout.bias": bias.grad}
     torch.testing.assert_close(outcome.loss, loss.detach())
-    assert_close({n: found[n] for n in expected}, expected, 1e-11)
+    assert_close({n: found[n] for n in expected}, expected, 1e-11)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("method", ["saf-f", *AT_EACH_STEP])

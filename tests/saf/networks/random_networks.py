@@ -81,7 +81,7 @@ def _connecting(draw: st.DrawFn, source: str, shape: Shape, target: Shape) -> Co
     if side > wanted and draw(st.booleans()):
         ratio = side // wanted
         pools = [AveragePool(kernel=ratio), SumPool(kernel=ratio)]
-        operations.append(draw(st.sampled_from(pools)))
+        operations.append(draw(st.sampled_from(pools)))  # type: ignore[arg-type]
         side = wanted
     if side < wanted and wanted % side == 0 and draw(st.booleans()):
         operations.append(Upsample(factor=wanted // side))

@@ -52,7 +52,7 @@ def stored(desk: Desk, tmp_path: Path) -> Path:
                 created_at=0.0,
             )
         )
-    path: Path = desk.store.path(sha256)
+    path: Path = desk.files.path(sha256)
     os.utime(path, (0, 0))
     return path
 
@@ -195,7 +195,7 @@ def test_a_checkpoint_that_is_damaged_after_it_was_verified_is_not_gone_on_from(
     for pid in desk.trainees(job_id):
         os.kill(pid, signal.SIGKILL)
     until(lambda: list((settings.data_dir / "work").glob(f"*/{job_id}-2/order.json")))
-    newest = desk.store.path(checkpoints(desk, job_id)[-1].sha256)
+    newest = desk.files.path(checkpoints(desk, job_id)[-1].sha256)
     saved = json.loads(newest.read_text())
     newest.write_text(json.dumps(saved | {"state": "damaged"}))
     until(lambda: runner.work() or desk.job(job_id).status == Status.succeeded)

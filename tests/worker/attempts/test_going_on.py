@@ -32,7 +32,7 @@ def keep(desk: Desk, job_id: str, directory: Path, text: str, *, step: int) -> P
     with desk.database.writing() as session:
         sha256 = desk.store.keep(session, incoming)
         checkpoints.begin_from(session, job_id, sha256=sha256, step=step)
-    stored: Path = desk.store.path(sha256)
+    stored: Path = desk.files.path(sha256)
     return stored
 
 
@@ -105,7 +105,7 @@ def test_a_job_goes_on_where_the_one_that_it_continues_ended_and_never_before(
                 Checkpoint(job_id=job_id, step=step, attempt=1, sha256=sha256, created_at=1.0)
             )
             session.flush()
-            desk.store.path(sha256).write_text("damaged")
+            desk.files.path(sha256).write_text("damaged")
     desk.pause(job_id)
     desk.resume(job_id)
     working = threading.Thread(target=runner.work)

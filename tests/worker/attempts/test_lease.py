@@ -148,8 +148,8 @@ def test_a_training_that_finished_beside_another_attempt_leaves_neither_status_n
     assert (desk.job(job_id).attempt, desk.job(job_id).status) == (2, Status.starting)
     assert desk.artifacts(job_id) == {}
     with desk.database.reading() as session:
-        known = {desk.store.path(sha256) for sha256 in session.scalars(select(Blob.sha256))}
-    assert {path for path in desk.store.directory.rglob("*") if path.is_file()} == known
+        known = {desk.files.path(sha256) for sha256 in session.scalars(select(Blob.sha256))}
+    assert {path for path in desk.files.directory.rglob("*") if path.is_file()} == known
 
 
 @pytest.mark.parametrize(

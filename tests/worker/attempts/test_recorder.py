@@ -88,10 +88,10 @@ def test_a_commit_that_nobody_knows_of_is_done_once(
         (kept,) = spike_stats.read(session, job_id)
         assert (kept.attempt, kept.data["readout_gradient_norm"]) == (1, None)
         checkpoint = session.scalars(select(Checkpoint)).one()
-        assert desk.store.path(checkpoint.sha256).read_text() == "weights"
+        assert desk.files.path(checkpoint.sha256).read_text() == "weights"
         assert [blob.sha256 for blob in session.scalars(select(Blob))] == [checkpoint.sha256]
     assert not file.exists()
-    assert not list(desk.store.directory.glob(".incoming-*"))
+    assert not list(desk.files.directory.glob(".incoming-*"))
     database.dispose()
 
 

@@ -57,7 +57,7 @@ def test_nothing_is_left_on_disk_but_what_rows_refer_to(
         kept = {checkpoint.step for checkpoint in session.scalars(select(Checkpoint))}
         hashes = set(session.scalars(select(Checkpoint.sha256)))
     assert kept == {50, 60}
-    files = {path.name for path in desk.store.directory.rglob("*") if path.is_file()}
+    files = {path.name for path in desk.files.directory.rglob("*") if path.is_file()}
     assert files == hashes | {hashlib.sha256(final_state(60)).hexdigest()}
     assert not list((settings.data_dir / "work").rglob(f"{job_id}*"))
 
@@ -160,7 +160,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_line_in_the_timeline(
         ).first()
     assert newest is not None
     assert newest.step == 30
-    desk.store.path(newest.sha256).write_text("damaged")
+    desk.files.path(newest.sha256).write_text("damaged")
     with desk.database.writing() as session:
         job = session.get_one(Job, job_id)
         job.specification = {**job.specification, "metadata": {"steps": "40"}}

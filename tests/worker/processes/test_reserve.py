@@ -214,7 +214,7 @@ def test_it_has_torch_loaded_and_goes_first_where_memory_runs_out_until_it_train
     assert score.read_text().strip() == "1000"
 
     job = JobSpecification(network=MLP(features=(8,)), epochs=1000, timesteps=1)
-    job_id = desk.submit(job)
+    job_id = desk.submit(job)  # type: ignore[arg-type]
     thread = crew.message(runner)
     until(lambda: desk.job(job_id).step > 0, seconds=200)
     assert desk.trainees(job_id) == [pid]

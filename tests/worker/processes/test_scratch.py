@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from worker.processes import scratch as scratch_module
-from worker.processes.process import MARK
+from worker.processes.process import MARK  # type: ignore[attr-defined]
 from worker.processes.scratch import Scratch
 
 HOLDER = """

@@ -75,7 +75,7 @@ def test_pages_of_every_order_show_each_job_once_forwards_and_backwards(
             forwards.append([job["id"] for job in page["data"]])
         assert len({job for ids in forwards for job in ids}) == 45, sort
         assert [len(ids) for ids in forwards] == [10, 10, 10, 10, 5], sort
-        backwards = []
+        backwards: list[Any] = []
         while True:
             page = server.get("/v1/jobs", sort=sort, limit=10, before=page["first_id"])
             backwards.insert(0, [job["id"] for job in page["data"]])

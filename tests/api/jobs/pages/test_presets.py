@@ -55,7 +55,7 @@ def test_published_settings_are_those_of_the_papers() -> None:
     preset = next(preset for preset in PRESETS if preset.key == "ottt-o-cifar10")
     job = JobSpecification.model_validate(filled(preset, []))
     assert (job.network.name, job.method.name, job.timesteps) == ("vgg11", "ottt-o", 6)
-    assert (job.epochs, job.batch_size, job.optimizer.learning_rate) == (300, 128, 0.1)
+    assert (job.epochs, job.batch_size, job.optimizer.learning_rate) == (300, 128, 0.1)  # type: ignore[union-attr]
     assert set(job.augment) == {"crop", "flip", "cutout"}
     assert job.loss.mse_share == 0.05
     assert (job.network.gain, job.max_gradient_norm) == (1.0, None)

@@ -131,7 +131,7 @@ def every_use(store: BucketStore, tmp_path: Path) -> Iterator[Callable[[], Any]]
     (tmp_path / "file").write_bytes(b"weights")
     yield store.check
     for use in (store.find, store.open, store.local, store._remove):
-        yield lambda use=use: use(64 * "0")
+        yield lambda use=use: use(64 * "0")  # type: ignore[misc]
     yield lambda: store.receive(tmp_path / "file")
     yield lambda: list(store.old_files(0))
     yield lambda: list(store.old_leftovers(0))
@@ -172,7 +172,7 @@ def test_a_store_that_cannot_be_used_says_why_in_one_line_without_secrets(
     elif trouble == "wrong credentials":
         _ask_for_credentials(s3, True)
     try:
-        for use in every_use(store, tmp_path):
+        for use in every_use(store, tmp_path):  # type: ignore[arg-type]
             with pytest.raises(StoreError, match=said) as error:
                 use()
             assert "\n" not in str(error.value)
@@ -215,4 +215,4 @@ def test_the_region_is_taken_from_either_of_its_variables(
         monkeypatch.delenv("AWS_REGION", raising=False)
         monkeypatch.setenv(name, "eu-north-1")
         store = open_store(Settings(data_dir=tmp_path, artifacts_url=bucket))
-        assert store._s3.meta.region_name == "eu-north-1"
+        assert store._s3.meta.region_name == "eu-north-1"  # type: ignore[attr-defined]

@@ -42,7 +42,7 @@ OLD: dict[str, Any] = {  # as that version stored it
     "metadata": {},
 }
 OLD_PROGRESS = ("step", "seconds", "earlier_seconds", "history", "sums", "compiled", "native")
-OLD_PROGRESS += ("threads", "timesteps_at_once")
+OLD_PROGRESS += ("threads", "timesteps_at_once")  # type: ignore[assignment]
 SPARSE: dict[str, Any] = {"dataset": "digits", "optimizer": {"name": "adamw"}}
 
 
@@ -155,7 +155,7 @@ def test_a_job_that_was_paused_before_ends_as_it_would_have(
         job = session.get(Job, "job_old")
         assert job is not None
         specification = JobSpecification.model_validate(job.specification)
-    data, steps = dataset(), []
+    data, steps = dataset(), []  # type: ignore[var-annotated]
     whole = list(train(specification, data, tmp_path / "whole", device="cpu"))
 
     def stop() -> bool:

@@ -52,7 +52,7 @@ def test_another_seed_holds_out_others() -> None:
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """What is evaluated from here on, and on how many samples."""
     seen: list[tuple[str, int]] = []
-    evaluate = trainer.evaluate
+    evaluate = trainer.evaluate  # type: ignore[attr-defined]
 
     def watch(network: Any, data: Samples, *given: Any, what: str, **options: Any) -> Any:
         seen.append((what, len(data)))

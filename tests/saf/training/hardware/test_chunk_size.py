@@ -228,7 +228,7 @@ def test_a_trial_that_fails_leaves_no_gradient(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory runs out in the second part of a batch, when the first has left its gradients."""
-    method_of, calls = trainer.method_of, count()
+    method_of, calls = trainer.method_of, count()  # type: ignore[attr-defined]
 
     def failing(chosen_method: Any) -> Any:
         method = method_of(chosen_method)
