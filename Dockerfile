@@ -23,9 +23,10 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends g++ \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
-COPY pyproject.toml requirements.lock ./
+COPY requirements.lock ./
+COPY service/pyproject.toml service/
 # The dependencies are a layer of their own: a change of the code does not install them again.
-RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['s3'], sep='\n')" \
+RUN python -c "import tomllib; p = tomllib.load(open('service/pyproject.toml', 'rb'))['project']; print(*(r for r in p['dependencies'] + p['optional-dependencies']['s3'] if not r.startswith('saf-snn')), sep='\n')" \
     > requirements.txt
 
 FROM base AS cpu-dependencies
@@ -33,22 +34,22 @@ ARG TORCH_INDEX_URL=
 RUN if [ -n "$TORCH_INDEX_URL" ]; then \
         pip install --no-deps --index-url "$TORCH_INDEX_URL" "$(grep '^torch==' requirements.lock)"; \
     fi \
-    && pip install -c requirements.lock -r requirements.txt setuptools
+    && pip install -c requirements.lock -r requirements.txt hatchling
 
 FROM base AS gpu-dependencies
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-RUN pip install -c requirements.lock -r requirements.txt setuptools
+RUN pip install -c requirements.lock -r requirements.txt hatchling
 
 FROM cpu-dependencies AS guide
 COPY . .
-RUN pip install -c requirements.lock --no-build-isolation '.[docs]' \
+RUN pip install -c requirements.lock --no-build-isolation -e . -e './service[docs]' \
     && python -m sphinx -q -W -E -d /tmp/doctrees docs api/built/guide
 
 FROM cpu-dependencies AS cpu
 COPY . .
 COPY --from=guide /app/api/built api/built
-RUN pip install --no-deps --no-build-isolation .
+RUN pip install --no-deps --no-build-isolation . ./service
 USER saf
 WORKDIR /data
 EXPOSE 8000
@@ -58,7 +59,7 @@ CMD ["saf", "web", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM gpu-dependencies AS gpu
 COPY . .
-RUN pip install --no-deps --no-build-isolation .
+RUN pip install --no-deps --no-build-isolation . ./service
 USER saf
 WORKDIR /data
 # For workers: the API needs no GPU.

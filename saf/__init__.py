@@ -4,6 +4,7 @@
     for report in saf.train(saf.JobSpecification(), saf.data.digits(), directory): ...
     network = saf.load_lif(directory / "lif.safetensors")
     scores = network(images)                      # N C H W in [0, 1] → N classes
+    with saf.Client("http://127.0.0.1:8000") as client: ...   # the extra client
 
 What is named here is loaded when it is first used: importing `saf` loads no torch.
 """
@@ -14,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from saf.client import Client
     from saf.config import JobSpecification
     from saf.errors import TrainingError
     from saf.lif.certificate import certify
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from saf.training.loop import train
 
 _HOME = {
+    "Client": "saf.client",
     "JobSpecification": "saf.config",
     "LIFNetwork": "saf.lif.network",
     "SequenceState": "saf.lif.network",
@@ -33,6 +36,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Client",
     "JobSpecification",
     "LIFNetwork",
     "SequenceState",
@@ -44,10 +48,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'saf' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+if not TYPE_CHECKING:  # a type checker then knows the names above and no others
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'saf' has no attribute {name!r}")
+        return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # Zero-width joiner and non-joiner (U+200C, U+200D) stay: scripts and emoji need them.
@@ -44,6 +45,13 @@ def json_escaped(text: str) -> str:
     """A JSON document with each harmful character of its strings as `\\u….`; its own line ends
     stay."""
     return _ANY_BUT_LINES.sub(lambda found: json.dumps(found.group())[1:-1], text)
+
+
+def json_document(document: Any, encoding: str | None) -> str:
+    """A document as JSON, in characters that a terminal does not obey and that the encoding has."""
+    # A terminal that cannot show all characters gets them escaped: nothing of a document is lost.
+    is_unicode = (encoding or "").lower().startswith("utf")
+    return json_escaped(json.dumps(document, indent=2, ensure_ascii=not is_unicode))
 
 
 class LineCleaner:

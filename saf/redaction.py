@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-if TYPE_CHECKING:
-    from structlog.typing import EventDict
+EventDict = MutableMapping[str, Any]  # as structlog has it
 
 HIDDEN = "***"
 SHORTEST = 6  # of a secret that is looked for by itself: a shorter one may be part of a word

@@ -8,22 +8,27 @@ import json
 import re
 import subprocess
 import tomllib
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = ROOT / "docker-compose.yml"
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}")
 
 
-@pytest.fixture(scope="module")
-def project() -> dict[str, Any]:
-    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+def read(path: str) -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads((ROOT / path).read_text())["project"]
     return found
+
+
+LIBRARY = read("pyproject.toml")
+SERVICE = read("service/pyproject.toml")
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +47,35 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_every_dependency_is_pinned_and_the_lock_says_the_same(project: dict[str, Any]) -> None:
-    wanted = [*project["project"]["dependencies"]]
-    for extra in project["project"]["optional-dependencies"].values():
-        wanted += extra
+def requirements(project: dict[str, Any]) -> list[Requirement]:
+    """Those of a distribution and of its extras."""
+    optional = project["optional-dependencies"].values()
+    return [Requirement(text) for text in chain(project["dependencies"], *optional)]
+
+
+def test_every_dependency_of_the_service_is_pinned_and_the_lock_says_the_same() -> None:
+    lock = locked() | {"saf-snn": LIBRARY["version"]}
+    for requirement in requirements(SERVICE):
+        assert str(requirement.specifier) == f"=={lock[normal(requirement.name)]}", requirement
+
+
+def test_the_library_has_ranges_without_an_upper_end_which_hold_the_versions_of_the_lock() -> None:
     lock = locked()
-    for requirement in wanted:
-        name, version = re.sub(r"\[.*\]", "", requirement).split("==")
-        assert lock[normal(name)] == version, requirement
+    for requirement in requirements(LIBRARY):
+        assert [bound.operator for bound in requirement.specifier] == [">="], requirement
+        assert lock[normal(requirement.name)] in requirement.specifier, requirement
+    assert {Requirement(text).name for text in LIBRARY["dependencies"]} == {
+        "numpy",
+        "pydantic",
+        "safetensors",
+        "torch",
+    }
+
+
+def test_the_service_brings_the_library_of_its_own_version_with_all_that_it_uses() -> None:
+    assert SERVICE["version"] == LIBRARY["version"]
+    (library,) = (found for found in requirements(SERVICE) if found.name == "saf-snn")
+    assert library.extras == {"client", "data"}
 
 
 def test_the_lock_names_packages_and_versions_and_nothing_else() -> None:
@@ -57,51 +83,50 @@ def test_the_lock_names_packages_and_versions_and_nothing_else() -> None:
         assert line.startswith("#") or re.fullmatch(r"[\w.\-]+==[\w.]+", line), line
 
 
-def test_every_folder_of_the_source_is_installed(project: dict[str, Any]) -> None:
-    """No folder without `__init__.py`, which setuptools would leave out, and none of the tests."""
-    from setuptools import find_packages
-
-    include = project["tool"]["setuptools"]["packages"]["find"]["include"]
-    packages = set(find_packages(str(ROOT), include=include))
-    found = {
-        ".".join(path.parent.relative_to(ROOT).parts)
-        for top in ("api", "saf", "worker", "migrations")
-        for path in (ROOT / top).rglob("*.py")
-    }
-    assert found == packages
+def test_every_folder_of_the_source_is_a_package() -> None:
+    for top in ("api", "saf", "worker", "migrations"):
+        for path in (ROOT / top).rglob("*.py"):
+            assert (path.parent / "__init__.py").exists(), path
 
 
-def test_what_the_package_brings_beside_modules_is_there(project: dict[str, Any]) -> None:
-    for package, patterns in project["tool"]["setuptools"]["package-data"].items():
-        for pattern in patterns:
-            if pattern.startswith("built/"):  # by `make docs`
-                continue
-            assert list((ROOT / package.replace(".", "/")).glob(pattern)), (package, pattern)
-
-
-def test_every_module_that_is_imported_is_a_declared_dependency(project: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("project", "own", "extras"),
+    [
+        (
+            LIBRARY,
+            ["saf"],
+            {"saf/cli": ["client"], "saf/client": ["client"], "saf/data": ["data"]},
+        ),
+        (SERVICE, ["api", "worker", "migrations"], {"s3.py": ["s3"], "tracing.py": ["otel"]}),
+    ],
+    ids=["saf-snn", "saf-service"],
+)
+def test_every_module_that_is_imported_is_a_declared_dependency(
+    project: dict[str, Any], own: list[str], extras: dict[str, list[str]]
+) -> None:
     """What only the tests install would be missing after `make demo`."""
     import importlib.metadata
     import sys
 
-    def names(requirements: list[str]) -> set[str]:
-        return {normal(re.split(r"[\[=]", requirement)[0]) for requirement in requirements}
+    def names(texts: list[str]) -> set[str]:
+        return {normal(Requirement(text).name) for text in texts}
 
-    declared = names(project["project"]["dependencies"])
-    optional = project["project"]["optional-dependencies"]
-    extra = {
-        "s3.py": names(optional["s3"]),
-        "tracing.py": names(optional["otel"]),
-        "documents.py": {"pandas"},  # for who has it
-    }
+    of_extra = {name: names(found) for name, found in project["optional-dependencies"].items()}
     provided_by = importlib.metadata.packages_distributions()
-    own = {"api", "saf", "worker", "migrations"}
-    for top in own:
-        for path in (ROOT / top).rglob("*.py"):
-            for name in imported(path) - own - sys.stdlib_module_names:
-                distributions = {normal(d) for d in provided_by.get(name, [])}
-                known = declared | extra.get(path.name, set()) | {"starlette", "anyio", "click"}
-                assert distributions & known, (path, name)
+    ours = {"api", "saf", "worker", "migrations"}
+    for path in chain(*((ROOT / top).rglob("*.py") for top in own)):
+        here = path.relative_to(ROOT).as_posix()
+        declared = names(project["dependencies"]) | {"starlette", "anyio", "click"}
+        for place, found in extras.items():
+            if here.startswith(f"{place}/") or path.name == place:
+                declared |= set().union(*(of_extra[extra] for extra in found))
+        if here == "saf/predict_process.py":  # a process of the service
+            declared |= of_extra["data"]
+        if here == "saf/client/documents.py":  # for who has it
+            declared |= {"pandas"}
+        for name in imported(path) - ours - sys.stdlib_module_names:
+            distributions = {normal(d) for d in provided_by.get(name, [])}
+            assert distributions & declared, (path, name)
 
 
 def imported(path: Path) -> set[str]:
@@ -114,8 +139,8 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def test_the_saf_command_is_the_one_of_the_package(project: dict[str, Any]) -> None:
-    module, _, function = project["project"]["scripts"]["saf"].partition(":")
+def test_the_saf_command_is_the_one_of_the_package() -> None:
+    module, _, function = LIBRARY["scripts"]["saf"].partition(":")
     spec = importlib.util.find_spec(module)
     assert spec is not None
     assert spec.origin is not None
@@ -167,7 +192,15 @@ def test_what_the_dockerfile_copies_is_not_ignored_and_tests_and_data_are() -> N
         for line in (ROOT / ".dockerignore").read_text().splitlines()
         if line.startswith("!")
     }
-    assert {"api", "saf", "worker", "migrations", "pyproject.toml", "requirements.lock"} <= kept
+    assert {
+        "api",
+        "saf",
+        "worker",
+        "migrations",
+        "service",
+        "pyproject.toml",
+        "requirements.lock",
+    } <= kept
     assert not kept & {"tests", "data", ".git", ".env"}
     for name in kept:
         assert (ROOT / name).exists(), name
@@ -182,7 +215,8 @@ def test_scripts_are_executable_and_valid_for_a_plain_shell(script: str) -> None
 
 def test_a_second_installation_touches_no_network_and_changes_nothing(tmp_path: Path) -> None:
     """`scripts/install` in a checkout that is installed: pip is not called at all."""
-    for name in ("pyproject.toml", "requirements.lock"):
+    (tmp_path / "service").mkdir()
+    for name in ("pyproject.toml", "service/pyproject.toml", "requirements.lock"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     (tmp_path / "scripts").mkdir()
     script = tmp_path / "scripts" / "install"
@@ -197,7 +231,7 @@ def test_a_second_installation_touches_no_network_and_changes_nothing(tmp_path: 
     python.chmod(0o755)
     for extra in ([], ["test"], [], ["test"]):
         subprocess.run(["sh", str(script), *extra], check=True, stdout=subprocess.DEVNULL)
-    installs = [line for line in calls.read_text().splitlines() if "-e .[test]" in line]
+    installs = [line for line in calls.read_text().splitlines() if "-e ./service[test]" in line]
     assert len(installs) == 1
     before = calls.read_text().count("pip install")
     subprocess.run(["sh", str(script)], check=True, stdout=subprocess.DEVNULL)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from saf.cli.main import main
+from saf.cli.entry import main
 
 main()

@@ -20,6 +20,7 @@ from saf.cli import specification as specfile
 from saf.cli.offline import begun_with, run_network, train_here
 from saf.cli.outcome import next_steps, outcome, warnings
 from saf.cli.output import AsJson, StrictOption, complain, console, print_json, say
+from saf.cli.running import SPLITS, described, document
 from saf.cli.specification import (
     DatasetOption,
     EpochsOption,
@@ -35,7 +36,6 @@ from saf.cli.specification import (
 from saf.client.client import ApiError, ClientError, UnreachableError
 from saf.data import BUILTIN
 from saf.errors import TrainingError
-from saf.printable import one_line
 
 app = typer.Typer(
     name="saf",
@@ -46,8 +46,13 @@ app = typer.Typer(
 )
 app.add_typer(jobs.commands)
 app.add_typer(sweeps.commands, name="sweep")
-for _installed in sorted(entry_points(group="saf.commands"), key=lambda point: point.name):
-    app.add_typer(_installed.load())  # those of the service, where it is installed
+for _point in sorted(entry_points(group="saf.commands"), key=lambda point: point.name):
+    # Those of the service, where it is installed. The library's own work without it.
+    try:
+        app.add_typer(_point.load())
+    except Exception as error:
+        _of = _point.dist.name if _point.dist else _point.value
+        complain(f"commands of {_of} cannot be loaded ({_point.value}): {error!r}")
 
 
 @app.callback()
@@ -137,19 +142,13 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run a downloaded network, with LIF neurons, on a data set."""
-    if split not in ("test", "train"):
+    if split not in SPLITS:
         raise typer.BadParameter("is test or train", param_hint="--split")
     found = run_network(network, dataset, split=split, batch_size=batch_size)
     if as_json:
-        of_each_neuron = "spikes"
-        return print_json({k: v for k, v in vars(found).items() if k != of_each_neuron})
-    say(
-        f"accuracy {found.accuracy:.2%} on {found.samples} samples, firing rate "
-        f"{found.firing_rate:.3f} spikes per neuron and step, "
-        f"{found.samples_per_second:.0f} samples/s"
-    )
-    for layer, rate in found.firing_rates.items():
-        say(f"  {one_line(layer)}: {rate:.3f}")
+        return print_json(document(found))
+    for line in described(found):
+        say(line)
     return None
 
 
@@ -161,7 +160,9 @@ def main() -> None:
     try:
         app()
     except UnreachableError as error:
-        complain(f"{error}\n`saf serve` starts a server here; SAF_URL or --url names another")
+        serves = any(point.name == "serve" for point in entry_points(group="saf.commands"))
+        here = "`saf serve` starts a server here; " if serves else ""
+        complain(f"{error}\n{here}SAF_URL or --url names {'another' if serves else 'the server'}")
         sys.exit(3)
     except ApiError as error:
         complain(f"{error.title}: {error.detail}" if error.title else error.detail)

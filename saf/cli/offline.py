@@ -1,6 +1,7 @@
 """Training and running on this machine, without a server: `saf train` and `saf run`.
 
-Nothing of torch is loaded before one of them is called, so that its threads learn how to wait.
+Nothing of torch is loaded before one of them is called, so that its threads learn how to wait, and
+nothing of the terminal before a training, so that `saf run` works without the extra `client`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from saf.client.progress import Moment, TrainingBar
 from saf.config import JobSpecification
 from saf.cores import prepare_threads
 from saf.data import BUILTIN, Dataset, read
@@ -34,6 +32,9 @@ from saf.training.events import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from saf.client.progress import TrainingBar
     from saf.lif.measure import Measured
 
 
@@ -114,6 +115,7 @@ def train_here(
     dataset = dataset_of(specification.dataset)
     directory.mkdir(parents=True, exist_ok=True)
     prepare_threads(os.environ)
+    from saf.client.progress import TrainingBar
     from saf.training.loop import train
 
     point = _resume_point(directory)
@@ -181,6 +183,8 @@ class _Follower:
                 pass
             case _:
                 return
+        from saf.client.progress import Moment
+
         self._bar.show(
             Moment(
                 status=self._status,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -39,10 +38,7 @@ def complain(text: str) -> None:
 
 def print_json(document: Any) -> None:
     """A document for a script, the same values in characters that a terminal does not obey."""
-    # A terminal that cannot show all characters gets them escaped: nothing of a document is lost.
-    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    text = json.dumps(document, indent=2, ensure_ascii=not is_unicode)
-    sys.stdout.write(printable.json_escaped(text) + "\n")
+    sys.stdout.write(printable.json_document(document, sys.stdout.encoding) + "\n")
 
 
 def pass_on(text: str) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,7 +65,9 @@ _Step = Callable[[Tensor, Tensor | None, Tensor, Tensor | None, float], Tensor]
 def _step(decay: float, threshold: float, gate: Gate | None, arriving: bool) -> _Step:
     """One step of R C neurons, compiled; how many spikes there were is returned. â takes the place
     of the current where there is no `a` for it."""
-    torch._dynamo.config.recompile_limit = MOST_VARIANTS
+    config: Any = torch._dynamo.config
+    name = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"  # < 2.7
+    setattr(config, name, MOST_VARIANTS)
 
     def step(u: Tensor, a: Tensor | None, value: Tensor, before: Tensor | None, c: float) -> Tensor:
         potential = u + c * value if arriving else (c * value).expand_as(u)

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from saf.kernels.cachedir import is_private, private_cache
+from saf.kernels.processor import capabilities
 
 Name = Literal["winograd", "scan", "standardise"]
 OPTIONS = ("-std=c++17", "-O2", "-fPIC", "-fopenmp")
@@ -139,7 +140,7 @@ def _is_whole(path: Path) -> bool:
 
 def _of_this_processor() -> tuple[str, ...]:
     """Options that let the compiler use what the CPU has, in the levels that compilers know."""
-    has = torch.cpu.get_capabilities()
+    has = capabilities()
     if has.get("architecture") != "x86_64":
         return ()
     if all(has.get(f"avx512_{part}") for part in ("f", "bw", "cd", "dq", "vl")):

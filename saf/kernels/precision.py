@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from saf.config import Precision
+from saf.kernels.processor import capabilities
 
 TF32_CAPABILITY = (8, 0)  # Ampere
 
@@ -42,15 +43,24 @@ def products(of: Literal["ieee", "tf32"]) -> Iterator[None]:
     """Take float32 matrix products and convolutions on a GPU in float32 (`ieee`) or in TF32.
 
     A setting of the process. It is made by torch's `fp32_precision` alone: torch refuses to tell
-    `allow_tf32`, which `torch.backends.cudnn.flags` asks for, once both have been in use.
+    `allow_tf32`, which `torch.backends.cudnn.flags` asks for, once both have been in use. Torch
+    before 2.9 has `allow_tf32` alone.
     """
-    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    before = matmul.fp32_precision, conv.fp32_precision
-    matmul.fp32_precision = conv.fp32_precision = of
+    homes: tuple[Any, Any]
+    value: str | bool
+    of_cudnn: Any = torch.backends.cudnn
+    if hasattr(of_cudnn, "conv"):
+        homes, name, value = (torch.backends.cuda.matmul, of_cudnn.conv), "fp32_precision", of
+    else:
+        homes, name, value = (torch.backends.cuda.matmul, of_cudnn), "allow_tf32", of == "tf32"
+    before = [getattr(home, name) for home in homes]
     try:
+        for home in homes:
+            setattr(home, name, value)
         yield
     finally:
-        matmul.fp32_precision, conv.fp32_precision = before
+        for home, old in zip(homes, before, strict=True):
+            setattr(home, name, old)
 
 
 def products_of(precision: Precision) -> Literal["ieee", "tf32"]:
@@ -90,7 +100,7 @@ def products_in(x: Tensor) -> torch.dtype:
 @cache
 def _multiplies_bfloat16() -> bool:
     """Whether this CPU does. Others than x86 are trusted to."""
-    found = torch.cpu.get_capabilities()
+    found = capabilities()
     return found.get("architecture") != "x86_64" or any(
         found.get(name) for name in ("avx512_bf16", "amx_bf16")
     )

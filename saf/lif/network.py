@@ -70,10 +70,10 @@ class LIFChunk(NamedTuple):
 class LIFNetwork(torch.nn.Module):
     """A LIF network that computes class scores; `load_lif` reads one from a file.
 
-    Its parameters, which are not trained, are named as the tensors of the file. Its children are
-    `Layer`s by name: forward hooks on them see what arrives from the sources of a layer and what it
-    sends, spikes of the K steps that are computed at once (K · N …). The state of a sequence is the
-    caller's.
+    Its parameters, which are not trained, are named as the tensors of the file. Its children are of
+    class `Layer`, by name: forward hooks on them see what arrives from the sources of a layer and
+    what it sends, spikes of the K steps that are computed at once (K · N …). The state of a sequence
+    is the caller's.
     """
 
     _mean: Tensor

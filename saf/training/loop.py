@@ -45,11 +45,11 @@ logger = logging.getLogger(__name__)
 def train(
     specification: JobSpecification,
     dataset: Dataset,
-    directory: Path,
+    directory: Path | str,
     *,
     device: torch.device | str | None = None,
-    resume_from: Path | None = None,
-    init_from: Path | None = None,
+    resume_from: Path | str | None = None,
+    init_from: Path | str | None = None,
     inherited: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Report]:
@@ -100,11 +100,16 @@ def train(
         memory_explained(resolved, architecture, len(dataset.x_train), place),
     ):
         trainer = Trainer(
-            resolved, dataset, architecture, place, resume_from=resume_from, init_from=init_from
+            resolved,
+            dataset,
+            architecture,
+            place,
+            resume_from=None if resume_from is None else Path(resume_from),
+            init_from=None if init_from is None else Path(init_from),
         )
         if inherited:
             trainer.progress.earlier_seconds = trainer.progress.counted_seconds()
-        yield from _train(trainer, dataset, directory, stop)
+        yield from _train(trainer, dataset, Path(directory), stop)
 
 
 def _train(

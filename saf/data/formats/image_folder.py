@@ -13,16 +13,20 @@ import io
 import struct
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
+from saf import extras
 from saf.data.dataset import Dataset, check_class_names
 from saf.data.labels import holdout
 from saf.data.sources.limits import MIB, Budget, LimitError, Limits
 from saf.data.sources.source import Source
 from saf.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Pixels = NDArray[np.uint8]
 
@@ -56,6 +60,7 @@ class _Plan:
 
 def read_image_folder(source: Source, limits: Limits) -> Dataset:
     """All images as uint8 `N C H W`, classes in the order of their names. Raises DataError."""
+    _require_pillow()  # here, where its own import may warn
     plan = _plan(source)
     budget = Budget(limits, source.packed_bytes, source.label)
     pixels = _Stack({split: len(labels) for split, labels in plan.labels.items()}, limits, budget)
@@ -199,6 +204,9 @@ class _Stack:
 
 def decode_image(name: str, blob: bytes, limits: Limits) -> Pixels:
     """The pixels `C H W` of a PNG or JPEG, one channel or three. Raises DataError."""
+    _require_pillow()
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(blob), formats=_FORMATS) as image:
             if max(image.size) > limits.max_image_side:  # known before anything is decoded
@@ -219,6 +227,15 @@ def decode_image(name: str, blob: bytes, limits: Limits) -> Pixels:
         ) from error
 
 
+def _require_pillow() -> None:
+    try:
+        import PIL.Image  # noqa: F401
+    except ModuleNotFoundError as error:
+        if not extras.is_missing("data", error):
+            raise
+        raise DataError("reading images needs Pillow", hint=extras.remedy("data")) from None
+
+
 def _pixels(name: str, image: Image.Image) -> Pixels:
     if image.mode in _GRAY:
         return np.asarray(image.convert("L"))[np.newaxis]
@@ -235,6 +252,8 @@ def _pixels(name: str, image: Image.Image) -> Pixels:
 
 
 def _reason(error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
     if isinstance(error, UnidentifiedImageError):
         return "its content is neither"  # the original message prints a memory address
     if isinstance(error, (SyntaxError, struct.error)):

@@ -19,7 +19,7 @@ from saf.kernels.precision import cudnn, on_device, products
 from saf.training.checkpoint import Progress
 
 logger = logging.getLogger(__name__)
-PACKAGES = ("saf-service", "torch", "numpy", "safetensors", "pydantic", "pillow")
+PACKAGES = ("saf-snn", "torch", "numpy", "safetensors", "pydantic", "pillow")
 
 
 def environment(device: torch.device, precision: Precision) -> dict[str, Any]:
