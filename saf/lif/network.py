@@ -72,8 +72,8 @@ class LIFNetwork(torch.nn.Module):
 
     Its parameters, which are not trained, are named as the tensors of the file. Its children are of
     class `Layer`, by name: forward hooks on them see what arrives from the sources of a layer and
-    what it sends, spikes of the K steps that are computed at once (K · N …). The state of a sequence
-    is the caller's.
+    what it sends, spikes of the K steps that are computed at once (K · N …). The state of a
+    sequence is the caller's.
     """
 
     _mean: Tensor
