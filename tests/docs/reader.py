@@ -14,7 +14,7 @@ from types import TracebackType
 
 from tests.docs.blocks import ROOT, Block
 
-BLOCK_SECONDS = 240
+BLOCK_SECONDS = 600
 ADDRESS = re.compile(r"(localhost|127\.0\.0\.1):8000")
 # Every variable is exported, so that the next block has it; the folder is kept as well.
 SHELL = """set -euo pipefail; set -a; cd "$READER_FOLDER"
