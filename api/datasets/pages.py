@@ -31,7 +31,7 @@ def datasets_page(request: Request, service: ServiceDependency, after: str = "")
         "older": prefix.at("/datasets?") + urlencode({"after": found[-1].id}) if has_more else None,
         "upload_max_bytes": service.settings.upload_max_bytes,
     }
-    return page(request, "datasets.html", context)
+    return page(request, "datasets/datasets.html", context)
 
 
 @router.get("/datasets/{dataset}")
@@ -50,4 +50,4 @@ def dataset_page(request: Request, service: ServiceDependency, dataset: str) -> 
             (max(step) for step in (preview and preview.activity) or []), default=0
         ),
     }
-    return page(request, "dataset.html", context)
+    return page(request, "datasets/dataset.html", context)

@@ -1,6 +1,7 @@
 """What data sets look like: a picture with samples of each class, made when an upload is checked.
 
-Those of the built-in data sets lie in `static/previews/`, written by `python -m saf.data.preview`.
+Those of the built-in data sets lie in `static/datasets/previews/`; `python -m saf.data.preview`
+writes them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from api.web.schemas import Document
 from saf.data import CATALOGUE
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
-FOLDER = Path(__file__).parents[1] / "static" / "previews"
+FOLDER = Path(__file__).parents[1] / "static" / "datasets" / "previews"
 FOR_EVER = "private, max-age=31536000, immutable"
 SHOWN_HASH = 16  # characters of the SHA-256 in the address of a picture
 

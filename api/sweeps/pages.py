@@ -45,7 +45,7 @@ def sweeps_page(
         "older": prefix.at("/sweeps?") + urlencode({"after": found[-1].id}) if has_more else None,
         "is_first": not after,
     }
-    return page(request, "sweeps.html", context)
+    return page(request, "sweeps/sweeps.html", context)
 
 
 @router.get("/sweeps/{sweep_id}")
@@ -81,7 +81,7 @@ def sweep_page(
         ],
         "value_told": value_told,
     }
-    return page(request, "sweep.html", context)
+    return page(request, "sweeps/sweep.html", context)
 
 
 def _ordered(rows: Sequence[SweepRow], name: str, *, largest_first: bool) -> list[SweepRow]:

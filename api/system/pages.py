@@ -59,7 +59,7 @@ def system_page(request: Request, service: ServiceDependency) -> Response:
         "troubles": _troubles(checks, storage, workers, waiting),
         "versions": _versions(service, request.app.version),
     }
-    return page(request, "system.html", context)
+    return page(request, "system/system.html", context)
 
 
 def _troubles(

@@ -1,4 +1,4 @@
-"""Numbers, times and sizes as people read them; `static/format.js` writes them the same way."""
+"""Numbers, times and sizes as people read them; `static/web/format.js` writes them the same way."""
 
 from __future__ import annotations
 

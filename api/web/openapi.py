@@ -78,7 +78,7 @@ def get_documentation() -> str:
         root=root.get(),
         icon=address("icon.svg"),
         theirs=address("vendor/swagger-ui/swagger-ui.css"),
-        style=address("style/docs.css"),
+        style=address("web/docs.css"),
         bundle=address("vendor/swagger-ui/swagger-ui-bundle.js"),
-        script=address("docs.js"),
+        script=address("web/docs.js"),
     )

@@ -96,4 +96,4 @@ def _wants_page(scope: Scope) -> bool:
 def _as_page(scope: Scope, problem: bytes) -> bytes:
     request = Request(scope)
     context = {"request": request, "problem": json.loads(problem)}
-    return templates.get_template("problem.html").render(context).encode()
+    return templates.get_template("web/problem.html").render(context).encode()

@@ -64,7 +64,7 @@ ATTEMPTS = """async ([target, job]) => {
     frame: await framed(),
     image: await loaded("img", "src", "/static/icon.svg"),
     script: await loaded("script", "src", "/v1/jobs"),
-    style: await loaded("link", "href", "/static/style/base.css"),
+    style: await loaded("link", "href", "/static/web/base.css"),
   };
 }"""
 

@@ -63,7 +63,7 @@ def compare_page(
         },
         "most": MOST,
     }
-    return page(request, "compare.html", context)
+    return page(request, "jobs/compare.html", context)
 
 
 def _address(ids: str, kept: Sequence[tuple[str, str]], changes: Mapping[str, str]) -> str:

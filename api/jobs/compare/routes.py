@@ -64,7 +64,7 @@ def get_comparison(
         if format == "csv":
             return attachment(_csv(comparison), "text/csv; charset=utf-8", "comparison.csv")
         plots = plots_of(session, jobs, chosen(session, jobs, curves.names)[0], curves)
-    drawing = templates.get_template("figure_file.html").render(
+    drawing = templates.get_template("jobs/figure_file.html").render(
         {"request": request, "jobs": comparison.jobs, "plots": plots, "figure": svg, "x": x}
     )
     return attachment(drawing.strip() + "\n", "image/svg+xml", "comparison.svg")

@@ -103,7 +103,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
         "again": _again(job, str(request.base_url).rstrip("/")),
         "can_try": _can_try(service),
     }
-    return page(request, "job.html", context)
+    return page(request, "jobs/job.html", context)
 
 
 def _silent_since(session: Session, row: Job, job: JobDocument) -> str | None:

@@ -114,7 +114,7 @@ def jobs_page(
         "datasets": datasets,
         "terminal": TERMINAL,
     }
-    return page(request, "jobs.html", context)
+    return page(request, "jobs/jobs.html", context)
 
 
 class _Address:

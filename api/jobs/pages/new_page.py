@@ -54,4 +54,4 @@ def new_page(
         "presets": groups,
         "preset": chosen,
     }
-    return page(request, "new.html", context)
+    return page(request, "jobs/new.html", context)

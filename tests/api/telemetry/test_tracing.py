@@ -66,7 +66,7 @@ def test_a_request_is_a_span_named_by_its_route_and_a_child_of_the_clients(
 def test_what_is_asked_all_the_time_has_no_span(
     traced: Server, exporter: InMemorySpanExporter
 ) -> None:
-    for path in ("/metrics", "/healthz", "/readyz", "/static/base.css", "/v1/workers"):
+    for path in ("/metrics", "/healthz", "/readyz", "/static/web/base.css", "/v1/workers"):
         traced.http.get(path)
     until(lambda: exporter.get_finished_spans())
     assert [span.name for span in exporter.get_finished_spans()] == ["GET /v1/workers"]

@@ -26,7 +26,7 @@ COUNTS = [0, 999, 1000, 1_234_567, 10**12]
 def test_scripts_and_templates_word_the_same() -> None:
     metrics = list(itertools.product([*SHARES, 3.2e8, 1.25e-3], METRICS))
     written = call_each(
-        "format.js",
+        "web/format.js",
         [
             *(("duration", value) for value in SECONDS),
             *(("number", value) for value in NUMBERS),
@@ -61,7 +61,7 @@ def test_scripts_and_templates_word_any_value_the_same() -> None:
         *(("size", random.randrange(2 ** random.randrange(50))) for _ in values),
     ]
     said = [getattr(formatting, name)(*arguments) for name, *arguments in calls]  # type: ignore[arg-type]
-    pairs = zip(calls, call_each("format.js", calls), said, strict=True)  # type: ignore[arg-type]
+    pairs = zip(calls, call_each("web/format.js", calls), said, strict=True)  # type: ignore[arg-type]
     assert [pair for pair in pairs if pair[1] != pair[2]] == []
 
 
@@ -81,7 +81,7 @@ def test_what_is_no_number_is_said_and_ends_no_page(value: float) -> None:
 def test_ages_are_worded_the_same(seconds: float) -> None:
     moment = (datetime.now(UTC) - timedelta(seconds=seconds + 0.01)).isoformat()
     later = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()  # a clock that is behind
-    assert call_each("format.js", [("age", moment), ("age", later)]) == [
+    assert call_each("web/format.js", [("age", moment), ("age", later)]) == [
         formatting.age(moment),
         formatting.age(later),
     ]

@@ -217,7 +217,7 @@ def test_a_defect_is_a_500_whose_traceback_is_only_in_the_log(
 
 
 def test_the_headers_of_safety_are_on_everything(shared: Server) -> None:
-    for path in ("/v1/jobs", "/v1/nothing", "/docs", "/static/docs.js", "/healthz"):
+    for path in ("/v1/jobs", "/v1/nothing", "/docs", "/static/web/docs.js", "/healthz"):
         headers = shared.http.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "same-origin"

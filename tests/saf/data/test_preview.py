@@ -14,7 +14,7 @@ from PIL import Image
 from saf.data import BUILTIN, Dataset
 from saf.data.preview import OFF, ON, Preview, preview
 
-SHIPPED = Path(__file__).parents[3] / "api" / "static" / "previews"
+SHIPPED = Path(__file__).parents[3] / "api" / "static" / "datasets" / "previews"
 
 
 def pixels(made: Preview) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -74,35 +75,36 @@ def test_browsers_keep_what_a_page_loads_for_as_long_as_nothing_changes(shared: 
 
 
 def test_a_file_has_another_tag_in_another_coding(shared: Server) -> None:
-    plain, body = raw(shared, "/static/form.js", **{"Accept-Encoding": "identity"})
-    packed, smaller = raw(shared, "/static/form.js", **{"Accept-Encoding": "gzip"})
+    plain, body = raw(shared, "/static/jobs/form.js", **{"Accept-Encoding": "identity"})
+    packed, smaller = raw(shared, "/static/jobs/form.js", **{"Accept-Encoding": "gzip"})
     assert plain.headers["etag"] != packed.headers["etag"]
     assert gzip.decompress(smaller) == body
-    head = shared.http.head("/static/form.js", headers={"Accept-Encoding": "identity"})
+    head = shared.http.head("/static/jobs/form.js", headers={"Accept-Encoding": "identity"})
     assert (head.content, int(head.headers["content-length"])) == (b"", len(body))
 
 
-@pytest.mark.parametrize("name", ["../main.py", "%2e%2e/main.py", "nothing.js", "", "style"])
+@pytest.mark.parametrize("name", ["../main.py", "%2e%2e/main.py", "nothing.js", "", "web"])
 def test_nothing_but_the_files_of_the_folder_is_served(shared: Server, name: str) -> None:
     assert shared.http.get(f"/static/{name}").status_code == 404
 
 
 def test_files_cannot_be_changed(shared: Server) -> None:
-    assert shared.http.post("/static/form.js").status_code == 405
+    assert shared.http.post("/static/jobs/form.js").status_code == 405
 
 
 @pytest.mark.parametrize("path", ["/", "/new", "/datasets", "/datasets/digits", "/system"])
 def test_a_page_and_all_that_it_loads_weigh_little(shared: Server, path: str) -> None:
     """100 kB take eight seconds at 100 kbit/s, and a second at 800."""
     found = {path: raw(shared, path, **PAGE, **{"Accept-Encoding": "gzip"})[1]}
-    waiting = [found[path]]
+    waiting = [(path, found[path])]
     while waiting:
-        text = waiting.pop()
+        place, text = waiting.pop()
         text = gzip.decompress(text) if text.startswith(b"\x1f\x8b") else text
         page = text.decode(errors="replace")
-        for address in re.findall(r'(?:src|href)="(/static/[^"]+)"|from "(\./[^"]+)"', page):
-            name = "/static/" + (address[0].split("/", 3)[-1] if address[0] else address[1][2:])
+        for address in re.findall(r'(?:src|href)="(/static/[^"]+)"|from "(\.\.?/[^"]+)"', page):
+            own = "/static/" + address[0].split("/", 3)[-1]
+            name = own if address[0] else urljoin(place, address[1])
             if name not in found:
                 found[name] = raw(shared, name, **{"Accept-Encoding": "gzip"})[1]
-                waiting.append(found[name])
+                waiting.append((name, found[name]))
     assert sum(map(len, found.values())) < 100_000, {k: len(v) for k, v in found.items()}

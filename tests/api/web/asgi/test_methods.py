@@ -79,7 +79,7 @@ def test_head_of_a_live_stream_ends_and_gives_its_place_back(shared: Server) -> 
         ("POST", "/", "GET, HEAD"),
         ("DELETE", "/v1/datasets", "GET, HEAD, POST"),
         ("POST", "/metrics", "GET, HEAD"),
-        ("POST", "/static/form.js", "GET, HEAD"),
+        ("POST", "/static/jobs/form.js", "GET, HEAD"),
         ("DELETE", "/openapi.json", "GET, HEAD"),
         ("OPTIONS", "/v1/sweeps", "GET, HEAD, POST"),
         ("TRACE", "/v1/jobs", "GET, HEAD, POST"),

@@ -1,7 +1,0 @@
-// @ts-check
-// Workers and queue, looked at again every few seconds while somebody sees them.
-import { poll } from "./live.js";
-
-const EVERY_MS = 5000;
-
-poll(EVERY_MS);

@@ -1,0 +1,10 @@
+// Starts Swagger UI on /docs. `validatorUrl: null`: nothing is sent to another host.
+const { SwaggerUIBundle } = /** @type {any} */ (window);
+SwaggerUIBundle({
+  // Beside the folder of static files, wherever that is: …/static/HASH/web/docs.js.
+  url: new URL("../../../openapi.json", /** @type {HTMLScriptElement} */ (document.currentScript).src).href,
+  dom_id: "#swagger-ui",
+  validatorUrl: null,
+  deepLinking: true,
+  tryItOutEnabled: true,
+});
