@@ -24,7 +24,8 @@ from benchmarks.measure import interleaved, peak_bytes, ratio
 from saf.estimate.chunking import steps_at_once
 from saf.kernels import inductor_scan, native, winograd
 from saf.kernels.saf_scan import by as scan_by
-from saf.methods.methods import METHODS
+from saf.methods.saf import SafE
+from saf.model.batch import Batch
 from saf.model.network import SpikingNetwork
 from saf.training.hardware.malloc import keep_freed_memory
 
@@ -64,15 +65,15 @@ def _iteration(network: SpikingNetwork, size: int, chunk: int, device: torch.dev
     network.zero_grad(set_to_none=True)
     x, y = contenders.batch(size, device)
     with winograd.allowed(), native.allowed(), scan_by(inductor_scan.scan):
-        METHODS["saf-e"](
-            network,
-            x,
-            y,
+        batch = Batch(
+            x=x,
+            y=y,
             timesteps=TIMESTEPS,
             loss=F.cross_entropy,
             update=lambda: None,
             chunk=chunk,
         )
+        SafE().rule()(network, batch)
 
 
 def _write(found: dict[str, Any], folder: Path, name: str) -> None:

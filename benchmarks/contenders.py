@@ -6,7 +6,6 @@ All on VGG-11 as published with OTTT, images of 3 × 32 × 32, ten classes, rand
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -15,22 +14,23 @@ from torch import Tensor, nn
 
 from benchmarks.measure import Run
 from benchmarks.ottt_published import evaluate_as_published, ottt_as_published
-from saf.config import JobSpecification, Neuron
-from saf.config.networks import VGG11
+from saf.config import METHODS, JobSpecification, Neuron
 from saf.estimate.chunking import steps_at_once
 from saf.kernels import inductor_scan, native, winograd
-from saf.kernels.saf_scan import Scan
-from saf.kernels.saf_scan import by as scan_by
-from saf.kernels.saf_scan import scan as plain_scan
+from saf.kernels.backend import Backend
 from saf.lif.convert import convert
-from saf.methods.methods import METHODS
+from saf.model.batch import Batch, Rule
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork
 from saf.networks.architecture import AveragePool, Conv, Flatten, Linear, Operation
 from saf.networks.build import build
+from saf.networks.vgg import VGG11
 from saf.training.hardware import chunk_size
 
 GAIN = 1.3
+OURS = Backend(scan=inductor_scan.scan, native=True)
+PLAIN = Backend(native=True)
+THEIRS = Backend(scan=inductor_scan.scan, convolution="torch")
 BASELINE, EVALUATION = "OTTT as published", "evaluation as published"
 
 
@@ -68,10 +68,8 @@ def steps_of_saf(size: int, timesteps: int, device: torch.device) -> int:
 
     def iterate(k: int) -> None:
         of.zero_grad(set_to_none=True)
-        with winograd.allowed(), native.allowed(), scan_by(inductor_scan.scan):
-            METHODS["saf-e"](
-                of, x, y, timesteps=timesteps, loss=F.cross_entropy, update=_nothing, chunk=k
-            )
+        with OURS.entered():
+            METHODS["saf-e"]().rule()(of, _batch(x, y, timesteps, k))
 
     seconds_with = chunk_size.seconds_of(iterate, device)
     return chunk_size.fastest(seconds_with, fewest, seconds_with(fewest), timesteps)
@@ -88,31 +86,31 @@ def of_the_library(
     def training(
         name: str,
         of: SpikingNetwork,
-        method: Callable[..., object],
+        rule: Rule,
         *,
-        back_end: Scan = inductor_scan.scan,
-        **more: int | None,
+        backend: Backend = OURS,
+        chunk: int | None = None,
     ) -> None:
         def run() -> None:
             of.zero_grad(set_to_none=True)
-            ours = method is not ottt_as_published
-            with winograd.allowed(ours), native.allowed(ours), scan_by(back_end):
-                method(of, x, y, timesteps=timesteps, loss=F.cross_entropy, update=_nothing, **more)
+            with backend.entered():
+                rule(of, _batch(x, y, timesteps, chunk))
 
         found[name] = run
 
     full, low = network(device), network(device, torch.bfloat16)
-    training(BASELINE, full, ottt_as_published)
+    rules = {name: METHODS[name]().rule() for name in METHODS.names()}
+    training(BASELINE, full, ottt_as_published, backend=THEIRS)
     found[EVALUATION] = partial(evaluate_as_published, full, x, timesteps)
-    training("OTTT, one evaluation", full, METHODS["ottt-a"])
-    training("BPTT", full, METHODS["bptt"])
-    training("spike representation", full, METHODS["spike-representation"], chunk=k)
+    training("OTTT, one evaluation", full, rules["ottt-a"])
+    training("BPTT", full, rules["bptt"])
+    training("spike representation", full, rules["spike-representation"], chunk=k)
     for name in ("SAF-E", "SAF-F"):
-        training(f"{name}, plain scan", full, METHODS[name.lower()], back_end=plain_scan, chunk=k)
+        training(f"{name}, plain scan", full, rules[name.lower()], backend=PLAIN, chunk=k)
     for mark, of in (("", full), (" bfloat16", low)):
-        training(f"SAF-E{mark}", of, METHODS["saf-e"], chunk=k)
-        training(f"SAF-E K=1{mark}", of, METHODS["saf-e"], chunk=1)
-        training(f"SAF-F{mark}", of, METHODS["saf-f"], chunk=k)
+        training(f"SAF-E{mark}", of, rules["saf-e"], chunk=k)
+        training(f"SAF-E K=1{mark}", of, rules["saf-e"], chunk=1)
+        training(f"SAF-F{mark}", of, rules["saf-f"], chunk=k)
         found[f"inference{mark}"] = partial(_inferred, of, x, timesteps, k)
     specification = JobSpecification(timesteps=timesteps)
     lif = convert(full, specification, class_names=list("0123456789"), frames=False).to(device)
@@ -120,12 +118,16 @@ def of_the_library(
     return found
 
 
+def _batch(x: Tensor, y: Tensor, timesteps: int, chunk: int | None) -> Batch:
+    return Batch(x=x, y=y, timesteps=timesteps, loss=F.cross_entropy, update=_nothing, chunk=chunk)
+
+
 def _nothing() -> None:
     """No optimizer step."""
 
 
 def _inferred(of: SpikingNetwork, x: Tensor, timesteps: int, k: int | None) -> None:
-    with winograd.allowed(), native.allowed(), scan_by(inductor_scan.scan):
+    with OURS.entered():
         infer(of, x, timesteps, readout="sum", chunk=k)
 
 

@@ -5,62 +5,50 @@ Source: what github.com/pkuxmq/OTTT-SNN computes, written anew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from saf.methods.base import LossFunction, learn_at_one_step
+from saf.model.batch import Batch
+from saf.model.each_step import learn_at_one_step
 from saf.model.layers import Wire
 from saf.model.lif_forward import lif_advance, lif_rest
 from saf.model.network import SpikingNetwork
 from saf.model.operations import apply
 from saf.model.outcome import Outcome, Tally
 from saf.model.presentation import (
-    NO_DROPOUT,
     Constants,
     Effective,
-    Masks,
     Presentation,
     Synapse,
     plain,
 )
 
 
-def ottt_as_published(
-    network: SpikingNetwork,
-    x: Tensor,
-    y: Tensor,
-    *,
-    timesteps: int,
-    loss: LossFunction,
-    update: Callable[[], None],
-    trace_bias_and_input: bool = False,
-    masks: Masks = NO_DROPOUT,
-    chunk: int | None = None,
-) -> Outcome:
+def ottt_as_published(network: SpikingNetwork, batch: Batch, *, traced: bool = False) -> Outcome:
     """`ottt_a` at the cost of the published code, for benchmarks: the same gradients.
 
     Each map after a spiking layer is evaluated twice per step, on spikes without a graph and on
     traces with one; each evaluation standardises its weights anew, and so does the first layer.
     """
-    stimulus = network.stimulus(x, timesteps)
-    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps)
-    for _ in range(timesteps):
+    stimulus = network.stimulus(batch.x, batch.timesteps)
+    state, tally = lif_rest(network, stimulus), Tally(network, len(batch.x), batch.timesteps)
+    for _ in range(batch.timesteps):
         effective = network.effective()
         constant = Constants(network, stimulus, effective)
-        shown = Presentation(network, stimulus, effective, constant, masks)
+        shown = Presentation(network, stimulus, effective, constant, batch.masks)
         with torch.no_grad():
             of_spikes = network.effective()
         scores, state = lif_advance(
             shown,
             state.detached(),
             synapse=twice(shown.effective, of_spikes),
-            trace_bias_and_input=trace_bias_and_input,
+            trace_bias_and_input=traced,
         )
-        learn_at_one_step(scores, y, state, loss, tally)
-    update()
+        learn_at_one_step(scores, batch.y, state, batch.loss, tally)
+    batch.update()
     return tally.outcome()
 
 

@@ -93,12 +93,12 @@ def child(directory: Path) -> dict[str, Any]:
     dataset = digits()
     lap("the data set")
     clock = Clock()
-    method_of = getattr(trainer, "method_of")  # noqa: B009
+    in_parts = getattr(trainer, "in_parts")  # noqa: B009
 
-    def timed_method_of(chosen: Any) -> Any:
-        return clock.timed(ARITHMETIC[0], method_of(chosen))
+    def timed_in_parts(rule: Any, parts: int) -> Any:
+        return clock.timed(ARITHMETIC[0], in_parts(rule, parts))
 
-    setattr(trainer, "method_of", timed_method_of)  # noqa: B010
+    setattr(trainer, "in_parts", timed_in_parts)  # noqa: B010
     for owner, name, part in (
         (evaluate, "infer", ARITHMETIC[1]),
         (Batches, "__getitem__", "samples"),

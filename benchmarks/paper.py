@@ -26,7 +26,7 @@ from benchmarks.measure import peak_bytes
 from saf.config import JobSpecification
 from saf.data import Dataset, read
 from saf.kernels import native, winograd
-from saf.methods.methods import method_of
+from saf.model.batch import Batch
 from saf.model.network import SpikingNetwork
 from saf.networks.build import build
 from saf.training.batches import Samples
@@ -206,15 +206,15 @@ def iteration_peak(
     def iteration() -> None:
         network.zero_grad(set_to_none=True)
         with winograd.allowed(), native.allowed():
-            method_of(specification.method)(
-                network,
-                x,
-                y,
+            batch = Batch(
+                x=x,
+                y=y,
                 timesteps=specification.timesteps,
                 loss=loss_function(specification.loss),
                 update=lambda: None,
                 chunk=chunk,
             )
+            specification.method.rule()(network, batch)
 
     iteration()
     return peak_bytes(iteration, device)

@@ -96,3 +96,12 @@ class InternalError(TrainingError):
     """A defect of the service itself."""
 
     code = "internal"
+
+
+class NetworkError(ValueError):
+    """The network cannot take such images, or would not convert; says what to change."""
+
+    def __init__(self, message: str, *, pointer: str = "/network") -> None:
+        """`pointer` is the JSON pointer to the field of the specification that is wrong."""
+        super().__init__(message)
+        self.pointer = pointer

@@ -52,7 +52,7 @@ _UPLOAD_FORM = {
                             "description": "One file, or one archive (zip, tar) of several",
                         },
                         "name": {"type": "string", "description": "By default the file's name"},
-                        "format": {"enum": ["auto", *FORMATS], "default": "auto"},
+                        "format": {"enum": ["auto", *FORMATS.names()], "default": "auto"},
                     },
                 }
             }
@@ -205,8 +205,10 @@ def _new_row(dataset_id: str, upload: Upload) -> Dataset:
             errors=[FieldError("/name", "is taken")],
         )
     format_ = upload.fields.get("format", "auto")
-    if format_ not in ("auto", *FORMATS):
-        raise _invalid("/format", f"there is no {format_!r}; use auto, {', '.join(FORMATS)}")
+    if format_ != "auto" and format_ not in FORMATS:
+        raise _invalid(
+            "/format", f"there is no {format_!r}; use auto, {', '.join(FORMATS.names())}"
+        )
     return Dataset(
         id=dataset_id,
         name=name,

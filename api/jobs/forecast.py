@@ -17,13 +17,12 @@ from api.errors import ServiceError
 from api.jobs.submission import Submission
 from api.store.tables import Event, Job, Status
 from api.web.schemas import Document
-from saf.config import BPTT, Method, OtttA, ResolvedSpecification, SafE, SafF
+from saf.config import METHODS, ResolvedSpecification
 from saf.estimate.memory import forecast
 from saf.estimate.operations import evaluations, multiply_adds
 from saf.networks.build import NetworkError, build
 
 SHOWN_TIMESTEPS = (1, 2, 4, 8, 16, 32)
-COMPARED: tuple[Method, ...] = (SafE(), SafF(), OtttA(), BPTT())
 EARLIER_RUNS = 12
 Basis = Literal["measured", "counted"]
 
@@ -66,7 +65,7 @@ def memory_curves(submission: Submission) -> list[MemoryCurve]:
     asked = submission.specification
     timesteps = sorted({*SHOWN_TIMESTEPS, asked.timesteps})
     curves = []
-    for method in COMPARED:
+    for method in (kind() for kind in METHODS if kind.compared):
         needs = [
             forecast(
                 asked.model_copy(update={"method": method, "timesteps": steps}),

@@ -18,6 +18,7 @@ from api.store.runs import checkpoints
 from api.store.tables import TERMINAL, Job, Status
 from saf.config import JobSpecification, LearningRate
 from saf.config.base import Strict
+from saf.config.choice import unknown_names
 
 STOPPED_FROM_OUTSIDE = ("worker_lost", "time_limit", "out_of_memory", "stalled", "internal")
 """Errors that are not in the state of the training, so that it may go on from there."""
@@ -124,9 +125,13 @@ def specification_of(job: Job) -> JobSpecification:
     try:
         return JobSpecification.model_validate(job.specification or None)
     except ValueError as error:
-        raise ConflictError(
-            f"the specification of job {job.id} is not one of this version; submit a new job"
-        ) from error
+        missing = ", ".join(unknown_names(job.specification or {}, JobSpecification))
+        why = (
+            f"names what no plugin here adds, {missing}"
+            if missing
+            else "is not one of this version"
+        )
+        raise ConflictError(f"the specification of job {job.id} {why}; submit a new job") from error
 
 
 def check_data(submission: Submission, old: Job) -> None:

@@ -6,23 +6,17 @@ All of it is read from `saf.config`; this module adds no choice and no default.
 from __future__ import annotations
 
 import inspect
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
 from api.web.schemas import Document, Listing
 from saf import config
-from saf.config.networks import Network
+from saf.config.networks import NETWORKS
+from saf.config.neurons import SURROGATES
 
 router = APIRouter(prefix="/v1", tags=["choices"])
-
-SURROGATES = {  # σ' at x = u − V with slope k, as `saf.neurons.surrogates` computes it
-    "sigmoid": "k s (1 − s) with s = 1 / (1 + e^−kx)",
-    "triangle": "k max(0, 1 − k |x|)",
-    "rectangle": "k where |x| < 1 / (2k), else 0",
-    "arctan": "k / 2 / (1 + (π k x / 2)²)",
-}
 
 
 class Choice(Document):
@@ -39,25 +33,17 @@ class Choice(Document):
 
 def networks() -> list[Choice]:
     """The networks that can be trained."""
-    return [_choice("network", member) for member in _members(Network)]
+    return [_choice("network", member) for member in NETWORKS]
 
 
 def methods() -> list[Choice]:
     """The methods to train by."""
-    return [_choice("method", member) for member in _members(config.Method)]
+    return [_choice("method", member) for member in config.METHODS]
 
 
 def surrogates() -> list[Choice]:
     """The stand-ins for the derivative of a spike."""
-    names = get_args(config.Surrogate.model_fields["name"].annotation)
-    choices = []
-    for name in names:
-        choice = _choice("surrogate", config.Surrogate)
-        choice.name = name
-        choice.description = SURROGATES[name]
-        choice.defaults["name"] = name
-        choices.append(choice)
-    return choices
+    return [_choice("surrogate", member) for member in SURROGATES]
 
 
 @router.get("/networks", summary="Networks that can be trained")
@@ -76,13 +62,6 @@ def list_methods() -> Listing[Choice]:
 def list_surrogates() -> Listing[Choice]:
     """With defaults and limits."""
     return _listing(surrogates())
-
-
-def _members(union: Any) -> tuple[type[BaseModel], ...]:
-    """The models of an annotated union."""
-    assert get_args(union)[1:], "a union with a discriminator"
-    found: tuple[type[BaseModel], ...] = get_args(get_args(union)[0])
-    return found
 
 
 def _choice(kind: Literal["network", "method", "surrogate"], model: type[BaseModel]) -> Choice:

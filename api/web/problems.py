@@ -25,6 +25,7 @@ from api.store.blobs.verified import DamagedError
 from api.store.database import is_starved, took_too_long, why_away
 from api.web.schemas import Document
 from saf.config import JobSpecification, json_pointer
+from saf.config.choice import Choice, choice_of
 
 MEDIA_TYPE = "application/problem+json"
 CODES = {  # of errors that the framework finds
@@ -346,10 +347,13 @@ class _Place:
     annotation: Any
     key: str | None = None  # of a union: the key that says which member is meant
     owner: type[BaseModel] | None = None
+    choice: Choice | None = None  # a union of what is registered
 
     @property
     def members(self) -> list[_Place]:
         """Of a union."""
+        if self.choice is not None:
+            return [_Place(member) for member in self.choice.members()]
         return [_Place(member) for member in get_args(self.annotation)]
 
     def tags(self, key: str) -> tuple[Any, ...]:
@@ -362,6 +366,9 @@ class _Place:
             field = self.annotation.model_fields.get(str(part))
             if field is None:
                 return _Place(None, owner=self.annotation)
+            choice = choice_of(field)
+            if choice is not None:
+                return _Place(field.annotation, "name", self.annotation, choice)
             key = field.discriminator if isinstance(field.discriminator, str) else None
             return _Place(field.annotation, key, self.annotation)
         if get_origin(self.annotation) in (tuple, list):

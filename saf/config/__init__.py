@@ -18,17 +18,7 @@ from saf.config.job import (
     ValidationShare,
     as_before_validation,
 )
-from saf.config.methods import (
-    BPTT,
-    Method,
-    OtttA,
-    OtttO,
-    SafE,
-    SafF,
-    SpikeRepresentation,
-    takes_steps_at_once,
-    updates_at_each_step,
-)
+from saf.config.methods import METHODS, Method
 from saf.config.neurons import Neuron, Surrogate
 from saf.config.optimisation import (
     SGD,
@@ -41,7 +31,7 @@ from saf.config.optimisation import (
 )
 
 __all__ = [
-    "BPTT",
+    "METHODS",
     "MOST_CHECKED",
     "MOST_GRID_BITS",
     "MOST_GRID_TIMESTEPS",
@@ -62,17 +52,10 @@ __all__ = [
     "Method",
     "Neuron",
     "Optimizer",
-    "OtttA",
-    "OtttO",
     "Precision",
     "ResolvedSpecification",
-    "SafE",
-    "SafF",
     "Schedule",
-    "SpikeRepresentation",
     "Surrogate",
     "ValidationShare",
     "as_before_validation",
-    "takes_steps_at_once",
-    "updates_at_each_step",
 ]

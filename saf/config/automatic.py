@@ -15,7 +15,6 @@ from saf.config import (
     AutomaticOptimizer,
     JobSpecification,
     ResolvedSpecification,
-    updates_at_each_step,
 )
 
 FEW_SAMPLES = 2000  # below which a fifth, and not a tenth, is kept for validation
@@ -102,7 +101,7 @@ def _rate(optimizer: str, specification: JobSpecification, batch_size: int) -> f
     """The learning rate of `RATES`, times the root of the batch's size over 32, at most 1; over the
     root of T for methods that update after every time step."""
     rate = RATES[optimizer] * min(1.0, batch_size / 32) ** 0.5
-    if updates_at_each_step(specification.method):
+    if specification.method.updates_at_each_step:
         rate /= specification.timesteps**0.5
     return float(f"{rate:.2g}")
 

@@ -19,12 +19,16 @@ from pydantic import (
     model_validator,
 )
 
+from saf.config.augmentations import AUGMENTATIONS, Augmentation
 from saf.config.base import Auto, Strict
-from saf.config.methods import Method, SafF, takes_steps_at_once, updates_at_each_step
-from saf.config.networks import ConvNet, Network
+from saf.config.choice import Choice, Several
+from saf.config.methods import METHODS, Method
+from saf.config.networks import NETWORKS, Network
 from saf.config.neurons import Neuron
 from saf.config.optimisation import SGD, AdamW, AutomaticOptimizer, Loss, Optimizer, Schedule
 
+NETWORK = Choice(NETWORKS, "convnet")
+METHOD = Choice(METHODS, "saf-f")
 _NO_NUL = r"^[^\x00]*$"  # a character that PostgreSQL cannot store
 Metadata = dict[
     Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[\w.\-/]+$")],
@@ -44,6 +48,12 @@ MOST_IN_BFLOAT16 = 256
 
 MOST_CHECKED = 10_000
 """Held-out samples on which a conversion is checked, unless told."""
+
+
+def _with_default_neuron(schema: dict[str, Any]) -> None:
+    """Say the default in the schema. It is made when it is asked for: while this module is being
+    imported, plugins, which import it, cannot be loaded yet."""
+    schema["default"] = Neuron().model_dump(mode="json")
 
 
 class Init(Strict):
@@ -129,9 +139,9 @@ class JobSpecification(Strict):
         "digits"
     )
     """Name or id of a data set of the catalogue (`GET /v1/datasets`)."""
-    network: Network = ConvNet()
-    method: Method = SafF()
-    neuron: Neuron = Neuron()
+    network: Annotated[Network, NETWORK] = Field(default_factory=NETWORK.default)
+    method: Annotated[Method, METHOD] = Field(default_factory=METHOD.default)
+    neuron: Neuron = Field(default_factory=Neuron, json_schema_extra=_with_default_neuron)
     timesteps: Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)] = 6
     """T, the number of time steps that a sample is shown for."""
     conversion: Conversion = Conversion()
@@ -170,9 +180,7 @@ class JobSpecification(Strict):
     """Decay per iteration of a moving average of the weights (EMA); the average is what is
     evaluated and converted. null: the last weights."""
     loss: Loss = Loss()
-    augment: Annotated[
-        tuple[Literal["crop", "flip", "cutout", "resized_crop"], ...], Field(max_length=4)
-    ] = ()
+    augment: Annotated[tuple[str | Augmentation, ...], Several(AUGMENTATIONS)] = ()
     """Random changes to training images: crop with padding (a shift by up to an eighth of a side of
     8 pixels or more), horizontal flip, cutout (OTTT on CIFAR has these three), a crop of 8 % to
     100 % of the area resized (on ImageNet: with flip)."""
@@ -205,7 +213,7 @@ class JobSpecification(Strict):
     @classmethod
     def _parts_of_a_batch(cls, parts: int, info: ValidationInfo) -> int:
         method, batch_size = info.data.get("method"), info.data.get("batch_size")
-        if parts > 1 and method is not None and updates_at_each_step(method):
+        if parts > 1 and method is not None and method.updates_at_each_step:
             raise ValueError(
                 f"has to be 1 with {method.name} as chosen: it updates the weights after every "
                 "time step, so the parts of a batch would be trained one after another and not "
@@ -221,7 +229,7 @@ class JobSpecification(Strict):
         method, timesteps = info.data.get("method"), info.data.get("timesteps")
         if steps is None or method is None or timesteps is None:
             return steps
-        if not takes_steps_at_once(method):
+        if not method.takes_steps_at_once:
             raise ValueError(
                 f"has to be null with {method.name} as chosen, which computes one time step after "
                 "the other; saf-f, spike-representation, and saf-e with one update per sequence "
@@ -248,7 +256,8 @@ class JobSpecification(Strict):
 
     @model_validator(mode="after")
     def _augment_once(self) -> JobSpecification:
-        if len(set(self.augment)) != len(self.augment):
+        names = {each if isinstance(each, str) else each.name for each in self.augment}
+        if len(names) != len(self.augment):
             raise ValueError("augment names the same change twice")
         return self
 

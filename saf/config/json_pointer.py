@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from saf.config import JobSpecification
+from saf.config.choice import choice_of
 
 
 def pointer(parts: Sequence[object]) -> str:
@@ -45,13 +46,15 @@ def put(body: dict[str, Any], parts: Sequence[str], value: Any) -> None:
 def is_choice(key: str) -> bool:
     """Whether this is a choice of several, as of networks, whose name says what else there is."""
     field = JobSpecification.model_fields.get(key)
-    return field is not None and field.discriminator is not None
+    return field is not None and (field.discriminator or choice_of(field)) is not None
 
 
 def _default_choice(key: str, setting: str) -> dict[str, Any]:
     if not is_choice(key):
         return {}
     field = JobSpecification.model_fields[key]
+    if (choice := choice_of(field)) is not None:
+        return {"name": choice.for_setting(setting)}
     members = (type(field.default), *get_args(field.annotation))
     fitting = (member for member in members if setting in member.model_fields)
     return {"name": next(fitting, members[0]).model_fields["name"].default}

@@ -1,18 +1,66 @@
-"""The training methods that a job can ask for, and their settings."""
+"""What a training method is to a specification: its settings, and all that others ask of it.
+
+A method is one file in `saf.methods` or in a plugin: a subclass of `AtEachStep` or `AtTheFinalStep`
+with a `name`, a `label` and a `rule`, registered by `@METHODS.add`. Its docstring is what people
+read of it. This module and the head of such a file load no torch; `rule` does.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    field_validator,
-)
+from pydantic import field_validator
 
 from saf.config.base import Strict
+from saf.registry import Registry
+
+if TYPE_CHECKING:
+    from saf.model.batch import Rule
 
 
-class _PerStep(Strict):
+class Method(Strict):
+    """A way to train a network; its fields are settings."""
+
+    label: ClassVar[str]
+    """What people read in place of the name: "SAF-E"."""
+    place: ClassVar[int] = 100
+    loss_at_each_step: ClassVar[bool] = True
+    """Whether the loss is taken at each step, and not at the final one only."""
+    scans: ClassVar[bool] = False
+    """Whether it computes spikes by `saf.kernels.saf_scan`, so that compiling that pays."""
+    compared: ClassVar[bool] = False
+    """Whether the chart of memory forecasts shows it beside what was asked for."""
+
+    name: str = ""
+    readout: Literal["mean", "weighted"] = "mean"
+
+    @abstractmethod
+    def rule(self) -> Rule:
+        """The function that learns from a batch, with these settings. Loads torch."""
+
+    @property
+    def updates_at_each_step(self) -> bool:
+        """Whether the optimizer steps after every time step, and not once per batch."""
+        return False
+
+    @property
+    def takes_steps_at_once(self) -> bool:
+        """Whether it may compute several time steps at once, layer by layer."""
+        return False
+
+    def kept(self, timesteps: int, at_once: int) -> int:
+        """Numbers that it keeps for each neuron and sample of a batch at the peak of an iteration,
+        of T `timesteps` of which `at_once` are computed together: the forecast of memory."""
+        return 7 + 2 * timesteps
+
+    def backward_passes(self, timesteps: int) -> int:
+        """How many times a sample passes every map backward in an iteration: the forecast of
+        time."""
+        return timesteps
+
+
+class AtEachStep(Method):
     """A method with a loss at each step."""
 
     readout: Literal["mean", "weighted"] = "mean"
@@ -21,11 +69,16 @@ class _PerStep(Strict):
     the steps so far, as `saf-f` takes it at the last one."""
 
 
-class _FinalStep(Strict):
+class AtTheFinalStep(Method):
     """A method with a loss at the final step."""
+
+    loss_at_each_step: ClassVar[bool] = False
 
     readout: Literal["weighted"] = "weighted"
     """The λ-weighted mean, which is what the loss at the final step sees."""
+
+    def backward_passes(self, timesteps: int) -> int:
+        return 1
 
     @field_validator("readout", mode="before")
     @classmethod
@@ -38,66 +91,5 @@ class _FinalStep(Strict):
         return value
 
 
-class SafE(_PerStep):
-    """Spike Accumulation Forwarding, a loss at each step. Same gradient as OTTT."""
-
-    name: Literal["saf-e"] = "saf-e"
-    update: Literal["sequence", "step"] = "sequence"
-    """When the optimizer steps: once per batch, or after every time step, as `ottt-o` does."""
-    trace_bias_and_input: bool = False
-    """Also apply the trace to the bias and to the first layer's constant input (c[t] g instead of
-    g). The formula asks for it; the code published with OTTT does not do it."""
-
-
-class SafF(_FinalStep):
-    """Spike Accumulation Forwarding, a loss at the final step only: one backward pass per batch
-    whatever T is. Same gradient as the Spike Representation up to a power of V per layer."""
-
-    name: Literal["saf-f"] = "saf-f"
-    trace_bias_and_input: bool = True
-    """As in `saf-e`; on by default, since Theorem 2 of the paper needs it."""
-
-
-class OtttA(_PerStep):
-    """Online Training Through Time, gradients accumulated over the sequence, one update."""
-
-    name: Literal["ottt-a"] = "ottt-a"
-    trace_bias_and_input: bool = False
-    """As in `saf-e`."""
-
-
-class OtttO(_PerStep):
-    """Online Training Through Time, an update after every time step."""
-
-    name: Literal["ottt-o"] = "ottt-o"
-    trace_bias_and_input: bool = False
-    """As in `saf-e`."""
-
-
-class SpikeRepresentation(_FinalStep):
-    """DSR: forward with spikes, backward through the clamp that the weighted rate approximates."""
-
-    name: Literal["spike-representation"] = "spike-representation"
-
-
-class BPTT(_PerStep):
-    """Back-propagation through time with surrogate gradients, the baseline; memory grows with T."""
-
-    name: Literal["bptt"] = "bptt"
-
-
-Method = Annotated[
-    SafE | SafF | OtttA | OtttO | SpikeRepresentation | BPTT, Field(discriminator="name")
-]
-
-
-def updates_at_each_step(method: Method) -> bool:
-    """Whether the optimizer steps after every time step, and not once per batch."""
-    return isinstance(method, OtttO) or (isinstance(method, SafE) and method.update == "step")
-
-
-def takes_steps_at_once(method: Method) -> bool:
-    """Whether the method may compute several time steps at once, layer by layer."""
-    return isinstance(method, SafE | SafF | SpikeRepresentation) and not updates_at_each_step(
-        method
-    )
+METHODS: Registry[Method] = Registry("method", "saf.methods")
+"""All training methods by name."""

@@ -11,7 +11,8 @@ Loads no torch.
 from saf.data.builtin import BUILTIN, CATALOGUE, CatalogueEntry, digits
 from saf.data.canonical import Saved, load, save
 from saf.data.dataset import Dataset
-from saf.data.formats.detect import FORMATS, Format, detect, read
+from saf.data.formats.detect import detect, read
+from saf.data.formats.format import FORMATS, Format
 from saf.data.sources.limits import Limits
 
 __all__ = [

@@ -5,8 +5,9 @@
 RESULT.json says
 `{"ok": true, "format": "…", "summary": {…}, "preview": {…}, "sha256": "…", "bytes": …}`, or
 `{"ok": false, "problems": [{"message": "…", "hint": "…", "limit": "…"}]}`, where a limit has the
-name of its field in `Limits`. The exit code is 0 either way; any other means that the process
-itself came to harm. Memory and time of the process can be bounded.
+name of its field in `Limits`; `questions` says what the files leave open, with candidates. The exit
+code is 0 either way; any other means that the process itself came to harm. Memory and
+time of the process can be bounded.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from typing import Any, NoReturn
 
 from saf.data.canonical import save
 from saf.data.dataset import Dataset
-from saf.data.formats.detect import FORMATS, detect, read
+from saf.data.formats.detect import detect, read
+from saf.data.formats.format import FORMATS, NeedsChoiceError
 from saf.data.preview import preview
 from saf.data.sources.limits import LimitError, Limits, readable
 from saf.errors import DataError
@@ -44,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("input", type=Path)
     parser.add_argument("output", type=Path, help="the canonical file to write")
-    parser.add_argument("--format", default="auto", choices=("auto", *FORMATS))
+    parser.add_argument("--format", default="auto", choices=("auto", *FORMATS.names()))
+    parser.add_argument(
+        "--settings", type=json.loads, default={}, help="a JSON object, settings of the format"
+    )
     parser.add_argument("--result", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--preview", type=Path, help="the picture (PNG) to write")
     for field in fields(Limits):
@@ -68,11 +73,13 @@ def _verdict(options: argparse.Namespace) -> dict[str, Any]:
         format_ = options.format
         if format_ == "auto":
             format_ = detect(options.input, limits=limits)
-        dataset = read(options.input, format_, limits=limits)
+        dataset = read(options.input, format_, settings=options.settings, limits=limits)
         saved = save(dataset, options.output)
         summary = dataset.summary()
     except LimitError as error:
         return _problem(str(error), error.hint, limit=error.limit)
+    except NeedsChoiceError as error:
+        return {**_problem(str(error), error.hint), "questions": _questions(error)}
     except DataError as error:
         return _problem(str(error), error.hint)
     except MemoryError:
@@ -109,6 +116,19 @@ def _preview(dataset: Dataset, path: Path) -> dict[str, Any] | None:
 
 def _problem(message: str, hint: str, **more: str) -> dict[str, Any]:
     return {"ok": False, "problems": [{"message": message, "hint": hint, **more}]}
+
+
+def _questions(error: NeedsChoiceError) -> list[dict[str, Any]]:
+    return [
+        {
+            "setting": question.setting,
+            "asks": question.asks,
+            "candidates": [
+                {"value": each.value, "means": each.means} for each in question.candidates
+            ],
+        }
+        for question in error.questions
+    ]
 
 
 def _bound(memory_bytes: int | None, seconds: int | None) -> None:

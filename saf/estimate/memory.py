@@ -57,13 +57,7 @@ def forecast(
         return min(asked, timesteps) if asked else steps_at_once(samples, timesteps)
 
     def needed(samples: int) -> int:
-        match specification.method.name:
-            case "bptt":
-                kept = 7 + 2 * timesteps
-            case "ottt-a" | "ottt-o":
-                kept = 11
-            case _:
-                kept = 5 + 2 * at_once(samples)
+        kept = specification.method.kept(timesteps, at_once(samples))
         if specification.neuron.dropout:
             kept += 2  # the masks, and what they leave beside what was sent
         per_sample = kept * neurons + 8 * prod(architecture.input_shape)

@@ -28,5 +28,4 @@ def evaluations(specification: ResolvedSpecification) -> int:
     weights: once a step, or once a sample where the loss is at the final step only.
     """
     steps = specification.timesteps
-    backward = 1 if specification.method.name in ("saf-f", "spike-representation") else steps
-    return steps + 2 * backward
+    return steps + 2 * specification.method.backward_passes(steps)

@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch import Tensor
+from saf.config.methods import METHODS, AtEachStep
 
-from saf.methods.base import LossFunction
-from saf.model.lif_forward import lif_advance, lif_rest
-from saf.model.network import SpikingNetwork, present
-from saf.model.outcome import Outcome, Readout, Tally
-from saf.model.presentation import NO_DROPOUT, Masks, plain
+if TYPE_CHECKING:
+    from saf.model.batch import Batch, Rule
+    from saf.model.network import SpikingNetwork
+    from saf.model.outcome import Outcome, Readout
 
 
-def bptt(
-    network: SpikingNetwork,
-    x: Tensor,
-    y: Tensor,
-    *,
-    timesteps: int,
-    loss: LossFunction,
-    update: Callable[[], None],
-    trace_bias_and_input: bool = True,
-    masks: Masks = NO_DROPOUT,
-    chunk: int | None = None,
-    readout: Readout = "sum",
-) -> Outcome:
+@METHODS.add
+class BPTT(AtEachStep):
+    """Back-propagation through time with surrogate gradients, the baseline; memory grows with T."""
+
+    label: ClassVar[str] = "BPTT"
+    place: ClassVar[int] = 60
+    compared: ClassVar[bool] = True
+
+    name: Literal["bptt"] = "bptt"
+
+    def rule(self) -> Rule:
+        from saf.model.outcome import readout_of
+
+        return partial(bptt, readout=readout_of(self))
+
+
+def bptt(network: SpikingNetwork, batch: Batch, *, readout: Readout = "sum") -> Outcome:
     """Back-propagation through time with surrogate gradients; the loss of `saf_e`.
 
     The graph spans all T steps, through the leak of every potential and every feedback connection.
     The reset V s[t−1] is a constant in it (`detach_reset`), which is common practice: through it
-    the surrogate's gradient is noise (Zenke & Vogels, Neural Computation 2021). There is no trace
-    to leave off: `trace_bias_and_input` and `chunk` have no effect.
+    the surrogate's gradient is noise (Zenke & Vogels, Neural Computation 2021). There is no trace,
+    and `batch.chunk` has no effect.
     """
-    stimulus = network.stimulus(x, timesteps).channels_last()
-    shown = present(network, stimulus, masks)
-    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps, readout)
+    import torch
+
+    from saf.model.lif_forward import lif_advance, lif_rest
+    from saf.model.network import present
+    from saf.model.outcome import Tally
+    from saf.model.presentation import plain
+
+    stimulus = network.stimulus(batch.x, batch.timesteps).channels_last()
+    shown = present(network, stimulus, batch.masks)
+    state = lif_rest(network, stimulus)
+    tally = Tally(network, len(batch.x), batch.timesteps, readout)
     values = []
-    for _ in range(timesteps):
+    for _ in range(batch.timesteps):
         scores, state = lif_advance(
             shown,
             state,
@@ -46,8 +57,8 @@ def bptt(
             trace_bias_and_input=False,
             readout=readout,
         )
-        values.append(loss(scores, y) / timesteps)
+        values.append(batch.loss(scores, batch.y) / batch.timesteps)
         tally.add(state.fired(), values[-1], scores)
     torch.stack(values).sum().backward()
-    update()
+    batch.update()
     return tally.outcome()

@@ -2,70 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor
+from saf.config.methods import METHODS, AtEachStep
 
-from saf.methods.base import LossFunction, learn_at_one_step, updated_at_each_step
-from saf.methods.detached import present_cut
-from saf.model.lif_forward import lif, lif_advance, lif_rest
-from saf.model.network import SpikingNetwork
-from saf.model.outcome import Outcome, Readout, Tally
-from saf.model.presentation import NO_DROPOUT, Masks, traced
+if TYPE_CHECKING:
+    from saf.model.batch import Batch, Rule
+    from saf.model.network import SpikingNetwork
+    from saf.model.outcome import Outcome, Readout
+
+
+@METHODS.add
+class OtttA(AtEachStep):
+    """Online Training Through Time, gradients accumulated over the sequence, one update."""
+
+    label: ClassVar[str] = "OTTT_A"
+    place: ClassVar[int] = 30
+    compared: ClassVar[bool] = True
+
+    name: Literal["ottt-a"] = "ottt-a"
+    trace_bias_and_input: bool = False
+    """As in `saf-e`."""
+
+    def rule(self) -> Rule:
+        from saf.model.outcome import readout_of
+
+        return partial(ottt_a, traced=self.trace_bias_and_input, readout=readout_of(self))
+
+    def kept(self, timesteps: int, at_once: int) -> int:
+        return 11
+
+
+@METHODS.add
+class OtttO(AtEachStep):
+    """Online Training Through Time, an update after every time step."""
+
+    label: ClassVar[str] = "OTTT_O"
+    place: ClassVar[int] = 40
+
+    name: Literal["ottt-o"] = "ottt-o"
+    trace_bias_and_input: bool = False
+    """As in `saf-e`."""
+
+    def rule(self) -> Rule:
+        from saf.model.outcome import readout_of
+
+        return partial(ottt_o, traced=self.trace_bias_and_input, readout=readout_of(self))
+
+    @property
+    def updates_at_each_step(self) -> bool:
+        return True
+
+    def kept(self, timesteps: int, at_once: int) -> int:
+        return 11
 
 
 def ottt_a(
-    network: SpikingNetwork,
-    x: Tensor,
-    y: Tensor,
-    *,
-    timesteps: int,
-    loss: LossFunction,
-    update: Callable[[], None],
-    trace_bias_and_input: bool = False,
-    masks: Masks = NO_DROPOUT,
-    chunk: int | None = None,
-    readout: Readout = "sum",
+    network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "sum"
 ) -> Outcome:
     """OTTT, gradients of the T steps added up, one update: ∇W = Σ_t g_u[t] â_in[t]ᵀ.
 
-    Every map is evaluated once per step, on spikes, and its weight gradient taken at the trace â.
-    `chunk` has no effect: a LIF neuron needs its own last step before the next.
+    Every map is evaluated once per step, on spikes, and its weight gradient taken at the trace â;
+    `traced`: that of the bias and of a constant input, too. `batch.chunk` has no effect: a LIF
+    neuron needs its own last step before the next. `readout`: with `sum` the loss of step t sees
+    o[t] = W s_N[t] + b and the prediction is their sum; with `final` it sees W (â_N[t] / c[t]) + b,
+    the mean of the o so far with the weights λ^(t−τ), and the prediction is that at T.
     """
-    stimulus = network.stimulus(x, timesteps).channels_last()
-    shown, pass_on = present_cut(network, stimulus, masks)
-    state, tally = lif_rest(network, stimulus), Tally(network, len(x), timesteps, readout)
-    for _ in range(timesteps):
+    from saf.model.detached import present_cut
+    from saf.model.each_step import learn_at_one_step
+    from saf.model.lif_forward import lif_advance, lif_rest
+    from saf.model.outcome import Tally
+    from saf.model.presentation import traced as traced_synapse
+
+    stimulus = network.stimulus(batch.x, batch.timesteps).channels_last()
+    shown, pass_on = present_cut(network, stimulus, batch.masks)
+    state = lif_rest(network, stimulus)
+    tally = Tally(network, len(batch.x), batch.timesteps, readout)
+    for _ in range(batch.timesteps):
         scores, state = lif_advance(
             shown,
             state.detached(),
-            synapse=traced,
-            trace_bias_and_input=trace_bias_and_input,
+            synapse=traced_synapse,
+            trace_bias_and_input=traced,
             readout=readout,
         )
-        learn_at_one_step(scores, y, state, loss, tally)
+        learn_at_one_step(scores, batch.y, state, batch.loss, tally)
     pass_on()
-    update()
+    batch.update()
     return tally.outcome()
 
 
 def ottt_o(
-    network: SpikingNetwork,
-    x: Tensor,
-    y: Tensor,
-    *,
-    timesteps: int,
-    loss: LossFunction,
-    update: Callable[[], None],
-    trace_bias_and_input: bool = False,
-    masks: Masks = NO_DROPOUT,
-    chunk: int | None = None,
-    readout: Readout = "sum",
+    network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "sum"
 ) -> Outcome:
     """OTTT with an update after every step; the weights are made effective again for the next.
 
-    Potentials and traces live on over the updates, as in the published code. `chunk` has no effect.
+    Potentials and traces live on over the updates, as in the published code. `batch.chunk` has no
+    effect.
     """
-    return updated_at_each_step(
-        network, x, y, timesteps, loss, update, trace_bias_and_input, masks, readout, lif
-    )
+    from saf.model.each_step import updated_at_each_step
+    from saf.model.lif_forward import lif
+
+    return updated_at_each_step(network, batch, traced, readout, lif)

@@ -1,86 +1,139 @@
-"""Spike Accumulation Forwarding: a loss at each step, a loss at the final step."""
+"""Spike Accumulation Forwarding: a loss at each step (SAF-E), a loss at the final step (SAF-F)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch import Tensor
+from saf.config.methods import METHODS, AtEachStep, AtTheFinalStep
 
-from saf.kernels.saf_scan import Gate
-from saf.methods.base import LossFunction, updated_at_each_step
-from saf.methods.detached import present_cut
-from saf.model.lif_forward import saf
-from saf.model.network import SpikingNetwork, present
-from saf.model.outcome import Outcome, Readout, Tally
-from saf.model.presentation import NO_DROPOUT, Masks
-from saf.model.replay import Replay
-from saf.model.saf_forward import (
-    REST,
-    Gates,
-    advance,
-    chunks,
-    readout_at_each_step,
-    readout_of_rates,
-    surrogate_gates,
-)
-from saf.neurons.base import Neuron
+if TYPE_CHECKING:
+    from saf.model.batch import Batch, Rule
+    from saf.model.network import SpikingNetwork
+    from saf.model.outcome import Outcome, Readout
+
+
+@METHODS.add
+class SafE(AtEachStep):
+    """Spike Accumulation Forwarding, a loss at each step. Same gradient as OTTT."""
+
+    label: ClassVar[str] = "SAF-E"
+    place: ClassVar[int] = 10
+    scans: ClassVar[bool] = True
+    compared: ClassVar[bool] = True
+
+    name: Literal["saf-e"] = "saf-e"
+    update: Literal["sequence", "step"] = "sequence"
+    """When the optimizer steps: once per batch, or after every time step, as `ottt-o` does."""
+    trace_bias_and_input: bool = False
+    """Also apply the trace to the bias and to the first layer's constant input (c[t] g instead of
+    g). The formula asks for it; the code published with OTTT does not do it."""
+
+    def rule(self) -> Rule:
+        from saf.model.outcome import readout_of
+
+        rule = saf_e_by_step if self.update == "step" else saf_e
+        return partial(rule, traced=self.trace_bias_and_input, readout=readout_of(self))
+
+    @property
+    def updates_at_each_step(self) -> bool:
+        return self.update == "step"
+
+    @property
+    def takes_steps_at_once(self) -> bool:
+        return self.update == "sequence"
+
+    def kept(self, timesteps: int, at_once: int) -> int:
+        return 5 + 2 * at_once
+
+
+@METHODS.add
+class SafF(AtTheFinalStep):
+    """Spike Accumulation Forwarding, a loss at the final step only: one backward pass per batch
+    whatever T is. Same gradient as the Spike Representation up to a power of V per layer."""
+
+    label: ClassVar[str] = "SAF-F"
+    place: ClassVar[int] = 20
+    scans: ClassVar[bool] = True
+    compared: ClassVar[bool] = True
+
+    name: Literal["saf-f"] = "saf-f"
+    trace_bias_and_input: bool = True
+    """As in `saf-e`; on by default, since Theorem 2 of the paper needs it."""
+
+    def rule(self) -> Rule:
+        return partial(saf_f, traced=self.trace_bias_and_input)
+
+    @property
+    def takes_steps_at_once(self) -> bool:
+        return True
+
+    def kept(self, timesteps: int, at_once: int) -> int:
+        return 5 + 2 * at_once
 
 
 def saf_e(
-    network: SpikingNetwork,
-    x: Tensor,
-    y: Tensor,
-    *,
-    timesteps: int,
-    loss: LossFunction,
-    update: Callable[[], None],
-    trace_bias_and_input: bool = False,
-    masks: Masks = NO_DROPOUT,
-    chunk: int | None = None,
-    readout: Readout = "sum",
+    network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "sum"
 ) -> Outcome:
     """SAF with a loss at each step: Σ_t loss(o[t], y) / T with o[t] = W s_N[t] + b.
 
     Forward by accumulations; backward with ∂â[t]/∂Û[t] = σ'(u[t] − V) and â[t−1] constant. The
-    gradients are those of `ottt_a`. The graph spans one chunk, so memory does not grow with T.
+    gradients are those of `saf.methods.ottt.ottt_a`, which says what `traced` and `readout` mean.
+    The graph spans one chunk, so memory does not grow with T.
     """
-    stimulus = network.stimulus(x, timesteps).channels_last()
-    shown, pass_on = present_cut(network, stimulus, masks)
-    state, tally = REST, Tally(network, len(x), timesteps, readout)
-    for steps in chunks(network, len(x), timesteps, chunk):
+    import torch
+
+    from saf.model.detached import present_cut
+    from saf.model.outcome import Tally
+    from saf.model.saf_forward import (
+        REST,
+        advance,
+        chunks,
+        readout_at_each_step,
+        readout_of_rates,
+        surrogate_gates,
+    )
+
+    timesteps, samples = batch.timesteps, len(batch.x)
+    stimulus = network.stimulus(batch.x, timesteps).channels_last()
+    shown, pass_on = present_cut(network, stimulus, batch.masks)
+    state, tally = REST, Tally(network, samples, timesteps, readout)
+    for steps in chunks(network, samples, timesteps, batch.chunk):
         done, state = advance(
             shown,
             state,
             steps,
             gate=surrogate_gates,
-            trace_bias_and_input=trace_bias_and_input,
+            trace_bias_and_input=traced,
         )
         times = range(state.step - steps + 1, state.step + 1)
         if readout == "sum":
-            scores = readout_at_each_step(shown, done, times, trace_bias_and_input)
+            scores = readout_at_each_step(shown, done, times, traced)
         else:
             scores = readout_of_rates(shown, done, times)
-        value = torch.stack([loss(o, y) for o in scores]).sum() / timesteps
+        value = torch.stack([batch.loss(o, batch.y) for o in scores]).sum() / timesteps
         value.backward()
         tally.add(done.fired, value, scores)
     pass_on()
-    update()
+    batch.update()
     return tally.outcome()
 
 
-def saf_f(
-    network: SpikingNetwork,
-    x: Tensor,
-    y: Tensor,
-    *,
-    timesteps: int,
-    loss: LossFunction,
-    update: Callable[[], None],
-    trace_bias_and_input: bool = True,
-    masks: Masks = NO_DROPOUT,
-    chunk: int | None = None,
+def saf_e_by_step(
+    network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "sum"
 ) -> Outcome:
+    """SAF-E with an update after every step, the trajectory of `ottt_o`.
+
+    W â_in[t] would apply the weights of this step to all the past, so the potential follows its
+    recurrence Û[t] = λ Û[t−1] + W s_in[t] + b. `batch.chunk` has no effect.
+    """
+    from saf.model.each_step import updated_at_each_step
+    from saf.model.lif_forward import saf
+
+    return updated_at_each_step(network, batch, traced, readout, saf)
+
+
+def saf_f(network: SpikingNetwork, batch: Batch, *, traced: bool = True) -> Outcome:
     """SAF with a loss at the final step: loss(o, y) with o = W (â_N[T] / c[T]) + b.
 
     All steps run without a graph; step T is then differentiated with σ'(u[T] − V), the results of
@@ -89,88 +142,7 @@ def saf_f(
     one gate: one factor V for each spiking layer between the weights and the loss. That of the
     readout is the same in both.
     """
-    return _at_the_final_step(
-        network, x, y, timesteps, loss, update, trace_bias_and_input, masks, chunk, surrogate_gates
-    )
+    from saf.model.final_step import learn_at_the_final_step
+    from saf.model.saf_forward import surrogate_gates
 
-
-def spike_representation(
-    network: SpikingNetwork,
-    x: Tensor,
-    y: Tensor,
-    *,
-    timesteps: int,
-    loss: LossFunction,
-    update: Callable[[], None],
-    trace_bias_and_input: bool = True,
-    masks: Masks = NO_DROPOUT,
-    chunk: int | None = None,
-) -> Outcome:
-    """DSR: forward as `saf_f`, backward through a = clamp(m / V, 0, 1) of the rates.
-
-    m = Û[T] / c[T] and a = â[T] / c[T], so ∂â/∂Û = ∂a/∂m = 1/V where 0 < m < V, else 0. In rates
-    there is no trace to leave off: `trace_bias_and_input` has no effect.
-    """
-
-    def gate(neuron: Neuron) -> Gate:
-        return neuron.rate_gate(timesteps)
-
-    return _at_the_final_step(network, x, y, timesteps, loss, update, True, masks, chunk, gate)
-
-
-def saf_e_by_step(
-    network: SpikingNetwork,
-    x: Tensor,
-    y: Tensor,
-    *,
-    timesteps: int,
-    loss: LossFunction,
-    update: Callable[[], None],
-    trace_bias_and_input: bool = False,
-    masks: Masks = NO_DROPOUT,
-    chunk: int | None = None,
-    readout: Readout = "sum",
-) -> Outcome:
-    """SAF-E with an update after every step, the trajectory of `ottt_o`.
-
-    W â_in[t] would apply the weights of this step to all the past, so the potential follows its
-    recurrence Û[t] = λ Û[t−1] + W s_in[t] + b. `chunk` has no effect.
-    """
-    return updated_at_each_step(
-        network, x, y, timesteps, loss, update, trace_bias_and_input, masks, readout, saf
-    )
-
-
-def _at_the_final_step(
-    network: SpikingNetwork,
-    x: Tensor,
-    y: Tensor,
-    timesteps: int,
-    loss: LossFunction,
-    update: Callable[[], None],
-    trace_bias_and_input: bool,
-    masks: Masks,
-    chunk: int | None,
-    gate: Gates,
-) -> Outcome:
-    shown = present(network, network.stimulus(x, timesteps), masks)
-    state, tally = REST, Tally(network, len(x), timesteps, "final")
-    *earlier, last = chunks(network, len(x), timesteps, chunk)
-    replay = Replay(len(x)) if last > 1 else None
-    with torch.no_grad():
-        for steps in earlier:
-            done, state = advance(shown, state, steps, keep=())
-            tally.add(done.fired)
-        if replay is not None:
-            done, state = advance(shown, state, last, keep=(), replay=replay)
-            tally.add(done.fired)
-            replay.again = True
-    done, state = advance(
-        shown, state, 1, gate=gate, trace_bias_and_input=trace_bias_and_input, replay=replay
-    )
-    (scores,) = readout_of_rates(shown, done, [timesteps])
-    value = loss(scores, y)
-    value.backward()
-    tally.add(done.fired if replay is None else None, value, scores)
-    update()
-    return tally.outcome()
+    return learn_at_the_final_step(network, batch, traced, surrogate_gates)

@@ -20,7 +20,7 @@ from saf.model.presentation import Layered, Presentation, Synapse, plain
 from saf.model.saf_forward import gradient_factors
 from saf.networks.architecture import INPUT, Conv, Linear
 from saf.neurons.base import Filters, Fire, Neuron, State
-from saf.neurons.surrogates import fire
+from saf.neurons.fire import fire
 
 NeuronStep = Callable[[Neuron, Tensor, Any, Tensor, Fire], tuple[Tensor, State]]
 """(neurons, current, state, â[t−1], fire) → s[t] and the state after the step."""

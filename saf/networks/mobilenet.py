@@ -1,4 +1,4 @@
-"""MobileNet with depthwise convolutions, on a residual stream as `saf.networks.resnet` has it; no
+"""MobileNet with depthwise convolutions, on a residual stream as `saf.networks.residual` has it; no
 torch.
 
 Channels and strides of the pairs of a depthwise and a pointwise convolution are those of table 1 of
@@ -13,9 +13,12 @@ with the skip, α, g and β of the residual networks.
 
 from __future__ import annotations
 
-from saf.config.networks import MobileNet
+from typing import ClassVar, Literal
+
+from saf.config.networks import NETWORKS, Network, Width
 from saf.networks.architecture import Architecture, Conv, Shape
-from saf.networks.resnet import residual, scaled
+from saf.networks.chain import scaled
+from saf.networks.residual import residual
 
 FIRST_CHANNELS = 32
 PLAN = (
@@ -25,7 +28,25 @@ PLAN = (
 )
 
 
-def mobilenet(network: MobileNet, input_shape: Shape, classes: int) -> Architecture:
+@NETWORKS.add
+class MobileNet(Network):
+    """MobileNet (v1): depthwise and pointwise convolutions in turn, a spiking layer before each, on
+    a residual stream as in `resnet18`, for images of 8 × 8 pixels or more."""
+
+    label: ClassVar[str] = "MobileNet"
+    place: ClassVar[int] = 80
+    sides: ClassVar[tuple[int, int]] = (8, 512)
+    suggested: ClassVar[bool] = True
+
+    name: Literal["mobilenet"] = "mobilenet"
+    width: Width = 1.0
+    """Factor on every number of channels."""
+
+    def architecture(self, input_shape: Shape, classes: int) -> Architecture:
+        return _mobilenet(self, input_shape, classes)
+
+
+def _mobilenet(network: MobileNet, input_shape: Shape, classes: int) -> Architecture:
     """The architecture of `network` for images of `input_shape` (C H W).
 
     Raises ValueError.

@@ -12,7 +12,7 @@ from torch import Tensor
 from saf.config import Surrogate
 from saf.kernels.saf_scan import Gate
 from saf.neurons.dynamics import accumulated_one
-from saf.neurons.surrogates import derivative
+from saf.neurons.fire import derivative
 
 
 @cache

@@ -11,8 +11,8 @@ from saf.kernels.lif_scan import LIFState, lif_scan
 from saf.kernels.saf_scan import Constant, Gate, scan, spike_scan
 from saf.neurons.base import Accumulated, Fire, Neuron
 from saf.neurons.dynamics import heaviside, lif_step, saf_step_of_current
+from saf.neurons.fire import derivative
 from saf.neurons.gates import clamped_rate_gate, surrogate_gate
-from saf.neurons.surrogates import derivative
 
 
 class FoldedLIF(NamedTuple):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from saf.config import ResolvedSpecification, updates_at_each_step
+from saf.config import ResolvedSpecification
 from saf.errors import DivergedError, OutOfMemoryError, SilentNetworkError, TimeLimitError
 from saf.estimate.memory import forecast
 from saf.networks.architecture import Architecture
@@ -206,7 +206,7 @@ def _remedy(specification: ResolvedSpecification, batch: int, at_once: int | Non
     if at_once is None:
         return (of_steps if fewer else "") + "take a smaller network"
     remedy = f'set "batch_size" to {at_once * specification.micro_batches} or less'
-    if updates_at_each_step(specification.method):
+    if specification.method.updates_at_each_step:
         return remedy
     parts = -(-batch // at_once)
     same = f'{remedy}, or "micro_batches" to {parts}: the same training, in less memory'

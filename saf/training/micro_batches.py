@@ -5,20 +5,18 @@ Shapes: `B` samples of the batch, `b` samples of a part.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
-from saf.methods.base import Method
+from saf.model.batch import Batch, Rule
 from saf.model.network import SpikingNetwork
 from saf.model.outcome import Outcome
-from saf.model.presentation import NO_DROPOUT, Masks
 from saf.training.optimisation.loss import LossFunction
 
 
-def in_parts(method: Method, parts: int) -> Method:
-    """`method`, with each batch cut into `parts` micro-batches whose sizes differ by one at most.
+def in_parts(rule: Rule, parts: int) -> Rule:
+    """`rule`, with each batch cut into `parts` micro-batches whose sizes differ by one at most.
 
     The loss of a part is a mean over its `b` samples and counts b / B, so the gradients that add
     up in `.grad` are, but for rounding, those of the whole batch; `update` is called once, after
@@ -26,41 +24,28 @@ def in_parts(method: Method, parts: int) -> Method:
     cut. Only for methods that update once per batch (`JobSpecification` refuses the others).
     """
     if parts == 1:
-        return method
+        return rule
 
-    def whole(
-        network: SpikingNetwork,
-        x: Tensor,
-        y: Tensor,
-        *,
-        timesteps: int,
-        loss: LossFunction,
-        update: Callable[[], None],
-        trace_bias_and_input: bool = False,
-        masks: Masks = NO_DROPOUT,
-        chunk: int | None = None,
-    ) -> Outcome:
-        cuts = min(parts, len(y))
+    def whole(network: SpikingNetwork, batch: Batch) -> Outcome:
+        samples = len(batch.y)
+        cuts = min(parts, samples)
         outcomes, shares = [], []
-        masks_of = {name: mask.tensor_split(cuts) for name, mask in masks.items()}
-        for number, (part, labels) in enumerate(
-            zip(x.tensor_split(cuts), y.tensor_split(cuts), strict=True)
+        masks_of = {name: mask.tensor_split(cuts) for name, mask in batch.masks.items()}
+        for number, (x, y) in enumerate(
+            zip(batch.x.tensor_split(cuts), batch.y.tensor_split(cuts), strict=True)
         ):
-            share = len(labels) / len(y)
-            outcome = method(
-                network,
-                part,
-                labels,
-                timesteps=timesteps,
-                loss=_weighted(loss, share),
-                update=lambda: None,
-                trace_bias_and_input=trace_bias_and_input,
+            share = len(y) / samples
+            part = replace(
+                batch,
+                x=x,
+                y=y,
+                loss=_weighted(batch.loss, share),
+                update=_later,
                 masks={name: own[number] for name, own in masks_of.items()},
-                chunk=chunk,
             )
-            outcomes.append(outcome)
+            outcomes.append(rule(network, part))
             shares.append(share)
-        update()
+        batch.update()
         return Outcome(
             loss=torch.stack([each.loss for each in outcomes]).sum(),
             scores=torch.cat([each.scores for each in outcomes]),
@@ -75,3 +60,7 @@ def in_parts(method: Method, parts: int) -> Method:
 
 def _weighted(loss: LossFunction, share: float) -> LossFunction:
     return lambda scores, labels: share * loss(scores, labels)
+
+
+def _later() -> None:
+    """No update after a part."""

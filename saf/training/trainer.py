@@ -17,10 +17,9 @@ from saf.config import ResolvedSpecification
 from saf.data.dataset import Dataset
 from saf.data.split import hold_out
 from saf.errors import UserConfigError
-from saf.kernels import native, winograd
-from saf.kernels.precision import products, products_of
-from saf.kernels.saf_scan import by as scan_by
-from saf.methods.methods import method_of
+from saf.kernels.backend import Backend
+from saf.kernels.precision import products_of
+from saf.model.batch import Batch
 from saf.model.dropout import dropout_masks
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork, network_of
@@ -76,12 +75,11 @@ class Trainer:
         self.parameters = dict(self.network.named_parameters())
         learnt = [self.parameters[name] for name in self._learnt()]
         self.optimizer = optimizer_of(specification.optimizer, learnt)
-        self._method = in_parts(method_of(specification.method), specification.micro_batches)
+        self._rule = in_parts(specification.method.rule(), specification.micro_batches)
         weights = class_weights(specification.loss, self.train_set.labels, dataset.classes)
         if weights is not None:
             weights = weights.to(device, self.network.parameter_dtype)
         self._loss = loss_function(specification.loss, weights)
-        self._trace = getattr(specification.method, "trace_bias_and_input", True)
         self.batches = Batches(len(self.train_set), specification.batch_size, specification.seed)
         self.samples_at_once = min(specification.samples_at_once, len(self.train_set))
         self.last_step = specification.epochs * self.batches.per_epoch
@@ -107,7 +105,11 @@ class Trainer:
             self._begin(init_from)
         samples = len(self.train_set)
         given = (self.progress, specification, architecture, samples, device)
-        self._scan, self._cpp = backends.chosen(*given), in_cpp(*given)
+        self._backend = Backend(
+            scan=backends.chosen(*given),
+            native=in_cpp(*given),
+            products=products_of(specification.precision),
+        )
         self.chunk: int | None = None
         self._looking = False
         self.probe = Probe(self.network, specification.timesteps, self.last_step, self.progress)
@@ -249,23 +251,17 @@ class Trainer:
     def _compute(
         self, x: Tensor, y: Tensor, masks: Masks, update: Callable[[], None], chunk: int | None
     ) -> Outcome:
-        with (
-            winograd.allowed(),
-            native.allowed(self._cpp),
-            scan_by(self._scan),
-            products(products_of(self.specification.precision)),
-        ):
-            return self._method(
-                self.network,
-                x,
-                y,
-                timesteps=self.specification.timesteps,
-                loss=self._loss,
-                update=update,
-                trace_bias_and_input=self._trace,
-                masks=masks,
-                chunk=chunk,
-            )
+        batch = Batch(
+            x=x,
+            y=y,
+            timesteps=self.specification.timesteps,
+            loss=self._loss,
+            update=update,
+            masks=masks,
+            chunk=chunk,
+        )
+        with self._backend.entered():
+            return self._rule(self.network, batch)
 
     def _update(self) -> None:
         if self._looking:
@@ -279,7 +275,7 @@ class Trainer:
 
     def evaluated(self, network: SpikingNetwork, samples: Samples, what: str) -> Evaluated:
         """`network` on samples that it does not learn from; `what` they are, for an error."""
-        with scan_by(self._scan), native.allowed(self._cpp):
+        with self._backend.entered():
             return evaluate(
                 network,
                 samples,

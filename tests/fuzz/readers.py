@@ -36,9 +36,11 @@ from random import Random
 from typing import Any
 
 from api.host.child import plain_environment
-from saf.data import check_process
+from saf.data import FORMATS, check_process
 from saf.data.sources.limits import MIB, Limits
 from tests.fuzz.inputs import KINDS, make
+
+FORMATS.names()  # imports them all, before what a check does is watched
 
 SECONDS = 10  # of processor time; six times as many by the clock
 MEMORY_BYTES = 512 * MIB

@@ -12,7 +12,7 @@ from api.settings import Settings
 from api.store.database import why_away
 from api.store.jobs import lifecycle
 from api.store.jobs.leases import Claim
-from saf.config import ResolvedSpecification, updates_at_each_step
+from saf.config import ResolvedSpecification
 from saf.errors import (
     DataError,
     InternalError,
@@ -135,7 +135,7 @@ def _micro_batches(claim: Claim, failure: Failure) -> int | None:
         return None
     if failure.code != OutOfMemoryError.code or specification.on_out_of_memory != "split":
         return None
-    if updates_at_each_step(specification.method):
+    if specification.method.updates_at_each_step:
         return None
     needed = -(-specification.batch_size // failure.samples)
     parts = min(specification.batch_size, max(2 * specification.micro_batches, needed))

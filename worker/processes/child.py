@@ -278,6 +278,7 @@ def _go_first() -> str | None:
 def _train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
     import saf
     from saf.config import JobSpecification
+    from saf.config.choice import unknown_names
     from saf.data import BUILTIN, load
     from saf.training.hardware.malloc import keep_freed_memory
 
@@ -288,6 +289,11 @@ def _train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
             hint=f"take one of {', '.join(BUILTIN)}, or upload the data set",
         )
     dataset = BUILTIN[order.dataset]() if order.builtin else load(Path(order.dataset))
+    if missing := unknown_names(order.specification, JobSpecification):
+        raise UserConfigError(
+            f"this worker knows no {', no '.join(missing)}",
+            hint="install the plugin that adds it on every worker (saf.plugins), or choose another",
+        )
     try:
         specification = JobSpecification.model_validate(order.specification)
     except ValueError as error:

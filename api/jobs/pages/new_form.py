@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from api.networks.routes import SURROGATES
 from saf.config import JobSpecification, json_pointer
+from saf.config.neurons import SURROGATES
 
 Kind = Literal["text", "number", "integer", "check", "select", "checks", "list", "json", "pairs"]
 Schema = Mapping[str, Any]
@@ -219,7 +220,7 @@ def _of_value(entry: Schema, pointer: str, value: Any, when: tuple[str, str] | N
         value=value,
         hint=_sentence(entry).replace("null:", "none:"),
         choices=tuple(plain.get("enum") or items.get("enum") or ()),
-        notes=tuple(SURROGATES.items()) if pointer == "/neuron/surrogate/name" else (),
+        notes=_notes(pointer),
         minimum=plain.get("minimum", plain.get("exclusiveMinimum")),
         maximum=plain.get("maximum", plain.get("exclusiveMaximum")),
         required=value is not None and not is_automatic and kind in ("integer", "number"),
@@ -227,6 +228,13 @@ def _of_value(entry: Schema, pointer: str, value: Any, when: tuple[str, str] | N
         may_be_none=kind in ("integer", "number") and {"type": "null"} in options,
         when=when,
     )
+
+
+def _notes(pointer: str) -> tuple[tuple[str, str], ...]:
+    """What each choice is, where the schema has no room for it."""
+    if pointer != "/neuron/surrogate/name":
+        return ()
+    return tuple((name, inspect.getdoc(each) or "") for name, each in SURROGATES.members().items())
 
 
 def _filled(field: Field, values: Mapping[str, Any]) -> Field:

@@ -7,11 +7,12 @@ Layout: https://www.cs.toronto.edu/~kriz/cifar.html. A batch is a dictionary wit
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from saf.data.dataset import Array, Dataset, check_labels
+from saf.data.formats.format import FORMATS, Format, Recognised
 from saf.data.formats.pickle_subset import read_pickled
 from saf.data.labels import class_names_of
 from saf.data.sources.limits import Limits
@@ -27,13 +28,28 @@ _FILES = (
 )
 
 
-def is_cifar(names: set[str]) -> bool:
-    """Whether files are named (without their folders) as those of CIFAR are."""
-    return {"data_batch_1", "test_batch"} <= names or {"train", "test", "meta"} <= names
+@FORMATS.add
+class Cifar(Format):
+    """`cifar-10-batches-py` or `cifar-100-python`, as published, with the 100 fine classes; read
+    without executing anything. Images are uint8 `N 3 32 32`."""
+
+    label: ClassVar[str] = "CIFAR's Python batches"
+    place: ClassVar[int] = 30
+    specificity: ClassVar[int] = 50
+
+    name: Literal["cifar-python"] = "cifar-python"
+
+    @classmethod
+    def detect(cls, source: Source) -> Recognised | None:
+        names = {member.name.rsplit("/", 1)[-1] for member in source.members}
+        known = {"data_batch_1", "test_batch"} <= names or {"train", "test", "meta"} <= names
+        return Recognised() if known else None
+
+    def read(self, source: Source, limits: Limits) -> Dataset:
+        return _read(source, limits)
 
 
-def read_cifar(source: Source, limits: Limits) -> Dataset:
-    """Images as uint8 `N 3 32 32`; CIFAR-100 with its 100 fine classes. Raises DataError."""
+def _read(source: Source, limits: Limits) -> Dataset:
     train, test, meta = _files(source)
     batches: dict[str, tuple[Array, Array]] = {}
     class_names: tuple[str, ...] | None = None

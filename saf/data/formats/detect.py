@@ -1,86 +1,80 @@
-"""Reads what people have on disk: finds out what it is and hands it to the reader for it."""
+"""Reads what people have on disk: finds out what it is and hands it to the format for it."""
 
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
-from saf.data.canonical import load
+from pydantic import ValidationError
+
 from saf.data.dataset import Dataset
-from saf.data.formats.cifar import is_cifar, read_cifar
-from saf.data.formats.idx import FOUR_FILES, is_idx_name, read_idx
-from saf.data.formats.image_folder import LAYOUT, is_image_name, read_image_folder
-from saf.data.formats.npz import is_npz, read_npz
-from saf.data.sources.archive import Compression, Tar, Zip, compression_of, decompressed
+from saf.data.formats.format import (
+    FORMATS,
+    Candidate,
+    Format,
+    NeedsChoiceError,
+    Question,
+    Recognised,
+)
+from saf.data.sources.archive import SingleFile, Tar, Zip, compression_of, decompressed
 from saf.data.sources.limits import DEFAULT_LIMITS, Budget, Limits
 from saf.data.sources.source import Folder, Source, check_archive_size
 from saf.data.sources.stream import Content
 from saf.errors import DataError
+from saf.registry import name_of
 
-Format = Literal["image-folder", "idx", "cifar-python", "npz", "canonical"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-
-_READERS = {
-    "image-folder": read_image_folder,
-    "idx": read_idx,
-    "cifar-python": read_cifar,
-    "npz": read_npz,
-}
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".txz", ".7z", ".rar", ".zst", ".npz")
-_ACCEPTED = (
-    "Send a .zip or .tar (.gz, .bz2, .xz) with an image folder, MNIST's four IDX files or "
-    "CIFAR's Python batches, or an .npz with x_train, y_train, x_test, y_test."
-)
 
 
-def read(path: Path | str, format: str = "auto", *, limits: Limits = DEFAULT_LIMITS) -> Dataset:
+def read(
+    path: Path | str,
+    format: str = "auto",
+    *,
+    settings: Mapping[str, Any] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Dataset:
     """The data set in a folder, an archive or a file.
 
-    `format` is one of `FORMATS`, or "auto" to find out. Archives are read as streams and never
-    unpacked onto the disk, and nothing is ever unpickled. Raises DataError, which names the file
-    inside, what was expected and found, and what to do.
+    `format` is a name of `FORMATS`, or "auto" to find out; `settings` are those of the format, for
+    files that can be read in more than one way. Archives are read as streams and never unpacked
+    onto the disk, and nothing is ever unpickled. Raises DataError, which names the file inside,
+    what was expected and found, and what to do; NeedsChoiceError, with the candidates, where more
+    than one reading fits.
     """
-    path = Path(path)
+    path, settings = Path(path), settings or {}
     if format != "auto" and format not in FORMATS:
         raise DataError(
-            f"there is no format {format[:40]!r}", hint=f"Use auto, {', '.join(FORMATS)}."
-        )
-    if path.is_file() and _looks_canonical(path):
-        _check_asked(path, format, "canonical")
-        check_archive_size(path, limits)
-        dataset = load(path)
-        for split in dataset.splits:
-            x = getattr(dataset, f"x_{split}")
-            limits.check_array(f"x_{split}", x.shape, x.itemsize)
-        limits.check_classes(dataset.classes)
-        return dataset
-    if format == "canonical":
-        raise DataError(
-            f"{path.name} was not written by saf.data.save", hint="Use the format auto."
+            f"there is no format {format[:40]!r}", hint=f"Use auto, {', '.join(FORMATS.names())}."
         )
     source = _open(path, limits)
-    found = _detect(source)
-    if format != "auto" and found is not None:
-        _check_asked(path, format, found)
-    reader = found if format == "auto" else format
-    if reader is None:
+    found = _recognised(source, format)
+    if format != "auto" and found is not None and name_of(found[0]) != format:
+        raise DataError(
+            f"{path.name} was announced as {format}, and looks like {name_of(found[0])}",
+            hint=f"Use the format auto or {name_of(found[0])}.",
+        )
+    if found is None and format == "auto":
         raise _unknown(source)
-    dataset = _READERS[reader](source, limits)
+    kind, questions = (found[0], found[1].questions) if found else (FORMATS[format], ())
+    chosen = _with(kind, settings)
+    left = tuple(each for each in questions if getattr(chosen, each.setting, None) is None)
+    if left:
+        raise NeedsChoiceError(source.label, left)
+    kind.check_packages(source.label)
+    dataset = chosen.read(source, limits)
     limits.check_classes(dataset.classes)
     return dataset
 
 
-def detect(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> Format:
+def detect(path: Path | str, *, limits: Limits = DEFAULT_LIMITS) -> str:
     """The format of what lies at `path`, by names and first bytes. Raises DataError."""
-    path = Path(path)
-    if path.is_file() and _looks_canonical(path):
-        return "canonical"
-    source = _open(path, limits)
-    found = _detect(source)
+    source = _open(Path(path), limits)
+    found = _recognised(source, "auto")
     if found is None:
         raise _unknown(source)
-    return found
+    return name_of(found[0])
 
 
 def _open(path: Path, limits: Limits) -> Source:
@@ -101,7 +95,7 @@ def _open(path: Path, limits: Limits) -> Source:
         inside = Content(decompressed(raw, compression), budget, path.name).read(tarfile.BLOCKSIZE)
     if _is_tar(inside):
         return Tar(path, limits, compression)
-    raise _no_archive(path.name, start, inside, compression)
+    return SingleFile(path, limits, compression)
 
 
 def _is_tar(start: bytes) -> bool:
@@ -114,63 +108,83 @@ def _is_tar(start: bytes) -> bool:
     return True
 
 
-def _no_archive(name: str, start: bytes, inside: bytes, compression: Compression) -> DataError:
-    if inside.startswith((b"\0\0\x08\x03", b"\0\0\x08\x04")):
-        return DataError(f"{name} is an IDX file of images without its labels", hint=FOUR_FILES)
-    if inside.startswith(b"\0\0\x08\x01"):
-        return DataError(f"{name} is an IDX file of labels without images", hint=FOUR_FILES)
-    if start.startswith((b"\xff\xd8\xff", b"\x89PNG")):
-        return DataError(f"{name} is a single image", hint=f"Send an archive. {LAYOUT}")
-    if start.startswith(b"\x93NUMPY"):
-        return DataError(f"{name} is a single array", hint="Send an .npz with all four arrays.")
-    if not inside:
-        return DataError(f"{name} is empty", hint=_ACCEPTED)
-    if compression:
-        return DataError(f"{name} holds neither a tar archive nor IDX data", hint=_ACCEPTED)
-    return DataError(f"{name} is of no kind that is read", hint=_ACCEPTED)
-
-
-def _detect(source: Source) -> Format | None:
+def _recognised(source: Source, asked: str) -> tuple[type[Format], Recognised] | None:
+    """The most specific format that takes the files, that which was asked for among equals. Raises
+    NeedsChoiceError where several are left, and DataError where none takes the files and one says
+    what they lack."""
+    kinds = sorted(FORMATS, key=lambda kind: -kind.specificity)
     names = [member.name for member in source.members]
-    bases = {name.rsplit("/", 1)[-1] for name in names}
-    nested = [n for n in names if n.lower().endswith(_ARCHIVES) and not is_idx_name(n)]
+    nested = [
+        name
+        for name in names
+        if name.lower().endswith(_ARCHIVES) and not any(kind.claims(name) for kind in kinds)
+    ]
     if nested and source.archive:
         raise DataError(
             f"{source.label} holds the archive {nested[0]!r}; archives in archives are not read",
             hint="Send the inner archive itself, or pack its content.",
         )
-    if any(is_idx_name(name) for name in names):
-        return "idx"
-    if is_cifar(bases):
-        return "cifar-python"
-    if any(is_image_name(name) for name in names):
-        return "image-folder"
-    if is_npz(bases):
-        return "npz"
-    return None
+    found: list[tuple[type[Format], Recognised]] = []
+    lacking: DataError | None = None
+    for kind in kinds:
+        if found and kind.specificity < found[0][0].specificity:
+            break
+        try:
+            answer = kind.detect(source)
+        except DataError as error:
+            lacking = lacking or error
+            continue
+        if answer is not None:
+            found.append((kind, answer))
+    if len(found) > 1:
+        found = [each for each in found if name_of(each[0]) == asked] or found
+    if len(found) > 1:
+        candidates = tuple(Candidate(name_of(kind), kind.label) for kind, _ in found)
+        raise NeedsChoiceError(
+            source.label, (Question("format", "Of which format is it?", candidates),)
+        )
+    if not found and lacking is not None and asked == "auto":
+        raise lacking
+    return found[0] if found else None
+
+
+def _with(kind: type[Format], settings: Mapping[str, Any]) -> Format:
+    try:
+        return kind.model_validate({"name": name_of(kind), **settings})
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = [name for name in kind.model_fields if name != "name"]
+        raise DataError(
+            f"the format {name_of(kind)} cannot be read with "
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
+            hint=f"Its settings are {', '.join(known)}." if known else "It has no settings.",
+        ) from error
+
+
+def _accepted() -> str:
+    """What to send, of all formats."""
+    packed = [kind.label for kind in FORMATS if kind.packed]
+    alone = [kind.label for kind in FORMATS if not kind.packed and name_of(kind) != "canonical"]
+    *first, last = packed
+    ways = [f"a .zip or .tar (.gz, .bz2, .xz) with {', '.join(first)} or {last}", *alone]
+    return f"Send {', or '.join(ways)}."
 
 
 def _unknown(source: Source) -> DataError:
+    if source.single:
+        if not source.head(source.label, 1):
+            return DataError(f"{source.label} is empty", hint=_accepted())
+        if source.compressed:
+            return DataError(
+                f"{source.label} holds neither a tar archive nor IDX data", hint=_accepted()
+            )
+        return DataError(f"{source.label} is of no kind that is read", hint=_accepted())
     names = [member.name for member in source.members]
     if not names:
-        return DataError(f"{source.label} holds no files", hint=_ACCEPTED)
+        return DataError(f"{source.label} holds no files", hint=_accepted())
     listed = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
     return DataError(
         f"{source.label} holds none of the layouts that are read; it has {len(names)} files: "
         f"{listed[:300]}",
-        hint=_ACCEPTED,
+        hint=_accepted(),
     )
-
-
-def _check_asked(path: Path, asked: str, found: str) -> None:
-    if asked not in ("auto", found):
-        raise DataError(
-            f"{path.name} was announced as {asked}, and looks like {found}",
-            hint=f"Use the format auto or {found}.",
-        )
-
-
-def _looks_canonical(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(9)
-    return len(start) == 9 and start[8:] == b"{" and start[4:8] == b"\0\0\0\0"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 import struct
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saf.data.dataset import Dataset
+from saf.data.formats.format import FORMATS, Format, Recognised
 from saf.data.labels import class_names_of
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
@@ -28,13 +30,43 @@ FOUR_FILES = (
 )
 
 
-def is_idx_name(name: str) -> bool:
-    """Whether a file is named as MNIST's are."""
-    return _NAME.match(name.rsplit("/", 1)[-1]) is not None
+@FORMATS.add
+class Idx(Format):
+    """MNIST's four files, gzipped or not, in a zip or tar: images `N H W` (idx3) or `N C H W`
+    (idx4) in bytes, with one label byte each."""
+
+    label: ClassVar[str] = "MNIST's four IDX files"
+    place: ClassVar[int] = 20
+    specificity: ClassVar[int] = 60
+
+    name: Literal["idx"] = "idx"
+
+    @classmethod
+    def detect(cls, source: Source) -> Recognised | None:
+        if source.single:
+            _refuse_a_single_file(source)
+            return None
+        return Recognised() if any(cls.claims(member.name) for member in source.members) else None
+
+    @classmethod
+    def claims(cls, name: str) -> bool:
+        return _NAME.match(name.rsplit("/", 1)[-1]) is not None
+
+    def read(self, source: Source, limits: Limits) -> Dataset:
+        return _read(source, limits)
 
 
-def read_idx(source: Source, limits: Limits) -> Dataset:
-    """Images `N H W` (idx3) or `N C H W` (idx4) with one label byte each. Raises DataError."""
+def _refuse_a_single_file(source: Source) -> None:
+    start = source.head(source.label, 4)
+    if start in (b"\0\0\x08\x03", b"\0\0\x08\x04"):
+        raise DataError(
+            f"{source.label} is an IDX file of images without its labels", hint=FOUR_FILES
+        )
+    if start == b"\0\0\x08\x01":
+        raise DataError(f"{source.label} is an IDX file of labels without images", hint=FOUR_FILES)
+
+
+def _read(source: Source, limits: Limits) -> Dataset:
     roles = _roles(source)
     arrays: dict[str, Bytes] = {}
     names = {name: role for role, name in roles.items()}

@@ -13,13 +13,14 @@ import io
 import struct
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saf import extras
 from saf.data.dataset import Dataset, check_class_names
+from saf.data.formats.format import FORMATS, Format, Recognised
 from saf.data.labels import holdout
 from saf.data.sources.limits import MIB, Budget, LimitError, Limits
 from saf.data.sources.source import Source
@@ -45,8 +46,34 @@ LAYOUT = (
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file is named as the images are that `read_image_folder` reads."""
+    """Whether a file is named as the images are that are read."""
     return name.lower().endswith(SUFFIXES)
+
+
+@FORMATS.add
+class ImageFolder(Format):
+    """A zip or tar of `train/<class>/*.png` (or `.jpg`, `.jpeg`), `test/<class>/…` and perhaps
+    `val/<class>/…`; all images of one size. With `<class>/*.png` alone, or `train/` alone, a fifth
+    of every class, always the same, is held out for testing."""
+
+    label: ClassVar[str] = "an image folder"
+    place: ClassVar[int] = 10
+    specificity: ClassVar[int] = 20
+
+    name: Literal["image-folder"] = "image-folder"
+
+    @classmethod
+    def detect(cls, source: Source) -> Recognised | None:
+        if source.single:
+            if source.head(source.label, 4).startswith((b"\xff\xd8\xff", b"\x89PNG")):
+                raise DataError(
+                    f"{source.label} is a single image", hint=f"Send an archive. {LAYOUT}"
+                )
+            return None
+        return Recognised() if any(is_image_name(m.name) for m in source.members) else None
+
+    def read(self, source: Source, limits: Limits) -> Dataset:
+        return _read(source, limits)
 
 
 @dataclass(frozen=True)
@@ -58,8 +85,7 @@ class _Plan:
     places: dict[str, tuple[str, int]]
 
 
-def read_image_folder(source: Source, limits: Limits) -> Dataset:
-    """All images as uint8 `N C H W`, classes in the order of their names. Raises DataError."""
+def _read(source: Source, limits: Limits) -> Dataset:
     _require_pillow()  # here, where its own import may warn
     plan = _plan(source)
     budget = Budget(limits, source.packed_bytes, source.label)

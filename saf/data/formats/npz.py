@@ -7,11 +7,12 @@ which are pickles, are refused.
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from saf.data.dataset import Array, Dataset, check_labels
+from saf.data.formats.format import FORMATS, Format, Recognised
 from saf.data.labels import class_names_of
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
@@ -25,17 +26,35 @@ _VALIDATION = ("val", "valid", "validation")
 _HINT = "Write the file with numpy.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)."
 
 
-def is_npz(names: set[str]) -> bool:
-    """Whether files are named (without their folders) as the arrays of such an `.npz`."""
-    return any(f"{name}.npy" in names for name in NAMES)
+@FORMATS.add
+class Npz(Format):
+    """`x_train y_train x_test y_test`; static images `N C H W` or `N H W`, event frames
+    `N T C H W`; perhaps `x_val y_val`. Images are bytes, other integers in 0…255, or floats in
+    [0, 1]; event frames are counts, taken as they are (float32) whatever their type."""
+
+    label: ClassVar[str] = "an .npz with x_train, y_train, x_test, y_test"
+    place: ClassVar[int] = 40
+    specificity: ClassVar[int] = 10
+    packed: ClassVar[bool] = False
+
+    name: Literal["npz"] = "npz"
+
+    @classmethod
+    def detect(cls, source: Source) -> Recognised | None:
+        if source.single:
+            if source.head(source.label, 6) == b"\x93NUMPY":
+                raise DataError(
+                    f"{source.label} is a single array", hint="Send an .npz with all four arrays."
+                )
+            return None
+        names = {member.name.rsplit("/", 1)[-1] for member in source.members}
+        return Recognised() if any(f"{name}.npy" in names for name in NAMES) else None
+
+    def read(self, source: Source, limits: Limits) -> Dataset:
+        return _read(source, limits)
 
 
-def read_npz(source: Source, limits: Limits) -> Dataset:
-    """Images `N C H W` or `N H W`, event frames `N T C H W`. Raises DataError.
-
-    Images are bytes, other integers in 0…255, or floats in [0, 1]; event frames are counts, taken
-    as they are (float32) whatever their type.
-    """
+def _read(source: Source, limits: Limits) -> Dataset:
     there = {member.name for member in source.members}
     if missing := [name for name in NAMES if f"{name}.npy" not in there]:
         found = ", ".join(sorted(there)[:10]) or "nothing"

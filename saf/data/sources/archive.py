@@ -1,4 +1,4 @@
-"""Zip and tar archives, read member by member and never unpacked onto the disk.
+"""Zip and tar archives, read member by member and never unpacked onto the disk; single files.
 
 Headers are not believed: every byte that comes out is counted, and names, links, devices,
 encryption and duplicates are refused before anything is read from a member.
@@ -195,6 +195,28 @@ class Tar(Source):
             raise
         except DAMAGE as error:
             raise damaged(self.label, error) from error
+
+
+class SingleFile(Source):
+    """A file that is no archive, compressed or not, as its only member."""
+
+    archive = False
+    single = True
+
+    def __init__(self, path: Path, limits: Limits, compression: Compression) -> None:
+        super().__init__(path, limits)
+        self._size = check_archive_size(path, limits)
+        self._compression = compression
+        self.compressed = bool(compression)
+
+    def _contents(self, wanted: Collection[str]) -> Iterator[Content]:
+        if self.label in wanted:
+            budget = Budget(self.limits, self._size, self.label)
+            with self.path.open("rb") as raw:
+                yield Content(decompressed(raw, self._compression), budget, self.label)
+
+    def _list(self) -> Iterator[Member]:
+        yield Member(self.label, self._size)
 
 
 def compression_of(start: bytes) -> Compression:

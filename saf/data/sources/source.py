@@ -35,6 +35,9 @@ class Source(ABC):
     """A folder or an archive. Every failure is a DataError that names the file inside."""
 
     archive = True
+    single = False
+    """Whether it is one file that is no archive."""
+    compressed = False
 
     def __init__(self, path: Path, limits: Limits) -> None:
         self.path = path
@@ -77,6 +80,13 @@ class Source(ABC):
                 hint="Let no other program write to it, and try again.",
             )
 
+    def head(self, name: str, size: int = 512) -> bytes:
+        """The first bytes of a member, fewer where it ends before. A compressed tar is unpacked up
+        to the member."""
+        for content in self._contents([name]):
+            return content.read(size)
+        return b""
+
     @abstractmethod
     def _contents(self, wanted: Collection[str]) -> Iterator[Content]:
         """What `contents` yields, in the order that costs least."""
@@ -95,7 +105,7 @@ class Source(ABC):
 
 
 class Folder(Source):
-    """A folder on this machine, or a single file as if it lay in a folder of its own."""
+    """A folder on this machine."""
 
     archive = False
 
@@ -103,9 +113,8 @@ class Folder(Source):
         total = sum(member.size for member in self.members)
         budget = Budget(self.limits, total, self.label)
         for name in wanted:
-            path = self.path if self.path.is_file() else self.path / name
             try:
-                with path.open("rb") as file:
+                with (self.path / name).open("rb") as file:
                     yield Content(file, budget, name)
             except OSError as error:
                 raise DataError(
@@ -114,9 +123,6 @@ class Folder(Source):
                 ) from error
 
     def _list(self) -> Iterator[Member]:
-        if self.path.is_file():
-            yield Member(self.path.name, self.path.stat().st_size)
-            return
         count = 0
         for parent, folders, files in os.walk(self.path):
             folders[:] = [folder for folder in folders if not folder.startswith(".")]

@@ -13,9 +13,6 @@ import torch
 from torch import Tensor
 
 from saf.config import ResolvedSpecification
-from saf.kernels import winograd
-from saf.kernels.precision import products, products_of
-from saf.methods.methods import AT_EACH_STEP
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork
 from saf.model.outcome import readout_of
@@ -78,16 +75,15 @@ def sums(
     totals, predicted = [], []
     for indices in torch.split(torch.arange(len(data)), specification.samples_at_once):
         x, y = data[indices]
-        with winograd.allowed(), products(products_of(specification.precision)):
-            shown = infer(
-                network,
-                x,
-                specification.timesteps,
-                readout=readout_of(specification.method),
-                chunk=chunk if len(x) <= samples else None,
-                loss=partial(_loss_of, loss, y),
-                loss_at_each_step=specification.method.name in AT_EACH_STEP,
-            )
+        shown = infer(
+            network,
+            x,
+            specification.timesteps,
+            readout=readout_of(specification.method),
+            chunk=chunk if len(x) <= samples else None,
+            loss=partial(_loss_of, loss, y),
+            loss_at_each_step=specification.method.loss_at_each_step,
+        )
         assert shown.loss is not None
         means = torch.cat([shown.loss.double()[None], shown.firing_rates.double()])
         totals.append(means * len(y))

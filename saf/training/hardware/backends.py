@@ -23,8 +23,6 @@ FEWEST_UPDATES = 10**11
 """Updates of neurons (neurons × T × samples × epochs) from which a training gains more than the
 compilation takes: half a minute against about 1 ns for each update on two CPU cores."""
 
-METHODS = ("saf-e", "saf-f", "spike-representation")  # those that scan
-
 
 FEWEST_PRODUCTS = 10**12
 """Multiplications with weights from which a training gains more than the compilation takes: some
@@ -74,8 +72,7 @@ def chosen(
     wanted = progress.compiled
     if wanted is None:
         updates = architecture.neurons * specification.timesteps * samples * specification.epochs
-        scans = specification.method.name in METHODS
-        wanted = scans and updates >= FEWEST_UPDATES
+        wanted = specification.method.scans and updates >= FEWEST_UPDATES
     usable = wanted and works(specification.neuron, device, dtype)
     if progress.compiled and not usable:
         logger.warning("this training began with a compiled scan: its last bits will differ")

@@ -13,7 +13,7 @@ from time import perf_counter
 
 import torch
 
-from saf.config import ResolvedSpecification, takes_steps_at_once
+from saf.config import ResolvedSpecification
 from saf.estimate.chunking import steps_at_once
 from saf.estimate.memory import forecast
 from saf.networks.architecture import Architecture
@@ -54,7 +54,7 @@ def chosen(
     before each. `progress` remembers K unless it was asked for: a training that goes on, goes on
     with it. Who was asked to stop takes the rule's, and measures the next time.
     """
-    if not takes_steps_at_once(specification.method):
+    if not specification.method.takes_steps_at_once:
         return None
     if architecture.has_feedback:
         return 1

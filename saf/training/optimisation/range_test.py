@@ -11,7 +11,6 @@ from collections.abc import Callable
 from math import isfinite
 
 from saf.config import SGD, ResolvedSpecification
-from saf.config.networks import LayerList
 
 TRIED = (1.0, 1 / 4, 1 / 16, 1 / 64)  # times the rate of the rule
 ITERATIONS = 12  # of each try
@@ -24,7 +23,7 @@ def is_unsure(specification: ResolvedSpecification) -> bool:
     the scale of the gradient, and for networks of one's own layers."""
     if not {"/optimizer", "/optimizer/learning_rate"} & set(specification.automatic):
         return False
-    return isinstance(specification.optimizer, SGD) or isinstance(specification.network, LayerList)
+    return isinstance(specification.optimizer, SGD) or specification.network.own_layers
 
 
 def rate_that_learns(rate: float, losses_at: Callable[[float, int], list[float]]) -> float:

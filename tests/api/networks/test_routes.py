@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from api.networks.routes import SURROGATES
 from saf import config
 from tests.api.conftest import Server
 
@@ -43,7 +42,3 @@ def test_limits_are_those_of_the_specification(shared: Server) -> None:
     (vgg,) = (c for c in shared.get("/v1/networks")["data"] if c["name"] == "vgg11")
     width = vgg["parameters"]["width"]
     assert (width["exclusiveMinimum"], width["maximum"], width["default"]) == (0, 4, 1.0)
-
-
-def test_every_surrogate_is_described() -> None:
-    assert set(SURROGATES) == set(get_args(config.Surrogate.model_fields["name"].annotation))

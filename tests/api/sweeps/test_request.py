@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from api.errors import InvalidRequestError
 from api.sweeps.request import MOST_JOBS, SweepRequest, short, specifications, told, value_told
-from saf.config import SGD, SafE
+from saf.config import SGD
 from saf.config.json_pointer import parts_of, pointer, put
+from saf.methods.saf import SafE
 
 
 def request(over: dict[str, list[Any]], **more: Any) -> SweepRequest:

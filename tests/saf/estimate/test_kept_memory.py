@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from saf.config import Neuron
-from saf.config.networks import ConvNet
-from saf.methods.methods import METHODS
 from saf.model.network import SpikingNetwork
 from saf.networks.build import build
+from saf.networks.convnet import ConvNet
 from tests.saf.methods.gradients import firing_case, train
+from tests.saf.methods.rules import METHODS
 
 
 def kept_bytes(method: Callable[[], object]) -> int:

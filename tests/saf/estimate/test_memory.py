@@ -11,10 +11,10 @@ from saf.config import ResolvedSpecification
 from saf.estimate.memory import forecast
 from saf.lif.certificate import check
 from saf.lif.convert import convert, on_grid
-from saf.methods.methods import METHODS
 from saf.model.network import SpikingNetwork
 from saf.networks.build import build
 from saf.training.optimisation.loss import loss_function
+from tests.saf.methods.rules import METHODS
 from tests.saf.training.trainings import resolved
 
 GIB = 2**30

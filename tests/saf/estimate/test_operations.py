@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from saf.config.networks import ConvNet, LayerList
 from saf.estimate.operations import evaluations, multiply_adds
 from saf.networks.build import build
+from saf.networks.convnet import ConvNet
+from saf.networks.layers import LayerList
 from tests.saf.training.trainings import resolved
 
 

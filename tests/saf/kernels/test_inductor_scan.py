@@ -12,16 +12,16 @@ import torch
 from torch import Tensor
 
 from saf.config import Neuron, ResolvedSpecification
-from saf.config.networks import ConvNet
 from saf.kernels import inductor_scan
 from saf.kernels.saf_scan import Constant, Gate, by, scan, spike_scan
-from saf.methods.methods import METHODS
 from saf.model.network import SpikingNetwork
 from saf.networks.build import build
+from saf.networks.convnet import ConvNet
 from saf.neurons.gates import clamped_rate_gate, surrogate_gate
 from saf.training.checkpoint import Progress
 from saf.training.hardware import backends
 from tests.saf.kernels.compiler import needs_compiler
+from tests.saf.methods.rules import METHODS
 from tests.saf.training.trainings import resolved
 
 pytestmark = [

@@ -63,10 +63,10 @@ def test_a_training_in_tf32_takes_its_products_so_and_its_checks_do_not(
 
         monkeypatch.setattr(module, name, watched)
 
-    method_of = trainer.method_of  # type: ignore[attr-defined]
+    in_parts = trainer.in_parts  # type: ignore[attr-defined]
 
-    def watched_method_of(chosen: Any) -> Any:
-        seen_method = method_of(chosen)
+    def watched_in_parts(rule: Any, parts: int) -> Any:
+        seen_method = in_parts(rule, parts)
 
         def method(*args: Any, **options: Any) -> Any:
             seen.setdefault("method", set()).add(settings())
@@ -74,7 +74,7 @@ def test_a_training_in_tf32_takes_its_products_so_and_its_checks_do_not(
 
         return method
 
-    monkeypatch.setattr(trainer, "method_of", watched_method_of)
+    monkeypatch.setattr(trainer, "in_parts", watched_in_parts)
     watch(evaluate, "infer")
     watch(certificate, "infer_in_chunks")  # the certificate
     job = resolved(

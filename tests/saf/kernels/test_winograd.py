@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from saf.config import ResolvedSpecification
-from saf.config.networks import ConvNet
 from saf.kernels import native, precision, winograd
 from saf.kernels.winograd_transforms import Compiled, Plain, _as_cpp, matrices
 from saf.model.operations import apply, apply_traced
 from saf.networks.architecture import Architecture, Conv
 from saf.networks.build import build
+from saf.networks.convnet import ConvNet
 from saf.training.checkpoint import Progress
 from saf.training.hardware.backends import in_cpp
 from tests.saf.kernels.compiler import needs_compiler

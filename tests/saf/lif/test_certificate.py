@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from saf.config.networks import ConvNet
 from saf.errors import InternalError
 from saf.kernels.saf_scan import Constant
 from saf.lif.certificate import _costs_too_much, certify
@@ -20,6 +19,7 @@ from saf.model.inference import infer
 from saf.model.network import SpikingNetwork
 from saf.model.saf_forward import Neurons
 from saf.networks.build import build
+from saf.networks.convnet import ConvNet
 from tests.saf.training.trainings import resolved
 
 SPECIFICATION = resolved(timesteps=5)

@@ -9,12 +9,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from saf.config import Neuron, Surrogate
-from saf.config.networks import ConvNet
-from saf.methods.base import Method
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork
 from saf.model.outcome import Outcome
 from saf.networks.build import build
+from saf.networks.convnet import ConvNet
+from tests.saf.methods.rules import Method
 from tests.saf.networks.random_networks import Case, randomise
 
 PER_STEP = ["saf-e", "ottt-a", "ottt-o", "bptt"]

@@ -14,36 +14,35 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from saf.config import Neuron, Surrogate
-from saf.config.networks import MLP, ConvLayer, ConvNet, LayerList
 from saf.data import BUILTIN
 from saf.data.dataset import Dataset
 from saf.kernels import native
-from saf.methods.base import Method
-from saf.methods.methods import METHODS
-from saf.methods.saf import saf_e_by_step
 from saf.model import weight_standardisation
 from saf.model.dropout import dropout_masks
 from saf.model.network import SpikingNetwork, network_of
 from saf.model.outcome import Outcome
 from saf.networks.build import build
+from saf.networks.convnet import ConvNet
+from saf.networks.layers import ConvLayer, LayerList
+from saf.networks.mlp import MLP
 from saf.training import checkpoint as checkpoints
 from saf.training.batches import Batches, Samples
 from saf.training.events import Evaluation, Step
 from saf.training.loop import train as train_job
-from saf.training.micro_batches import in_parts
 from tests.saf.config.specifications import networks
 from tests.saf.kernels.compiler import needs_compiler
 from tests.saf.lif.grid_networks import converted
 from tests.saf.methods import reference
 from tests.saf.methods.gradients import assert_close, train
+from tests.saf.methods.rules import METHODS, SAF_E_BY_STEP, Method, cut
 from tests.saf.networks.random_networks import Case, cases, randomise
 from tests.saf.training.trainings import resolved
 
 AT_EACH_STEP = ("saf-e", "ottt-a", "bptt")
 UPDATED_ONCE: dict[str, Method] = {
     name: method for name, method in METHODS.items() if name != "ottt-o"
-} | {f"{name}, weighted": partial(METHODS[name], readout="final") for name in AT_EACH_STEP}  # type: ignore[call-arg]
-ALL: dict[str, Method] = METHODS | UPDATED_ONCE | {"saf-e, by step": saf_e_by_step}
+} | {f"{name}, weighted": partial(METHODS[name], readout="final") for name in AT_EACH_STEP}
+ALL: dict[str, Method] = METHODS | UPDATED_ONCE | {"saf-e, by step": SAF_E_BY_STEP}
 
 pytestmark = pytest.mark.slow
 
@@ -76,9 +75,9 @@ def test_any_number_of_parts_is_the_whole_batch(
 ) -> None:
     one = UPDATED_ONCE[method]
     whole, expected = train(one, case, traced=True, chunk=chunk)
-    cut, found = train(in_parts(one, parts), case, traced=True, chunk=chunk)
+    parted, found = train(cut(one, parts), case, traced=True, chunk=chunk)
     assert_close(found, expected, 1e-11)
-    for ours, theirs in zip(cut, whole, strict=True):
+    for ours, theirs in zip(parted, whole, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-12)
 
 
@@ -146,11 +145,11 @@ def test_every_network_that_can_be_asked_for_learns_the_same_in_parts_of_one(
         x = torch.rand(shape, generator=generator, dtype=torch.float64)
         case = Case(module, x, torch.arange(3), 2)
         whole, expected = train(UPDATED_ONCE[name], case, traced=False, chunk=2)
-        cut, found = train(in_parts(UPDATED_ONCE[name], 3), case, traced=False, chunk=2)
+        parted, found = train(cut(UPDATED_ONCE[name], 3), case, traced=False, chunk=2)
         assert sum(gradient.abs().sum() > 0 for gradient in expected.values()) > 2
         assert_close(found, expected, 1e-10)
-        torch.testing.assert_close(cut.scores, whole.scores, rtol=1e-10, atol=1e-11)
-        torch.testing.assert_close(cut.loss, whole.loss, rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(parted.scores, whole.scores, rtol=1e-10, atol=1e-11)
+        torch.testing.assert_close(parted.loss, whole.loss, rtol=1e-11, atol=1e-12)
 
 
 def dyadic(dtype: torch.dtype, frames: bool, samples: int, dropout: float) -> Case:
@@ -201,13 +200,13 @@ def test_parts_are_the_whole_in_every_precision_and_in_cpp(
             assert (whole.firing_rates > 0).all()
             for parts in range(2, samples + 1):
                 with native.allowed(in_cpp):
-                    cut, found = train(in_parts(method, parts), case, traced=False, chunk=2)
+                    parted, found = train(cut(method, parts), case, traced=False, chunk=2)
                 assert_close(found, expected, tolerance)
                 torch.testing.assert_close(
-                    cut.firing_rates, whole.firing_rates, rtol=1e-6, atol=1e-7, msg=name
+                    parted.firing_rates, whole.firing_rates, rtol=1e-6, atol=1e-7, msg=name
                 )
-                torch.testing.assert_close(cut.loss, whole.loss, rtol=tolerance, atol=tolerance)
-                assert torch.equal(cut.scores.argmax(1), whole.scores.argmax(1))
+                torch.testing.assert_close(parted.loss, whole.loss, rtol=tolerance, atol=tolerance)
+                assert torch.equal(parted.scores.argmax(1), whole.scores.argmax(1))
 
 
 @settings(max_examples=20, deadline=None)
@@ -329,7 +328,7 @@ def test_the_loss_of_a_part_without_a_sample_is_never_asked_for() -> None:
     for samples in (1, 2, 3, 5):
         for parts in range(2, 9):
             seen.clear()
-            in_parts(method, parts)(
+            cut(method, parts)(
                 network,
                 torch.zeros(samples, 1, 8, 8),
                 torch.zeros(samples, dtype=torch.int64),

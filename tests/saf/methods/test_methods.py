@@ -13,9 +13,6 @@ from hypothesis import strategies as st
 from saf.config import JobSpecification, Neuron
 from saf.config import Method as ChosenMethod
 from saf.errors import UserConfigError
-from saf.methods.base import Method
-from saf.methods.methods import METHODS
-from saf.methods.saf import saf_e, saf_f
 from saf.model.inference import infer, record
 from saf.model.network import SpikingNetwork
 from saf.model.outcome import readout_of
@@ -23,6 +20,7 @@ from saf.model.saf_forward import chunks
 from saf.networks.architecture import Architecture, Connection, Conv, Flatten, Linear, Population
 from tests.saf.methods import reference
 from tests.saf.methods.gradients import assert_close, firing_case, train
+from tests.saf.methods.rules import METHODS, Method
 from tests.saf.networks.random_networks import Case, cases, randomise
 
 
@@ -31,10 +29,13 @@ def chosen(name: str) -> ChosenMethod:
     return JobSpecification.model_validate({"method": {"name": name}}).method
 
 
+SEVERAL = [METHODS["saf-e"], partial(METHODS["saf-e"], readout="final"), METHODS["saf-f"]]
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     case=cases(),
-    method=st.sampled_from([saf_e, partial(saf_e, readout="final"), saf_f]),
+    method=st.sampled_from(SEVERAL),
     chunk=st.integers(2, 9),
 )
 def test_any_chunking_of_time_gives_the_same_numbers(

@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from saf.methods.methods import METHODS
 from tests.saf.methods import reference
 from tests.saf.methods.gradients import all_layers_fire, assert_close, firing_case, train
+from tests.saf.methods.rules import METHODS
 from tests.saf.networks.random_networks import Case, cases
 
 

@@ -10,17 +10,17 @@ import torch
 from torch import Generator
 
 from saf.config import Neuron
-from saf.config.networks import ConvNet
 from saf.data.dataset import Dataset
-from saf.methods.methods import METHODS
 from saf.model.dropout import dropout_masks
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork
 from saf.networks.build import build
+from saf.networks.convnet import ConvNet
 from saf.training import checkpoint as checkpoints
 from saf.training.loop import train
 from tests.saf.methods.gradients import assert_close, firing_case
 from tests.saf.methods.gradients import train as gradients_of
+from tests.saf.methods.rules import METHODS
 from tests.saf.training.trainings import resolved
 
 

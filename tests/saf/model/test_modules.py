@@ -11,14 +11,15 @@ import torchinfo
 from torch import Tensor
 
 from saf.config import Neuron
-from saf.config.networks import ConvNet, ResNet18
 from saf.kernels.lif_scan import LIFState
-from saf.methods.methods import METHODS
 from saf.model.inference import infer
 from saf.model.layers import Layer
 from saf.model.network import SpikingNetwork
 from saf.model.outcome import Readout
 from saf.networks.build import build
+from saf.networks.convnet import ConvNet
+from saf.networks.resnet import ResNet18
+from tests.saf.methods.rules import METHODS
 
 T = 4
 

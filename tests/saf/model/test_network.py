@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from torch import Tensor
 
 from saf.config import Neuron
-from saf.config.networks import MLP, VGG11, VGG16, ConvNet, MobileNet
 from saf.model.network import SpikingNetwork
 from saf.model.operations import apply, apply_traced, scale_over_time
 from saf.model.weight_standardisation import standardise, standardised
@@ -28,6 +27,10 @@ from saf.networks.architecture import (
     SumPool,
 )
 from saf.networks.build import build
+from saf.networks.convnet import ConvNet
+from saf.networks.mlp import MLP
+from saf.networks.mobilenet import MobileNet
+from saf.networks.vgg import VGG11, VGG16
 from tests.saf.methods import reference
 from tests.saf.networks.random_networks import Case, cases
 

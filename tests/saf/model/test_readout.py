@@ -11,12 +11,12 @@ from pydantic import ValidationError
 
 from saf.config import ResolvedSpecification
 from saf.lif.convert import convert
-from saf.methods.methods import AT_EACH_STEP, METHODS, method_of
 from saf.model.inference import infer
 from saf.model.outcome import readout_of
-from saf.networks.resnet import SPIKE_SCALE
+from saf.networks.chain import SPIKE_SCALE
 from tests.saf.methods import reference
 from tests.saf.methods.gradients import assert_close, firing_case, train
+from tests.saf.methods.rules import AT_EACH_STEP, METHODS, called
 from tests.saf.training.trainings import resolved
 
 
@@ -40,7 +40,7 @@ def test_methods_with_a_loss_at_each_step_read_the_mean_unless_told(method: str)
     weighted = specification(method, readout="weighted").method
     assert readout_of(weighted) == "final"
     case = firing_case(decay=0.8)
-    outcome, _ = train(method_of(weighted), case, traced=False)
+    outcome, _ = train(called(weighted.rule()), case, traced=False)
     found = infer(case.network, case.x, case.timesteps, readout="final").scores
     torch.testing.assert_close(outcome.scores, found, rtol=1e-11, atol=1e-12)
 

@@ -3,27 +3,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from saf.config import Neuron, SafE
-from saf.config.networks import (
-    MLP,
-    VGG11,
-    VGG11F,
-    VGG16,
-    ConvLayer,
-    ConvNet,
-    LayerList,
-    LinearLayer,
-    MobileNet,
-    Network,
-    PoolLayer,
-    ResNet18,
-    ResNet34,
-    ResNet50,
-)
+from saf.config import Neuron
+from saf.config.networks import Network
 from saf.lif.convert import convert
+from saf.methods.saf import SafE
 from saf.model.inference import infer, record
 from saf.model.network import SpikingNetwork
 from saf.networks.build import NetworkError, build
+from saf.networks.convnet import ConvNet
+from saf.networks.layers import ConvLayer, LayerList, LinearLayer, PoolLayer
+from saf.networks.mlp import MLP
+from saf.networks.mobilenet import MobileNet
+from saf.networks.resnet import ResNet18, ResNet34, ResNet50
+from saf.networks.vgg import VGG11, VGG11F, VGG16
 from tests.saf.training.trainings import resolved
 
 

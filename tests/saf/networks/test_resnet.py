@@ -14,9 +14,8 @@ import torch.nn.functional as F  # noqa: N812
 from pydantic import ValidationError
 
 from saf.config import Neuron
-from saf.config.networks import Network, ResNet18, ResNet34, ResNet50
+from saf.config.networks import Network
 from saf.data.dataset import Dataset
-from saf.methods.methods import METHODS
 from saf.model.network import SpikingNetwork
 from saf.networks.architecture import (
     INPUT,
@@ -28,8 +27,10 @@ from saf.networks.architecture import (
     Scale,
 )
 from saf.networks.build import NetworkError, build
+from saf.networks.resnet import ResNet18, ResNet34, ResNet50
 from saf.training.events import Finished, Step
 from saf.training.loop import train
+from tests.saf.methods.rules import METHODS
 from tests.saf.training.trainings import resolved
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from saf.config import JobSpecification, Neuron, Surrogate
 from saf.kernels.saf_scan import Constant, Gate
 from saf.lif.convert import convert
-from saf.methods.methods import METHODS
 from saf.model.inference import record
 from saf.model.lif_forward import lif_advance, lif_rest
 from saf.model.network import SpikingNetwork, present
@@ -29,8 +28,9 @@ from saf.networks.architecture import (
 from saf.neurons import base
 from saf.neurons.base import Accumulated, Fire, Folded, State
 from saf.neurons.dynamics import heaviside
+from saf.neurons.fire import derivative, fire
 from saf.neurons.lif import LIF
-from saf.neurons.surrogates import derivative, fire
+from tests.saf.methods.rules import METHODS
 
 T, SIGMOID = 7, Surrogate()
 
@@ -210,7 +210,7 @@ def test_saf_e_and_ottt_have_the_same_gradient(
             update=lambda: None,
             trace_bias_and_input=trace,
             chunk=chunk,
-            readout=readout,  # type: ignore[call-arg]
+            readout=readout,
         )
         found.append(
             {name: p.grad.clone() for name, p in of.named_parameters() if p.grad is not None}

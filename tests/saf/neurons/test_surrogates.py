@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
 
 import pytest
 import torch
 
 from saf.config import Surrogate
-from saf.neurons.surrogates import derivative, fire
+from saf.config.neurons import SURROGATES
+from saf.neurons.fire import derivative, fire
 
-NAMES = get_args(Surrogate.model_fields["name"].annotation)
+NAMES = SURROGATES.names()
 PEAK = {"sigmoid": 0.25, "triangle": 1.0, "rectangle": 1.0, "arctan": 0.5}  # times the slope
 
 

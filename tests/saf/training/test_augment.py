@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Generator, Tensor
 
-from saf.training.augment import CHANGES, augment
+from saf.config.augmentations import AUGMENTATIONS
+from saf.training.augment import augment
 
 
 def seeded(seed: int) -> Generator:
@@ -17,7 +18,7 @@ def images() -> Tensor:
     return torch.rand(64, 3, 8, 12, generator=seeded(0)) + 0.01  # no pixel is zero
 
 
-@pytest.mark.parametrize("name", list(CHANGES))
+@pytest.mark.parametrize("name", AUGMENTATIONS.names())
 def test_the_same_seed_gives_the_same_change_and_another_seed_another(
     name: str, images: Tensor
 ) -> None:
@@ -25,14 +26,14 @@ def test_the_same_seed_gives_the_same_change_and_another_seed_another(
     assert not torch.equal(augment(images, [name], seeded(1)), augment(images, [name], seeded(2)))
 
 
-@pytest.mark.parametrize("name", list(CHANGES))
+@pytest.mark.parametrize("name", AUGMENTATIONS.names())
 def test_samples_are_changed_independently_of_each_other(name: str, images: Tensor) -> None:
     same = images[:1].expand_as(images)
     changed = augment(same, [name], seeded(3))
     assert len(torch.unique(changed, dim=0)) > 1
 
 
-@pytest.mark.parametrize("name", list(CHANGES))
+@pytest.mark.parametrize("name", AUGMENTATIONS.names())
 def test_all_steps_of_an_event_sample_are_changed_alike(name: str, images: Tensor) -> None:
     frames = images[:, None].expand(-1, 5, -1, -1, -1)  # N T C H W
     changed = augment(frames, [name], seeded(4))
@@ -171,7 +172,7 @@ def test_crop_does_not_shift_along_a_side_of_fewer_than_8_pixels(side: int) -> N
     assert (turned.flatten(1, 2).any(1).sum(1) == side).all()
 
 
-@pytest.mark.parametrize("name", list(CHANGES))
+@pytest.mark.parametrize("name", AUGMENTATIONS.names())
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_changes_of_samples_of_any_sides_keep_their_shape_and_range(
     shape: tuple[int, ...], name: str
@@ -196,7 +197,7 @@ def test_changes_of_samples_of_any_sides_keep_their_shape_and_range(
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_all_changes_together_keep_samples_of_any_sides_apart(shape: tuple[int, ...]) -> None:
     x = 0.25 + 0.5 * torch.rand(100, *shape, generator=seeded(17))
-    changed = augment(x, list(CHANGES), seeded(18))
+    changed = augment(x, AUGMENTATIONS.names(), seeded(18))
     assert (changed.shape, changed.dtype) == (x.shape, x.dtype)
     assert changed.isfinite().all()
     assert changed.flatten(1).any(1).all()

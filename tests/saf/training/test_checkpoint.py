@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from saf.config import ResolvedSpecification
-from saf.config.networks import ConvNet
 from saf.data import BUILTIN
 from saf.data.dataset import Dataset
 from saf.errors import UserConfigError
+from saf.networks.convnet import ConvNet
 from saf.training import checkpoint as checkpoints
 from saf.training.checkpoint import Checkpoint, Progress
 from saf.training.events import Checkpoint as CheckpointReport

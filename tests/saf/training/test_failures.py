@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-from saf.config.networks import ConvNet
 from saf.errors import (
     DivergedError,
     OutOfMemoryError,
@@ -14,6 +13,7 @@ from saf.errors import (
     TimeLimitError,
 )
 from saf.networks.build import build
+from saf.networks.convnet import ConvNet
 from saf.training.checkpoint import Progress
 from saf.training.failures import check_not_diverged, check_not_silent, memory_explained, silence
 from tests.saf.training.trainings import dataset, run, specification

@@ -8,10 +8,15 @@ import pytest
 import torch
 
 from saf.config import JobSpecification, Neuron
-from saf.config.networks import MLP, VGG11, VGG11F, VGG16, ConvNet, MobileNet, Network, ResNet18
+from saf.config.networks import Network
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork
 from saf.networks.build import build
+from saf.networks.convnet import ConvNet
+from saf.networks.mlp import MLP
+from saf.networks.mobilenet import MobileNet
+from saf.networks.resnet import ResNet18
+from saf.networks.vgg import VGG11, VGG11F, VGG16
 from saf.training.checkpoint import Checkpoint, steps
 from saf.training.first_pass import RATE, fit_gains
 from saf.training.loop import train

@@ -25,7 +25,7 @@ from tests.saf.config.specifications import members
 from tests.saf.training.test_meta_device import run_until_read
 from tests.saf.training.trainings import dataset, labelled, run, specification
 
-METHODS = sorted(str(model.model_fields["name"].default) for model in members(config.Method))
+METHODS = sorted(str(model.model_fields["name"].default) for model in members(config.METHODS))
 ADAMW = {"name": "adamw", "learning_rate": 0.002, "weight_decay": 0.1}
 
 pytestmark = pytest.mark.slow

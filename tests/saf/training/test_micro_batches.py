@@ -17,7 +17,7 @@ from saf.networks.build import build
 from saf.training import checkpoint as checkpoints
 from saf.training.events import Step
 from saf.training.loop import train
-from saf.training.micro_batches import in_parts
+from tests.saf.methods.rules import cut
 from tests.saf.training.trainings import resolved
 
 METHODS = ("saf-e", "saf-f", "ottt-a", "spike-representation", "bptt")
@@ -130,7 +130,7 @@ def test_more_parts_than_samples_are_as_many_as_there_are_samples() -> None:
 
     updates: list[str] = []
     network: Any = None
-    outcome = in_parts(method, 8)(
+    outcome = cut(method, 8)(
         network,
         torch.zeros(3, 1, 8, 8),
         torch.zeros(3, dtype=torch.int64),

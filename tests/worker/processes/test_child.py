@@ -12,8 +12,8 @@ import pytest
 from api.settings import Settings
 from api.store.runs import logs
 from api.store.tables import Dataset, Job, Status
-from saf.config.networks import ConvNet
 from saf.data import digits, save
+from saf.networks.convnet import ConvNet
 from tests.saf.training.trainings import resolved
 from tests.worker.conftest import Crew, Desk
 from worker.processes.process import TRAINING

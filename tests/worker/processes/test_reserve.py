@@ -12,7 +12,7 @@ import pytest
 from api.settings import Settings
 from api.store.tables import Status
 from saf.config import JobSpecification
-from saf.config.networks import MLP
+from saf.networks.mlp import MLP
 from tests.worker.conftest import Crew, Desk, WorkerProcess, processes_with, undisturbed, until
 from worker.processes.process import TRAINING
 from worker.runner import Runner

@@ -348,7 +348,7 @@ def test_a_format_other_than_the_announced_one_is_named(good: Files, pack: Pack)
         read(pack(good, "zip"), "idx")
     with pytest.raises(DataError, match="there is no format 'images'"):
         read(pack(good, "zip"), "images")
-    with pytest.raises(DataError, match="was not written by saf"):
+    with pytest.raises(DataError, match="announced as canonical, and looks like image-folder"):
         read(pack(good, "zip"), "canonical")
     with pytest.raises(DataError, match="there is no file or folder"):
         read(Path("nowhere.zip"))

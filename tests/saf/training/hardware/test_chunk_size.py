@@ -11,6 +11,9 @@ import torch
 from pydantic import ValidationError
 
 from saf.estimate.memory import forecast
+from saf.model.batch import Batch, Rule
+from saf.model.network import SpikingNetwork
+from saf.model.outcome import Outcome
 from saf.networks.build import build
 from saf.training import trainer
 from saf.training.checkpoint import Checkpoint, Progress
@@ -228,17 +231,15 @@ def test_a_trial_that_fails_leaves_no_gradient(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory runs out in the second part of a batch, when the first has left its gradients."""
-    method_of, calls = trainer.method_of, count()  # type: ignore[attr-defined]
+    in_parts, calls = trainer.in_parts, count()  # type: ignore[attr-defined]
 
-    def failing(chosen_method: Any) -> Any:
-        method = method_of(chosen_method)
-
-        def run(*given: Any, **options: Any) -> Any:
-            if options["chunk"] == 2 and next(calls) == 1:
+    def failing(rule: Rule, parts: int) -> Rule:
+        def run(network: SpikingNetwork, batch: Batch, /) -> Outcome:
+            if batch.chunk == 2 and next(calls) == 1:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            return method(*given, **options)
+            return rule(network, batch)
 
-        return run
+        return in_parts(run, parts)
 
     parts = {"micro_batches": 2, "method": {"name": "saf-f"}}
     run(specification(**parts, timesteps_at_once=1), dataset(), tmp_path / "asked")
@@ -246,7 +247,7 @@ def test_a_trial_that_fails_leaves_no_gradient(
     monkeypatch.setattr(chunk_size, "FEWEST_ITERATIONS", 1)
     monkeypatch.setattr(chunk_size, "FEWEST_SECONDS", 0.0)
     monkeypatch.setattr(chunk_size, "steps_at_once", lambda samples, timesteps: 1)
-    monkeypatch.setattr(trainer, "method_of", failing)
+    monkeypatch.setattr(trainer, "in_parts", failing)
     run(specification(**parts), dataset(), tmp_path / "failed")
     assert next(calls) == 2  # it did
     assert taken(tmp_path / "failed") == 1

@@ -1,0 +1,47 @@
+"""What a training method is given and what it returns.
+
+A rule leaves gradients in `.grad` and calls `batch.update()` whenever an optimizer step is due:
+once per batch, for ottt-o after every time step. The caller zeroes the gradients before the call
+and inside `update`.
+
+The gradients are derived in docs and papers: SAF, arXiv 2310.02772; OTTT, arXiv 2210.04195; DSR,
+arXiv 2205.00459. Shapes: `T` steps, `B` samples, `C H W` channels, height, width, `K` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+from saf.model.network import SpikingNetwork
+from saf.model.outcome import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Samples to learn from, and how."""
+
+    x: Tensor
+    """Images B C H W, or event frames B T C H W, in [0, 1]; the network normalises them."""
+    y: Tensor
+    """What `loss` compares scores with."""
+    timesteps: int
+    """T."""
+    loss: Callable[[Tensor, Tensor], Tensor]
+    """The mean loss of scores, B K, and `y`."""
+    update: Callable[[], None]
+    """An optimizer step on the gradients so far."""
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    """Those of `saf.model.dropout`, by layer."""
+    chunk: int | None = None
+    """Time steps that SAF takes at once (None: what suits the batch, see
+    `saf.model.saf_forward.chunks`). It changes memory and speed, and no result but for rounding."""
+
+
+class Rule(Protocol):
+    """Learns from one batch; what a method's `rule` returns."""
+
+    def __call__(self, network: SpikingNetwork, batch: Batch, /) -> Outcome: ...

@@ -1,0 +1,51 @@
+"""Learning from each step of a sequence, one after the other. Shapes: `T` steps, `B` samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from saf.model.batch import Batch
+from saf.model.lif_forward import LIFNetworkState, NeuronStep, lif_advance, lif_rest
+from saf.model.network import SpikingNetwork, present
+from saf.model.outcome import Outcome, Readout, Tally
+from saf.model.presentation import traced as traced_synapse
+
+
+def learn_at_one_step(
+    scores: Tensor,
+    y: Tensor,
+    state: LIFNetworkState,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    tally: Tally,
+) -> None:
+    """The loss of one step, and its gradient."""
+    value = loss(scores, y) / tally.timesteps
+    value.backward()
+    tally.add(state.fired(), value, scores)
+
+
+def updated_at_each_step(
+    network: SpikingNetwork,
+    batch: Batch,
+    traced: bool,
+    readout: Readout,
+    neuron_step: NeuronStep,
+) -> Outcome:
+    """T steps of `neuron_step`, each with its loss, its gradient and an update."""
+    stimulus = network.stimulus(batch.x, batch.timesteps).channels_last()
+    state = lif_rest(network, stimulus)
+    tally = Tally(network, len(batch.x), batch.timesteps, readout)
+    for _ in range(batch.timesteps):
+        scores, state = lif_advance(
+            present(network, stimulus, batch.masks),
+            state.detached(),
+            synapse=traced_synapse,
+            trace_bias_and_input=traced,
+            neuron_step=neuron_step,
+            readout=readout,
+        )
+        learn_at_one_step(scores, batch.y, state, batch.loss, tally)
+        batch.update()
+    return tally.outcome()

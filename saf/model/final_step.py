@@ -1,0 +1,38 @@
+"""Learning from the final step of a sequence alone. Shapes: `T` steps, `B` samples."""
+
+from __future__ import annotations
+
+import torch
+
+from saf.model.batch import Batch
+from saf.model.network import SpikingNetwork, present
+from saf.model.outcome import Outcome, Tally
+from saf.model.replay import Replay
+from saf.model.saf_forward import REST, Gates, advance, chunks, readout_of_rates
+
+
+def learn_at_the_final_step(
+    network: SpikingNetwork, batch: Batch, traced: bool, gate: Gates
+) -> Outcome:
+    """Run T steps without a graph, differentiate the last one through `gate` with its maps as they
+    were, and update once."""
+    timesteps, samples = batch.timesteps, len(batch.x)
+    shown = present(network, network.stimulus(batch.x, timesteps), batch.masks)
+    state, tally = REST, Tally(network, samples, timesteps, "final")
+    *earlier, last = chunks(network, samples, timesteps, batch.chunk)
+    replay = Replay(samples) if last > 1 else None
+    with torch.no_grad():
+        for steps in earlier:
+            done, state = advance(shown, state, steps, keep=())
+            tally.add(done.fired)
+        if replay is not None:
+            done, state = advance(shown, state, last, keep=(), replay=replay)
+            tally.add(done.fired)
+            replay.again = True
+    done, state = advance(shown, state, 1, gate=gate, trace_bias_and_input=traced, replay=replay)
+    (scores,) = readout_of_rates(shown, done, [timesteps])
+    value = batch.loss(scores, batch.y)
+    value.backward()
+    tally.add(done.fired if replay is None else None, value, scores)
+    batch.update()
+    return tally.outcome()

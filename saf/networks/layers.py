@@ -1,0 +1,119 @@
+"""A network of one's own, layer by layer; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from saf.config.base import Strict
+from saf.config.networks import NETWORKS, Channels, Features, Network
+from saf.errors import NetworkError
+from saf.networks.architecture import (
+    Architecture,
+    AveragePool,
+    Conv,
+    Flatten,
+    Linear,
+    Operation,
+    Shape,
+)
+from saf.networks.chain import MAX_POOLING, chained, output_shape
+
+
+class ConvLayer(Strict):
+    """A convolution and a layer of spiking neurons."""
+
+    kind: Literal["conv"] = "conv"
+    channels: Channels
+    kernel: Annotated[int, Field(ge=1, le=15)] = 3
+    stride: Annotated[int, Field(ge=1, le=8)] = 1
+    padding: Annotated[int, Field(ge=0, le=15)] | None = None
+    """null: half the kernel."""
+    groups: Channels = 1
+    """As many as there are channels: a depthwise convolution."""
+
+
+class LinearLayer(Strict):
+    """A fully connected map on all that came before and a layer of spiking neurons."""
+
+    kind: Literal["linear"] = "linear"
+    features: Features
+
+
+class PoolLayer(Strict):
+    """Pooling over windows of `kernel × kernel`; it belongs to the layer that follows."""
+
+    kind: Literal["average_pool", "max_pool"] = "average_pool"
+    """`max_pool` is refused, see `convnet`."""
+    kernel: Annotated[int, Field(ge=2, le=64)] = 2
+
+
+Layer = Annotated[ConvLayer | LinearLayer | PoolLayer, Field(discriminator="kind")]
+
+
+@NETWORKS.add
+class LayerList(Network):
+    """A network of your own, layer by layer; the readout to the classes is added."""
+
+    label: ClassVar[str] = "Layers of your own"
+    place: ClassVar[int] = 100
+    own_layers: ClassVar[bool] = True
+
+    name: Literal["layers"] = "layers"
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=128)]
+
+    def architecture(self, input_shape: Shape, classes: int) -> Architecture:
+        layers = _listed(self.layers, input_shape)
+        readout: list[Operation] = [Linear(out_features=classes)]
+        if len(output_shape(layers, input_shape)) == 3:
+            readout.insert(0, Flatten())
+        return chained([*layers, readout], input_shape)
+
+
+def _listed(
+    listed: Sequence[ConvLayer | LinearLayer | PoolLayer], input_shape: Shape
+) -> list[list[Operation]]:
+    """One list of operations for each spiking layer; a pooling goes to the layer after it."""
+    layers: list[list[Operation]] = []
+    before: list[Operation] = []
+    shape = input_shape
+    for number, layer in enumerate(listed):
+        pointer = f"/network/layers/{number}"
+        try:
+            match layer:
+                case PoolLayer(kind="max_pool"):
+                    raise NetworkError(MAX_POOLING, pointer=f"{pointer}/kind")
+                case PoolLayer():
+                    before.append(AveragePool(kernel=layer.kernel))
+                case ConvLayer():
+                    padding = layer.kernel // 2 if layer.padding is None else layer.padding
+                    before.append(
+                        Conv(
+                            out_channels=layer.channels,
+                            kernel=layer.kernel,
+                            stride=layer.stride,
+                            padding=padding,
+                            groups=layer.groups,
+                        )
+                    )
+                case LinearLayer():
+                    if len(shape) == 3:
+                        before.append(Flatten())
+                        shape = before[-1].output_shape(shape)
+                    before.append(Linear(out_features=layer.features, standardised=True))
+            shape = before[-1].output_shape(shape)
+        except NetworkError:
+            raise
+        except ValueError as error:
+            raise NetworkError(str(error), pointer=pointer) from error
+        if not isinstance(layer, PoolLayer):
+            layers.append(before)
+            before = []
+    if before:
+        raise NetworkError(
+            "the list ends in a pooling; end it in a layer of neurons",
+            pointer=f"/network/layers/{len(listed) - 1}",
+        )
+    return layers

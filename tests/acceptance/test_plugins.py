@@ -1,0 +1,190 @@
+"""A lab's own surrogate, method, network, format and augmentation, installed beside the service and
+named by nothing in it: seen everywhere, trained with, and gone again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from saf.data import digits
+from tests.acceptance.conftest import TERMINAL, Service
+
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "extending.md"
+JOB: dict[str, Any] = {
+    "dataset": "labdigits",
+    "network": {"name": "lab-strided", "channels": 6},
+    "method": {"name": "lab-last-steps", "steps": 1},
+    "neuron": {"surrogate": {"name": "lab-gaussian", "slope": 2}},
+    "augment": ["lab-brightness", "crop"],
+    "timesteps": 2,
+    "epochs": 1,
+}
+
+
+def code_of_the_guide() -> str:
+    """The module that the blocks of the guide make up, without the one that tries it."""
+    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
+    return "\n".join(block for block in blocks if "saf.train(" not in block)
+
+
+def distribution(folder: Path, name: str, module: str, code: str, entry: str) -> None:
+    """A package as pip leaves it: the module and its metadata."""
+    (folder / f"{module}.py").write_text(code, encoding="utf-8")
+    metadata = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[saf.plugins]\n{entry} = {module}\n")
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a virtual environment that has what this one has, and plugins: the one of
+    the guide, one that is broken, and two of one name."""
+    home = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = home / "lib" / version / "site-packages"
+    lines = [str(ROOT), sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]]
+    (packages / "ours.pth").write_text("\n".join(dict.fromkeys(lines)) + "\n")
+    distribution(packages, "lab-plugin", "lab_plugin", code_of_the_guide(), "lab")
+    distribution(packages, "broken-plugin", "broken_plugin", "import no_such_module\n", "broken")
+    for number in ("one", "two"):
+        code = code_of_the_guide().replace("lab-", "twin-").partition("## ")[0]
+        twin = code[: code.index("from functools import partial")]
+        distribution(packages, f"{number}-plugin", f"{number}_plugin", twin, number)
+    return home / "bin" / "python"
+
+
+class Lab(Service):
+    """The service under another interpreter."""
+
+    def __init__(self, directory: Path, python: str) -> None:
+        self._python = python
+        before, sys.executable = sys.executable, python
+        try:
+            super().__init__(directory)
+        finally:
+            sys.executable = before
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="module")
+def lab(python: Path, directory: Path) -> Iterator[Service]:
+    service = Lab(directory, str(python))
+    yield service
+    service.stop()
+
+
+def lab_file() -> bytes:
+    """Digits as the format of the guide has them: a 255 first, so that labels can only be last."""
+    data = digits()
+    rows = []
+    for image, label in zip(data.x_train[:300], data.y_train[:300], strict=True):
+        pixels = image.reshape(-1).copy()
+        pixels[0] = 255
+        rows.append(pixels.tobytes() + bytes([int(label)]))
+    return b"LAB\x08" + b"".join(rows)
+
+
+def wait(http: httpx.Client, job_id: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 240
+    while True:
+        job: dict[str, Any] = http.get(f"/v1/jobs/{job_id}").json()
+        if job["status"] in TERMINAL:
+            return job
+        assert time.monotonic() < deadline, job
+        time.sleep(0.3)
+
+
+@pytest.mark.timeout(600)
+def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
+    lab: Service, directory: Path
+) -> None:
+    http = lab.http
+    for kind in ("method", "network", "surrogate"):
+        found = {each["name"]: each for each in lab.get(f"/v1/{kind}s")["data"]}
+        added = JOB["neuron"][kind] if kind == "surrogate" else JOB[kind]
+        assert found[added["name"]]["description"]
+        assert not any(name.startswith("twin-") for name in found)
+    (method,) = (m for m in lab.get("/v1/methods")["data"] if m["name"] == "lab-last-steps")
+    assert method["parameters"]["steps"]["default"] == 2
+    page = http.get("/new").text
+    for name in ("lab-last-steps", "lab-strided", "lab-gaussian", "lab-brightness"):
+        assert name in page
+    assert "lab-bytes" in http.get("/openapi.json").text
+
+    log = lab.log.read_text()
+    broken = [line for line in log.splitlines() if "plugin broken (broken-plugin 1.0)" in line]
+    assert broken
+    assert all("No module named 'no_such_module'" in line for line in broken)
+    assert "both add the surrogate 'twin-gaussian'" in log
+
+    uploaded = http.post(
+        "/v1/datasets",
+        files={"file": ("digits.lab", lab_file())},
+        data={"name": "labdigits"},
+        timeout=120,
+    ).json()
+    deadline = time.monotonic() + 60
+    while uploaded["status"] == "checking" and time.monotonic() < deadline:
+        time.sleep(0.2)
+        uploaded = lab.get(f"/v1/datasets/{uploaded['id']}")
+    assert uploaded["status"] == "ready", uploaded
+    assert (uploaded["counts"]["train"], uploaded["counts"]["test"]) == (240, 60)
+
+    told = http.post("/v1/jobs", params={"validate_only": True}, json=JOB).json()
+    assert "lab-last-steps" in {curve["method"] for curve in told["memory_curves"]}
+    refused = http.post("/v1/jobs", json={**JOB, "method": {"name": "lab-last-steps", "stps": 1}})
+    assert "did you mean 'steps'" in refused.json()["errors"][0]["detail"]
+    sent = http.post("/v1/jobs", json=JOB)
+    assert sent.status_code == 201, sent.text
+    job = wait(http, sent.json()["id"])
+    assert job["status"] == "succeeded", job["error"]
+    assert job["specification"]["method"]["steps"] == 1
+    names = {each["name"] for each in lab.get(f"/v1/jobs/{job['id']}/artifacts")["data"]}
+    assert {"lif.safetensors", "certificate.json"} <= names
+
+    lab.stop()
+    without = Service(directory)
+    try:
+        (listed,) = without.get("/v1/jobs")["data"]
+        assert listed["specification"]["method"] == job["specification"]["method"]
+        assert without.http.get(f"/jobs/{job['id']}").status_code == 200
+        again = without.http.post(f"/v1/jobs/{job['id']}/retry")
+        assert again.status_code == 409
+        refused = without.http.post("/v1/jobs", json=JOB)
+        assert refused.status_code == 422
+        assert "there is no 'lab-strided'" in refused.text
+    finally:
+        without.stop()
+
+
+@pytest.mark.timeout(240)
+def test_a_plugin_is_there_for_training_without_a_service(python: Path, tmp_path: Path) -> None:
+    specification = {**JOB, "dataset": "digits"}
+    (tmp_path / "job.json").write_text(json.dumps(specification))
+    done = subprocess.run(
+        [python, "-m", "saf.cli", "train", tmp_path / "job.json", "--out", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "out" / "lif.safetensors").exists()
