@@ -25,7 +25,10 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(data_dir: Path) -> Iterator[WholeService]:
-    service = WholeService(data_dir)
+    with pytest.MonkeyPatch.context() as environment:
+        # A training goes on with as many threads as it began with, also in a reader's terminal.
+        environment.setenv("SAF_WORKER_THREADS", "1")
+        service = WholeService(data_dir)
     yield service
     service.close()
 
