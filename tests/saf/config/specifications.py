@@ -15,6 +15,8 @@ from pydantic.fields import FieldInfo
 from saf import config
 from saf.config import JobSpecification
 from saf.config import networks as networkchoice
+from saf.config.augmentations import AUGMENTATIONS
+from saf.config.neurons import SURROGATES
 from saf.registry import Registry
 
 Values = dict[str, Any]
@@ -100,6 +102,8 @@ OTHERWISE: Values = {
     "metadata": [{"key": "value"}],
     "neuron/decay": [1.0, 0.3],
     "neuron/threshold": [0.4],
+    "neuron/surrogate/name": list(SURROGATES.members())[1:],  # the first one is the default
+    "augment": [*([name] for name in AUGMENTATIONS.members()), list(AUGMENTATIONS.members())],
     "conversion/grid_bits": ["auto", 8],
 }
 """What to try where bounds do not say it, or where what they say would take long."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from itertools import product
+from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
-from saf.config.networks import Network
+from saf.config import JobSpecification
+from saf.config.networks import NETWORKS
 from saf.networks.build import NetworkError, build
 from tests.saf.config.specifications import members
 
 SIZES = (1, 2, 3, 7, 8, 15, 16, 28, 31, 32, 50, 64, 95, 512)
-NAMES = sorted(model.model_fields["name"].default for model in members(Network))
-network_of = TypeAdapter(Network).validate_python
+NAMES = sorted(model.model_fields["name"].default for model in members(NETWORKS))
+
+
+def network_of(settings: dict[str, str]) -> Any:
+    return JobSpecification.model_validate({"network": settings}).network
 
 
 def shapes() -> list[tuple[int, int, int]]:
