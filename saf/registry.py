@@ -88,10 +88,8 @@ class Registry(Generic[T]):
         with _lock:
             there: type | None = self._members.get(name)
             if there is not None and _path(there) != _path(member):
-                raise DuplicateNameError(
-                    self.kind, name, str(self._origins[name] or _path(there)),
-                    str(plugin or _path(member)),
-                )  # fmt: skip
+                first, second = self._origins[name] or _path(there), plugin or _path(member)
+                raise DuplicateNameError(self.kind, name, str(first), str(second))
             self._members[name] = member
             self._origins[name] = plugin
             self.version += 1

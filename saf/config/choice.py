@@ -83,8 +83,8 @@ class Variant(Choice):
 
     def is_flat(self) -> bool:
         """Whether all members have the settings of `base` and no others."""
-        return all(member.model_fields.keys() == self.base.model_fields.keys()
-                   for member in self.registry)  # fmt: skip
+        settings = self.base.model_fields.keys()
+        return all(member.model_fields.keys() == settings for member in self.registry)
 
     def adapter(self) -> TypeAdapter[Any]:
         if not self.is_flat():
