@@ -17,22 +17,13 @@ from saf.config import JobSpecification
 from saf.config import networks as networkchoice
 from saf.config.augmentations import AUGMENTATIONS
 from saf.config.neurons import SURROGATES
-from saf.registry import Registry
 
 Values = dict[str, Any]
 
 
-def members(union: Any) -> list[type[BaseModel]]:
-    """The models that a field with a discriminator may hold."""
-    if isinstance(union, Registry):
-        return list(union)
-    inner = get_args(union)[0] if get_origin(union) is Annotated else union
-    return list(get_args(inner))
-
-
 def methods() -> list[Values]:
     """Every method with every combination of its settings."""
-    return [values for model in members(config.METHODS) for values in combinations(model)]
+    return [values for model in config.METHODS for values in combinations(model)]
 
 
 def combinations(model: type[BaseModel]) -> list[Values]:
@@ -54,7 +45,7 @@ def choices(annotation: Any) -> list[Any]:
 
 def networks() -> list[Values]:
     """Every network by its name, as small as it can be told to be."""
-    return [smallest(model) for model in members(networkchoice.NETWORKS)]
+    return [smallest(model) for model in networkchoice.NETWORKS]
 
 
 def smallest(model: type[BaseModel]) -> Values:

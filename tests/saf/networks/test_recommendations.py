@@ -11,10 +11,9 @@ import pytest
 from saf.config import JobSpecification
 from saf.config.networks import NETWORKS
 from saf.networks.build import NetworkError, build
-from tests.saf.config.specifications import members
 
 SIZES = (1, 2, 3, 7, 8, 15, 16, 28, 31, 32, 50, 64, 95, 512)
-NAMES = sorted(model.model_fields["name"].default for model in members(NETWORKS))
+NAMES = sorted(model.model_fields["name"].default for model in NETWORKS)
 
 
 def network_of(settings: dict[str, str]) -> Any:

@@ -21,11 +21,10 @@ from saf.training.events import Epoch, Evaluation, Finished, Report, Started, St
 from saf.training.loop import train
 from saf.training.optimisation.schedule import learning_rate
 from saf.training.trainer import Trainer
-from tests.saf.config.specifications import members
 from tests.saf.training.test_meta_device import run_until_read
 from tests.saf.training.trainings import dataset, labelled, run, specification
 
-METHODS = sorted(str(model.model_fields["name"].default) for model in members(config.METHODS))
+METHODS = sorted(str(model.model_fields["name"].default) for model in config.METHODS)
 ADAMW = {"name": "adamw", "learning_rate": 0.002, "weight_decay": 0.1}
 
 pytestmark = pytest.mark.slow
