@@ -20,14 +20,15 @@ if TYPE_CHECKING:
     from saf.errors import TrainingError
     from saf.lif.certificate import certify
     from saf.lif.convert import convert
-    from saf.lif.network import LIFNetwork, SequenceState, load_lif
+    from saf.lif.network import LIFNetwork, load_lif
+    from saf.lif.sequence import SequenceState
     from saf.training.loop import train
 
 _HOME = {
     "Client": "saf.client",
     "JobSpecification": "saf.config",
     "LIFNetwork": "saf.lif.network",
-    "SequenceState": "saf.lif.network",
+    "SequenceState": "saf.lif.sequence",
     "TrainingError": "saf.errors",
     "certify": "saf.lif.certificate",
     "convert": "saf.lif.convert",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saf.kernels import native
 from saf.kernels.saf_scan import Constant, blocks, rows_of, scan, several
-from saf.lif.network import LIFChunk
+from saf.lif.sequence import LIFChunk
 from saf.neurons.base import Neuron
 
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from saf.kernels.saf_scan import Constant
 from saf.lif.fixed_point import Grid, fraction_bits, pixel_values
-from saf.lif.network import LIFNetwork, LIFStep, wires
+from saf.lif.network import LIFNetwork
+from saf.lif.sequence import LIFStep, wires
 from saf.model import operations
 from saf.model.layers import Layer, Wire, arriving, walk
 from saf.model.operations import channels_last

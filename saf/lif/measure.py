@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saf.data.dataset import Array
-from saf.lif.network import LIFChunk, LIFNetwork
+from saf.lif.network import LIFNetwork
+from saf.lif.sequence import LIFChunk
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import torch
 from pydantic import ValidationError
@@ -30,41 +30,14 @@ from saf.kernels import winograd
 from saf.kernels.precision import sums_of_products
 from saf.lif.fixed_point import is_on_grid, look_up, pixel_values, rounded
 from saf.lif.header import LIFDescription
+from saf.lif.sequence import LayerSteps, LIFChunk, LIFStep, OfInput, SequenceState, repeated, wires
 from saf.model.layers import Layer, Wire, arriving, walk
 from saf.model.operations import apply, channels_last
-from saf.networks.architecture import INPUT, Population, weighted
-from saf.neurons.base import State
+from saf.networks.architecture import INPUT, Population
 from saf.neurons.lif import FoldedLIF
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-OfInput = Callable[[Layer], Tensor]
-"""What a layer gets from the input, and its bias: steps · N …, or the bias alone, 1 C 1 1 (1 F)."""
 LARGEST_SAMPLES_AT_ONCE = 2**24  # neurons × samples that `predict` holds at a time
-
-
-class SequenceState(NamedTuple):
-    """A LIF network after some steps: pass it in, get the next one back."""
-
-    steps: int
-    neurons: tuple[State, ...]  # u and s per spiking population: N, then its shape
-    readout: Tensor  # N K, the sum or the decaying sum
-
-
-class LIFStep(NamedTuple):
-    """One time step of a run, for those who look inside."""
-
-    potentials: dict[str, Tensor]  # u before the reset, per spiking population: N, then its shape
-    spikes: dict[str, Tensor]  # s, likewise
-    scores: Tensor  # N K, after this step
-
-
-class LIFChunk(NamedTuple):
-    """K time steps of a run at once, for those who look inside."""
-
-    steps: int  # K
-    potentials: dict[str, Tensor]  # u before the reset, per spiking population: K · N, its shape
-    spikes: dict[str, Tensor]  # s, likewise
-    scores: Tensor  # K N classes, after each of the steps
 
 
 class LIFNetwork(torch.nn.Module):
@@ -255,7 +228,7 @@ class LIFNetwork(torch.nn.Module):
                 frames = x[:, state.steps : state.steps + steps].transpose(0, 1)
                 of_input = self._of_input(frames.flatten(0, 1))
             else:
-                of_input = _repeated(static, steps)
+                of_input = repeated(static, steps)
             state, chunk = self._advance(of_input, state, steps, potentials=potentials)
             yield chunk
 
@@ -308,7 +281,9 @@ class LIFNetwork(torch.nn.Module):
     ) -> tuple[SequenceState, LIFChunk]:
         """`steps` steps, given what the input brings to every population, one step after the
         other, steps · N …, or the bias alone, 1 C 1 1 (1 F), of one that does not hear it."""
-        step = _Step(self, of_input, state, potentials and steps > 1)
+        step = LayerSteps(
+            self.layers, self.current, of_input, state, record=potentials and steps > 1
+        )
         # Who has not fired in this step yet is heard, as feedback, with the spikes of the last.
         sent = {name: neuron.s for name, neuron in step.neurons.items()}
         last = self.readout_layer
@@ -424,63 +399,6 @@ class LIFNetwork(torch.nn.Module):
             )
 
 
-class _Step:
-    """What a layer makes of the spikes that it hears in K steps."""
-
-    def __init__(
-        self,
-        network: LIFNetwork,
-        of_input: OfInput,
-        state: SequenceState,
-        record: bool,
-    ) -> None:
-        self._network, self._of_input, self._record = network, of_input, record
-        spiking = (layer.name for layer in network.layers if layer.neuron is not None)
-        self.neurons: dict[str, State] = dict(zip(spiking, state.neurons, strict=True))
-        self.recorded: dict[str, Tensor] = {}
-        self._fired: dict[str, Tensor] = {}
-
-    def __call__(self, layer: Layer, heard: Mapping[str, Tensor]) -> Tensor:
-        start, bias = self._of_input(layer), None
-        if _maps_one_source(layer):
-            bias = start  # the scan adds it, which saves a pass over the memory
-        current = self._network.current(layer, heard, start if bias is None else None)
-        if layer.neuron is None:
-            return current
-        if current is start:
-            current = current.clone()  # others look at it again
-        kept = torch.empty_like(current) if self._record else None
-        spikes, self.neurons[layer.name] = layer.neuron.steps(
-            current, self.neurons[layer.name], bias=bias, potentials=kept
-        )
-        if kept is not None:
-            self.recorded[layer.name] = kept
-        self._fired[layer.name] = spikes
-        return spikes
-
-    def note(self, name: str, sent: Tensor) -> None:
-        """A hook may have put something else in the place of the spikes of a layer."""
-        if sent is not self._fired.pop(name):
-            state = self.neurons[name]
-            self.neurons[name] = state.with_spikes(sent[-len(state.s) :])
-
-
-def wires(layer: Layer) -> list[Wire]:
-    """The connections of a layer with plain weights."""
-    return [
-        Wire(connection.source, connection.operations, tuple(own.weight for own in maps), maps)
-        for connection, maps in layer.connected()
-    ]
-
-
-def _maps_one_source(layer: Layer) -> bool:
-    """Whether nothing but a map with weights of one earlier layer arrives beside the bias."""
-    if layer.neuron is None or len(layer.population.connections) != 1:
-        return False
-    (connection,) = layer.population.connections
-    return connection.source != INPUT and len(weighted(connection)) > 0
-
-
 def _check_values(description: LIFDescription, tensors: Mapping[str, Tensor]) -> None:
     """Raise ValueError where numbers cannot be those of such a network; on the device `meta` there
     are none."""
@@ -508,18 +426,6 @@ def _check_loaded(network: torch.nn.Module, _keys: object) -> None:
 
 def _named(dtypes: Sequence[torch.dtype]) -> str:
     return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
-
-
-def _repeated(of_input: OfInput, steps: int) -> OfInput:
-    """What an image brings, at each of `steps` steps: steps · N …, in its layout."""
-    if steps == 1:
-        return of_input
-
-    def at_each_step(layer: Layer) -> Tensor:
-        current = of_input(layer)
-        return torch.cat([current] * steps) if layer.population.hears_input else current
-
-    return at_each_step
 
 
 def load_lif(path: Path | str) -> LIFNetwork:

@@ -14,7 +14,8 @@ from saf.kernels.saf_scan import Constant
 from saf.lif.certificate import _costs_too_much, certify
 from saf.lif.convert import convert, on_grid
 from saf.lif.exactness import run_saf
-from saf.lif.network import LIFNetwork, LIFStep, load_lif
+from saf.lif.network import LIFNetwork, load_lif
+from saf.lif.sequence import LIFStep
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork
 from saf.model.saf_forward import Neurons

@@ -16,7 +16,8 @@ from saf.config import Neuron
 from saf.lif.convert import on_grid
 from saf.lif.exactness import SIGNIFICANT_BITS, bounds, run_saf
 from saf.lif.fixed_point import Grid, is_on_grid
-from saf.lif.network import LIFNetwork, LIFStep, wires
+from saf.lif.network import LIFNetwork
+from saf.lif.sequence import LIFStep, wires
 from saf.model import operations as synapse
 from saf.model.inference import record
 from saf.model.layers import Layer

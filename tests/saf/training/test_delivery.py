@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from saf.lif.certificate import samples_of
-from saf.lif.network import LIFChunk, LIFNetwork
+from saf.lif.network import LIFNetwork
+from saf.lif.sequence import LIFChunk
 from saf.training.events import Checking, Converting, Finished, Report
 from saf.training.loop import train
 from tests.saf.training.trainings import dataset, run, specification
