@@ -99,7 +99,7 @@ def load(path: Path) -> Dataset:
     found = sorted(name for name, _ in layout)
     if found not in (sorted(_NAMES), sorted(_NAMES_WITH_VALIDATION)):
         raise _foreign(path, f"its tensors are {found!a}"[:200])
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Any] = {}
     for name, (dtype, shape) in layout:
         if dtype not in _DTYPES:
             raise _foreign(path, f"{name} has the type {dtype}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,22 @@ MAX_CHANNELS = 1024
 MAX_TIMESTEPS = 1024
 MAX_CLASSES = 65_536
 MAX_CLASS_NAME = 200
+MAX_LISTED = 100  # skipped files that a summary names
 LARGEST_COUNT = 1e18  # of event frames in floats
 SPLITS = {"train": "training", "test": "test", "val": "validation"}
 """Splits by the endings of their fields, and what they are called in sentences."""
 _CHUNK = 2**22  # values looked at together: bounds the memory of whatever is computed of all
+
+
+class Decision(NamedTuple):
+    """What a reader decided where the files could have been read differently."""
+
+    setting: str
+    """The setting of the format that would have said so, such as "layout"; "" if there is none."""
+    value: str
+    """What was taken, such as "N H W C"."""
+    why: str
+    """In words, for the page of the data set: "the last axis has 3 values, as colours have"."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +49,9 @@ class Dataset:
     means the value itself, which for images is in [0, 1] and for event frames a count of at least
     0. `y_*` are int64 in [0, classes); other integers are converted. A validation split is
     optional: `x_val` and `y_val` are both given or both None.
+
+    `decisions` and `skipped` (files that were left out, by name, with the reason) tell how the
+    samples were read; they are part of the summary and not of the canonical file.
     """
 
     x_train: Array
@@ -46,6 +61,8 @@ class Dataset:
     class_names: tuple[str, ...]
     x_val: Array | None = None
     y_val: NDArray[np.int64] | None = None
+    decisions: tuple[Decision, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_class_names(self.class_names)
@@ -142,6 +159,8 @@ class Dataset:
             "mean": mean.tolist(),
             "std": deviation.tolist(),
             "findings": [finding._asdict() for finding in findings(self)],
+            "decisions": [decision._asdict() for decision in self.decisions],
+            "skipped": {"count": len(self.skipped), "files": list(self.skipped[:MAX_LISTED])},
         }
 
 

@@ -74,7 +74,7 @@ def _read(source: Source, limits: Limits) -> Dataset:
     class_names = _class_names(arrays)
     for name in labels:
         check_labels(arrays[name], name, len(class_names))
-    fields = {name: arrays[name] for name in NAMES}
+    fields: dict[str, Any] = {name: arrays[name] for name in NAMES}
     fields |= {to: arrays[name] for to, name in zip(("x_val", "y_val"), validation, strict=False)}
     return Dataset(**fields, class_names=class_names)
 

@@ -10,10 +10,14 @@ import os
 import re
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from saf.data.sources.limits import Budget, LimitError, Limits, readable
 from saf.data.sources.stream import Content
@@ -86,6 +90,13 @@ class Source(ABC):
         for content in self._contents([name]):
             return content.read(size)
         return b""
+
+    def allocate(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
+        """An array of zeros for samples, first axis first: the one place where memory for them is
+        taken. Raises LimitError if it is too large. `name` is for the message."""
+        kind = np.dtype(dtype)
+        self.limits.check_array(name, shape, kind.itemsize)
+        return np.zeros(tuple(shape), kind)
 
     @abstractmethod
     def _contents(self, wanted: Collection[str]) -> Iterator[Content]:
