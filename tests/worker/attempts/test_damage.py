@@ -32,11 +32,17 @@ def stored(desk: Desk, tmp_path: Path) -> Path:
     """The file in the store of a data set `ds_1`, of 3 MB."""
     random = np.random.default_rng(0)
     samples = {
-        f"x_{split}": random.integers(0, 255, (count, 3, 32, 32), np.uint8)
+        split: random.integers(0, 255, (count, 3, 32, 32), np.uint8)
         for split, count in (("train", 900), ("test", 100))
     }
-    labels = {"y_train": np.arange(900) % 2, "y_test": np.arange(100) % 2}
-    saved = save(Samples(**samples, **labels, class_names=("a", "b")), tmp_path / "data")
+    dataset = Samples(
+        x_train=samples["train"],
+        y_train=np.arange(900) % 2,
+        x_test=samples["test"],
+        y_test=np.arange(100) % 2,
+        class_names=("a", "b"),
+    )
+    saved = save(dataset, tmp_path / "data")
     incoming = desk.store.receive(tmp_path / "data")
     with desk.database.writing() as session:
         sha256 = desk.store.keep(session, incoming)
