@@ -19,6 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from saf import files
+
 CHECKSUM = "sha256_of_tensors"
 MOST_HEADER_BYTES = 16 * 2**20  # of a network with 65,536 classes: 4 MiB
 MOST_TENSORS = 20_000
@@ -33,26 +35,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
     }
     header = {key: json.dumps(value, allow_nan=False) for key, value in metadata.items()}
     header[CHECKSUM] = json.dumps(_digest(at_rest))
-    write_bytes(path, _sorted_header(save(at_rest, header)))
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Put `content` at `path` so that a reader, or a power cut, sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    files.write_bytes(path, _sorted_header(save(at_rest, header)))
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

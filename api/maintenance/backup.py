@@ -7,7 +7,6 @@ that follows.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -26,10 +25,10 @@ from sqlalchemy.engine import make_url
 
 from api.host.lock import DirectoryLock
 from api.settings import Settings
-from api.store.blobs.directory import BACKUP, DirectoryStore, sync_directory
+from api.store.blobs.directory import BACKUP, DirectoryStore
 from api.store.blobs.open import open_store
 from api.store.blobs.references import REFERRING
-from api.store.blobs.verified import BLOCK
+from saf import files
 
 KIND = "saf-backup"
 VERSION = 1
@@ -91,24 +90,16 @@ def write(settings: Settings, target: Path) -> Manifest:
     if target.exists():
         raise BackupError(f"{target} is there already; choose another name")
     store.directory.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with _workplace(store.directory) as work:
             hashes = _snapshot(database, store, work)
             manifest = _manifest(work, hashes)
-            with part.open("xb") as file:
-                os.chmod(part, 0o600)
+            with files.written(target, replace=False, mode=0o600) as file:
                 _pack(manifest, work, file)
-                file.flush()
-                os.fsync(file.fileno())
-        os.link(part, target)  # unlike a rename, it replaces nothing
     except FileExistsError:
         raise BackupError(f"{target} is there already; choose another name") from None
     except sqlite3.Error as error:
         raise BackupError(f"the database cannot be read: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
-    sync_directory(target.parent)
     return manifest
 
 
@@ -201,14 +192,14 @@ def _link(store: DirectoryStore, sha256: str, work: Path) -> bool:
 def _manifest(work: Path, hashes: list[str]) -> Manifest:
     blobs = []
     for sha256 in hashes:
-        found, size = _digest(work / sha256)
-        if found != sha256:
+        found = files.digest_of(work / sha256)
+        if found.sha256 != sha256:
             raise BackupError(
-                f"the file {sha256} is damaged: its SHA-256 is {found}; delete the job or data set "
-                "that it belongs to, or put the file back"
+                f"the file {sha256} is damaged: its SHA-256 is {found.sha256}; delete the job "
+                "or data set that it belongs to, or put the file back"
             )
-        blobs.append(Entry(name=f"{BLOBS}{sha256}", bytes=size, sha256=sha256))
-    sha256, size = _digest(work / DATABASE)
+        blobs.append(Entry(name=f"{BLOBS}{sha256}", bytes=found.bytes, sha256=sha256))
+    found = files.digest_of(work / DATABASE)
     connection = sqlite3.connect(work / DATABASE)
     try:
         (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -217,7 +208,7 @@ def _manifest(work: Path, hashes: list[str]) -> Manifest:
     return Manifest(
         revision=str(revision),
         created_at=time.time(),
-        database=Entry(name=DATABASE, bytes=size, sha256=sha256),
+        database=Entry(name=DATABASE, bytes=found.bytes, sha256=found.sha256),
         blobs=tuple(blobs),
     )
 
@@ -236,12 +227,3 @@ def _info(name: str, size: int) -> tarfile.TarInfo:
     info.size = size
     info.mode = 0o600
     return info
-
-
-def _digest(path: Path) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-            size += len(block)
-    return digest.hexdigest(), size

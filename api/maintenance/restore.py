@@ -6,7 +6,6 @@ and hashes count. Its database must have the tables of this program's migrations
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -35,14 +34,14 @@ from api.maintenance.backup import (
     Manifest,
 )
 from api.settings import Settings
-from api.store.blobs.directory import DirectoryStore, sync_directory
+from api.store.blobs.directory import DirectoryStore
 from api.store.blobs.references import REFERRING
-from api.store.blobs.verified import BLOCK
 from api.store.database import Database, why_away
 from api.store.datasets import INTERRUPTED
 from api.store.jsonvalues import read_json
 from api.store.migrate import migrate, revisions
 from api.store.soundness import unsound_rows
+from saf import files
 
 MANIFEST_BYTES = 2**28
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -79,7 +78,7 @@ def restore(settings: Settings, source: Path, *, keep_unreadable: bool = False) 
         raise BackupError(f"{source} cannot be restored: {error}") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    sync_directory(target.parent)
+    files.sync_folder(target.parent)
     return manifest
 
 
@@ -154,17 +153,13 @@ def _read_manifest(archive: tarfile.TarFile, members: Iterator[tarfile.TarInfo])
 
 
 def _write(content: IO[bytes], entry: Entry, path: Path) -> None:
-    digest, size = hashlib.sha256(), 0
     with path.open("xb") as file:
-        while block := content.read(BLOCK):
-            digest.update(block)
-            size += len(block)
-            file.write(block)
+        found = files.digest(files.blocks(content), copy_to=file)
         file.flush()
         os.fsync(file.fileno())
-    if size != entry.bytes:
+    if found.bytes != entry.bytes:
         raise BackupError(f"it ends inside {entry.name}; fetch it again, whole")
-    if digest.hexdigest() != entry.sha256:
+    if found.sha256 != entry.sha256:
         raise BackupError(f"{entry.name} is damaged: its SHA-256 is not the one in {MANIFEST}")
 
 
@@ -272,4 +267,4 @@ def _has(connection: sqlite3.Connection, table: str) -> bool:
 
 def _sync_tree(directory: Path) -> None:
     for folder in [directory, *(path for path in directory.rglob("*") if path.is_dir())]:
-        sync_directory(folder)
+        files.sync_folder(folder)

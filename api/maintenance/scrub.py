@@ -6,7 +6,6 @@ bits, those of a data set by uploading it again, copies of a bucket's files by f
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,10 +17,10 @@ from sqlalchemy.orm import Session
 from api.store.blobs.base import ArtifactStore
 from api.store.blobs.cache import Cache
 from api.store.blobs.damage import DamageRecord
-from api.store.blobs.verified import BLOCK
 from api.store.database import Database
 from api.store.soundness import unsound_rows
 from api.store.tables import Artifact, Blob, Checkpoint, Dataset, DatasetPreview, Job
+from saf import files
 
 _ROWS_AT_ONCE = 500
 State = Literal["whole", "damaged", "missing"]
@@ -133,17 +132,15 @@ def _rows(database: Database) -> Iterator[tuple[str, int, bool]]:
 
 
 def _look(store: ArtifactStore, sha256: str, length: int) -> tuple[State, str, int]:
-    digest, size = hashlib.sha256(), 0
     try:
         with store.read(sha256) as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-                size += len(block)
+            found = files.digest(files.blocks(file))
     except FileNotFoundError:
-        return "missing", "it is not in the store", size
-    if digest.hexdigest() != sha256:
+        return "missing", "it is not in the store", 0
+    size = found.bytes
+    if found.sha256 != sha256:
         how = "" if size == length else f", and {size} bytes instead of {length}"
-        return "damaged", f"it has the SHA-256 {digest.hexdigest()}{how}", size
+        return "damaged", f"it has the SHA-256 {found.sha256}{how}", size
     if size != length:
         return "damaged", f"it has {size} bytes, and its row says {length}", size
     return "whole", "", size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import httpx
 
+from saf import files
 from saf.client.types import Artifact, ChecksumError, ClientError, UnreachableError
 
 ATTEMPTS = 6  # in a row that bring nothing
@@ -30,23 +30,23 @@ def download(
     """
     target = _target(directory, artifact["name"])
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_file() and _sha256(target) == artifact["sha256"]:
+    if target.is_file() and files.digest_of(target).sha256 == artifact["sha256"]:
         report(artifact, artifact["bytes"])
         return target
     part = target.with_name(target.name + ".part")
     resumed = part.exists()
     _fetch(http, artifact, part, report)
-    if _sha256(part) != artifact["sha256"] and resumed:
+    if files.digest_of(part).sha256 != artifact["sha256"] and resumed:
         # What was there before may have been of another file.
         part.unlink()
         _fetch(http, artifact, part, report)
-    if _sha256(part) != artifact["sha256"]:
+    if files.digest_of(part).sha256 != artifact["sha256"]:
         part.unlink()
         raise ChecksumError(
             f"{artifact['name']} arrived with another SHA-256 than the server announced; "
             "download it again"
         )
-    os.replace(part, target)
+    files.move(part, target)
     return target
 
 
@@ -126,8 +126,3 @@ def _target(directory: Path, name: str) -> Path:
     if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name:
         raise ClientError(f"the server names a file {name!r}, which is no name of a file")
     return directory.joinpath(*parts)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import signal
 import sys
@@ -24,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from saf import files
 from saf.data.canonical import save
 from saf.data.dataset import Dataset
 from saf.data.formats.detect import detect, read
@@ -61,9 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     _bound(options.max_memory_bytes, options.max_seconds)
     verdict = _verdict(options)
-    part = options.result.with_name(f".{options.result.name}.part")
-    part.write_text(json.dumps(verdict, allow_nan=False), encoding="utf-8")
-    os.replace(part, options.result)
+    files.write_bytes(options.result, json.dumps(verdict, allow_nan=False).encode())
     return 0
 
 

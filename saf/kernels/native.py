@@ -27,6 +27,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from saf import files
 from saf.kernels.cachedir import is_private, private_cache
 from saf.kernels.processor import capabilities
 
@@ -123,11 +124,9 @@ def _compiled(name: Name, head: str) -> Path:
         text.write_text(source)
         _called([compiler, *options, f"-I{SOURCES}", "-c", str(text), "-o", str(compiled)])
         _called([compiler, "-shared", str(compiled), *_openmp(), "-o", str(linked)])
-        with linked.open("ab") as file:  # half a library would crash who loads it
-            file.write(sha256(linked.read_bytes()).digest())
-            file.flush()
-            os.fsync(file.fileno())
-        linked.replace(path)
+        content = linked.read_bytes()
+        with files.written(path, mode=0o600) as file:  # half a library would crash who loads it
+            file.write(content + sha256(content).digest())
     return path
 
 

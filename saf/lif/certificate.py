@@ -9,7 +9,6 @@ same, see `docs/proof.md`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -19,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from saf import files
 from saf.config import MOST_CHECKED
 from saf.errors import InternalError
 from saf.estimate.chunking import steps_at_once
@@ -186,7 +186,7 @@ def check(
         "verdict": verdict,
         "rule": RULE,
         "statement": _statement(verdict, checks, as_trained, grid),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": files.digest_of(path).sha256,
         "timesteps": lif.timesteps,
         "decay": lif.description.decay,
         "threshold": lif.description.threshold,

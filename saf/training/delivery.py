@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from saf import tensorfile
+from saf import files
 from saf.config import ResolvedSpecification
 from saf.data.dataset import Dataset
 from saf.estimate.memory import CHECKED_AT_ONCE
@@ -117,5 +117,5 @@ def deliver(
 
 def _json(path: Path, kind: str, content: dict[str, Any]) -> Artifact:
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    tensorfile.write_bytes(path, text.encode() + b"\n")
+    files.write_bytes(path, text.encode() + b"\n")
     return Artifact(name=path.name, kind=kind, path=path)

@@ -7,7 +7,6 @@ content that the name says; one that was damaged since is fetched again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import shutil
@@ -18,7 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from api.store.blobs.verified import BLOCK, DamagedError, Verified
+from api.store.blobs.verified import DamagedError, Verified
+from saf import files
 
 PART = ".part-"  # files that are being fetched
 PART_SECONDS = 3600.0  # one that has not grown for so long is of a process that is gone
@@ -71,9 +71,7 @@ class Cache:
             for path in sorted(self.directory.iterdir()):
                 if len(path.name) != 64 or not path.is_file():
                     continue
-                with path.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-                if digest != path.name:
+                if files.digest_of(path).sha256 != path.name:
                     path.unlink(missing_ok=True)
                     yield path.name
 
@@ -109,17 +107,12 @@ class Cache:
         handle, name = tempfile.mkstemp(prefix=PART, dir=self.directory)
         part = Path(name)
         try:
-            digest = hashlib.sha256()
             with os.fdopen(handle, "wb") as file, source() as origin:
-                while block := origin.read(BLOCK):
-                    if unwanted():
-                        raise InterruptedError("nobody waits for it any more")
-                    digest.update(block)
-                    file.write(block)
+                found = files.digest(files.blocks(origin), copy_to=file, unwanted=unwanted)
                 file.flush()
                 os.fsync(file.fileno())
-            if digest.hexdigest() != sha256:
-                raise DamagedError(sha256, f"it has the SHA-256 {digest.hexdigest()}")
+            if found.sha256 != sha256:
+                raise DamagedError(sha256, f"it has the SHA-256 {found.sha256}")
             part.chmod(0o400)
             yield part
         finally:

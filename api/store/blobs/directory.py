@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -14,7 +13,7 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from api.store.blobs.base import ArtifactStore, Incoming, Item, Stored, StoreError
-from api.store.blobs.verified import BLOCK
+from saf import files
 
 INCOMING = ".incoming-"  # files that are being received
 BACKUP = ".backup-"  # folders of links, of a backup under way
@@ -59,22 +58,18 @@ class DirectoryStore(ArtifactStore):
 
     def receive(self, source: Path) -> Incoming:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        digest = hashlib.sha256()
         handle, name = tempfile.mkstemp(prefix=INCOMING, dir=self.directory)
         copy = Path(name)
         try:
             with os.fdopen(handle, "wb") as target, source.open("rb") as origin:
-                while block := origin.read(BLOCK):
-                    digest.update(block)
-                    target.write(block)
+                found = files.digest(files.blocks(origin), copy_to=target)
                 target.flush()
                 os.fsync(target.fileno())
-                size = target.tell()
         except BaseException:
             copy.unlink(missing_ok=True)
             raise
         copy.chmod(0o600)
-        return Incoming(sha256=digest.hexdigest(), bytes=size, copy=copy)
+        return Incoming(sha256=found.sha256, bytes=found.bytes, copy=copy)
 
     def discard(self, incoming: Incoming) -> None:
         incoming.copy.unlink(missing_ok=True)
@@ -138,20 +133,10 @@ class DirectoryStore(ArtifactStore):
     def _place(self, incoming: Incoming) -> None:
         target = self.path(incoming.sha256)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.replace(incoming.copy, target)
-        sync_directory(target.parent)
+        files.move(incoming.copy, target)
 
     def _remove(self, sha256: str) -> None:
         self.path(sha256).unlink(missing_ok=True)
-
-
-def sync_directory(directory: Path) -> None:
-    """Wait until the names in `directory` are on the disk. Raises OSError."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def file_clock(directory: Path) -> float:

@@ -8,7 +8,6 @@ The bucket must show at once what was written and removed, as S3 does.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -32,7 +31,7 @@ from botocore.parsers import ResponseParserError
 
 from api.store.blobs.base import ArtifactStore, Incoming, Item, Stored, StoreError
 from api.store.blobs.cache import Cache
-from api.store.blobs.verified import BLOCK
+from saf import files
 
 PART_BYTES = 16 * 2**20  # of an upload in parts; a smaller file is sent whole
 MOST_PARTS = 9000  # S3 takes 10,000
@@ -92,12 +91,8 @@ class BucketStore(ArtifactStore):
         return None
 
     def receive(self, source: Path) -> Incoming:
-        digest, size = hashlib.sha256(), 0
-        with source.open("rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
-                size += len(block)
-        incoming = Incoming(sha256=digest.hexdigest(), bytes=size, copy=source)
+        found = files.digest_of(source)
+        incoming = Incoming(sha256=found.sha256, bytes=found.bytes, copy=source)
         self._upload(incoming)  # also over one that is there, which may be damaged
         return incoming
 

@@ -7,17 +7,17 @@ these, as when bits of a disk fail while a process runs, `saf scrub` finds.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-BLOCK = 2**20
+from saf import files
+
 SMALL_BYTES = 2**20
 MOST_REMEMBERED = 100_000
 SETTLED_SECONDS = 2.0  # a file that changed just now may change again within the same tick
@@ -70,7 +70,7 @@ class Verified:
             if os.fstat(file.fileno()).st_size <= SMALL_BYTES:
                 with file:
                     content = file.read(SMALL_BYTES + 1)
-                _compare(hashlib.sha256(content).hexdigest(), len(content), sha256)
+                _compare(files.digest([content]), sha256)
                 return io.BytesIO(content)
             state = self._check(file.fileno(), sha256, bool)
         except BaseException:
@@ -90,13 +90,7 @@ class Verified:
                     if self._known.get(sha256) == state:
                         self._known.move_to_end(sha256)
                         return state
-            digest, position = hashlib.sha256(), 0
-            while block := os.pread(handle, BLOCK, position):
-                if unwanted():
-                    raise InterruptedError("nobody waits for it any more")
-                digest.update(block)
-                position += len(block)
-            _compare(digest.hexdigest(), position, sha256)
+            _compare(files.digest(_blocks(handle), unwanted=unwanted), sha256)
             settled = time.time() - state[3] / 1e9 > SETTLED_SECONDS
             if settled and _state(handle) == state:
                 self._remember(sha256, state)
@@ -147,6 +141,14 @@ def _state_of(status: os.stat_result) -> State:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def _compare(found: str, size: int, sha256: str) -> None:
-    if found != sha256:
-        raise DamagedError(sha256, f"its {size} bytes have the SHA-256 {found}")
+def _blocks(handle: int) -> Iterator[bytes]:
+    """All of an open file, whose position stays what it is."""
+    position = 0
+    while block := os.pread(handle, files.BLOCK, position):
+        yield block
+        position += len(block)
+
+
+def _compare(found: files.Digest, sha256: str) -> None:
+    if found.sha256 != sha256:
+        raise DamagedError(sha256, f"its {found.bytes} bytes have the SHA-256 {found.sha256}")
