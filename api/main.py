@@ -28,7 +28,7 @@ from api.jobs.compare import routes as compare
 from api.jobs.live import Streams
 from api.jobs.pages import job_page, list_page, new_page
 from api.jobs.results import artifacts, events, logs, metrics, predict, spike_stats
-from api.jobs.results.predict_process import Trials
+from api.jobs.results.predict_process import Predictor
 from api.maintenance.collector import Janitor
 from api.networks import routes as networks
 from api.settings import Settings
@@ -201,7 +201,7 @@ class _Running:
             seats=Seats(settings),
             parts={
                 Checks: checks,
-                Trials: Trials(settings),
+                Predictor: Predictor(settings),
                 Streams: Streams(database),
                 Storage: Storage(database, store, settings),
             },
@@ -215,7 +215,7 @@ class _Running:
         self._janitor.stop()
         self._sweeper.stop()
         service.part(Checks).close()
-        service.part(Trials).close()
+        service.part(Predictor).close()
         service.doorbell.close()
         service.celery.close()
         service.database.dispose()

@@ -27,11 +27,21 @@ RETIRED = {
     "SAF_OUTAGE_SECONDS": "trainings go on however long the database is away",
 }
 """Settings of earlier versions that are accepted and do nothing, each with why."""
+OLD_NAMES = {
+    "predict_max_memory_bytes": "trial_max_memory_bytes",
+    "predict_max_seconds": "trial_max_seconds",
+    "predict_idle_seconds": "trial_idle_seconds",
+}
+"""Settings and their names in earlier versions, which are still read."""
 log = logging.getLogger(__name__)
 
 
 def _plain_name(name: str) -> AliasChoices:
     return AliasChoices(name, f"SAF_{name}", name.lower())
+
+
+def _renamed(name: str) -> AliasChoices:
+    return AliasChoices(f"SAF_{name}".upper(), f"SAF_{OLD_NAMES[name]}".upper(), name)
 
 
 class Settings(ClientSettings):
@@ -138,12 +148,18 @@ class Settings(ClientSettings):
     gc_hours: Annotated[float, Field(ge=0)] = 6.0
     """How often the API removes what may go; 0: only `saf gc` does."""
 
-    trial_max_memory_bytes: Annotated[int, Field(ge=0)] = 4 * GIB
-    """Memory of the process in which people try networks; 0: networks are not run here."""
-    trial_max_seconds: Annotated[float, Field(gt=0)] = 20.0
-    """Time that one sample may take there."""
-    trial_idle_seconds: Annotated[float, Field(gt=0)] = 120.0
-    """That process ends when nobody has asked for so long."""
+    predict_max_memory_bytes: Annotated[
+        int, Field(ge=0, validation_alias=_renamed("predict_max_memory_bytes"))
+    ] = 4 * GIB
+    """Memory of the prediction process; 0: the API makes no predictions."""
+    predict_max_seconds: Annotated[
+        float, Field(gt=0, validation_alias=_renamed("predict_max_seconds"))
+    ] = 20.0
+    """Time that the prediction for one sample may take."""
+    predict_idle_seconds: Annotated[
+        float, Field(gt=0, validation_alias=_renamed("predict_idle_seconds"))
+    ] = 120.0
+    """The prediction process ends when nobody has asked for so long."""
 
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
     """A job whose worker has not been heard of for so long is recovered."""
@@ -200,11 +216,12 @@ class Settings(ClientSettings):
 
     def environment(self) -> dict[str, str]:
         """The environment for a child process that is to have exactly these settings."""
+        outdated = {*RETIRED, *(f"SAF_{name}".upper() for name in OLD_NAMES.values())}
         # Celery takes its own variables for more important than what it is told.
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith("CELERY_") and name.upper() not in RETIRED
+            if not name.startswith("CELERY_") and name.upper() not in outdated
         }
         values = self.model_dump(mode="json") | {"data_dir": str(self.data_dir.absolute())}
         own = {
@@ -241,8 +258,11 @@ class Settings(ClientSettings):
 @lru_cache
 def settings() -> Settings:
     """The settings of this process, read once. Ends the process, with one line, where they cannot
-    be used; one that does nothing any more is worth a warning."""
+    be used; warns of those that do nothing any more or have another name."""
+    names = {f"SAF_{old}".upper(): f"SAF_{new}".upper() for new, old in OLD_NAMES.items()}
     for name in os.environ:
+        if (new := names.get(name.upper())) is not None:
+            log.warning("the setting %s is called %s", name.upper(), new)
         if (why := RETIRED.get(name.upper())) is not None:
             log.warning("the setting %s does nothing any more: %s", name.upper(), why)
     return read(Settings, without_prefix=PLAIN)

@@ -108,8 +108,8 @@ def child(directory: Path) -> dict[str, Any]:
         (Meter, "add", "metrics"),
         (Meter, "read", "metrics"),
         (Meter, "finish_epoch", "metrics"),
-        (spike_stats.Probe, "gradients", "vitals"),
-        (spike_stats.Probe, "look", "vitals"),
+        (spike_stats.SpikeMonitor, "keep_gradients", "spike_statistics"),
+        (spike_stats.SpikeMonitor, "measure", "spike_statistics"),
         (training, "_saved", "checkpoints"),
         (training, "assess", "the look at the test samples"),
     ):

@@ -1,4 +1,4 @@
-"""The process in which people try networks of LIF neurons: `python -m saf.predict_process SOCKET`.
+"""The process that predicts with LIF networks: `python -m saf.predict_process SOCKET`.
 
 Over the socket (a file descriptor) come questions, one line of JSON each. `network` is the path of
 a `lif.safetensors`; or `checkpoint` is that of a checkpoint, and `summary` what `Dataset.summary()`

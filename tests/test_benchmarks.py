@@ -7,7 +7,14 @@ from benchmarks import overhead
 
 def test_the_parts_of_a_training_are_told_apart() -> None:
     found = overhead.measured()
-    expected = {*overhead.ARITHMETIC, "samples", "metrics", "vitals", "checkpoints", "reports"}
+    expected = {
+        *overhead.ARITHMETIC,
+        "samples",
+        "metrics",
+        "spike_statistics",
+        "checkpoints",
+        "reports",
+    }
     assert expected <= set(found["loop"])
     assert all(found["loop"][part] > 0 for part in expected)
     assert 0 < overhead.outside(found["loop"]) < 1

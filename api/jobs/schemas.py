@@ -128,7 +128,7 @@ class JobProgress(Document):
     rounding_cost_points: float | None
     """Points of accuracy that rounding the weights to a grid cost; null where none were rounded."""
     checkpoint_step: int | None
-    """The step of the newest checkpoint, from which the network can be tried; null: none."""
+    """The step of the newest checkpoint, with which the network predicts; null: none."""
     health: Health | None
     """`failed` of a job that failed; of one that succeeded `warning` where there are findings, else
     `ok`; null of other jobs, and of those that succeeded before there were findings."""

@@ -37,8 +37,8 @@ from api.store.tables import (
     Job,
     LogChunk,
     MetricChunk,
+    SpikeStatistics,
     Status,
-    Vitals,
 )
 
 DAY = 86_400.0
@@ -59,8 +59,8 @@ class Retention:
             yield from self._chunks(
                 "metrics", MetricChunk, func.length(MetricChunk.points), _ended(days)
             )
-            size = func.length(cast(Vitals.data, Text))
-            yield from self._chunks("vitals", Vitals, size, _ended(days))
+            size = func.length(cast(SpikeStatistics.data, Text))
+            yield from self._chunks("spike_statistics", SpikeStatistics, size, _ended(days))
         if days := settings.retain_logs_days:
             yield from self._chunks("log", LogChunk, func.length(LogChunk.text), _ended(days))
         if days := settings.retain_checkpoints_days:

@@ -285,10 +285,10 @@ class MetricChunk(Base):
     __table_args__ = (Index(None, "job_id", "name", "first_step"),)
 
 
-class Vitals(Base):
-    """What a look into the network in training found, as `saf.training.events.Vitals` has it."""
+class SpikeStatistics(Base):
+    """Spike statistics of a job at one step; `data` is a `saf.training.events.SpikeStatistics`."""
 
-    __tablename__ = "vitals"
+    __tablename__ = "vitals"  # the name that databases have had since migration 0004
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
     step: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)

@@ -47,7 +47,8 @@ def _in_words(error: ValidationError, without_prefix: tuple[str, ...]) -> str:
     found = []
     for entry in error.errors(include_url=False, include_input=False):
         name = str(entry["loc"][0]) if entry["loc"] else ""
-        name = name.upper() if name.lower() in without_prefix else f"SAF_{name.upper()}"
+        name = name.upper().removeprefix("SAF_")
+        name = name if name.lower() in without_prefix else f"SAF_{name}"
         message = entry["msg"].removeprefix("Value error, ")
         found.append(f"{name}: {message}" if entry["loc"] else message)
     return "; ".join(found)

@@ -56,25 +56,25 @@ class Evaluation:
     test_balanced_accuracy"""
 
 
-class LayerVitals(TypedDict):
-    """What some samples do to the neurons of one layer."""
+class LayerStatistics(TypedDict):
+    """Spike statistics of one layer for some samples."""
 
-    firing_rate: float  # spikes per neuron and step
+    firing_rate: float  # spikes per neuron and time step
     dead: float  # share of the neurons that never fire
-    saturated: float  # share of the neurons that fire at 95 % of the steps or more
+    saturated: float  # share of the neurons that fire at 95 % of the time steps or more
     gradient_norm: float | None  # of all its parameters together, before any clipping
     membrane: list[float]  # histogram of u / V: MEMBRANE_BINS shares over MEMBRANE_RANGE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vitals:
-    """A look into the network, now and then; see `saf.training.evaluation.spike_stats`."""
+class SpikeStatistics:
+    """Spike statistics of the network at one step; see `saf.training.evaluation.spike_stats`."""
 
     step: int
     epoch: float
-    samples: int  # of the batch that were looked at
+    samples: int  # of the batch, that were measured
     readout_gradient_norm: float | None
-    layers: dict[str, LayerVitals]
+    layers: dict[str, LayerStatistics]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ Report = (
     | Step
     | Epoch
     | Evaluation
-    | Vitals
+    | SpikeStatistics
     | Checkpoint
     | Converting
     | Checking

@@ -57,11 +57,11 @@ def train(
 
     Automatic settings become numbers first, by the rules of `saf.config.automatic`.
 
-    Reports: `Started`; `Step` per iteration, `Vitals` after some of them; `Epoch`, `Evaluation` on
-    the validation samples and `Checkpoint` per epoch, and a `Checkpoint` about every minute of a
-    long one; `Evaluation` on the test samples, once, of the network that is delivered;
-    `Converting`; `Checking` about once a second; an `Artifact` for each of `lif.safetensors`,
-    `certificate.json`, `report.json` and `checkpoint.safetensors`; `Finished`.
+    Reports: `Started`; `Step` per iteration, `SpikeStatistics` after some of them; `Epoch`,
+    `Evaluation` on the validation samples and `Checkpoint` per epoch, and a `Checkpoint` about
+    every minute of a long one; `Evaluation` on the test samples, once, of the network that is
+    delivered; `Converting`; `Checking` about once a second; an `Artifact` for each of
+    `lif.safetensors`, `certificate.json`, `report.json` and `checkpoint.safetensors`; `Finished`.
 
     `stop` is asked between iterations, and between the batches of the conversion's check. When it
     says True, the generator returns, without `Finished`; a checkpoint is written and reported
@@ -143,7 +143,9 @@ def _train(
             yield from meter.read()
             if trainer.is_looked_at:
                 shown = x[: trainer.samples_at_once]
-                yield trainer.probe.look(trainer.network, shown, progress.step / per_epoch)
+                yield trainer.spike_monitor.measure(
+                    trainer.network, shown, progress.step / per_epoch
+                )
             late = time_is_up(specification, progress)
 
         if epoch_ends:

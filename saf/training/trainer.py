@@ -33,7 +33,7 @@ from saf.training.batches import Batches, Samples, generator_of, identity
 from saf.training.checkpoint import Progress
 from saf.training.evaluation.classes import class_weights, count_right, shares_right
 from saf.training.evaluation.evaluate import Evaluated, evaluate
-from saf.training.evaluation.spike_stats import Probe
+from saf.training.evaluation.spike_stats import SpikeMonitor
 from saf.training.first_pass import SAMPLES, fit_gains
 from saf.training.hardware import backends, chunk_size
 from saf.training.hardware.backends import in_cpp
@@ -112,7 +112,9 @@ class Trainer:
         )
         self.chunk: int | None = None
         self._looking = False
-        self.probe = Probe(self.network, specification.timesteps, self.last_step, self.progress)
+        self.spike_monitor = SpikeMonitor(
+            self.network, specification.timesteps, self.last_step, self.progress
+        )
 
     def _split(self, dataset: Dataset) -> None:
         """Divide the training samples into those to learn from and those for validation."""
@@ -225,7 +227,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         x, y, masks = self._batch(progress.step)
-        self._looking = self.probe.is_due()
+        self._looking = self.spike_monitor.is_due()
         computing = perf_counter()
         outcome = self._compute(x, y, masks, self._update, self.chunk)
         progress.step += 1
@@ -265,7 +267,7 @@ class Trainer:
 
     def _update(self) -> None:
         if self._looking:
-            self.probe.gradients()
+            self.spike_monitor.keep_gradients()
         if self.specification.max_gradient_norm is not None:
             torch.nn.utils.clip_grad_norm_(
                 self.network.parameters(), self.specification.max_gradient_norm

@@ -40,10 +40,10 @@ def picture(
     name: str,
     size: str = "wide",
     scheme: Literal["light", "dark"] = "light",
-    tried: bool = False,
+    predicts: bool = False,
 ) -> None:
-    """Store what a window of that size shows as `docs/images/<name>.png`; `tried`: how the network
-    of a job answers to a sample."""
+    """Store what a window of that size shows as `docs/images/<name>.png`; `predicts`: with
+    the prediction of a job's network for a sample."""
     width, height = SIZES[size]
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB"
@@ -53,11 +53,11 @@ def picture(
     if answer is None or not answer.ok:
         raise SystemExit(f"{url} cannot be shown")
     page.wait_for_timeout(1500)  # charts and the first messages of the stream
-    if tried:
+    if predicts:
         page.get_by_role("button", name="The next sample").click()
         page.locator("#said", has_text="after 8 of 8 steps").wait_for()
         page.get_by_role("slider", name="Time step").fill("5")
-        page.locator("#trial").evaluate("(section) => section.scrollIntoView()")
+        page.locator("#predict").evaluate("(section) => section.scrollIntoView()")
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     context.close()
     target = IMAGES / f"{name}.png"
@@ -186,7 +186,7 @@ def main() -> int:
                 every_picture(browser, service, jobs, chosen.all)
                 return 0
             picture(browser, f"{service.url}/jobs/{running}", "job-running")
-            picture(browser, f"{service.url}/jobs/{running}", "trial", tried=True)
+            picture(browser, f"{service.url}/jobs/{running}", "predict", predicts=True)
             picture(browser, f"{service.url}/compare?jobs={done},{running}", "compare")
             picture(browser, f"{service.url}/system", "system")
             picture(browser, f"{service.url}/jobs/{running}", "job-running-dark", scheme="dark")

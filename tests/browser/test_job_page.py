@@ -268,18 +268,18 @@ def test_a_new_attempt_is_marked_where_it_began(tabs: Tabs, pages: Pages) -> Non
     pages.cancelled(again)
 
 
-def test_vitals_appear_while_one_looks_and_each_look_can_be_chosen(
+def test_spike_statistics_appear_while_one_looks_and_each_measurement_can_be_chosen(
     tabs: Tabs, pages: Pages
 ) -> None:
     job_id, claim = pages.running(name="alive")
     page = tabs.open(f"{pages.url}/jobs/{job_id}")
-    expect(page.locator("#vitals")).to_be_hidden()
+    expect(page.locator("#spike-statistics")).to_be_hidden()
     pages.look(claim, 1, 0.25)
     pages.look(claim, 5, 0.75)
     pages.report(claim, {"loss": [(5, 1.0)]})
     heat = page.get_by_role("img", name=re.compile("^Heat map.*Step 5, firing rate: layer1 75.0 %"))
     expect(heat).to_be_visible()
-    expect(page.locator("#vitals-table")).to_contain_text("75.00 %")
+    expect(page.locator("#spike-statistics-table")).to_contain_text("75.00 %")
     expect(page.locator("#membranes rect.above")).to_have_count(20)
     heat.press("ArrowLeft")
     expect(page.locator("#heat-at")).to_contain_text("Step 1, firing rate: layer1 25.0 %")
@@ -288,7 +288,7 @@ def test_vitals_appear_while_one_looks_and_each_look_can_be_chosen(
     pages.cancelled(claim)
 
 
-def test_vitals_that_come_while_the_page_loads_are_in_its_table_too(
+def test_spike_statistics_that_come_while_the_page_loads_are_in_its_table_too(
     tabs: Tabs, pages: Pages
 ) -> None:
     job_id, claim = pages.running(name="between")
@@ -300,7 +300,7 @@ def test_vitals_that_come_while_the_page_loads_are_in_its_table_too(
 
     page.route("**/vitals?*", look_first, times=1)
     page.goto(f"{pages.url}/jobs/{job_id}")
-    expect(page.locator("#vitals-table")).to_contain_text("After step 3")
+    expect(page.locator("#spike-statistics-table")).to_contain_text("After step 3")
     pages.cancelled(claim)
 
 

@@ -139,7 +139,9 @@ def test_a_running_job_is_paused_resumed_and_cancelled(tabs: Tabs, service: Whol
     until(lambda: page.wait_for_timeout(50) or checkpoint(page) > step)
     page.get_by_role("button", name="Pause").click()
     status(page, "paused")
-    expect(page.locator("#trial-of")).to_contain_text(re.compile(r"newest checkpoint, of step \d"))
+    expect(page.locator("#predict-of")).to_contain_text(
+        re.compile(r"newest checkpoint, of step \d")
+    )
     page.get_by_role("slider", name="Time step").fill("2")
     spikes = page.get_by_role("img", name=re.compile("^Spikes of layer1: .* at step 2"))
     expect(spikes).to_be_visible()

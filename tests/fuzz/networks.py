@@ -1,4 +1,4 @@
-"""Damaged and hostile networks against `saf.load_lif`, `saf run` and the process for trials.
+"""Damaged and hostile networks against `saf.load_lif`, `saf run` and the prediction process.
 
     python -m tests.fuzz.networks --inputs 2000 --seed 0
 

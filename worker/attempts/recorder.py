@@ -138,8 +138,8 @@ class Record:
             )
         if batch.points:
             metrics.append(session, claim.job_id, claim.attempt, batch.points)
-        if batch.vitals:
-            looks = [(look.step, _plain(vars(look))) for look in batch.vitals]
+        if batch.spike_statistics:
+            looks = [(look.step, _plain(vars(look))) for look in batch.spike_statistics]
             spike_stats.append(session, claim.job_id, claim.attempt, looks)
         if batch.step is not None:
             lifecycle.progress(

@@ -80,7 +80,7 @@ _KINDS: dict[str, type[Any]] = {
         events.Step,
         events.Epoch,
         events.Evaluation,
-        events.Vitals,
+        events.SpikeStatistics,
         events.Checkpoint,
         events.Converting,
         events.Checking,

@@ -27,9 +27,9 @@ from saf.training.events import (
     Evaluation,
     Finished,
     Report,
+    SpikeStatistics,
     Started,
     Step,
-    Vitals,
 )
 from worker.processes.protocol import Failure, Logged, decode
 
@@ -52,7 +52,7 @@ class Batch:
     step: int | None = None
     epoch: float = 0.0
     latest: dict[str, float] = field(default_factory=dict)
-    vitals: list[Vitals] = field(default_factory=list)
+    spike_statistics: list[SpikeStatistics] = field(default_factory=list)
     best_accuracy: float | None = None
     log: str = ""
     checkpoint: Checkpoint | None = None
@@ -65,7 +65,7 @@ class Batch:
         return not (
             self.started
             or self.points
-            or self.vitals
+            or self.spike_statistics
             or self.log
             or self.checkpoint
             or self.converting
@@ -74,7 +74,14 @@ class Batch:
 
     def add(
         self,
-        report: Started | Step | Epoch | Evaluation | Vitals | Checkpoint | Converting | Checking,
+        report: Started
+        | Step
+        | Epoch
+        | Evaluation
+        | SpikeStatistics
+        | Checkpoint
+        | Converting
+        | Checking,
     ) -> None:
         """Put a report at the end."""
         match report:
@@ -86,8 +93,8 @@ class Batch:
                 self.converting = True
             case Checking():
                 self.checking = report
-            case Vitals():
-                self.vitals.append(report)
+            case SpikeStatistics():
+                self.spike_statistics.append(report)
             case Step() | Epoch() | Evaluation():
                 for name, value in report.metrics.items():
                     self.points.setdefault(name, []).append((report.step, float(value)))

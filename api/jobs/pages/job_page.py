@@ -1,4 +1,4 @@
-"""The page of one job: its state, charts and vitals, its network, its files and its history."""
+"""The page of one job: state, charts, spike statistics, network, files and history."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from api.jobs.queries import read_job
 from api.jobs.results.artifacts import ArtifactDocument, find_artifacts
 from api.jobs.results.events import find_events
 from api.jobs.results.predict import NETWORK, summary_of
-from api.jobs.results.spike_stats import find_vitals
+from api.jobs.results.spike_stats import find_spike_statistics
 from api.jobs.schemas import JobDocument, event_document, job_document
 from api.store.blobs.base import ArtifactStore
 from api.store.blobs.verified import DamagedError
@@ -83,7 +83,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
             "events": [event_document(event) for event in reversed(events)],
             "earlier_events": after,
             "attempts": _attempts(session, job_id),
-            "vitals": find_vitals(session, job_id, newest=1),
+            "spike_statistics": find_spike_statistics(session, job_id, newest=1),
             **_evaluation(session, row),
             "log": logs.tail(session, job_id, LOG_LINES),
             "log_lines": LOG_LINES,
@@ -93,7 +93,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
     context |= {
         "files": files,
         "network_damaged": any(file.name == NETWORK and file.damaged for file in files),
-        "trial_of": _trial_of(files, job, context["samples"]),
+        "predicts_with": _predicts_with(files, job, context["samples"]),
         "certificate": certificate,
         "checked_layers": _checked_layers(certificate),
         "report": report,
@@ -101,7 +101,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
         "deployment": _deployment(report),
         "environment": report["environment"] if report else environment,
         "again": _again(job, str(request.base_url).rstrip("/")),
-        "can_try": _can_try(service),
+        "can_predict": _can_predict(service),
     }
     return page(request, "jobs/job.html", context)
 
@@ -223,8 +223,8 @@ def _evaluation(session: Session, job: Job) -> dict[str, Any]:
     }
 
 
-def _trial_of(files: Sequence[ArtifactDocument], job: JobDocument, samples: int) -> str:
-    """Which network can be tried: `lif`, `checkpoint`, or none; a checkpoint needs the data."""
+def _predicts_with(files: Sequence[ArtifactDocument], job: JobDocument, samples: int) -> str:
+    """Which network predicts: `lif`, `checkpoint`, or none; a checkpoint needs the data."""
     if any(file.name == NETWORK for file in files):
         return "lif"
     return "checkpoint" if job.checkpoint_step is not None and samples else ""
@@ -255,5 +255,5 @@ def _again(job: JobDocument, url: str) -> dict[str, str]:
     }
 
 
-def _can_try(service: Service) -> bool:
-    return service.settings.trial_max_memory_bytes > 0
+def _can_predict(service: Service) -> bool:
+    return service.settings.predict_max_memory_bytes > 0

@@ -1,5 +1,5 @@
 """Trying a job's network: an image or a sample of the data set goes in, its prediction comes out,
-step by step. Until a job has succeeded, its newest checkpoint is what is tried."""
+step by step. Until a job has succeeded, its newest checkpoint predicts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from api.errors import (
     unreadable,
 )
 from api.jobs.queries import read_job
-from api.jobs.results.predict_process import Trials
+from api.jobs.results.predict_process import Predictor
 from api.store.blobs.base import StoreError
 from api.store.blobs.verified import DamagedError
 from api.store.runs import checkpoints
@@ -148,7 +148,7 @@ async def _question(request: Request) -> Question:
 
 @router.post(
     "/{job_id}/predict",
-    summary="Try the network of a job",
+    summary="Predict with the network of a job",
     responses=responses(404, 409, 410, 413, 422, 503),
     openapi_extra=_BODY,
 )
@@ -180,7 +180,7 @@ def predict(
             path = name if sha256 is None else _path(service, sha256, name)
             asked["sample"] = {"dataset": path, "builtin": sha256 is None, "index": question.sample}
         asked |= question.model_dump(include={"image", "pixels"}, exclude_none=True)
-        answer = service.part(Trials).ask(asked)
+        answer = service.part(Predictor).ask(asked)
         if answer["ok"]:
             found = {key: answer[key] for key in answer if key != "ok"}
             return Prediction(job_id=job_id, checkpoint_step=network.step, **found)
@@ -206,7 +206,7 @@ class _Samples(NamedTuple):
 
 
 def _given(service: Service, network: _Network) -> dict[str, str]:
-    """Where the trial process finds the network."""
+    """Where the prediction process finds the network."""
     if network.step is None:
         return {"network": _path(service, network.sha256, NETWORK)}
     path = _path(service, network.sha256, "of the checkpoint")
@@ -223,7 +223,7 @@ def _network(session: Session, job: Job) -> _Network:
     if checkpoint is None:
         raise ConflictError(
             f"job {job.id} is {job.status} and has neither {NETWORK} nor a checkpoint; its network "
-            "can be tried once one is written, after the first epoch or minute"
+            "can predict once one is written, after the first epoch or minute"
         )
     summary = summary_of(session, job)
     if summary is None:

@@ -1,5 +1,6 @@
-"""The process that runs networks for people who try them: one, kept warm, bounded, and ended when
-nobody asks any more. The API itself loads no torch."""
+"""The prediction process: one child process that runs networks, so that the API loads no torch.
+
+It stays warm between requests, its memory and time are limited, and it ends when it is idle."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ LONGEST_ANSWER = 2**24
 log = logging.getLogger(__name__)
 
 
-class Trials:
-    """Asks `saf.predict_process`, one question at a time."""
+class Predictor:
+    """Sends questions to `saf.predict_process`, one at a time."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -41,20 +42,20 @@ class Trials:
 
     @property
     def pid(self) -> int | None:
-        """The process at work; None while there is none."""
+        """Process id of the prediction process; None while there is none."""
         child = self._child
         return child.pid if child is not None and child.is_alive else None
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """The answer of `saf.predict_process`. Raises UnavailableError where networks are not run
         here, too many wait, or this one takes too long."""
-        if not self._settings.trial_max_memory_bytes:
+        if not self._settings.predict_max_memory_bytes:
             raise UnavailableError(
-                "networks are not run on this server (SAF_TRIAL_MAX_MEMORY_BYTES is 0); download "
+                "networks are not run on this server (SAF_PREDICT_MAX_MEMORY_BYTES is 0); download "
                 "lif.safetensors and run it with `saf run`"
             )
         if not self._places.acquire(blocking=False):
-            raise UnavailableError("many are trying networks; ask again in some seconds")
+            raise UnavailableError("too many predictions wait; ask again in some seconds")
         try:
             answer: Future[dict[str, Any]] = Future()
             with self._lock:
@@ -63,9 +64,9 @@ class Trials:
                 self._questions.put((json.dumps(question).encode() + b"\n", answer))
                 if self._thread is None:
                     # The child dies with the thread that started it, so this one stays.
-                    self._thread = threading.Thread(target=self._serve, name="trial", daemon=True)
+                    self._thread = threading.Thread(target=self._serve, name="predict", daemon=True)
                     self._thread.start()
-            patience = WAITING * (START_SECONDS + self._settings.trial_max_seconds)
+            patience = WAITING * (START_SECONDS + self._settings.predict_max_seconds)
             try:
                 return answer.result(patience)
             except NotInTimeError:
@@ -90,7 +91,7 @@ class Trials:
     def _serve(self) -> None:
         while True:
             try:
-                idle = self._settings.trial_idle_seconds if self._child is not None else None
+                idle = self._settings.predict_idle_seconds if self._child is not None else None
                 entry = self._questions.get(timeout=idle)
             except queue.Empty:
                 self._end()
@@ -114,15 +115,15 @@ class Trials:
         if self._child is None or not self._child.is_alive:
             self._begin()
         assert self._line is not None
-        seconds = self._settings.trial_max_seconds
+        seconds = self._settings.predict_max_seconds
         self._line.settimeout(seconds)
         try:
             self._line.sendall(question)
             return self._receive(seconds)
         except TimeoutError:
             raise UnavailableError(
-                f"the network took longer than the {seconds:g} s that a trial may take here "
-                "(SAF_TRIAL_MAX_SECONDS); download lif.safetensors and run it with `saf run`"
+                f"the network took longer than the {seconds:g} s that a prediction may take here "
+                "(SAF_PREDICT_MAX_SECONDS); download lif.safetensors and run it with `saf run`"
             ) from None
         except OSError as error:
             raise self._died() from error
@@ -130,11 +131,11 @@ class Trials:
     def _begin(self) -> None:
         self._end()
         ours, theirs = socket.socketpair()
-        memory = str(self._settings.trial_max_memory_bytes)
+        memory = str(self._settings.predict_max_memory_bytes)
         command = [*(sys.executable, "-P", "-m", "saf.predict_process", str(theirs.fileno()))]
         command += ["--max-memory-bytes", memory]
         self._child = Child(
-            "trial", command, environment=plain_environment(), keep=(theirs.fileno(),)
+            "predict", command, environment=plain_environment(), keep=(theirs.fileno(),)
         )
         self._line, self._received = ours, b""
         with theirs:
@@ -143,7 +144,7 @@ class Trials:
             ready = self._receive(START_SECONDS)
         except TimeoutError:
             raise UnavailableError(
-                "the process for trials does not start; ask again later"
+                "the prediction process does not start; ask again later"
             ) from None
         if not ready["ok"]:
             raise UnavailableError(f"networks cannot be run on this server: {ready['message']}")
@@ -165,7 +166,7 @@ class Trials:
     def _died(self) -> UnavailableError:
         child = self._child
         status = child.exit_status if child is not None and child.wait(2.0) else None
-        log.warning("the process for trials ended with %s", status)
+        log.warning("the prediction process ended with %s", status)
         why = "the system ended it, for lack of memory perhaps"
         if status != -signal.SIGKILL:
             why = f"it ended with {_in_words(status)}, which the log of the service may explain"

@@ -8,8 +8,8 @@ import { refreshSoon, set } from "../web/live.js";
 import { offerMoreEpochs } from "./further.js";
 import { Log } from "./log.js";
 import { Stream } from "../web/stream.js";
-import { Trial } from "./trial.js";
-import { Vitals } from "./vitals.js";
+import { PredictForm } from "./predict.js";
+import { SpikeStatistics } from "./spike_stats.js";
 
 const root = /** @type {HTMLElement} */ (document.getElementById("job"));
 const address = at(`/v1/jobs/${root.dataset.id}`);
@@ -56,24 +56,24 @@ function text(id, content) {
 // Parts
 
 const log = new Log(`${address}/logs`);
-const vitals = new Vitals(`${address}/vitals`);
-const trialSection = /** @type {HTMLElement} */ (document.getElementById("trial"));
-/** @type {Trial | null} */
-let trial = null;
+const spikeStatistics = new SpikeStatistics(`${address}/vitals`);
+const predictSection = /** @type {HTMLElement} */ (document.getElementById("predict"));
+/** @type {PredictForm | null} */
+let predictForm = null;
 /** @type {number | null} */
 let checkpoint = null;
 
 /** @param {number | null} step of the newest checkpoint; null once there is the network itself */
-function tryable(step) {
+function offerPredictions(step) {
   checkpoint = step;
-  trialSection.hidden = false;
-  trial ??= new Trial(`${address}/predict`, step);
-  trial.renew(step);
+  predictSection.hidden = false;
+  predictForm ??= new PredictForm(`${address}/predict`, step);
+  predictForm.renew(step);
 }
 
-if (!trialSection.hidden) {
-  const { step } = trialSection.dataset;
-  tryable(step ? Number(step) : null);
+if (!predictSection.hidden) {
+  const { step } = predictSection.dataset;
+  offerPredictions(step ? Number(step) : null);
 }
 
 const settings = document.getElementById("chart-settings");
@@ -112,7 +112,7 @@ offerMoreEpochs(address);
 // Life
 
 charts.reload();
-vitals.reload();
+spikeStatistics.reload();
 if (root.dataset.over !== "true") {
   const quiet = window.setInterval(() => {
     if (!document.hidden && Date.now() - told > QUIET_MS) refreshSoon();
@@ -125,17 +125,17 @@ if (root.dataset.over !== "true") {
         // A new attempt goes on from a checkpoint: points after it are gone.
         if (event.type === "running") {
           charts.reload();
-          vitals.reload();
+          spikeStatistics.reload();
         }
       },
       progress(job) {
         show(job);
         if (job.checkpoint_step !== null && job.checkpoint_step !== checkpoint) {
-          tryable(job.checkpoint_step);
+          offerPredictions(job.checkpoint_step);
           refreshSoon();
         }
         charts.growSoon();
-        vitals.growSoon();
+        spikeStatistics.growSoon();
         log.readSoon();
       },
       done(job) {
@@ -147,10 +147,10 @@ if (root.dataset.over !== "true") {
         show(job);
         document.getElementById("way")?.classList.add("over");
         charts.reload();
-        vitals.growSoon();
+        spikeStatistics.growSoon();
         log.readSoon();
         refreshSoon();
-        if (job.status === "succeeded") tryable(null);
+        if (job.status === "succeeded") offerPredictions(null);
       },
     },
     { after: Number(root.dataset.events) },

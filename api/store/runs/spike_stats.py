@@ -1,4 +1,4 @@
-"""Looks into networks in training: a row each, of `saf.training.evaluation.spike_stats`."""
+"""Spike statistics of jobs: a row for each measurement of `saf.training.evaluation.spike_stats`."""
 
 from __future__ import annotations
 
@@ -8,33 +8,40 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from api.store.tables import Vitals
+from api.store.tables import SpikeStatistics
 
 
 def append(
-    session: Session, job_id: str, attempt: int, looks: Iterable[tuple[int, Mapping[str, Any]]]
+    session: Session,
+    job_id: str,
+    attempt: int,
+    measurements: Iterable[tuple[int, Mapping[str, Any]]],
 ) -> None:
-    """Store looks of an attempt, each with its step. A step that is there already is skipped, so
+    """Store measurements of an attempt, each with its step. Steps that have a row are skipped, so
     a batch that is sent again changes nothing."""
-    for step, data in looks:
-        if session.get(Vitals, (job_id, step)) is None:
-            session.add(Vitals(job_id=job_id, step=step, attempt=attempt, data=dict(data)))
+    for step, data in measurements:
+        if session.get(SpikeStatistics, (job_id, step)) is None:
+            session.add(SpikeStatistics(job_id=job_id, step=step, attempt=attempt, data=dict(data)))
     session.flush()
 
 
 def cut(session: Session, job_id: str, *, after_step: int) -> None:
-    """Drop the looks after a step: an attempt goes on from a checkpoint made there."""
-    session.execute(delete(Vitals).where(Vitals.job_id == job_id, Vitals.step > after_step))
+    """Delete measurements after a step: an attempt goes on from a checkpoint made there."""
+    session.execute(
+        delete(SpikeStatistics).where(
+            SpikeStatistics.job_id == job_id, SpikeStatistics.step > after_step
+        )
+    )
 
 
 def read(
     session: Session, job_id: str, *, after_step: int = -1, newest: int | None = None
-) -> list[Vitals]:
-    """The looks after a step, in order; with `newest`, only so many, the last ones."""
+) -> list[SpikeStatistics]:
+    """Read the measurements after a step in order; with `newest`, only the last so many."""
     query = (
-        select(Vitals)
-        .where(Vitals.job_id == job_id, Vitals.step > after_step)
-        .order_by(Vitals.step.desc())
+        select(SpikeStatistics)
+        .where(SpikeStatistics.job_id == job_id, SpikeStatistics.step > after_step)
+        .order_by(SpikeStatistics.step.desc())
         .limit(newest)
     )
     return list(session.scalars(query))[::-1]

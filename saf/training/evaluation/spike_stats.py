@@ -1,9 +1,9 @@
-"""Spike vitals of a network in training: who fires, who never does, where the potentials lie.
+"""Spike statistics of a network in training: firing rates, silent neurons, membrane potentials.
 
-A look shows some samples of the batch at hand to the network as it is, without a gradient, a
-random number or a change of its weights: the training goes on bit for bit as if nobody looked.
+A measurement runs the network on some samples of the current batch without gradients, random
+numbers or changes of its weights, so the training goes on bit for bit as without it.
 
-Shapes: `B` samples, `T` steps, `…` a population.
+Shapes: `B` samples, `T` time steps, `…` a layer.
 """
 
 from __future__ import annotations
@@ -18,49 +18,49 @@ from torch import Tensor
 from saf.model.inference import record
 from saf.model.network import SpikingNetwork
 from saf.training.checkpoint import Progress
-from saf.training.events import MEMBRANE_BINS, MEMBRANE_RANGE, LayerVitals, Vitals
+from saf.training.events import MEMBRANE_BINS, MEMBRANE_RANGE, LayerStatistics, SpikeStatistics
 
-SHARE = 0.015  # of the time of a training that looks may take, the first one aside
-LOOKS = 400  # at most, over the whole of a training
-SAMPLES = 32  # in a look, at most …
+SHARE = 0.015  # of the time of a training that measurements may take, the first one aside
+MOST_MEASUREMENTS = 400  # of one training
+SAMPLES = 32  # of a measurement, at most …
 NEURONS = 2**22  # … and neurons × samples, which bounds its memory
-SATURATED = 0.95  # of all steps: a neuron that fires as often says little more
+SATURATED = 0.95  # of all time steps: a neuron that fires as often carries little information
 
 
-class Probe:
-    """Decides when to look, collects the gradients, and looks."""
+class SpikeMonitor:
+    """Decides when to measure, keeps gradient norms, and measures spike statistics."""
 
     def __init__(
         self, network: SpikingNetwork, timesteps: int, steps_total: int, progress: Progress
     ) -> None:
-        """The time that looks take is added to `progress.seconds["vitals"]`."""
+        """`progress.seconds["spike_statistics"]` grows by the time that measurements take."""
         self._progress = progress
-        self._seconds: float | None = None  # since the first look, which is slow
+        self._seconds: float | None = None  # since the first measurement, which is slow
         self._timesteps = timesteps
-        self._spacing = ceil(steps_total / LOOKS)
+        self._spacing = ceil(steps_total / MOST_MEASUREMENTS)
         self._began = perf_counter()
         self._next = progress.step
         self._norms: Tensor | None = None
-        populations = (*network.architecture.spiking, network.architecture.readout)
+        layers = (*network.architecture.spiking, network.architecture.readout)
         self._parameters = {
-            population.name: [
+            layer.name: [
                 parameter
                 for name, parameter in network.named_parameters()
-                if name.partition(".")[0] == population.name
+                if name.partition(".")[0] == layer.name
             ]
-            for population in populations
+            for layer in layers
         }
 
     def is_due(self) -> bool:
-        """Whether the iteration that begins is to be looked at: looks are evenly spaced, and rarer
-        where they would take more than their share of the time."""
+        """Whether to measure in the iteration that begins. Measurements are evenly spaced, and
+        rarer where they would take more than `SHARE` of the time."""
         if self._progress.step < self._next:
             return False
         return (self._seconds or 0.0) <= SHARE * (perf_counter() - self._began)
 
     @torch.no_grad()
-    def gradients(self) -> None:
-        """Keep the norm of the gradient of every layer, as an update is about to use it."""
+    def keep_gradients(self) -> None:
+        """Keep the gradient norm of each layer; call it right before the optimizer step."""
         norms = []
         device = self._parameters[next(iter(self._parameters))][0].device
         for parameters in self._parameters.values():
@@ -70,18 +70,18 @@ class Probe:
             norms.append(torch.linalg.vector_norm(torch.stack(each)) if each else none)
         self._norms = torch.stack(norms)
 
-    def look(self, network: SpikingNetwork, x: Tensor, epoch: float) -> Vitals:
-        """The vitals of `network` on the first samples of `x`, the batch that it has just seen."""
+    def measure(self, network: SpikingNetwork, x: Tensor, epoch: float) -> SpikeStatistics:
+        """Measure `network` on the first samples of `x` (B …), the batch of this iteration."""
         began = perf_counter()
         samples = x[: max(1, min(SAMPLES, NEURONS // network.architecture.neurons))]
-        numbers = vital_signs(network, samples, self._timesteps)
-        names = [population.name for population in network.architecture.spiking]
+        numbers = spike_statistics(network, samples, self._timesteps)
+        names = [layer.name for layer in network.architecture.spiking]
         norms: Sequence[float | None] = [None] * len(self._parameters)
         if self._norms is not None:
             norms = self._norms.tolist()
             self._norms = None
         layers = {
-            name: LayerVitals(
+            name: LayerStatistics(
                 firing_rate=firing,
                 dead=dead,
                 saturated=saturated,
@@ -94,9 +94,11 @@ class Probe:
         }
         seconds = perf_counter() - began
         self._seconds = 0.0 if self._seconds is None else self._seconds + seconds
-        self._progress.seconds["vitals"] = self._progress.seconds.get("vitals", 0.0) + seconds
+        times = self._progress.seconds
+        before = times.pop("vitals", 0.0)  # the key in older checkpoints
+        times["spike_statistics"] = times.get("spike_statistics", before) + seconds
         self._next = self._progress.step + self._spacing
-        return Vitals(
+        return SpikeStatistics(
             step=self._progress.step,
             epoch=epoch,
             samples=len(samples),
@@ -106,15 +108,17 @@ class Probe:
 
 
 @torch.no_grad()
-def vital_signs(network: SpikingNetwork, x: Tensor, timesteps: int) -> Tensor:
-    """Of every population on `x` (B …), a row each on the device of `network`: spikes per neuron
-    and step, the share of neurons that never fire, of those that fire at 95 % of the steps or more,
-    and the histogram of u / V before the reset, `MEMBRANE_BINS` shares over `MEMBRANE_RANGE` with
-    what lies outside in the end bins.
+def spike_statistics(network: SpikingNetwork, x: Tensor, timesteps: int) -> Tensor:
+    """Spike statistics of each spiking layer for samples `x` (B …).
+
+    Returns a row per layer, on the device of `network`: spikes per neuron and time step; the share
+    of neurons that never fire; of those that fire at 95 % of the time steps or more; and the
+    histogram of u / V before the reset, `MEMBRANE_BINS` shares over `MEMBRANE_RANGE`, whose end
+    bins count what lies outside.
     """
     low, high = MEMBRANE_RANGE
     shapes = network.architecture.shapes()
-    names = [population.name for population in network.architecture.spiking]
+    names = [layer.name for layer in network.architecture.spiking]
     thresholds = {layer.name: layer.neurons.threshold for layer in network.layers if layer.neuron}
     counts = {name: torch.zeros(shapes[name], device=network.device) for name in names}
     bins = {name: torch.zeros(MEMBRANE_BINS, device=network.device) for name in names}

@@ -21,9 +21,9 @@ from saf.training.checkpoint import Progress
 from saf.training.hardware.environment import forget_peak_memory, free_memory_bytes
 
 MEASURED_ON = ("cuda",)
-FEWEST_ITERATIONS = 1000  # of a training that measures; a trial of one K takes three
-FEWEST_SECONDS = 60.0  # that they take by the first trial
-TIMED = 2  # iterations of a trial, after one that is not timed
+FEWEST_ITERATIONS = 1000  # of a training that measures; to time one K takes three
+FEWEST_SECONDS = 60.0  # that they take by the first measurement
+TIMED = 2  # iterations of a measurement, after one that is not timed
 WORTH = 0.9
 """Share of the time that an iteration has to come down to for twice the steps and their memory."""
 MOST_MEMORY = 0.25  # of what is free on the device, by the forecast
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class _StoppedError(Exception):
-    """Somebody asked to stop in the middle of a trial."""
+    """Somebody asked to stop in the middle of a measurement."""
 
 
 def chosen(

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 
 from api.local.valkey import EmbeddedBroker
-from api.settings import Settings
+from api.settings import Settings, settings
 from api.store.database import Database
 from api.store.migrate import migrate
 from tests.api.conftest import NO_BROKER, until
@@ -219,6 +219,29 @@ def test_a_setting_of_an_earlier_version_is_accepted_with_one_line_of_warning(
     warning, refused = ended.stderr.strip().splitlines()
     assert "SAF_OUTAGE_SECONDS does nothing any more" in warning
     assert "SAF_LEASE_SECONDS: Input should be a valid number" in refused
+
+
+def test_a_setting_with_its_former_name_is_read_and_yields_to_the_new_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SAF_TRIAL_MAX_SECONDS", "7")
+    assert Settings().predict_max_seconds == 7
+    assert Settings(predict_max_seconds=9).predict_max_seconds == 9
+    child = Settings(predict_max_seconds=9).environment()
+    assert child["SAF_PREDICT_MAX_SECONDS"] == "9.0"
+    assert "SAF_TRIAL_MAX_SECONDS" not in child
+    monkeypatch.setenv("SAF_PREDICT_MAX_SECONDS", "8")
+    assert Settings().predict_max_seconds == 8
+
+
+def test_the_former_name_of_a_setting_is_answered_with_the_new_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SAF_TRIAL_MAX_SECONDS", "long")
+    wrong = "used: SAF_PREDICT_MAX_SECONDS: Input should be a valid number"
+    with pytest.raises(SystemExit, match=wrong):
+        settings.__wrapped__()
+    assert "SAF_TRIAL_MAX_SECONDS is called SAF_PREDICT_MAX_SECONDS" in caplog.text
 
 
 def test_a_child_process_does_not_warn_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,9 +25,9 @@ from saf.training.events import (
     Epoch,
     Evaluation,
     Finished,
+    SpikeStatistics,
     Started,
     Step,
-    Vitals,
 )
 from saf.training.hardware.environment import peak_memory_bytes
 from saf.training.loop import train
@@ -38,8 +38,8 @@ from tests.saf.training.trainings import dataset, resolved, run, specification, 
 def test_reports_come_in_the_order_that_is_promised(tmp_path: Path) -> None:
     reports = run(specification(validation_share=0.2), dataset(), tmp_path)
     epoch = [*[Step] * 4, Epoch, Evaluation, Checkpoint]
-    assert any(isinstance(report, Vitals) for report in reports)
-    assert [type(report) for report in reports if not isinstance(report, Vitals)] == [
+    assert any(isinstance(report, SpikeStatistics) for report in reports)
+    assert [type(report) for report in reports if not isinstance(report, SpikeStatistics)] == [
         Started,
         *epoch,
         *epoch,

@@ -27,7 +27,7 @@ from saf.training import loop as training
 from saf.training import trainer
 from saf.training.batches import Samples
 from saf.training.evaluation.evaluate import sums
-from saf.training.evaluation.spike_stats import Probe, vital_signs
+from saf.training.evaluation.spike_stats import SpikeMonitor, spike_statistics
 from saf.training.events import MEMBRANE_BINS, Step
 from saf.training.loop import train
 from saf.training.optimisation.ema import MovingAverage
@@ -155,7 +155,7 @@ def test_every_network_is_evaluated_recorded_and_looked_at(
     steps = list(record(module, x, FRAMES))
     assert len(steps) == FRAMES
     assert all(part.device == META for step in steps for pair in step for part in pair)
-    signs = vital_signs(module, x, FRAMES)
+    signs = spike_statistics(module, x, FRAMES)
     assert signs.shape == (len(steps[0]), 3 + MEMBRANE_BINS)
     average = MovingAverage(dict(module.named_parameters()), 0.9)
     average.update(1)
@@ -182,10 +182,10 @@ def test_gradients_of_layers_without_one_are_collected_there(tmp_path: Path) -> 
 
     job = specification()
     module, _ = on_meta(job, data_for({"name": "convnet"}, frames=False))
-    probe = Probe(module, FRAMES, 10, Progress())
-    probe.gradients()
-    assert probe._norms is not None
-    assert probe._norms.device == META
+    monitor = SpikeMonitor(module, FRAMES, 10, Progress())
+    monitor.keep_gradients()
+    assert monitor._norms is not None
+    assert monitor._norms.device == META
 
 
 def test_a_read_back_inside_an_iteration_is_noticed(

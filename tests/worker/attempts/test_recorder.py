@@ -19,7 +19,7 @@ from api.store.migrate import migrate
 from api.store.runs import logs, spike_stats
 from api.store.tables import Blob, Checkpoint, Status
 from saf.training.events import Checkpoint as CheckpointReport
-from saf.training.events import Started, Step, Vitals
+from saf.training.events import SpikeStatistics, Started, Step
 from tests.postgres import PostgresServer
 from tests.worker.conftest import Crew, Desk, undisturbed
 from worker.attempts.recorder import Record
@@ -67,7 +67,7 @@ def test_a_commit_that_nobody_knows_of_is_done_once(
     outbox.put(encode(started).encode())
     for number in (1, 2):
         outbox.put(encode(Step(step=number, epoch=0, metrics={"loss": 1.0})).encode())
-    look = Vitals(step=1, epoch=0, samples=1, readout_gradient_norm=math.nan, layers={})
+    look = SpikeStatistics(step=1, epoch=0, samples=1, readout_gradient_norm=math.nan, layers={})
     outbox.put(encode(look).encode())
     outbox.put_log(b"a line\n")
     outbox.put(encode(CheckpointReport(step=2, epoch=0, path=file)).encode())

@@ -11,11 +11,11 @@ from saf.training.events import (
     Checkpoint,
     Evaluation,
     Finished,
-    LayerVitals,
+    LayerStatistics,
     Report,
+    SpikeStatistics,
     Started,
     Step,
-    Vitals,
 )
 from worker.processes import spool as module
 from worker.processes.protocol import Failure, decode, encode
@@ -42,13 +42,13 @@ def taken(outbox: Outbox) -> list[int]:
     [
         Started(step=3, steps_total=9, steps_per_epoch=3, parameters=7, device="cpu"),
         Step(step=1, epoch=0.1, metrics={"loss": 0.5}),
-        Vitals(
+        SpikeStatistics(
             step=2,
             epoch=0.5,
             samples=3,
             readout_gradient_norm=None,
             layers={
-                "layer1": LayerVitals(
+                "layer1": LayerStatistics(
                     firing_rate=0.5, dead=0.0, saturated=0.25, gradient_norm=1.5, membrane=[0.5]
                 )
             },

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from api.jobs.results.predict_process import Trials
+from api.jobs.results.predict_process import Predictor
 from api.store.blobs.directory import DirectoryStore
 from api.store.tables import Artifact, Blob, Dataset, DatasetPreview
 from saf.client.client import ChecksumError, Client, ClientError
@@ -137,7 +137,7 @@ def test_a_damaged_network_is_not_tried(server: Server) -> None:
     flip(path_of(server, artifact["sha256"]))
     answer = server.http.post(f"/v1/jobs/{artifact['job_id']}/predict", json={"sample": 0})
     assert (answer.status_code, answer.json()["code"]) == (410, "damaged")
-    assert server.service.part(Trials).pid is None, "it was not even read"
+    assert server.service.part(Predictor).pid is None, "it was not even read"
 
 
 def test_a_download_of_a_damaged_file_ends_in_one_line(server: Server, tmp_path: Path) -> None:

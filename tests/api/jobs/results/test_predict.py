@@ -16,7 +16,7 @@ from PIL import Image
 
 from api.datasets.previews import builtin_summary
 from api.errors import UnavailableError
-from api.jobs.results.predict_process import Trials
+from api.jobs.results.predict_process import Predictor
 from api.settings import Settings
 from api.store.jobs import lifecycle
 from api.store.jobs.leases import Claim
@@ -111,7 +111,7 @@ def succeeded(server: Server, directory: Path, lif: LIFNetwork) -> str:
 
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
-    """A server whose process for trials is started once, and where a network predicts."""
+    """A server whose prediction process is started once, and where a network predicts."""
     directory = tmp_path_factory.mktemp("predictions")
     with serving(Settings(data_dir=directory, broker_url=NO_BROKER)) as server:
         yield server, succeeded(server, directory, network())
@@ -290,8 +290,8 @@ def test_a_checkpoint_that_newer_ones_removed_meanwhile_is_no_error(
     while (claim := server.run()).job_id != job["id"]:
         server.succeed(claim)
     checkpointed(server, claim, tmp_path, 1)
-    trials, asked = server.service.part(Trials), []
-    real = trials.ask
+    predictor, asked = server.service.part(Predictor), []
+    real = predictor.ask
 
     def late(question: dict[str, Any]) -> dict[str, Any]:
         asked.append(question["checkpoint"])
@@ -300,22 +300,22 @@ def test_a_checkpoint_that_newer_ones_removed_meanwhile_is_no_error(
                 checkpointed(server, claim, tmp_path, step)
         return real(question)
 
-    monkeypatch.setattr(trials, "ask", late)
+    monkeypatch.setattr(predictor, "ask", late)
     found = ask(server, job["urls"]["self"] + "/predict", json={"sample": 0}).json()
     assert found["checkpoint_step"] == 3
     assert len(set(asked)) == 2
 
 
 def test_the_page_and_the_answer_say_why_where_networks_are_not_run(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, broker_url=NO_BROKER, trial_max_memory_bytes=0)
+    settings = Settings(data_dir=tmp_path, broker_url=NO_BROKER, predict_max_memory_bytes=0)
     with serving(settings) as server:
         path = succeeded(server, tmp_path, network())
         response = ask(server, path, json={"sample": 0})
         assert response.status_code == 503
-        assert "SAF_TRIAL_MAX_MEMORY_BYTES" in response.json()["detail"]
+        assert "SAF_PREDICT_MAX_MEMORY_BYTES" in response.json()["detail"]
         page = server.http.get("/jobs/" + path.split("/")[3], headers={"accept": "text/html"})
         assert "Networks are not run on this server" in page.text
-        assert server.service.part(Trials).pid is None
+        assert server.service.part(Predictor).pid is None
 
 
 def question(directory: Path, lif: LIFNetwork) -> dict[str, Any]:
@@ -331,16 +331,18 @@ def test_a_network_that_takes_too_long_is_given_up_and_the_next_one_answered(
     quick = {"network": str(tmp_path / "quick"), "pixels": [(PIXELS / 255).tolist()]}
     network().save(tmp_path / "quick")
     slow = question(tmp_path, slow_network())
-    trials = Trials(Settings(data_dir=tmp_path, trial_max_seconds=2.5, trial_idle_seconds=0.3))
+    predictor = Predictor(
+        Settings(data_dir=tmp_path, predict_max_seconds=2.5, predict_idle_seconds=0.3)
+    )
     try:
-        with pytest.raises(UnavailableError, match="SAF_TRIAL_MAX_SECONDS"):
-            trials.ask(slow)
-        assert trials.ask(quick)["ok"]
-        pid = trials.pid
+        with pytest.raises(UnavailableError, match="SAF_PREDICT_MAX_SECONDS"):
+            predictor.ask(slow)
+        assert predictor.ask(quick)["ok"]
+        pid = predictor.pid
         assert pid is not None
-        until(lambda: trials.pid is None)  # nobody asks any more
+        until(lambda: predictor.pid is None)  # nobody asks any more
         assert not os.path.exists(f"/proc/{pid}")
     finally:
-        trials.close()
+        predictor.close()
     with pytest.raises(UnavailableError, match="being stopped"):
-        trials.ask(quick)
+        predictor.ask(quick)

@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from api.jobs.results.predict_process import Trials
+from api.jobs.results.predict_process import Predictor
 from api.settings import Settings
 from saf.data import Limits, read
 from saf.errors import DataError
@@ -32,11 +32,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str, int]]:
     """A server, the address at which a job predicts, and the process that runs its network."""
-    data = tmp_path_factory.mktemp("trials")
+    data = tmp_path_factory.mktemp("predictions")
     with serving(Settings(data_dir=data, broker_url=NO_BROKER)) as server:
         path = succeeded(server, data, network())
         assert server.http.post(path, json={"sample": 0}).status_code == 200
-        pid = server.service.part(Trials).pid
+        pid = server.service.part(Predictor).pid
         assert pid is not None
         yield server, path, pid
 
@@ -91,7 +91,7 @@ def test_a_hostile_question_is_refused_and_the_process_lives(
     answer = server.http.post(path, json=QUESTIONS[question])
     assert answer.status_code == 422, answer.text
     assert "memory" not in answer.json()["detail"]
-    assert server.service.part(Trials).pid == pid
+    assert server.service.part(Predictor).pid == pid
     assert server.http.post(path, json={"sample": 0}).status_code == 200
 
 
@@ -99,7 +99,7 @@ def test_of_a_picture_with_many_frames_the_first_is_shown(warm: tuple[Server, st
     server, path, pid = warm
     image = base64.b64encode(frames(300, 64)).decode()
     assert server.http.post(path, json={"image": image}).status_code == 200
-    assert server.service.part(Trials).pid == pid
+    assert server.service.part(Predictor).pid == pid
 
 
 def test_a_network_whose_scores_are_no_numbers_is_said_to_be_so(
@@ -113,14 +113,14 @@ def test_a_network_whose_scores_are_no_numbers_is_said_to_be_so(
     assert answer.status_code == 422
     assert "no finite numbers" in answer.json()["detail"]
     assert "memory" not in answer.json()["detail"]
-    assert server.service.part(Trials).pid == pid
+    assert server.service.part(Predictor).pid == pid
 
 
 def test_a_process_that_ends_by_a_defect_is_not_blamed_on_memory(
     warm: tuple[Server, str, int],
 ) -> None:
     server, path, _ = warm
-    pid = server.service.part(Trials).pid
+    pid = server.service.part(Predictor).pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)  # so that it is asked before it ends
     with ThreadPoolExecutor(1) as threads:

@@ -13,7 +13,7 @@ def look(step: int, firing: float, gradient: float | None = 0.5) -> tuple[int, d
     return step, {**data, "readout_gradient_norm": gradient}
 
 
-def test_vitals_are_lists_by_layer_in_the_order_of_the_network(server: Server) -> None:
+def test_spike_statistics_are_lists_by_layer_in_the_order_of_the_network(server: Server) -> None:
     path = server.submit()["urls"]["self"] + "/vitals"
     assert server.get(path)["looks"] == []
     claim = server.run()

@@ -14,8 +14,8 @@ from saf.model.inference import record
 from saf.model.network import SpikingNetwork
 from saf.networks.build import build
 from saf.training.checkpoint import Progress
-from saf.training.evaluation.spike_stats import LOOKS, Probe, vital_signs
-from saf.training.events import MEMBRANE_BINS, Artifact, Vitals
+from saf.training.evaluation.spike_stats import MOST_MEASUREMENTS, SpikeMonitor, spike_statistics
+from saf.training.events import MEMBRANE_BINS, Artifact, SpikeStatistics
 from tests.saf.training.trainings import dataset, specification
 
 THRESHOLD_BIN = 15  # of 25 over −2 … 3
@@ -35,12 +35,12 @@ X = torch.rand(9, 1, 8, 8, generator=torch.Generator().manual_seed(2))
 
 
 def signs(network: SpikingNetwork) -> dict[str, list[float]]:
-    """Each row under the name of its population."""
-    names = [population.name for population in network.architecture.spiking]
-    return dict(zip(names, vital_signs(network, X, 6).tolist(), strict=True))
+    """Each row under the name of its layer."""
+    names = [layer.name for layer in network.architecture.spiking]
+    return dict(zip(names, spike_statistics(network, X, 6).tolist(), strict=True))
 
 
-def test_the_vital_signs_are_those_of_the_spikes_and_potentials() -> None:
+def test_the_spike_statistics_are_those_of_the_spikes_and_potentials() -> None:
     observed = network()
     names = [p.name for p in observed.architecture.populations]
     steps = list(record(observed, X, 6))
@@ -73,31 +73,31 @@ def test_gradient_norms_are_those_of_all_parameters_of_a_layer() -> None:
     for number, parameter in enumerate(observed.parameters()):
         parameter.grad = torch.full_like(parameter, 0.1 * (number + 1))
     progress = Progress(step=1)
-    probe = Probe(observed, 6, 10, progress)
-    probe.gradients()
-    look = probe.look(observed, X, 0.1)
+    monitor = SpikeMonitor(observed, 6, 10, progress)
+    monitor.keep_gradients()
+    measured = monitor.measure(observed, X, 0.1)
     of_layer = [p.grad for n, p in observed.named_parameters() if n.startswith("layer2.")]
     norm = torch.cat([g.flatten() for g in of_layer if g is not None]).norm()
-    assert look.layers["layer2"]["gradient_norm"] == pytest.approx(float(norm))
-    assert look.readout_gradient_norm is not None
-    assert (look.step, look.samples) == (1, 9)
-    assert progress.seconds["vitals"] > 0
+    assert measured.layers["layer2"]["gradient_norm"] == pytest.approx(float(norm))
+    assert measured.readout_gradient_norm is not None
+    assert (measured.step, measured.samples) == (1, 9)
+    assert progress.seconds["spike_statistics"] > 0
 
 
-def test_looks_are_few_however_long_the_training_is() -> None:
+def test_measurements_are_few_however_long_the_training_is() -> None:
     progress = Progress()
-    probe = Probe(network(), 6, 10 * LOOKS, progress)
-    assert probe.is_due()
-    probe.look(network(), X, 0.0)
+    monitor = SpikeMonitor(network(), 6, 10 * MOST_MEASUREMENTS, progress)
+    assert monitor.is_due()
+    monitor.measure(network(), X, 0.0)
     progress.step = 9
-    assert not probe.is_due()
+    assert not monitor.is_due()
 
 
 def bytes_of_network(
-    data: Dataset, job: ResolvedSpecification, directory: Path, looks: list[Vitals]
+    data: Dataset, job: ResolvedSpecification, directory: Path, looks: list[SpikeStatistics]
 ) -> bytes:
     for report in train(job, data, directory, device="cpu"):
-        if isinstance(report, Vitals):
+        if isinstance(report, SpikeStatistics):
             looks.append(report)
         if isinstance(report, Artifact) and report.name == "lif.safetensors":
             found = report.path.read_bytes()
@@ -105,15 +105,15 @@ def bytes_of_network(
 
 
 @pytest.mark.parametrize("method", ["saf-e", "ottt-o"])
-def test_a_training_that_is_looked_at_ends_with_the_same_bits(
+def test_a_training_that_is_measured_ends_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     data, job = dataset(), specification(method={"name": method}, max_gradient_norm=1.0)
-    often: list[Vitals] = []
-    never: list[Vitals] = []
-    monkeypatch.setattr(Probe, "is_due", lambda self: True)
+    often: list[SpikeStatistics] = []
+    never: list[SpikeStatistics] = []
+    monkeypatch.setattr(SpikeMonitor, "is_due", lambda self: True)
     watched = bytes_of_network(data, job, tmp_path / "a", often)
-    monkeypatch.setattr(Probe, "is_due", lambda self: False)
+    monkeypatch.setattr(SpikeMonitor, "is_due", lambda self: False)
     assert bytes_of_network(data, job, tmp_path / "b", never) == watched
     assert (len(often), len(never)) == (10, 0)
     assert all(layer["gradient_norm"] for layer in often[3].layers.values())

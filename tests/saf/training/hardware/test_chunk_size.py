@@ -208,8 +208,8 @@ def test_what_was_measured_leaves_nothing_behind_and_is_remembered(
     monkeypatch.setattr(chunk_size, "fastest", fastest)
     job = specification(**CAREFUL)
     run(job, dataset(), tmp_path / "measured")
-    in_trials = 4 * (1 + chunk_size.TIMED)
-    stops = iter([False] * (in_trials + 4) + [True])
+    measuring = 4 * (1 + chunk_size.TIMED)
+    stops = iter([False] * (measuring + 4) + [True])
     *_, stopped = train(
         job, dataset(), tmp_path / "half", device="cpu", stop=lambda: next(stops, True)
     )
@@ -227,7 +227,7 @@ def test_what_was_measured_leaves_nothing_behind_and_is_remembered(
             assert torch.equal(weights(tmp_path / of)[name], expected)
 
 
-def test_a_trial_that_fails_leaves_no_gradient(
+def test_a_measurement_that_fails_leaves_no_gradient(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory runs out in the second part of a batch, when the first has left its gradients."""

@@ -1,11 +1,11 @@
 // @ts-check
-// Spike vitals of a job: a heat map of layers by step, and the membrane potentials of one look.
+// Spike statistics of a job: a heat map of layers by step, and the membrane potentials of one measurement.
 import { number, percent } from "../web/format.js";
 import { ask, isOfRequest } from "../web/http.js";
 import { refreshSoon } from "../web/live.js";
 
 /**
- * @typedef {Object} Look
+ * @typedef {Object} Measurement
  * @property {number} step
  * @property {number} attempt
  * @property {(number | null)[]} firing_rate
@@ -14,7 +14,7 @@ import { refreshSoon } from "../web/live.js";
  * @property {(number | null)[]} gradient_norm
  * @property {number[][]} membrane
  */
-/** @typedef {"firing_rate" | "dead" | "saturated" | "gradient_norm"} Vital */
+/** @typedef {"firing_rate" | "dead" | "saturated" | "gradient_norm"} Statistic */
 
 const EVERY_MS = 2000;
 const ROW = 22;
@@ -22,23 +22,23 @@ const AXIS = 20;
 const NAMES = { firing_rate: "firing rate", dead: "dead", saturated: "saturated" };
 const SVG = "http://www.w3.org/2000/svg";
 
-export class Vitals {
-  /** @param {string} url of the vitals */
+export class SpikeStatistics {
+  /** @param {string} url of the statistics */
   constructor(url) {
     this.url = url;
     /** @type {string[]} */
     this.layers = [];
-    /** @type {Look[]} */
+    /** @type {Measurement[]} */
     this.looks = [];
-    /** @type {number | null} the look that is chosen; null: the newest */
+    /** @type {number | null} the measurement that is chosen; null: the newest */
     this.chosen = null;
     this.range = [-2, 3]; // of u / V in the histograms
-    this.left = this.column = 0; // where the heat map begins, and how wide a look is
+    this.left = this.column = 0; // where the heat map begins, and how wide a measurement is
     this.asked = 0;
     this.timer = 0;
-    this.section = /** @type {HTMLElement} */ (document.getElementById("vitals"));
+    this.section = /** @type {HTMLElement} */ (document.getElementById("spike-statistics"));
     this.canvas = /** @type {HTMLCanvasElement} */ (document.getElementById("heat-map"));
-    this.select = /** @type {HTMLSelectElement} */ (document.getElementById("vital"));
+    this.select = /** @type {HTMLSelectElement} */ (document.getElementById("spike-statistic"));
     this.select.addEventListener("change", () => this.draw());
     this.canvas.addEventListener("pointermove", (event) => this.#choose(this.#lookAt(event)));
     this.canvas.addEventListener("keydown", (event) => {
@@ -54,7 +54,7 @@ export class Vitals {
       .addEventListener("change", () => this.draw());
   }
 
-  /** All looks anew: a new attempt goes on from a checkpoint, what came after it is gone. */
+  /** Read all measurements again: a new attempt goes on from a checkpoint, later ones are gone. */
   async reload() {
     this.looks = [];
     await this.#read();
@@ -78,12 +78,12 @@ export class Vitals {
     try {
       const answer = await ask(`${this.url}?after_step=${after}`);
       const known = this.looks.filter((look) => look.step <= after);
-      this.looks = [...known, ...answer.looks.filter((/** @type {Look} */ l) => l.step > after)];
+      this.looks = [...known, ...answer.looks.filter((/** @type {Measurement} */ l) => l.step > after)];
       if (answer.layers.length) this.layers = answer.layers;
       this.range = answer.membrane_range;
       this.draw();
       // The table below is the server's, of the newest look when it was made.
-      const shown = document.getElementById("vitals-table")?.dataset.step;
+      const shown = document.getElementById("spike-statistics-table")?.dataset.step;
       const newest = this.looks.at(-1)?.step;
       if (newest !== undefined && String(newest) !== shown) refreshSoon();
     } catch (error) {
@@ -93,7 +93,7 @@ export class Vitals {
 
   draw() {
     if (!this.looks.length) return;
-    for (const id of ["vitals", "heat", "vitals-settings"]) {
+    for (const id of ["spike-statistics", "heat", "spike-statistics-settings"]) {
       const element = document.getElementById(id);
       if (element) element.hidden = false;
     }
@@ -102,17 +102,17 @@ export class Vitals {
     this.#membranes();
   }
 
-  get #vital() {
-    return /** @type {Vital} */ (this.select.value);
+  get #statistic() {
+    return /** @type {Statistic} */ (this.select.value);
   }
 
   get #scale() {
     const values = this.looks
-      .flatMap((look) => look[this.#vital])
+      .flatMap((look) => look[this.#statistic])
       .filter((value) => value !== null && value > 0);
     const highest = Math.max(...values.map(Number), 1e-12);
     const lowest = Math.min(...values.map(Number), highest);
-    if (this.#vital === "gradient_norm") {
+    if (this.#statistic === "gradient_norm") {
       const length = Math.log(highest / lowest) || 1;
       return {
         lowest,
@@ -120,7 +120,7 @@ export class Vitals {
         of: (/** @type {number} */ v) => (v > 0 ? Math.log(v / lowest) / length : 0),
       };
     }
-    const most = this.#vital === "firing_rate" ? highest : 1;
+    const most = this.#statistic === "firing_rate" ? highest : 1;
     return { lowest: 0, highest: most, of: (/** @type {number} */ v) => v / most };
   }
 
@@ -144,7 +144,7 @@ export class Vitals {
     const { of } = this.#scale;
     this.looks.forEach((look, index) => {
       const x = left + index * column;
-      look[this.#vital].forEach((value, layer) => {
+      look[this.#statistic].forEach((value, layer) => {
         ctx.globalAlpha = value === null ? 1 : 0.06 + 0.94 * Math.min(1, Math.max(0, of(value)));
         ctx.fillStyle = colour(value === null ? "--bad" : "--accent");
         const gap = column > 6 ? 1 : 0;
@@ -177,9 +177,9 @@ export class Vitals {
   #describe() {
     const look = this.looks[this.chosen ?? this.looks.length - 1];
     const show = (/** @type {number | null} */ value) =>
-      this.#vital === "gradient_norm" ? number(value) : percent(value, 1);
-    const name = this.#vital === "gradient_norm" ? "gradient norm" : NAMES[this.#vital];
-    const values = this.layers.map((layer, i) => `${layer} ${show(look[this.#vital][i])}`);
+      this.#statistic === "gradient_norm" ? number(value) : percent(value, 1);
+    const name = this.#statistic === "gradient_norm" ? "gradient norm" : NAMES[this.#statistic];
+    const values = this.layers.map((layer, i) => `${layer} ${show(look[this.#statistic][i])}`);
     const said = `Step ${look.step}, ${name}: ${values.join(", ")}`;
     const { lowest, highest } = this.#scale;
     const place = document.getElementById("heat-at");

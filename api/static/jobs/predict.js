@@ -1,10 +1,9 @@
 // @ts-check
-// Trying a network: a drawing, an image or a sample goes to the server, its answer is shown step
-// by step.
+// Predictions: a drawing, an image or a sample goes to the server; its answer is shown by time step.
 import { count } from "../web/format.js";
 import { ask, explain } from "../web/http.js";
 import { Raster } from "./raster.js";
-import { svg } from "./vitals.js";
+import { svg } from "./spike_stats.js";
 
 const SIDE = 224; // pixels of the pad
 const PEN = 20;
@@ -13,7 +12,7 @@ const FEW_PIXELS = 12;
 const WAIT_MS = 250; // after a stroke
 const STEP_MS = 420;
 
-export class Trial {
+export class PredictForm {
   asked = 0;
   playing = 0;
   /** @type {any} */
@@ -28,12 +27,12 @@ export class Trial {
   constructor(url, newest) {
     this.url = url;
     this.newest = newest;
-    this.section = /** @type {HTMLElement} */ (document.getElementById("trial"));
-    const form = document.getElementById("trial-form");
+    this.section = /** @type {HTMLElement} */ (document.getElementById("predict"));
+    const form = document.getElementById("predict-form");
     if (!form) return; // networks are not run on this server
     form.hidden = false;
-    this.result = /** @type {HTMLElement} */ (document.getElementById("trial-result"));
-    this.problem = /** @type {HTMLElement} */ (document.getElementById("trial-problem"));
+    this.result = /** @type {HTMLElement} */ (document.getElementById("predict-result"));
+    this.problem = /** @type {HTMLElement} */ (document.getElementById("predict-problem"));
     this.scrub = /** @type {HTMLInputElement} */ (document.getElementById("scrub"));
     this.scrubAt = /** @type {HTMLOutputElement} */ (document.getElementById("scrub-at"));
     this.raster = new Raster();
@@ -46,7 +45,7 @@ export class Trial {
   }
 
   #listen() {
-    const file = /** @type {HTMLInputElement} */ (document.getElementById("trial-file"));
+    const file = /** @type {HTMLInputElement} */ (document.getElementById("predict-file"));
     file.addEventListener("change", () => {
       if (file.files?.length) this.#ask(file.files[0], file.files[0].type);
       file.value = "";
@@ -67,7 +66,7 @@ export class Trial {
       this.#stop();
       this.#show(Number(this.scrub?.value));
     });
-    on("trial-again", () => this.question && this.#ask(this.question.body, this.question.type));
+    on("predict-again", () => this.question && this.#ask(this.question.body, this.question.type));
     on("play", () => (this.playing ? this.#stop() : this.#play()));
   }
 
@@ -80,7 +79,7 @@ export class Trial {
     const turn = ++this.asked;
     this.question = { body, type };
     this.result.setAttribute("aria-busy", "true");
-    if (!this.answer) label("trial-hint", "The network is being loaded …");
+    if (!this.answer) label("predict-hint", "The network is being loaded …");
     try {
       const headers = { "Content-Type": type };
       const answer = await ask(`${this.url}?detail=true`, { method: "POST", headers, body });
@@ -89,8 +88,8 @@ export class Trial {
       this.#take(answer);
     } catch (error) {
       if (turn !== this.asked) return;
-      label("trial-hint", "");
-      this.problem.textContent = `This cannot be tried: ${explain(error)}`;
+      label("predict-hint", "");
+      this.problem.textContent = `No prediction: ${explain(error)}`;
       this.problem.hidden = false;
     } finally {
       if (turn === this.asked) this.result.removeAttribute("aria-busy");
@@ -103,7 +102,7 @@ export class Trial {
    */
   renew(newest) {
     this.newest = newest;
-    const again = document.getElementById("trial-again");
+    const again = document.getElementById("predict-again");
     if (!again) return;
     again.hidden = !this.answer || this.answer.checkpoint_step === newest;
     again.textContent =
