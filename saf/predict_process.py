@@ -20,7 +20,6 @@ import resource
 import socket
 import sys
 import traceback
-import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -28,10 +27,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from saf.data import BUILTIN, Dataset, Limits, load
-from saf.data.formats.image_folder import decode_image
+from saf.data.images.decode import decode_image
+from saf.data.images.decode import fitted as scaled
 from saf.data.preview import brightest, frame_pixels
 from saf.errors import DataError
 
@@ -146,9 +146,7 @@ def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
         if x.shape != shape:
             raise DataError(f"the pixels have the shape {list(x.shape)}", hint=hint)
         return Shown(x, None, None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # Pillow warns of damage that it reads over
-        image = decode_image("the image", base64.b64decode(question["image"]), LARGEST_IMAGE)
+    image = decode_image("the image", base64.b64decode(question["image"]), LARGEST_IMAGE)
     return fitted(image, shape)
 
 
@@ -165,10 +163,7 @@ def fitted(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> Shown:
     if len(pixels) != channels or before != (width, height):
         image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
         image = image.convert("L" if channels == 1 else "RGB")
-        if image.size != (width, height):
-            shrinks = image.width >= width and image.height >= height
-            method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
-            image = ImageOps.fit(image, (width, height), method)
+        image = scaled(image, (width, height))  # as training data are
         pixels = np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
     x = pixels.astype(np.float32) / 255
     return Shown(x, None, before if before != (width, height) else None)

@@ -3,57 +3,48 @@
 Beside train/ and test/, the folder val/ (or valid/, validation/) is the validation split; beside
 train/ alone it is the test split. Without either, 20 % of each class are held out for testing.
 
-All images have one size; gray ones become RGB when there is an RGB one; an alpha channel is
-dropped; of 16 bits the upper 8 are kept.
+How images become arrays of one size is in `saf.data.images`.
 """
 
 from __future__ import annotations
 
-import io
-import struct
-import warnings
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from functools import partial
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saf import extras
 from saf.data.dataset import Dataset, check_class_names
 from saf.data.formats.format import FORMATS, Format, Recognised
+from saf.data.formats.settings import OnDamaged, Size, ValueRange, ends_of, sides_of
+from saf.data.images.decode import (
+    MAX_FILE,
+    Background,
+    is_image_name,
+    is_unread_image_name,
+    require_pillow,
+)
+from saf.data.images.stack import Rules, stacked
+from saf.data.images.survey import Load
 from saf.data.labels import holdout
-from saf.data.sources.limits import MIB, Budget, LimitError, Limits
+from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
 from saf.errors import DataError
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-Pixels = NDArray[np.uint8]
-
-SUFFIXES = (".jpg", ".jpeg", ".png")
-_OTHER_IMAGES = (".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic", ".avif", ".ppm", ".pgm")
-_MAX_FILE = 64 * MIB
 _VALIDATION = frozenset({"val", "valid", "validation"})
 _SPLITS = frozenset({"train", "test"}) | _VALIDATION
-_GRAY = {"1", "L", "LA", "La"}
-_COLOUR = {"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "RGBa"}
-_FORMATS = ("JPEG", "PNG")
 LAYOUT = (
     "Arrange the images as train/<class>/*.png and test/<class>/*.png, or as <class>/*.png "
     "to have a fifth of each class held out for testing."
 )
 
 
-def is_image_name(name: str) -> bool:
-    """Whether a file is named as the images are that are read."""
-    return name.lower().endswith(SUFFIXES)
-
-
 @FORMATS.add
 class ImageFolder(Format):
     """A zip or tar of `train/<class>/*.png` (or `.jpg`, `.jpeg`), `test/<class>/…` and perhaps
-    `val/<class>/…`; all images of one size. With `<class>/*.png` alone, or `train/` alone, a fifth
+    `val/<class>/…`. With `<class>/*.png` alone, or `train/` alone, a fifth
     of every class, always the same, is held out for testing."""
 
     label: ClassVar[str] = "an image folder"
@@ -61,6 +52,10 @@ class ImageFolder(Format):
     specificity: ClassVar[int] = 20
 
     name: Literal["image-folder"] = "image-folder"
+    size: Size = None
+    value_range: ValueRange = None
+    background: Background | None = None
+    on_damaged: OnDamaged = None
 
     @classmethod
     def detect(cls, source: Source) -> Recognised | None:
@@ -70,10 +65,21 @@ class ImageFolder(Format):
                     f"{source.label} is a single image", hint=f"Send an archive. {LAYOUT}"
                 )
             return None
-        return Recognised() if any(is_image_name(m.name) for m in source.members) else None
+        if any(is_image_name(member.name) for member in source.members):
+            return Recognised()
+        for member in source.members:
+            if is_unread_image_name(member.name):
+                raise _unread(member.name)
+        return None
 
     def read(self, source: Source, limits: Limits) -> Dataset:
-        return _read(source, limits)
+        rules = Rules(
+            size=None if self.size is None else sides_of(self.size),
+            value_range=None if self.value_range is None else ends_of(self.value_range),
+            background=self.background,
+            on_damaged=self.on_damaged,
+        )
+        return _read(source, limits, rules)
 
 
 @dataclass(frozen=True)
@@ -85,25 +91,26 @@ class _Plan:
     places: dict[str, tuple[str, int]]
 
 
-def _read(source: Source, limits: Limits) -> Dataset:
-    _require_pillow()  # here, where its own import may warn
+def _read(source: Source, limits: Limits, rules: Rules) -> Dataset:
+    require_pillow()  # here, where its own import may warn
     plan = _plan(source)
-    budget = Budget(limits, source.packed_bytes, source.label)
-    pixels = _Stack({split: len(labels) for split, labels in plan.labels.items()}, limits, budget)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # Pillow warns of damage that it reads over
-        for content in source.contents(plan.places.keys()):
-            split, row = plan.places[content.name]
-            image = decode_image(content.name, content.read_whole(_MAX_FILE), limits)
-            pixels.put(content.name, split, row, image)
+
+    def read(names: Collection[str]) -> Iterator[tuple[str, Load]]:
+        for content in source.contents(names):
+            yield content.name, partial(content.read_whole, MAX_FILE)
+
+    stacks = stacked(source, read, plan.places, rules, limits)
+    labels = {split: each[stacks.kept[split]] for split, each in plan.labels.items()}
     return Dataset(
-        x_train=pixels.stacks["train"],
-        y_train=plan.labels["train"],
-        x_test=pixels.stacks["test"],
-        y_test=plan.labels["test"],
+        x_train=stacks.x["train"],
+        y_train=labels["train"],
+        x_test=stacks.x["test"],
+        y_test=labels["test"],
         class_names=plan.class_names,
-        x_val=pixels.stacks.get("val"),
-        y_val=plan.labels.get("val"),
+        x_val=stacks.x.get("val"),
+        y_val=labels.get("val"),
+        decisions=stacks.decisions,
+        skipped=stacks.skipped,
     )
 
 
@@ -112,11 +119,8 @@ def _plan(source: Source) -> _Plan:
     for member in source.members:
         if is_image_name(member.name):
             images.append((member.name, member.name.split("/")))
-        elif member.name.lower().endswith(_OTHER_IMAGES):
-            raise DataError(
-                f"{member.name} is an image of a kind that is not read",
-                hint="Convert all images to PNG or JPEG.",
-            )
+        elif is_unread_image_name(member.name):
+            raise _unread(member.name)
     if not images:
         raise DataError(f"{source.label} holds no .jpg, .jpeg or .png file", hint=LAYOUT)
     tops = {parts[0] for _, parts in images}
@@ -125,6 +129,13 @@ def _plan(source: Source) -> _Plan:
     if _has_splits(images):
         return _plan_of_splits(source, images)
     return _plan_of_classes(source, images)
+
+
+def _unread(name: str) -> DataError:
+    return DataError(
+        f"{name} is an image of a kind that is not read",
+        hint="Convert all images to PNG, JPEG or WebP.",
+    )
 
 
 def _has_splits(images: list[tuple[str, list[str]]]) -> bool:
@@ -188,100 +199,3 @@ def _plan_of_classes(source: Source, images: list[tuple[str, list[str]]]) -> _Pl
         places[name] = (split, rows[split])
         rows[split] += 1
     return _Plan(classes, {"train": labels[~held_out], "test": labels[held_out]}, places)
-
-
-class _Stack:
-    """The images of all splits, placed row by row into arrays of the final size."""
-
-    def __init__(self, counts: dict[str, int], limits: Limits, budget: Budget) -> None:
-        """`budget` bounds what all images take as pixels, whatever they are packed in."""
-        self._counts = counts
-        self._budget = budget
-        self._limits = limits
-        self.stacks: dict[str, Pixels] = {}
-        self._first = ""
-
-    def put(self, name: str, split: str, row: int, image: Pixels) -> None:
-        """Place an image `C H W`; DataError unless its size is that of the first one."""
-        if not self.stacks:
-            self._first = name
-            self._allocate(image.shape)
-        _, channels, height, width = self.stacks[split].shape
-        if image.shape[1:] != (height, width):
-            raise DataError(
-                f"{name} has {image.shape[2]} × {image.shape[1]} pixels, "
-                f"{self._first} has {width} × {height}",
-                hint="Scale or crop all images to one size.",
-            )
-        if image.shape[0] > channels:
-            gray = self.stacks
-            self._allocate(image.shape)
-            for key, stack in gray.items():
-                self.stacks[key][:] = stack
-        self.stacks[split][row] = image
-
-    def _allocate(self, shape: tuple[int, ...]) -> None:
-        whole = (sum(self._counts.values()), *shape)
-        self._budget.expect(self._limits.check_array("all images", whole, 1), "all images")
-        self.stacks = {
-            split: np.zeros((count, *shape), np.uint8) for split, count in self._counts.items()
-        }
-
-
-def decode_image(name: str, blob: bytes, limits: Limits) -> Pixels:
-    """The pixels `C H W` of a PNG or JPEG, one channel or three. Raises DataError."""
-    _require_pillow()
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(blob), formats=_FORMATS) as image:
-            if max(image.size) > limits.max_image_side:  # known before anything is decoded
-                raise LimitError(
-                    f"{name} has {image.size[0]} × {image.size[1]} pixels; at most "
-                    f"{limits.max_image_side} on a side are accepted",
-                    limit="max_image_side",
-                    hint="Scale the images down.",
-                )
-            return _pixels(name, image)
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:
-        # Pillow's readers raise whatever the bytes make them stumble over, and warnings.
-        raise DataError(
-            f"{name} is no readable PNG or JPEG image: {_reason(error)}",
-            hint="Replace or remove the file.",
-        ) from error
-
-
-def _require_pillow() -> None:
-    try:
-        import PIL.Image  # noqa: F401
-    except ModuleNotFoundError as error:
-        if not extras.is_missing("data", error):
-            raise
-        raise DataError("reading images needs Pillow", hint=extras.remedy("data")) from None
-
-
-def _pixels(name: str, image: Image.Image) -> Pixels:
-    if image.mode in _GRAY:
-        return np.asarray(image.convert("L"))[np.newaxis]
-    if image.mode in _COLOUR:
-        # A transparent palette is expanded first: converting it at once would raise a warning.
-        opaque = image.convert("RGBA") if image.mode in ("P", "PA") else image
-        return np.asarray(opaque.convert("RGB")).transpose(2, 0, 1)
-    if image.mode.startswith("I;16"):
-        return (np.asarray(image) >> 8).astype(np.uint8)[np.newaxis]
-    raise DataError(
-        f"{name} has pixels of the kind {image.mode!r}",
-        hint="Save the image with 8 bits per channel, gray or RGB.",
-    )
-
-
-def _reason(error: Exception) -> str:
-    from PIL import UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError):
-        return "its content is neither"  # the original message prints a memory address
-    if isinstance(error, (SyntaxError, struct.error)):
-        return "its header is broken"
-    return str(error)[:200] or type(error).__name__

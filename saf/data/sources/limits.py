@@ -31,6 +31,7 @@ class Limits:
     max_ratio: float = 200.0  # unpacked / packed, beyond the first 64 MiB
     max_entries: int = 250_000  # files and folders inside
     max_image_side: int = 1024  # pixels
+    max_image_pixels: int = 2**25  # that are decoded of one image
     max_samples: int = 10_000_000  # per split
     max_classes: int = 65_536
     max_name_length: int = 1024  # characters of a path inside an archive

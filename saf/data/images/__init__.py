@@ -1,0 +1,1 @@
+"""Image files: how one is decoded, how many become arrays, which classes and splits they have."""
