@@ -17,7 +17,7 @@ from saf.data.images.decode import Background, Pixels, decode
 from saf.data.images.sheet import spread
 from saf.data.images.survey import Read, Survey, size_for, survey
 from saf.data.images.values import Range, check_dark, range_for, table_for
-from saf.data.sources.limits import LimitError, Limits
+from saf.data.sources.limits import Budget, LimitError, Limits
 from saf.data.sources.source import Source
 from saf.errors import DataError
 
@@ -71,7 +71,7 @@ def stacked(
     counts = {split: 0 for split, _ in places.values()}
     for split, _ in places.values():
         counts[split] += 1
-    _check_memory(len(places), shape, limits)
+    _check_memory(source, len(places), shape, limits)
     x: dict[str, Pixels] = {
         split: source.allocate(f"x_{split}", (count, *shape), np.uint8)
         for split, count in counts.items()
@@ -118,11 +118,13 @@ def stacked(
     return Stacks(x, kept, (*sized, *ranged, *laid, *_told(found)), skipped)
 
 
-def _check_memory(count: int, shape: tuple[int, ...], limits: Limits) -> None:
+def _check_memory(source: Source, count: int, shape: tuple[int, ...], limits: Limits) -> None:
+    """Bound what all images take as pixels, whatever they are packed in."""
     try:
-        limits.check_array("all images", (count, *shape), 1)
+        size = limits.check_array("all images", (count, *shape), 1)
+        Budget(limits, source.packed_bytes, source.label).expect(size, "all images")
     except LimitError as error:
-        if error.limit != "max_unpacked_bytes":
+        if error.limit not in ("max_unpacked_bytes", "max_ratio"):
             raise
         raise LimitError(
             str(error),
