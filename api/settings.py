@@ -128,6 +128,8 @@ class Settings(ClientSettings):
     """Copies of files of an S3 store that each machine keeps in `data_dir`."""
     check_max_seconds: Annotated[float, Field(gt=0)] = 1800.0
     """Time that checking an uploaded data set may take."""
+    check_max_memory_bytes: Annotated[int, Field(gt=0)] = 2 * GIB
+    """Memory of a check; the samples lie on the disk meanwhile and do not count."""
     job_max_memory_bytes: Annotated[int, Field(ge=0)] = 0
     """A job whose forecast is above is refused; 0: the memory of the machine that runs the API."""
 

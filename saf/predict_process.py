@@ -130,7 +130,8 @@ def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
                 hint=f"the evaluation split has the samples 0 to {len(dataset.x_test) - 1}",
             )
         x = np.asarray(dataset.x_test[index])
-        as_floats = x.astype(np.float32) / 255 if x.dtype == np.uint8 else x
+        is_scaled = x.dtype == np.uint8 and dataset.unit != 1
+        as_floats = x.astype(np.float32) / dataset.unit if is_scaled else x.astype(np.float32)
         return Shown(as_floats, int(dataset.y_test[index]), None)
     if network.description.frames:
         raise DataError(

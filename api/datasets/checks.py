@@ -23,8 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.errors import UnavailableError
 from api.host.child import Child, plain_environment
 from api.host.lock import DirectoryInUseError, DirectoryLock
-from api.host.memory import physical_memory
-from api.settings import GIB, Settings
+from api.settings import Settings
 from api.store.blobs.base import ArtifactStore
 from api.store.database import Database, now
 from api.store.datasets import INTERRUPTED
@@ -43,6 +42,7 @@ LIMITS = {  # of `saf.data.sources.limits.Limits`, by their settings
     "max_image_side": "image_max_side",
     "max_classes": "max_classes",
 }
+MEMORY = "check_max_memory_bytes"
 FAILED = {
     "message": "the check could not be carried out on this server",
     "hint": "Upload the file again; if that fails too, its operator finds the reason in the log.",
@@ -181,8 +181,7 @@ class Checks:
         """The verdict of a child process."""
         result = directory / "result.json"
         seconds = self._settings.check_max_seconds
-        # The arrays and a copy of them, within what the machine has.
-        memory = min(2 * self._settings.unpacked_max_bytes + GIB, physical_memory())
+        memory = getattr(self._settings, MEMORY)
         command = [
             *(sys.executable, "-P", "-m", "saf.data.check_process", str(file), str(canonical)),
             *("--format", format_, "--result", str(result)),
@@ -255,6 +254,6 @@ class Checks:
 
 def _for_people(problem: dict[str, str]) -> dict[str, str]:
     """A problem that the check found, with the name of the setting where a limit is one."""
-    setting = LIMITS.get(problem.get("limit", ""))
+    setting = {**LIMITS, "max_memory_bytes": MEMORY}.get(problem.get("limit", ""))
     more = f" Or set SAF_{setting.upper()} on the server." if setting is not None else ""
     return {"message": problem["message"], "hint": problem["hint"] + more}

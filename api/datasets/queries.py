@@ -18,6 +18,8 @@ from api.web.asgi import prefix
 from api.web.schemas import Document, Timestamp, iso, without_nan
 from saf.data import CATALOGUE
 
+Kind = Literal["images", "events", "series"]
+
 
 class DatasetProblem(Document):
     message: str
@@ -55,10 +57,13 @@ class DatasetDocument(Document):
     problems: list[DatasetProblem]
     """Why it is invalid."""
     format: str
+    kind: Kind | None = None
+    """What the samples are; null until it is ready."""
     shape: list[int] | None
-    """Channels, height, width of one sample or event frame; null until it is ready."""
+    """Channels, height, width of one sample or event frame, 1 × 1 of series; null until it is
+    ready."""
     timesteps: int | None
-    """Event frames in a sample; null for images."""
+    """Event frames or time steps in a sample; null for images."""
     classes: int | None
     class_names: list[str] | None
     counts: dict[str, Any] | None
@@ -88,6 +93,7 @@ class DatasetFacts:
     name: str
     shape: tuple[int, ...]  # C H W of one sample or event frame
     timesteps: int | None  # of event data
+    kind: Kind
     is_bounded: bool  # no sample can hold a value outside [0, 1], see saf.data.dataset
     classes: int
     train: int  # samples to train on
@@ -106,6 +112,7 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
             name=name_or_id,
             shape=entry.shape,
             timesteps=entry.timesteps,
+            kind="images" if entry.timesteps is None else "events",
             is_bounded=entry.timesteps is None,
             classes=entry.classes,
             train=entry.train,
@@ -136,7 +143,9 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
         name=row.name,
         shape=tuple(row.summary["shape"]),
         timesteps=row.summary["timesteps"],
-        is_bounded=row.summary["timesteps"] is None or row.summary["dtype"] == "uint8",
+        kind=_kind(row.summary),
+        is_bounded=row.summary["timesteps"] is None
+        or (row.summary["dtype"] == "uint8" and row.summary.get("unit", 255) == 255),
         classes=row.summary["classes"],
         train=row.summary["counts"]["train"],
         val=row.summary["counts"].get("val", 0),
@@ -207,6 +216,12 @@ def _damaged(session: Session, rows: Sequence[Dataset]) -> set[str | None]:
     return set(session.scalars(query))
 
 
+def _kind(summary: Mapping[str, Any]) -> Kind:
+    """What the samples are; data sets of before there were series do not say so."""
+    kind: Kind = summary.get("kind", "images" if summary["timesteps"] is None else "events")
+    return kind
+
+
 def _reasons(row: Dataset) -> str:
     return "; ".join(sentence(DatasetProblem.model_validate(entry)) for entry in row.problems)
 
@@ -239,6 +254,7 @@ def _builtin_document(name: str, jobs: int) -> DatasetDocument:
         status="ready",
         problems=[],
         format="builtin",
+        kind=_kind(summary),
         shape=list(entry.shape),
         timesteps=entry.timesteps,
         classes=entry.classes,
@@ -269,6 +285,7 @@ def _document(dataset: Dataset, jobs: int, damaged: bool) -> DatasetDocument:
         status=row.status,
         problems=_problems(row.problems),
         format=row.format,
+        kind=_kind(summary) if summary else None,
         shape=summary.get("shape"),
         timesteps=summary.get("timesteps"),
         classes=summary.get("classes"),

@@ -54,6 +54,13 @@ def resolve(
     Raises InvalidRequestError, with a pointer to the field, where the job could not work.
     """
     dataset = find_facts(session, asked.dataset)
+    if dataset.kind == "series":
+        raise _invalid(
+            "/dataset",
+            f"the data set {dataset.name} holds series (N T C), values of channels in time, and "
+            "there are networks for images and event frames alone; upload series that are counts "
+            "as event frames of one pixel, N T C 1 1, and others when networks for them are there",
+        )
     own = asked if is_of_a_job else asked.model_copy(update={"automatic": ()})
     specification = _with_numbers(own, dataset)
     if dataset.timesteps is not None and dataset.timesteps != specification.timesteps:
@@ -65,9 +72,9 @@ def resolve(
     if specification.conversion.grid_bits is not None and not dataset.is_bounded:
         raise _invalid(
             "/conversion/grid_bits",
-            f"the data set {dataset.name} has event frames in floats, counts without a declared "
-            "maximum, so that nothing can be proven for all of them; set grid_bits to null, or "
-            "upload the counts as bytes (uint8)",
+            f"the data set {dataset.name} has event frames of counts, which are not in [0, 1], so "
+            "that nothing can be proven for all of them; set grid_bits to null, or upload frames "
+            "in bytes that mean value / 255, as saf.data.save writes a Dataset of unit 255",
         )
     architecture = _architecture(specification, dataset)
     if origin is None:

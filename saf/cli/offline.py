@@ -147,7 +147,7 @@ def run_network(network: Path, dataset: str, *, split: str, batch_size: int) -> 
 
     x, y = (data.x_test, data.y_test) if split == "test" else (data.x_train, data.y_train)
     try:
-        return measure(load_lif(network), x, y, batch_size=batch_size)
+        return measure(load_lif(network), x, y, batch_size=batch_size, unit=data.unit)
     except RuntimeError as error:  # as torch says that memory does not suffice
         reason = str(error).strip().splitlines()[0][:300]
         raise ValueError(f"{network} cannot be run on this machine: {reason}") from error

@@ -2,6 +2,10 @@
 
 The metadata holds one key, `saf_dataset`: JSON with the version of the format and the class names.
 The tensors are `y_train y_test x_train x_test`; with a validation split `y_val x_val`, too.
+
+In version 1 samples are images or event frames, and bytes are divided by 255. Version 2 adds
+`unit`, which bytes are divided by (255, or 1 for counts), and samples that are series. It is
+written where version 1 cannot say what is meant, so that equal data keep equal files.
 """
 
 from __future__ import annotations
@@ -9,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +20,12 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from saf.data.dataset import Array, Dataset
+from saf import files
+from saf.data.blocks import blocks
+from saf.data.dataset import COUNTS, PIXELS, Array, Dataset
 from saf.errors import DataError
 
-VERSION = 1
+VERSIONS = (1, 2)
 _KEY = "saf_dataset"
 _NAMES = ("y_train", "y_test", "x_train", "x_test")  # int64 first, so that all is aligned
 _NAMES_WITH_VALIDATION = ("y_train", "y_test", "y_val", "x_train", "x_test", "x_val")
@@ -29,7 +34,6 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "I64": np.dtype("<i8"),
 }
-_BLOCK = 2**24
 
 
 @dataclass(frozen=True)
@@ -41,47 +45,36 @@ class Saved:
 
 
 def save(dataset: Dataset, path: Path) -> Saved:
-    """Write the canonical file: all of it appears at `path`, or nothing. Raises OSError.
+    """Write the canonical file, block by block: all of it appears at `path`, or nothing. Raises
+    OSError.
 
     Written by hand rather than by `safetensors`, whose order of metadata differs from run to run
     and which holds the whole file in memory; the layout is that of its specification.
     """
     path = Path(path)
     names = _NAMES if dataset.y_val is None else _NAMES_WITH_VALIDATION
-    arrays = {name: np.ascontiguousarray(getattr(dataset, name)) for name in names}
-    head = _header(arrays, dataset.class_names)
+    arrays: dict[str, Array] = {name: getattr(dataset, name) for name in names}
+    head = _header(arrays, dataset)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     digest = hashlib.sha256(head)
     size = len(head)
-    try:
-        with temporary.open("wb") as file:
-            file.write(head)
-            for array in arrays.values():
-                content = array.astype(_stored(array), copy=False).reshape(-1).data.cast("B")
-                for start in range(0, len(content), _BLOCK):
-                    block = content[start : start + _BLOCK]
-                    file.write(block)
-                    digest.update(block)
-                size += len(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    with files.written(path) as file:
+        file.write(head)
+        for array in arrays.values():
+            for block in blocks(array):
+                part = np.ascontiguousarray(block, _stored(array)).reshape(-1).data.cast("B")
+                file.write(part)
+                digest.update(part)
+            size += array.nbytes
     return Saved(digest.hexdigest(), size)
 
 
 def load(path: Path) -> Dataset:
     """The data set of a canonical file, its samples mapped into memory and not read at once.
 
-    The file may come from anywhere: header, shapes, labels and values are checked. The arrays may
-    be written to; that changes neither the file nor other readers. Raises DataError.
+    The file may come from anywhere: header, shapes, labels and values are checked. The samples
+    may not be written to: copy what you want to change. All processes that load the file share the
+    memory that it takes, which the kernel takes back where it needs it. Raises DataError.
     """
     path = Path(path)
     try:
@@ -95,7 +88,7 @@ def load(path: Path) -> Dataset:
         ) from None
     except (SafetensorError, OSError, ValueError) as error:
         raise _foreign(path, str(error)[:200]) from error
-    class_names = _class_names(path, metadata)
+    described = _described(path, metadata)
     found = sorted(name for name, _ in layout)
     if found not in (sorted(_NAMES), sorted(_NAMES_WITH_VALIDATION)):
         raise _foreign(path, f"its tensors are {found!a}"[:200])
@@ -107,19 +100,22 @@ def load(path: Path) -> Dataset:
         if math.prod(shape) == 0:
             arrays[name] = np.zeros(shape, kind)
         else:
-            arrays[name] = np.memmap(path, kind, mode="c", offset=start, shape=shape).view(
-                np.ndarray
-            )
+            # Memory that may be written to, even on a copy, would count as this process's own.
+            mapped = np.memmap(path, kind, mode="r", offset=start, shape=shape).view(np.ndarray)
+            arrays[name] = mapped.copy() if name.startswith("y_") else mapped
         start += math.prod(shape) * kind.itemsize
-    return Dataset(**arrays, class_names=class_names)
+    if described["version"] == 1 and arrays["x_train"].ndim == 3:
+        raise _foreign(path, "series need version 2 of the format")
+    return Dataset(
+        **arrays, class_names=tuple(described["class_names"]), unit=described.get("unit", PIXELS)
+    )
 
 
-def _header(arrays: dict[str, Array], class_names: tuple[str, ...]) -> bytes:
-    entries: dict[str, Any] = {
-        "__metadata__": {
-            _KEY: json.dumps({"version": VERSION, "class_names": list(class_names)}),
-        }
-    }
+def _header(arrays: dict[str, Array], dataset: Dataset) -> bytes:
+    said: dict[str, Any] = {"version": 1, "class_names": list(dataset.class_names)}
+    if dataset.is_series or (dataset.unit == COUNTS and dataset.x_train.dtype == np.uint8):
+        said |= {"version": 2, "unit": dataset.unit}
+    entries: dict[str, Any] = {"__metadata__": {_KEY: json.dumps(said)}}
     kinds = {dtype: name for name, dtype in _DTYPES.items()}
     offset = 0
     for name, array in arrays.items():
@@ -148,7 +144,8 @@ def _first_bytes(path: Path, count: int) -> bytes:
         return file.read(count)
 
 
-def _class_names(path: Path, metadata: dict[str, str]) -> tuple[str, ...]:
+def _described(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    """What the metadata say, checked as far as `Dataset` does not."""
     if _KEY not in metadata:
         raise _foreign(path, f"its metadata lacks {_KEY!r}")
     try:
@@ -157,13 +154,17 @@ def _class_names(path: Path, metadata: dict[str, str]) -> tuple[str, ...]:
         raise _foreign(path, "its metadata are no JSON") from error
     if not isinstance(described, dict) or not isinstance(described.get("class_names"), list):
         raise _foreign(path, "its metadata lack the class names")
-    if described.get("version") != VERSION:
+    if described.get("version") not in VERSIONS:
         raise DataError(
             f"{path.name} has version {str(described.get('version'))[:20]!a} of the format; "
-            f"this program reads version {VERSION}",
+            f"this program reads versions {' and '.join(map(str, VERSIONS))}",
             hint="Read it with the program that wrote it, and save the original files again.",
         )
-    return tuple(described["class_names"])
+    if described["version"] == 1:
+        described["unit"] = PIXELS
+    if type(described.get("unit")) is not int:
+        raise _foreign(path, "its metadata lack the unit of bytes")
+    return described
 
 
 def _foreign(path: Path, reason: str) -> DataError:

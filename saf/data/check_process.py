@@ -6,8 +6,8 @@ RESULT.json says
 `{"ok": true, "format": "…", "summary": {…}, "preview": {…}, "sha256": "…", "bytes": …}`, or
 `{"ok": false, "problems": [{"message": "…", "hint": "…", "limit": "…"}]}`, where a limit has the
 name of its field in `Limits`; `questions` says what the files leave open, with candidates. The exit
-code is 0 either way; any other means that the process itself came to harm. Memory and
-time of the process can be bounded.
+code is 0 either way; any other means that the process itself came to harm. Time of the process can
+be bounded, and the memory that is its own: samples lie in files beside OUTPUT while they are read.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ from saf.data.sources.limits import LimitError, Limits, readable
 from saf.errors import DataError
 
 _GRACE_SECONDS = 5  # of processor time, to write the verdict in
+_MAPPED = 3
+"""Addresses that files may take, in largest data sets: one as it is read, one as it is kept, and
+one for what a reader does between."""
 
 
 class _OutOfTime(BaseException):
@@ -56,10 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(
             f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default
         )
-    parser.add_argument("--max-memory-bytes", type=int, help="address space of this process")
+    parser.add_argument(
+        "--max-memory-bytes", type=int, help="memory of this process, without files that it maps"
+    )
     parser.add_argument("--max-seconds", type=int, help="processor time of this process")
     options = parser.parse_args(arguments)
-    _bound(options.max_memory_bytes, options.max_seconds)
+    _bound(options.max_memory_bytes, options.max_unpacked_bytes, options.max_seconds)
     verdict = _verdict(options)
     files.write_bytes(options.result, json.dumps(verdict, allow_nan=False).encode())
     return 0
@@ -71,7 +76,13 @@ def _verdict(options: argparse.Namespace) -> dict[str, Any]:
         format_ = options.format
         if format_ == "auto":
             format_ = detect(options.input, limits=limits)
-        dataset = read(options.input, format_, settings=options.settings, limits=limits)
+        dataset = read(
+            options.input,
+            format_,
+            settings=options.settings,
+            limits=limits,
+            scratch=options.output.absolute().parent,
+        )
         saved = save(dataset, options.output)
         summary = dataset.summary()
     except LimitError as error:
@@ -85,7 +96,8 @@ def _verdict(options: argparse.Namespace) -> dict[str, Any]:
             f"reading needs more memory than the {readable(options.max_memory_bytes)} allowed"
             if options.max_memory_bytes
             else "reading needs more memory than there is",
-            "Send fewer or smaller samples.",
+            "Send smaller files, or the samples as an .npz.",
+            limit="max_memory_bytes",
         )
     except _OutOfTime:
         return _problem(
@@ -129,12 +141,23 @@ def _questions(error: NeedsChoiceError) -> list[dict[str, Any]]:
     ]
 
 
-def _bound(memory_bytes: int | None, seconds: int | None) -> None:
+def _bound(memory_bytes: int | None, mapped_bytes: int, seconds: int | None) -> None:
     if memory_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+        addresses = memory_bytes + _MAPPED * mapped_bytes + _programs()
+        resource.setrlimit(resource.RLIMIT_AS, (addresses, addresses))
     if seconds is not None:
         signal.signal(signal.SIGXCPU, _out_of_time)
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + _GRACE_SECONDS))
+
+
+def _programs() -> int:
+    """Addresses that this process has taken: its program, libraries and stacks."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return 2**32
+    return pages * resource.getpagesize()
 
 
 def _out_of_time(number: int, frame: FrameType | None) -> NoReturn:

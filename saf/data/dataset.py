@@ -5,15 +5,15 @@ Shapes: N samples, T time steps, C channels, H × W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from saf.data.blocks import blocks
 from saf.data.findings import findings
-from saf.data.statistics import Statistics, channel_statistics
+from saf.data.statistics import Statistics, channel_statistics, frames_of
 from saf.errors import DataError
 
 Array = NDArray[Any]
@@ -21,13 +21,15 @@ Array = NDArray[Any]
 MAX_SIDE = 4096
 MAX_CHANNELS = 1024
 MAX_TIMESTEPS = 1024
+MAX_SERIES_STEPS = 65_536
 MAX_CLASSES = 65_536
 MAX_CLASS_NAME = 200
 MAX_LISTED = 100  # skipped files that a summary names
-LARGEST_COUNT = 1e18  # of event frames in floats
+LARGEST_COUNT = 1e18  # of event frames in floats; of series, in either direction
 SPLITS = {"train": "training", "test": "test", "val": "validation"}
 """Splits by the endings of their fields, and what they are called in sentences."""
-_CHUNK = 2**22  # values looked at together: bounds the memory of whatever is computed of all
+PIXELS, COUNTS = 255, 1
+"""What bytes are divided by to be what a network sees: units of `Dataset`."""
 
 
 class Decision(NamedTuple):
@@ -45,10 +47,12 @@ class Decision(NamedTuple):
 class Dataset:
     """Labelled samples. Building one checks it; DataError says what is wrong with it.
 
-    `x_*` are `N C H W` for images, `N T C H W` for event frames. uint8 means value / 255; float32
-    means the value itself, which for images is in [0, 1] and for event frames a count of at least
-    0. `y_*` are int64 in [0, classes); other integers are converted. A validation split is
-    optional: `x_val` and `y_val` are both given or both None.
+    `x_*` are `N C H W` for images, `N T C H W` for event frames, `N T C` for series (signals of C
+    channels in time). uint8 means value / unit; float32 means the value itself, which for images is
+    in [0, 1], for event frames a count of at least 0, and for series any number. `unit` is 255
+    where bytes are shares of the brightest, 1 where they are counts; of floats it is 1 always, and
+    of images in bytes 255. `y_*` are int64 in [0, classes); other integers are converted. A
+    validation split is optional: `x_val` and `y_val` are both given or both None.
 
     `decisions` and `skipped` (files that were left out, by name, with the reason) tell how the
     samples were read; they are part of the summary and not of the canonical file.
@@ -63,9 +67,13 @@ class Dataset:
     y_val: NDArray[np.int64] | None = None
     decisions: tuple[Decision, ...] = ()
     skipped: tuple[str, ...] = ()
+    unit: int = PIXELS
 
     def __post_init__(self) -> None:
         check_class_names(self.class_names)
+        _check_unit(self.x_train, self.unit)
+        if self.x_train.dtype != np.uint8:
+            object.__setattr__(self, "unit", COUNTS)
         if (self.x_val is None) != (self.y_val is None):
             there, missing = ("y_val", "x_val") if self.x_val is None else ("x_val", "y_val")
             raise DataError(
@@ -112,30 +120,40 @@ class Dataset:
         return self.x_train.ndim == 5
 
     @property
+    def is_series(self) -> bool:
+        """Whether the samples are series: values of channels in time, of no place."""
+        return self.x_train.ndim == 3
+
+    @property
+    def kind(self) -> str:
+        """ "images", "events" or "series"."""
+        return {3: "series", 4: "images", 5: "events"}[self.x_train.ndim]
+
+    @property
     def timesteps(self) -> int | None:
-        """T of event frames, None for images."""
-        return int(self.x_train.shape[1]) if self.is_events else None
+        """T of event frames and series, None for images."""
+        return None if self.x_train.ndim == 4 else int(self.x_train.shape[1])
 
     @property
     def is_bounded(self) -> bool:
-        """Whether no sample of this kind can hold a value outside [0, 1]: images, and event frames
-        in bytes; counts in floats have no largest."""
-        return not self.is_events or self.x_train.dtype == np.uint8
+        """Whether no sample of this kind can hold a value outside [0, 1]: images, and bytes that
+        are divided by 255; counts go beyond, and series may be negative."""
+        return self.x_train.ndim == 4 or self.unit == PIXELS
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        channels, height, width = self.x_train.shape[-3:]
+        """(C, H, W); of series (C, 1, 1)."""
+        channels, height, width = frames_of(self.x_train).shape[-3:]
         return int(channels), int(height), int(width)
 
     def channel_statistics(self) -> Statistics:
         """Mean and standard deviation (C,) of the training samples as the network sees them.
 
-        uint8 counts as value / 255. The deviation is at least 1e-6. Of event frames in floats the
+        uint8 counts as value / unit. The deviation is at least 1e-6. Of event frames in floats the
         values that would rule a channel alone are left out, by the rule in `saf.data.statistics`,
         with a warning in the log. Memory stays bounded.
         """
-        return channel_statistics(self.x_train)
+        return channel_statistics(self.x_train, self.unit)
 
     def summary(self) -> dict[str, Any]:
         """What a catalogue shows of the data set, as JSON values. Looks at every sample."""
@@ -144,6 +162,7 @@ class Dataset:
         labels = {"train": self.y_train, "test": self.y_test, "val": self.y_val}
         present = {split: none if y is None else y for split, y in labels.items()}
         return {
+            "kind": self.kind,
             "shape": list(self.sample_shape),
             "timesteps": self.timesteps,
             "classes": self.classes,
@@ -156,6 +175,7 @@ class Dataset:
                 },
             },
             "dtype": self.x_train.dtype.name,
+            "unit": self.unit,
             "mean": mean.tolist(),
             "std": deviation.tolist(),
             "findings": [finding._asdict() for finding in findings(self)],
@@ -219,21 +239,32 @@ def check_labels(labels: Array, name: str, classes: int | None = None) -> NDArra
     return labels.astype(np.int64, copy=False)
 
 
+def _check_unit(x: Array, unit: int) -> None:
+    if unit not in (PIXELS, COUNTS):
+        raise DataError(
+            f"the unit of the samples is {unit!r}", hint="Bytes have the unit 255, or 1 for counts."
+        )
+    if unit == COUNTS and x.ndim == 4 and x.dtype == np.uint8:
+        raise DataError(
+            "images in bytes have the unit 1", hint="Give images in bytes of 0…255 the unit 255."
+        )
+
+
 def _check_samples(x: Array, name: str, labels: int) -> None:
-    if x.ndim not in (4, 5):
+    if x.ndim not in (3, 4, 5):
         raise DataError(
             f"{name} has the shape {x.shape}",
-            hint="Images are N C H W, event frames N T C H W.",
+            hint="Images are N C H W, event frames N T C H W, series N T C.",
         )
     if len(x) != labels:
         raise DataError(
             f"{name} has {len(x)} samples, and there are {labels} labels for it",
             hint="Give exactly one label per sample.",
         )
-    channels, height, width = x.shape[-3:]
-    steps = x.shape[1] if x.ndim == 5 else 1
+    channels, height, width = frames_of(x).shape[-3:]
+    steps = 1 if x.ndim == 4 else x.shape[1]
     for what, size, most in (
-        ("time steps", steps, MAX_TIMESTEPS),
+        ("time steps", steps, MAX_SERIES_STEPS if x.ndim == 3 else MAX_TIMESTEPS),
         ("channels", channels, MAX_CHANNELS),
         ("pixels of height", height, MAX_SIDE),
         ("pixels of width", width, MAX_SIDE),
@@ -241,13 +272,14 @@ def _check_samples(x: Array, name: str, labels: int) -> None:
         if not 1 <= size <= most:
             raise DataError(
                 f"{name} of shape {x.shape} has {size} {what}; 1 to {most} are accepted",
-                hint="Check the order of the axes: N C H W, or N T C H W for event frames.",
+                hint="Check the order of the axes: N C H W, N T C H W for event frames, N T C for "
+                "series.",
             )
     if x.dtype == np.uint8:
         return
     if x.dtype != np.float32:
         raise DataError(f"{name} is {x.dtype}", hint="Store samples as uint8 or float32.")
-    for chunk in _chunks(x):
+    for chunk in blocks(x):
         lowest, highest = float(chunk.min()), float(chunk.max())  # NaN if there is one
         if not np.isfinite([lowest, highest]).all():
             raise DataError(
@@ -258,6 +290,12 @@ def _check_samples(x: Array, name: str, labels: int) -> None:
                 f"{name} holds the event count {highest:g}; counts are at most {LARGEST_COUNT:g}, "
                 "so that sums of them stay finite in float32",
                 hint="Remove or clip such counts, which no sensor sends.",
+            )
+        if x.ndim == 3 and max(-lowest, highest) > LARGEST_COUNT:
+            raise DataError(
+                f"{name} holds values from {lowest:g} to {highest:g}; series have values of at "
+                f"most {LARGEST_COUNT:g}, so that sums of them stay finite in float32",
+                hint="Remove or clip such values, or scale the channel.",
             )
         if x.ndim == 5 and lowest < 0:
             raise DataError(
@@ -270,9 +308,3 @@ def _check_samples(x: Array, name: str, labels: int) -> None:
                 hint="Scale them, x / 255 for values up to 255, or store the images as uint8. "
                 "Normalisation is done by the network.",
             )
-
-
-def _chunks(x: Array) -> Iterator[Array]:
-    step = max(1, _CHUNK // max(1, x[0].size))
-    for start in range(0, len(x), step):
-        yield x[start : start + step]

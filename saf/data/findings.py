@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from saf.data import blocks
 from saf.data.chance import margin
-from saf.data.statistics import extremes, told
+from saf.data.statistics import extremes, frames_of, told
 from saf.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ FEW_TEST_SAMPLES = 100
 UNEVEN = 5.0  # largest class over smallest one; more is a finding
 NAMED = 5  # classes or channels that a message names; further ones are counted
 _HASH_BYTES = 16
-_CHUNK = 2**22  # values looked at together
 
 
 class Finding(NamedTuple):
@@ -197,8 +197,7 @@ def _uneven(dataset: Dataset) -> Iterator[Finding]:
 def _flat(dataset: Dataset) -> Iterator[Finding]:
     channels = dataset.sample_shape[0]
     lowest, highest = np.full(channels, np.inf), np.full(channels, -np.inf)
-    for start, stop in _bounds(dataset.x_train):
-        chunk = dataset.x_train[start:stop]
+    for chunk in blocks.blocks(frames_of(dataset.x_train)):
         others = tuple(axis for axis in range(chunk.ndim) if axis != chunk.ndim - 3)
         lowest = np.minimum(lowest, chunk.min(axis=others))
         highest = np.maximum(highest, chunk.max(axis=others))
@@ -215,6 +214,8 @@ def _flat(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _extreme(dataset: Dataset) -> Iterator[Finding]:
+    if dataset.is_series:
+        return  # the rule is for counts and brightness: a signal has any sign and scale
     for axis, message in told(extremes(dataset.x_train)):
         if dataset.is_events:
             means = "they are left out of the normalisation, and reach the network as they are"
@@ -256,21 +257,15 @@ def _ids(splits: Sequence[NDArray[Any]]) -> list[NDArray[np.int64]]:
 def _hashes(x: NDArray[Any]) -> NDArray[np.uint64]:
     """128 bits of BLAKE2b of the bytes of each sample: uint64 `(N, 2)`."""
     found = np.empty((len(x), 2), np.uint64)
-    for (start, stop), chunk in zip(_bounds(x), _chunks(x), strict=True):
+    for (start, stop), chunk in zip(blocks.bounds(x), _chunks(x), strict=True):
         digests = b"".join(blake2b(row, digest_size=_HASH_BYTES).digest() for row in chunk)
         found[start:stop] = np.frombuffer(digests, np.uint64).reshape(-1, 2)
     return found
 
 
-def _bounds(x: NDArray[Any]) -> Iterator[tuple[int, int]]:
-    step = max(1, _CHUNK // max(1, x[0].size))
-    for start in range(0, len(x), step):
-        yield start, min(start + step, len(x))
-
-
 def _chunks(x: NDArray[Any]) -> Iterator[NDArray[np.uint8]]:
-    for start, stop in _bounds(x):
-        yield _as_bytes(x[start:stop])
+    for chunk in blocks.blocks(x):
+        yield _as_bytes(chunk)
 
 
 def _as_bytes(x: NDArray[Any]) -> NDArray[np.uint8]:

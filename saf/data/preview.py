@@ -2,7 +2,8 @@
 
     python -m saf.data.preview NAME FOLDER    writes those of a built-in data set
 
-The picture is a sheet: a row for each class, a column for each sample. Of event frames there are
+The picture is a sheet: a row for each class, a column for each sample. Series are curves, see
+`saf.data.curves`. Of event frames there are
 several sheets in it, side by side and then below one another: first all steps together, then step
 by step. Colours are transparent where nothing is, so that it fits a light and a dark page.
 """
@@ -23,11 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from saf.data import curves
 from saf.data.builtin import BUILTIN
 from saf.data.dataset import Array, Dataset
 
 IMAGE_CLASSES, IMAGE_SAMPLES, IMAGE_SIDE = 24, 10, 96
 EVENT_CLASSES, EVENT_SAMPLES, EVENT_SIDE = 10, 3, 64
+SERIES_CLASSES, SERIES_SAMPLES = 24, 5
 MAX_FRAMES = 32
 SHEET_WIDTH = 4096  # pixels up to which sheets lie side by side
 SAMPLED = 512  # training samples that the figures are computed of
@@ -48,14 +51,19 @@ class Preview:
     """JSON values: `tile` [height, width] of a sample on the picture, `gap` pixels after each,
     `rows` (the class of each), `columns`, `steps` (of event frames: the time steps shown, from 1;
     else null), `across` (sheets side by side), `width`, `height`, `channels` (what colours mean),
-    `histogram` (share of the values of images in 32 equal parts of [0, 1]) and `activity` (mean
-    events of a sample in each step, of each channel)."""
+    `histogram` (share of the values of images in 32 equal parts of [0, 1]; else null) and
+    `activity` (of event frames: mean events of a sample in each step, of each channel; else
+    null)."""
 
 
 def preview(dataset: Dataset) -> Preview:
     """The preview of a data set; the same picture for the same data. Memory stays bounded."""
     events = dataset.is_events
-    most = (EVENT_CLASSES, EVENT_SAMPLES) if events else (IMAGE_CLASSES, IMAGE_SAMPLES)
+    most = {
+        "events": (EVENT_CLASSES, EVENT_SAMPLES),
+        "images": (IMAGE_CLASSES, IMAGE_SAMPLES),
+        "series": (SERIES_CLASSES, SERIES_SAMPLES),
+    }[dataset.kind]
     rows = [
         (label, _spread(np.flatnonzero(dataset.y_train == label), most[1]))
         for label in range(min(dataset.classes, most[0]))
@@ -63,12 +71,19 @@ def preview(dataset: Dataset) -> Preview:
     _, height, width = dataset.sample_shape
     factor = math.ceil(max(height, width) / (EVENT_SIDE if events else IMAGE_SIDE))
     tile = (math.ceil(height / factor), math.ceil(width / factor))
+    if dataset.is_series:
+        tile = curves.HEIGHT, curves.WIDTH
     steps = _spread(np.arange(dataset.timesteps or 0), MAX_FRAMES)
     columns = max((len(samples) for _, samples in rows), default=1) or 1
     sheets = _Sheets(tile, len(rows), columns, 1 + len(steps) if events else 1)
     scale = brightest(dataset.x_train[[i for _, chosen in rows for i in chosen][:1]])
+    ends = _ends(dataset, [index for _, chosen in rows for index in chosen])
     for row, (_, samples) in enumerate(rows):
         for column, index in enumerate(samples):
+            if dataset.is_series:
+                picture = curves.series_pixels(dataset.x_train[index], *ends)
+                sheets.put(0, row, column, picture)
+                continue
             if not events:
                 sheets.put(0, row, column, _image(dataset.x_train[index], factor))
                 continue
@@ -89,7 +104,7 @@ def preview(dataset: Dataset) -> Preview:
             "width": sheets.pixels.shape[1],
             "height": sheets.pixels.shape[0],
             "channels": _channels(dataset),
-            "histogram": None if events else _histogram(dataset),
+            "histogram": _histogram(dataset) if dataset.kind == "images" else None,
             "activity": _activity(dataset) if events else None,
         },
     )
@@ -166,8 +181,19 @@ def brightest(sample: Array) -> float:
     return float(np.percentile(counts, 95)) if len(counts) else 1.0
 
 
+def _ends(dataset: Dataset, shown: Sequence[int]) -> tuple[Array, Array]:
+    """The lowest and the highest value of each channel of series that are shown: (C), (C)."""
+    if not dataset.is_series:
+        return np.zeros(0), np.zeros(0)
+    samples = [dataset.x_train[index] for index in shown]
+    lowest = np.min([x.min(axis=0) for x in samples], axis=0)
+    return lowest, np.max([x.max(axis=0) for x in samples], axis=0)
+
+
 def _channels(dataset: Dataset) -> str:
     count = dataset.sample_shape[0]
+    if dataset.is_series:
+        return curves.meaning(count)
     if dataset.is_events:
         return (
             "orange: channel 0, blue: channel 1"

@@ -13,18 +13,20 @@ down to nothing. Such values are found by a rule and left out:
 Where they lie all over, they are what there is to see. Images, whose values end at 1, and counts in
 bytes are never changed by it; of float images such values are found and left in.
 
-Shapes: N samples, T time steps (1 for images), C channels, H × W pixels.
+Shapes: N samples, T time steps (1 for images), C channels, H × W pixels (1 × 1 of series).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import log2
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from saf.data.blocks import blocks
 
 Array = NDArray[Any]
 Axis = Literal["sample", "time step", "pixel"]
@@ -35,7 +37,6 @@ FEW = 0.05  # of all samples, time steps or pixels
 LEAST_DEVIATION = 1e-6
 CANCELLED = 1e-9
 """Variance over squared mean, below which the difference of two sums has too few digits left."""
-_CHUNK = 2**22  # values looked at together: bounds the memory of whatever is computed of all
 _EXPONENTS = 256
 NAMED = 5  # samples, steps or pixels that a message names
 
@@ -76,12 +77,18 @@ class Extremes(NamedTuple):
         )
 
 
-def channel_statistics(x: Array) -> Statistics:
-    """Of `x`, N C H W or N T C H W; uint8 counts as value / 255. Memory stays bounded.
+def frames_of(x: Array) -> Array:
+    """`x` with all axes, a view: series N T C become N T C 1 1; the others are what they are."""
+    return x[..., None, None] if x.ndim == 3 else x
+
+
+def channel_statistics(x: Array, unit: int = 255) -> Statistics:
+    """Of `x`, N C H W, N T C H W or N T C; uint8 counts as value / unit. Memory stays bounded.
 
     Extreme values of event frames in floats are left out; see the module.
     """
     left_out = extremes(x) if x.ndim == 5 else []
+    x = frames_of(x)
     channels = x.shape[-3]
     total, squares, _ = _sums(x, np.zeros(channels))
     count = np.full(channels, float(x.size // channels))
@@ -98,9 +105,9 @@ def channel_statistics(x: Array) -> Statistics:
     if (variance < CANCELLED * mean**2).any():
         _, around, _ = _sums(x, mean, above)
         variance = np.where(variance < CANCELLED * mean**2, around / count, variance)
-    unit = 255.0 if x.dtype == np.uint8 else 1.0
-    deviation = np.maximum(np.sqrt(variance) / unit, LEAST_DEVIATION)
-    return Statistics((mean / unit).astype(np.float32), deviation.astype(np.float32))
+    divisor = float(unit) if x.dtype == np.uint8 else 1.0
+    deviation = np.maximum(np.sqrt(variance) / divisor, LEAST_DEVIATION)
+    return Statistics((mean / divisor).astype(np.float32), deviation.astype(np.float32))
 
 
 def extremes(x: Array) -> list[Extremes]:
@@ -137,7 +144,7 @@ def _sums(
     channel; without those larger than `above` (C)."""
     channels = x.shape[-3]
     total, squares, count = (np.zeros(channels, np.float64) for _ in range(3))
-    for chunk in _chunks(x):
+    for chunk in blocks(x):
         by_channel = np.moveaxis(chunk, -3, 0).reshape(channels, -1).astype(np.float64)
         if above is not None:
             kept = by_channel <= above[:, None]
@@ -158,7 +165,7 @@ def _bounds(x: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     channels = x.shape[-3]
     counts = np.zeros((channels, _EXPONENTS), np.int64)
     squares = np.zeros((channels, _EXPONENTS), np.float64)
-    for chunk in _chunks(x):
+    for chunk in blocks(x):
         by_channel = np.ascontiguousarray(np.moveaxis(chunk, -3, 0)).reshape(channels, -1)
         for channel, values in enumerate(by_channel):
             positive = values[values > 0]
@@ -188,7 +195,7 @@ def _in_few_places(frames: Array, channel: int, above: float, share: float) -> E
         "pixel": np.zeros(height * width, np.bool_),
     }
     largest, start = 0.0, 0
-    for chunk in _chunks(frames):
+    for chunk in blocks(frames):
         own = chunk[:, :, channel].reshape(len(chunk), steps, height * width)
         extreme = own > above
         places["sample"][start : start + len(chunk)] = extreme.any(axis=(1, 2))
@@ -201,9 +208,3 @@ def _in_few_places(frames: Array, channel: int, above: float, share: float) -> E
             where = tuple(np.flatnonzero(hit).tolist())
             return Extremes(channel, above, largest, float(share), axis, where, len(hit))
     return None
-
-
-def _chunks(x: Array) -> Iterator[Array]:
-    step = max(1, _CHUNK // max(1, x[0].size))
-    for start in range(0, len(x), step):
-        yield x[start : start + step]

@@ -5,8 +5,10 @@ A copy from ordinary memory to a GPU waits for all that the GPU has been given t
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +18,14 @@ def sent(x: Tensor, device: torch.device) -> Tensor:
     if x.device.type == "cpu" and device.type == "cuda":
         return x.pin_memory().to(device, non_blocking=True)
     return x.to(device)
+
+
+def shared(array: np.ndarray) -> Tensor:
+    """A tensor of the memory of `array`, which nobody may write to where that is read-only: a data
+    set that is mapped stays mapped."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writ", UserWarning)
+        return torch.from_numpy(array)
 
 
 @lru_cache(maxsize=1024)

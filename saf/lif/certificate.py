@@ -10,7 +10,7 @@ same, see `docs/proof.md`.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -95,15 +95,16 @@ def certify(
     samples: dict[torch.dtype, int] | None = None,
     tf32: bool = False,
     grid_refused: str | None = None,
+    unit: int = 255,
 ) -> dict[str, Any]:
     """Compare `network` as trained with the LIF network read back from the file at `path`.
 
-    `x` (`N C H W`, or `N T C H W`; bytes, or floats in [0, 1]) and `y` (`N`) are samples that the
-    training did not see; `samples[precision]` of them, spread evenly, are used (unless told, as
-    many as `samples_of` says). Products in float32 are taken in float32 on every device. A network
-    that computes in lower precision, in bfloat16 or, as `tf32` says, with products in TF32, is
-    compared as it is with the LIF network in float32 too (`as_trained`, which does not enter the
-    verdict).
+    `x` (`N C H W`, or `N T C H W`; bytes, which mean value / `unit`, or floats) and `y` (`N`) are
+    samples that the training did not see; `samples[precision]` of them, spread evenly, are used
+    (unless told, as many as `samples_of` says). Products in float32 are taken in float32 on every
+    device. A network that computes in lower precision, in bfloat16 or, as `tf32` says, with
+    products in TF32, is compared as it is with the LIF network in float32 too (`as_trained`, which
+    does not enter the verdict).
 
     Where the file is on a grid, SAF runs on the trained network's weights rounded to that grid,
     `grid` holds the bounds of `saf.lif.exactness` and what the rounding cost, and the verdict may
@@ -121,6 +122,7 @@ def certify(
         samples=samples,
         tf32=tf32,
         grid_refused=grid_refused,
+        unit=unit,
     )
     assert isinstance(checked, Checked)
     return checked.certificate
@@ -145,6 +147,7 @@ def check(
     tf32: bool = False,
     grid_refused: str | None = None,
     kernels: Kernels | None = None,
+    unit: int = 255,
 ) -> Iterator[Done | Checked]:
     """`certify`, a batch at a time: how far it is, and in the end what it found.
 
@@ -168,16 +171,16 @@ def check(
             forms = {_name(dtype): _form_on_grid(expected.copied(network.device, dtype))}
         if trained_in in ("bfloat16", "tf32") and dtype == torch.float32:
             forms[trained_in] = _form(network, lif)
-        chosen = spread(x, y, limits[dtype])
+        shown = _Shown(x, y, spread(len(x), limits[dtype]), unit)
         here = lif.copied(network.device, dtype)
-        found, ran[dtype] = yield from _compare(forms, here, *chosen, batch_size, kernels, count)
+        found, ran[dtype] = yield from _compare(forms, here, shown, batch_size, kernels, count)
         checks.append(found.pop(_name(dtype)))
         as_trained = found.get(trained_in, as_trained)
     most = max(limits, key=lambda dtype: limits[dtype])
     grid: dict[str, Any] | None = None
     if expected is not None:
-        chosen = spread(x, y, limits[most])
-        grid = yield from _grid(trained, expected, lif, *chosen, ran[most], kernels, count)
+        shown = _Shown(x, y, spread(len(x), limits[most]), unit)
+        grid = yield from _grid(trained, expected, lif, shown, ran[most], kernels, count)
     elif grid_refused is not None:
         grid = {"bits": None, "refused": grid_refused}
     verdict = _verdict(checks, grid)
@@ -201,11 +204,25 @@ def check(
     yield Checked(certificate, ran[most].measured())
 
 
-def spread(x: Tensor, y: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """At most so many of the samples, at even distances: sorted by class or not."""
-    count = min(most, len(x))
-    indices = torch.arange(count, device=x.device) * len(x) // count
-    return x[indices], y[indices]
+def spread(available: int, most: int) -> Tensor:
+    """Indices of at most so many samples, at even distances: sorted by class or not."""
+    count = min(most, available)
+    return torch.arange(count) * available // count
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The samples that are compared, taken batch by batch: a mapped data set stays mapped."""
+
+    x: Tensor
+    y: Tensor
+    rows: Tensor
+    unit: int
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Samples as they are stored, and labels."""
+        for rows in torch.split(self.rows.to(self.x.device), size):
+            yield self.x[rows], self.y[rows]
 
 
 def _as_trained(network: SpikingNetwork, lif: LIFNetwork) -> LIFNetwork:
@@ -269,8 +286,7 @@ def _at_once(lif: LIFNetwork, samples: int) -> int:
 def _compare(
     forms: Mapping[str, Form],
     lif: LIFNetwork,
-    x: Tensor,
-    y: Tensor,
+    shown: _Shown,
     batch_size: int,
     kernels: Kernels,
     count: _Count,
@@ -284,8 +300,9 @@ def _compare(
     size = batch_size
     if lif.dtype == torch.float64:
         size = min(batch_size, CHECKED_AT_ONCE_IN_FLOAT64)
-    for batch, labels in zip(torch.split(x, size), torch.split(y, size), strict=True):
-        images, labels = floats(batch.to(lif.device), lif.dtype), labels.to(lif.device)
+    for batch, of_batch in shown.batches(size):
+        images = floats(batch.to(lif.device), lif.dtype, shown.unit)
+        labels = of_batch.to(lif.device)
         scores, used = _scores(forms, comparisons, lif, images, labels, use, kernels)
         by_winograd |= used
         for form, scores_of_form in scores.items():
@@ -293,7 +310,7 @@ def _compare(
             differing[form] += int((predicted != use.predicted[-1]).sum())
             correct[form] += int((predicted == labels).sum())
         yield count.after(len(batch))
-    samples, correct_lif = len(x), use.correct[-1]
+    samples, correct_lif = len(shown.rows), use.correct[-1]
     in_cpp = kernels.in_cpp and lif.device.type == "cpu" and lif.dtype == torch.float32
     found = {}
     for form, comparison in comparisons.items():
@@ -360,8 +377,7 @@ def _grid(
     trained: LIFNetwork,
     expected: LIFNetwork,
     lif: LIFNetwork,
-    x: Tensor,
-    y: Tensor,
+    shown: _Shown,
     ran: Use,
     kernels: Kernels,
     count: _Count,
@@ -372,13 +388,15 @@ def _grid(
     assert grid is not None
     *rows, readout = (_listed(bound, grid.bits) for bound in bounds(lif))
     spiking = {population.name for population in lif.description.architecture.spiking}
-    few, labels = spread(x, y, MOST_FOR_ROUNDING)
+    few = spread(len(shown.rows), MOST_FOR_ROUNDING)
+    labels = shown.y[shown.rows[few].to(shown.y.device)]
     before, here = 0, trained.copied(ran.device)
-    for batch, of_batch in zip(torch.split(few, 128), torch.split(labels, 128), strict=True):
+    for batch, of_batch in replace(shown, rows=shown.rows[few]).batches(128):
         with native.allowed(kernels.in_cpp), winograd.allowed(kernels.winograd):
             before += count_correct(here, batch, of_batch)
         yield count.after(0)
-    after = int((spread(torch.cat(ran.predicted), y, len(few))[0] == labels.to(ran.device)).sum())
+    predicted = torch.cat(ran.predicted)
+    after = int((predicted[few.to(predicted.device)] == labels.to(predicted.device)).sum())
     return {
         "bits": grid.bits,
         "input_bits": grid.input_bits,

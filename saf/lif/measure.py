@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saf.data.dataset import Array
+from saf.kernels.transfer import shared
 from saf.lif.network import LIFNetwork
 from saf.lif.sequence import LIFChunk
+from saf.model.inputs import floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +91,13 @@ def _summed(spikes: Tensor) -> Tensor:
     return lines.flatten(1).sum(0).double().view(lines.shape[1:]).permute(2, 0, 1)
 
 
-def measure(network: LIFNetwork, x: Array, y: Array, *, batch_size: int = 128) -> Measured:
+def measure(
+    network: LIFNetwork, x: Array, y: Array, *, batch_size: int = 128, unit: int = 255
+) -> Measured:
     """Run `network` on all samples and compare with their labels.
 
-    `x` is `N C H W`, of event frames `N T C H W`; uint8 means value / 255. Raises ValueError where
-    the samples do not fit the network.
+    `x` is `N C H W`, of event frames `N T C H W`; uint8 means value / `unit`. Raises ValueError
+    where the samples do not fit the network.
     """
     if len(network.class_names) <= int(y.max()):
         raise ValueError(
@@ -102,10 +106,10 @@ def measure(network: LIFNetwork, x: Array, y: Array, *, batch_size: int = 128) -
         )
     use, seconds = Use(network), 0.0
     for start in range(0, len(x), batch_size):
-        samples = torch.from_numpy(x[start : start + batch_size])
-        labels = torch.from_numpy(y[start : start + batch_size]).to(network.device)
+        samples = shared(x[start : start + batch_size])
+        labels = shared(y[start : start + batch_size]).to(network.device)
         if samples.dtype == torch.uint8:
-            samples = samples.float() / 255
+            samples = floats(samples, torch.float32, unit)
         began = perf_counter()
         for chunk in network.chunks(samples):
             use.add(chunk, labels)

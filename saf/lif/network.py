@@ -385,7 +385,7 @@ class LIFNetwork(torch.nn.Module):
             what = x.dtype if isinstance(x, Tensor) else type(x).__name__
             raise ValueError(
                 f"the network takes a tensor of floats of shape {expected}, not {what}; "
-                "bytes become floats by x.float() / 255"
+                "bytes become floats by x.float() / 255, counts in bytes by x.float()"
             )
         if x.dim() != len(shape) + 1 or tuple(x.shape[1:]) != shape or len(x) == 0:
             raise ValueError(f"the network takes samples of shape {expected}, not {list(x.shape)}")

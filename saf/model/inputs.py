@@ -10,9 +10,10 @@ from torch import Tensor
 from saf.model.operations import channels_last
 
 
-def floats(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """`x` in `dtype`; bytes are divided by 255."""
-    return x.to(dtype).div_(255) if x.dtype == torch.uint8 else x.to(dtype)
+def floats(x: Tensor, dtype: torch.dtype, unit: int = 255) -> Tensor:
+    """`x` in `dtype`; bytes are divided by `unit`: 255, or 1 where they are counts."""
+    is_scaled = x.dtype == torch.uint8 and unit != 1
+    return x.to(dtype).div_(unit) if is_scaled else x.to(dtype)
 
 
 class Stimulus(NamedTuple):

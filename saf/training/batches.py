@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from saf.kernels.transfer import sent
+from saf.kernels.transfer import sent, shared
 from saf.model.inputs import floats
 
 DEVICE_SHARE = 0.5  # of the free memory of a GPU that the samples may take
@@ -50,10 +50,16 @@ class Samples:
     """A part of a data set: on the device as it is stored where it fits, else in main memory."""
 
     def __init__(
-        self, x: np.ndarray, y: np.ndarray, device: torch.device, dtype: torch.dtype
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        device: torch.device,
+        dtype: torch.dtype,
+        unit: int = 255,
     ) -> None:
-        """`x` is `N C H W` or `N T C H W`, bytes or floats in [0, 1]; `y` the classes, `N`."""
-        self.device, self.dtype = device, dtype
+        """`x` is `N C H W` or `N T C H W`, bytes, which mean value / `unit`, or floats; `y` the
+        classes, `N`. What is mapped into memory stays mapped."""
+        self.device, self.dtype, self.unit = device, dtype, unit
         home = device
         if device.type == "cuda" and x.nbytes > DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
             home = torch.device("cpu")
@@ -80,9 +86,9 @@ class Samples:
         return self.x[rows], self.y[rows]
 
     def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """`x` as floats (bytes divided by 255) and `y` of the samples at `indices`."""
+        """`x` as floats (bytes divided by their unit) and `y` of the samples at `indices`."""
         x, y = self.raw(indices)
-        return floats(sent(x, self.device), self.dtype), sent(y, self.device)
+        return floats(sent(x, self.device), self.dtype, self.unit), sent(y, self.device)
 
 
 def generator_of(
@@ -105,8 +111,6 @@ def identity(x: np.ndarray, y: np.ndarray) -> str:
 
 
 def _tensor(array: np.ndarray) -> Tensor:
-    # torch shares the memory of an array, and must not share one that it may not write to. Of an
-    # axis with one entry numpy leaves any stride, and torch would choose its kernels by it: equal
-    # data would not give equal bits.
-    flat = array.reshape(-1)
-    return torch.from_numpy(flat if flat.flags.writeable else flat.copy()).view(array.shape)
+    # Of an axis with one entry numpy leaves any stride, and torch would choose its kernels by it:
+    # equal data would not give equal bits.
+    return shared(array.reshape(-1)).view(array.shape)

@@ -86,6 +86,7 @@ def deliver(
         tf32=on_device(specification.precision, device) == "tf32",
         grid_refused=grid_refused,
         kernels=kernels,
+        unit=dataset.unit,
     ):
         if stop():
             return

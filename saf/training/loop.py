@@ -197,6 +197,13 @@ def _saved(checkpoint: checkpoints.Checkpoint, directory: Path) -> Path | None:
 
 
 def _architecture(specification: ResolvedSpecification, dataset: Dataset) -> Architecture:
+    if dataset.is_series:
+        raise UserConfigError(
+            "the data set holds series (N T C), values of channels in time, and there are networks "
+            "for images and event frames alone",
+            hint="train on series that are counts as event frames of one pixel, N T C 1 1; series "
+            "can be kept and looked at, and not yet be trained on",
+        )
     frames = dataset.timesteps
     if frames is not None and frames != specification.timesteps:
         raise UserConfigError(
@@ -205,10 +212,10 @@ def _architecture(specification: ResolvedSpecification, dataset: Dataset) -> Arc
         )
     if specification.conversion.grid_bits is not None and not dataset.is_bounded:
         raise UserConfigError(
-            "conversion.grid_bits needs samples in [0, 1]; these event frames are floats, counts "
-            "without a declared maximum, so there is no worst case to compute",
-            hint='store the counts as bytes (uint8), or set "conversion.grid_bits" to null: the '
-            "conversion is measured then",
+            "conversion.grid_bits needs samples in [0, 1]; these event frames are counts, so there "
+            "is no worst case to compute",
+            hint="store frames in bytes that mean value / 255 (a Dataset of unit 255), or set "
+            '"conversion.grid_bits" to null: the conversion is measured then',
         )
     try:
         return build(specification.network, dataset.sample_shape, dataset.classes)

@@ -120,15 +120,16 @@ class Trainer:
         """Divide the training samples into those to learn from and those for validation."""
         device, dtype = self.device, self.network.parameter_dtype
         share, seed = self.specification.validation_share, self.specification.seed
-        every = Samples(dataset.x_train, dataset.y_train, device, dtype)
+        unit = dataset.unit
+        every = Samples(dataset.x_train, dataset.y_train, device, dtype, unit)
         if dataset.x_val is not None:
             share = 0.0  # samples that would be held out would be used for nothing
         held_out = torch.from_numpy(hold_out(dataset.y_train, share, seed=seed))
         self.train_set = every.subset((~held_out).nonzero()[:, 0])
         self.val_set = every.subset(held_out.nonzero()[:, 0])
         if dataset.x_val is not None and dataset.y_val is not None:
-            self.val_set = Samples(dataset.x_val, dataset.y_val, device, dtype)
-        self.test_set = Samples(dataset.x_test, dataset.y_test, device, dtype)
+            self.val_set = Samples(dataset.x_val, dataset.y_val, device, dtype, unit)
+        self.test_set = Samples(dataset.x_test, dataset.y_test, device, dtype, unit)
 
     def _learnt(self) -> list[str]:
         """Names of the parameters that are trained; the others need no gradient."""

@@ -68,12 +68,21 @@ def _read(source: Source, limits: Limits) -> Dataset:
     for name in (*train, test):
         check_labels(batches[name][1], f"{name}: labels", len(class_names))
     return Dataset(
-        x_train=np.concatenate([batches[name][0] for name in train]),
+        x_train=_joined(source, [batches[name][0] for name in train]),
         y_train=y_train,
         x_test=batches[test][0],
         y_test=batches[test][1],
         class_names=class_names,
     )
+
+
+def _joined(source: Source, parts: list[Array]) -> Array:
+    x = source.allocate("all training images", (sum(map(len, parts)), *_SHAPE), np.uint8)
+    start = 0
+    for part in parts:
+        x[start : start + len(part)] = part
+        start += len(part)
+    return x
 
 
 def _files(source: Source) -> tuple[list[str], str, str | None]:

@@ -34,12 +34,15 @@ def read(
     *,
     settings: Mapping[str, Any] | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    scratch: Path | None = None,
 ) -> Dataset:
     """The data set in a folder, an archive or a file.
 
     `format` is a name of `FORMATS`, or "auto" to find out; `settings` are those of the format, for
     files that can be read in more than one way. Archives are read as streams and never unpacked
-    onto the disk, and nothing is ever unpickled. Raises DataError, which names the file inside,
+    onto the disk, and nothing is ever unpickled. Samples that take much room lie in nameless files
+    in the directory `scratch` while the data set lives, by default that for temporary files
+    (`TMPDIR`), and not in memory. Raises DataError, which names the file inside,
     what was expected and found, and what to do; NeedsChoiceError, with the candidates, where more
     than one reading fits.
     """
@@ -49,6 +52,8 @@ def read(
             f"there is no format {format[:40]!r}", hint=f"Use auto, {', '.join(FORMATS.names())}."
         )
     source = _open(path, limits)
+    if scratch is not None:
+        source.scratch = scratch
     found = _recognised(source, format)
     if format != "auto" and found is not None and name_of(found[0]) != format:
         raise DataError(

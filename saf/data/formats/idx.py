@@ -72,7 +72,7 @@ def _read(source: Source, limits: Limits) -> Dataset:
     names = {name: role for role, name in roles.items()}
     for content in source.contents(list(names)):
         role = names[content.name]
-        arrays[role] = _read_array(content, limits, images=role.endswith("images"))
+        arrays[role] = _read_array(content, source, images=role.endswith("images"))
     for split in ("train", "test"):
         images, labels = roles[f"{split} images"], roles[f"{split} labels"]
         if len(arrays[f"{split} images"]) != len(arrays[f"{split} labels"]):
@@ -116,7 +116,7 @@ def _roles(source: Source) -> dict[str, str]:
     return roles
 
 
-def _read_array(content: Content, limits: Limits, *, images: bool) -> Bytes:
+def _read_array(content: Content, source: Source, *, images: bool) -> Bytes:
     name = content.name
     if name.lower().endswith(".gz"):
         content = gunzip(content)
@@ -144,7 +144,7 @@ def _read_array(content: Content, limits: Limits, *, images: bool) -> Bytes:
     if found < len(head):
         raise _wrong_length(name, "its header", 4 + len(head), 4 + found)
     shape = struct.unpack(f">{ndim}I", head.tobytes())
-    size = limits.check_array(name, shape, 1)
+    size = source.limits.check_array(name, shape, 1)
     content.budget.expect(size, name)
     if ndim == 4 and shape[3] in (1, 3, 4) and shape[1] > 4:
         raise DataError(
@@ -152,7 +152,7 @@ def _read_array(content: Content, limits: Limits, *, images: bool) -> Bytes:
             hint="Store channels before height and width: N C H W. Where they are there already, "
             "swap height and width.",
         )
-    values = np.empty(size, np.uint8)
+    values = source.allocate(name, shape, np.uint8).reshape(-1)
     before = 4 + len(head)
     described = f"its header says {' × '.join(map(str, shape))} values"
     if (found := content.fill(values.data)) < size:

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from saf.data.dataset import Array, Dataset, check_labels
+from saf.data.blocks import blocks, copy
+from saf.data.dataset import COUNTS, PIXELS, Array, Dataset, check_labels
 from saf.data.formats.format import FORMATS, Format, Recognised
 from saf.data.labels import class_names_of
 from saf.data.sources.limits import Limits
@@ -30,7 +31,8 @@ _HINT = "Write the file with numpy.savez(path, x_train=…, y_train=…, x_test=
 class Npz(Format):
     """`x_train y_train x_test y_test`; static images `N C H W` or `N H W`, event frames
     `N T C H W`; perhaps `x_val y_val`. Images are bytes, other integers in 0…255, or floats in
-    [0, 1]; event frames are counts, taken as they are (float32) whatever their type."""
+    [0, 1]; event frames are counts, taken as they are: whole numbers up to 255 are kept as bytes,
+    others as float32."""
 
     label: ClassVar[str] = "an .npz with x_train, y_train, x_test, y_test"
     place: ClassVar[int] = 40
@@ -69,14 +71,21 @@ def _read(source: Source, limits: Limits) -> Dataset:
     arrays: dict[str, Array] = {}
     for content in source.contents(wanted):
         name = content.name.removesuffix(".npy")
-        array = _read_array(content, limits)
-        arrays[name] = _samples(array, name) if name in samples else array
+        array = _read_array(content, source)
+        arrays[name] = _samples(array, name, source) if name in samples else array
+    counts = [arrays[name] for name in samples if arrays[name].ndim == 5]
+    if any(x.dtype != np.uint8 for x in counts):  # all splits are of one type
+        arrays |= {
+            name: _as_floats(arrays[name], name, source)
+            for name in samples
+            if arrays[name].ndim == 5
+        }
     class_names = _class_names(arrays)
     for name in labels:
         check_labels(arrays[name], name, len(class_names))
     fields: dict[str, Any] = {name: arrays[name] for name in NAMES}
     fields |= {to: arrays[name] for to, name in zip(("x_val", "y_val"), validation, strict=False)}
-    return Dataset(**fields, class_names=class_names)
+    return Dataset(**fields, class_names=class_names, unit=COUNTS if counts else PIXELS)
 
 
 def _validation(there: set[str], label: str) -> tuple[str, ...]:
@@ -96,7 +105,7 @@ def _validation(there: set[str], label: str) -> tuple[str, ...]:
     return names
 
 
-def _read_array(content: Content, limits: Limits) -> Array:
+def _read_array(content: Content, source: Source) -> Array:
     name = content.name
     shape, fortran, dtype = _header(content)
     if dtype.hasobject or dtype.kind not in "biufUS":
@@ -109,17 +118,18 @@ def _read_array(content: Content, limits: Limits) -> Array:
             f"{name} has the shape {shape}",
             hint="No array may be empty; images are N C H W, event frames N T C H W.",
         )
-    size = limits.check_array(name, shape, dtype.itemsize)
+    size = source.limits.check_array(name, shape, dtype.itemsize)
     content.budget.expect(size, name)
-    raw = np.empty(size, np.uint8)
-    found = content.fill(raw.data)
+    array = source.allocate(name, shape, dtype, "F" if fortran else "C")
+    flat = array.T if fortran else array
+    found = content.fill(flat.reshape(-1).view(np.uint8).data)
     if found < size:
         raise DataError(
             f"{name}: expected {size} bytes for the shape {shape}, found {found}",
             hint="The file was cut short; write it again.",
         )
     content.read(BLOCK)  # at the end of the member its checksum is compared
-    return raw.view(dtype).reshape(shape, order="F" if fortran else "C")
+    return array
 
 
 def _header(content: Content) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -140,7 +150,7 @@ def _header(content: Content) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise DataError(f"{content.name} has a broken header", hint=_HINT) from error
 
 
-def _samples(array: Array, name: str) -> Array:
+def _samples(array: Array, name: str, source: Source) -> Array:
     if array.dtype.kind not in "biuf":
         raise DataError(f"{name} is {array.dtype}, not numbers", hint=_HINT)
     if array.ndim == 3:
@@ -158,10 +168,13 @@ def _samples(array: Array, name: str) -> Array:
             hint=f"Put channels before height and width: x.transpose({order}). Where they are "
             "there already, swap height and width.",
         )
-    if array.ndim == 5 or array.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # too large for float32: infinite, refused as such
-            return np.ascontiguousarray(array, np.float32)
-    lowest, highest = int(array.min()), int(array.max())
+    if array.dtype.kind == "f":
+        return _as_floats(array, name, source)
+    lowest = min(int(block.min()) for block in blocks(array))
+    highest = max(int(block.max()) for block in blocks(array))
+    if array.ndim == 5:
+        fits = 0 <= lowest <= highest <= 255
+        return _as_bytes(array, name, source) if fits else _as_floats(array, name, source)
     if lowest < 0 or highest > 255:
         raise DataError(
             f"{name} holds integers from {lowest} to {highest}; pixels are in 0…255",
@@ -172,7 +185,24 @@ def _samples(array: Array, name: str) -> Array:
             f"{name} holds only 0 and 1 as {array.dtype}; of 0…255 that is all but black",
             hint="Multiply it by 255, or store it as float32.",
         )
-    return np.ascontiguousarray(array, np.uint8)
+    return _as_bytes(array, name, source)
+
+
+def _as_bytes(array: Array, name: str, source: Source) -> Array:
+    return _of_type(array, np.dtype(np.uint8), name, source)
+
+
+def _as_floats(array: Array, name: str, source: Source) -> Array:
+    with np.errstate(over="ignore"):  # too large for float32: infinite, refused as such
+        return _of_type(array, np.dtype(np.float32), name, source)
+
+
+def _of_type(array: Array, dtype: np.dtype[Any], name: str, source: Source) -> Array:
+    if array.dtype == dtype and array.flags.c_contiguous:
+        return array
+    converted = source.allocate(name, array.shape, dtype)
+    copy(array, converted)
+    return converted
 
 
 def _class_names(arrays: dict[str, Array]) -> tuple[str, ...]:

@@ -14,11 +14,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from saf.data.sources import scratch
 from saf.data.sources.limits import Budget, LimitError, Limits, readable
 from saf.data.sources.stream import Content
 from saf.errors import DataError
@@ -47,6 +48,8 @@ class Source(ABC):
         self.path = path
         self.label = path.name
         self.limits = limits
+        self.scratch = scratch.default_directory()
+        """The directory in which large arrays lie while the data set is read."""
 
     @cached_property
     def members(self) -> tuple[Member, ...]:
@@ -91,12 +94,24 @@ class Source(ABC):
             return content.read(size)
         return b""
 
-    def allocate(self, name: str, shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
+    def allocate(
+        self,
+        name: str,
+        shape: Sequence[int],
+        dtype: DTypeLike,
+        order: Literal["C", "F"] = "C",
+    ) -> NDArray[Any]:
         """An array of zeros for samples, first axis first: the one place where memory for them is
-        taken. Raises LimitError if it is too large. `name` is for the message."""
+        taken. Large ones lie in files of `scratch`, so that they need not fit into memory: go
+        through them block by block (`saf.data.blocks`). Raises LimitError if it is too large, and
+        DataError where there is no room on the disk. `name` is for the message."""
         kind = np.dtype(dtype)
-        self.limits.check_array(name, shape, kind.itemsize)
-        return np.zeros(tuple(shape), kind)
+        size = self.limits.check_array(name, shape, kind.itemsize)
+        if size < scratch.IN_MEMORY:
+            return np.zeros(tuple(shape), kind, order)
+        if order == "F":
+            return scratch.mapped(self.scratch, tuple(shape)[::-1], kind).T
+        return scratch.mapped(self.scratch, shape, kind)
 
     @abstractmethod
     def _contents(self, wanted: Collection[str]) -> Iterator[Content]:

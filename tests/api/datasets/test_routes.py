@@ -18,7 +18,8 @@ from api.datasets.checks import Checks
 from api.datasets.queries import find_facts
 from api.settings import Settings
 from api.store.tables import Dataset
-from saf.data import load
+from saf.data import Dataset as SavedDataset
+from saf.data import load, save
 from tests.api.conftest import NO_BROKER, Server, serving, until
 from tests.api.web.test_problems import check
 
@@ -420,3 +421,40 @@ def test_the_row_of_a_data_set_deleted_during_its_check_leaves_no_file(
     until(lambda: leftovers(server) == [])
     files = server.files.directory.rglob("*")
     assert [path for path in files if path.is_file()] == []
+
+
+def canonical(tmp_path: Path, x: np.ndarray, unit: int = 255) -> bytes:
+    y = np.arange(len(x)) % 2
+    saved = SavedDataset(x, y, x[:4], y[:4], ("a", "b"), unit=unit)
+    save(saved, tmp_path / "d.safetensors")
+    return (tmp_path / "d.safetensors").read_bytes()
+
+
+def test_series_are_kept_and_shown_and_a_job_on_them_is_refused_in_words(
+    shared: Server, tmp_path: Path
+) -> None:
+    x = np.random.default_rng(1).normal(size=(8, 12, 3)).astype(np.float32)
+    found = upload(shared, canonical(tmp_path, x), "series.safetensors", name="series").json()
+    assert (found["status"], found["kind"]) == ("ready", "series")
+    assert (found["shape"], found["timesteps"]) == ([3, 1, 1], 12)
+    page = shared.http.get("/datasets/series").text
+    assert "One series" in page
+    assert "12 time steps" in page
+    assert shared.http.get("/v1/datasets/series/preview.png").status_code == 200
+    for body in ({"dataset": "series"}, {"dataset": "series", "timesteps": 12}):
+        refused = shared.http.post("/v1/jobs", json=body)
+        problem = check(refused, 422)
+        assert problem["errors"][0]["pointer"] == "/dataset"
+        assert "N T C 1 1" in problem["detail"]
+
+
+@pytest.mark.parametrize(("unit", "is_bounded"), [(1, False), (255, True)])
+def test_event_frames_in_bytes_are_bounded_where_they_are_no_counts(
+    shared: Server, tmp_path: Path, unit: int, is_bounded: bool
+) -> None:
+    x = np.random.default_rng(2).poisson(1.0, (8, 4, 2, 5, 6)).astype(np.uint8)
+    name = f"events-{unit}"
+    sent = upload(shared, canonical(tmp_path, x, unit), "events.safetensors", name=name)
+    assert sent.json()["kind"] == "events"
+    with shared.service.database.reading() as session:
+        assert find_facts(session, name).is_bounded is is_bounded

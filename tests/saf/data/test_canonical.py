@@ -110,13 +110,65 @@ def test_arrays_that_are_not_contiguous_are_saved_in_their_order(
     same(load(tmp_path / "d.safetensors"), data)
 
 
-def test_writing_to_a_loaded_array_leaves_the_file_as_it_was(
+def test_samples_that_were_loaded_cannot_be_written_to(dataset: Build, tmp_path: Path) -> None:
+    save(dataset(), tmp_path / "d.safetensors")
+    with pytest.raises(ValueError, match="read-only"):
+        load(tmp_path / "d.safetensors").x_train[:] = 0
+
+
+COUNTS = np.random.default_rng(2).poisson(3.0, (10, 5, 2, 3, 7)).astype(np.uint8)
+SERIES = np.random.default_rng(3).normal(size=(10, 6, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("x", "unit", "version", "kept"),
+    [
+        (COUNTS, 1, 2, 1),
+        (COUNTS, 255, 1, 255),
+        (COUNTS.astype(np.float32), 255, 1, 1),
+        (COUNTS.astype(np.float32), 1, 1, 1),
+        (SERIES, 255, 2, 1),
+        (COUNTS[..., 0, 0], 1, 2, 1),
+        (COUNTS[..., 0, 0], 255, 2, 255),
+    ],
+)
+def test_a_file_says_what_its_bytes_mean_where_they_are_not_shares_of_the_brightest(
+    dataset: Build, tmp_path: Path, x: Any, unit: int, version: int, kept: int
+) -> None:
+    path = tmp_path / "d.safetensors"
+    data = dataset(x_train=x, x_test=x[:4], unit=unit)
+    save(data, path)
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    said = json.loads(header["__metadata__"]["saf_dataset"])
+    assert said["version"] == version
+    assert ("unit" in said) is (version == 2)
+    found = load(path)
+    assert (data.unit, found.unit) == (kept, kept)
+    same(found, data)
+    assert found.summary() == data.summary()
+
+
+def test_equal_data_keep_the_file_that_they_had_before_there_were_units(
     dataset: Build, tmp_path: Path
 ) -> None:
-    data = dataset()
-    save(data, tmp_path / "d.safetensors")
-    load(tmp_path / "d.safetensors").x_train[:] = 0
-    same(load(tmp_path / "d.safetensors"), data)
+    assert save(dataset(), tmp_path / "images").sha256 == (
+        "90ad768542bdd48597f4e73b6d13dfae5b431e25ab59f3463a28c99804f4dbc3"
+    )
+    x = COUNTS.astype(np.float32)
+    events = dataset(x_train=x, x_test=x[:4])
+    assert save(events, tmp_path / "events").sha256 == (
+        "356fdc64c2be0b446a11a6ea326fd77f4c7178621050f40de1abe73aec1e7cd3"
+    )
+
+
+def test_samples_that_lie_crosswise_in_memory_are_written_as_their_copy(
+    dataset: Build, tmp_path: Path
+) -> None:
+    x = np.asfortranarray(COUNTS)
+    crosswise = save(dataset(x_train=x, x_test=x[:4], unit=1), tmp_path / "a")
+    straight = save(dataset(x_train=COUNTS, x_test=COUNTS[:4], unit=1), tmp_path / "b")
+    assert crosswise == straight
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_part(dataset: Build, tmp_path: Path) -> None:
@@ -161,7 +213,11 @@ def described(**changes: Any) -> Callable[[dict[str, Any]], object]:
         (lambda h: h["__metadata__"].update(saf_dataset="no"), "no JSON"),
         (lambda h: h["__metadata__"].update(saf_dataset="[" * 100_000), "no JSON"),
         (lambda h: h["__metadata__"].update(saf_dataset="[]"), "lack the class names"),
-        (described(version=2), "version '2'"),
+        (described(version=3), "version '3'"),
+        (described(version=2), "lack the unit"),
+        (described(version=2, unit="1"), "lack the unit"),
+        (described(version=2, unit=7), "the unit of the samples is 7"),
+        (described(version=2, unit=1), "images in bytes have the unit 1"),
         (described(class_names=[1, 2]), "name of class 0 is no text"),
         (described(class_names=["a", ["b"]]), "name of class 1 is no text"),
         (described(class_names=["a", "b\n"]), "control characters"),

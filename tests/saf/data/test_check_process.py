@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -63,13 +64,14 @@ def test_a_bad_upload_becomes_a_problem_with_a_hint_and_no_file(
     assert not output.exists()
 
 
-def test_too_little_memory_is_a_problem_and_not_a_crash(tmp_path: Path) -> None:
-    x = np.zeros((60_000, 1, 64, 64), np.uint8)
-    np.savez(
-        tmp_path / "d.npz", x_train=x, y_train=np.arange(60_000) % 2, x_test=x[:2], y_test=[0, 1]
-    )
-    verdict, output = check(tmp_path / "d.npz", "--max-memory-bytes", str(150 * 2**20))
-    assert "needs more memory than the 150.0 MiB allowed" in verdict["problems"][0]["message"]
+def test_too_little_memory_is_a_problem_and_not_a_crash(pack: Pack) -> None:
+    rows = np.zeros((30_000, 3072), np.uint8)
+    batch = pickle.dumps({"data": rows, "labels": [0, 1] * 15_000})
+    upload = pack({"data_batch_1": batch, "test_batch": batch}, "tar")
+    verdict, output = check(upload, "--max-memory-bytes", str(150 * 2**20))
+    (problem,) = verdict["problems"]
+    assert "needs more memory than the 150.0 MiB allowed" in problem["message"]
+    assert problem["limit"] == "max_memory_bytes"
     assert not output.exists()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saf.data import Dataset, statistics
+from saf.data import Dataset, blocks
 from saf.errors import DataError
 
 Build = Callable[..., Dataset]
@@ -29,7 +29,7 @@ def test_images_and_event_frames_tell_their_shapes_apart(dataset: Build) -> None
 def test_channel_statistics_are_those_of_the_scaled_training_images_in_any_chunks(
     dataset: Build, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statistics, "_CHUNK", chunk)
+    monkeypatch.setattr(blocks, "VALUES", chunk)
     data = dataset()
     mean, deviation = data.channel_statistics()
     seen = data.x_train.astype(np.float64) / 255
@@ -147,3 +147,64 @@ def test_a_single_nan_among_many_values_is_found(dataset: Build) -> None:
     x[7, 1, 2, 3] = np.nan
     with pytest.raises(DataError, match="NaN"):
         dataset(x_train=x, x_test=x[:4])
+
+
+def test_series_have_channels_in_time_and_any_sign(dataset: Build) -> None:
+    x = np.random.default_rng(0).normal(-3, 2, (10, 7, 3)).astype(np.float32)
+    data = dataset(x_train=x, x_test=x[:4])
+    assert (data.kind, data.is_series, data.is_events, data.is_bounded) == (
+        "series",
+        True,
+        False,
+        False,
+    )
+    assert (data.sample_shape, data.timesteps) == ((3, 1, 1), 7)
+    mean, deviation = data.channel_statistics()
+    np.testing.assert_allclose(mean, x.mean(axis=(0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(deviation, x.std(axis=(0, 1)), rtol=1e-5)
+    summary = json.loads(json.dumps(data.summary(), allow_nan=False))
+    assert (summary["kind"], summary["shape"], summary["timesteps"]) == ("series", [3, 1, 1], 7)
+    assert "extreme_values" not in [found["code"] for found in summary["findings"]]
+
+
+def test_one_odd_value_of_a_series_is_no_finding(dataset: Build) -> None:
+    x = np.random.default_rng(0).normal(size=(10, 7, 3)).astype(np.float32)
+    x[0, 0, 0] = 1e9
+    codes = [found["code"] for found in dataset(x_train=x, x_test=x[:4]).summary()["findings"]]
+    assert "extreme_values" not in codes
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "says"),
+    [
+        ((10, 7, 3), np.nan, "NaN or infinite"),
+        ((10, 7, 3), -1e30, "at most 1e"),
+        ((10, 65_537, 1), 0.0, "65537 time steps"),
+        ((10, 7, 1025), 0.0, "1025 channels"),
+        ((10, 0, 3), 0.0, "0 time steps"),
+        ((10, 7), 0.0, "series N T C"),
+    ],
+)
+def test_series_that_cannot_be_kept_are_refused(
+    dataset: Build, shape: tuple[int, ...], value: float, says: str
+) -> None:
+    x = np.zeros(shape, np.float32)
+    if x.size:
+        x.reshape(-1)[-1] = value
+    with pytest.raises(DataError) as caught:
+        dataset(x_train=x, x_test=x[:4])
+    assert says in f"{caught.value} {caught.value.hint}"
+
+
+def test_counts_in_bytes_are_scaled_by_their_unit(dataset: Build) -> None:
+    x = np.random.default_rng(0).poisson(2.0, (10, 5, 2, 4, 6)).astype(np.uint8)
+    counts, shares = (dataset(x_train=x, x_test=x[:4], unit=unit) for unit in (1, 255))
+    floats = dataset(x_train=x.astype(np.float32), x_test=x[:4].astype(np.float32))
+    for found, expected in zip(
+        counts.channel_statistics(), floats.channel_statistics(), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(
+        counts.channel_statistics().mean, 255 * shares.channel_statistics().mean, rtol=1e-6
+    )
+    assert (counts.is_bounded, shares.is_bounded, floats.is_bounded) == (False, True, False)

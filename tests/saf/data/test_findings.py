@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saf.data import BUILTIN, Dataset, load, save
+from saf.data import BUILTIN, Dataset, blocks, load, save
 from saf.data import findings as findings_module
 from saf.data.findings import Finding, findings, refuse
 from saf.errors import DataError
@@ -56,7 +56,7 @@ def test_of_ordinary_data_nothing_is_told() -> None:
 def test_test_samples_among_the_training_samples_are_counted(
     kind: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(findings_module, "_CHUNK", chunk)
+    monkeypatch.setattr(blocks, "VALUES", chunk)
     x = samples(140, *((5, 2, 3, 4) if kind == "events" else (2, 3, 4)))
     if kind != "images":
         x = x.astype(np.float32) / (255 if kind == "floats" else 1)
@@ -153,7 +153,7 @@ def test_uneven_classes_are_told_with_the_weights_that_help() -> None:
 def test_channels_of_one_value_are_told(
     events: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(findings_module, "_CHUNK", chunk)
+    monkeypatch.setattr(blocks, "VALUES", chunk)
     x = samples(40, *((5, 3, 2, 4) if events else (3, 2, 4))).astype(np.uint8)
     x[..., 1, :, :] = 9
     found = only(build(x))
@@ -178,7 +178,7 @@ def test_without_memory_to_compare_samples_that_is_said_and_the_rest_still_looke
 def test_a_file_mapped_into_memory_is_not_read_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(findings_module, "_CHUNK", 2**16)
+    monkeypatch.setattr(blocks, "VALUES", 2**16)
     x = samples(400, 3, 64, 64)
     save(build(x, test=(x[:100], np.arange(100) % 2)), tmp_path / "d")
     mapped = load(tmp_path / "d")
@@ -212,7 +212,7 @@ def test_training_samples_of_one_class_are_refused() -> None:
 def test_training_samples_that_are_all_equal_are_refused(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(findings_module, "_CHUNK", chunk)
+    monkeypatch.setattr(blocks, "VALUES", chunk)
     x = np.repeat(samples(1), 40, axis=0)
     with pytest.raises(DataError, match="all 40 training samples are equal") as caught:
         refuse(build(x))

@@ -117,3 +117,45 @@ def test_the_pictures_that_are_shipped_are_those_of_the_data(name: str) -> None:
     assert shipped == {"summary": dataset.summary(), "layout": made.layout}
     picture = np.asarray(Image.open(SHIPPED / f"{name}.png"))
     assert (picture == pixels(made)).all()
+
+
+def series(channels: int, steps: int = 40) -> Dataset:
+    """Of class 0 a rise in the last channel, of class 1 a fall; other channels stay at −1."""
+    x = np.full((4, steps, channels), -1.0, np.float32)
+    x[::2, :, -1] = np.linspace(-3, 5, steps)
+    x[1::2, :, -1] = np.linspace(5, -3, steps)
+    y = np.array([0, 1, 0, 1])
+    return Dataset(x, y, x[:2], y[:2], ("rise", "fall"))
+
+
+def test_series_of_few_channels_are_curves_in_time() -> None:
+    made = preview(series(channels=2))
+    assert made.layout["steps"] is made.layout["histogram"] is made.layout["activity"] is None
+    assert made.layout["channels"] == "time from left to right; blue: channel 0, orange: channel 1"
+    for row, ends in ((0, (1.0, 0.0)), (1, (0.0, 1.0))):
+        orange = (sample(made, row, 0) == (*OFF, 255)).all(axis=-1)
+        height = orange.shape[0] - 1
+        for column, end in ((0, ends[0]), (-1, ends[1])):
+            assert np.flatnonzero(orange[:, column]).mean() == pytest.approx(end * height, abs=2)
+        blue = (sample(made, row, 0) == (*ON, 255)).all(axis=-1)
+        assert np.flatnonzero(blue.any(axis=1)).size == 1
+
+
+def test_series_of_many_channels_are_a_map_in_which_no_spike_is_lost() -> None:
+    x = np.zeros((4, 1000, 700), np.float32)
+    x[0, 500, 350] = 1
+    y = np.array([0, 1, 0, 1])
+    made = preview(Dataset(x, y, x[:2], y[:2], ("one spike", "none")))
+    spike = sample(made, 0, 0)
+    assert len(np.argwhere(spike[..., 3] == 255)) == 1
+    (found,) = np.argwhere(spike[..., 3] == 255)
+    assert found == pytest.approx(np.array(spike.shape[:2]) / 2, abs=1)
+    assert not sample(made, 1, 0).any()
+    assert made.layout["channels"].startswith("time from left to right, channels 0 to 699")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (3, 1), (65_536, 2)])
+def test_series_of_any_length_have_a_picture(shape: tuple[int, int]) -> None:
+    x = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
+    y = np.array([0, 1, 0, 1])
+    assert pixels(preview(Dataset(x, y, x[:2], y[:2], ("a", "b")))).any()

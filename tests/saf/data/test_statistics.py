@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saf.data import BUILTIN, Dataset, statistics
+from saf.data import BUILTIN, Dataset, blocks
 from saf.data.findings import findings
 from saf.data.statistics import channel_statistics, extremes
 from saf.errors import DataError
@@ -127,7 +127,7 @@ def test_the_memory_of_the_statistics_does_not_change_what_is_found(
     x = events()
     one_pixel(x, 1e12)
     whole, found = channel_statistics(x), extremes(x)
-    monkeypatch.setattr(statistics, "_CHUNK", chunk)
+    monkeypatch.setattr(blocks, "VALUES", chunk)
     assert extremes(x) == found
     for one, other in zip(channel_statistics(x), whole, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)

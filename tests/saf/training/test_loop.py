@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -279,11 +280,12 @@ def test_event_frames_in_bytes_on_a_grid_end_with_a_proof(method: str, tmp_path:
         lif(2 * torch.ones(1, 3, 2, 8, 8))
 
 
-def test_event_frames_in_floats_on_a_grid_are_refused_with_a_hint(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dtype", "unit"), [(np.float32, 255), (np.uint8, 1)])
+def test_counts_on_a_grid_are_refused_with_a_hint(dtype: type, unit: int, tmp_path: Path) -> None:
     job = specification(conversion={"grid_bits": "auto"})
-    with pytest.raises(UserConfigError, match="event frames are floats") as refused:
-        run(job, dataset(3, 2, 8, 8, dtype=np.float32), tmp_path)
-    assert "uint8" in refused.value.hint
+    with pytest.raises(UserConfigError, match="event frames are counts") as refused:
+        run(job, replace(dataset(3, 2, 8, 8, dtype=dtype), unit=unit), tmp_path)
+    assert "unit 255" in refused.value.hint
 
 
 def test_training_goes_on_with_another_conversion(tmp_path: Path) -> None:
