@@ -1,4 +1,4 @@
-"""A lock on a directory: one holder at a time, released by the kernel when the holder is gone."""
+"""Locks on directories: one holder at a time, released by the kernel when the holder is gone."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ class DirectoryLock:
         Waits up to `patience` seconds for a holder that is just ending. Raises
         `DirectoryInUseError`, and OSError where the directory cannot be made or written.
         """
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = directory / "lock"
-        self._file = _locked(self._path, patience)
+        self._file = _locked(self._path, patience, make_directory=True)
 
     def fileno(self) -> int:
         """The descriptor that carries the lock."""
@@ -49,7 +48,7 @@ class DirectoryLock:
                 return
         except FileNotFoundError:
             pass
-        fresh = _locked(self._path, 0.0)
+        fresh = _locked(self._path, 0.0, make_directory=False)
         # Under the old number, which children may have been given.
         os.dup2(fresh, self._file, inheritable=False)
         os.close(fresh)
@@ -59,21 +58,45 @@ class DirectoryLock:
         os.close(self._file)
 
 
-def _locked(path: Path, patience: float) -> int:
+def take(path: Path, *, make: bool = False) -> int | None:
+    """An exclusive `flock` on a file or directory, as the descriptor that holds it; None while
+    another process holds it, and where it was removed while it was opened.
+
+    With `make` a file is made where there is none; without, nothing is written, so that looking
+    makes nothing younger. Raises FileNotFoundError, OSError.
+    """
+    flags = os.O_RDWR | os.O_CREAT if make else os.O_RDONLY
+    handle = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_nlink:
+            return handle
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None
+
+
+def _locked(path: Path, patience: float, *, make_directory: bool) -> int:
     """The lock file, open and locked."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + patience
     while True:
+        if make_directory:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = take(path, make=True)
+        except FileNotFoundError:
+            if not make_directory:
+                raise
+            file = None  # who held it before removed the directory at this moment
+        if file is not None:
             break
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                holder = os.pread(file, 20, 0).strip()
-                os.close(file)
-                number = int(holder) if holder.isdigit() else 0
-                raise DirectoryInUseError(path.parent, number) from None
-            time.sleep(0.05)
+        if time.monotonic() >= deadline:
+            raise DirectoryInUseError(path.parent, _holder(path))
+        time.sleep(0.05)
     try:
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
@@ -81,3 +104,12 @@ def _locked(path: Path, patience: float) -> int:
         os.close(file)
         raise
     return file
+
+
+def _holder(path: Path) -> int:
+    """The process that wrote its number into a lock file; 0 where none did."""
+    try:
+        number = path.read_text().strip()
+    except FileNotFoundError:
+        return 0
+    return int(number) if number.isdecimal() else 0

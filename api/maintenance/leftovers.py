@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from api.host.lock import take
 from api.store.blobs.base import Item
 from api.store.blobs.directory import file_clock
 from api.store.database import Database
@@ -70,17 +70,9 @@ class Leftovers:
 
 
 def _hold(directory: Path) -> int | None:
-    """The lock of a folder that has one, as a handle; None while a process holds it.
-
-    Nothing is written: looking must not make a folder younger.
-    """
+    """The lock of a folder, or one on the folder itself where it has none, as a descriptor; None
+    while a process holds it."""
     try:
-        handle = os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        return take(directory / "lock")
     except FileNotFoundError:
-        handle = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
+        return take(directory)

@@ -4,16 +4,16 @@ the next worker on the machine clears up."""
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from api.host.lock import DirectoryInUseError, DirectoryLock, take
 from worker.processes.process import kill_leftovers
 
+LOCK_PATIENCE = 2.0  # seconds; another worker that starts may take a new directory for a left-over
 log = logging.getLogger(__name__)
 
 
@@ -24,15 +24,10 @@ class Scratch:
         """Make them below `data_dir/work`. Raises OSError."""
         self._root = (data_dir / "work").absolute()
         self.directory = self._root / worker_id
-        handle = None
-        for _ in range(100):  # another worker that starts may take a new directory for a left-over
-            self.directory.mkdir(parents=True, exist_ok=True)
-            if (handle := _lock(self.directory)) is not None:
-                break
-            time.sleep(0.02)
-        if handle is None:
-            raise OSError(f"{self.directory} is another worker's")
-        self._handle = handle
+        try:
+            self._lock = DirectoryLock(self.directory, patience=LOCK_PATIENCE)
+        except DirectoryInUseError as error:
+            raise OSError(str(error)) from error
 
     def clear_leftovers(self) -> None:
         """Remove what dead workers left, and end processes that outlived them."""
@@ -40,7 +35,9 @@ class Scratch:
             if directory == self.directory or not directory.is_dir():
                 continue
             try:
-                handle = _lock(directory)
+                handle = take(directory / "lock", make=True)
+            except FileNotFoundError:  # removed at this moment by another worker that starts
+                continue
             except OSError as error:  # of another user
                 log.warning("what may be left in %s stays: %s", directory, error)
                 continue
@@ -67,21 +64,4 @@ class Scratch:
     def remove(self) -> None:
         """Remove all of this worker's directories."""
         shutil.rmtree(self.directory, ignore_errors=True)
-        os.close(self._handle)
-
-
-def _lock(directory: Path) -> int | None:
-    """A lock that lasts as long as the handle; None when another process holds it."""
-    try:
-        handle = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError:  # removed at this moment by another worker that starts
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    if os.fstat(handle).st_nlink == 0:  # removed by the one that held the lock before
-        os.close(handle)
-        return None
-    return handle
+        self._lock.release()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -134,6 +135,22 @@ def test_a_lock_is_renewed_under_its_descriptor_and_never_taken_from_another(
     second.release()
     first.renew()
     first.release()
+
+
+def test_a_lock_that_was_waited_for_is_on_the_file_that_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    first = DirectoryLock(folder)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(DirectoryLock, folder, patience=60.0)
+        until(waiting.running)
+        time.sleep(0.2)  # it has found the directory held, and tries again
+        shutil.rmtree(folder)
+        first.release()
+        second = waiting.result()
+    with pytest.raises(DirectoryInUseError, match=f"in use by process {os.getpid()}"):
+        DirectoryLock(folder)
+    second.release()
+    DirectoryLock(folder).release()
 
 
 def test_a_broker_whose_whole_directory_was_removed_starts_again_at_the_same_address(

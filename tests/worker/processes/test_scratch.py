@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.processes import scratch as scratch_module
+from api.host import lock
+from worker.processes import scratch
 from worker.processes.process import MARK  # type: ignore[attr-defined]
 from worker.processes.scratch import Scratch
 
@@ -36,15 +37,15 @@ def test_leftovers_of_a_dead_worker_are_removed_and_its_processes_ended(tmp_path
     attempt = tmp_path / "work" / "other" / "job-1"
     orphan = subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: str(attempt)})
     stranger = subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: f"{tmp_path}/else/x"})
-    scratch = Scratch(tmp_path, "mine")
+    own = Scratch(tmp_path, "mine")
     try:
-        scratch.clear_leftovers()
+        own.clear_leftovers()
         assert attempt.exists()
         assert orphan.poll() is None
 
         holder.kill()
         holder.wait()
-        scratch.clear_leftovers()
+        own.clear_leftovers()
 
         assert not attempt.parent.exists()
         assert orphan.wait(timeout=10) == -9
@@ -55,32 +56,32 @@ def test_leftovers_of_a_dead_worker_are_removed_and_its_processes_ended(tmp_path
             process.wait()
         holder.stdin.close()
         holder.stdout.close()
-        scratch.remove()
+        own.remove()
     assert list((tmp_path / "work").iterdir()) == []
 
 
 def test_an_attempts_directory_goes_with_the_attempt(tmp_path: Path) -> None:
-    scratch = Scratch(tmp_path, "mine")
-    with scratch.attempt("job_1", 2) as directory:
+    own = Scratch(tmp_path, "mine")
+    with own.attempt("job_1", 2) as directory:
         (directory / "file").write_text("x")
     assert not directory.exists()
-    scratch.remove()
+    own.remove()
 
 
 def test_a_folder_that_may_not_be_entered_stays_and_the_others_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = scratch_module._lock
+    take = lock.take
 
-    def refuse(directory: Path) -> int | None:
-        if directory.name == "of-another-user":
+    def refuse(path: Path, *, make: bool = False) -> int | None:
+        if path.parent.name == "of-another-user":
             raise PermissionError(13, "Permission denied")
-        return lock(directory)
+        return take(path, make=make)
 
-    monkeypatch.setattr(scratch_module, "_lock", refuse)
+    monkeypatch.setattr(scratch, "take", refuse)
     for name in ("of-another-user", "left"):
         (tmp_path / "work" / name).mkdir(parents=True)
-    scratch = Scratch(tmp_path, "mine")
-    scratch.clear_leftovers()
+    own = Scratch(tmp_path, "mine")
+    own.clear_leftovers()
     assert {path.name for path in (tmp_path / "work").iterdir()} == {"of-another-user", "mine"}
-    scratch.remove()
+    own.remove()
