@@ -14,7 +14,7 @@ ServiceError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 
 class FieldError(NamedTuple):
@@ -43,6 +43,13 @@ class InvalidRequestError(ServiceError):
     status = 422
     code = "invalid_request"
     title = "The request cannot be used as it is"
+
+    @classmethod
+    def at(cls, pointer: str, detail: str) -> Self:
+        """For one field: a JSON pointer into the body, which the message begins with, or the name
+        of a parameter, which `detail` says as a whole sentence."""
+        said = f"{pointer}: {detail}" if pointer.startswith("/") else detail
+        return cls(said, errors=[FieldError(pointer, detail)])
 
 
 class NotFoundError(ServiceError):

@@ -23,7 +23,8 @@ from api.store.blobs.open import open_store
 from api.store.database import Database, why_away
 from api.store.migrate import is_current, refuse_newer
 from api.store.soundness import unsound_rows
-from saf.cli.output import AsJson, complain, print_json, say, size, table
+from saf.cli.output import AsJson, complain, print_json, say, table
+from saf.sizes import readable
 
 commands = typer.Typer()
 UNSOUND = 4  # exit status of `saf scrub`
@@ -83,12 +84,12 @@ def _collect(janitor: Janitor, dry_run: bool, as_json: bool) -> None:
         total = sum(freed.values())
         return print_json({"dry_run": dry_run, "bytes": total, "items": things})
     if dry_run:
-        rows = [(str(t["kind"]), str(t["name"]), size(int(t["bytes"]))) for t in things]
+        rows = [(str(t["kind"]), str(t["name"]), readable(int(t["bytes"]))) for t in things]
         table(("kind", "name", "size"), rows, "")
     for kind in sorted(count):
-        say(f"{kind}: {count[kind]}, {size(freed[kind])}")
+        say(f"{kind}: {count[kind]}, {readable(freed[kind])}")
     does = "would go" if dry_run else "removed"
-    return say(f"{does}: {size(sum(freed.values()))} in {len(things)} things")
+    return say(f"{does}: {readable(sum(freed.values()))} in {len(things)} things")
 
 
 @commands.command()
@@ -110,7 +111,7 @@ def scrub(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 def _tell(found: Scrubbed) -> None:
     for lost in found.lost:
-        say(f"{lost.state}: {lost.sha256} ({size(lost.bytes)}): {lost.reason}")
+        say(f"{lost.state}: {lost.sha256} ({readable(lost.bytes)}): {lost.reason}")
         for use in lost.uses:
             again = f"; to have it again: {use.again}" if use.again else "; passed over"
             say(f"  {use.what}{again}")
@@ -122,7 +123,7 @@ def _tell(found: Scrubbed) -> None:
         say(f"whole again: {sha256}")
     wrong = len(found.lost) + len(found.database)
     verdict = "all of them what they should be" if not wrong else f"{wrong} things are not sound"
-    say(f"{found.files} files, {size(found.bytes)}: {verdict}")
+    say(f"{found.files} files, {readable(found.bytes)}: {verdict}")
 
 
 @commands.command()
@@ -137,7 +138,7 @@ def backup(
     with _database(chosen) as database, database.reading() as session:
         for line in unsound_rows(session.connection()):
             complain(f"WARNING: {line}; `saf restore` takes such rows with --keep-unreadable")
-    say(f"{file}: the database and {len(manifest.blobs)} files, {size(file.stat().st_size)}")
+    say(f"{file}: the database and {len(manifest.blobs)} files, {readable(file.stat().st_size)}")
 
 
 @commands.command()

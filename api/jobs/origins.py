@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.datasets.queries import DatasetFacts, find_facts
-from api.errors import FieldError, InvalidRequestError, ServiceError
+from api.errors import InvalidRequestError, ServiceError
 from api.store.jobs import lifecycle
 from api.store.runs import checkpoints
 from api.store.tables import Artifact, Blob, Checkpoint, Job
@@ -82,10 +82,10 @@ def of_init(
         return None
     source = session.get(Job, init.job)
     if source is None:
-        raise _invalid("/init/job", f"there is no job {init.job}")
+        raise InvalidRequestError.at("/init/job", f"there is no job {init.job}")
     origin = left_by(session, source)
     if origin is None:
-        raise _invalid(
+        raise InvalidRequestError.at(
             "/init/job",
             f"job {init.job} is {source.status} and has no checkpoint to start from; name one that "
             "has succeeded and whose files are still there",
@@ -105,7 +105,7 @@ def check_fit(
     try:
         theirs = JobSpecification.model_validate(source.specification or None)
     except ValueError as error:
-        raise _invalid(
+        raise InvalidRequestError.at(
             "/init/job", f"the specification of job {source.id} is not one of this version"
         ) from error
     try:
@@ -114,7 +114,9 @@ def check_fit(
             check_same_weights(build(theirs.network, samples.shape, samples.classes), architecture)
     except (UserConfigError, NetworkError) as error:
         hint = f"; {error.hint}" if isinstance(error, UserConfigError) else ""
-        raise _invalid("/init/job", f"job {source.id} does not fit: {error}{hint}") from error
+        raise InvalidRequestError.at(
+            "/init/job", f"job {source.id} does not fit: {error}{hint}"
+        ) from error
     check_freeze(specification, architecture)
 
 
@@ -123,7 +125,7 @@ def check_freeze(specification: JobSpecification, architecture: Architecture) ->
     try:
         trained_layers(architecture, specification.init.freeze if specification.init else ())
     except UserConfigError as error:
-        raise _invalid("/init/freeze", f"{error}; {error.hint}") from error
+        raise InvalidRequestError.at("/init/freeze", f"{error}; {error.hint}") from error
 
 
 def store(session: Session, job: Job, origin: Origin | None) -> None:
@@ -141,7 +143,3 @@ def _samples_of(session: Session, job: Job) -> DatasetFacts | None:
         return find_facts(session, job.dataset_id or job.dataset)
     except ServiceError:
         return None
-
-
-def _invalid(pointer: str, detail: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

@@ -7,7 +7,7 @@ import re
 from fastapi import Request
 from sqlalchemy.orm import Session
 
-from api.errors import FieldError, InvalidRequestError, NotFoundError
+from api.errors import InvalidRequestError, NotFoundError
 from api.store.tables import Job
 
 MOST_FILTERS = 16  # by entries of the metadata, in one request
@@ -30,5 +30,5 @@ def metadata_filter(request: Request) -> dict[str, str]:
     found = {match[1]: value for match, value in pairs if match is not None}
     if len(found) > MOST_FILTERS:
         detail = f"{len(found)} entries of the metadata are asked for; {MOST_FILTERS} are the most"
-        raise InvalidRequestError(detail, errors=[FieldError("metadata", detail)])
+        raise InvalidRequestError.at("metadata", detail)
     return found

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, ValidationError
 from sqlalchemy.orm import Session
 
-from api.errors import ConflictError, FieldError, InvalidRequestError
+from api.errors import ConflictError, InvalidRequestError
 from api.jobs import origins
 from api.jobs.origins import Origin
 from api.jobs.submission import Submission, job_row, resolve
@@ -165,7 +165,7 @@ def _longer(specification: JobSpecification, done: int, more: Continuation) -> J
         place, said = f"/{first['loc'][0]}", str(first["msg"])
         if place == "/epochs":
             said = f"{done} epochs are done; {said} in all"
-        raise InvalidRequestError(f"{place}: {said}", errors=[FieldError(place, said)]) from error
+        raise InvalidRequestError.at(place, said) from error
 
 
 def _begin_at(job: Job, old: Job, step: int) -> None:

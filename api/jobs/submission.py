@@ -20,6 +20,7 @@ from saf.config import JobSpecification, ResolvedSpecification, automatic, json_
 from saf.estimate.memory import Forecast, forecast
 from saf.networks.architecture import Architecture
 from saf.networks.build import NetworkError, build
+from saf.sizes import readable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +65,13 @@ def resolve(
     own = asked if is_of_a_job else asked.model_copy(update={"automatic": ()})
     specification = _with_numbers(own, dataset)
     if dataset.timesteps is not None and dataset.timesteps != specification.timesteps:
-        raise _invalid(
+        raise InvalidRequestError.at(
             "/timesteps",
             f"the data set {dataset.name} has {dataset.timesteps} event frames a sample; "
             f"set timesteps to {dataset.timesteps}",
         )
     if specification.conversion.grid_bits is not None and not dataset.is_bounded:
-        raise _invalid(
+        raise InvalidRequestError.at(
             "/conversion/grid_bits",
             f"the data set {dataset.name} has event frames of counts, which are not in [0, 1], so "
             "that nothing can be proven for all of them; set grid_bits to null, or upload frames "
@@ -79,7 +80,7 @@ def resolve(
     architecture = _architecture(specification, dataset)
     if origin is None:
         if specification.schedule.start_epoch:
-            raise _invalid(
+            raise InvalidRequestError.at(
                 "/schedule/start_epoch",
                 "is for jobs that go on after the end of another, which POST "
                 "/v1/jobs/{id}/continue makes; leave it out",
@@ -95,10 +96,10 @@ def resolve(
         )
         if (specification.timesteps_at_once or 1) > 1:
             remedy += ", or a smaller timesteps_at_once"
-        raise _invalid(
+        raise InvalidRequestError.at(
             "/batch_size",
-            f"the training needs about {_gib(needed.memory_bytes)} and the limit is "
-            f"{_gib(limit)}; {remedy}",
+            f"the training needs about {readable(needed.memory_bytes)} and the limit is "
+            f"{readable(limit)}; {remedy}",
         )
     return Submission(
         asked=asked,
@@ -144,7 +145,7 @@ def _architecture(specification: ResolvedSpecification, dataset: DatasetFacts) -
     try:
         return build(network, dataset.shape, dataset.classes)
     except NetworkError as error:
-        raise _invalid(error.pointer, str(error)) from error
+        raise InvalidRequestError.at(error.pointer, str(error)) from error
 
 
 def _with_numbers(asked: JobSpecification, dataset: DatasetFacts) -> ResolvedSpecification:
@@ -153,7 +154,9 @@ def _with_numbers(asked: JobSpecification, dataset: DatasetFacts) -> ResolvedSpe
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         pointer = "".join(f"/{part}" for part in first["loc"])
-        raise _invalid(pointer, str(first["msg"]).removeprefix("Value error, ")) from error
+        raise InvalidRequestError.at(
+            pointer, str(first["msg"]).removeprefix("Value error, ")
+        ) from error
 
 
 def _warnings(specification: ResolvedSpecification, dataset: DatasetFacts) -> list[FieldError]:
@@ -181,14 +184,6 @@ def _warnings(specification: ResolvedSpecification, dataset: DatasetFacts) -> li
             )
         )
     return found
-
-
-def _invalid(pointer: str, detail: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
-
-
-def _gib(number: int) -> str:
-    return f"{number / 2**30:.1f} GiB"
 
 
 def validation(submission: Submission) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from api.errors import FieldError, InvalidRequestError
+from api.errors import InvalidRequestError
 from api.jobs.compare import svg
 from api.store.tables import Status
 from api.sweeps.request import value_told
@@ -57,7 +57,7 @@ def sweep_page(
     name = order.removeprefix("-")
     if name not in ORDERS:
         detail = f"there is no order {name!r}; use one of {', '.join(ORDERS)}"
-        raise InvalidRequestError(detail, errors=[FieldError("sort", detail)])
+        raise InvalidRequestError.at("sort", detail)
     with service.database.reading() as session:
         sweep = sweep_document(session, read_sweep(session, sweep_id))
     ids = [row.job for row in sweep.rows if row.job]

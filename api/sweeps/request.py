@@ -178,8 +178,7 @@ def _own_name(request: SweepRequest) -> str:
         return JobSpecification.model_validate({"name": request.job["name"]}).name or request.name
     except ValidationError as error:
         field = fields_of(error, 1)[0]
-        field = FieldError("/job/name", field.detail)
-        raise InvalidRequestError(": ".join(field), errors=[field]) from error
+        raise InvalidRequestError.at("/job/name", field.detail) from error
 
 
 def _fill(body: dict[str, Any], settings: Mapping[str, Any]) -> None:

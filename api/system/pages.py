@@ -18,10 +18,10 @@ from api.store.soundness import status_of
 from api.store.tables import WAITING, Job, Status
 from api.system.disk_usage import Storage, StorageUse
 from api.system.health import Check, get_readiness
-from api.web import formatting
 from api.web.dependencies import Service, ServiceDependency
 from api.web.rendering import page
 from api.workers.routes import WorkerDocument, find_workers
+from saf.sizes import readable
 
 router = APIRouter(include_in_schema=False)
 SHOWN_WAITING = 50
@@ -73,7 +73,7 @@ def _troubles(
     ]
     if storage.is_scarce and storage.free is not None:
         found.append(
-            f"Only {formatting.size(storage.free)} are left for artifacts: delete jobs or data "
+            f"Only {readable(storage.free)} are left for artifacts: delete jobs or data "
             "sets that nobody needs, or give the disk more room."
         )
     alive = [worker for worker in workers if worker.alive]

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
+from saf import sizes
+
 # JavaScript rounds what lies halfway away from zero, Python to the even neighbour.
 _EXACT = Context(prec=400, rounding=ROUND_HALF_UP)
 
@@ -64,20 +66,10 @@ def metric(value: float | None, name: str) -> str:
     if name == "device_use":
         return percent(value, 0)
     if name.endswith("_bytes"):
-        return size(int(value))
+        return sizes.readable(int(value))
     if name.endswith("_seconds"):
         return f"{_rounded(1000 * value, 3)} ms"
     return number(value)
-
-
-def size(count: int) -> str:
-    """A number of bytes with a binary unit."""
-    value = float(count)
-    for unit in ("bytes", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{_fixed(value, 1)} {unit}"
-        value /= 1024
-    return f"{_fixed(value, 1)} GiB"
 
 
 def amount(value: float) -> str:

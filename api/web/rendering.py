@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.web import assets, formatting, problems
 from api.web.asgi import prefix
+from saf import sizes
 
 templates = Jinja2Templates(Path(__file__).parents[1] / "templates")
 templates.env.filters.update(
@@ -27,7 +28,7 @@ templates.env.filters.update(
     number=formatting.number,
     percent=formatting.percent,
     pretty=formatting.pretty,
-    size=formatting.size,
+    size=sizes.readable,
 )
 templates.env.globals["static"] = assets.address
 templates.env.globals["root"] = prefix.root.get

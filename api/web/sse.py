@@ -8,7 +8,7 @@ from fastapi import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from api.errors import FieldError, InvalidRequestError
+from api.errors import InvalidRequestError
 from api.web.limits import Seats
 
 EVENT_STREAM = "text/event-stream"
@@ -47,8 +47,8 @@ def position_of(last_event_id: str | None, after: int) -> int:
     if last_event_id is None or last_event_id == "":
         return after
     if not last_event_id.isdecimal() or len(last_event_id) > 18:
-        detail = f"is a number that this stream sent as `id`, not {last_event_id!r}"
-        raise InvalidRequestError(detail, errors=[FieldError("last-event-id", detail)])
+        detail = f"Last-Event-ID is a number that this stream sent as `id`, not {last_event_id!r}"
+        raise InvalidRequestError.at("last-event-id", detail)
     return int(last_event_id)
 
 

@@ -23,7 +23,6 @@ from saf.cli.output import (
     percent,
     print_json,
     say,
-    size,
     table,
     told_status,
 )
@@ -46,6 +45,7 @@ from saf.client.progress import TrainingBar, moment_of
 from saf.client.settings import settings
 from saf.client.types import Artifact, JobProgress
 from saf.printable import one_line
+from saf.sizes import readable
 
 commands = typer.Typer()
 server_url: ContextVar[str] = ContextVar("server_url", default="")
@@ -100,7 +100,7 @@ def submit(
                 say(f"{setting['pointer']}: {json.dumps(setting['value'])} (auto)")
             say(
                 f"{found['parameters']} parameters, {found['neurons']} neurons, about "
-                f"{size(found['memory_forecast_bytes'])} of memory"
+                f"{readable(found['memory_forecast_bytes'])} of memory"
             )
             for warning in found["warnings"]:
                 say(f"{warning['pointer']}: {warning['detail']}")
@@ -169,7 +169,7 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
             return print_json(job)
         artifacts = client.artifacts(job_id)
         _describe(client, job)
-    rows = [(a["name"], a["kind"], size(a["bytes"]), a["sha256"][:16]) for a in artifacts]
+    rows = [(a["name"], a["kind"], readable(a["bytes"]), a["sha256"][:16]) for a in artifacts]
     return table(("file", "kind", "size", "sha256"), rows, "")
 
 

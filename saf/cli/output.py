@@ -62,14 +62,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> Non
         say(empty)
 
 
-def size(count: int) -> str:
-    """`512 B`, `1.5 MiB`."""
-    amount, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while amount >= 1024 and len(units) > 1:
-        amount, units = amount / 1024, units[1:]
-    return f"{amount:.0f} {units[0]}" if units[0] == "B" else f"{amount:.1f} {units[0]}"
-
-
 def percent(share: float | None) -> str:
     """`97.50%`, nothing where there is none."""
     return "" if share is None else f"{share:.2%}"

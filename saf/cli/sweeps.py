@@ -19,7 +19,6 @@ from saf.cli.output import (
     points,
     print_json,
     say,
-    size,
     table,
     told_status,
 )
@@ -38,6 +37,7 @@ from saf.cli.specification import (
 from saf.client.client import Client
 from saf.client.documents import Sweep
 from saf.printable import one_line
+from saf.sizes import readable
 
 commands = typer.Typer(help="Many jobs from one request.", no_args_is_help=True)
 
@@ -93,7 +93,7 @@ def submit(
                 return print_json(found)
             say(
                 f"{found['jobs_total']} jobs, the largest of them about "
-                f"{size(found['memory_forecast_bytes'])} of memory"
+                f"{readable(found['memory_forecast_bytes'])} of memory"
             )
             for each in found["names"]:
                 say(each)

@@ -29,8 +29,9 @@ from saf.data.dataset import Dataset
 from saf.data.formats.detect import detect, read
 from saf.data.formats.format import FORMATS, NeedsChoiceError
 from saf.data.preview import preview
-from saf.data.sources.limits import LimitError, Limits, readable
+from saf.data.sources.limits import LimitError, Limits
 from saf.errors import DataError
+from saf.sizes import readable
 
 _GRACE_SECONDS = 5  # of processor time, to write the verdict in
 _MAPPED = 3

@@ -11,6 +11,7 @@ from saf.config import ResolvedSpecification
 from saf.errors import DivergedError, OutOfMemoryError, SilentNetworkError, TimeLimitError
 from saf.estimate.memory import forecast
 from saf.networks.architecture import Architecture
+from saf.sizes import readable
 from saf.training.checkpoint import Progress
 from saf.training.hardware.environment import memory_bytes
 from saf.training.optimisation.loss import loss_of_no_answer
@@ -194,7 +195,8 @@ def memory_explained(
         smaller = max(1, min(at_once // 2, fits))
         raise OutOfMemoryError(
             f"the {device} device has too little memory for {at_once} samples at once (forecast: "
-            f"{_gib(needed.memory_bytes)} of {_gib(total)}; by the forecast {fits} at once fit)",
+            f"{readable(needed.memory_bytes)} of {readable(total)}; by the forecast {fits} at once "
+            "fit)",
             hint=_remedy(specification, batch, smaller if at_once > 1 else None),
             samples=smaller if at_once > 1 else None,
         ) from error
@@ -211,7 +213,3 @@ def _remedy(specification: ResolvedSpecification, batch: int, at_once: int | Non
     parts = -(-batch // at_once)
     same = f'{remedy}, or "micro_batches" to {parts}: the same training, in less memory'
     return f'{same}, or "timesteps_at_once" to 1' if fewer else same
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"

@@ -21,6 +21,7 @@ from saf.errors import (
     TimeLimitError,
     TrainingError,
 )
+from saf.sizes import readable
 from worker.attempts.inputs import InputChangedError
 from worker.attempts.watchdog import Phase, Stall
 from worker.processes.protocol import Failure
@@ -95,7 +96,7 @@ def killed_for_memory(claim: Claim) -> Failure:
     return Failure(
         code=OutOfMemoryError.code,
         message="the system killed the training process because memory ran out (forecast for the "
-        f"batch as asked for: {claim.memory_bytes / 2**30:.1f} GiB; {at_once} samples at once)",
+        f"batch as asked for: {readable(claim.memory_bytes)}; {at_once} samples at once)",
         hint="take a smaller batch_size or more micro_batches, or give the worker fewer slots or "
         "more memory",
         samples=at_once // 2 or None,

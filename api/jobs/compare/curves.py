@@ -16,6 +16,7 @@ from api.store.soundness import readable
 from api.store.tables import Job, MetricChunk
 from api.web import formatting
 from api.web.schemas import finite
+from saf import sizes
 
 POINTS = 300  # of each curve
 LAST_STEP = 2.0**62
@@ -124,7 +125,7 @@ def _step(place: float, per_unit: float) -> int:
 
 def _says(name: str, value: float) -> str:
     if name.endswith("_bytes"):
-        return formatting.size(int(value))
+        return sizes.readable(int(value))
     if name.endswith("accuracy") or name.startswith(("firing_rate", "device_use")):
         return f"{100 * value:.4g} %"
     return formatting.metric(value, name)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import Query
 
-from api.errors import FieldError, InvalidRequestError
+from api.errors import InvalidRequestError
 from api.jobs.compare import svg
 
 MOST = svg.MOST_LINES
@@ -27,4 +27,4 @@ def asked_for(ids: Sequence[str] | None, *, least: int = 1) -> list[str]:
         if found
         else "name the jobs, as in jobs=job_…,job_…"
     )
-    raise InvalidRequestError(detail, errors=[FieldError("jobs", detail)])
+    raise InvalidRequestError.at("jobs", detail)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api.datasets.queries import ready_names
-from api.errors import FieldError, InvalidRequestError
+from api.errors import InvalidRequestError
 from api.jobs.pages import new_form
 from api.jobs.queries import metadata_filter
 from api.jobs.schemas import Health, job_documents
@@ -138,7 +138,7 @@ def _health(name: str) -> str:
     if name in get_args(Health):
         return name
     detail = f"there is no health {name!r}; use one of {', '.join(get_args(Health))}"
-    raise InvalidRequestError(detail, errors=[FieldError("health", detail)])
+    raise InvalidRequestError.at("health", detail)
 
 
 def _status(name: str) -> Status:
@@ -146,4 +146,4 @@ def _status(name: str) -> Status:
         return Status(name)
     except ValueError as error:
         detail = f"there is no status {name!r}; use one of {', '.join(Status)}"
-        raise InvalidRequestError(detail, errors=[FieldError("status", detail)]) from error
+        raise InvalidRequestError.at("status", detail) from error

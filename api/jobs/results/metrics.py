@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from starlette.responses import Response, StreamingResponse
 
-from api.errors import FieldError, InvalidRequestError
+from api.errors import InvalidRequestError
 from api.jobs.queries import read_job
 from api.store.runs import metrics
 from api.web.dependencies import Service, ServiceDependency
@@ -79,7 +79,7 @@ def get_metrics(
     wanted = list(dict.fromkeys(one for given in names or [] for one in given.split(",") if one))
     if len(wanted) > MOST_NAMES:
         detail = f"names {len(wanted)} metrics, and {MOST_NAMES} are the most; ask for all or again"
-        raise InvalidRequestError(detail, errors=[FieldError("names", detail)])
+        raise InvalidRequestError.at("names", detail)
     with service.database.reading() as session:
         read_job(session, job_id)
         if format == "csv":

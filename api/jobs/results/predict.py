@@ -17,7 +17,6 @@ from api.datasets.previews import builtin_summary
 from api.errors import (
     ConflictError,
     DamagedFileError,
-    FieldError,
     GoneError,
     InvalidRequestError,
     unreadable,
@@ -129,21 +128,25 @@ async def _question(request: Request) -> Question:
         async with request.form(max_files=1, max_fields=1) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
-                raise _invalid("file", "send the image as the field `file`: -F file=@digit.png")
+                raise InvalidRequestError.at(
+                    "file", "send the image as the field `file`: -F file=@digit.png"
+                )
             return _image(await file.read())
     if kind in IMAGES:
         return _image(await request.body())
     if kind != "application/json":
-        raise _invalid(
+        raise InvalidRequestError.at(
             "content-type",
-            f"is one of {', '.join((*IMAGES, 'multipart/form-data', 'application/json'))}, "
-            f"not {kind!r}",
+            f"Content-Type is {kind!r}, and has to be one of "
+            f"{', '.join((*IMAGES, 'multipart/form-data', 'application/json'))}",
         )
     try:
         return Question.model_validate_json(await request.body())
     except ValidationError as error:
         first = error.errors()[0]
-        raise _invalid("/" + "/".join(map(str, first["loc"])), first["msg"]) from error
+        raise InvalidRequestError.at(
+            "/" + "/".join(map(str, first["loc"])), first["msg"]
+        ) from error
 
 
 @router.post(
@@ -264,9 +267,5 @@ def _path(service: Service, sha256: str, name: str) -> str:
 
 def _image(content: bytes) -> Question:
     if not content:
-        raise _invalid("file", "the image is empty")
+        raise InvalidRequestError.at("file", "the image is empty")
     return Question(image=base64.b64encode(content).decode())
-
-
-def _invalid(pointer: str, detail: str) -> InvalidRequestError:
-    return InvalidRequestError(detail, errors=[FieldError(pointer, detail)])

@@ -69,14 +69,17 @@ export function metric(value, name) {
   return number(value);
 }
 
-/** @param {number} bytes */
+/**
+ * `512 bytes`, `1.5 MiB`, as saf/sizes.py.
+ * @param {number} bytes
+ */
 export function size(bytes) {
   let value = bytes;
-  for (const unit of ["bytes", "KiB", "MiB"]) {
+  for (const unit of ["bytes", "KiB", "MiB", "GiB"]) {
     if (value < 1024) return unit === "bytes" ? `${value} bytes` : `${value.toFixed(1)} ${unit}`;
     value /= 1024;
   }
-  return `${value.toFixed(1)} GiB`;
+  return `${value.toFixed(1)} TiB`;
 }
 
 /** @param {number} number of things */

@@ -16,7 +16,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
-from api.errors import FieldError, InvalidRequestError
+from api.errors import InvalidRequestError
 from api.store.search import words
 from api.store.soundness import status_of
 from api.store.tables import Job, JobLabel, Status
@@ -133,9 +133,11 @@ def find_jobs(
     """
     name, descending = sort.removeprefix("-"), sort.startswith("-")
     if name not in _KEYS:
-        raise _invalid("sort", f"there is no order {name!r}; use one of {', '.join(SORTS)}")
+        raise InvalidRequestError.at(
+            "sort", f"there is no order {name!r}; use one of {', '.join(SORTS)}"
+        )
     if after and before:
-        raise _invalid("before", "give either after or before, not both")
+        raise InvalidRequestError.at("before", "give either after or before, not both")
     key = _KEYS[name][0]
     forward = not before  # a page before a place is read backwards and turned round
     largest_first = descending == forward
@@ -215,16 +217,14 @@ def _place(session: Session, name: str, parameter: str, place: str) -> tuple[Any
     if not tilde:
         found = session.execute(select(key).where(Job.id == place)).one_or_none()
         if found is None:
-            raise _invalid(parameter, f"there is no job {place}; begin with the first page")
+            raise InvalidRequestError.at(
+                parameter, f"there is no job {place}; begin with the first page"
+            )
         return found[0], place
     try:
         found_value = kind(value)
     except ValueError:
         found_value = None
     if found_value is None or (kind is int and abs(found_value) >= 2**31):
-        raise _invalid(parameter, f"{place!r} is no place in this order")
+        raise InvalidRequestError.at(parameter, f"{place!r} is no place in this order")
     return found_value, job_id
-
-
-def _invalid(parameter: str, detail: str) -> InvalidRequestError:
-    return InvalidRequestError(detail, errors=[FieldError(parameter, detail)])

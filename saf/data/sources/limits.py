@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from saf.errors import DataError
+from saf.sizes import readable
 
 MIB = 2**20
 GIB = 2**30
@@ -111,11 +112,3 @@ class Budget:
             limit="max_unpacked_bytes",
             hint="Send fewer or smaller samples.",
         )
-
-
-def readable(count: int) -> str:
-    """A number of bytes for people."""
-    for unit, factor in (("GiB", GIB), ("MiB", MIB), ("KiB", 1024)):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} bytes"

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from saf.data.sources import scratch
-from saf.data.sources.limits import Budget, LimitError, Limits, readable
+from saf.data.sources.limits import Budget, LimitError, Limits
 from saf.data.sources.stream import Content
 from saf.errors import DataError
+from saf.sizes import readable
 
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}

@@ -11,8 +11,9 @@ import zipfile
 import zlib
 from typing import Any, Protocol
 
-from saf.data.sources.limits import MIB, Budget, readable
+from saf.data.sources.limits import MIB, Budget
 from saf.errors import DataError
+from saf.sizes import readable
 
 XZ_MEMORY = 128 * MIB
 """What `xz -9` needs to decompress is 65 MiB; a header may ask for 4 GiB."""

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from api.web import formatting
+from saf import sizes
 from tests.javascript import call_each
 
 SECONDS = [0, 0.2, 0.5, 1, 1.5, 2.5, 59.4, 59.5, 60, 61, 3599, 3600, 7260, 86_400, 1e6]
@@ -19,7 +20,7 @@ NUMBERS = [
 ]
 SHARES = [None, 0, 1, 0.99722, 0.12125, 0.00125, 0.00375, 0.5, 0.005, 0.125]
 METRICS = ["test_accuracy", "firing_rate/layer1", "step_seconds", "device_use", "memory_bytes", "x"]
-SIZES = [0, 1, 1023, 1024, 1280, 1792, 480_376, 5_000_000, 3 * 2**30, 5 * 2**40]
+SIZES = [0, 1, 1023, 1024, 1280, 1792, 480_376, 5_000_000, 3 * 2**30, 5 * 2**40, 7 * 2**50]
 COUNTS = [0, 999, 1000, 1_234_567, 10**12]
 
 
@@ -43,7 +44,7 @@ def test_scripts_and_templates_word_the_same() -> None:
         *(formatting.percent(value) for value in SHARES),
         *(formatting.percent(value, 0) for value in SHARES),
         *(formatting.metric(value, name) for value, name in metrics),
-        *(formatting.size(value) for value in SIZES),
+        *(sizes.readable(value) for value in SIZES),
         *(f"{value:,}" for value in COUNTS),
     ]
 
@@ -58,9 +59,10 @@ def test_scripts_and_templates_word_any_value_the_same() -> None:
         *(("number", value) for value in values),
         *(("percent", value) for value in values),
         *(("metric", value, "step_seconds") for value in values),
-        *(("size", random.randrange(2 ** random.randrange(50))) for _ in values),
+        *(("size", random.randrange(2 ** random.randrange(60))) for _ in values),
     ]
-    said = [getattr(formatting, name)(*arguments) for name, *arguments in calls]  # type: ignore[arg-type]
+    ours = {"size": sizes.readable}
+    said = [(ours.get(name) or getattr(formatting, name))(*given) for name, *given in calls]  # type: ignore[arg-type]
     pairs = zip(calls, call_each("web/format.js", calls), said, strict=True)  # type: ignore[arg-type]
     assert [pair for pair in pairs if pair[1] != pair[2]] == []
 
