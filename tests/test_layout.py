@@ -32,7 +32,7 @@ def imports(folder: str) -> set[str]:
     [
         (
             "worker",
-            {"api.store", "api.settings", "api.broker", "api.telemetry"},
+            {"api.store", "api.settings", "api.broker", "api.host", "api.telemetry"},
         ),
         ("api/store", {"api.store", "api.settings", "api.errors"}),
         ("saf", set()),
