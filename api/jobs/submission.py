@@ -56,7 +56,7 @@ def resolve(
     """
     dataset = find_facts(session, asked.dataset)
     if dataset.kind == "series":
-        raise _invalid(
+        raise InvalidRequestError.at(
             "/dataset",
             f"the data set {dataset.name} holds series (N T C), values of channels in time, and "
             "there are networks for images and event frames alone; upload series that are counts "

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from saf.data.sources.limits import MIB, readable
+from saf.data.sources.limits import MIB
 from saf.errors import DataError
+from saf.sizes import readable
 
 IN_MEMORY = 16 * MIB
 """Smaller arrays are not worth a file."""
