@@ -17,8 +17,8 @@ from fastapi.telemetry import TelemetryConfig
 
 from api.broker import wakeups
 from api.broker.wakeups import Doorbell, celery_app
+from api.datasets import choices, previews
 from api.datasets import pages as dataset_pages
-from api.datasets import previews
 from api.datasets import routes as datasets
 from api.datasets.checks import Checks
 from api.jobs import live
@@ -122,6 +122,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         predict,
         artifacts,
         datasets,
+        choices,
         previews,
         networks,
         workers,

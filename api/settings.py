@@ -143,6 +143,8 @@ class Settings(ClientSettings):
     """All files of a job that ended so long ago go, the last checkpoint too."""
     retain_invalid_datasets_days: Annotated[float, Field(ge=0)] = 7.0
     """Rows of uploads that could not be used go after so long."""
+    retain_unanswered_datasets_days: Annotated[float, Field(ge=0)] = 7.0
+    """Uploads that can be read in more than one way go, where nobody says which for so long."""
     retain_unused_datasets_days: Annotated[float, Field(ge=0)] = 0.0
     """Uploads that no job has used for so long go."""
     gc_grace_hours: Annotated[float, Field(gt=0)] = 24.0

@@ -1,24 +1,28 @@
 """Checks of uploaded data sets, each in a process of its own with bounded memory and time.
 
-The upload waits in a directory of its own until its row says `ready` or `invalid`; a process that
-starts goes on with what another one left unfinished.
+The upload waits in a directory of its own until its row says `ready` or `invalid`, also for the
+answer of a person who is asked how it is to be read (`needs_choice`); a process that starts goes on
+with what another one left unfinished.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from api.errors import UnavailableError
 from api.host.child import Child, plain_environment
@@ -27,7 +31,7 @@ from api.settings import Settings
 from api.store.blobs.base import ArtifactStore
 from api.store.database import Database, now
 from api.store.datasets import INTERRUPTED
-from api.store.tables import Dataset, DatasetPreview
+from api.store.tables import CandidatePicture, Dataset, DatasetPreview
 from api.web.multipart import stored_file
 
 AT_ONCE = 2
@@ -56,6 +60,7 @@ class _Verdict:
     problems: list[dict[str, str]]
     format: str | None = None
     layout: dict[str, Any] | None = None  # of the picture beside the canonical file
+    questions: list[dict[str, Any]] | None = None
 
 
 class Checks:
@@ -71,13 +76,14 @@ class Checks:
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="check")
 
     def start(
-        self, dataset_id: str, *, file: Path, format_: str, lock: DirectoryLock
+        self, dataset_id: str, *, file: Path, settings: Mapping[str, Any], lock: DirectoryLock
     ) -> Future[None]:
-        """Check a file in the directory of `dataset_id`, whose row says `checking`.
+        """Check a file in the directory of `dataset_id`, whose row says `checking`; `settings` are
+        those of the format, and `format` itself.
 
         Takes over the lock of the directory. The result is in the row.
         """
-        return self._threads.submit(self._check, dataset_id, file, format_, lock)
+        return self._threads.submit(self._check, dataset_id, file, settings, lock)
 
     def wait(self, check: Future[None], seconds: float) -> None:
         """Wait for a check, unless many do already or the server is being stopped.
@@ -103,10 +109,11 @@ class Checks:
         uploads without a row. Raises what the database raises."""
         with self._database.reading() as session:
             rows = session.scalars(select(Dataset).where(Dataset.status == "checking")).all()
+            waiting = select(Dataset.id).where(Dataset.status == "needs_choice")
+            known = {row.id for row in rows} | set(session.scalars(waiting))
         for row in rows:
             self._adopt(row)
         self.expire()
-        known = {row.id for row in rows}
         for directory in self.directory.glob("ds_*"):
             if directory.name not in known:
                 self._clear(directory)
@@ -114,10 +121,11 @@ class Checks:
     def expire(self) -> None:
         """Give up the checks of machines that are gone."""
         patience = 2 * self._settings.check_max_seconds + 600
+        since = func.coalesce(Dataset.checked_at, Dataset.created_at)
         with self._database.writing() as session:
             session.execute(
                 update(Dataset)
-                .where(Dataset.status == "checking", Dataset.created_at < now() - patience)
+                .where(Dataset.status == "checking", since < now() - patience)
                 .values(status="invalid", problems=[INTERRUPTED], checked_at=now())
             )
 
@@ -135,7 +143,12 @@ class Checks:
             lock = DirectoryLock(directory)
         except DirectoryInUseError:
             return  # another process of this machine checks it
-        self.start(row.id, file=file, format_=row.format, lock=lock)
+        self.start(row.id, file=file, settings=settings_of(row), lock=lock)
+
+    def clear(self, dataset_id: str) -> None:
+        """Remove the upload of a row that is gone, if it is on this machine."""
+        if (directory := self.directory / dataset_id).is_dir():
+            self._clear(directory)
 
     def _clear(self, directory: Path) -> None:
         try:
@@ -144,20 +157,21 @@ class Checks:
             return  # is being received
         self.discard(directory, lock)
 
-    def _check(self, dataset_id: str, file: Path, format_: str, lock: DirectoryLock) -> None:
+    def _check(
+        self, dataset_id: str, file: Path, settings: Mapping[str, Any], lock: DirectoryLock
+    ) -> None:
         directory = self.directory / dataset_id
         canonical = directory / "canonical.safetensors"
         try:
-            verdict = self._run(directory, file, canonical, format_)
-            if not self._stop.is_set() and self._keep_trying(dataset_id, verdict, canonical):
-                shutil.rmtree(directory, ignore_errors=True)
+            verdict = self._run(directory, file, canonical, settings)
+            if not self._stop.is_set():
+                self._keep_trying(dataset_id, verdict, canonical)
         except Exception as error:
             if isinstance(error, OSError):
                 log.error("the check of %s failed: %s", dataset_id, error)
             else:
                 log.exception("the check of %s failed", dataset_id)
-            if self._keep_trying(dataset_id, _Verdict(summary=None, problems=[FAILED]), canonical):
-                shutil.rmtree(directory, ignore_errors=True)
+            self._keep_trying(dataset_id, _Verdict(summary=None, problems=[FAILED]), canonical)
             if isinstance(error, OSError):
                 reason = error.strerror or type(error).__name__
                 raise UnavailableError(f"the data set cannot be stored: {reason}") from error
@@ -165,26 +179,35 @@ class Checks:
         finally:
             lock.release()
 
-    def _keep_trying(self, dataset_id: str, verdict: _Verdict, canonical: Path) -> bool:
-        """Write what came out, however long the database is away; False: the server stops."""
+    def _keep_trying(self, dataset_id: str, verdict: _Verdict, canonical: Path) -> None:
+        """Write what came out, however long the database is away, unless the server stops; then
+        the upload goes, or stays for the answer of a person."""
         while True:
             try:
-                self._write(dataset_id, verdict, canonical)
+                status = self._write(dataset_id, verdict, canonical)
             except SQLAlchemyError as error:
                 log.warning("the check of %s waits for the database: %s", dataset_id, error)
                 if self._stop.wait(RETRY_SECONDS):
-                    return False
+                    return
             else:
-                return True
+                break
+        if status != "needs_choice":
+            shutil.rmtree(canonical.parent, ignore_errors=True)
+        else:
+            for left in (canonical, canonical.with_suffix(".png")):
+                left.unlink(missing_ok=True)
 
-    def _run(self, directory: Path, file: Path, canonical: Path, format_: str) -> _Verdict:
+    def _run(
+        self, directory: Path, file: Path, canonical: Path, settings: Mapping[str, Any]
+    ) -> _Verdict:
         """The verdict of a child process."""
         result = directory / "result.json"
         seconds = self._settings.check_max_seconds
         memory = getattr(self._settings, MEMORY)
         command = [
             *(sys.executable, "-P", "-m", "saf.data.check_process", str(file), str(canonical)),
-            *("--format", format_, "--result", str(result)),
+            *("--format", settings.get("format", "auto"), "--result", str(result)),
+            *("--settings", json.dumps({k: v for k, v in settings.items() if k != "format"})),
             *("--preview", str(canonical.with_suffix(".png"))),
             *(
                 f"--{limit.replace('_', '-')}={getattr(self._settings, setting)}"
@@ -208,6 +231,7 @@ class Checks:
                 summary=found.get("summary"),
                 format=found.get("format"),
                 layout=found.get("preview"),
+                questions=found.get("questions"),
                 problems=[_for_people(entry) for entry in found.get("problems", [])],
             )
         said = (directory / "output.txt").read_text(errors="replace").strip()
@@ -218,42 +242,83 @@ class Checks:
         }
         return _Verdict(summary=None, problems=[problem])
 
-    def _write(self, dataset_id: str, verdict: _Verdict, canonical: Path) -> None:
-        """Keep what came out. Raises OSError and SQLAlchemyError."""
-        values: dict[str, Any] = {"status": "invalid", "problems": verdict.problems}
+    def _write(self, dataset_id: str, verdict: _Verdict, canonical: Path) -> str:
+        """Keep what came out; the status of the row. Raises OSError and SQLAlchemyError."""
         files = [] if verdict.summary is None else [self._store.receive(canonical)]
         try:
             if verdict.layout is not None:
                 files.append(self._store.receive(canonical.with_suffix(".png")))
             with self._database.writing() as session:
-                if verdict.summary is not None:
-                    values = {
-                        "status": "ready",
-                        "format": verdict.format,
-                        "summary": verdict.summary,
-                        "sha256": self._store.keep(session, files[0]),
-                    }
-                touched = session.execute(
-                    update(Dataset)
-                    .where(Dataset.id == dataset_id)
-                    .values(checked_at=now(), **values)
-                    .returning(Dataset.id)
-                ).one_or_none()
-                if touched is None:  # deleted meanwhile
+                row = session.scalar(
+                    select(Dataset).where(Dataset.id == dataset_id).with_for_update()
+                )
+                if row is None:  # deleted meanwhile
                     self._store.remove_unused(session, [file.sha256 for file in files])
-                elif verdict.layout is not None:
+                    return "invalid"
+                if verdict.summary is not None:
+                    row.sha256 = self._store.keep(session, files[0])
+                _put(session, row, verdict)
+                row.checked_at = session.execute(select(now())).scalar_one()
+                if verdict.layout is not None:
                     self._store.keep(session, files[1])
                     preview = DatasetPreview(
                         dataset_id=dataset_id, sha256=files[1].sha256, layout=verdict.layout
                     )
                     session.merge(preview)
+                return row.status
         finally:
             for file in files:
                 self._store.discard(file)
+
+
+def settings_of(row: Dataset) -> dict[str, Any]:
+    """All that was said of how an upload is to be read, its format too."""
+    return {"format": row.format, **(row.settings or {}), **(row.answer or {})}
+
+
+def _put(session: Session, row: Dataset, verdict: _Verdict) -> None:
+    """What came out, into the row of an upload."""
+    tried, row.answer = row.answer, None
+    row.problems = verdict.problems
+    if verdict.summary is None and verdict.questions is None and row.questions:
+        row.status = "needs_choice"  # the answer was wrong; another one may be right
+        return
+    if tried:
+        row.settings = (row.settings or {}) | tried
+    session.execute(delete(CandidatePicture).where(CandidatePicture.dataset_id == row.id))
+    row.questions = None
+    if verdict.summary is not None:
+        row.status, row.format, row.summary = "ready", verdict.format or row.format, verdict.summary
+    elif verdict.questions is None:
+        row.status = "invalid"
+    else:
+        row.status, row.problems = "needs_choice", []
+        row.questions = [_without_pictures(question) for question in verdict.questions]
+        for number, question in enumerate(verdict.questions):
+            for place, candidate in enumerate(question["candidates"]):
+                if (picture := candidate.get("picture")) is not None:
+                    session.add(
+                        CandidatePicture(
+                            dataset_id=row.id,
+                            question=number,
+                            candidate=place,
+                            picture=base64.b64decode(picture),
+                        )
+                    )
+
+
+def _without_pictures(question: Mapping[str, Any]) -> dict[str, Any]:
+    """A question as its row keeps it: of a picture only that there is one."""
+    candidates = [
+        {**candidate, "picture": candidate.get("picture") is not None}
+        for candidate in question["candidates"]
+    ]
+    return {**question, "candidates": candidates}
 
 
 def _for_people(problem: dict[str, str]) -> dict[str, str]:
     """A problem that the check found, with the name of the setting where a limit is one."""
     setting = {**LIMITS, "max_memory_bytes": MEMORY}.get(problem.get("limit", ""))
     more = f" Or set SAF_{setting.upper()} on the server." if setting is not None else ""
-    return {"message": problem["message"], "hint": problem["hint"] + more}
+    about = {"setting": problem["setting"]} if "setting" in problem else {}
+    return {"message": problem["message"], "hint": problem["hint"] + more, **about}

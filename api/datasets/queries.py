@@ -4,85 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from api.datasets.previews import builtin_summary
+from api.datasets.schemas import (
+    DatasetCandidate,
+    DatasetDecision,
+    DatasetDocument,
+    DatasetFinding,
+    DatasetProblem,
+    DatasetQuestion,
+    DatasetUrls,
+    Kind,
+    SkippedFiles,
+)
 from api.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from api.store import pagesize
 from api.store.soundness import readable
 from api.store.tables import Blob, Dataset, Job
 from api.web.asgi import prefix
-from api.web.schemas import Document, Timestamp, iso, without_nan
+from api.web.schemas import iso, without_nan
 from saf.data import CATALOGUE
-
-Kind = Literal["images", "events", "series"]
-
-
-class DatasetProblem(Document):
-    message: str
-    hint: str
-    """What to change."""
-
-
-class DatasetFinding(Document):
-    """Something odd about a data set that can be trained on."""
-
-    code: str
-    """For programs: `test_in_training`, `few_samples`, … (docs/datasets.md)."""
-    message: str
-    hint: str
-    """What to do about it."""
-
-
-class DatasetUrls(Document):
-    self: str
-    page: str
-    preview: str
-    """A picture with samples of each class, and where each is on it."""
-
-
-class DatasetDocument(Document):
-    """A data set."""
-
-    id: str
-    """Of a built-in data set its name."""
-    object: Literal["dataset"] = "dataset"
-    name: str
-    title: str
-    builtin: bool
-    status: Literal["checking", "ready", "invalid"]
-    problems: list[DatasetProblem]
-    """Why it is invalid."""
-    format: str
-    kind: Kind | None = None
-    """What the samples are; null until it is ready."""
-    shape: list[int] | None
-    """Channels, height, width of one sample or event frame, 1 × 1 of series; null until it is
-    ready."""
-    timesteps: int | None
-    """Event frames or time steps in a sample; null for images."""
-    classes: int | None
-    class_names: list[str] | None
-    counts: dict[str, Any] | None
-    """`train`, `test` and `val` samples (of a validation split of its own, 0 when there is none),
-    and all three `per_class`."""
-    statistics: dict[str, list[float]] | None
-    """`mean` and `std` of each channel of the training samples."""
-    findings: list[DatasetFinding] | None
-    """What is odd about it, the gravest first; null where nobody looked, before it is ready and
-    for uploads from before there were findings."""
-    bytes: int | None
-    """Of the upload."""
-    damaged: bool = False
-    """Whether the stored samples were found to be others than were checked; nothing trains on them
-    then."""
-    created_at: Timestamp | None
-    jobs: int
-    """Jobs that were submitted with it and still exist."""
-    urls: DatasetUrls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +72,9 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
         raise InvalidRequestError(detail, errors=[FieldError("/dataset", detail)])
     if row.status == "checking":
         detail = f"the data set {row.name} is still being checked; try again in a moment"
+        raise ConflictError(detail, errors=[FieldError("/dataset", detail)])
+    if row.status == "needs_choice":
+        detail = unanswered(row)
         raise ConflictError(detail, errors=[FieldError("/dataset", detail)])
     if row.status != "ready" or row.summary is None:
         detail = f"the data set {row.name} cannot be used: {_reasons(row)}"
@@ -198,6 +146,18 @@ def existing(session: Session, name_or_id: str) -> Dataset:
     return row
 
 
+def unanswered(row: Any) -> str:
+    """What is to be answered before an upload can be used, and where."""
+    asked = row.questions or []
+    asks = " ".join(str(question["asks"]) for question in asked)
+    body = ", ".join(f'"{question["setting"]}": "…"' for question in asked)
+    return (
+        f"the data set {row.name} can be read in more than one way. {asks} Choose on its page, "
+        f"{prefix.at(f'/datasets/{row.id}')}, or send {{{body}}} to "
+        f"{prefix.at(f'/v1/datasets/{row.id}/choices')}"
+    )
+
+
 def sentence(problem: DatasetProblem) -> str:
     """What is wrong and what to change."""
     return f"{problem.message}. {problem.hint}".strip()
@@ -253,6 +213,8 @@ def _builtin_document(name: str, jobs: int) -> DatasetDocument:
         builtin=True,
         status="ready",
         problems=[],
+        questions=[],
+        settings={},
         format="builtin",
         kind=_kind(summary),
         shape=list(entry.shape),
@@ -262,6 +224,7 @@ def _builtin_document(name: str, jobs: int) -> DatasetDocument:
         counts=summary["counts"],
         statistics={"mean": summary["mean"], "std": summary["std"]},
         findings=_findings(summary),
+        decisions=_decisions(summary),
         bytes=None,
         created_at=None,
         jobs=jobs,
@@ -284,6 +247,8 @@ def _document(dataset: Dataset, jobs: int, damaged: bool) -> DatasetDocument:
         builtin=False,
         status=row.status,
         problems=_problems(row.problems),
+        questions=_questions(row),
+        settings={k: v for k, v in (row.settings or {}).items() if k != "format"},
         format=row.format,
         kind=_kind(summary) if summary else None,
         shape=summary.get("shape"),
@@ -293,6 +258,8 @@ def _document(dataset: Dataset, jobs: int, damaged: bool) -> DatasetDocument:
         counts=_counts(summary) if summary else None,
         statistics=statistics,
         findings=_findings(summary),
+        decisions=_decisions(summary),
+        skipped=SkippedFiles(**summary["skipped"]) if "skipped" in summary else None,
         bytes=row.upload_bytes,
         damaged=damaged,
         created_at=iso(row.created_at),
@@ -313,9 +280,44 @@ def _findings(summary: Mapping[str, Any]) -> list[DatasetFinding] | None:
     return None if found is None else [DatasetFinding.model_validate(entry) for entry in found]
 
 
+def _decisions(summary: Mapping[str, Any]) -> list[DatasetDecision] | None:
+    found = summary.get("decisions")
+    return None if found is None else [DatasetDecision.model_validate(entry) for entry in found]
+
+
+def _questions(row: Any) -> list[DatasetQuestion]:
+    if row.status != "needs_choice":
+        return []
+    pictures = prefix.at(f"/v1/datasets/{row.id}/candidates")
+    # Questions of another check are other pictures.
+    version = int(1000 * (row.checked_at or 0))
+    return [
+        DatasetQuestion(
+            setting=question["setting"],
+            asks=question["asks"],
+            candidates=[
+                DatasetCandidate(
+                    value=candidate["value"],
+                    means=candidate["means"],
+                    picture=f"{pictures}/{number}-{place}.png?v={version}"
+                    if candidate.get("picture")
+                    else None,
+                )
+                for place, candidate in enumerate(question["candidates"])
+            ],
+        )
+        for number, question in enumerate(row.questions or [])
+    ]
+
+
 def _urls(id_: str) -> DatasetUrls:
     here = prefix.at(f"/v1/datasets/{id_}")
-    return DatasetUrls(self=here, page=prefix.at(f"/datasets/{id_}"), preview=f"{here}/preview")
+    return DatasetUrls(
+        self=here,
+        page=prefix.at(f"/datasets/{id_}"),
+        preview=f"{here}/preview",
+        choices=None if id_ in CATALOGUE else f"{here}/choices",
+    )
 
 
 def _problems(entries: Sequence[Any]) -> list[DatasetProblem]:

@@ -42,7 +42,7 @@ class Leftovers:
     def _may_go(self, kind: str, path: Path, before: float) -> bool:
         if path.is_symlink() or not path.is_dir() or path.stat().st_mtime >= before:
             return False
-        if kind == "upload" and self._is_checking(path.name):
+        if kind == "upload" and self._is_needed(path.name):
             return False
         handle = _hold(path)
         if handle is not None:
@@ -54,18 +54,18 @@ class Leftovers:
         if handle is None:
             return False
         try:
-            if path.stat().st_mtime >= before or (
-                kind == "upload" and self._is_checking(path.name)
-            ):
+            if path.stat().st_mtime >= before or (kind == "upload" and self._is_needed(path.name)):
                 return False
             shutil.rmtree(path)
         finally:
             os.close(handle)
         return True
 
-    def _is_checking(self, dataset_id: str) -> bool:
+    def _is_needed(self, dataset_id: str) -> bool:
         with self._database.reading() as session:
-            row = select(Dataset.id).where(Dataset.id == dataset_id, Dataset.status == "checking")
+            row = select(Dataset.id).where(
+                Dataset.id == dataset_id, Dataset.status.in_(("checking", "needs_choice"))
+            )
             return session.scalar(row) is not None
 
 

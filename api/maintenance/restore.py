@@ -235,7 +235,7 @@ def _interrupt_checks(path: Path) -> None:
     try:
         connection.execute(
             "UPDATE datasets SET status = 'invalid', problems = ?, checked_at = created_at "
-            "WHERE status = 'checking'",
+            "WHERE status IN ('checking', 'needs_choice')",
             (json.dumps([INTERRUPTED]),),
         )
     finally:

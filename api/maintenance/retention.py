@@ -77,6 +77,11 @@ class Retention:
             yield from self._datasets(
                 and_(Dataset.status == "invalid", Dataset.created_at < now() - days * DAY)
             )
+        if days := settings.retain_unanswered_datasets_days:
+            since = func.coalesce(Dataset.checked_at, Dataset.created_at)
+            yield from self._datasets(
+                and_(Dataset.status == "needs_choice", since < now() - days * DAY)
+            )
         if days := settings.retain_unused_datasets_days:
             yield from self._datasets(_unused(days))
 

@@ -36,6 +36,7 @@ DEEPEST = 100
 """Objects and lists within one another in a value of JSON."""
 LISTS = (
     "datasets.problems",
+    "datasets.questions",
     "jobs.findings",
     "workers.devices",
 )  # columns of JSON that hold no object
@@ -256,7 +257,7 @@ def _job(row: Values) -> _Problems:
 
 
 def _dataset(row: Values) -> _Problems:
-    if row.get("status") not in ("checking", "ready", "invalid"):
+    if row.get("status") not in ("checking", "needs_choice", "ready", "invalid"):
         yield "status", f"is {_short(row.get('status'))}, which is none"
     entries = row.get("problems")
     if isinstance(entries, list) and not all(
@@ -264,11 +265,25 @@ def _dataset(row: Values) -> _Problems:
         for e in entries
     ):
         yield "problems", "are no messages with hints"
+    if isinstance(questions := row.get("questions"), list) and not all(
+        map(_is_question, questions)
+    ):
+        yield "questions", "are none with candidates"
     summary = row.get("summary")
     if isinstance(summary, dict) and (why := _summary(summary)):
         yield "summary", why
         if row.get("status") == "ready":
             yield "status", "is ready, and its summary is none"
+
+
+def _is_question(entry: Any) -> bool:
+    def has(value: Any, *keys: str) -> bool:
+        return isinstance(value, dict) and all(isinstance(value.get(key), str) for key in keys)
+
+    return has(entry, "setting", "asks") and (
+        isinstance(entry.get("candidates"), list)
+        and all(has(each, "value", "means") for each in entry["candidates"])
+    )
 
 
 def _summary(summary: Values) -> str:

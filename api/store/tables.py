@@ -117,13 +117,29 @@ class Dataset(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
     format: Mapped[str] = mapped_column(String(40))
-    status: Mapped[str] = mapped_column(String(20))  # checking, ready, invalid
+    status: Mapped[str] = mapped_column(String(20))  # checking, needs_choice, ready, invalid
     problems: Mapped[list[Any]]
     summary: Mapped[dict[str, Any] | None]  # shape, classes, counts, statistics
     upload_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str | None] = mapped_column(ForeignKey("blobs.sha256"))  # canonical form
     created_at: Mapped[float]
-    checked_at: Mapped[float | None]
+    checked_at: Mapped[float | None]  # while it is checked again: since when
+    settings: Mapped[dict[str, Any] | None]  # with which it is read; `format` is among them
+    questions: Mapped[list[Any] | None]  # what it leaves open, while `needs_choice`
+    answer: Mapped[dict[str, Any] | None]  # further settings that are being tried
+
+
+class CandidatePicture(Base):
+    """A picture of one way to read an upload: of the candidate at its place in `questions`."""
+
+    __tablename__ = "candidate_pictures"
+
+    dataset_id: Mapped[str] = mapped_column(
+        ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True
+    )
+    question: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    candidate: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    picture: Mapped[bytes] = mapped_column(LargeBinary)  # PNG
 
 
 class DatasetPreview(Base):

@@ -39,7 +39,6 @@ from saf.cli.specification import (
     TimestepsOption,
 )
 from saf.client.client import Client
-from saf.client.documents import Dataset
 from saf.client.job import Job
 from saf.client.progress import TrainingBar, moment_of
 from saf.client.settings import settings
@@ -259,43 +258,6 @@ def download(
         say(f"{path}  checksum verified")
 
 
-@commands.command()
-def upload(
-    path: Annotated[Path, typer.Argument(help="A file, an archive or a folder.")],
-    name: Annotated[str, typer.Option(help="By default the file's.")] = "",
-    format: Annotated[
-        str, typer.Option(help="auto, image-folder, idx, cifar-python, npz.")
-    ] = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Upload a data set and wait until it is checked."""
-    with server_client() as client:
-        dataset = client.wait_dataset(client.upload_dataset(path, name=name, format=format)["id"])
-    if as_json:
-        print_json(dataset)
-    elif dataset["status"] == "ready":
-        say(f"{dataset['id']}  {_dataset_line(dataset)}")
-        _say_findings(dataset)
-    if dataset["status"] != "ready":
-        for problem in dataset["problems"]:
-            complain(f"{problem['message']}\n{problem['hint']}")
-        raise typer.Exit(1)
-
-
-@commands.command()
-def datasets(as_json: AsJson = False) -> None:
-    """List the data sets that a job can name."""
-    with server_client() as client:
-        found = list(client.datasets())
-    if as_json:
-        return print_json(found)
-    rows = [(entry["id"], entry["name"], entry["status"], _dataset_line(entry)) for entry in found]
-    table(("id", "name", "status", "content"), rows, "no data set")
-    for entry in found:
-        _say_findings(entry)
-    return None
-
-
 def watched(client: Client, job_id: str, bar: TrainingBar) -> Job:
     """The job once it has ended, shown live until then."""
 
@@ -400,20 +362,3 @@ def _describe(client: Client, job: Job) -> None:
     if job["error"]:
         say(f"{job['error']['code']}: {job['error']['message']}\n{job['error']['hint']}")
     say(client.address(job["urls"]["page"]))
-
-
-def _say_findings(dataset: Dataset) -> None:
-    for finding in dataset.get("findings") or []:
-        complain(f"{dataset['name']}: {finding['message']}. {finding['hint']}")
-
-
-def _dataset_line(dataset: Dataset) -> str:
-    if dataset["shape"] is None or dataset["counts"] is None:
-        return "; ".join(problem["message"] for problem in dataset["problems"])
-    counts = dataset["counts"]
-    shape = " × ".join(map(str, dataset["shape"]))
-    val = f" and {counts['val']} for validation" if counts.get("val") else ""
-    return (
-        f"{counts['train']} + {counts['test']} samples{val} of {shape}, "
-        f"{dataset['classes']} classes"
-    )

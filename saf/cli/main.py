@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from saf.cli import jobs, sweeps
+from saf.cli import datasets, jobs, reading, sweeps
 from saf.cli import specification as specfile
 from saf.cli.offline import begun_with, run_network, train_here
 from saf.cli.outcome import next_steps, outcome, warnings
@@ -45,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(jobs.commands)
+app.add_typer(datasets.commands)
 app.add_typer(sweeps.commands, name="sweep")
 for _point in sorted(entry_points(group="saf.commands"), key=lambda point: point.name):
     # Those of the service, where it is installed. The library's own work without it.
@@ -85,6 +86,7 @@ def train(
     ] = None,
     freeze: FreezeOption = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
+    read: datasets.ReadOption = [],  # noqa: B006
     out: Annotated[Path, typer.Option(help="Folder for what comes out.")] = Path("trained"),
     strict: StrictOption = False,
     as_json: AsJson = False,
@@ -111,7 +113,8 @@ def train(
         if dataset is None or begun.get("dataset", dataset) not in BUILTIN:
             body = begun | body
     terminal = console(stderr=as_json)
-    summary = train_here(specfile.check(body), out, terminal, init_from=init)
+    how = reading.settings_of(read)
+    summary = train_here(specfile.check(body), out, terminal, init_from=init, reading=how)
     if summary is None:
         complain(f"interrupted; the same command goes on from the checkpoint in {out}")
         raise typer.Exit(130)
@@ -139,12 +142,14 @@ def run(
     dataset: Annotated[str, typer.Argument(help="digits, or a folder or file of yours.")],
     split: Annotated[str, typer.Option(help="test or train.")] = "test",
     batch_size: Annotated[int, typer.Option(min=1)] = 128,
+    read: datasets.ReadOption = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
     """Run a downloaded network, with LIF neurons, on a data set."""
     if split not in SPLITS:
         raise typer.BadParameter("is test or train", param_hint="--split")
-    found = run_network(network, dataset, split=split, batch_size=batch_size)
+    how = reading.settings_of(read)
+    found = run_network(network, dataset, split=split, batch_size=batch_size, reading=how)
     if as_json:
         return print_json(document(found))
     for line in described(found):

@@ -10,14 +10,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saf.cli.reading import read_here
 from saf.config import JobSpecification
 from saf.cores import prepare_threads
-from saf.data import BUILTIN, Dataset, read
+from saf.data import BUILTIN, Dataset
 from saf.errors import DataError
 from saf.training.events import (
     Checking,
@@ -38,8 +39,9 @@ if TYPE_CHECKING:
     from saf.lif.measure import Measured
 
 
-def dataset_of(name_or_path: str) -> Dataset:
-    """A built-in data set by its name, or whatever lies at a path. Raises DataError."""
+def dataset_of(name_or_path: str, reading: Mapping[str, str] | None = None) -> Dataset:
+    """A built-in data set by its name, or whatever lies at a path, read as `reading` says. Raises
+    DataError."""
     if name_or_path in BUILTIN:
         return BUILTIN[name_or_path]()
     if not Path(name_or_path).exists():
@@ -47,7 +49,7 @@ def dataset_of(name_or_path: str) -> Dataset:
             f"there is no data set {name_or_path!r}",
             hint=f"Name one of {', '.join(BUILTIN)}, or a folder or file on this machine.",
         )
-    return read(name_or_path)
+    return read_here(name_or_path, reading or {})
 
 
 def begun_with(directory: Path) -> dict[str, Any] | None:
@@ -105,14 +107,15 @@ def train_here(
     console: Console,
     *,
     init_from: Path | None = None,
+    reading: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | None:
     """Train into `directory`, with a live bar; goes on from a checkpoint that is there. `init_from`
-    is the checkpoint that `specification.init` names.
+    is the checkpoint that `specification.init` names, `reading` how the data are to be read.
 
     Returns the summary of the run, None when it was interrupted and a checkpoint was written.
     Raises TrainingError, OSError.
     """
-    dataset = dataset_of(specification.dataset)
+    dataset = dataset_of(specification.dataset, reading)
     directory.mkdir(parents=True, exist_ok=True)
     prepare_threads(os.environ)
     from saf.client.progress import TrainingBar
@@ -138,9 +141,16 @@ def train_here(
     return summary
 
 
-def run_network(network: Path, dataset: str, *, split: str, batch_size: int) -> Measured:
+def run_network(
+    network: Path,
+    dataset: str,
+    *,
+    split: str,
+    batch_size: int,
+    reading: Mapping[str, str] | None = None,
+) -> Measured:
     """Run a `lif.safetensors` on a split of a data set. Raises DataError, ValueError, OSError."""
-    data = dataset_of(dataset)
+    data = dataset_of(dataset, reading)
     prepare_threads(os.environ)
     from saf.lif.measure import measure
     from saf.lif.network import load_lif

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from saf.cli.offline import run_network
+from saf.cli.reading import HELP, settings_of
 from saf.cli.running import SPLITS, described, document
 from saf.errors import TrainingError
 from saf.printable import json_document, lines
@@ -23,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("dataset", help="digits, or a folder or file of yours.")
     found.add_argument("--split", choices=SPLITS, default="test")
     found.add_argument("--batch-size", type=_batch_size, default=128)
+    found.add_argument("--read", metavar="KEY=VALUE", action="append", default=[], help=HELP)
     found.add_argument("--json", action="store_true", help="Print JSON, for scripts.")
     return found
 
@@ -35,7 +37,11 @@ def main(arguments: Sequence[str]) -> None:
     given = parser().parse_args(arguments)
     try:
         found = run_network(
-            given.network, given.dataset, split=given.split, batch_size=given.batch_size
+            given.network,
+            given.dataset,
+            split=given.split,
+            batch_size=given.batch_size,
+            reading=settings_of(given.read),
         )
     except TrainingError as error:
         sys.exit(lines(f"{error}\n{error.hint}".rstrip()))

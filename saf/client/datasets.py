@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -37,14 +37,18 @@ class Datasets:
         *,
         name: str = "",
         format: str = "auto",
+        settings: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> Dataset:
         """Upload a file, an archive or a folder (which is packed) and return the data set.
 
-        Checking goes on after a large upload: the status is `checking`, `ready` or `invalid`.
-        Raises OSError where the path cannot be read.
+        `settings` say how it is to be read, such as `{"layout": "N H W C"}`. Checking goes on after
+        a large upload: the status is `checking`, `ready`, `invalid`, or `needs_choice` where the
+        files can be read in more than one way; then `questions` are to be answered
+        (`answer_dataset`). Raises OSError where the path cannot be read.
         """
         fields = {"format": format} | ({"name": name} if name else {})
+        fields |= {key: str(value) for key, value in (settings or {}).items()}
         patient = httpx.Timeout(30.0, read=None, write=None)
         with _one_file(Path(path)) as file, file.open("rb") as content:
             found = self._connection.change(
@@ -56,8 +60,15 @@ class Datasets:
             )
         return Dataset(found)
 
+    def answer_dataset(self, dataset: str, **choices: Any) -> Dataset:
+        """Say how an upload is to be read that is `needs_choice`: settings by name, such as
+        `layout="N H W C"`. It is checked again; `ApiError` where the answer does not fit."""
+        path = f"/v1/datasets/{dataset}/choices"
+        return Dataset(self._connection.json("POST", path, json=choices, safe=True))
+
     def wait_dataset(self, dataset: str) -> Dataset:
-        """Wait until an uploaded data set is checked: `ready`, or `invalid` with `problems`."""
+        """Wait until an uploaded data set is checked: `ready`, `invalid` with `problems`, or
+        `needs_choice` with `questions`."""
         while (found := self.dataset(dataset))["status"] == "checking":
             time.sleep(POLL_SECONDS)
         return found

@@ -111,6 +111,13 @@ class Dataset(dict[str, Any]):
     """A data set of the catalogue or an uploaded one."""
 
     def __repr__(self) -> str:
+        if self["status"] == "needs_choice":
+            ways = "; ".join(
+                f"{question['setting']}={' or '.join(repr(c['value']) for c in candidates)}"
+                for question in self.get("questions", [])
+                if (candidates := question["candidates"]) is not None
+            )
+            return f"Dataset({self['name']!r}, needs_choice: {ways})"
         if self["shape"] is None or self["counts"] is None:
             return f"Dataset({self['name']!r}, {self['status']})"
         shape = "×".join(map(str, self["shape"]))

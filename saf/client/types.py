@@ -289,3 +289,7 @@ class DatasetDocument(TypedDict):
     classes: int | None
     counts: dict[str, Any] | None
     findings: list[dict[str, str]] | None
+    questions: list[dict[str, Any]]
+    settings: dict[str, Any]
+    decisions: list[dict[str, str]] | None
+    skipped: dict[str, Any] | None

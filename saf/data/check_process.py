@@ -4,15 +4,17 @@
 
 RESULT.json says
 `{"ok": true, "format": "…", "summary": {…}, "preview": {…}, "sha256": "…", "bytes": …}`, or
-`{"ok": false, "problems": [{"message": "…", "hint": "…", "limit": "…"}]}`, where a limit has the
-name of its field in `Limits`; `questions` says what the files leave open, with candidates. The exit
-code is 0 either way; any other means that the process itself came to harm. Time of the process can
-be bounded, and the memory that is its own: samples lie in files beside OUTPUT while they are read.
+`{"ok": false, "problems": [{"message": "…", "hint": "…", "limit": "…", "setting": "…"}]}`, where a
+limit has the name of its field in `Limits`, and a setting its name; `questions` says what the files
+leave open, with candidates and their pictures (PNG in base64, or null). The exit code is 0 either
+way; any other means that the process itself came to harm. Time of the process can be bounded, and
+the memory that is its own: samples lie in files beside OUTPUT while they are read.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import resource
 import signal
@@ -27,12 +29,13 @@ from saf import files
 from saf.data.canonical import save
 from saf.data.dataset import Dataset
 from saf.data.formats.detect import detect, read
-from saf.data.formats.format import FORMATS, NeedsChoiceError
+from saf.data.formats.format import FORMATS, NeedsChoiceError, SettingError
 from saf.data.preview import preview
 from saf.data.sources.limits import LimitError, Limits
 from saf.errors import DataError
 from saf.sizes import readable
 
+MAX_PICTURE = 2**20  # bytes of a candidate's picture; a larger one is left out
 _GRACE_SECONDS = 5  # of processor time, to write the verdict in
 _MAPPED = 3
 """Addresses that files may take, in largest data sets: one as it is read, one as it is kept, and
@@ -90,6 +93,8 @@ def _verdict(options: argparse.Namespace) -> dict[str, Any]:
         return _problem(str(error), error.hint, limit=error.limit)
     except NeedsChoiceError as error:
         return {**_problem(str(error), error.hint), "questions": _questions(error)}
+    except SettingError as error:
+        return _problem(str(error), error.hint, setting=error.setting)
     except DataError as error:
         return _problem(str(error), error.hint)
     except MemoryError:
@@ -135,11 +140,18 @@ def _questions(error: NeedsChoiceError) -> list[dict[str, Any]]:
             "setting": question.setting,
             "asks": question.asks,
             "candidates": [
-                {"value": each.value, "means": each.means} for each in question.candidates
+                {"value": each.value, "means": each.means, "picture": _in_base64(each.picture)}
+                for each in question.candidates
             ],
         }
         for question in error.questions
     ]
+
+
+def _in_base64(picture: bytes | None) -> str | None:
+    if picture is None or len(picture) > MAX_PICTURE:
+        return None
+    return base64.b64encode(picture).decode()
 
 
 def _bound(memory_bytes: int | None, mapped_bytes: int, seconds: int | None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from api.datasets.queries import DatasetDocument
+from api.datasets.schemas import DatasetDocument
 
 _PUBLISHED: Mapping[str, Any] = {
     "network": {"name": "vgg11", "width": 1.0, "gain": 1.0},

@@ -88,6 +88,28 @@ button?.addEventListener("click", async () => {
   button.disabled = false;
 });
 
+const choices = document.getElementById("choices");
+choices?.addEventListener("click", async (event) => {
+  const chosen = /** @type {HTMLElement} */ (event.target).closest("button");
+  if (!chosen) return;
+  const { setting = "", value = "" } = chosen.dataset;
+  const said = /** @type {HTMLElement} */ (document.getElementById("choosing"));
+  const buttons = [...choices.querySelectorAll("button")];
+  for (const each of buttons) each.disabled = true;
+  said.textContent = `Being read with ${setting.replaceAll("_", " ")} ${value}`;
+  try {
+    const json = JSON.stringify({ [setting]: value });
+    await ask(choices.dataset.url ?? "", { method: "POST", json });
+    location.reload();
+    return;
+  } catch (error) {
+    said.textContent = "";
+    refuse(explain(error));
+  }
+  for (const each of buttons) each.disabled = false;
+  chosen.focus();
+});
+
 /** @param {string} text */
 function refuse(text) {
   const place = /** @type {HTMLElement} */ (document.getElementById("refusal"));

@@ -109,7 +109,9 @@ async function watch(dataset) {
     }
   }
   refreshSoon();
-  if (dataset.status === "ready") {
+  if (dataset.status === "needs_choice") {
+    location.assign(dataset.urls.page); // where it is asked how it is to be read
+  } else if (dataset.status === "ready") {
     said.textContent = `${dataset.name} is ready.`;
     form.reset();
   } else {

@@ -17,6 +17,7 @@ from saf.data.formats.format import (
     NeedsChoiceError,
     Question,
     Recognised,
+    SettingError,
 )
 from saf.data.sources.archive import SingleFile, Tar, Zip, compression_of, decompressed
 from saf.data.sources.limits import DEFAULT_LIMITS, Budget, Limits
@@ -154,14 +155,23 @@ def _recognised(source: Source, asked: str) -> tuple[type[Format], Recognised] |
 
 
 def _with(kind: type[Format], settings: Mapping[str, Any]) -> Format:
+    given = {"name": name_of(kind), **settings}
+    is_text = all(isinstance(value, str) for value in settings.values())  # of a form or a command
     try:
-        return kind.model_validate({"name": name_of(kind), **settings})
+        return kind.model_validate_strings(given) if is_text else kind.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
+        setting = str(first["loc"][0]) if first["loc"] else "name"
         known = [name for name in kind.model_fields if name != "name"]
-        raise DataError(
-            f"the format {name_of(kind)} cannot be read with "
-            f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
+        message = (
+            f"the format {name_of(kind)} has no setting {setting!r}"
+            if first["type"] == "extra_forbidden"
+            else f"the format {name_of(kind)} cannot be read with {setting} = "
+            f"{str(first['input'])[:100]!r}: {first['msg'].removeprefix('Value error, ')}"
+        )
+        raise SettingError(
+            message,
+            setting=setting,
             hint=f"Its settings are {', '.join(known)}." if known else "It has no settings.",
         ) from error
 

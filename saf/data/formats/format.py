@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from saf.config.base import Strict
 from saf.data.dataset import Dataset
+from saf.data.formats.settings import SHARED
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
 from saf.errors import DataError
@@ -60,6 +61,14 @@ class NeedsChoiceError(DataError):
         )
         super().__init__(f"{label} can be read in more than one way. {asked}", hint=f"Say {ways}.")
         self.questions = questions
+
+
+class SettingError(DataError):
+    """A format does not have a setting, or cannot use its value; `setting` is its name."""
+
+    def __init__(self, message: str, *, setting: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.setting = setting
 
 
 class Format(Strict):
@@ -116,3 +125,14 @@ class Format(Strict):
 
 FORMATS: Registry[Format] = Registry("data format", "saf.data.formats")
 """All data formats by name."""
+
+
+def known_settings() -> dict[str, str]:
+    """The settings that some format has, and those that formats share, each with its words."""
+    own = {
+        name: field.description or ""
+        for kind in FORMATS
+        for name, field in kind.model_fields.items()
+        if name != "name"
+    }
+    return own | SHARED

@@ -65,3 +65,13 @@ Split = Annotated[str | None, Field(max_length=1024, description="'holdout', or 
 same), "folders", or the name of a file inside that lists them."""
 OnDamaged = Annotated[Literal["refuse", "skip"] | None, Field(description="default: refuse")]
 """Whether samples that cannot be read are left out, and counted, or the whole set is refused."""
+
+SHARED = {
+    "layout": "order of the axes of sample arrays, such as 'N H W C'",
+    "value_range": "the lowest and the highest value of a sample, such as '0..4095'",
+    "size": "width and height that images are scaled and cropped to, such as '32x32'",
+    "labels_from": "where labels are found: 'folders', or a file inside, such as 'labels.csv'",
+    "split": "how test samples are told apart: 'holdout', 'folders', or a file that lists them",
+    "on_damaged": "'skip' leaves out samples that cannot be read and counts them; else 'refuse'",
+}
+"""The names of these settings, in the words that forms and commands show."""

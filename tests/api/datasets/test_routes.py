@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from api.datasets import checks
-from api.datasets import routes as datasets
+from api.datasets import accept, checks
 from api.datasets.checks import Checks
 from api.datasets.queries import find_facts
 from api.settings import Settings
@@ -199,7 +198,7 @@ def test_what_cannot_be_used_is_refused_with_the_reason_and_leaves_nothing(serve
 def test_a_long_check_goes_on_after_the_answer(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets, "CHECK_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(accept, "CHECK_WAIT_SECONDS", 0.0)
     good, bad = upload(server, name="good"), upload(server, b"\0", name="bad")
     assert (good.status_code, bad.status_code) == (201, 201)
     assert good.json()["status"] == "checking"
@@ -413,7 +412,7 @@ def test_event_frames_of_the_right_number_are_accepted(shared: Server) -> None:
 def test_the_row_of_a_data_set_deleted_during_its_check_leaves_no_file(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(datasets, "CHECK_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(accept, "CHECK_WAIT_SECONDS", 0.0)
     found = upload(server).json()
     with server.service.database.writing() as session:
         session.execute(update(Dataset).values(status="checking"))

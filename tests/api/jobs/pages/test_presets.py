@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.datasets.queries import DatasetDocument, DatasetUrls
+from api.datasets.schemas import DatasetDocument, DatasetUrls
 from api.jobs.pages.presets import PRESETS, Preset, filled
 from saf.config import JobSpecification, automatic
 from saf.networks.build import build

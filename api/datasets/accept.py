@@ -1,0 +1,177 @@
+"""A file that has arrived becomes a data set: its row, its check, and the answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from fastapi import Response
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from api.datasets.checks import Checks, settings_of
+from api.datasets.queries import document, existing, sentence
+from api.datasets.schemas import DatasetDocument
+from api.errors import ConflictError, FieldError, InvalidRequestError
+from api.store.database import clock
+from api.store.tables import Dataset
+from api.web.dependencies import Service
+from api.web.idempotency import made_before, remember, written
+from api.web.multipart import Upload
+from saf.data import CATALOGUE, FORMATS
+from saf.data.formats.format import known_settings
+
+CHECK_WAIT_SECONDS = 20.0
+_NAME = re.compile(r"\w[\w .+\-]{0,199}")
+_ID = re.compile(r"(ds|up|job|art|wrk|req)_\w*")
+_ENDINGS = re.compile(r"(\.(zip|tar|tgz|tbz2|txz|gz|bz2|xz|npz|safetensors))+$", re.IGNORECASE)
+
+
+def accept(
+    service: Service, response: Response, upload: Upload, idempotency_key: str | None
+) -> DatasetDocument:
+    """Make a data set of an upload, and wait some seconds for its check.
+
+    Raises InvalidRequestError for what cannot be used, ConflictError for a name that is taken.
+    """
+    checks = service.part(Checks)
+    dataset_id = upload.directory.name
+    name = ""
+    try:
+        row = _new_row(upload)
+        name = row.name
+        checks.expire()
+        earlier, replaced = written(
+            service, lambda session: _stored(session, row, upload, idempotency_key)
+        )
+    except BaseException as error:
+        checks.discard(upload.directory, upload.lock)
+        if isinstance(error, IntegrityError):
+            raise _taken(name) from error
+        raise
+    if replaced is not None:
+        checks.clear(replaced)
+    if earlier is not None:
+        checks.discard(upload.directory, upload.lock)
+        response.headers["Location"] = earlier.urls.self
+        response.status_code = 200
+        return earlier
+    check = checks.start(dataset_id, file=upload.file, settings=settings_of(row), lock=upload.lock)
+    try:
+        checks.wait(check, CHECK_WAIT_SECONDS)
+    except Exception:
+        with service.database.writing() as session:
+            session.execute(delete(Dataset).where(Dataset.id == dataset_id))
+        raise
+    with service.database.writing() as session:
+        checked = existing(session, dataset_id)
+        if checked.status == "invalid":
+            session.delete(checked)
+        answer = document(session, checked)
+    if answer.status == "invalid":
+        raise refused(answer)
+    response.headers["Location"] = answer.urls.self
+    return answer
+
+
+def refused(dataset: DatasetDocument) -> InvalidRequestError:
+    """The problems of a data set, each with the field of the request that is to be changed."""
+    errors = [FieldError(f"/{each.setting or 'file'}", sentence(each)) for each in dataset.problems]
+    return InvalidRequestError("; ".join(error.detail for error in errors), errors=errors)
+
+
+def check_settings(given: Mapping[str, object]) -> None:
+    """InvalidRequestError for settings that no format has; the check looks at the others."""
+    known = known_settings()
+    if errors := [
+        FieldError(f"/{name}", f"there is no such setting; known are {', '.join(sorted(known))}")
+        for name in given
+        if name not in known
+    ]:
+        raise InvalidRequestError(f"{errors[0].pointer}: {errors[0].detail}", errors=errors)
+
+
+def check_format(name: str) -> None:
+    """InvalidRequestError unless there is such a format, or it is to be found out."""
+    if name != "auto" and name not in FORMATS:
+        raise _invalid("/format", f"there is no {name!r}; use auto, {', '.join(FORMATS.names())}")
+
+
+def _new_row(upload: Upload) -> Dataset:
+    """The row of an upload, or InvalidRequestError for a name or format that cannot be."""
+    stem = _ENDINGS.sub("", upload.file_name.replace("\\", "/").rpartition("/")[2])
+    of_file = re.sub(r"[^\w .+\-]", "-", stem).strip(" .-+")
+    name = str(upload.fields.get("name") or "").strip() or of_file
+    if not _NAME.fullmatch(name):
+        raise _invalid(
+            "/name",
+            f"{name!r} is no name: use 1 to 200 letters, digits, spaces and . + - _, beginning "
+            "with a letter or digit",
+        )
+    if _ID.fullmatch(name):
+        raise _invalid("/name", f"{name!r} looks like an identifier; use another name")
+    if name in CATALOGUE:
+        raise ConflictError(
+            f"the name {name} belongs to a built-in data set; use another one",
+            errors=[FieldError("/name", "is taken")],
+        )
+    check_format(format_ := str(upload.fields.get("format") or "auto"))
+    # An empty field of a form says nothing.
+    settings = {
+        key: value
+        for key, value in upload.fields.items()
+        if key not in ("name", "format") and value not in ("", None)
+    }
+    check_settings(settings)
+    return Dataset(
+        id=upload.directory.name,
+        name=name,
+        format=format_,
+        status="checking",
+        problems=[],
+        upload_bytes=upload.bytes,
+        settings=settings or None,
+    )
+
+
+def _stored(
+    session: Session, row: Dataset, upload: Upload, key: str | None
+) -> tuple[DatasetDocument | None, str | None]:
+    """Store a new row, or return the data set that the same request made before; and the id of one
+    that has made room."""
+    request: tuple[object, ...] = ("upload", row.name, row.format, upload.file_name, upload.sha256)
+    if row.settings:
+        request += tuple(sorted((name, str(value)) for name, value in row.settings.items()))
+    earlier = made_before(session, Dataset, key, *request)
+    if earlier is not None:
+        return document(session, earlier), None
+    replaced = _insert(session, row)
+    remember(session, key, row.id, *request)
+    return None, replaced
+
+
+def _insert(session: Session, row: Dataset) -> str | None:
+    """Store a new row. An upload of the same name that is invalid, or that nobody has said how to
+    read, makes room for it: its id."""
+    before = session.scalar(select(Dataset).where(Dataset.name == row.name))
+    if before is not None and before.status not in ("invalid", "needs_choice"):
+        raise _taken(row.name)
+    if before is not None:
+        session.delete(before)
+        session.flush()
+    row.created_at = clock(session)
+    session.add(row)
+    session.flush()
+    return None if before is None else before.id
+
+
+def _taken(name: str) -> ConflictError:
+    return ConflictError(
+        f"there is a data set named {name}; send another `name`, or delete that one first",
+        errors=[FieldError("/name", "is taken")],
+    )
+
+
+def _invalid(pointer: str, detail: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])
