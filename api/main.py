@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
 from api.broker import wakeups
-from api.broker.wakeups import Doorbell, celery_app
+from api.broker.wakeups import WakeUps, celery_app
 from api.datasets import choices, previews
 from api.datasets import pages as dataset_pages
 from api.datasets import routes as datasets
@@ -56,7 +56,7 @@ from api.web.asgi.prefix import Prefix
 from api.web.assets import assets
 from api.web.dependencies import Service
 from api.web.guide import Guide
-from api.web.limits import Seats
+from api.web.limits import ConcurrencyLimits
 from api.web.rendering import ProblemPages
 from api.web.startup import Opening
 from api.workers import routes as workers
@@ -179,9 +179,9 @@ class _Running:
         store.damaged = DamageRecord(database).found
         celery = celery_app(settings)
         checks = Checks(database, store, settings)
-        doorbell = Doorbell(celery)
+        wakeups = WakeUps(celery)
         patient = database.patient()
-        self._sweeper = Sweeper(patient, settings, doorbell.ring)
+        self._sweeper = Sweeper(patient, settings, wakeups.send)
         self._janitor = Janitor(patient, store, settings)
         self.service = Service(
             settings=settings,
@@ -197,9 +197,9 @@ class _Running:
             database=database,
             store=store,
             celery=celery,
-            doorbell=doorbell,
+            wakeups=wakeups,
             measures=measures,
-            seats=Seats(settings),
+            concurrency=ConcurrencyLimits(settings),
             parts={
                 Checks: checks,
                 Predictor: Predictor(settings),
@@ -217,7 +217,7 @@ class _Running:
         self._sweeper.stop()
         service.part(Checks).close()
         service.part(Predictor).close()
-        service.doorbell.close()
+        service.wakeups.close()
         service.celery.close()
         service.database.dispose()
 

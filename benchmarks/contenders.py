@@ -128,7 +128,7 @@ def _nothing() -> None:
 
 def _inferred(of: SpikingNetwork, x: Tensor, timesteps: int, k: int | None) -> None:
     with OURS.entered():
-        infer(of, x, timesteps, readout="sum", chunk=k)
+        infer(of, x, timesteps, readout="mean", chunk=k)
 
 
 def limits(size: int, timesteps: int, device: torch.device) -> dict[str, Run]:
@@ -150,8 +150,8 @@ def _chain() -> list[tuple[Operation, tuple[int, ...]]]:
     shapes = architecture.shapes()
     return [
         pair
-        for population in (*architecture.populations, architecture.readout)
-        for connection in population.connections
+        for layer in (*architecture.layers, architecture.readout)
+        for connection in layer.connections
         for pair in connection.shapes(shapes[connection.source])
     ]
 

@@ -187,9 +187,9 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
             hint="Download lif.safetensors and run it with `saf run`.",
         )
     neurons = {
-        population.name: shape
-        for population in description.architecture.spiking
-        for shape in [description.architecture.shapes()[population.name]]
+        layer.name: shape
+        for layer in description.architecture.spiking
+        for shape in [description.architecture.shapes()[layer.name]]
     }
     layers: dict[str, dict[str, Any]] = {}
     chosen = {}

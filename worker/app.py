@@ -19,7 +19,7 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.worker import state
 
-from api.broker.wakeups import QUEUE, TASK, Doorbell, celery_app, check_address
+from api.broker.wakeups import QUEUE, TASK, WakeUps, celery_app, check_address
 from api.settings import settings
 from api.store.private import keep_private
 from api.telemetry.log import configure
@@ -31,15 +31,15 @@ app = celery_app(settings())
 
 
 @lru_cache
-def doorbell() -> Doorbell:
+def wakeups() -> WakeUps:
     """Rings for all workers."""
-    return Doorbell(app)
+    return WakeUps(app)
 
 
 @lru_cache
 def runner() -> Runner:
     """The one of this process. Raises OSError, ValueError."""
-    return Runner(settings(), doorbell().ring, leave=leave)
+    return Runner(settings(), wakeups().send, leave=leave)
 
 
 def leave() -> None:
@@ -113,7 +113,7 @@ def main() -> int:
     worker.install_platform_tweaks = _handle_signals
     worker.start()
     runner().stop()
-    doorbell().close()
+    wakeups().close()
     return int(worker.exitcode or 0)
 
 

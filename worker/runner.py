@@ -41,13 +41,13 @@ class Runner:
     def __init__(
         self,
         settings: Settings,
-        ring: Callable[[str], None],
+        send_wakeup: Callable[[str], None],
         *,
         command: Sequence[str] = TRAINING,
         leave: Callable[[], None] | None = None,
         tracing: Tracing | None = None,
     ) -> None:
-        """`ring(job_id)` sends a wake-up to all workers; `leave` ends the process of a worker that
+        """`send_wakeup(job_id)` wakes all workers up; `leave` ends the process of a worker that
         was drained, by default only `close`; `tracing` takes the place of what the settings say.
         Raises OSError, ValueError.
         """
@@ -59,7 +59,7 @@ class Runner:
             threads=settings.worker_threads,
         )
         self._settings = settings
-        self._ring = ring
+        self._send_wakeup = send_wakeup
         self._database = Database(
             settings.database, connections=settings.worker_database_connections
         )
@@ -103,7 +103,7 @@ class Runner:
             drain=self.drain,
             measures=self._measures.now,
         )
-        self._sweeper = Sweeper(self._database, settings, ring)
+        self._sweeper = Sweeper(self._database, settings, send_wakeup)
 
     def start(self) -> None:
         """Clear up after dead workers, show up in the table, sweep, and look for work once."""
@@ -114,7 +114,7 @@ class Runner:
         for reserve in self._reserves.values():
             reserve.start()
         for _ in self.slots:
-            self._ring(self.id)
+            self._send_wakeup(self.id)
 
     def check_database(self) -> None:
         """Raise NewerDatabaseError for tables of a newer program; others are waited for."""

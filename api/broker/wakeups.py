@@ -1,9 +1,9 @@
-"""The doorbell: Celery messages that tell workers to look into the database.
+"""Wake-ups: Celery messages on which workers claim queued jobs.
 
-A message carries the id of a job and means "somebody may be waiting"; the worker then claims
-whichever job is first in line. Losing, repeating or delaying a message changes nothing but
-latency, so messages are acknowledged early and are sent outside the request, by one thread.
-No task is imported here: the worker knows the task by its name.
+A message carries the id of a job, but the worker that receives it claims whichever job is first in
+the queue. Losing, repeating or delaying a message changes nothing but latency, so messages are
+acknowledged early, and one thread sends them outside the request. No task is imported here: the
+worker knows the task by its name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def check_address(url: str) -> None:
-    """Raise ValueError for an address that no broker can have; it does not tell the password."""
+    """Raise ValueError, without the password, for an address that no broker can have."""
     scheme, separator, _ = url.partition("://")
     if url and not (separator and scheme in SCHEMES):
         begins = f"begins with {scheme!r}" if separator else "is no address"
@@ -33,7 +33,7 @@ def check_address(url: str) -> None:
 
 
 def celery_app(settings: Settings) -> Celery:
-    """The Celery application; docs/decisions/003-doorbell.md says why each option is as it is."""
+    """The Celery application. docs/decisions/003-celery-options.md explains the options."""
     app = Celery("saf", broker=settings.broker_url, set_as_current=False)
     app.conf.update(
         task_default_queue=QUEUE,
@@ -67,24 +67,24 @@ def celery_app(settings: Settings) -> Celery:
     return app
 
 
-class Doorbell:
-    """Rings for waiting jobs from a thread of its own, so that no request waits for a broker."""
+class WakeUps:
+    """Sends wake-ups from a thread of its own, so that no request waits for the broker."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._waiting: queue.Queue[str | None] = queue.Queue(maxsize=BACKLOG)
-        self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
         self._thread.start()
 
-    def ring(self, job_id: str) -> None:
-        """Send a message soon. Never blocks or raises: what is missed, the sweeper repairs."""
+    def send(self, job_id: str) -> None:
+        """Send a wake-up soon. Never blocks or raises: the sweeper sends again what was lost."""
         try:
             self._waiting.put_nowait(job_id)
         except queue.Full:
             log.warning("the broker does not answer; the wake-up for %s is left out", job_id)
 
     def close(self) -> None:
-        """Send what waits, at most for a moment, and end the thread."""
+        """Send the wake-ups that wait, for two seconds at most, and end the thread."""
         try:
             self._waiting.put_nowait(None)
         except queue.Full:
@@ -97,7 +97,7 @@ class Doorbell:
                 self._app.send_task(TASK, args=(job_id,), queue=QUEUE)
             except (OperationalError, OSError) as error:
                 log.warning("the wake-up for %s was not sent: %s", job_id, type(error).__name__)
-            except Exception:  # without this thread nobody would be woken again
+            except Exception:  # the thread must go on: it sends all later wake-ups
                 log.exception("the wake-up for %s was not sent", job_id)
 
 

@@ -120,12 +120,12 @@ class Checks:
 
     def expire(self) -> None:
         """Give up the checks of machines that are gone."""
-        patience = 2 * self._settings.check_max_seconds + 600
+        timeout = 2 * self._settings.check_max_seconds + 600
         since = func.coalesce(Dataset.checked_at, Dataset.created_at)
         with self._database.writing() as session:
             session.execute(
                 update(Dataset)
-                .where(Dataset.status == "checking", since < now() - patience)
+                .where(Dataset.status == "checking", since < now() - timeout)
                 .values(status="invalid", problems=[INTERRUPTED], checked_at=now())
             )
 

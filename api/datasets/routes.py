@@ -70,7 +70,7 @@ async def _receive(
     service: ServiceDependency, user: UserDependency, request: Request
 ) -> AsyncIterator[Upload]:
     # Async, so that the file goes to disk as it arrives.
-    with service.seats.taken("upload", user):
+    with service.concurrency.held("upload", user):
         yield await receive(
             request,
             service.part(Checks).directory / new_id("ds"),

@@ -350,4 +350,4 @@ def stream_jobs(
     """A `job` message (id, name, status, progress, eta_seconds, latest_metrics, …) for each of
     the newest jobs, or a `begin` instead, and from then on `job` for each that changes and
     `deleted` for each that is gone."""
-    return event_stream(service.seats, user, service.part(Streams).jobs(snapshot=snapshot))
+    return event_stream(service.concurrency, user, service.part(Streams).jobs(snapshot=snapshot))

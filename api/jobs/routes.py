@@ -100,7 +100,7 @@ def submit_job(
     )
     if is_new:
         log.info("%s was submitted", document.id, extra={"job_id": document.id})
-        service.doorbell.ring(document.id)
+        service.wakeups.send(document.id)
     response.headers["Location"] = document.urls.self
     response.status_code = 201 if is_new else 200
     return document
@@ -190,7 +190,7 @@ def resume_job(
 ) -> JobDocument:
     """Puts a paused job back into the queue."""
     document = _ask(service, job_id, lifecycle.resume, idempotency_key)
-    service.doorbell.ring(job_id)
+    service.wakeups.send(job_id)
     return document
 
 
@@ -228,7 +228,7 @@ def retry_job(
     )
     if is_new:
         log.info("%s was submitted", document.id, extra={"job_id": document.id})
-        service.doorbell.ring(document.id)
+        service.wakeups.send(document.id)
     response.headers["Location"] = document.urls.self
     response.status_code = 201 if is_new else 200
     return document
@@ -261,7 +261,7 @@ def continue_finished_job(
         lambda session: _continue(session, service, user, job_id, more, idempotency_key),
     )
     if is_new:
-        service.doorbell.ring(document.id)
+        service.wakeups.send(document.id)
     response.headers["Location"] = document.urls.self
     response.status_code = 201 if is_new else 200
     return document

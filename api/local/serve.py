@@ -142,7 +142,7 @@ class LocalService:
         """
         (self.directory / ADDRESS).unlink(missing_ok=True)
         self._listener.close()
-        patience = {
+        grace_seconds = {
             "web": WEB_STOP_SECONDS,
             "worker": self._settings.stop_grace_seconds + 10.0,
         }
@@ -150,7 +150,7 @@ class LocalService:
         for name in ("web", "worker"):
             if (child := children.get(name)) is not None:
                 child.ask_to_stop()
-                deadline = time.monotonic() + (0.0 if hurry else patience[name])
+                deadline = time.monotonic() + (0.0 if hurry else grace_seconds[name])
                 while self._asked < 2 and time.monotonic() < deadline:
                     if child.wait(LOOK_SECONDS):
                         break

@@ -103,5 +103,5 @@ def stopped(session: Session, worker_id: str) -> None:
 
 def is_alive(settings: Settings) -> ColumnElement[bool]:
     """The condition on a worker's row."""
-    patience = HEARTBEATS * settings.heartbeat_seconds
-    return and_(Worker.stopped_at.is_(None), Worker.seen_at > now() - patience)
+    timeout = HEARTBEATS * settings.heartbeat_seconds
+    return and_(Worker.stopped_at.is_(None), Worker.seen_at > now() - timeout)

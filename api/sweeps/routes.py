@@ -115,7 +115,7 @@ def submit_sweep(
     if is_new:
         log.info("%s was submitted, %d jobs", document.id, len(document.rows))
         for row in document.rows:
-            service.doorbell.ring(str(row.job))
+            service.wakeups.send(str(row.job))
     response.headers["Location"] = document.urls.self
     response.status_code = 201 if is_new else 200
     return document

@@ -9,13 +9,13 @@ from typing import Annotated, TypeVar, cast
 from celery import Celery
 from fastapi import Depends, Request
 
-from api.broker.wakeups import Doorbell
+from api.broker.wakeups import WakeUps
 from api.errors import UnavailableError
 from api.settings import Settings
 from api.store.blobs.base import ArtifactStore
 from api.store.database import Database
 from api.web.asgi.measures import Measures
-from api.web.limits import Seats
+from api.web.limits import ConcurrencyLimits
 from api.web.startup import Opening
 
 P = TypeVar("P")
@@ -30,9 +30,9 @@ class Service:
     database: Database
     store: ArtifactStore
     celery: Celery
-    doorbell: Doorbell
+    wakeups: WakeUps
     measures: Measures
-    seats: Seats
+    concurrency: ConcurrencyLimits
     parts: Mapping[type[object], object]
     """What the nouns need beside it, each by its class: no name of a noun stands here."""
 

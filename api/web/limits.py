@@ -27,7 +27,7 @@ from api.store.database import now
 from api.store.tables import WAITING, Job
 
 HOUR = 3600.0
-SOON = 10  # seconds after which a place may be free
+SOON = 10  # seconds after which an upload or a stream may have ended
 LATER = 60  # seconds after which a job may have left the queue
 Thing = Literal["upload", "live stream"]
 
@@ -56,8 +56,9 @@ async def _user(request: Request) -> str:
 UserDependency = Annotated[str, Depends(_user)]
 
 
-class Seats:
-    """Places for what lasts, each process its own: uploads and live streams."""
+class ConcurrencyLimits:
+    """Limits on concurrent uploads and live streams, per user and in all; each process counts its
+    own."""
 
     def __init__(self, settings: Settings) -> None:
         self._most = {
@@ -74,8 +75,8 @@ class Seats:
         self._all: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def take(self, thing: Thing, user: str) -> None:
-        """Take a place, to be given back by `free`, or raise TooManyError."""
+    def acquire(self, thing: Thing, user: str) -> None:
+        """Count one more `thing` of `user` until `release`. Raises TooManyError at a limit."""
         (name, most), (name_of_all, most_of_all) = self._most[thing]
         with self._lock:
             if self._taken[thing, user] >= most:
@@ -93,8 +94,8 @@ class Seats:
             self._taken[thing, user] += 1
             self._all[thing] += 1
 
-    def free(self, thing: Thing, user: str) -> None:
-        """Give a place back."""
+    def release(self, thing: Thing, user: str) -> None:
+        """Count one `thing` of `user` less."""
         with self._lock:
             self._all[thing] -= 1
             self._taken[thing, user] -= 1
@@ -102,13 +103,13 @@ class Seats:
                 del self._taken[thing, user]
 
     @contextmanager
-    def taken(self, thing: Thing, user: str) -> Iterator[None]:
-        """A place for as long as the block lasts."""
-        self.take(thing, user)
+    def held(self, thing: Thing, user: str) -> Iterator[None]:
+        """Acquire, and release at the end of the block."""
+        self.acquire(thing, user)
         try:
             yield
         finally:
-            self.free(thing, user)
+            self.release(thing, user)
 
 
 def check_jobs(session: Session, settings: Settings, user: str, count: int = 1) -> None:

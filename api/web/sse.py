@@ -9,7 +9,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from api.errors import InvalidRequestError
-from api.web.limits import Seats
+from api.web.limits import ConcurrencyLimits
 
 EVENT_STREAM = "text/event-stream"
 
@@ -36,10 +36,12 @@ class _EventStream(StreamingResponse):
             await self._messages.aclose()
 
 
-def event_stream(seats: Seats, user: str, messages: AsyncGenerator[str]) -> StreamingResponse:
+def event_stream(
+    concurrency: ConcurrencyLimits, user: str, messages: AsyncGenerator[str]
+) -> StreamingResponse:
     """The response for a live stream, or TooManyError."""
-    seats.take("live stream", user)
-    return _EventStream(messages, lambda: seats.free("live stream", user))
+    concurrency.acquire("live stream", user)
+    return _EventStream(messages, lambda: concurrency.release("live stream", user))
 
 
 def position_of(last_event_id: str | None, after: int) -> int:

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from saf.model.batch import Rule
 
 
+Readout = Literal["mean", "weighted"]
+"""How scores are read from the outputs o[t] of the last layer at T time steps: from their mean, or
+from their mean with the weights λ^(T−t). The scores of `mean` are the sum of o[t], T times the
+mean, which stays exact on a grid."""
+
+
 class Method(Strict):
     """A way to train a network; its fields are settings."""
 
@@ -33,7 +39,7 @@ class Method(Strict):
     """Whether the chart of memory forecasts shows it beside what was asked for."""
 
     name: str = ""
-    readout: Literal["mean", "weighted"] = "mean"
+    readout: Readout = "mean"
 
     @abstractmethod
     def rule(self) -> Rule:
@@ -63,7 +69,7 @@ class Method(Strict):
 class AtEachStep(Method):
     """A method with a loss at each step."""
 
-    readout: Literal["mean", "weighted"] = "mean"
+    readout: Readout = "mean"
     """What the network is read by. `mean`: the mean of the scores of all steps, each with a loss of
     its own, as published with OTTT. `weighted`: the mean with weights λ^(T−t), at each step over
     the steps so far, as `saf-f` takes it at the last one."""

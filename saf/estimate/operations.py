@@ -12,8 +12,8 @@ def multiply_adds(architecture: Architecture) -> int:
     """Multiplications with a weight when every map of the network is evaluated once on a sample."""
     shapes = architecture.shapes()
     total = 0
-    for population in (*architecture.populations, architecture.readout):
-        for connection in population.connections:
+    for layer in (*architecture.layers, architecture.readout):
+        for connection in layer.connections:
             for operation, before in connection.shapes(shapes[connection.source]):
                 if isinstance(operation, Conv | Linear):
                     places = prod(operation.output_shape(before)[1:])

@@ -1,10 +1,10 @@
-"""The scan of a population compiled by torch: one pass over the memory instead of one an operation.
+"""The scan of a layer compiled by torch: one pass over the memory instead of one an operation.
 
 Inductor makes C++ of it on a CPU and a Triton kernel on a GPU. The first use takes half a minute
 and a C++ compiler (on a GPU Triton); `chosen` says where it is used.
 
-Shapes: `K` steps, `B` samples, `…` the shape of a population; `R` rows of `C` channels or features,
-which is how the memory of a population is seen here: R = B · H · W, or B.
+Shapes: `K` steps, `B` samples, `…` the shape of a layer; `R` rows of `C` channels or features,
+which is how the memory of a layer is seen here: R = B · H · W, or B.
 """
 
 from __future__ import annotations

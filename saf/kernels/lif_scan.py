@@ -1,6 +1,6 @@
-"""The scan of a population of LIF neurons over several steps, in the memory of their current.
+"""The scan of a layer of LIF neurons over several steps, in the memory of their current.
 
-Shapes: `K` steps, `N` samples, `…` the shape of the population; steps and samples are merged.
+Shapes: `K` steps, `N` samples, `…` the shape of the layer; steps and samples are merged.
 """
 
 from __future__ import annotations

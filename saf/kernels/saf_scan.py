@@ -1,7 +1,7 @@
-"""The scan of a population of SAF neurons over a chunk of time.
+"""The scan of a layer of SAF neurons over a chunk of time.
 
-Shapes: `K` steps, `B` samples, `…` the shape of the population. Steps and samples are merged,
-K · B …, as the maps between the populations take them.
+Shapes: `K` steps, `B` samples, `…` the shape of the layer. Steps and samples are merged,
+K · B …, as the maps between the layers take them.
 
 `scan` is the reference back end: plain torch, any type and device. It overwrites what arrives at
 the neurons, and goes through it in blocks that stay in the cache: so its elementwise operations
@@ -39,7 +39,7 @@ class Constant(NamedTuple):
     """What arrives alike at every step, the bias and the current of an image, and its weight.
 
     `shared` says which of its two shapes `value` has: they are the same tensor shape for a batch of
-    one sample whose population has one pixel, so no size can tell.
+    one sample whose layer has one pixel, so no size can tell.
     """
 
     value: Tensor  # B …; where it is `shared` by all samples and pixels, 1 C 1 1 (or 1 F)

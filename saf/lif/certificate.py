@@ -56,7 +56,7 @@ LOST_TO_THE_GRID = (
 )
 Verdict = Literal["proven", "measured", "differs"]
 Form = Callable[[Tensor, Neurons, int], Iterator[Tensor | None]]
-"""A network of SAF neurons: from images, what runs its populations and the number of steps at once
+"""A network of SAF neurons: from images, what runs its layers and the number of steps at once
 to the scores after each chunk, None as long as there are none."""
 
 
@@ -387,7 +387,7 @@ def _grid(
     grid = lif.description.grid
     assert grid is not None
     *rows, readout = (_listed(bound, grid.bits) for bound in bounds(lif))
-    spiking = {population.name for population in lif.description.architecture.spiking}
+    spiking = {layer.name for layer in lif.description.architecture.spiking}
     few = spread(len(shown.rows), MOST_FOR_ROUNDING)
     labels = shown.y[shown.rows[few].to(shown.y.device)]
     before, here = 0, trained.copied(ran.device)

@@ -1,6 +1,6 @@
 """Spikes of SAF neurons compared with those of LIF neurons, while the SAF neurons run.
 
-Shapes: `K` steps, `B` samples, `…` the shape of a population; K · B is steps and samples merged.
+Shapes: `K` steps, `B` samples, `…` the shape of a layer; K · B is steps and samples merged.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Comparison:
     def neurons(
         self, name: str, current: Tensor | None, constant: Constant, carry: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Runs a population for `saf.model.saf_forward.advance`, and compares."""
+        """Runs a layer for `saf.model.saf_forward.advance`, and compares."""
         assert self.chunk is not None
         spikes, potentials = self.chunk.spikes[name], self.chunk.potentials[name]
         own = self._neurons[name]

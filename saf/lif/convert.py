@@ -27,15 +27,14 @@ from saf.lif.network import LIFNetwork
 from saf.model.inputs import floats
 from saf.model.layers import without_gains
 from saf.model.network import SpikingNetwork
-from saf.model.outcome import readout_of
 from saf.networks.architecture import (
     Architecture,
     AveragePool,
     Connection,
     Conv,
+    LayerDescription,
     Linear,
     Operation,
-    Population,
     Scale,
     SumPool,
     weighted,
@@ -70,7 +69,7 @@ def convert(
             decay=neuron.decay,
             threshold=neuron.threshold,
             timesteps=specification.timesteps,
-            readout=readout_of(specification.method),
+            readout=specification.method.readout,
             frames=frames,
             mean=tuple(network.mean.flatten().tolist()),
             std=tuple(network.std.flatten().tolist()),
@@ -106,10 +105,10 @@ def effective_weights(network: SpikingNetwork) -> dict[str, Tensor]:
     exact = in_precision(network, torch.float64).cpu()
     effective = exact.effective()
     named: dict[str, Tensor] = {}
-    for population in (*exact.architecture.populations, exact.architecture.readout):
-        weights = [w.detach() for wire in effective[population.name].wires for w in wire.weights]
-        named |= dict(zip(weight_names(population), weights, strict=True))
-        named[f"{population.name}.bias"] = exact.get_parameter(f"{population.name}.bias").detach()
+    for layer in (*exact.architecture.layers, exact.architecture.readout):
+        weights = [w.detach() for wire in effective[layer.name].wires for w in wire.weights]
+        named |= dict(zip(weight_names(layer), weights, strict=True))
+        named[f"{layer.name}.bias"] = exact.get_parameter(f"{layer.name}.bias").detach()
     return named
 
 
@@ -124,10 +123,10 @@ def fold(
     """
     folded = dict(weights)
 
-    def plain(population: Population) -> Population:
-        names = iter(weight_names(population))
+    def plain(layer: LayerDescription) -> LayerDescription:
+        names = iter(weight_names(layer))
         connections = []
-        for connection in population.connections:
+        for connection in layer.connections:
             own = [next(names) for _ in weighted(connection)]
             operations, factor = _without_factors(connection)
             if own:
@@ -135,12 +134,12 @@ def fold(
             elif factor != 1.0:
                 operations.append(Scale(factor=factor))
             connections.append(Connection(source=connection.source, operations=tuple(operations)))
-        return population.model_copy(update={"connections": tuple(connections)})
+        return layer.model_copy(update={"connections": tuple(connections)})
 
     return (
         Architecture(
             input_shape=architecture.input_shape,
-            populations=tuple(plain(population) for population in architecture.populations),
+            layers=tuple(plain(layer) for layer in architecture.layers),
             readout=plain(architecture.readout),
         ),
         folded,
@@ -269,15 +268,15 @@ def _factors_on_grid(architecture: Architecture, bits: int) -> Architecture:
         finest = min(bits, FACTOR_BITS - frexp(operation.factor)[1])
         return Scale(factor=round(operation.factor * 2.0**finest) / 2.0**finest)
 
-    def plain(population: Population) -> Population:
+    def plain(layer: LayerDescription) -> LayerDescription:
         connections = tuple(
             Connection(source=c.source, operations=tuple(map(on_it, c.operations)))
-            for c in population.connections
+            for c in layer.connections
         )
-        return population.model_copy(update={"connections": connections})
+        return layer.model_copy(update={"connections": connections})
 
     return Architecture(
         input_shape=architecture.input_shape,
-        populations=tuple(map(plain, architecture.populations)),
+        layers=tuple(map(plain, architecture.layers)),
         readout=plain(architecture.readout),
     )

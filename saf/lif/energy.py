@@ -40,7 +40,7 @@ Counts = NDArray[np.float64]
 def estimate(description: LIFDescription, spikes: Mapping[str, Counts]) -> dict[str, Any]:
     """Operations a sample and their energy, as JSON values.
 
-    `spikes` are those of each neuron of every population in T steps, the mean of many samples, as
+    `spikes` are those of each neuron of every layer in T steps, the mean of many samples, as
     `saf.lif.measure.measure` counts them. An image meets its weights once, for all T steps; event
     frames meet them at every step. The network without spikes evaluates each weight once a sample,
     or once a frame. Synapses that a border cuts off are counted in neither. Maps behind the first
@@ -50,11 +50,11 @@ def estimate(description: LIFDescription, spikes: Mapping[str, Counts]) -> dict[
     architecture, steps = description.architecture, description.timesteps
     shapes = architecture.shapes()
     shown = steps if description.frames else 1
-    relays = {population.name for population in architecture.populations if population.relay}
+    relays = {layer.name for layer in architecture.layers if layer.relay}
     layers: list[dict[str, Any]] = []
-    for population in (*architecture.populations, architecture.readout):
+    for layer in (*architecture.layers, architecture.readout):
         additions = multiplications = dense = 0.0
-        for connection in population.connections:
+        for connection in layer.connections:
             reach, behind = _synapses(connection, shapes[connection.source])
             dense += shown * (float(reach.sum()) * _has_weights(connection) + behind)
             if connection.source == INPUT:
@@ -69,12 +69,12 @@ def estimate(description: LIFDescription, spikes: Mapping[str, Counts]) -> dict[
                 multiplications += steps * behind
         layers.append(
             {
-                "name": population.name,
+                "name": layer.name,
                 "synaptic_operations": additions,
                 "multiply_adds": multiplications,
                 "neuron_updates": 0.0
-                if population.name in relays
-                else float(steps * prod(shapes[population.name])),
+                if layer.name in relays
+                else float(steps * prod(shapes[layer.name])),
                 "dense_multiply_adds": dense,
             }
         )

@@ -5,7 +5,7 @@ in units of the finest fraction that it can have. Up to 2^24 units float32 does 
 and LIF, in any order of summation, give the same spikes. `run_saf` is the SAF form of a LIF
 network, to compare with.
 
-Shapes: `N` samples, `…` the shape of a population.
+Shapes: `N` samples, `…` the shape of a layer.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def input_bounds(network: LIFNetwork) -> list[LayerBound]:
     return [
         _bound(layer, _current_of_input(exact, layer))
         for layer in (*exact.layers, exact.readout_layer)
-        if layer.population.hears_input
+        if layer.description.hears_input
     ]
 
 
@@ -108,7 +108,7 @@ def bounds(network: LIFNetwork) -> list[LayerBound]:
 
     A neuron's bound covers Û and u with their resets, in the SAF and the LIF recursion, and, where
     it hears the input, W x + b before the rounding; that of a relay covers what it sends. That of
-    the readout covers its sum over time; the division by c[T] that ends a `final` readout is one
+    the readout covers its sum over time; the division by c[T] that ends a `weighted` readout is one
     correctly rounded operation. The computation is in float64, exact itself up to 53 bits. Raises
     ValueError for a network that is on no grid, and for operations and neurons that no bound is
     known for.
@@ -121,7 +121,7 @@ def bounds(network: LIFNetwork) -> list[LayerBound]:
     sent = over_time.spikes()
     for _ in walk(exact.layers, sent, over_time, keep=everyone):
         pass
-    if of.readout == "final":
+    if of.readout == "weighted":
         scores = readout(sent, over_time)
     else:
         at_one_step = _Bounds(exact, 1.0, 0)
@@ -171,7 +171,7 @@ class _Bounds:
         """Of Û = Σ W â_in + c (W x + b)."""
         grid = _grid(self._network)
         current = _current_of_input(self._network, layer)
-        if layer.population.hears_input:
+        if layer.description.hears_input:
             half = 0.5 * 2.0**-grid.bits
             current = _Reach(current.low - half, current.high + half, grid.bits, current.exponent)
         total = arriving(
@@ -282,7 +282,7 @@ def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> I
 
     Scores are those of the readout of this step: Σ (W s[t] + b), or Û[t] / c[t] of the readout.
     The potentials are Û[t] − V λ â[t−1]. A relay sends its Û on, and has sent Û[t] − λ Û[t−1] in
-    this step. With `neurons`, which runs the populations as in `saf.model.saf_forward.advance`,
+    this step. With `neurons`, which runs the layers as in `saf.model.saf_forward.advance`,
     there are no potentials, and spikes of those alone that the readout listens to.
     """
     of = network.description
@@ -299,7 +299,7 @@ def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> I
     }
     readout = network.readout_layer
     everyone = [layer.name for layer in network.layers]
-    heard = {connection.source for connection in readout.population.connections}
+    heard = {connection.source for connection in readout.description.connections}
     total = torch.zeros((), dtype=network.dtype, device=network.device)
     for t in range(1, of.timesteps + 1):
         if frames is None:
@@ -310,9 +310,9 @@ def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> I
             sums = {n: of.decay * sums.get(n, 0.0) + now for n, now in arriving_now.items()}
         step = _Step(network, dict(sent), sums, neurons)
         for layer, accumulation in walk(network.layers, sent, step, keep=everyone):
-            if layer.name in heard and of.readout == "sum":
+            if layer.name in heard and of.readout == "mean":
                 step.note(layer, accumulation)
-        if of.readout == "sum":
+        if of.readout == "mean":
             total = scores = total + network.current(readout, step.sent, arriving_now[readout.name])
         else:
             scores = network.current(readout, sent, sums[readout.name])

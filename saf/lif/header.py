@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from saf.config import MOST_GRID_TIMESTEPS, MOST_TIMESTEPS
+from saf.config.methods import Readout
 from saf.lif.fixed_point import Grid
 from saf.networks.architecture import (
     Architecture,
     AveragePool,
-    Population,
+    LayerDescription,
     Scale,
     Shape,
     weighted,
@@ -26,7 +27,7 @@ class LIFDescription(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    format: Literal["saf-lif/1"] = "saf-lif/1"
+    format: Literal["saf-lif/2"] = "saf-lif/2"
     architecture: Architecture
     decay: Annotated[float, Field(gt=0, le=1)]
     """λ"""
@@ -34,7 +35,7 @@ class LIFDescription(BaseModel):
     """V"""
     timesteps: Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)]
     """T"""
-    readout: Literal["sum", "final"]
+    readout: Readout
     frames: bool
     """Whether a sample is a sequence of T frames (`T C H W`) and not one image (`C H W`)."""
     mean: tuple[float, ...]
@@ -47,6 +48,22 @@ class LIFDescription(BaseModel):
     specification: dict[str, Any]
     """The job that trained the network, for the record."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, header: Any) -> Any:
+        """Translate the names of files of version 1: `populations`, and `sum` and `final`."""
+        if not isinstance(header, dict) or header.get("format") != "saf-lif/1":
+            return header
+        translated = header | {"format": "saf-lif/2"}
+        architecture = header.get("architecture")
+        if isinstance(architecture, dict) and "layers" not in architecture:
+            names = {"populations": "layers"}
+            translated["architecture"] = {names.get(k, k): v for k, v in architecture.items()}
+        readouts = {"sum": "mean", "final": "weighted"}
+        if isinstance(readout := header.get("readout"), str):
+            translated["readout"] = readouts.get(readout, f"{readout} (of version 1)")
+        return translated
+
     @model_validator(mode="after")
     def _can_be_on_a_grid(self) -> LIFDescription:
         if self.grid is None:
@@ -55,8 +72,8 @@ class LIFDescription(BaseModel):
             raise ValueError(
                 f"a network on a grid has λ = 0.5, V = 1 and T ≤ {MOST_GRID_TIMESTEPS}"
             )
-        for population in (*self.architecture.populations, self.architecture.readout):
-            for operation in (o for c in population.connections for o in c.operations):
+        for layer in (*self.architecture.layers, self.architecture.readout):
+            for operation in (o for c in layer.connections for o in c.operations):
                 if isinstance(operation, AveragePool):
                     raise ValueError("a network on a grid has sum pooling, not average pooling")
                 if isinstance(operation, Scale) and (operation.factor * 2**self.grid.bits) % 1:
@@ -68,14 +85,14 @@ class LIFDescription(BaseModel):
         shapes = self.architecture.shapes()
         weights = self.architecture.weight_shapes()
         expected: dict[str, Shape] = {}
-        for population in (*self.architecture.populations, self.architecture.readout):
-            for name in weight_names(population):
+        for layer in (*self.architecture.layers, self.architecture.readout):
+            for name in weight_names(layer):
                 expected[name] = next(weights)
-            expected[f"{population.name}.bias"] = shapes[population.name][:1]
+            expected[f"{layer.name}.bias"] = shapes[layer.name][:1]
         return expected
 
 
-def weight_names(population: Population) -> list[str]:
-    """Names of the weights of `population`, in the order of its connections and operations."""
-    count = sum(len(weighted(connection)) for connection in population.connections)
-    return [f"{population.name}.{number}.weight" for number in range(count)]
+def weight_names(layer: LayerDescription) -> list[str]:
+    """Names of the weights of `layer`, in the order of its connections and operations."""
+    count = sum(len(weighted(connection)) for connection in layer.connections)
+    return [f"{layer.name}.{number}.weight" for number in range(count)]

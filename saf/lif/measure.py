@@ -27,7 +27,7 @@ class Measured:
     samples: int
     accuracy: float  # 0 to 1
     firing_rate: float  # spikes per neuron and step
-    firing_rates: dict[str, float]  # the same for each population
+    firing_rates: dict[str, float]  # the same for each layer
     samples_per_second: float
     accuracy_after: tuple[float, ...]  # 0 to 1, of a run that ends after 1, 2 … T steps
     spikes: dict[str, NDArray[np.float64]]  # of each neuron in T steps, mean of the samples
@@ -62,7 +62,7 @@ class Use:
         self._step %= self._timesteps
 
     def fired(self, name: str) -> int:
-        """How many spikes a population had."""
+        """How many spikes a layer had."""
         return int(self._spikes[name].sum())
 
     def measured(self, seconds: float = 0.0) -> Measured:

@@ -2,9 +2,10 @@
 
     u[t] = λ (u[t−1] − V s[t−1]) + W s_in[t] + b        s[t] = H(u[t] − V)
 
-A relay sends W s_in[t] + b as it is. Readout of T steps, in the way that the network was trained:
-`sum`: Σ_t (W s[t] + b); `final`: r[t] = λ r[t−1] + W s[t] + b divided by c[T] = Σ_{k<T} λ^k, that
-is W applied to the weighted firing rate, plus b.
+The output of a relay is W s_in[t] + b. The scores after T time steps depend on the readout that the
+network was trained with. `mean`: Σ_t (W s[t] + b). `weighted`: r[T] / c[T] with
+r[t] = λ r[t−1] + W s[t] + b and c[T] = Σ_{k<T} λ^k, which is W applied to the weighted firing rate,
+plus b.
 
 On a grid (`LIFDescription.grid`) the pixels are looked up in a table, and the current that they
 bring is rounded once: every other operation is exact in float32, see `docs/proof.md`.
@@ -33,7 +34,7 @@ from saf.lif.header import LIFDescription
 from saf.lif.sequence import LayerSteps, LIFChunk, LIFStep, OfInput, SequenceState, repeated, wires
 from saf.model.layers import Layer, Wire, arriving, walk
 from saf.model.operations import apply, channels_last
-from saf.networks.architecture import INPUT, Population
+from saf.networks.architecture import INPUT, LayerDescription
 from saf.neurons.lif import FoldedLIF
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -81,15 +82,13 @@ class LIFNetwork(torch.nn.Module):
         with torch.device("meta"):  # the weights are there already
             layers = [
                 Layer(
-                    population,
+                    layer,
                     shapes,
-                    None
-                    if population.relay or population is architecture.readout
-                    else neuron.neuron(),
+                    None if layer.relay or layer is architecture.readout else neuron.neuron(),
                     filters=(description.decay,),
                     plain=True,
                 )
-                for population in (*architecture.populations, architecture.readout)
+                for layer in (*architecture.layers, architecture.readout)
             ]
         for layer in layers:
             # Not by add_module: a file may name a layer as a method of this class is named.
@@ -147,15 +146,15 @@ class LIFNetwork(torch.nn.Module):
     @property
     def layers(self) -> tuple[Layer, ...]:
         """All but the readout, relays included, in the order in which they are computed."""
-        return tuple(map(self._layer, self.description.architecture.populations))
+        return tuple(map(self._layer, self.description.architecture.layers))
 
     @property
     def readout_layer(self) -> Layer:
         """The layer that gives the scores."""
         return self._layer(self.description.architecture.readout)
 
-    def _layer(self, population: Population) -> Layer:
-        layer = self._modules[population.name]
+    def _layer(self, described: LayerDescription) -> Layer:
+        layer = self._modules[described.name]
         assert isinstance(layer, Layer)
         return layer
 
@@ -244,7 +243,7 @@ class LIFNetwork(torch.nn.Module):
     def run(self, x: Tensor) -> Iterator[LIFStep]:
         """The T steps on `x` (as for a call), one at a time. Raises ValueError at the first."""
         self._check(x, sequence=self.description.frames)
-        names = [population.name for population in self.description.architecture.spiking]
+        names = [layer.name for layer in self.description.architecture.spiking]
         static = None if self.description.frames else self._of_input(x)
         state = self._rest(len(x))
         for t in range(self.timesteps):
@@ -279,7 +278,7 @@ class LIFNetwork(torch.nn.Module):
         *,
         potentials: bool = False,
     ) -> tuple[SequenceState, LIFChunk]:
-        """`steps` steps, given what the input brings to every population, one step after the
+        """`steps` steps, given what the input brings to every layer, one step after the
         other, steps · N …, or the bias alone, 1 C 1 1 (1 F), of one that does not hear it."""
         step = LayerSteps(
             self.layers, self.current, of_input, state, record=potentials and steps > 1
@@ -287,14 +286,14 @@ class LIFNetwork(torch.nn.Module):
         # Who has not fired in this step yet is heard, as feedback, with the spikes of the last.
         sent = {name: neuron.s for name, neuron in step.neurons.items()}
         last = self.readout_layer
-        keep = {*sent, *(connection.source for connection in last.population.connections)}
+        keep = {*sent, *(connection.source for connection in last.description.connections)}
         for layer, signal in walk(self.layers, sent, step, keep=keep):
             if layer.neuron is not None:
                 step.note(layer.name, signal)
         arriving = last({name: sent[name] for name in keep if name in sent}, step)
         readout, scores = state.readout, []
         for k, of_step in enumerate(arriving.chunk(steps), 1):
-            if self.description.readout == "final":
+            if self.description.readout == "weighted":
                 readout = last.decay * readout + of_step
                 scores.append(readout / last.accumulated_one(state.steps + k))
             else:
@@ -329,7 +328,7 @@ class LIFNetwork(torch.nn.Module):
         )
 
     def currents_of_input(self, x: Tensor) -> dict[str, Tensor]:
-        """What every population gets from `x` (`N C H W`) and its bias, by name: N …, or 1 C 1 1
+        """What every layer gets from `x` (`N C H W`) and its bias, by name: N …, or 1 C 1 1
         (1 F) where it does not hear the input."""
         of_input = self._of_input(x)
         return {layer.name: of_input(layer) for layer in (*self.layers, self.readout_layer)}

@@ -23,14 +23,14 @@ class SequenceState(NamedTuple):
     """A LIF network after some steps: pass it in, get the next one back."""
 
     steps: int
-    neurons: tuple[State, ...]  # u and s per spiking population: N, then its shape
+    neurons: tuple[State, ...]  # u and s per spiking layer: N, then its shape
     readout: Tensor  # N K, the sum or the decaying sum
 
 
 class LIFStep(NamedTuple):
     """One time step of a run, for those who look inside."""
 
-    potentials: dict[str, Tensor]  # u before the reset, per spiking population: N, then its shape
+    potentials: dict[str, Tensor]  # u before the reset, per spiking layer: N, then its shape
     spikes: dict[str, Tensor]  # s, likewise
     scores: Tensor  # N K, after this step
 
@@ -39,7 +39,7 @@ class LIFChunk(NamedTuple):
     """K time steps of a run at once, for those who look inside."""
 
     steps: int  # K
-    potentials: dict[str, Tensor]  # u before the reset, per spiking population: K · N, its shape
+    potentials: dict[str, Tensor]  # u before the reset, per spiking layer: K · N, its shape
     spikes: dict[str, Tensor]  # s, likewise
     scores: Tensor  # K N classes, after each of the steps
 
@@ -99,9 +99,9 @@ def wires(layer: Layer) -> list[Wire]:
 
 def _maps_one_source(layer: Layer) -> bool:
     """Whether nothing but a map with weights of one earlier layer arrives beside the bias."""
-    if layer.neuron is None or len(layer.population.connections) != 1:
+    if layer.neuron is None or len(layer.description.connections) != 1:
         return False
-    (connection,) = layer.population.connections
+    (connection,) = layer.description.connections
     return connection.source != INPUT and len(weighted(connection)) > 0
 
 
@@ -112,6 +112,6 @@ def repeated(of_input: OfInput, steps: int) -> OfInput:
 
     def at_each_step(layer: Layer) -> Tensor:
         current = of_input(layer)
-        return torch.cat([current] * steps) if layer.population.hears_input else current
+        return torch.cat([current] * steps) if layer.description.hears_input else current
 
     return at_each_step

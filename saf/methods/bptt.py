@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from saf.config.methods import METHODS, AtEachStep
+from saf.config.methods import METHODS, AtEachStep, Readout
 
 if TYPE_CHECKING:
     from saf.model.batch import Batch, Rule
     from saf.model.network import SpikingNetwork
-    from saf.model.outcome import Outcome, Readout
+    from saf.model.outcome import Outcome
 
 
 @METHODS.add
@@ -24,12 +24,10 @@ class BPTT(AtEachStep):
     name: Literal["bptt"] = "bptt"
 
     def rule(self) -> Rule:
-        from saf.model.outcome import readout_of
-
-        return partial(bptt, readout=readout_of(self))
+        return partial(bptt, readout=self.readout)
 
 
-def bptt(network: SpikingNetwork, batch: Batch, *, readout: Readout = "sum") -> Outcome:
+def bptt(network: SpikingNetwork, batch: Batch, *, readout: Readout = "mean") -> Outcome:
     """Back-propagation through time with surrogate gradients; the loss of `saf_e`.
 
     The graph spans all T steps, through the leak of every potential and every feedback connection.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from saf.config.methods import METHODS, AtEachStep
+from saf.config.methods import METHODS, AtEachStep, Readout
 
 if TYPE_CHECKING:
     from saf.model.batch import Batch, Rule
     from saf.model.network import SpikingNetwork
-    from saf.model.outcome import Outcome, Readout
+    from saf.model.outcome import Outcome
 
 
 @METHODS.add
@@ -26,9 +26,7 @@ class OtttA(AtEachStep):
     """As in `saf-e`."""
 
     def rule(self) -> Rule:
-        from saf.model.outcome import readout_of
-
-        return partial(ottt_a, traced=self.trace_bias_and_input, readout=readout_of(self))
+        return partial(ottt_a, traced=self.trace_bias_and_input, readout=self.readout)
 
     def kept(self, timesteps: int, at_once: int) -> int:
         return 11
@@ -46,9 +44,7 @@ class OtttO(AtEachStep):
     """As in `saf-e`."""
 
     def rule(self) -> Rule:
-        from saf.model.outcome import readout_of
-
-        return partial(ottt_o, traced=self.trace_bias_and_input, readout=readout_of(self))
+        return partial(ottt_o, traced=self.trace_bias_and_input, readout=self.readout)
 
     @property
     def updates_at_each_step(self) -> bool:
@@ -59,15 +55,16 @@ class OtttO(AtEachStep):
 
 
 def ottt_a(
-    network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "sum"
+    network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "mean"
 ) -> Outcome:
     """OTTT, gradients of the T steps added up, one update: ∇W = Σ_t g_u[t] â_in[t]ᵀ.
 
-    Every map is evaluated once per step, on spikes, and its weight gradient taken at the trace â;
-    `traced`: that of the bias and of a constant input, too. `batch.chunk` has no effect: a LIF
-    neuron needs its own last step before the next. `readout`: with `sum` the loss of step t sees
-    o[t] = W s_N[t] + b and the prediction is their sum; with `final` it sees W (â_N[t] / c[t]) + b,
-    the mean of the o so far with the weights λ^(t−τ), and the prediction is that at T.
+    Every map is evaluated once per time step, on spikes, and its weight gradient is taken at the
+    trace â; with `traced` that of the bias and of a constant input, too. `batch.chunk` has no
+    effect: a LIF neuron needs its state after one time step before the next. With the `readout`
+    `mean` the loss of time step t is that of o[t] = W s_N[t] + b, and the scores are the sum of
+    o[t]. With `weighted` it is that of W (â_N[t] / c[t]) + b, the mean of o so far with the weights
+    λ^(t−τ), and the scores are its value at T.
     """
     from saf.model.detached import present_cut
     from saf.model.each_step import learn_at_one_step
@@ -94,7 +91,7 @@ def ottt_a(
 
 
 def ottt_o(
-    network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "sum"
+    network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "mean"
 ) -> Outcome:
     """OTTT with an update after every step; the weights are made effective again for the next.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from saf.config.methods import METHODS, AtEachStep, AtTheFinalStep
+from saf.config.methods import METHODS, AtEachStep, AtTheFinalStep, Readout
 
 if TYPE_CHECKING:
     from saf.model.batch import Batch, Rule
     from saf.model.network import SpikingNetwork
-    from saf.model.outcome import Outcome, Readout
+    from saf.model.outcome import Outcome
 
 
 @METHODS.add
@@ -30,10 +30,9 @@ class SafE(AtEachStep):
     g). The formula asks for it; the code published with OTTT does not do it."""
 
     def rule(self) -> Rule:
-        from saf.model.outcome import readout_of
 
         rule = saf_e_by_step if self.update == "step" else saf_e
-        return partial(rule, traced=self.trace_bias_and_input, readout=readout_of(self))
+        return partial(rule, traced=self.trace_bias_and_input, readout=self.readout)
 
     @property
     def updates_at_each_step(self) -> bool:
@@ -73,7 +72,7 @@ class SafF(AtTheFinalStep):
 
 
 def saf_e(
-    network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "sum"
+    network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "mean"
 ) -> Outcome:
     """SAF with a loss at each step: Σ_t loss(o[t], y) / T with o[t] = W s_N[t] + b.
 
@@ -107,7 +106,7 @@ def saf_e(
             trace_bias_and_input=traced,
         )
         times = range(state.step - steps + 1, state.step + 1)
-        if readout == "sum":
+        if readout == "mean":
             scores = readout_at_each_step(shown, done, times, traced)
         else:
             scores = readout_of_rates(shown, done, times)
@@ -120,7 +119,7 @@ def saf_e(
 
 
 def saf_e_by_step(
-    network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "sum"
+    network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "mean"
 ) -> Outcome:
     """SAF-E with an update after every step, the trajectory of `ottt_o`.
 

@@ -1,6 +1,6 @@
 """Neuron dropout: one mask for a whole sequence, so that SAF and LIF neurons stay the same.
 
-Shapes: `B` samples, `…` the shape of a population.
+Shapes: `B` samples, `…` the shape of a layer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from saf.model.presentation import NO_DROPOUT, Layered, Masks
 
 def dropout_masks(network: Layered, samples: int, generator: Generator | None) -> Masks:
     """0 for the share `dropout` of all neurons of `network` and 1 / (1 − dropout) for the others,
-    B …, by population; none where `dropout` is 0.
+    B …, by layer; none where `dropout` is 0.
 
     Drawn anew for every sample and neuron and kept for all time steps, as in `OnlineLIFNode` of
     github.com/pkuxmq/OTTT-SNN: a neuron's spikes count so much at its listeners and in the trace,
@@ -25,9 +25,9 @@ def dropout_masks(network: Layered, samples: int, generator: Generator | None) -
         return NO_DROPOUT
     shapes = network.architecture.shapes()
     masks = {}
-    for population in network.architecture.spiking:
-        shape = (samples, *shapes[population.name])
+    for layer in network.architecture.spiking:
+        shape = (samples, *shapes[layer.name])
         layout = torch.channels_last if len(shape) == 4 else torch.contiguous_format
         mask = torch.empty(shape, dtype=network.dtype, device=network.device, memory_format=layout)
-        masks[population.name] = mask.bernoulli_(1.0 - share, generator=generator) / (1.0 - share)
+        masks[layer.name] = mask.bernoulli_(1.0 - share, generator=generator) / (1.0 - share)
     return masks

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from saf.config.methods import Readout
 from saf.model.batch import Batch
 from saf.model.lif_forward import LIFNetworkState, NeuronStep, lif_advance, lif_rest
 from saf.model.network import SpikingNetwork, present
-from saf.model.outcome import Outcome, Readout, Tally
+from saf.model.outcome import Outcome, Tally
 from saf.model.presentation import traced as traced_synapse
 
 

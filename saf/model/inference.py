@@ -1,6 +1,6 @@
 """A network run by SAF without a graph: its scores, and its spikes step by step.
 
-Shapes: `B` samples, `…` the shape of a population.
+Shapes: `B` samples, `…` the shape of a layer.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from saf.config.methods import Readout
 from saf.model.network import SpikingNetwork, present
-from saf.model.outcome import Readout, Tally
+from saf.model.outcome import Tally
 from saf.model.saf_forward import (
     REST,
     Neurons,
@@ -27,7 +28,7 @@ class Inference(NamedTuple):
     """What a network says of a batch."""
 
     scores: Tensor  # B classes
-    firing_rates: Tensor  # spikes per neuron and step, for every population
+    firing_rates: Tensor  # spikes per neuron and step, for every layer
     loss: Tensor | None  # scalar; None unless asked for
 
 
@@ -78,7 +79,7 @@ def infer_in_chunks(
     for steps in chunks(network, len(x), timesteps, chunk):
         done, state = advance(shown, state, steps, neurons=neurons)
         times = range(state.step - steps + 1, state.step + 1)
-        if readout == "sum":
+        if readout == "mean":
             scores = readout_at_each_step(shown, done, times, False)
         elif loss_at_each_step:
             scores = readout_of_rates(shown, done, times)
@@ -102,9 +103,9 @@ def record(
     network: SpikingNetwork, x: Tensor, timesteps: int
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Spikes s[t] and membrane potentials u[t] = Û[t] − V λ â[t−1] (before the reset), B … each,
-    of every population in order: one list per time step, so that memory does not grow with T."""
+    of every layer in order: one list per time step, so that memory does not grow with T."""
     shown = present(network, network.stimulus(x, timesteps))
-    names = [population.name for population in network.architecture.spiking]
+    names = [layer.name for layer in network.architecture.spiking]
     state = REST
     for _ in range(timesteps):
         done, state = advance(shown, state, 1, keep=names, potentials=True)

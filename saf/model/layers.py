@@ -19,9 +19,9 @@ from saf.model.weight_standardisation import standardise, standardised
 from saf.networks.architecture import (
     Connection,
     Conv,
+    LayerDescription,
     Linear,
     Operation,
-    Population,
     Shape,
     weighted,
 )
@@ -117,16 +117,17 @@ class Wire(NamedTuple):
 
 
 class Layer(torch.nn.Module):
-    """A population: a `Map` for each of its convolutions and linear maps, numbered through all its
-    connections, a bias per channel or feature, and its neurons (none in a relay and the readout).
+    """A layer of a network: weights, biases and neurons.
 
-    A pass calls it with what its sources send, by their names, and returns what it sends itself:
-    forward hooks see both, and may put something else in its place.
+    It has a `Map` for each convolution and linear map, numbered over all its connections; a bias
+    per channel or feature; and neurons, unless it is a relay or the readout. A forward pass calls
+    it with the outputs of its sources by name. It returns its own output, so that forward hooks
+    see inputs and outputs and can replace them.
     """
 
     def __init__(
         self,
-        population: Population,
+        description: LayerDescription,
         shapes: Mapping[str, Shape],
         neuron: Neuron | None,
         *,
@@ -137,10 +138,10 @@ class Layer(torch.nn.Module):
         relay accumulates by, are how a layer without neurons receives. `plain` weights have no
         gains, whatever the operations say."""
         super().__init__()
-        self.population = population
+        self.description = description
         self._filters = filters
         number = 0
-        for connection in population.connections:
+        for connection in description.connections:
             for operation, before in connection.shapes(shapes[connection.source]):
                 if isinstance(operation, Conv | Linear):
                     kind = ConvMap if isinstance(operation, Conv) else LinearMap
@@ -149,7 +150,7 @@ class Layer(torch.nn.Module):
                         operation = without_gains(operation)
                     self.add_module(str(number), kind(operation, shape))
                     number += 1
-        self.shape = shapes[population.name]
+        self.shape = shapes[description.name]
         self.bias = torch.nn.Parameter(torch.zeros(self.shape[0]))
         self.neuron = neuron
 
@@ -162,8 +163,8 @@ class Layer(torch.nn.Module):
 
     @property
     def name(self) -> str:
-        """Name of the population."""
-        return self.population.name
+        """Name of the layer."""
+        return self.description.name
 
     @property
     def neurons(self) -> Neuron:
@@ -195,7 +196,7 @@ class Layer(torch.nn.Module):
     def connected(self) -> Iterator[tuple[Connection, tuple[Map, ...]]]:
         """Each connection with its convolutions and linear maps."""
         left = iter(self.maps)
-        for connection in self.population.connections:
+        for connection in self.description.connections:
             yield connection, tuple(next(left) for _ in weighted(connection))
 
     def shaped_bias(self) -> Tensor:
@@ -227,9 +228,9 @@ def walk(
     send; a source of which nothing is in `sent` is left out.
     """
     layers = list(layers)
-    listening = Counter(c.source for layer in layers for c in layer.population.connections)
+    listening = Counter(c.source for layer in layers for c in layer.description.connections)
     for layer in layers:
-        sources = [connection.source for connection in layer.population.connections]
+        sources = [connection.source for connection in layer.description.connections]
         heard = {source: sent[source] for source in sources if source in sent}
         listening.subtract(sources)
         signal = sent[layer.name] = layer(heard, step)

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from saf.config.methods import Readout
 from saf.kernels.saf_scan import count_spikes
 from saf.model.inputs import Stimulus
 from saf.model.layers import Layer, walk
 from saf.model.operations import scale_over_time
-from saf.model.outcome import Readout
 from saf.model.presentation import Layered, Presentation, Synapse, plain
 from saf.model.saf_forward import gradient_factors
 from saf.networks.architecture import INPUT, Conv, Linear
@@ -79,7 +79,7 @@ def lif_rest(network: Layered, stimulus: Stimulus) -> LIFNetworkState:
     }
     relays = {layer.name for layer in network.layers if layer.neuron is None}
     for layer in (*network.layers, network.readout_layer):
-        for connection in layer.population.connections:
+        for connection in layer.description.connections:
             source = connection.source
             if source == INPUT and stimulus.frames is None:
                 continue
@@ -104,21 +104,21 @@ def lif_advance(
     trace_bias_and_input: bool,
     track: bool = True,
     neuron_step: NeuronStep = lif,
-    readout: Readout = "sum",
+    readout: Readout = "mean",
 ) -> tuple[Tensor, LIFNetworkState]:
     """One time step: the readout o[t] = W s_N[t] + b (B classes) and the state after it.
 
         u[t] = λ (u[t−1] − V s[t−1]) + W s_in[t] + b        s[t] = H(u[t] − V)
 
     A relay sends W s_in[t] + b. `neuron_step` may be `saf`, which fires alike by accumulations.
-    Without `track` the traces stay as they are: an evaluation needs none. With the readout `final`
-    what comes back is the mean of o so far with the weights λ^(t−τ), W (â_N[t] / c[t]) + b.
+    Without `track` the traces stay as they are: an evaluation needs none. With the readout
+    `weighted` the output is the mean of o so far with the weights λ^(t−τ), W (â_N[t] / c[t]) + b.
     Gradients pass a spike as σ'(u − V) and a connection as `synapse` has it; the reset is a
     constant.
     """
     last = shown.network.readout_layer
     # In the weighted mean the past of a constant counts: by the trace, unless there is a graph.
-    past = readout == "final" and not (state.readout is not None and state.readout.requires_grad)
+    past = readout == "weighted" and not (state.readout is not None and state.readout.requires_grad)
     step = _Step(shown, state, synapse, trace_bias_and_input, track, neuron_step)
     sent: dict[str, Tensor] = {}
     if shown.has_feedback:
@@ -134,7 +134,7 @@ def lif_advance(
     scores = last({name: sent[name] for name in keep if name in sent}, step)
     scores = scores.expand(shown.samples, -1).to(shown.network.parameter_dtype)
     accumulated = None
-    if readout == "final":
+    if readout == "weighted":
         before = state.readout
         accumulated = scores if before is None else last.decay * before + scores
         scores = accumulated / last.accumulated_one(state.step + 1)

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from saf.config import JobSpecification
 from saf.config import Neuron as NeuronSettings
+from saf.config.methods import Readout
 from saf.errors import UserConfigError
 from saf.kernels.precision import compute_dtype, parameter_dtype
 from saf.model.dropout import dropout_masks
 from saf.model.inputs import Stimulus
 from saf.model.layers import Layer, Map, Wire
 from saf.model.operations import without_scales
-from saf.model.outcome import Readout, readout_of
 from saf.model.presentation import NO_DROPOUT, Constants, Effective, Masks, Presentation
 from saf.model.saf_forward import scores_of
 from saf.networks.architecture import INPUT, Architecture, Connection, Conv
@@ -59,7 +59,7 @@ class SpikingNetwork(torch.nn.Module):
         seed: int | None,
         compute_dtype: torch.dtype | None = None,
         timesteps: int | None = None,
-        readout: Readout = "sum",
+        readout: Readout = "mean",
         neurons: Mapping[str, Neuron] | None = None,
     ) -> None:
         """Draw the weights from `seed` (None: from the operating system); no global generator.
@@ -86,14 +86,14 @@ class SpikingNetwork(torch.nn.Module):
         self.compute_dtype = compute_dtype
         self.timesteps, self.readout_kind = timesteps, readout
         shapes, neurons = architecture.shapes(), dict(neurons or {})
-        for population in (*architecture.populations, architecture.readout):
-            name = population.name
+        for layer in (*architecture.layers, architecture.readout):
+            name = layer.name
             if hasattr(self, name):
                 raise ValueError(f"a layer cannot be named {name}")
             of_layer = None
-            if not population.relay and population is not architecture.readout:
+            if not layer.relay and layer is not architecture.readout:
                 of_layer = neurons.pop(name, None) or _lif(neuron)
-            self.add_module(name, Layer(population, shapes, of_layer, filters=(neuron.decay,)))
+            self.add_module(name, Layer(layer, shapes, of_layer, filters=(neuron.decay,)))
         if neurons:
             raise ValueError(f"there is no spiking layer {next(iter(neurons))!r} for its neurons")
         per_channel = (channels, *(1,) * (len(architecture.input_shape) - 1))
@@ -125,12 +125,11 @@ class SpikingNetwork(torch.nn.Module):
     def forward(self, x: Tensor, timesteps: int | None = None) -> Tensor:
         """Class scores B K of images B C H W or event frames B T C H W with values in [0, 1].
 
-        The scores are those that the network is read by: Σ_t (W s[t] + b), or W (â[T] / c[T]) + b
-        where `readout_kind` is `final`. `timesteps` is T (None: that of the network, or the number
-        of frames). Where gradients are recorded, one passes as in SAF: by the surrogate derivative,
-        the past a constant, bias and input with their trace. In training mode neurons are dropped
-        out by torch's global generator. Raises ValueError, and UserConfigError for frames of
-        another number.
+        The scores are Σ_t (W s[t] + b) where `readout_kind` is `mean`, W (â[T] / c[T]) + b where it
+        is `weighted`. `timesteps` is T (None: that of the network, or the number of frames).
+        Gradients are those of SAF: by surrogate derivatives, with the past detached, for bias and
+        input by their traces. In training mode neuron dropout draws from torch's global generator.
+        Raises ValueError, and UserConfigError for frames of another number.
         """
         if timesteps is None:
             timesteps = self.timesteps
@@ -148,7 +147,7 @@ class SpikingNetwork(torch.nn.Module):
     @property
     def layers(self) -> tuple[Layer, ...]:
         """All but the readout, relays included, in the order in which they are computed."""
-        return tuple(self._layer(population.name) for population in self.architecture.populations)
+        return tuple(self._layer(layer.name) for layer in self.architecture.layers)
 
     @property
     def readout_layer(self) -> Layer:
@@ -295,7 +294,7 @@ def network_of(
         seed=specification.seed,
         compute_dtype=compute_dtype(specification.precision),
         timesteps=specification.timesteps,
-        readout=readout_of(specification.method),
+        readout=specification.method.readout,
     )
     return network.to(parameter_dtype(specification.precision))
 

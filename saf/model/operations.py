@@ -1,4 +1,4 @@
-"""What connects populations: chains of linear operations, and two ways to differentiate them.
+"""What connects layers: chains of linear operations, and two ways to differentiate them.
 
 Shapes: `N` samples (the `K` steps of a chunk and the `B` samples of a batch merged, N = K · B),
 `C H W` channels, height, width, `F` features.

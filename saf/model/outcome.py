@@ -1,42 +1,33 @@
-"""What a batch gave: its loss, its scores, how often its neurons fired."""
+"""The result of a batch: its loss, its scores and the firing rates of its layers."""
 
 from __future__ import annotations
 
 from math import prod
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from saf.config import Method
+from saf.config.methods import Readout
 from saf.kernels.transfer import constants
 from saf.model.presentation import Layered
 
-Readout = Literal["sum", "final"]
-"""What a prediction is read from: the sum of the readouts at each step, or the readout of the
-weighted firing rates at the final one."""
-
-
-def readout_of(method: Method) -> Readout:
-    """How a network trained with `method` is read."""
-    return "final" if method.readout == "weighted" else "sum"
-
 
 class Outcome(NamedTuple):
-    """What a batch gave, without a graph."""
+    """The result of a batch, without an autograd graph."""
 
-    loss: Tensor  # scalar: what the gradients are of
-    scores: Tensor  # B classes: what a prediction is read from
-    firing_rates: Tensor  # spikes per neuron and step, for every population
+    loss: Tensor  # scalar, the one whose gradients the parameters hold
+    scores: Tensor  # B classes; the prediction is the largest one
+    firing_rates: Tensor  # of each spiking layer: spikes per neuron and time step
 
 
 class Tally:
-    """Sums over the steps of a batch."""
+    """Sums of losses, scores and spikes over the time steps of a batch."""
 
     def __init__(
-        self, network: Layered, samples: int, timesteps: int, readout: Readout = "sum"
+        self, network: Layered, samples: int, timesteps: int, readout: Readout = "mean"
     ) -> None:
-        """The scores are those of the last step for the readout `final`, else those of all."""
+        """The scores are those of the last time step for `weighted`, and the sum for `mean`."""
         shapes = network.architecture.shapes()
         self.timesteps = timesteps
         self._neurons = tuple(
@@ -53,7 +44,7 @@ class Tally:
         loss: Tensor | None = None,
         scores: Tensor | None = None,
     ) -> None:
-        """One or more steps: how many spikes of every population, if they were not counted yet, the
+        """One or more steps: how many spikes of every layer, if they were not counted yet, the
         share of these steps in the loss, if they have one, and their scores, K B classes or those
         of one step."""
         if fired is not None:
@@ -62,7 +53,7 @@ class Tally:
             self._loss.append(loss.detach())
         if scores is not None:
             steps = scores.detach() if scores.dim() == 3 else scores.detach()[None]
-            if self._readout == "final":
+            if self._readout == "weighted":
                 self._scores = steps[-1]
             else:
                 self._scores = steps.sum(0) if self._scores is None else self._scores + steps.sum(0)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Replay:
-    """What the maps between populations gave at the last of K steps, in the order of evaluation."""
+    """What the maps between layers gave at the last of K steps, in the order of evaluation."""
 
     def __init__(self, samples: int) -> None:
         """`samples` is B, the number of rows of the last step."""

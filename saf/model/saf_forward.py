@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from saf.config.methods import Readout
 from saf.estimate.chunking import steps_at_once
 from saf.kernels.saf_scan import Constant, Gate
 from saf.kernels.transfer import constants
 from saf.model.layers import Layer, Wire, arriving, walk
 from saf.model.operations import apply, apply_traced, scale_over_time
-from saf.model.outcome import Readout
 from saf.model.presentation import Layered, Presentation, plain, traced
 from saf.model.replay import Replay
 from saf.networks.architecture import INPUT, Flatten
@@ -424,7 +424,7 @@ def scores_of(shown: Presentation, timesteps: int, readout: Readout) -> Tensor:
     for steps in chunks(shown.network, shown.samples, timesteps, None):
         done, state = advance(shown, state, steps, gate=gate)
         times = range(state.step - steps + 1, state.step + 1)
-        if readout == "sum":
+        if readout == "mean":
             scores = readout_at_each_step(shown, done, times, True).sum(0)
             total = scores if total is None else total + scores
         elif state.step == timesteps:

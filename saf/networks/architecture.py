@@ -1,11 +1,11 @@
-"""What a network is made of, without its weights: populations of neurons and linear maps.
+"""The architecture of a network, without its weights: layers and the connections between them.
 
-A population is a layer of spiking neurons. Its potential is the sum of its connections plus a
-bias; a connection is a chain of linear operations applied to what another population (or the
-input) sends. A relay is a population without neurons: it sends that sum on as it is, so that a
-residual stream is added up once and not once for each of its listeners. The readout does not spike
-either. A connection from an earlier population is a forward or a skip connection; from the same or
-a later one it is feedback and carries the accumulation of the step before.
+A layer is a group of spiking neurons. Their input current is the sum of the layer's connections
+plus a bias. A connection is a chain of linear operations on the output of another layer, or of the
+input. A relay is a layer without neurons: its output is that sum, so that a residual stream is
+added up once and not once for each layer that reads it. The readout does not spike either. A
+connection from an earlier layer is a forward or a skip connection; from the same or a later one it
+is feedback and carries the accumulation of the time step before.
 
 This module loads no torch: the API checks shapes, counts parameters and forecasts memory with it,
 `saf.model.network` gives the same description its weights, and the header of `lif.safetensors`
@@ -25,8 +25,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Shape = tuple[int, ...]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
 INPUT = "input"
-MOST_OPERATIONS, MOST_CONNECTIONS = 64, 512  # of a connection, and of a population
-MOST_NUMBERS = 2**30  # that a map gives for one sample, and that all populations send at a step
+MOST_OPERATIONS, MOST_CONNECTIONS = 64, 512  # of a connection, and of a layer
+MOST_NUMBERS = 2**30  # of one sample: of a map's output, and of the outputs of all layers
 
 
 class _Description(BaseModel):
@@ -144,7 +144,7 @@ Operation = Annotated[
 
 
 class Connection(_Description):
-    """Linear operations on what `source` sends (`input` or the name of a population)."""
+    """Linear operations on the output of `source` (`input` or the name of a layer)."""
 
     source: str
     operations: Annotated[tuple[Operation, ...], Field(max_length=MOST_OPERATIONS)] = ()
@@ -166,13 +166,14 @@ class Connection(_Description):
         return shape
 
 
-class Population(_Description):
-    """Neurons that share their incoming connections; one bias per channel (or feature)."""
+class LayerDescription(_Description):
+    """A layer: neurons with the same connections, and one bias per channel (or feature)."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
     connections: Annotated[tuple[Connection, ...], Field(min_length=1, max_length=MOST_CONNECTIONS)]
     relay: bool = False
-    """Send the sum on without spiking. No feedback comes from a relay, which has no state."""
+    """Whether the output is the sum itself, without spikes. A relay has no state, so no feedback
+    comes from it."""
 
     @property
     def hears_input(self) -> bool:
@@ -181,69 +182,65 @@ class Population(_Description):
 
 
 class Architecture(_Description):
-    """A spiking network: populations in the order they are computed, and the readout.
+    """A spiking network: layers in the order in which they are computed, and the readout.
 
-    `populations` holds the relays as well, `spiking` those that fire. Raises ValueError
-    (pydantic's ValidationError) when a shape does not fit or a name is unknown.
+    `layers` includes relays; `spiking` are the layers with neurons. Raises ValueError (pydantic's
+    ValidationError) when a shape does not fit or a name is unknown.
     """
 
     input_shape: Annotated[tuple[Size, ...], Field(min_length=1, max_length=3)]
-    populations: Annotated[tuple[Population, ...], Field(min_length=1, max_length=512)]
-    readout: Population
+    layers: Annotated[tuple[LayerDescription, ...], Field(min_length=1, max_length=512)]
+    readout: LayerDescription
 
     @model_validator(mode="after")
     def _fits(self) -> Architecture:
         self.shapes()
         if not self.spiking:
             raise ValueError("no layer of the network spikes")
-        relays = {population.name for population in self.populations if population.relay}
+        relays = {layer.name for layer in self.layers if layer.relay}
         known = set()
-        for population in self.populations:
-            known.add(population.name)
-            for source in (c.source for c in population.connections):
-                if source in relays and (source not in known or source == population.name):
+        for layer in self.layers:
+            known.add(layer.name)
+            for source in (c.source for c in layer.connections):
+                if source in relays and (source not in known or source == layer.name):
                     raise ValueError(
-                        f"layer {population.name} gets feedback from {source}, which is a relay "
+                        f"layer {layer.name} gets feedback from {source}, which is a relay "
                         "and remembers nothing; let the feedback come from spiking layers"
                     )
         return self
 
     @property
-    def spiking(self) -> tuple[Population, ...]:
-        """The populations that have neurons, in order."""
-        return tuple(population for population in self.populations if not population.relay)
+    def spiking(self) -> tuple[LayerDescription, ...]:
+        """The layers that have neurons, in order."""
+        return tuple(layer for layer in self.layers if not layer.relay)
 
     def shapes(self) -> dict[str, Shape]:
-        """Shape of one sample of the input, of every population and of the readout, by name."""
+        """Shape of one sample of the input, of every layer and of the readout, by name."""
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
         sent = 0
-        for population in (*self.populations, self.readout):
-            if population.name in shapes:
-                raise ValueError(f"two layers are named {population.name}")
+        for layer in (*self.layers, self.readout):
+            if layer.name in shapes:
+                raise ValueError(f"two layers are named {layer.name}")
             arriving = {
-                c.output_shape(shapes[c.source])
-                for c in population.connections
-                if c.source in shapes
+                c.output_shape(shapes[c.source]) for c in layer.connections if c.source in shapes
             }
             if len(arriving) != 1:
-                raise ValueError(
-                    f"layer {population.name} gets inputs of shapes {sorted(arriving)}"
-                )
-            shapes[population.name] = arriving.pop()
-            sent += prod(shapes[population.name])
+                raise ValueError(f"layer {layer.name} gets inputs of shapes {sorted(arriving)}")
+            shapes[layer.name] = arriving.pop()
+            sent += prod(shapes[layer.name])
             if sent > MOST_NUMBERS:
                 raise ValueError(
                     f"the layers have {sent:.3g} neurons; at most {MOST_NUMBERS:.3g} are computed"
                 )
-        for population in (*self.populations, self.readout):
-            for connection in population.connections:
+        for layer in (*self.layers, self.readout):
+            for connection in layer.connections:
                 if connection.source not in shapes or connection.source == self.readout.name:
                     raise ValueError(
-                        f"layer {population.name} listens to {connection.source}, "
+                        f"layer {layer.name} listens to {connection.source}, "
                         "which is no layer before the readout"
                     )
-                if connection.output_shape(shapes[connection.source]) != shapes[population.name]:
-                    raise ValueError(f"the feedback to {population.name} has another shape")
+                if connection.output_shape(shapes[connection.source]) != shapes[layer.name]:
+                    raise ValueError(f"the feedback to {layer.name} has another shape")
         return shapes
 
     @property
@@ -252,31 +249,31 @@ class Architecture(_Description):
 
     @property
     def has_feedback(self) -> bool:
-        """Whether a population hears itself or a later one."""
+        """Whether a connection leads to a layer from itself or from a later one."""
         known = {INPUT}
-        for population in self.populations:
-            if any(c.source not in known for c in population.connections):
+        for layer in self.layers:
+            if any(c.source not in known for c in layer.connections):
                 return True
-            known.add(population.name)
+            known.add(layer.name)
         return False
 
     @property
     def neurons(self) -> int:
-        """Spiking neurons, all populations together."""
+        """Spiking neurons, all layers together."""
         shapes = self.shapes()
         return sum(prod(shapes[p.name]) for p in self.spiking)
 
     @property
     def relayed(self) -> int:
-        """Numbers that all relays together send at a step."""
+        """Size of the outputs of all relays together, for one sample and time step."""
         shapes = self.shapes()
-        return sum(prod(shapes[p.name]) for p in self.populations if p.relay)
+        return sum(prod(shapes[p.name]) for p in self.layers if p.relay)
 
     def weight_shapes(self) -> Iterator[Shape]:
         """Shape of every weight, in the order of the network's parameters."""
         shapes = self.shapes()
-        for population in (*self.populations, self.readout):
-            for connection in population.connections:
+        for layer in (*self.layers, self.readout):
+            for connection in layer.connections:
                 for operation, before in connection.shapes(shapes[connection.source]):
                     if isinstance(operation, Conv | Linear):
                         yield operation.weight_shape(before)
@@ -286,9 +283,9 @@ class Architecture(_Description):
         """Trainable numbers: weights, gains (of channels and of branches) and biases."""
         shapes = self.shapes()
         count = sum(prod(shape) for shape in self.weight_shapes())
-        for population in (*self.populations, self.readout):
-            count += shapes[population.name][0]
-            for connection in population.connections:
+        for layer in (*self.layers, self.readout):
+            count += shapes[layer.name][0]
+            for connection in layer.connections:
                 for operation in connection.operations:
                     if isinstance(operation, Conv | Linear):
                         count += _out_channels(operation) if operation.standardised else 0

@@ -16,9 +16,9 @@ from saf.networks.architecture import (
     Architecture,
     Connection,
     Conv,
+    LayerDescription,
     Linear,
     Operation,
-    Population,
     Shape,
 )
 
@@ -93,15 +93,15 @@ def _with_gain(architecture: Architecture, gain: float | Auto) -> Architecture:
             return operation
         return operation.model_copy(update={"initial_gain": gain * operation.initial_gain})
 
-    def scaled_population(population: Population) -> Population:
+    def scaled(layer: LayerDescription) -> LayerDescription:
         connections = tuple(
             Connection(source=c.source, operations=tuple(map(scaled_map, c.operations)))
-            for c in population.connections
+            for c in layer.connections
         )
-        return population.model_copy(update={"connections": connections})
+        return layer.model_copy(update={"connections": connections})
 
     return Architecture(
         input_shape=architecture.input_shape,
-        populations=tuple(map(scaled_population, architecture.populations)),
-        readout=scaled_population(architecture.readout),
+        layers=tuple(map(scaled, architecture.layers)),
+        readout=scaled(architecture.readout),
     )

@@ -10,8 +10,8 @@ from saf.networks.architecture import (
     Architecture,
     AveragePool,
     Connection,
+    LayerDescription,
     Operation,
-    Population,
     Scale,
     Shape,
 )
@@ -43,15 +43,13 @@ def output_shape(layers: Sequence[Sequence[Operation]], shape: Shape) -> Shape:
 
 
 def chained(operations: Sequence[Sequence[Operation]], input_shape: Shape) -> Architecture:
-    """Populations one after the other; the last entry of `operations` leads to the readout."""
-    populations = []
+    """Layers one after the other; the last entry of `operations` leads to the readout."""
+    layers = []
     source = INPUT
     for number, chain in enumerate(operations, start=1):
         name = "readout" if number == len(operations) else f"layer{number}"
         scale: list[Operation] = [] if source == INPUT else [Scale(factor=SPIKE_SCALE)]
         connection = Connection(source=source, operations=(*scale, *chain))
-        populations.append(Population(name=name, connections=(connection,)))
+        layers.append(LayerDescription(name=name, connections=(connection,)))
         source = name
-    return Architecture(
-        input_shape=input_shape, populations=tuple(populations[:-1]), readout=populations[-1]
-    )
+    return Architecture(input_shape=input_shape, layers=tuple(layers[:-1]), readout=layers[-1])

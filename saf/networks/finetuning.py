@@ -47,7 +47,7 @@ def trained_layers(architecture: Architecture, freeze: Sequence[str]) -> list[st
     and where nothing is left to train.
     """
     readout = architecture.readout.name
-    names = [*(population.name for population in architecture.populations), readout]
+    names = [*(layer.name for layer in architecture.layers), readout]
     frozen: set[str] = set()
     for pattern in freeze:
         hit = {name for name in names if fnmatchcase(name, pattern)}

@@ -26,9 +26,9 @@ from saf.networks.architecture import (
     Connection,
     Conv,
     Flatten,
+    LayerDescription,
     Linear,
     Operation,
-    Population,
     Scale,
     Shape,
 )
@@ -45,16 +45,16 @@ def residual(
 ) -> Architecture:
     """A stream that begins with `stem`, runs through `blocks`, each a name and the convolutions of
     its branch, and is pooled for a linear readout. Raises ValueError."""
-    populations = [_relay("stem", Connection(source=INPUT, operations=tuple(stem)))]
-    shape = populations[0].connections[0].output_shape(input_shape)
+    layers = [_relay("stem", Connection(source=INPUT, operations=tuple(stem)))]
+    shape = layers[0].connections[0].output_shape(input_shape)
     variance = 1.0
     for name, branch in blocks:
         stride = prod(convolution.stride for convolution in branch)
         outer = branch[-1].out_channels
         changes = stride != 1 or shape[0] != outer
-        populations += _block(
+        layers += _block(
             name,
-            populations[-1].name,
+            layers[-1].name,
             convolutions=branch,
             skip=Conv(out_channels=outer, kernel=1, stride=stride, padding=0) if changes else None,
             beta=sqrt(variance),
@@ -62,28 +62,28 @@ def residual(
         variance = (1.0 if changes else variance) + ALPHA**2
         for convolution in branch:
             shape = convolution.output_shape(shape)
-    stream = populations[-1].name
+    stream = layers[-1].name
     to_classes = Connection(
         source=stream,
         operations=(*pooled(shape), Flatten(), Linear(out_features=classes)),
     )
     return Architecture(
         input_shape=input_shape,
-        populations=tuple(populations),
-        readout=Population(name="readout", connections=(to_classes,)),
+        layers=tuple(layers),
+        readout=LayerDescription(name="readout", connections=(to_classes,)),
     )
 
 
 def _block(
     name: str, stream: str, *, convolutions: Sequence[Conv], skip: Conv | None, beta: float
-) -> list[Population]:
+) -> list[LayerDescription]:
     """Spiking layers, one before each convolution, and the relay that adds up the stream."""
     normalise: tuple[Operation, ...] = (Scale(factor=1.0 / beta),) if beta != 1.0 else ()
     arriving = Connection(source=stream, operations=normalise)
-    populations = []
+    layers = []
     for number, convolution in enumerate(convolutions, start=1):
-        spiking = Population(name=f"{name}_layer{number}", connections=(arriving,))
-        populations.append(spiking)
+        spiking = LayerDescription(name=f"{name}_layer{number}", connections=(arriving,))
+        layers.append(spiking)
         arriving = Connection(
             source=spiking.name, operations=(Scale(factor=SPIKE_SCALE), convolution)
         )
@@ -92,10 +92,10 @@ def _block(
     )
     unchanged = Connection(source=stream)
     if skip is not None:
-        spikes = populations[0].name
+        spikes = layers[0].name
         unchanged = Connection(source=spikes, operations=(Scale(factor=SPIKE_SCALE), skip))
-    return [*populations, _relay(name, branch, unchanged)]
+    return [*layers, _relay(name, branch, unchanged)]
 
 
-def _relay(name: str, *connections: Connection) -> Population:
-    return Population(name=name, connections=connections, relay=True)
+def _relay(name: str, *connections: Connection) -> LayerDescription:
+    return LayerDescription(name=name, connections=connections, relay=True)

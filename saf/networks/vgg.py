@@ -110,7 +110,7 @@ def _vgg(
 def _with_feedback(architecture: Architecture) -> Architecture:
     """`architecture` with a connection from its last spiking layer to its first, as in VGG-F of
     arXiv 2210.04195: upsampled to the first layer's size, then a plain 3 × 3 convolution."""
-    first, last = architecture.populations[0], architecture.populations[-1]
+    first, last = architecture.layers[0], architecture.layers[-1]
     shapes = architecture.shapes()
     (channels, height, width), (_, small, narrow) = shapes[first.name], shapes[last.name]
     if height != width or height % small or height // small < 2:
@@ -129,6 +129,6 @@ def _with_feedback(architecture: Architecture) -> Architecture:
     heard = first.model_copy(update={"connections": (*first.connections, feedback)})
     return Architecture(
         input_shape=architecture.input_shape,
-        populations=(heard, *architecture.populations[1:]),
+        layers=(heard, *architecture.layers[1:]),
         readout=architecture.readout,
     )

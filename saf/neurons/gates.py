@@ -1,4 +1,4 @@
-"""Gates ∂â/∂Û: what of a gradient passes a population of SAF neurons.
+"""Gates ∂â/∂Û: what of a gradient passes a layer of SAF neurons.
 
 Equal arguments give one function, so that `saf.kernels.inductor_scan` compiles it once.
 """

@@ -45,7 +45,7 @@ class Progress(BaseModel):
     sums: dict[str, float] = Field(default_factory=dict)
     """Sums over the samples of the unfinished epoch: loss, correct, firing_rate/<layer>."""
     compiled: bool | None = None
-    """Whether the scan of populations is the compiled one, which rounds otherwise than the plain
+    """Whether the scan of layers is the compiled one, which rounds otherwise than the plain
     one; None before the first iteration."""
     native: bool | None = None
     """Whether C++ takes the place of torch's operations (`saf.kernels.native`); its transforms of

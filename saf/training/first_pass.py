@@ -104,7 +104,7 @@ class _Fitting:
             return name
         sources = {connection.source for connection in connections}
         relay = sources.pop() if len(sources) == 1 else INPUT
-        if relay == INPUT or not self._layers[relay].population.relay:
+        if relay == INPUT or not self._layers[relay].description.relay:
             return None
         return relay if all(map(weighted, self._forward[relay])) else None
 
@@ -144,7 +144,7 @@ def _between(rate: Callable[[float], float], low: float, high: float, wanted: fl
 def _forward_connections(architecture: Architecture) -> dict[str, list[Connection]]:
     """The connections of each layer that are no feedback."""
     known, found = {INPUT}, {}
-    for population in architecture.populations:
-        found[population.name] = [c for c in population.connections if c.source in known]
-        known.add(population.name)
+    for layer in architecture.layers:
+        found[layer.name] = [c for c in layer.connections if c.source in known]
+        known.add(layer.name)
     return found

@@ -337,7 +337,7 @@ class Trainer:
         for halvings in range(1, MOST_HALVINGS + 1):
             threshold = float(f"{neuron.threshold / 2**halvings:.2g}")
             lower = network.with_neuron(neuron.model_copy(update={"threshold": threshold}))
-            if infer(lower, x, steps, readout="sum").firing_rates.all():
+            if infer(lower, x, steps, readout="mean").firing_rates.all():
                 return threshold
         return None
 

@@ -96,7 +96,7 @@ def test_readiness_tells_each_thing_that_is_missing(tmp_path: Path) -> None:
             assert "ARTIFACTS_URL" in error["detail"]
 
 
-def test_a_job_rings_the_doorbell_after_it_is_committed(tmp_path: Path) -> None:
+def test_a_wake_up_is_sent_after_the_job_is_committed(tmp_path: Path) -> None:
     from redis import Redis
 
     with EmbeddedBroker(tmp_path / "broker") as broker:

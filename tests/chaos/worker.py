@@ -15,7 +15,7 @@ WATCHED = (sys.executable, "-P", "-m", "tests.chaos.trainee")
 @lru_cache
 def runner() -> Runner:
     """The one of this process."""
-    return Runner(settings(), app.doorbell().ring, command=WATCHED)
+    return Runner(settings(), app.wakeups().send, command=WATCHED)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import torch
 from saf import tensorfile
 from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork, load_lif
-from saf.networks.architecture import Architecture, Connection, Flatten, Linear, Population
+from saf.networks.architecture import Architecture, Connection, Flatten, LayerDescription, Linear
 from saf.predict_process import answer
 
 SECONDS = 10.0
@@ -41,20 +41,20 @@ Header = dict[str, Any]
 
 def seed_network() -> LIFNetwork:
     """Three neurons, two classes, 8 × 8 pixels."""
-    layer = Population(
+    layer = LayerDescription(
         name="layer1",
         connections=(Connection(source="input", operations=(Flatten(), Linear(out_features=3))),),
     )
-    readout = Population(
+    readout = LayerDescription(
         name="readout",
         connections=(Connection(source="layer1", operations=(Linear(out_features=2),)),),
     )
     description = LIFDescription(
-        architecture=Architecture(input_shape=(1, 8, 8), populations=(layer,), readout=readout),
+        architecture=Architecture(input_shape=(1, 8, 8), layers=(layer,), readout=readout),
         decay=0.5,
         threshold=1.0,
         timesteps=3,
-        readout="sum",
+        readout="mean",
         frames=False,
         mean=(0.0,),
         std=(1.0,),
@@ -99,15 +99,15 @@ def _deep(depth: int) -> str:
 
 def _upsampled(metadata: dict[str, Any], times: int) -> None:
     operations = [{"kind": "upsample", "factor": 512}] * times
-    layer = metadata["architecture"]["populations"][0]
+    layer = metadata["architecture"]["layers"][0]
     layer["connections"] = [{"source": "input", "operations": operations}]
 
 
 def _many(metadata: dict[str, Any], key: str, count: int) -> None:
     architecture = metadata["architecture"]
-    layer = architecture["populations"][0]
-    if key == "populations":
-        architecture["populations"] = [{**layer, "name": f"l{number}"} for number in range(count)]
+    layer = architecture["layers"][0]
+    if key == "layers":
+        architecture["layers"] = [{**layer, "name": f"l{number}"} for number in range(count)]
     elif key == "connections":
         layer["connections"] = layer["connections"] * count
     else:
@@ -164,23 +164,23 @@ HOSTILE: dict[str, Callable[[Path], Any]] = {
         ),
     ),
     "T of a billion": lambda p: described(p, lambda m: m.update(timesteps=10**9)),
-    "a million populations": lambda p: described(p, lambda m: _many(m, "populations", 20_000)),
+    "a million layers": lambda p: described(p, lambda m: _many(m, "layers", 20_000)),
     "a million connections": lambda p: described(p, lambda m: _many(m, "connections", 50_000)),
     "a million operations": lambda p: described(p, lambda m: _many(m, "operations", 200_000)),
     "neurons without end": lambda p: described(p, lambda m: _upsampled(m, 3)),
     "neurons beyond all numbers": lambda p: described(p, lambda m: _upsampled(m, 60)),
     "channels beyond memory": lambda p: described(
         p,
-        lambda m: m["architecture"]["populations"][0]["connections"][0]["operations"][1].update(
+        lambda m: m["architecture"]["layers"][0]["connections"][0]["operations"][1].update(
             out_features=10**6
         ),
     ),
     "a cycle": lambda p: described(
         p,
-        lambda m: m["architecture"]["populations"][0]["connections"].append({"source": "layer1"}),
+        lambda m: m["architecture"]["layers"][0]["connections"].append({"source": "layer1"}),
     ),
     "names that are none": lambda p: described(
-        p, lambda m: m["architecture"]["populations"][0].update(name="\x1b[31m" * 1000)
+        p, lambda m: m["architecture"]["layers"][0].update(name="\x1b[31m" * 1000)
     ),
     "classes without end": lambda p: described(p, lambda m: m.update(class_names=["x"] * 10**6)),
     "weights at the end of their type": lambda p: described(p, lambda m: _scaled(m, 1e38)),

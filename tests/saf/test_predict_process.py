@@ -15,7 +15,7 @@ from PIL import Image
 from saf.data import Dataset, save
 from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork
-from saf.networks.architecture import Architecture, Connection, Flatten, Linear, Population
+from saf.networks.architecture import Architecture, Connection, Flatten, LayerDescription, Linear
 from saf.predict_process import SHOWN_NEURONS, answer, fitted
 
 
@@ -23,22 +23,22 @@ def saved(
     path: Path, shape: tuple[int, int, int], *, frames: bool = False, neurons: int = 3
 ) -> dict[str, Any]:
     """A network in a file, and the beginning of a question for it."""
-    layer = Population(
+    layer = LayerDescription(
         name="layer1",
         connections=(
             Connection(source="input", operations=(Flatten(), Linear(out_features=neurons))),
         ),
     )
-    readout = Population(
+    readout = LayerDescription(
         name="readout",
         connections=(Connection(source="layer1", operations=(Linear(out_features=2),)),),
     )
     described = LIFDescription(
-        architecture=Architecture(input_shape=shape, populations=(layer,), readout=readout),
+        architecture=Architecture(input_shape=shape, layers=(layer,), readout=readout),
         decay=0.5,
         threshold=2.0,
         timesteps=3,
-        readout="final",
+        readout="weighted",
         frames=frames,
         mean=(0.0,) * shape[0],
         std=(1.0,) * shape[0],

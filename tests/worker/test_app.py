@@ -40,7 +40,7 @@ def broker(service: Settings) -> Iterator[Celery]:
     app.close()
 
 
-def ring(broker: Celery, job_id: str) -> None:
+def send_wakeup(broker: Celery, job_id: str) -> None:
     broker.send_task(TASK, args=(job_id,), queue=QUEUE)
 
 
@@ -82,11 +82,11 @@ def test_a_busy_worker_leaves_the_next_message_to_an_idle_one(
     first = start_worker(patient)
     until(lambda: "succeeded in" in first.log())  # it found nothing to do when it started
     long = desk.submit(steps="100000", step_seconds="0.02")
-    ring(broker, long)
+    send_wakeup(broker, long)
     desk.wait_for_step(long, 1)
     short = desk.submit(steps="10")
-    ring(broker, short)
-    ring(broker, short)
+    send_wakeup(broker, short)
+    send_wakeup(broker, short)
     assert messages(broker) == 2
 
     start_worker(patient)
@@ -102,7 +102,7 @@ def test_a_message_is_read_soon_after_the_slot_is_free(
     start_worker(service.model_copy(update={"sweep_seconds": 600.0})).wait_ready()
     for _ in range(3):
         job_id = desk.submit(steps="1")
-        ring(broker, job_id)
+        send_wakeup(broker, job_id)
         desk.wait(job_id, Status.succeeded, seconds=4)
 
 
@@ -116,7 +116,7 @@ def test_the_row_says_that_the_worker_lives_and_that_it_ended(
     assert (row.pid, row.slots, row.busy, row.stopped_at) == (worker.popen.pid, 2, 0, None)
     until(lambda: workers(desk)[0].seen_at > row.seen_at)
     job_id = desk.submit(steps="100000", step_seconds="0.02")
-    ring(broker, job_id)
+    send_wakeup(broker, job_id)
     until(lambda: workers(desk)[0].busy == 1)
 
     worker.popen.send_signal(signal.SIGTERM)

@@ -12,7 +12,7 @@ from worker.runner import Runner
 @lru_cache
 def runner() -> Runner:
     command = (sys.executable, str(Path(__file__).with_name("trainee.py")))
-    return Runner(settings(), app.doorbell().ring, command=command, leave=app.leave)
+    return Runner(settings(), app.wakeups().send, command=command, leave=app.leave)
 
 
 if __name__ == "__main__":

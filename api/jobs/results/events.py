@@ -70,7 +70,9 @@ def list_events(
         read_job(session, job_id)
         if wants_stream(request):
             start = position_of(last_event_id, after)
-            return event_stream(service.seats, user, service.part(Streams).job(job_id, after=start))
+            return event_stream(
+                service.concurrency, user, service.part(Streams).job(job_id, after=start)
+            )
         events, has_more = find_events(session, job_id, after=after, limit=limit)
     documents = [event_document(event) for event in events]
     return Listing(

@@ -45,7 +45,9 @@ def get_logs(
         read_job(session, job_id)
         if wants_stream(request):
             start = position_of(last_event_id, after)
-            return event_stream(service.seats, user, service.part(Streams).log(job_id, after=start))
+            return event_stream(
+                service.concurrency, user, service.part(Streams).log(job_id, after=start)
+            )
         if q:
             found = logs.search(session, job_id, q, most=FOUND_LINES if tail is None else tail)
         elif tail is not None:

@@ -66,9 +66,9 @@ class Predictor:
                     # The child dies with the thread that started it, so this one stays.
                     self._thread = threading.Thread(target=self._serve, name="predict", daemon=True)
                     self._thread.start()
-            patience = WAITING * (START_SECONDS + self._settings.predict_max_seconds)
+            timeout = WAITING * (START_SECONDS + self._settings.predict_max_seconds)
             try:
-                return answer.result(patience)
+                return answer.result(timeout)
             except NotInTimeError:
                 answer.cancel()
                 raise UnavailableError(

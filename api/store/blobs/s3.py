@@ -36,8 +36,8 @@ from saf import files
 PART_BYTES = 16 * 2**20  # of an upload in parts; a smaller file is sent whole
 MOST_PARTS = 9000  # S3 takes 10,000
 READ_BYTES = 64 * 2**10
-PATIENCE = {"connect_timeout": 3, "read_timeout": 5}  # seconds; a row is locked meanwhile
-PATIENCE_WITH_FILES = {"connect_timeout": 5, "read_timeout": 30}
+ROW_TIMEOUTS = {"connect_timeout": 3, "read_timeout": 5}  # seconds; a row is locked meanwhile
+FILE_TIMEOUTS = {"connect_timeout": 5, "read_timeout": 30}
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MISSING = ("404", "NoSuchKey", "NotFound")
@@ -73,8 +73,8 @@ class BucketStore(ArtifactStore):
                 }
             )
             # One client waits briefly, for what is asked while a row is locked or a person waits.
-            self._s3 = session.create_client("s3", config=_config(PATIENCE))
-            self._files = session.create_client("s3", config=_config(PATIENCE_WITH_FILES))
+            self._s3 = session.create_client("s3", config=_config(ROW_TIMEOUTS))
+            self._files = session.create_client("s3", config=_config(FILE_TIMEOUTS))
         except (BotoCoreError, ValueError) as error:
             raise ValueError(f"{self.address} cannot be used: {error}") from None
 
@@ -326,9 +326,9 @@ def _parts(url: str) -> tuple[str, str]:
     return parts.netloc, f"{prefix}/" if prefix else ""
 
 
-def _config(patience: dict[str, int]) -> Any:
+def _config(timeouts: dict[str, int]) -> Any:
     return Config(
-        **patience,
+        **timeouts,
         retries={"mode": "standard", "total_max_attempts": 2},
         max_pool_connections=50,
         # The SHA-256 of a body is signed, over TLS too, so the server refuses another one. The

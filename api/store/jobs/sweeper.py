@@ -61,11 +61,13 @@ class GracePeriod:
 class Sweeper:
     """A thread that sweeps until it is stopped."""
 
-    def __init__(self, database: Database, settings: Settings, ring: Callable[[str], None]) -> None:
-        """`ring(job_id)` sends the message for a job that waits."""
+    def __init__(
+        self, database: Database, settings: Settings, send_wakeup: Callable[[str], None]
+    ) -> None:
+        """`send_wakeup(job_id)` sends the message for a job that waits."""
         self._database = database
         self._settings = settings
-        self._ring = ring
+        self._send_wakeup = send_wakeup
         self._grace = GracePeriod(settings.lease_seconds)
         # Often enough that the time between two looks is no gap.
         self._wait = min(settings.sweep_seconds, settings.lease_seconds / 4)
@@ -90,7 +92,7 @@ class Sweeper:
             self._grace.begin()
             raise
         for job_id in waiting:
-            self._ring(job_id)
+            self._send_wakeup(job_id)
 
     def _look(self) -> list[str]:
         """Recover jobs; those that wait for a worker, and of which none was told lately."""

@@ -1,4 +1,4 @@
-// The scans of populations over several steps, one pass over the memory each: saf/kernels/saf_scan.py without a
+// The scans of layers over several steps, one pass over the memory each: saf/kernels/saf_scan.py without a
 // gate, and saf/kernels/lif_scan.py. To be compiled without contraction of products and sums: in float32 the
 // results have the bits of torch's operations, which fuse where `fused` stands.
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from saf.config import ResolvedSpecification
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork
-from saf.model.outcome import readout_of
 from saf.training.batches import Samples
 from saf.training.failures import diverged
 from saf.training.optimisation.loss import LossFunction
@@ -57,7 +56,7 @@ def evaluate(
     value, *rates = (found.totals / len(data)).tolist()
     if not isfinite(value):
         raise diverged(f"on the {what} data", specification)
-    names = [population.name for population in network.architecture.spiking]
+    names = [layer.name for layer in network.architecture.spiking]
     return Evaluated(value, found.predicted.cpu(), dict(zip(names, rates, strict=True)))
 
 
@@ -79,7 +78,7 @@ def sums(
             network,
             x,
             specification.timesteps,
-            readout=readout_of(specification.method),
+            readout=specification.method.readout,
             chunk=chunk if len(x) <= samples else None,
             loss=partial(_loss_of, loss, y),
             loss_at_each_step=specification.method.loss_at_each_step,

@@ -220,8 +220,8 @@ def test_only_so_many_uploads_are_sent_at_once(small: Server) -> None:
     one, two, three = (as_user(f"192.0.2.{n}") for n in (20, 21, 22))
     file = {"file": ("mine.npz", npz(1, 4, 4))}
     with (
-        small.service.seats.taken("upload", "192.0.2.20"),
-        small.service.seats.taken("upload", "192.0.2.21"),
+        small.service.concurrency.held("upload", "192.0.2.20"),
+        small.service.concurrency.held("upload", "192.0.2.21"),
     ):
         refused = small.http.post("/v1/datasets", files=file, headers=one)
         names(refused, 429, "uploads_per_user")

@@ -18,8 +18,8 @@ from saf.networks.architecture import (
     Connection,
     Conv,
     Flatten,
+    LayerDescription,
     Linear,
-    Population,
 )
 from tests.saf.networks.random_networks import CLASSES, INPUT_SHAPE, randomise
 from tests.saf.training.trainings import resolved
@@ -60,10 +60,12 @@ def exact_grid(network: LIFNetwork) -> LIFNetwork:
     return next(n for n in found if all(bound.within for bound in bounds(n)))
 
 
-def linear(source: str, name: str, features: int) -> Population:
+def linear(source: str, name: str, features: int) -> LayerDescription:
     flat: tuple[Any, ...] = (Flatten(),) if source == INPUT else ()
     operations = (*flat, Linear(out_features=features))
-    return Population(name=name, connections=(Connection(source=source, operations=operations),))
+    return LayerDescription(
+        name=name, connections=(Connection(source=source, operations=operations),)
+    )
 
 
 def described(architecture: Architecture, steps: int, grid: Grid, **changes: Any) -> LIFDescription:
@@ -73,7 +75,7 @@ def described(architecture: Architecture, steps: int, grid: Grid, **changes: Any
             "decay": 0.5,
             "threshold": 1.0,
             "timesteps": steps,
-            "readout": "final",
+            "readout": "weighted",
             "frames": False,
             "mean": (0.0,) * architecture.input_shape[0],
             "std": (1.0,) * architecture.input_shape[0],
@@ -90,6 +92,6 @@ def architecture_of_one_layer() -> Architecture:
     flat = Connection(source="layer1", operations=(Flatten(), Linear(out_features=CLASSES)))
     return Architecture(
         input_shape=INPUT_SHAPE,
-        populations=(Population(name="layer1", connections=(convolution,)),),
-        readout=Population(name="readout", connections=(flat,)),
+        layers=(LayerDescription(name="layer1", connections=(convolution,)),),
+        readout=LayerDescription(name="readout", connections=(flat,)),
     )

@@ -72,7 +72,7 @@ def test_certificate_of_a_sound_conversion(
     images, labels = x[spread].float() / 255, y[spread]
     right = (lif.predict(images) == labels).double().mean().item()
     assert first["accuracy_lif"] == pytest.approx(right)
-    scores = infer(network, images, 5, readout="final").scores
+    scores = infer(network, images, 5, readout="weighted").scores
     assert first["accuracy_saf"] == pytest.approx((scores.argmax(1) == labels).double().mean())
     assert all(layer["firing_rate_saf"] > 0 for layer in first["layers"])
     assert json.loads(json.dumps(certificate, allow_nan=False)) == certificate

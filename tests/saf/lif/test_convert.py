@@ -18,8 +18,8 @@ from saf.networks.architecture import (
     Connection,
     Conv,
     Flatten,
+    LayerDescription,
     Linear,
-    Population,
     Scale,
     SumPool,
 )
@@ -31,14 +31,14 @@ CLASSES = tuple("abc")
 def skips_and_feedback(generator: random.Random) -> Architecture:
     """Pooling, groups, a stride, two skips (one of them without weights) and two feedbacks."""
     scale = Scale(factor=generator.uniform(0.5, 3.0))
-    first = Population(
+    first = LayerDescription(
         name="layer1",
         connections=(
             Connection(source="input", operations=(Conv(out_channels=4),)),
             Connection(source="layer1", operations=(scale, Conv(out_channels=4, groups=2))),
         ),
     )
-    second = Population(
+    second = LayerDescription(
         name="layer2",
         connections=(
             Connection(source="layer1", operations=(scale, AveragePool(), Conv(out_channels=4))),
@@ -46,7 +46,7 @@ def skips_and_feedback(generator: random.Random) -> Architecture:
             Connection(source="layer3", operations=(Conv(out_channels=4, standardised=False),)),
         ),
     )
-    third = Population(
+    third = LayerDescription(
         name="layer3",
         connections=(
             Connection(source="layer2", operations=(scale, Conv(out_channels=4))),
@@ -54,7 +54,7 @@ def skips_and_feedback(generator: random.Random) -> Architecture:
             Connection(source="layer1", operations=(AveragePool(),)),
         ),
     )
-    readout = Population(
+    readout = LayerDescription(
         name="readout",
         connections=(
             Connection(
@@ -66,7 +66,7 @@ def skips_and_feedback(generator: random.Random) -> Architecture:
             ),
         ),
     )
-    return Architecture(input_shape=(2, 8, 8), populations=(first, second, third), readout=readout)
+    return Architecture(input_shape=(2, 8, 8), layers=(first, second, third), readout=readout)
 
 
 def random_network(seed: int) -> SpikingNetwork:
@@ -125,7 +125,7 @@ def test_folding_changes_no_spike_on_event_frames(seed: int) -> None:
     assert fired.all(), "a silent layer proves nothing"
 
 
-@pytest.mark.parametrize(("method", "readout"), [("saf-e", "sum"), ("saf-f", "final")])
+@pytest.mark.parametrize(("method", "readout"), [("saf-e", "mean"), ("saf-f", "weighted")])
 def test_scores_are_those_of_the_trained_network(method: str, readout: Any) -> None:
     network, x = random_network(3), images(3, 16, 2, 8, 8)
     lif = converted(network, timesteps=6, method=method)
@@ -138,8 +138,8 @@ def test_nothing_but_plain_operations_is_left() -> None:
     network = random_network(0)
     folded = converted(network, timesteps=2).description.architecture
     identities = 0
-    for population in (*folded.populations, folded.readout):
-        for connection in population.connections:
+    for layer in (*folded.layers, folded.readout):
+        for connection in layer.connections:
             operations = connection.operations
             weighted = [op for op in operations if isinstance(op, Conv | Linear)]
             assert not any(op.standardised for op in weighted)
@@ -156,14 +156,14 @@ def test_nothing_but_plain_operations_is_left() -> None:
 def test_constants_of_a_chain_go_into_its_weight() -> None:
     convolution = Conv(out_channels=1, kernel=1, padding=0, standardised=False)
     operations = (Scale(factor=3.0), AveragePool(kernel=2), convolution)
-    neuron = Population(
+    neuron = LayerDescription(
         name="layer1", connections=(Connection(source="input", operations=operations),)
     )
-    readout = Population(
+    readout = LayerDescription(
         name="readout",
         connections=(Connection(source="layer1", operations=(Flatten(), Linear(out_features=2))),),
     )
-    architecture = Architecture(input_shape=(1, 2, 2), populations=(neuron,), readout=readout)
+    architecture = Architecture(input_shape=(1, 2, 2), layers=(neuron,), readout=readout)
     one = torch.ones(1, 1, 1, 1)
     _, folded = fold(architecture, {"layer1.0.weight": one, "readout.0.weight": torch.ones(2, 1)})
     assert folded["layer1.0.weight"].item() == 3.0 / 4

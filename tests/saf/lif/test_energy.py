@@ -14,9 +14,9 @@ from saf.networks.architecture import (
     Connection,
     Conv,
     Flatten,
+    LayerDescription,
     Linear,
     Operation,
-    Population,
     SumPool,
 )
 
@@ -29,19 +29,17 @@ def plain(channels: int, **geometry: Any) -> Conv:
     return Conv(out_channels=channels, standardised=False, **geometry)
 
 
-def described(*populations: Population, side: int = 4, frames: bool = False) -> LIFDescription:
-    last = populations[-1].name
-    readout = Population(
+def described(*layers: LayerDescription, side: int = 4, frames: bool = False) -> LIFDescription:
+    last = layers[-1].name
+    readout = LayerDescription(
         name="readout", connections=(connection(last, Flatten(), Linear(out_features=3)),)
     )
     return LIFDescription(
-        architecture=Architecture(
-            input_shape=(1, side, side), populations=populations, readout=readout
-        ),
+        architecture=Architecture(input_shape=(1, side, side), layers=layers, readout=readout),
         decay=0.5,
         threshold=1.0,
         timesteps=5,
-        readout="sum",
+        readout="mean",
         frames=frames,
         mean=(0.0,),
         std=(1.0,),
@@ -62,8 +60,8 @@ def synapses(source: int, target: int, kernel: int, stride: int, padding: int) -
 
 
 def test_every_spike_is_added_once_at_each_synapse_that_the_border_leaves_it() -> None:
-    first = Population(name="layer1", connections=(connection("input", plain(2)),))
-    second = Population(
+    first = LayerDescription(name="layer1", connections=(connection("input", plain(2)),))
+    second = LayerDescription(
         name="layer2", connections=(connection("layer1", plain(3, kernel=3, stride=2, padding=1)),)
     )
     spikes = {
@@ -85,7 +83,7 @@ def test_every_spike_is_added_once_at_each_synapse_that_the_border_leaves_it() -
 
 
 def test_the_energies_are_those_of_horowitz_and_of_all_operations() -> None:
-    only = Population(name="layer1", connections=(connection("input", plain(1)),))
+    only = LayerDescription(name="layer1", connections=(connection("input", plain(1)),))
     found = estimate(described(only), {"layer1": np.full((1, 4, 4), 0.25)})
     additions, multiplications = 16 * 0.25 * 3, 100 + 5 * 16 + 5 * 3
     assert found["picojoules"] == pytest.approx(0.9 * additions + 4.6 * multiplications)
@@ -93,7 +91,7 @@ def test_the_energies_are_those_of_horowitz_and_of_all_operations() -> None:
 
 
 def test_frames_meet_the_weights_at_every_step() -> None:
-    only = Population(name="layer1", connections=(connection("input", plain(1)),))
+    only = LayerDescription(name="layer1", connections=(connection("input", plain(1)),))
     spikes = {"layer1": np.zeros((1, 4, 4))}
     image = estimate(described(only), spikes)
     frames = estimate(described(only, frames=True), spikes)
@@ -102,11 +100,11 @@ def test_frames_meet_the_weights_at_every_step() -> None:
 
 
 def test_a_skip_adds_each_spike_once_and_pooling_passes_it_on() -> None:
-    first = Population(name="layer1", connections=(connection("input", plain(1)),))
-    second = Population(
+    first = LayerDescription(name="layer1", connections=(connection("input", plain(1)),))
+    second = LayerDescription(
         name="layer2", connections=(connection("layer1", plain(1)), connection("layer1"))
     )
-    third = Population(
+    third = LayerDescription(
         name="layer3",
         connections=(connection("layer2", SumPool(kernel=2), plain(4, kernel=1, padding=0)),),
     )
@@ -122,8 +120,8 @@ def test_a_skip_adds_each_spike_once_and_pooling_passes_it_on() -> None:
 
 
 def test_a_map_behind_another_multiplies_at_every_step() -> None:
-    first = Population(name="layer1", connections=(connection("input", plain(1)),))
-    second = Population(
+    first = LayerDescription(name="layer1", connections=(connection("input", plain(1)),))
+    second = LayerDescription(
         name="layer2",
         connections=(
             connection("layer1", plain(2, kernel=1, padding=0), plain(1, kernel=1, padding=0)),

@@ -28,8 +28,8 @@ from saf.networks.architecture import (
     Connection,
     Conv,
     Flatten,
+    LayerDescription,
     Linear,
-    Population,
     Scale,
     SumPool,
 )
@@ -118,7 +118,7 @@ def test_no_potential_exceeds_its_bound_or_leaves_its_fraction(
     lif = on_grid(network, bits).to(dtype=torch.float64)
     x = samples(seed, 6, lif).double()
     found = {bound.name: bound for bound in bounds(lif)}
-    assert list(found) == [p.name for p in lif.description.architecture.populations] + ["readout"]
+    assert list(found) == [p.name for p in lif.description.architecture.layers] + ["readout"]
     for run in (lif.run, lambda x: run_saf(lif, x)):
         for step in run(x):
             for name, u in step.potentials.items():
@@ -126,7 +126,7 @@ def test_no_potential_exceeds_its_bound_or_leaves_its_fraction(
                 assert (u - 1.0).abs().max() <= found[name].magnitude
                 assert (u - step.spikes[name]).abs().max() <= found[name].magnitude
                 assert is_on_grid(u, found[name].fraction_bits)
-    if lif.description.readout == "sum":
+    if lif.description.readout == "mean":
         assert step.scores.abs().max() <= found["readout"].magnitude
 
 
@@ -134,7 +134,7 @@ def small(weight: list[list[float]], bias: list[float], timesteps: int) -> LIFNe
     """One pixel, three neurons, and two that hear these by `weight`."""
     architecture = Architecture(
         input_shape=(1, 1, 1),
-        populations=(linear(INPUT, "layer1", 3), linear("layer1", "layer2", 2)),
+        layers=(linear(INPUT, "layer1", 3), linear("layer1", "layer2", 2)),
         readout=linear("layer2", "readout", 2),
     )
     return LIFNetwork(
@@ -223,9 +223,9 @@ def test_sum_pooling_widens_the_magnitude_and_not_the_fraction() -> None:
         layer2 = Connection(source="layer1", operations=operations)
         architecture = Architecture(
             input_shape=(1, 4, 4),
-            populations=(
-                Population(name="layer1", connections=(layer1,)),
-                Population(name="layer2", connections=(layer2,)),
+            layers=(
+                LayerDescription(name="layer1", connections=(layer1,)),
+                LayerDescription(name="layer2", connections=(layer2,)),
             ),
             readout=linear(INPUT, "readout", 2),
         )
@@ -256,11 +256,11 @@ def test_training_code_on_the_grid_fires_as_the_lif_network_does(seed: int) -> N
     flat = (Flatten(), *readout.connections[0].operations)
     whole = Architecture(
         input_shape=INPUT_SHAPE,
-        populations=(
-            Population(name="layer1", connections=(first,)),
-            Population(name="layer2", connections=(second, back)),
+        layers=(
+            LayerDescription(name="layer1", connections=(first,)),
+            LayerDescription(name="layer2", connections=(second, back)),
         ),
-        readout=Population(
+        readout=LayerDescription(
             name="readout", connections=(Connection(source="layer2", operations=flat),)
         ),
     )
@@ -269,9 +269,9 @@ def test_training_code_on_the_grid_fires_as_the_lif_network_does(seed: int) -> N
     after = of.model_copy(
         update={
             "input_shape": (4, 8, 8),
-            "populations": (
-                Population(name="layer1", connections=(Connection(source=INPUT),)),
-                of.populations[1],
+            "layers": (
+                LayerDescription(name="layer1", connections=(Connection(source=INPUT),)),
+                of.layers[1],
             ),
         }
     )
@@ -316,10 +316,10 @@ def test_an_operation_that_no_bound_is_known_for_is_refused(
     plain = small([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]], [0.0, 0.0], 3)
     before = bounds(plain)[1]
     of = plain.description.architecture
-    (wire,) = of.populations[1].connections
+    (wire,) = of.layers[1].connections
     negated = wire.model_copy(update={"operations": (Negated(), *wire.operations)})
-    layer2 = of.populations[1].model_copy(update={"connections": (negated,)})
-    changed = of.model_copy(update={"populations": (of.populations[0], layer2)})
+    layer2 = of.layers[1].model_copy(update={"connections": (negated,)})
+    changed = of.model_copy(update={"layers": (of.layers[0], layer2)})
     network = LIFNetwork(
         plain.description.model_copy(update={"architecture": changed}), plain.tensors
     )

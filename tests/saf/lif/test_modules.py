@@ -21,8 +21,8 @@ from saf.networks.architecture import (
     Connection,
     Conv,
     Flatten,
+    LayerDescription,
     Linear,
-    Population,
 )
 from tests.saf.lif.grid_networks import converted, described, images
 
@@ -32,17 +32,17 @@ T = 5
 def architecture() -> Architecture:
     return Architecture(
         input_shape=(2, 8, 8),
-        populations=(
-            Population(
+        layers=(
+            LayerDescription(
                 name="layer1",
                 connections=(Connection(source=INPUT, operations=(Conv(out_channels=4),)),),
             ),
-            Population(
+            LayerDescription(
                 name="layer2",
                 connections=(Connection(source="layer1", operations=(Conv(out_channels=3),)),),
             ),
         ),
-        readout=Population(
+        readout=LayerDescription(
             name="readout",
             connections=(
                 Connection(source="layer2", operations=(Flatten(), Linear(out_features=3))),

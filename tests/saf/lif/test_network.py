@@ -1,38 +1,42 @@
 """The LIF network that runs from `lif.safetensors` alone."""
 
 import pickle
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
 import saf
+from saf import load_lif, tensorfile
 from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork
-from saf.networks.architecture import Architecture, Connection, Flatten, Linear, Population
+from saf.networks.architecture import Architecture, Connection, Flatten, LayerDescription, Linear
 
 FLAT = Flatten()
+VERSION_1 = Path(__file__).parents[2] / "data" / "lif-version-1"
 
 
 def description(**changes: Any) -> LIFDescription:
     """One neuron that listens to one pixel, and two classes that listen to the neuron."""
-    neuron = Population(
+    neuron = LayerDescription(
         name="layer1",
         connections=(Connection(source="input", operations=(FLAT, Linear(out_features=1))),),
     )
-    readout = Population(
+    readout = LayerDescription(
         name="readout",
         connections=(Connection(source="layer1", operations=(Linear(out_features=2),)),),
     )
     values: dict[str, Any] = {
-        "architecture": Architecture(input_shape=(1, 1, 1), populations=(neuron,), readout=readout),
+        "architecture": Architecture(input_shape=(1, 1, 1), layers=(neuron,), readout=readout),
         "decay": 0.5,
         "threshold": 1.0,
         "timesteps": 4,
-        "readout": "sum",
+        "readout": "mean",
         "frames": False,
         "mean": (0.0,),
         "std": (1.0,),
@@ -66,18 +70,44 @@ def test_potentials_and_spikes_are_those_worked_out_by_hand() -> None:
     assert [step.spikes["layer1"].item() for step in steps] == [0, 1, 0, 1]
 
 
-def test_sum_readout_adds_weights_of_spikes_and_a_bias_per_step() -> None:
+@pytest.mark.parametrize(("former", "readout"), [("sum", "mean"), ("final", "weighted")])
+def test_a_file_of_version_1_is_read_under_the_names_of_version_2(
+    tmp_path: Path, former: str, readout: Literal["mean", "weighted"]
+) -> None:
+    read = load_lif(VERSION_1 / f"{former}.safetensors")
+    assert read.description == description(readout=readout)
+    assert torch.equal(read(ONE), by_hand(readout=readout)(ONE))
+    read.save(tmp_path / "again")
+    assert load_lif(tmp_path / "again").description == read.description
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"readout": "mean"}, "mean (of version 1)"),
+        ({"format": "saf-lif/3"}, "saf-lif/2"),
+    ],
+)
+def test_a_header_with_names_of_another_version_is_refused(
+    change: dict[str, str], problem: str
+) -> None:
+    _, header = tensorfile.read(VERSION_1 / "sum.safetensors")
+    with pytest.raises(ValidationError, match=re.escape(problem)):
+        LIFDescription.model_validate(header | change)
+
+
+def test_mean_readout_adds_weights_of_spikes_and_a_bias_per_step() -> None:
     assert by_hand()(ONE).tolist() == [[2 * 2.0 + 4 * 0.5, 2 * -2.0]]
 
 
-def test_final_readout_is_the_weighted_rate_through_the_weights_plus_the_bias() -> None:
+def test_weighted_readout_is_the_weighted_rate_through_the_weights_plus_the_bias() -> None:
     # Spikes 0 1 0 1: â[4] = 0.25 + 1, c[4] = 1.875
     rate = 1.25 / 1.875
     expected = [2.0 * rate + 0.5, -2.0 * rate]
-    assert by_hand(readout="final")(ONE)[0].tolist() == pytest.approx(expected, abs=1e-12)
+    assert by_hand(readout="weighted")(ONE)[0].tolist() == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("readout", ["sum", "final"])
+@pytest.mark.parametrize("readout", ["mean", "weighted"])
 def test_steps_one_by_one_end_where_the_call_ends(readout: str) -> None:
     network, state, scores = by_hand(readout=readout), None, None
     states = []
@@ -89,7 +119,7 @@ def test_steps_one_by_one_end_where_the_call_ends(readout: str) -> None:
     assert [s.steps for s in states] == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("readout", ["sum", "final"])
+@pytest.mark.parametrize("readout", ["mean", "weighted"])
 @pytest.mark.parametrize("frames", [False, True])
 @pytest.mark.parametrize("samples", [1, 3, 50, 300])
 def test_many_steps_at_once_end_where_single_steps_end(
@@ -112,11 +142,11 @@ def test_a_state_can_be_used_twice() -> None:
 
 def test_feedback_brings_the_spike_of_the_step_before() -> None:
     plain = description()
-    neuron = plain.architecture.populations[0]
+    neuron = plain.architecture.layers[0]
     heard = Connection(source="layer1", operations=(Linear(out_features=1),))
     looped = Architecture(
         input_shape=(1, 1, 1),
-        populations=(Population(name="layer1", connections=(*neuron.connections, heard)),),
+        layers=(LayerDescription(name="layer1", connections=(*neuron.connections, heard)),),
         readout=plain.architecture.readout,
     )
     weights = tensors() | {"layer1.1.weight": torch.tensor([[10.0]])}
@@ -238,7 +268,7 @@ def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> Non
 def test_a_later_version_of_the_format_is_refused(tmp_path: Path) -> None:
     from saf import tensorfile
 
-    header = description().model_dump(mode="json") | {"format": "saf-lif/2"}
+    header = description().model_dump(mode="json") | {"format": "saf-lif/3"}
     tensorfile.write(tmp_path / "lif.safetensors", tensors(), header)
     with pytest.raises(ValueError, match="no LIF network that this version reads: format"):
         saf.load_lif(tmp_path / "lif.safetensors")

@@ -4,7 +4,7 @@ Every derivative here is written out by hand, and convolutions are sums over unf
 that the library and this file share neither code nor an engine. LIF neurons throughout, as in
 mathematics: u[t] = λ (u[t−1] − V s[t−1]) + W s_in[t] + b.
 
-Shapes: `B` samples, `T` steps, `…` the shape of a population.
+Shapes: `B` samples, `T` steps, `…` the shape of a layer.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from saf.networks.architecture import (
     AveragePool,
     Conv,
     Flatten,
+    LayerDescription,
     Linear,
     Operation,
-    Population,
     Scale,
     SumPool,
     Upsample,
@@ -57,7 +57,7 @@ class Wire:
 
 @dataclass
 class Layer:
-    """A population or the readout."""
+    """A layer or the readout."""
 
     name: str
     wires: list[Wire]
@@ -78,29 +78,29 @@ class Run:
 
 
 def layers_of(network: SpikingNetwork) -> list[Layer]:
-    """Populations in order, the readout last, with copies of their parameters."""
+    """Layers in order, the readout last, with copies of their parameters."""
     values = {name: p.detach().clone() for name, p in network.named_parameters()}
 
-    def layer(population: Population) -> Layer:
+    def layer(description: LayerDescription) -> Layer:
         count = 0
         wires = []
-        for connection in population.connections:
+        for connection in description.connections:
             wires.append(Wire(connection.source, maps := []))
             for operation in connection.operations:
                 maps.append(Map(operation))
                 if isinstance(operation, Conv | Linear):
-                    name = f"{population.name}.{count}"
+                    name = f"{description.name}.{count}"
                     raw, gain = values[f"{name}.weight"], values.get(f"{name}.gain")
                     plain = raw if gain is None else standardised(raw, gain)
                     of_branch = values.get(f"{name}.residual_gain")
                     weight = plain if of_branch is None else of_branch * plain
                     maps[-1] = Map(operation, name, raw, gain, of_branch, plain, weight)
                     count += 1
-        bias = values[f"{population.name}.bias"]
-        return Layer(population.name, wires, bias, population.relay)
+        bias = values[f"{description.name}.bias"]
+        return Layer(description.name, wires, bias, description.relay)
 
     architecture = network.architecture
-    return [layer(p) for p in (*architecture.populations, architecture.readout)]
+    return [layer(p) for p in (*architecture.layers, architecture.readout)]
 
 
 def standardised(raw: Tensor, gain: Tensor) -> Tensor:

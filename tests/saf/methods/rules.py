@@ -19,9 +19,11 @@ Method = Callable[..., Outcome]
 def rule_of(name: str, **settings: Any) -> Rule:
     """The rule of a method, with those of the settings that it has."""
     kind = REGISTERED[name]
-    if settings.get("readout") is not None:
-        settings["readout"] = {"sum": "mean", "final": "weighted"}[settings["readout"]]
-    given = {key: value for key, value in settings.items() if key in kind.model_fields}
+    given = {
+        key: value
+        for key, value in settings.items()
+        if key in kind.model_fields and not (key == "readout" and value is None)
+    }
     return kind.model_validate({"name": name, **given}).rule()
 
 

@@ -41,7 +41,7 @@ from tests.saf.training.trainings import resolved
 AT_EACH_STEP = ("saf-e", "ottt-a", "bptt")
 UPDATED_ONCE: dict[str, Method] = {
     name: method for name, method in METHODS.items() if name != "ottt-o"
-} | {f"{name}, weighted": partial(METHODS[name], readout="final") for name in AT_EACH_STEP}
+} | {f"{name}, weighted": partial(METHODS[name], readout="weighted") for name in AT_EACH_STEP}
 ALL: dict[str, Method] = METHODS | UPDATED_ONCE | {"saf-e, by step": SAF_E_BY_STEP}
 
 pytestmark = pytest.mark.slow
@@ -157,8 +157,8 @@ def dyadic(dtype: torch.dtype, frames: bool, samples: int, dropout: float) -> Ca
     1, λ = ½, V = 1. So its spikes do not depend on how a batch is cut, in low precision either."""
     architecture = build(ConvNet(channels=(4, 6)), (2, 8, 8), 3)
     plain = architecture.model_dump()
-    for population in (*plain["populations"], plain["readout"]):
-        for connection in population["connections"]:
+    for layer in (*plain["layers"], plain["readout"]):
+        for connection in layer["connections"]:
             kept = [o for o in connection["operations"] if o["kind"] != "scale"]
             connection["operations"] = [
                 o | {"standardised": False} if o["kind"] == "conv" else o for o in kept

@@ -15,9 +15,15 @@ from saf.config import Method as ChosenMethod
 from saf.errors import UserConfigError
 from saf.model.inference import infer, record
 from saf.model.network import SpikingNetwork
-from saf.model.outcome import readout_of
 from saf.model.saf_forward import chunks
-from saf.networks.architecture import Architecture, Connection, Conv, Flatten, Linear, Population
+from saf.networks.architecture import (
+    Architecture,
+    Connection,
+    Conv,
+    Flatten,
+    LayerDescription,
+    Linear,
+)
 from tests.saf.methods import reference
 from tests.saf.methods.gradients import assert_close, firing_case, train
 from tests.saf.methods.rules import METHODS, Method
@@ -29,7 +35,7 @@ def chosen(name: str) -> ChosenMethod:
     return JobSpecification.model_validate({"method": {"name": name}}).method
 
 
-SEVERAL = [METHODS["saf-e"], partial(METHODS["saf-e"], readout="final"), METHODS["saf-f"]]
+SEVERAL = [METHODS["saf-e"], partial(METHODS["saf-e"], readout="weighted"), METHODS["saf-f"]]
 
 
 @settings(max_examples=20, deadline=None)
@@ -53,7 +59,7 @@ def test_inference_repeats_the_scores_and_rates_of_training(name: str) -> None:
     case = firing_case(frames=True)
     outcome, _ = train(METHODS[name], case, traced=False)
     for chunk in (1, 4, None):
-        readout = readout_of(chosen(name))
+        readout = chosen(name).readout
         found = infer(case.network, case.x, case.timesteps, readout=readout, chunk=chunk)
         torch.testing.assert_close(found.scores, outcome.scores, rtol=1e-12, atol=1e-13)
         torch.testing.assert_close(found.firing_rates, outcome.firing_rates)
@@ -120,7 +126,7 @@ def test_a_chunk_of_no_steps_is_refused() -> None:
 def test_frames_of_another_number_of_steps_are_refused_with_both_numbers() -> None:
     case = firing_case(frames=True)
     with pytest.raises(UserConfigError, match=r"6 frames.*5 time steps") as error:
-        infer(case.network, case.x, 5, readout="sum")
+        infer(case.network, case.x, 5, readout="mean")
     assert "timesteps to 6" in error.value.hint
 
 
@@ -128,23 +134,23 @@ def test_frames_of_another_number_of_steps_are_refused_with_both_numbers() -> No
 def test_inputs_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     case = firing_case()
     with pytest.raises(ValueError, match=r"takes images of \(2, 8, 8\)"):
-        infer(case.network, torch.rand(shape), 6, readout="sum")
+        infer(case.network, torch.rand(shape), 6, readout="mean")
 
 
 def test_bfloat16_arithmetic_trains_float32_parameters() -> None:
     architecture = Architecture(
         input_shape=(1, 8, 8),
-        populations=(
-            Population(
+        layers=(
+            LayerDescription(
                 name="layer1",
                 connections=(Connection(source="input", operations=(Conv(out_channels=4),)),),
             ),
-            Population(
+            LayerDescription(
                 name="layer2",
                 connections=(Connection(source="layer1", operations=(Conv(out_channels=4),)),),
             ),
         ),
-        readout=Population(
+        readout=LayerDescription(
             name="readout",
             connections=(
                 Connection(source="layer2", operations=(Flatten(), Linear(out_features=3))),

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from benchmarks.ottt_published import ottt_as_published
 from saf.config import Neuron, Surrogate
+from saf.config.methods import Readout
 from saf.methods.ottt import OtttA, ottt_a
 from saf.methods.saf import SafE, saf_e, saf_e_by_step
 from saf.model.network import SpikingNetwork
-from saf.model.outcome import Readout
-from saf.networks.architecture import Architecture, Connection, Linear, Population
+from saf.networks.architecture import Architecture, Connection, LayerDescription, Linear
 from tests.saf.methods import reference
 from tests.saf.methods.gradients import PER_STEP, all_layers_fire, assert_close, firing_case, train
 from tests.saf.methods.rules import METHODS, SAF_E_BY_STEP, called
@@ -26,7 +26,7 @@ from tests.saf.networks.random_networks import Case, cases
 
 
 @settings(max_examples=40, deadline=None)
-@given(case=cases(), traced=st.booleans(), readout=st.sampled_from(["sum", "final"]))
+@given(case=cases(), traced=st.booleans(), readout=st.sampled_from(["mean", "weighted"]))
 def test_saf_e_and_ottt_a_have_the_gradient_of_the_loop_reference(
     case: Case, traced: bool, readout: Readout
 ) -> None:
@@ -35,7 +35,7 @@ def test_saf_e_and_ottt_a_have_the_gradient_of_the_loop_reference(
     other, of_ottt = train(METHODS["ottt-a"], case, traced=traced, readout=readout)
     with torch.no_grad():
         expected = reference.ottt_a(
-            case.network, case.x, case.y, case.timesteps, traced, case.masks, readout == "final"
+            case.network, case.x, case.y, case.timesteps, traced, case.masks, readout == "weighted"
         )
     assert_close(of_saf, of_ottt, 1e-12)
     assert_close(of_ottt, expected.gradients, 1e-12)
@@ -77,7 +77,7 @@ def test_ottt_evaluated_twice_as_published_has_the_same_gradient(case: Case, tra
 
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None)
-@given(case=cases(), traced=st.booleans(), readout=st.sampled_from(["sum", "final"]))
+@given(case=cases(), traced=st.booleans(), readout=st.sampled_from(["mean", "weighted"]))
 def test_saf_e_updated_at_every_step_takes_the_trajectory_of_ottt_o(
     case: Case, traced: bool, readout: Readout
 ) -> None:
@@ -187,13 +187,13 @@ def test_bptt_goes_through_the_leak_and_leaves_out_the_reset() -> None:
     network = SpikingNetwork(
         Architecture(
             input_shape=(1,),
-            populations=(
-                Population(
+            layers=(
+                LayerDescription(
                     name="layer1",
                     connections=(Connection(source="input", operations=(Linear(out_features=1),)),),
                 ),
             ),
-            readout=Population(
+            readout=LayerDescription(
                 name="readout",
                 connections=(Connection(source="layer1", operations=(Linear(out_features=1),)),),
             ),

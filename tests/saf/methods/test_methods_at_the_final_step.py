@@ -92,9 +92,9 @@ def test_in_a_chain_saf_f_is_the_spike_representation_times_v_per_spiking_layer_
         case.masks,
     )
     factors, factor = {case.network.architecture.readout.name: 1.0}, 1.0
-    for population in reversed(case.network.architecture.populations):
-        factor *= 1.0 if population.relay else V
-        factors[population.name] = factor
+    for layer in reversed(case.network.architecture.layers):
+        factor *= 1.0 if layer.relay else V
+        factors[layer.name] = factor
     scaled = {n: factors[n.split(".")[0]] * g for n, g in expected.gradients.items()}
     assert_close(ours, scaled, 1e-11)
 

@@ -28,14 +28,14 @@ def _one_thread() -> None:
 
 
 def names(case: Case) -> list[str]:
-    return [population.name for population in case.network.architecture.spiking]
+    return [layer.name for layer in case.network.architecture.spiking]
 
 
 @torch.no_grad()
 def lif_spikes(
     network: SpikingNetwork, x: torch.Tensor, timesteps: int, masks: Masks = NO_DROPOUT
 ) -> list[torch.Tensor]:
-    """Spikes of every population, T B …, by the recursion of the library's LIF neurons."""
+    """Spikes of every layer, T B …, by the recursion of the library's LIF neurons."""
     stimulus = network.stimulus(x, timesteps)
     shown = present(network, stimulus, masks)
     state = lif_rest(network, stimulus)
@@ -86,7 +86,7 @@ def test_spikes_do_not_depend_on_how_time_is_cut(case: Case, chunk: int) -> None
     network = case.network
     stimulus = network.stimulus(case.x, case.timesteps)
     shown = present(network, stimulus, case.masks)
-    everyone = [population.name for population in network.architecture.populations]
+    everyone = [layer.name for layer in network.architecture.layers]
     state = REST
     parts = []
     for steps in chunks(network, len(case.x), case.timesteps, chunk):
@@ -126,8 +126,8 @@ def grid_network(bits: int, channels: tuple[int, ...]) -> SpikingNetwork:
     """Plain weights and biases that are multiples of 2^−bits, λ = ½, V = 1, in float32."""
     architecture = build(ConvNet(channels=channels), (1, 8, 8), 3)
     plain = architecture.model_dump()
-    for population in (*plain["populations"], plain["readout"]):
-        for connection in population["connections"]:
+    for layer in (*plain["layers"], plain["readout"]):
+        for connection in layer["connections"]:
             kept = [o for o in connection["operations"] if o["kind"] != "scale"]
             connection["operations"] = [o | {"standardised": False} if o["kind"] == "conv" else o
                                         for o in kept]  # fmt: skip
@@ -165,9 +165,9 @@ def permuted(network: SpikingNetwork, seed: int) -> tuple[SpikingNetwork, list[t
     other.load_state_dict(network.state_dict())
     orders, before = [], torch.arange(1)
     with torch.no_grad():
-        for population in network.architecture.populations:
-            weight = other.get_parameter(f"{population.name}.0.weight")
-            bias = other.get_parameter(f"{population.name}.bias")
+        for layer in network.architecture.layers:
+            weight = other.get_parameter(f"{layer.name}.0.weight")
+            bias = other.get_parameter(f"{layer.name}.bias")
             order = torch.randperm(len(bias), generator=generator)
             weight.copy_(weight[order][:, before])
             bias.copy_(bias[order])
@@ -223,6 +223,6 @@ def test_predictions_of_saf_are_those_of_the_lif_network() -> None:
     x = torch.rand(16, 2, 8, 8, generator=generator, dtype=torch.float64)
     y = torch.zeros(16, dtype=torch.int64)
     summed = reference.ottt_a(network, x, y, 5, False).scores
-    torch.testing.assert_close(infer(network, x, 5, readout="sum").scores, summed)
+    torch.testing.assert_close(infer(network, x, 5, readout="mean").scores, summed)
     final = reference.spike_representation(network, x, y, 5, reference.clamp_gate(0.7)).scores
-    torch.testing.assert_close(infer(network, x, 5, readout="final").scores, final)
+    torch.testing.assert_close(infer(network, x, 5, readout="weighted").scores, final)

@@ -11,11 +11,11 @@ import torchinfo
 from torch import Tensor
 
 from saf.config import Neuron
+from saf.config.methods import Readout
 from saf.kernels.lif_scan import LIFState
 from saf.model.inference import infer
 from saf.model.layers import Layer
 from saf.model.network import SpikingNetwork
-from saf.model.outcome import Readout
 from saf.networks.build import build
 from saf.networks.convnet import ConvNet
 from saf.networks.resnet import ResNet18
@@ -24,7 +24,7 @@ from tests.saf.methods.rules import METHODS
 T = 4
 
 
-def network(readout: Readout = "sum", **changes: Any) -> SpikingNetwork:
+def network(readout: Readout = "mean", **changes: Any) -> SpikingNetwork:
     of = changes.pop("of", ConvNet(channels=(4, 6), gain=1.5))
     settings: dict[str, Any] = {"timesteps": T} | changes
     neuron = settings.pop("neuron", Neuron())
@@ -48,7 +48,7 @@ def batch(*frames: int, samples: int = 3) -> Tensor:
     return torch.rand(samples, *frames, 2, 8, 8, generator=generator, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("readout", ["sum", "final"])
+@pytest.mark.parametrize("readout", ["mean", "weighted"])
 @pytest.mark.parametrize("frames", [(), (T,)])
 def test_a_call_gives_the_scores_of_an_evaluation(readout: Readout, frames: tuple[int]) -> None:
     of, x = network(readout), batch(*frames)
@@ -65,7 +65,7 @@ def test_a_gradient_through_a_call_is_that_of_saf() -> None:
     def loss(scores: Tensor, _: Tensor) -> Tensor:
         return (scores * towards).sum()
 
-    for readout, method, factor in (("final", "saf-f", 1.0), ("sum", "saf-e", float(T))):
+    for readout, method, factor in (("weighted", "saf-f", 1.0), ("mean", "saf-e", float(T))):
         of, by_method = network(readout), network(readout)  # type: ignore[arg-type]
         loss(of(batch()), towards).backward()
         METHODS[method](
@@ -86,8 +86,8 @@ def test_a_gradient_through_a_call_is_that_of_saf() -> None:
 
 def test_how_many_steps_there_are_is_told_by_the_call_the_frames_or_the_network() -> None:
     of = network(timesteps=None)
-    assert torch.equal(of(batch(), 2), infer(of, batch(), 2, readout="sum").scores)
-    assert torch.equal(of(batch(5)), infer(of, batch(5), 5, readout="sum").scores)
+    assert torch.equal(of(batch(), 2), infer(of, batch(), 2, readout="mean").scores)
+    assert torch.equal(of(batch(5)), infer(of, batch(5), 5, readout="mean").scores)
     with pytest.raises(ValueError, match=r"network\(x, timesteps\)"):
         of(batch())
 
@@ -127,7 +127,7 @@ def test_other_neurons_share_the_parameters_and_leave_the_network_as_it_was() ->
 
 def test_neurons_are_dropped_out_in_training_and_not_in_evaluation() -> None:
     of, x = network(neuron=Neuron(dropout=0.5)), batch()
-    expected = infer(of, x, T, readout="sum").scores
+    expected = infer(of, x, T, readout="mean").scores
     assert torch.equal(of.eval()(x), expected)
     torch.manual_seed(5)
     dropped = of.train()(x)
@@ -148,7 +148,7 @@ def test_hooks_see_what_every_layer_and_every_map_gives() -> None:
     for layer in of.layers:
         given, sent = seen[layer.name]
         assert sent.shape == (T * 3, *shapes[layer.name])
-        heard = {c.source for c in layer.population.connections} - {"input"}
+        heard = {c.source for c in layer.description.connections} - {"input"}
         assert set(given[0]) == heard
         for number, _ in enumerate(layer.maps):
             assert seen[f"{layer.name}.{number}"][1].dim() == sent.dim()
@@ -173,13 +173,13 @@ def test_hooks_see_layers_and_maps_in_training(method: str) -> None:
     assert seen == {*layers, *(f"{name}.0" for name in layers)}
 
 
-@pytest.mark.parametrize("readout", ["sum", "final"])
+@pytest.mark.parametrize("readout", ["mean", "weighted"])
 def test_what_a_hook_returns_takes_the_place_of_what_a_layer_sends(readout: Readout) -> None:
     """With nothing from the last layer the scores are what the bias gives."""
     of = network(readout)
     of.get_submodule("layer2").register_forward_hook(lambda *given: torch.zeros_like(given[-1]))
     bias = of.readout_layer.bias.expand(3, -1)
-    expected = T * bias if readout == "sum" else bias
+    expected = T * bias if readout == "mean" else bias
     torch.testing.assert_close(of(batch()), expected)
 
 

@@ -20,9 +20,9 @@ from saf.networks.architecture import (
     Connection,
     Conv,
     Flatten,
+    LayerDescription,
     Linear,
     Operation,
-    Population,
     Scale,
     SumPool,
 )
@@ -43,8 +43,8 @@ def convnet(seed: int | None = 0) -> SpikingNetwork:
 def with_feedback() -> Architecture:
     return Architecture(
         input_shape=(2, 4, 4),
-        populations=(
-            Population(
+        layers=(
+            LayerDescription(
                 name="layer1",
                 connections=(
                     Connection(source="input", operations=(Conv(out_channels=3),)),
@@ -53,12 +53,12 @@ def with_feedback() -> Architecture:
                     ),
                 ),
             ),
-            Population(
+            LayerDescription(
                 name="layer2",
                 connections=(Connection(source="layer1", operations=(Conv(out_channels=3),)),),
             ),
         ),
-        readout=Population(
+        readout=LayerDescription(
             name="readout",
             connections=(
                 Connection(source="layer2", operations=(Flatten(), Linear(out_features=2))),
@@ -189,10 +189,10 @@ def test_folded_weights_and_operations_are_the_plain_ones(case: Case) -> None:
     network = case.network
     plain, folded = network.effective(), network.folded()
     shapes = network.architecture.shapes()
-    for population in (*network.architecture.populations, network.architecture.readout):
-        own, other = plain[population.name], folded[population.name]
+    for layer in (*network.architecture.layers, network.architecture.readout):
+        own, other = plain[layer.name], folded[layer.name]
         assert torch.equal(own.bias, other.bias)
-        for number, connection in enumerate(population.connections):
+        for number, connection in enumerate(layer.connections):
             x = torch.rand(2, *shapes[connection.source], dtype=torch.float64)
             torch.testing.assert_close(
                 apply(own.wires[number].operations, own.wires[number].weights, x),
@@ -217,8 +217,8 @@ def test_standardising_a_single_weight_is_refused() -> None:
     with pytest.raises(ValueError, match="cannot be standardised"):
         Architecture(
             input_shape=(2, 4, 4),
-            populations=(Population(name="layer1", connections=(connection,)),),
-            readout=Population(
+            layers=(LayerDescription(name="layer1", connections=(connection,)),),
+            readout=LayerDescription(
                 name="readout",
                 connections=(
                     Connection(source="layer1", operations=(Flatten(), Linear(out_features=2))),
@@ -229,8 +229,8 @@ def test_standardising_a_single_weight_is_refused() -> None:
 
 def test_a_layer_cannot_take_the_name_of_something_else() -> None:
     description = with_feedback().model_dump()
-    description["populations"][1]["name"] = "parameters"
-    description["populations"][0]["connections"][1]["source"] = "parameters"
+    description["layers"][1]["name"] = "parameters"
+    description["layers"][0]["connections"][1]["source"] = "parameters"
     description["readout"]["connections"][0]["source"] = "parameters"
     architecture = Architecture.model_validate(description)
     with pytest.raises(ValueError, match="cannot be named parameters"):

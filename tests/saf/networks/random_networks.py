@@ -19,9 +19,9 @@ from saf.networks.architecture import (
     Connection,
     Conv,
     Flatten,
+    LayerDescription,
     Linear,
     Operation,
-    Population,
     Scale,
     Shape,
     SumPool,
@@ -113,7 +113,7 @@ def _connecting(draw: st.DrawFn, source: str, shape: Shape, target: Shape) -> Co
 
 @st.composite
 def architectures(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True) -> Architecture:
-    """One to four convolutional populations, perhaps a fully connected one, and a readout; any of
+    """One to four convolutional layers, perhaps a fully connected one, and a readout; any of
     them may be a relay, but not all."""
     shapes: list[tuple[str, Shape]] = []
     side = INPUT_SHAPE[1]
@@ -126,7 +126,7 @@ def architectures(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True)
     if len(relays) == len(shapes):
         relays.remove(draw(st.sampled_from([name for name, _ in shapes])))
     known: list[tuple[str, Shape]] = [(INPUT, INPUT_SHAPE)]
-    populations = []
+    layers = []
     for number, (name, shape) in enumerate(shapes):
         connections = [_connecting(draw, *known[-1], shape)]
         if skips and number and draw(st.booleans()):
@@ -136,16 +136,16 @@ def architectures(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True)
             later = [(n, s) for n, s in later if n not in relays]
             if later:
                 connections.append(_connecting(draw, *draw(st.sampled_from(later)), shape))
-        population = Population(name=name, connections=tuple(connections), relay=name in relays)
-        populations.append(population)
+        layer = LayerDescription(name=name, connections=tuple(connections), relay=name in relays)
+        layers.append(layer)
         known.append((name, shape))
     to_readout = [_connecting(draw, *known[-1], (CLASSES,))]
     if skips and draw(st.booleans()):
         to_readout.append(_connecting(draw, *draw(st.sampled_from(known)), (CLASSES,)))
     return Architecture(
         input_shape=INPUT_SHAPE,
-        populations=tuple(populations),
-        readout=Population(name="readout", connections=tuple(to_readout)),
+        layers=tuple(layers),
+        readout=LayerDescription(name="readout", connections=tuple(to_readout)),
     )
 
 
@@ -181,7 +181,7 @@ def cases(
 
 @torch.no_grad()
 def randomise(network: SpikingNetwork, generator: torch.Generator) -> None:
-    """Weights, gains and biases drawn so that a population gets input of the order of V."""
+    """Weights, gains and biases drawn so that a layer gets input of the order of V."""
     V = network.neuron.threshold
     for name, parameter in network.named_parameters():
         if name.endswith("residual_gain"):

@@ -59,7 +59,7 @@ def test_the_last_layers_of_a_deep_network_fire_from_the_start(network: Network)
     architecture = build(network, (3, 32, 32), 10)
     module = SpikingNetwork(architecture, Neuron(), mean=[0.5] * 3, std=[0.3] * 3, seed=0)
     x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    rates = infer(module, x, 4, readout="sum").firing_rates
+    rates = infer(module, x, 4, readout="mean").firing_rates
     assert (rates > 0.02).all()
 
 
@@ -101,7 +101,7 @@ def test_every_network_spikes_alike_with_saf_and_lif_neurons(
     for saf_spikes, step in zip(of_saf, lif.run(x), strict=True):
         for ours, theirs in zip(saf_spikes, step.spikes.values(), strict=True):
             assert torch.equal(ours, theirs)
-    scores = infer(module, x, 5, readout="sum").scores
+    scores = infer(module, x, 5, readout="mean").scores
     torch.testing.assert_close(lif(x), scores, rtol=1e-12, atol=1e-12)
 
 

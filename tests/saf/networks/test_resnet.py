@@ -22,8 +22,8 @@ from saf.networks.architecture import (
     Architecture,
     Connection,
     Flatten,
+    LayerDescription,
     Linear,
-    Population,
     Scale,
 )
 from saf.networks.build import NetworkError, build
@@ -67,9 +67,9 @@ def test_the_stream_is_scaled_by_the_variance_that_it_is_expected_to_have() -> N
     """As `_make_layer` of the published code reckons it: 1 + 0.04 after a change of shape."""
     architecture = build(ResNet34(width=0.1), (3, 32, 32), 10)
     found = []
-    for population in architecture.spiking:
-        if population.name.endswith("layer1"):
-            (connection,) = population.connections
+    for layer in architecture.spiking:
+        if layer.name.endswith("layer1"):
+            (connection,) = layer.connections
             found += [o.factor for o in connection.operations if isinstance(o, Scale)] or [1.0]
     variances = [1.0, 1.04, 1.08, 1.12, 1.04, 1.08, 1.12, 1.16]
     variances += [1.04, 1.08, 1.12, 1.16, 1.2, 1.24, 1.04, 1.08]
@@ -85,31 +85,31 @@ def test_images_that_a_resnet_cannot_take_are_refused(shape: tuple[int, ...], sa
         build(ResNet18(), shape, 10)
 
 
-def relay(name: str, *sources: str) -> Population:
-    return Population(
+def relay(name: str, *sources: str) -> LayerDescription:
+    return LayerDescription(
         name=name, connections=tuple(Connection(source=s) for s in sources), relay=True
     )
 
 
-def readout(source: str) -> Population:
+def readout(source: str) -> LayerDescription:
     to_classes = Connection(source=source, operations=(Flatten(), Linear(out_features=2)))
-    return Population(name="readout", connections=(to_classes,))
+    return LayerDescription(name="readout", connections=(to_classes,))
 
 
 def test_feedback_from_a_relay_is_refused_with_the_way_out() -> None:
     hears = (Connection(source=INPUT), Connection(source="sum"))
-    neurons = Population(name="layer1", connections=hears)
+    neurons = LayerDescription(name="layer1", connections=hears)
     with pytest.raises(ValidationError, match="feedback from sum, which is a relay"):
         Architecture(
             input_shape=(1, 2, 2),
-            populations=(neurons, relay("sum", "layer1")),
+            layers=(neurons, relay("sum", "layer1")),
             readout=readout("sum"),
         )
     with pytest.raises(ValidationError, match="feedback from sum"):
         Architecture(
             input_shape=(1, 2, 2),
-            populations=(
-                Population(name="layer1", connections=hears[:1]),
+            layers=(
+                LayerDescription(name="layer1", connections=hears[:1]),
                 relay("sum", "layer1", "sum"),
             ),
             readout=readout("sum"),
@@ -118,9 +118,7 @@ def test_feedback_from_a_relay_is_refused_with_the_way_out() -> None:
 
 def test_a_network_of_relays_alone_is_refused() -> None:
     with pytest.raises(ValidationError, match="no layer of the network spikes"):
-        Architecture(
-            input_shape=(1, 2, 2), populations=(relay("sum", INPUT),), readout=readout("sum")
-        )
+        Architecture(input_shape=(1, 2, 2), layers=(relay("sum", INPUT),), readout=readout("sum"))
 
 
 def awake(network: SpikingNetwork) -> SpikingNetwork:
@@ -221,8 +219,8 @@ def test_a_deep_network_learns_and_its_conversion_is_certified(
     certificate = json.loads((tmp_path / "certificate.json").read_text())
     names = [layer["name"] for layer in certificate["checks"][0]["layers"]]
     architecture = build(specification.network, data.sample_shape, 3)
-    assert names == [population.name for population in architecture.spiking]
+    assert names == [layer.name for layer in architecture.spiking]
     if grid_bits is not None:
         assert [layer["name"] for layer in certificate["grid"]["layers"]] == names
         relays = [relay["name"] for relay in certificate["grid"]["relays"]]
-        assert relays == [p.name for p in architecture.populations if p.relay]
+        assert relays == [p.name for p in architecture.layers if p.relay]

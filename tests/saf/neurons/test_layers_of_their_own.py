@@ -22,8 +22,8 @@ from saf.networks.architecture import (
     Connection,
     Conv,
     Flatten,
+    LayerDescription,
     Linear,
-    Population,
 )
 from saf.neurons import base
 from saf.neurons.base import Accumulated, Fire, Folded, State
@@ -47,17 +47,17 @@ def architecture(*, feedback: bool) -> Architecture:
     first = [convolved(INPUT), *([convolved("layer3")] if feedback else [])]
     return Architecture(
         input_shape=(2, 6, 6),
-        populations=(
-            Population(name="layer1", connections=tuple(first)),
-            Population(name="layer2", connections=(convolved("layer1"), convolved(INPUT))),
-            Population(
+        layers=(
+            LayerDescription(name="layer1", connections=tuple(first)),
+            LayerDescription(name="layer2", connections=(convolved("layer1"), convolved(INPUT))),
+            LayerDescription(
                 name="sum",
                 connections=(convolved("layer1"), Connection(source="layer2")),
                 relay=True,
             ),
-            Population(name="layer3", connections=(convolved("sum"), convolved("layer2"))),
+            LayerDescription(name="layer3", connections=(convolved("sum"), convolved("layer2"))),
         ),
-        readout=Population(
+        readout=LayerDescription(
             name="readout", connections=(flat("layer3"), flat("sum"), flat("layer2"))
         ),
     )
@@ -188,7 +188,7 @@ def test_both_forms_fire_alike(
     assert all(0.02 < rate < 0.98 for rate in fired.values()), fired
 
 
-@pytest.mark.parametrize("readout", ["sum", "final"])
+@pytest.mark.parametrize("readout", ["mean", "weighted"])
 @pytest.mark.parametrize("trace", [False, True], ids=["as published", "with the trace"])
 @pytest.mark.parametrize("frames", [False, True], ids=["image", "frames"])
 @pytest.mark.parametrize("feedback", [False, True], ids=["forward", "feedback"])

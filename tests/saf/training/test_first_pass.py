@@ -46,7 +46,7 @@ def network_for(network: Network, x: torch.Tensor, neuron: Neuron) -> SpikingNet
 
 
 def rates(network: SpikingNetwork, x: torch.Tensor, timesteps: int) -> torch.Tensor:
-    return infer(network, x, timesteps, readout="sum").firing_rates
+    return infer(network, x, timesteps, readout="mean").firing_rates
 
 
 @pytest.mark.parametrize("threshold", [1.0, 30.0])

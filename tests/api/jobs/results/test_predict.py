@@ -26,7 +26,14 @@ from saf.data import digits
 from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork, load_lif
 from saf.model.network import network_of
-from saf.networks.architecture import Architecture, Connection, Conv, Flatten, Linear, Population
+from saf.networks.architecture import (
+    Architecture,
+    Connection,
+    Conv,
+    Flatten,
+    LayerDescription,
+    Linear,
+)
 from saf.networks.build import build
 from saf.training.checkpoint import Checkpoint, Progress
 from saf.training.to_lif import lif_network
@@ -39,11 +46,13 @@ def slow_network() -> LIFNetwork:
     """A trillion products for one image."""
     channels = 1024
 
-    def layer(name: str, source: str) -> Population:
+    def layer(name: str, source: str) -> LayerDescription:
         into = Conv(out_channels=channels, standardised=False)
-        return Population(name=name, connections=(Connection(source=source, operations=(into,)),))
+        return LayerDescription(
+            name=name, connections=(Connection(source=source, operations=(into,)),)
+        )
 
-    readout = Population(
+    readout = LayerDescription(
         name="readout",
         connections=(Connection(source="layer2", operations=(Flatten(), Linear(out_features=10))),),
     )
@@ -57,27 +66,27 @@ def slow_network() -> LIFNetwork:
         "readout.bias": torch.ones(10),
     }
     plain = network(timesteps=1024).description
-    architecture = Architecture(input_shape=(1, 8, 8), populations=layers, readout=readout)
+    architecture = Architecture(input_shape=(1, 8, 8), layers=layers, readout=readout)
     return LIFNetwork(plain.model_copy(update={"architecture": architecture}), tensors)
 
 
 def network(timesteps: int = 4, neurons: int = 3, **changes: Any) -> LIFNetwork:
     """Three neurons for the digits of 8 × 8 pixels, ten classes; or more of them."""
     into_layer = (Flatten(), Linear(out_features=neurons))
-    layer = Population(
+    layer = LayerDescription(
         name="layer1", connections=(Connection(source="input", operations=into_layer),)
     )
-    readout = Population(
+    readout = LayerDescription(
         name="readout",
         connections=(Connection(source="layer1", operations=(Linear(out_features=10),)),),
     )
     random = torch.Generator().manual_seed(5)
     values: dict[str, Any] = {
-        "architecture": Architecture(input_shape=(1, 8, 8), populations=(layer,), readout=readout),
+        "architecture": Architecture(input_shape=(1, 8, 8), layers=(layer,), readout=readout),
         "decay": 0.5,
         "threshold": 1.0,
         "timesteps": timesteps,
-        "readout": "sum",
+        "readout": "mean",
         "frames": False,
         "mean": (0.5,),
         "std": (0.25,),

@@ -42,7 +42,7 @@ def signs(network: SpikingNetwork) -> dict[str, list[float]]:
 
 def test_the_spike_statistics_are_those_of_the_spikes_and_potentials() -> None:
     observed = network()
-    names = [p.name for p in observed.architecture.populations]
+    names = [p.name for p in observed.architecture.layers]
     steps = list(record(observed, X, 6))
     for index, (name, found) in enumerate(signs(observed).items()):
         spikes = torch.stack([step[index][0] for step in steps])
