@@ -1,5 +1,5 @@
-"""By what a training computes: its scan, its convolutions, native code, and the precision of
-products. Chosen once, before the first iteration."""
+"""Back end of a training: its scan, its convolutions, native code and the precision of products.
+It is chosen once, before the first iteration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from saf.kernels.saf_scan import Scan, by, scan
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """What takes the place of torch's operations; by default what suits every device."""
+    """What replaces torch's operations; the defaults suit every device."""
 
     scan: Scan = scan
     """What computes the spikes of K time steps."""
@@ -28,7 +28,7 @@ class Backend:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Inside, the networks of this thread compute by this."""
+        """Context manager: networks of this thread compute with this back end."""
         with (
             winograd.allowed(self.convolution == "winograd"),
             native.allowed(self.native),

@@ -1,7 +1,7 @@
-"""Where compiled code is kept: nobody else may write there, or replace a folder on the way there.
+"""Directory of compiled code, which no other user can write to.
 
-What lies in such a folder is loaded and run by trainings, so that who can write there can do what
-those can.
+Trainings load and run what lies there, so whoever could write to it, or replace a directory on the
+path to it, could run code as this user.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def private_cache(name: str) -> Path:
-    """The folder `name` for compiled code, made if need be: in the directory that torch's compiler
-    has been given (`TORCHINDUCTOR_CACHE_DIR`), else in the user's cache.
+    """Directory `name` for compiled code, created if need be: in `TORCHINDUCTOR_CACHE_DIR`, the
+    directory of torch's compiler, else in the user's cache.
 
-    Raises OSError, saying who can write, where others can.
+    Raises OSError, which says who can write, where others can.
     """
     given = os.environ.get(VARIABLE)
     if given:
@@ -33,9 +33,9 @@ def private_cache(name: str) -> Path:
 
 
 def give_torch_its_cache() -> None:
-    """Let torch's compiler keep its code in the user's cache, and not in a folder of /tmp whose
-    name everybody knows. Raises OSError where others can write there, or to the one that it has
-    been given."""
+    """Make torch's compiler keep its code in the user's cache instead of a directory in /tmp
+    with a predictable name. Raises OSError where others can write there, or to the directory
+    that it was given."""
     if os.environ.get(VARIABLE):
         private_cache("saf")
         return
@@ -43,7 +43,7 @@ def give_torch_its_cache() -> None:
 
 
 def is_private(file: Path) -> bool:
-    """Whether a file is there, is no link, and only its owner, who is this user, can change it."""
+    """Whether a file exists, is no link, and only its owner, who is this user, can change it."""
     try:
         found = file.lstat()
     except FileNotFoundError:
@@ -60,7 +60,8 @@ def _of_the_user() -> Path:
 
 
 def _writers(folder: Path, *, is_own: bool) -> str:
-    """Who but this user and root can change what the folder holds; empty: nobody."""
+    """Users other than this one and root who can change the contents of the directory; empty:
+    none."""
     found = folder.stat()
     if found.st_uid != os.getuid() and (is_own or found.st_uid != 0):
         return f"{folder} is of another user ({found.st_uid})"

@@ -1,10 +1,11 @@
-"""The scan of a layer compiled by torch: one pass over the memory instead of one an operation.
+"""The scan of a layer, compiled by torch: one pass over the memory instead of one for each
+operation.
 
 Inductor makes C++ of it on a CPU and a Triton kernel on a GPU. The first use takes half a minute
-and a C++ compiler (on a GPU Triton); `chosen` says where it is used.
+and needs a C++ compiler (on a GPU Triton). `saf.training.hardware.backends` chooses it.
 
-Shapes: `K` steps, `B` samples, `…` the shape of a layer; `R` rows of `C` channels or features,
-which is how the memory of a layer is seen here: R = B · H · W, or B.
+Shapes: `K` time steps, `B` samples, `…` the shape of a layer; `R` rows of `C` channels or features,
+R = B · H · W, or B.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ def scan(
     threshold: float,
     gate: Gate | None,
 ) -> Scanned:
-    """What `saf.kernels.saf_scan.scan` computes, and does for tensors that are not laid out alike.
+    """Compute `saf.kernels.saf_scan.scan`, and call it for tensors of differing layouts.
 
-    Equal to it but for rounding: torch's own operations fuse some products with the sum that
-    follows. On a CPU there is no difference where λ and V are powers of two and the constant is
-    the same for all samples.
+    The results are equal but for rounding: torch's own operations fuse some products with the sum
+    that follows. On a CPU they are the same bits where λ and V are powers of two and the constant
+    is the same for all samples.
     """
     value, _, factors, _ = constant
     u = several(value, len(factors)) if current is None else current
@@ -63,8 +64,8 @@ _Step = Callable[[Tensor, Tensor | None, Tensor, Tensor | None, float], Tensor]
 
 @cache
 def _step(decay: float, threshold: float, gate: Gate | None, arriving: bool) -> _Step:
-    """One step of R C neurons, compiled; how many spikes there were is returned. â takes the place
-    of the current where there is no `a` for it."""
+    """One time step of R C neurons, compiled. Returns the number of spikes. â is written to `a`,
+    or over the current where `a` is None."""
     config: Any = torch._dynamo.config
     name = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"  # < 2.7
     setattr(config, name, MOST_VARIANTS)

@@ -1,6 +1,6 @@
-"""The scan of a layer of LIF neurons over several steps, in the memory of their current.
+"""The scan of a layer of LIF neurons over several time steps, in place.
 
-Shapes: `K` steps, `N` samples, `…` the shape of the layer; steps and samples are merged.
+Shapes: `K` time steps, `N` samples, `…` the shape of the layer; time steps and samples are merged.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ FEWEST_NEURONS = 2**10  # of all samples, for which C++ is called
 
 
 class LIFState(NamedTuple):
-    """A LIF neuron after a step; zeros before the first one."""
+    """State of LIF neurons after a time step; zeros before the first."""
 
     u: Tensor  # membrane potential, before the reset
     s: Tensor  # spikes
 
     def detached(self) -> LIFState:
-        """The same numbers without their graph."""
+        """The same state, detached from its graph."""
         return LIFState(self.u.detach(), self.s.detach())
 
     def with_spikes(self, s: Tensor) -> LIFState:
-        """The same state where the neurons sent `s`."""
+        """The same state with `s` in place of its spikes."""
         return LIFState(self.u, s)
 
 
@@ -40,12 +40,12 @@ def lif_scan(
     bias: Tensor | None = None,
     potentials: Tensor | None = None,
 ) -> tuple[Tensor, LIFState]:
-    """Run LIF neurons with soft reset: K times `saf.neurons.dynamics.lif_step`, with its very bits.
+    """Run LIF neurons with soft reset: K times `saf.neurons.dynamics.lif_step`, bit for bit.
 
-    `current`, K · N …, is overwritten by the spikes, which are returned with the state after the
-    last step; `state`, N …, is left as it is. `bias`, 1 C 1 1 or 1 F, is added to every current.
-    `potentials`, memory like that of `current`, gets u before the reset at every step. In C++,
-    inside `saf.kernels.native.allowed`, it is one pass over the memory.
+    `current` (K · N …) is overwritten by the spikes, which are returned with the state after the
+    last time step; `state` (N …) is not changed. `bias`, 1 C 1 1 or 1 F, is added to every current.
+    u before the reset is written to `potentials`, which is laid out like `current`. In C++, inside
+    `saf.kernels.native.allowed`, this is one pass over the memory.
     """
     samples = len(state.u)
     steps = len(current) // samples
@@ -89,7 +89,7 @@ def _in_cpp(
     bias: Tensor | None,
     potentials: Tensor | None,
 ) -> Tensor | None:
-    """u after the last step, or None where it is not possible."""
+    """u after the last time step; None where C++ cannot be used."""
     before, s = state
     samples, steps = len(before), len(current) // len(before)
     alike = all(x.dtype == torch.float32 and x.device.type == "cpu" for x in (current, before, s))

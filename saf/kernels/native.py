@@ -1,11 +1,10 @@
-"""C++ that is compiled on the machine it runs on, where `allowed` and there is a compiler.
+"""Native code: C++ that is compiled on this machine, where `allowed` and a compiler exists.
 
-The sources lie in `saf/cpp`, each a few functions without Python or torch, called with the
-addresses of tensors. Compiled they are kept in the directory that torch's compiler has been given
-(`TORCHINDUCTOR_CACHE_DIR`) or in the user's cache, under a name that stands for the source, the
-options and the compiler, and with a digest: what is damaged is compiled again. Some seconds the
-first time; without a compiler, or where anything goes wrong, there is nothing here and the log says
-why: whatever C++ computes, torch does as well.
+The sources are in `saf/kernels/cpp`: functions without Python or torch, called with the addresses
+of tensors. Compiled libraries are kept in `TORCHINDUCTOR_CACHE_DIR`, or in the user's cache, under
+a hash of source, options and compiler, and with a digest: a damaged one is compiled again.
+Compiling takes some seconds. Without a compiler, or after any error, which is logged, torch
+computes the same results.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def allowed(yes: bool = True) -> Iterator[None]:
-    """Inside, C++ takes the place of torch's operations where there is some for them."""
+    """Context manager: C++ replaces torch's operations where it can."""
     before = _allowed.set(yes)
     try:
         yield
@@ -63,8 +62,8 @@ def is_allowed() -> bool:
 
 @cache
 def library(name: Name, head: str = "") -> ctypes.CDLL | None:
-    """The compiled functions of `saf/cpp/<name>.cpp`, with `head` before it; None where they cannot
-    be had, for which the log gives the reason, once."""
+    """Compiled functions of `saf/kernels/cpp/<name>.cpp`, with `head` before the source; None
+    where they cannot be compiled or loaded, which is logged once."""
     try:
         return ctypes.CDLL(str(_compiled(name, head)))
     except subprocess.CalledProcessError as error:
@@ -76,20 +75,20 @@ def library(name: Name, head: str = "") -> ctypes.CDLL | None:
 
 
 def has_all() -> bool:
-    """Whether the functions that need no head can be had, too."""
+    """Whether all functions that need no head can be compiled and loaded."""
     return library("scan") is not None and library("standardise") is not None
 
 
 def call(function: Any, *given: Tensor | int | float | Sequence[float] | None) -> int:
-    """Call a function with tensors and sequences of float by their addresses, integers and choices
-    as int64_t, and floats; what it returns, an int64_t, if it returns anything. Tensors are dense
-    in memory, or the function is told how they are not."""
+    """Call a function. Tensors and sequences of float are passed as addresses, integers and
+    choices as int64_t, floats as they are; its int64_t is returned, if any. Tensors are dense in
+    memory unless the function takes strides."""
     function.restype = ctypes.c_int64
     return int(function(*(_argument(value) for value in given)))
 
 
 def type_of(tensor: Tensor) -> str:
-    """The type of its numbers, as functions are named for it: `float32`."""
+    """Type of a tensor as in the names of functions: `float32`."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
@@ -131,14 +130,14 @@ def _compiled(name: Name, head: str) -> Path:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a library is what was compiled: its SHA-256 stands at its end, where no loader
-    looks. A damaged one would crash who loads it, or compute something else."""
+    """Whether a library is intact: its SHA-256 is appended to it, where no loader looks. A
+    damaged one could crash the process or compute something else."""
     content = path.read_bytes()
     return sha256(content[:-DIGEST_BYTES]).digest() == content[-DIGEST_BYTES:]
 
 
 def _of_this_processor() -> tuple[str, ...]:
-    """Options that let the compiler use what the CPU has, in the levels that compilers know."""
+    """Compiler options for the instruction sets of this CPU, as levels that compilers know."""
     has = capabilities()
     if has.get("architecture") != "x86_64":
         return ()
@@ -150,7 +149,7 @@ def _of_this_processor() -> tuple[str, ...]:
 
 
 def _openmp() -> list[str]:
-    """What to link with for threads: torch's own, so that both share theirs."""
+    """What to link with for threads: torch's own OpenMP, so that both share its threads."""
     of_torch = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
     return [str(of_torch[0])] if of_torch else ["-fopenmp"]
 

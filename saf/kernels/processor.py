@@ -1,4 +1,4 @@
-"""What the CPU can do, in the names of `torch.cpu.get_capabilities`."""
+"""Instruction sets of the CPU, under the names of `torch.cpu.get_capabilities`."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _FLAGS = {
 
 
 def capabilities() -> Mapping[str, Any]:
-    """`architecture`, and `True` for each instruction set that is there. Older versions of torch do
-    not tell: Linux is asked, and elsewhere nothing but the architecture is known."""
+    """`architecture`, and `True` for each instruction set of this CPU. Where torch is too old to
+    tell, Linux is asked; elsewhere only the architecture is known."""
     of_torch: Any = torch.cpu
     if hasattr(of_torch, "get_capabilities"):
         found: Mapping[str, Any] = of_torch.get_capabilities()
@@ -39,7 +39,7 @@ def capabilities() -> Mapping[str, Any]:
 
 
 def told_by_linux(cpuinfo: Path) -> Mapping[str, Any]:
-    """The same from the file in which Linux tells it; nothing but the architecture without it."""
+    """The same, read from /proc/cpuinfo; only the architecture without that file."""
     machine = platform.machine().lower()
     architecture = "x86_64" if machine in ("x86_64", "amd64") else machine
     try:

@@ -1,19 +1,19 @@
-"""The scan of a layer of SAF neurons over a chunk of time.
+"""The scan of a layer of SAF neurons over a chunk of time steps.
 
-Shapes: `K` steps, `B` samples, `…` the shape of the layer. Steps and samples are merged,
-K · B …, as the maps between the layers take them.
+Shapes: `K` time steps, `B` samples, `…` the shape of the layer. Time steps and samples are merged,
+K · B …, as in the maps between layers.
 
-`scan` is the reference back end: plain torch, any type and device. It overwrites what arrives at
-the neurons, and goes through it in blocks that stay in the cache: so its elementwise operations
-cost little beside the maps, and their results take no memory but that of the accumulation.
-`saf.kernels.inductor_scan.scan` is the other back end; `by` chooses.
+`scan` is the reference back end: plain torch, any type and device. It overwrites the input current
+and works in blocks that fit the cache, so that its elementwise operations cost little beside the
+maps and need no memory beyond that of the accumulation. `saf.kernels.inductor_scan.scan` is the
+other back end; `by` chooses.
 
-`spike_scan` is the scan with its gradient. Only â crosses from step to step, as a constant, so the
-backward pass is one product per neuron and step,
+`spike_scan` is the scan with its gradient. Only â is carried from one time step to the next, and it
+is detached, so the backward pass is one product per neuron and time step,
 
     ∂L/∂Û[t] = ∂L/∂â[t] · σ'[t],
 
-and σ' is all that is saved.
+and σ' is all that is saved for it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ BLOCK_BYTES = 2**19  # of one tensor in a block; a step works on about four of t
 
 
 class Constant(NamedTuple):
-    """What arrives alike at every step, the bias and the current of an image, and its weight.
+    """Input that is the same at every time step (the bias and the current of an image), and its
+    factors.
 
-    `shared` says which of its two shapes `value` has: they are the same tensor shape for a batch of
-    one sample whose layer has one pixel, so no size can tell.
+    `shared` says which of its two shapes `value` has. They are equal for a batch of one sample and
+    a layer with one pixel, so the shape alone cannot tell.
     """
 
     value: Tensor  # B …; where it is `shared` by all samples and pixels, 1 C 1 1 (or 1 F)
@@ -49,7 +50,7 @@ class Constant(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """What `scan` returns."""
+    """Result of `scan`."""
 
     accumulation: Tensor  # K · B …: â[t]
     derivative: Tensor | None  # K · B …: the gate; None where none is asked for
@@ -57,7 +58,7 @@ class Scanned(NamedTuple):
 
 
 class Scan(Protocol):
-    """A back end: `scan` or what gives the same."""
+    """A back end: `scan`, or a function with the same results."""
 
     def __call__(
         self,
@@ -78,13 +79,13 @@ def scan(
     threshold: float,
     gate: Gate | None,
 ) -> Scanned:
-    """Run SAF neurons over K steps; SAF, arXiv 2310.02772.
+    """Run SAF neurons over K time steps; SAF, arXiv 2310.02772.
 
         u[t] = current[t] + c[t] constant − V λ â[t−1]
         s[t] = H(u[t] − V)                       â[t] = λ â[t−1] + s[t]
 
-    `current`, K · B …, is overwritten: by the gate where one is asked for, else by â. None is no
-    current; the constant is not shared then. `carry` is â before the first step, B …, or None for
+    `current` (K · B …) is overwritten: by the gate where one is given, else by â. It may be None
+    where the constant is not shared. `carry` is â before the first time step, B …, or None for
     zero.
     """
     value, shared, factors, _ = constant
@@ -121,7 +122,7 @@ def scan(
 
 
 def blocks(x: Tensor) -> Iterator[slice]:
-    """Samples of `x`, B …, that are worked on together: few enough for the cache of a CPU."""
+    """Split the samples of `x` (B …) into blocks that fit the cache of a CPU."""
     size = len(x)
     if x.device.type == "cpu":
         size = max(1, BLOCK_BYTES // (prod(x.shape[1:]) * x.element_size()))
@@ -134,7 +135,7 @@ _chosen: ContextVar[Scan] = ContextVar("scan", default=scan)
 
 @contextmanager
 def by(back_end: Scan) -> Iterator[None]:
-    """Inside, `spike_scan` scans by `back_end`; outside by `scan`."""
+    """Context manager: `spike_scan` uses `back_end` instead of `scan`."""
     before = _chosen.set(back_end)
     try:
         yield
@@ -143,7 +144,7 @@ def by(back_end: Scan) -> Iterator[None]:
 
 
 def several(x: Tensor, times: int) -> Tensor:
-    """Memory for `times` of `x`, one after the other, in its layout."""
+    """Empty memory for `times` tensors like `x`, one after the other, in its layout."""
     channels_last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     return torch.empty(
         (times * len(x), *x.shape[1:]),
@@ -154,19 +155,19 @@ def several(x: Tensor, times: int) -> Tensor:
 
 
 def rows_of(x: Tensor) -> Tensor | None:
-    """`x`, N C H W with the channels last in memory or N F, as R C; None for another layout."""
+    """View `x`, N C H W with the channels last in memory or N F, as R C; None for other layouts."""
     if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
         return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
     return x if x.dim() == 2 and x.is_contiguous() else None
 
 
 def count_spikes(spikes: Tensor) -> Tensor:
-    """How many of `spikes` are 1: a scalar."""
+    """Number of ones in `spikes`: a scalar."""
     return spikes.detach().sum(dtype=_counting(spikes.dtype))
 
 
 def _counting(dtype: torch.dtype) -> torch.dtype:
-    """A type in which a sum over many neurons is exact enough."""
+    """A type that counts that many neurons exactly enough."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
@@ -222,7 +223,7 @@ def spike_scan(
     threshold: float,
     gate: Gate | None,
 ) -> tuple[Tensor, Tensor]:
-    """`scan` through which a gradient passes: â (K · B …), and how many spikes there were.
+    """`scan` with a gradient: â (K · B …) and the number of spikes.
 
     Without `gate`, or where no gradient is recorded, nothing is saved. `current` is overwritten.
     """
@@ -246,8 +247,8 @@ def _in_cpp(
     decay: float,
     threshold: float,
 ) -> Scanned | None:
-    """`scan` without a gate in one pass over the memory, where that is allowed and possible; in
-    float32 with its very bits."""
+    """`scan` without a gate in C++, in one pass over the memory, where that is allowed and
+    possible; in float32 bit for bit the same."""
     if not native.is_allowed() or constant.value.device.type != "cpu":
         return None
     value, shared, factors, _ = constant

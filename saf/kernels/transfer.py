@@ -1,6 +1,6 @@
-"""What goes from the host to the device of a training, so that nobody waits for it.
+"""Copies from the host to the device of a training that do not block.
 
-A copy from ordinary memory to a GPU waits for all that the GPU has been given to do.
+A copy from pageable memory to a GPU waits for all work that the GPU has been given.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def sent(x: Tensor, device: torch.device) -> Tensor:
-    """`x` on `device`; from pinned memory where that is a GPU."""
+    """Copy `x` to `device`, from pinned memory where that is a GPU."""
     if x.device.type == "cpu" and device.type == "cuda":
         return x.pin_memory().to(device, non_blocking=True)
     return x.to(device)
@@ -30,6 +30,6 @@ def shared(array: np.ndarray) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def constants(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """`values` as a tensor that nobody may write to, made once."""
+    """`values` as a read-only tensor, which is cached."""
     with torch.inference_mode(False):
         return torch.tensor(values, dtype=dtype, device=device)

@@ -1,10 +1,10 @@
-"""How a conversion was checked, and what came out: `certificate.json`.
+"""The certificate of a conversion, `certificate.json`: how it was checked, and the result.
 
-The trained network fires by spike accumulation (SAF), the converted one by the LIF recursion.
+The trained network computes spikes by accumulation (SAF), the converted one by the LIF recursion.
 Over the reals the spikes are the same; in floating point a potential within rounding of the
-threshold may fall on the other side. So both are run on held-out samples, step by step, and
-compared spike by spike, in float32 and in float64. On a grid the spikes can be proven to be the
-same, see `docs/proof.md`.
+threshold may fall on the other side. So both run on held-out samples and are compared spike by
+spike, in float32 and in float64. On a grid the spikes can be proven to be the same, see
+`docs/proof.md`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ to the scores after each chunk, None as long as there are none."""
 
 @dataclass(frozen=True, kw_only=True)
 class Kernels:
-    """What may take the place of torch's operations in a check, as it does in a training."""
+    """Kernels that may replace torch's operations in a check, as in a training."""
 
     winograd: bool = False
     """Convolutions in float32 by `saf.kernels.winograd`, but not those of a network on a grid."""
@@ -71,14 +71,14 @@ class Kernels:
 
 
 class Done(NamedTuple):
-    """How far a check is."""
+    """Progress of a check."""
 
     samples: int
     total: int
 
 
 class Checked(NamedTuple):
-    """What the check of a LIF network found."""
+    """Result of the check of a LIF network."""
 
     certificate: dict[str, Any]
     measured: Measured
@@ -129,8 +129,8 @@ def certify(
 
 
 def samples_of(available: int, most: int | None = None) -> dict[torch.dtype, int]:
-    """How many of `available` samples a check compares: `most` in float32 (None: 10,000), and a
-    twentieth of them in float64, but 200 where there are as many."""
+    """Number of the `available` samples that a check compares, by precision: `most` in float32
+    (None: 10,000), and a twentieth of them in float64, but at least 200 where there are as many."""
     count = min(available, MOST_CHECKED if most is None else most)
     in_float64 = max(FEWEST_IN_FLOAT64, round(SHARE_IN_FLOAT64 * count))
     return {torch.float32: count, torch.float64: min(count, in_float64)}
@@ -149,9 +149,9 @@ def check(
     kernels: Kernels | None = None,
     unit: int = 255,
 ) -> Iterator[Done | Checked]:
-    """`certify`, a batch at a time: how far it is, and in the end what it found.
+    """`certify` as a generator: yields its progress after every batch, and the result at the end.
 
-    The LIF network runs once in each precision; all that is said of it is counted on the way.
+    The LIF network runs once in each precision.
     """
     limits = samples_of(len(x)) if samples is None else samples
     kernels = kernels or Kernels()
@@ -205,7 +205,8 @@ def check(
 
 
 def spread(available: int, most: int) -> Tensor:
-    """Indices of at most so many samples, at even distances: sorted by class or not."""
+    """Indices of at most so many samples, at even distances, since samples may be
+    sorted by class."""
     count = min(most, available)
     return torch.arange(count) * available // count
 
@@ -226,7 +227,8 @@ class _Shown:
 
 
 def _as_trained(network: SpikingNetwork, lif: LIFNetwork) -> LIFNetwork:
-    """`network` as a LIF network of plain weights on no grid, otherwise described as `lif` is."""
+    """`network` as a LIF network of plain weights on no grid, with the description of `lif`
+    otherwise."""
     architecture, weights = fold(network.architecture, effective_weights(network))
     description = lif.description.model_copy(
         update={
@@ -240,7 +242,7 @@ def _as_trained(network: SpikingNetwork, lif: LIFNetwork) -> LIFNetwork:
 
 
 class _Count:
-    """How many samples are done, and of how many."""
+    """Number of samples done, and in all."""
 
     def __init__(self, total: int) -> None:
         self._done, self._total = 0, total
@@ -251,7 +253,7 @@ class _Count:
 
 
 def _form(network: SpikingNetwork, lif: LIFNetwork) -> Form:
-    """`network` as it is, read out as `lif` is."""
+    """SAF form of `network`, with the readout of `lif`."""
     steps, readout = lif.timesteps, lif.description.readout
 
     def run(images: Tensor, neurons: Neurons, at_once: int) -> Iterator[Tensor | None]:
@@ -264,7 +266,7 @@ def _form(network: SpikingNetwork, lif: LIFNetwork) -> Form:
 
 
 def _form_on_grid(network: LIFNetwork) -> Form:
-    """The SAF form of a LIF network on a grid, a step at a time."""
+    """SAF form of a LIF network on a grid, one time step at a time."""
 
     def run(images: Tensor, neurons: Neurons, at_once: int) -> Iterator[Tensor | None]:
         assert at_once == 1
@@ -275,7 +277,7 @@ def _form_on_grid(network: LIFNetwork) -> Form:
 
 
 def _at_once(lif: LIFNetwork, samples: int) -> int:
-    """Time steps that both forms compute at once."""
+    """Number of time steps that both forms compute at once."""
     if lif.description.grid is not None:
         return 1
     if lif.dtype == torch.float64:
@@ -291,8 +293,8 @@ def _compare(
     kernels: Kernels,
     count: _Count,
 ) -> Generator[Done, None, tuple[dict[str, dict[str, Any]], Use]]:
-    """What came out for each of the `forms`, by the precision that it computes in, beside `lif` on
-    the same device; and the run of `lif`."""
+    """Results of each of the `forms`, by its precision, compared with `lif` on the same device;
+    and the run of `lif`."""
     neurons = {layer.name: layer.neurons for layer in lif.layers if layer.neuron is not None}
     comparisons = {form: Comparison(neurons) for form in forms}
     differing, correct = dict.fromkeys(forms, 0), dict.fromkeys(forms, 0)
@@ -350,8 +352,8 @@ def _scores(
     use: Use,
     kernels: Kernels,
 ) -> tuple[dict[str, Tensor], bool]:
-    """Scores of a batch by each of the `forms`, compared with `lif` on the way, and whether
-    Winograd's convolutions had a part in it."""
+    """Scores of a batch by each of the `forms`, which are compared with `lif`, and whether
+    Winograd's convolutions were used."""
     at_once = _at_once(lif, len(images))
     scores: dict[str, Tensor] = {}
     with (
@@ -382,8 +384,8 @@ def _grid(
     kernels: Kernels,
     count: _Count,
 ) -> Generator[Done, None, dict[str, Any]]:
-    """The bounds of `lif`, whether it is what is `expected`, and what the rounding cost: some of
-    the samples that `ran`, seen by the network that was `trained`."""
+    """Bounds of `lif`, whether it is the `expected` network, and the accuracy that rounding
+    cost: some of the samples that `ran`, predicted by the network that was `trained`."""
     grid = lif.description.grid
     assert grid is not None
     *rows, readout = (_listed(bound, grid.bits) for bound in bounds(lif))
@@ -430,7 +432,8 @@ def _listed(bound: LayerBound, grid_bits: int) -> dict[str, Any]:
 
 
 def _verdict(checks: list[dict[str, Any]], grid: dict[str, Any] | None) -> Verdict:
-    """By `RULE`. Raises InternalError where a proof and a measurement contradict each other."""
+    """Verdict by `RULE`. Raises InternalError where a proof and a measurement contradict each
+    other."""
     if grid is not None and grid["bits"] is not None:
         differing = sum(check["spikes_differing"] for check in checks)
         if grid["within"] and grid["is_of_the_trained_network"]:
@@ -448,7 +451,7 @@ def _verdict(checks: list[dict[str, Any]], grid: dict[str, Any] | None) -> Verdi
 
 
 def _costs_too_much(grid: dict[str, Any] | None) -> bool:
-    """Whether rounding made another network of what was trained."""
+    """Whether rounding changed the predictions of the trained network too much."""
     if grid is None or grid["bits"] is None:
         return False
     rounding = grid["rounding"]
@@ -472,7 +475,7 @@ def _statement(
     as_trained: dict[str, Any] | None,
     grid: dict[str, Any] | None,
 ) -> str:
-    """The outcome in words."""
+    """The result as a sentence."""
     rounded_to = "" if grid is None or grid["bits"] is None else ", both on the grid"
     sentences = [
         f"In {check['precision']}, on {check['samples']:,} samples that the training did not see, "

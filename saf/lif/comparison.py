@@ -18,7 +18,7 @@ from saf.neurons.base import Neuron
 
 
 class Differences(NamedTuple):
-    """What a scan found out beside its result."""
+    """What a comparison counted, beside the result of the scan."""
 
     fired: int  # spikes of the SAF neurons
     differing: int  # spikes that one of both has and the other has not
@@ -35,12 +35,12 @@ def compared_scan(
     spikes: Tensor,
     potentials: Tensor,
 ) -> tuple[Tensor, Differences]:
-    """`saf.kernels.saf_scan.scan` without a gate, its spikes compared with `spikes`, K · B …, of
-    LIF neurons that had `potentials` before their reset. Returns â, K · B …; `current` is
+    """Compute `saf.kernels.saf_scan.scan` without a gate, and compare its spikes with `spikes`, K ·
+    B …, of LIF neurons that had `potentials` before their reset. Returns â, K · B …; `current` is
     overwritten.
 
-    In float32 on a CPU it is C++ that computes it, inside `saf.kernels.native.allowed`: one pass
-    over the memory, and the very same numbers, but for the order in which margins are added up.
+    In float32 on a CPU, inside `saf.kernels.native.allowed`, C++ computes it in one pass over the
+    memory, with the same numbers but for the order in which margins are added up.
     """
     found = _in_cpp(current, constant, carry, decay, threshold, spikes, potentials)
     if found is not None:
@@ -99,14 +99,14 @@ def _in_cpp(
 
 
 class LayerTally:
-    """What the comparison of one layer has come to, over batches and steps."""
+    """Sums of the comparison of one layer, over batches and time steps."""
 
     def __init__(self) -> None:
         self._compared = self._fired = self._differing = 0
         self._largest = self._total = 0.0
 
     def add(self, neurons: int, found: Differences) -> None:
-        """Add a chunk of so many neurons × samples × steps."""
+        """Add a chunk of so many neurons × samples × time steps."""
         self._compared += neurons
         self._fired += found.fired
         self._differing += found.differing
@@ -114,7 +114,8 @@ class LayerTally:
         self._total += found.total
 
     def result(self, fired_lif: int) -> dict[str, Any]:
-        """`margin_*` is |u − V| where the spikes differ, the larger of both networks."""
+        """Result as JSON values; `margin_*` is |u − V| where the spikes differ, the larger of
+        both networks."""
         return {
             "spikes_compared": self._compared,
             "spikes_differing": self._differing,
@@ -129,7 +130,7 @@ class Comparison:
     """A network of SAF neurons beside one of LIF neurons, chunk by chunk."""
 
     def __init__(self, neurons: Mapping[str, Neuron]) -> None:
-        """`neurons` are those of each layer."""
+        """`neurons` are those of each layer by name."""
         self.layers = {name: LayerTally() for name in neurons}
         self.chunk: LIFChunk | None = None
         """What the LIF neurons do in the chunk that the SAF neurons run next."""
@@ -138,7 +139,7 @@ class Comparison:
     def neurons(
         self, name: str, current: Tensor | None, constant: Constant, carry: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Runs a layer for `saf.model.saf_forward.advance`, and compares."""
+        """Run a layer, as `neurons` of `saf.model.saf_forward.advance`, and compare."""
         assert self.chunk is not None
         spikes, potentials = self.chunk.spikes[name], self.chunk.potentials[name]
         own = self._neurons[name]

@@ -1,9 +1,9 @@
-"""From a trained network to the same network of plain weights and LIF neurons.
+"""Conversion of a trained network to the same network with plain weights and LIF neurons.
 
 Weight standardisation, gains (of channels and of residual branches), the scale after every spike
-and the factor 1 / k² of an average pooling are all linear, so they go into one weight per
-connection; an average pooling leaves a sum behind. The neurons are swapped; the spikes stay
-(mathematics: sections 1 and 2).
+and the factor 1 / k² of an average pooling are linear, so they are folded into one weight per
+connection; an average pooling becomes a sum pooling. The neurons are replaced; the spikes stay the
+same (mathematics: sections 1 and 2).
 
 The plain weights can be rounded to a grid on which the arithmetic is exact, see `docs/proof.md`.
 """
@@ -55,11 +55,11 @@ def convert(
     frames: bool,
     dtype: torch.dtype = torch.float32,
 ) -> LIFNetwork:
-    """The LIF network, on the CPU, that fires as `network` does.
+    """Convert `network` to the LIF network, on the CPU, that has the same spikes.
 
     Folding is done in float64 and rounded once, to `dtype`. `frames` says that a sample is a
     sequence of T frames and not one image. Raises ValueError for neurons that the format cannot
-    say.
+    hold.
     """
     neuron = folded_neuron(network)
     architecture, folded = fold(network.architecture, effective_weights(network))
@@ -101,7 +101,7 @@ def in_precision(network: SpikingNetwork, dtype: torch.dtype) -> SpikingNetwork:
 
 @torch.no_grad()
 def effective_weights(network: SpikingNetwork) -> dict[str, Tensor]:
-    """Weights as they act, and biases, in float64 on the CPU, named as in `lif.safetensors`."""
+    """Effective weights and biases, in float64 on the CPU, named as in `lif.safetensors`."""
     exact = in_precision(network, torch.float64).cpu()
     effective = exact.effective()
     named: dict[str, Tensor] = {}
@@ -115,11 +115,11 @@ def effective_weights(network: SpikingNetwork) -> dict[str, Tensor]:
 def fold(
     architecture: Architecture, weights: Mapping[str, Tensor]
 ) -> tuple[Architecture, dict[str, Tensor]]:
-    """`architecture` with nothing but plain convolutions, linear maps, sum pooling and flatten.
+    """Fold `architecture` into plain convolutions, linear maps, sum pooling and flatten.
 
     `weights` are the effective ones (after standardisation and gain) and the biases, named as in
-    `lif.safetensors`; so are those that come back. A `Scale` remains only on a connection without
-    weights.
+    `lif.safetensors`; so are those that are returned. A `Scale` remains only on a connection
+    without weights.
     """
     folded = dict(weights)
 
@@ -165,7 +165,7 @@ def _without_factors(connection: Connection) -> tuple[list[Operation], float]:
 
 
 class Rounding(NamedTuple):
-    """A LIF network rounded to a grid, or left as it was, with the reason."""
+    """A LIF network rounded to a grid, or unchanged with the reason."""
 
     network: LIFNetwork
     refused: str | None
@@ -174,13 +174,13 @@ class Rounding(NamedTuple):
 def round_to_grid(
     network: LIFNetwork, bits: int | Literal["auto"], x: Tensor, y: Tensor
 ) -> Iterator[Rounding | None]:
-    """`network` on a grid of 2^−bits, or on the finest for which the proof and the accuracy hold:
-    None after each batch that was looked at, and then the network.
+    """Round `network` to a grid of 2^−bits, or to the finest for which the proof and the accuracy
+    hold. Yields None after each batch that was evaluated, and then the network.
 
     `auto` takes the largest k for which float32 is exact in every layer (and in the readout) and
-    which is right on at most 0.3 points fewer of the samples `x`, `y` (as for `saf.certify`) than
-    `network` is. Where the finest exact grids lose more, and so would coarser ones, the network
-    comes back as it was. Raises ValueError for a network that cannot be on a grid.
+    whose accuracy on the samples `x`, `y` (as for `saf.certify`) is at most 0.3 points below that
+    of `network`. Where the finest exact grids lose more, and so would coarser ones, the network is
+    returned unchanged. Raises ValueError for a network that cannot be on a grid.
     """
     if bits != "auto":
         yield Rounding(on_grid(network, bits), None)
@@ -213,7 +213,7 @@ def _correct(network: LIFNetwork, x: Tensor, y: Tensor) -> Generator[None, None,
 
 
 def _exact_grids(network: LIFNetwork) -> Iterator[LIFNetwork]:
-    """`network` on the grids for which float32 is exact in every layer, the finest first."""
+    """Yields `network` on the grids for which float32 is exact in every layer, the finest first."""
     for bits in range(MOST_GRID_BITS, 0, -1):
         candidate = on_grid(network, bits)
         if all(bound.within for bound in bounds(candidate)):
@@ -221,11 +221,11 @@ def _exact_grids(network: LIFNetwork) -> Iterator[LIFNetwork]:
 
 
 def on_grid(network: LIFNetwork, bits: int) -> LIFNetwork:
-    """`network` with its weights, biases and factors rounded to multiples of 2^−bits.
+    """Round the weights, biases and factors of `network` to multiples of 2^−bits.
 
-    The normalised pixels get 8 to 10 fractional bits, as many as leave the sum of the first layer
-    exact; with fewer they would lose more than the weights do. Raises ValueError for a network
-    that cannot be on a grid.
+    The normalised pixels get 8 to 10 fractional bits, as many as keep the sum of the first layer
+    exact; with fewer they would lose more than the weights do. Raises ValueError for a network that
+    cannot be on a grid.
     """
     architecture = _factors_on_grid(network.description.architecture, bits)
     tensors = {
@@ -250,16 +250,17 @@ def on_grid(network: LIFNetwork, bits: int) -> LIFNetwork:
 
 @torch.no_grad()
 def count_correct(network: LIFNetwork, x: Tensor, y: Tensor) -> int:
-    """How many of a batch `x` (bytes, or floats in [0, 1]) are of class `y` to `network`."""
+    """Number of samples of a batch `x` (bytes, or floats in [0, 1]) that `network` assigns to
+    their class `y`."""
     predicted = network.predict(floats(x.to(network.device), network.dtype))
     return int((predicted == y.to(network.device)).sum())
 
 
 def _factors_on_grid(architecture: Architecture, bits: int) -> Architecture:
-    """`architecture` with the factors of its connections without weights on the grid.
+    """Round the factors of connections without weights in `architecture` to the grid.
 
-    Of a factor only 4 significant bits are kept: each further one would be taken from the weights
-    of every layer that hears it.
+    Only 4 significant bits of a factor are kept: each further one would be taken from the weights
+    of every layer that reads it.
     """
 
     def on_it(operation: Operation) -> Operation:

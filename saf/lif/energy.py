@@ -1,12 +1,12 @@
-"""What a sample costs a LIF network and the same network without spikes: operations, and an
+"""Operations of a LIF network and of the same network without spikes, for one sample, and an
 estimate of their energy.
 
-Energy per operation in float32 on 45 nm: an addition 0.9 pJ, a multiplication 3.7 pJ, so 4.6 pJ
-for both; M. Horowitz, Computing's energy problem, ISSCC 2014. Memory traffic, which often costs
-more than arithmetic, is in neither figure: these are estimates for comparing, not predictions.
+Energy per operation in float32 on 45 nm: an addition 0.9 pJ, a multiplication 3.7 pJ, so 4.6 pJ for
+both; M. Horowitz, Computing's energy problem, ISSCC 2014. Memory traffic, which often costs more
+than arithmetic, is not included: these are estimates for comparison, not predictions.
 
-A spike that arrives at a synapse is one addition (a synaptic operation); what multiplies the
-pixels are multiplications and additions, and so is the update of a neuron at every step.
+A spike at a synapse is one addition (a synaptic operation). Maps of pixels take multiplications and
+additions, and so does the update of a neuron at every time step.
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ Counts = NDArray[np.float64]
 
 
 def estimate(description: LIFDescription, spikes: Mapping[str, Counts]) -> dict[str, Any]:
-    """Operations a sample and their energy, as JSON values.
+    """Operations and energy for one sample, as JSON values.
 
-    `spikes` are those of each neuron of every layer in T steps, the mean of many samples, as
-    `saf.lif.measure.measure` counts them. An image meets its weights once, for all T steps; event
-    frames meet them at every step. The network without spikes evaluates each weight once a sample,
-    or once a frame. Synapses that a border cuts off are counted in neither. Maps behind the first
-    one of a connection work on sums of spikes: multiplications, at every step; so do those that
-    listen to a relay, where a plain skip connection is an addition.
+    `spikes` counts those of each neuron of every layer in T time steps, the mean over many samples,
+    as `saf.lif.measure.measure` does. The weights of the first layer are applied to an image once,
+    for all T time steps, and to event frames at every time step. The network without spikes applies
+    each weight once per sample, or once per frame. Synapses beyond the border of an image are not
+    counted. Maps behind the first one of a connection are applied to sums of spikes, so they take
+    multiplications at every time step; so do maps of a relay, while a plain skip connection is an
+    addition.
     """
     architecture, steps = description.architecture, description.timesteps
     shapes = architecture.shapes()
@@ -98,8 +99,8 @@ def _has_weights(connection: Connection) -> bool:
 
 
 def _synapses(connection: Connection, shape: Shape) -> tuple[Counts, int]:
-    """How many synapses of the first map with weights every neuron of the source reaches (its
-    shape), and how many multiplications the maps behind that one take."""
+    """Number of synapses of the first map with weights for every neuron of the source (in its
+    shape), and number of multiplications of the maps behind it."""
     operations, _ = without_scales(connection.operations)
     first = next(
         (i + 1 for i, o in enumerate(operations) if isinstance(o, Conv | Linear)), len(operations)
@@ -114,8 +115,8 @@ def _synapses(connection: Connection, shape: Shape) -> tuple[Counts, int]:
 
 
 def _reach(operations: Sequence[Operation], shape: Shape) -> Counts:
-    """To how many sums every number of `shape` contributes: the gradient of their sum where all
-    weights are 1."""
+    """Number of sums that every number of `shape` contributes to: the gradient of their sum
+    where all weights are 1."""
     x = torch.zeros(1, *shape, requires_grad=True)
     weights, before = [], shape
     for operation in operations:

@@ -1,8 +1,8 @@
-"""Whether the arithmetic of a LIF network on a grid is exact, whatever its input.
+"""Bounds that show whether the arithmetic of a LIF network on a grid is exact for every input.
 
-`bounds` is the argument of `docs/proof.md` in numbers: how far any partial sum of a layer can go,
-in units of the finest fraction that it can have. Up to 2^24 units float32 does not round, so SAF
-and LIF, in any order of summation, give the same spikes. `run_saf` is the SAF form of a LIF
+`bounds` is the argument of `docs/proof.md` in numbers: interval bounds of all partial sums of a
+layer, in units of the finest fraction that they can have. Up to 2^24 units float32 does not round,
+so SAF and LIF, in any order of summation, give the same spikes. `run_saf` is the SAF form of a LIF
 network, to compare with.
 
 Shapes: `N` samples, `…` the shape of a layer.
@@ -22,7 +22,7 @@ from saf.lif.fixed_point import Grid, fraction_bits, pixel_values
 from saf.lif.network import LIFNetwork
 from saf.lif.sequence import LIFStep, wires
 from saf.model import operations
-from saf.model.layers import Layer, Wire, arriving, walk
+from saf.model.layers import Layer, Wire, input_current, run_layers
 from saf.model.operations import channels_last
 from saf.model.saf_forward import Neurons
 from saf.networks.architecture import (
@@ -43,7 +43,7 @@ SIGNIFICANT_BITS = 24  # of a float32: integers up to 2^24 are exact
 
 @dataclass(frozen=True, kw_only=True)
 class LayerBound:
-    """The worst case of a layer over all inputs with pixels in [0, 1]."""
+    """Worst case of a layer over all inputs with pixels in [0, 1]."""
 
     name: str
     magnitude: float
@@ -60,32 +60,32 @@ class LayerBound:
 
 
 @dataclass(frozen=True)
-class _Reach:
-    """Between what any partial sum can lie, for each neuron (1 …, float64); low ≤ 0 ≤ high."""
+class _Interval:
+    """Interval bound of all partial sums of each neuron (1 …, float64); low ≤ 0 ≤ high."""
 
     low: Tensor
     high: Tensor
     fraction_bits: int
     exponent: float = 0.0
-    """The largest so far."""
+    """log2 of the largest number of units so far."""
 
     @property
     def magnitude(self) -> float:
         return max(float(self.high.max()), -float(self.low.min()))
 
-    def checked(self) -> _Reach:
-        """The same, with what it needs itself counted."""
+    def checked(self) -> _Interval:
+        """The same interval, with its number of units counted in `exponent`."""
         own = self.fraction_bits + log2(max(self.magnitude, 2.0**-1000))
-        return _Reach(self.low, self.high, self.fraction_bits, max(self.exponent, own))
+        return _Interval(self.low, self.high, self.fraction_bits, max(self.exponent, own))
 
-    def times(self, factor: float, halvings: int = 0) -> _Reach:
-        """All of it `factor` ≥ 0 times, a number with `halvings` fractional bits."""
-        return _Reach(
+    def times(self, factor: float, halvings: int = 0) -> _Interval:
+        """The bound times `factor` ≥ 0, a number with `halvings` fractional bits."""
+        return _Interval(
             factor * self.low, factor * self.high, self.fraction_bits + halvings, self.exponent
         ).checked()
 
-    def __add__(self, other: _Reach) -> _Reach:
-        return _Reach(
+    def __add__(self, other: _Interval) -> _Interval:
+        return _Interval(
             self.low + other.low,
             self.high + other.high,
             max(self.fraction_bits, other.fraction_bits),
@@ -94,24 +94,24 @@ class _Reach:
 
 
 def input_bounds(network: LIFNetwork) -> list[LayerBound]:
-    """Of every layer that hears the input: the sum W x + b before it is rounded to the grid."""
+    """Bounds of layers that read the input: of the sum W x + b before it is rounded to the grid."""
     exact = _exact(network)
     return [
         _bound(layer, _current_of_input(exact, layer))
         for layer in (*exact.layers, exact.readout_layer)
-        if layer.description.hears_input
+        if layer.description.reads_input
     ]
 
 
 def bounds(network: LIFNetwork) -> list[LayerBound]:
-    """Of every layer in order, and then of the readout.
+    """Bounds of every layer in order, and then of the readout.
 
     A neuron's bound covers Û and u with their resets, in the SAF and the LIF recursion, and, where
-    it hears the input, W x + b before the rounding; that of a relay covers what it sends. That of
-    the readout covers its sum over time; the division by c[T] that ends a `weighted` readout is one
+    it reads the input, W x + b before the rounding; that of a relay covers its output. That of the
+    readout covers its sum over time; the division by c[T] at the end of a `weighted` readout is one
     correctly rounded operation. The computation is in float64, exact itself up to 53 bits. Raises
-    ValueError for a network that is on no grid, and for operations and neurons that no bound is
-    known for.
+    ValueError for a network that is on no grid, and for operations and neurons without a known
+    bound.
     """
     exact = _exact(network)
     of, readout = exact.description, exact.readout_layer
@@ -119,7 +119,7 @@ def bounds(network: LIFNetwork) -> list[LayerBound]:
     everyone = [layer.name for layer in exact.layers]
     over_time = _Bounds(exact, accumulated_one(steps, of.decay), steps - 1)
     sent = over_time.spikes()
-    for _ in walk(exact.layers, sent, over_time, keep=everyone):
+    for _ in run_layers(exact.layers, sent, over_time, keep=everyone):
         pass
     if of.readout == "weighted":
         scores = readout(sent, over_time)
@@ -127,30 +127,30 @@ def bounds(network: LIFNetwork) -> list[LayerBound]:
         at_one_step = _Bounds(exact, 1.0, 0)
         sent = at_one_step.spikes()
         relays = [layer for layer in exact.layers if layer.neuron is None]
-        for _ in walk(relays, sent, at_one_step, keep=everyone):
+        for _ in run_layers(relays, sent, at_one_step, keep=everyone):
             pass
         scores = readout(sent, at_one_step).times(steps)
     return [*over_time.found, _bound(readout, scores)]
 
 
 class _Bounds:
-    """What can arrive at a layer, for accumulations of spikes between 0 and `largest`."""
+    """Bounds of the input of a layer, for accumulations of spikes between 0 and `largest`."""
 
     def __init__(self, network: LIFNetwork, largest: float, halvings: int) -> None:
         self._network, self._largest, self._halvings = network, largest, halvings
         self.found: list[LayerBound] = []
 
-    def spikes(self) -> dict[str, _Reach]:
-        """What every layer with neurons can send."""
+    def spikes(self) -> dict[str, _Interval]:
+        """Bounds of the output of every layer with neurons."""
         found = {}
         for layer in self._network.layers:
             if layer.neuron is not None:
                 high = torch.full((1, *layer.shape), self._largest, dtype=torch.float64)
-                found[layer.name] = _Reach(torch.zeros_like(high), high, self._halvings)
+                found[layer.name] = _Interval(torch.zeros_like(high), high, self._halvings)
         return found
 
-    def __call__(self, layer: Layer, heard: Mapping[str, _Reach]) -> _Reach:
-        potential = self._potential(layer, heard)
+    def __call__(self, layer: Layer, inputs: Mapping[str, _Interval]) -> _Interval:
+        potential = self._potential(layer, inputs)
         if layer is self._network.readout_layer:
             return potential
         if layer.neuron is None:
@@ -162,21 +162,23 @@ class _Bounds:
                 ", so float32 cannot be proven to be exact in it: leave conversion.grid_bits out"
             )
         reset = torch.full_like(potential.low, -layer.neuron.threshold * self._largest)
-        reach = _Reach(reset, torch.zeros_like(reset), self._halvings)
+        reach = _Interval(reset, torch.zeros_like(reset), self._halvings)
         self.found.append(_bound(layer, potential + reach))
         high = torch.full_like(potential.high, self._largest)
-        return _Reach(torch.zeros_like(high), high, self._halvings)
+        return _Interval(torch.zeros_like(high), high, self._halvings)
 
-    def _potential(self, layer: Layer, heard: Mapping[str, _Reach]) -> _Reach:
-        """Of Û = Σ W â_in + c (W x + b)."""
+    def _potential(self, layer: Layer, inputs: Mapping[str, _Interval]) -> _Interval:
+        """Bound of Û = Σ W â_in + c (W x + b)."""
         grid = _grid(self._network)
         current = _current_of_input(self._network, layer)
-        if layer.description.hears_input:
+        if layer.description.reads_input:
             half = 0.5 * 2.0**-grid.bits
-            current = _Reach(current.low - half, current.high + half, grid.bits, current.exponent)
-        total = arriving(
+            current = _Interval(
+                current.low - half, current.high + half, grid.bits, current.exponent
+            )
+        total = input_current(
             wires(layer),
-            heard,
+            inputs,
             current.times(self._largest, self._halvings),
             lambda wire, reach: _through(wire, reach, grid.bits),
         )
@@ -184,30 +186,30 @@ class _Bounds:
         return total
 
 
-def _current_of_input(network: LIFNetwork, layer: Layer) -> _Reach:
-    """Of W x + b before it is rounded; of b where the input is not heard."""
+def _current_of_input(network: LIFNetwork, layer: Layer) -> _Interval:
+    """Bound of W x + b before it is rounded; of b where the layer does not read the input."""
     of, grid = network.description, _grid(network)
     bias = layer.shaped_bias()[None]
     shape = of.architecture.input_shape
     values = pixel_values(of.mean, of.std, grid.input_bits)
     per_channel = (1, -1, *(1,) * (len(shape) - 1))
-    pixels = _Reach(
+    pixels = _Interval(
         values.amin(1).clamp(max=0).view(per_channel).expand(1, *shape),
         values.amax(1).clamp(min=0).view(per_channel).expand(1, *shape),
         grid.input_bits,
     )
-    total = arriving(
+    total = input_current(
         wires(layer),
         {INPUT: pixels},
-        _Reach(bias.clamp(max=0), bias.clamp(min=0), grid.bits).checked(),
+        _Interval(bias.clamp(max=0), bias.clamp(min=0), grid.bits).checked(),
         lambda wire, reach: _through(wire, reach, grid.bits),
     )
     assert total is not None
     return total
 
 
-def _through(wire: Wire, reach: _Reach, bits: int) -> _Reach:
-    """What a connection makes of `reach`, with every stage on the way counted."""
+def _through(wire: Wire, reach: _Interval, bits: int) -> _Interval:
+    """Bound after a connection from `reach`, with every stage of it counted."""
     left = iter(wire.weights)
     for operation in wire.operations:
         match operation:
@@ -215,11 +217,11 @@ def _through(wire: Wire, reach: _Reach, bits: int) -> _Reach:
                 reach = _multiplied(operation, next(left), reach, bits)
             case Scale(factor=factor):
                 ends = (reach.low, reach.high) if factor >= 0 else (-reach.high, -reach.low)
-                reach = _Reach(*ends, reach.fraction_bits, reach.exponent)
+                reach = _Interval(*ends, reach.fraction_bits, reach.exponent)
                 reach = reach.times(abs(factor), fraction_bits(factor))
             case AveragePool() | SumPool() | Upsample() | Flatten():  # which keep an order
                 low, high = (operations.apply([operation], [], x) for x in (reach.low, reach.high))
-                reach = _Reach(low, high, reach.fraction_bits, reach.exponent).checked()
+                reach = _Interval(low, high, reach.fraction_bits, reach.exponent).checked()
             case _:
                 raise ValueError(
                     f"no bound is known for the operation {operation.kind!r} of a connection from "
@@ -229,15 +231,15 @@ def _through(wire: Wire, reach: _Reach, bits: int) -> _Reach:
     return reach
 
 
-def _multiplied(operation: Conv | Linear, weight: Tensor, reach: _Reach, bits: int) -> _Reach:
-    """Positive weights keep the ends, negative ones change them; partial sums lie between the sum
-    of all negative and that of all positive products."""
+def _multiplied(operation: Conv | Linear, weight: Tensor, reach: _Interval, bits: int) -> _Interval:
+    """Bound of a map: positive weights keep the ends of an interval, negative ones swap them.
+    Partial sums lie between the sum of all negative products and that of all positive ones."""
     positive, negative = weight.clamp(min=0), weight.clamp(max=0)
 
     def products(weights: Tensor, x: Tensor) -> Tensor:
         return operations.apply([operation], [weights], x)
 
-    return _Reach(
+    return _Interval(
         products(positive, reach.low) + products(negative, reach.high),
         products(positive, reach.high) + products(negative, reach.low),
         reach.fraction_bits + bits,
@@ -245,7 +247,7 @@ def _multiplied(operation: Conv | Linear, weight: Tensor, reach: _Reach, bits: i
     ).checked()
 
 
-def _bound(layer: Layer, reach: _Reach) -> LayerBound:
+def _bound(layer: Layer, reach: _Interval) -> LayerBound:
     return LayerBound(
         name=layer.name,
         magnitude=reach.magnitude,
@@ -299,7 +301,7 @@ def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> I
     }
     readout = network.readout_layer
     everyone = [layer.name for layer in network.layers]
-    heard = {connection.source for connection in readout.description.connections}
+    read = {connection.source for connection in readout.description.connections}
     total = torch.zeros((), dtype=network.dtype, device=network.device)
     for t in range(1, of.timesteps + 1):
         if frames is None:
@@ -309,8 +311,8 @@ def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> I
             arriving_now = network.currents_of_input(frames[t - 1])
             sums = {n: of.decay * sums.get(n, 0.0) + now for n, now in arriving_now.items()}
         step = _Step(network, dict(sent), sums, neurons)
-        for layer, accumulation in walk(network.layers, sent, step, keep=everyone):
-            if layer.name in heard and of.readout == "mean":
+        for layer, accumulation in run_layers(network.layers, sent, step, keep=everyone):
+            if layer.name in read and of.readout == "mean":
                 step.note(layer, accumulation)
         if of.readout == "mean":
             total = scores = total + network.current(readout, step.sent, arriving_now[readout.name])
@@ -321,7 +323,7 @@ def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> I
 
 
 class _Step:
-    """What a layer makes of the accumulations that it hears in one step."""
+    """Computes the accumulation of a layer in one time step from those of its sources."""
 
     def __init__(
         self,
@@ -330,16 +332,17 @@ class _Step:
         sums: Mapping[str, Tensor],
         neurons: Neurons | None,
     ) -> None:
-        """`before` is what was accumulated before the step, `sums` what the input has brought."""
+        """`before` are the accumulations before the time step, `sums` the accumulated currents
+        of the input."""
         self._network, self._before, self._sums, self._neurons = network, before, sums, neurons
         self.spikes: dict[str, Tensor] = {}
         self.sent: dict[str, Tensor] = {}
         """In this step alone, of those that were noted."""
         self.potentials: dict[str, Tensor] = {}
 
-    def __call__(self, layer: Layer, heard: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, layer: Layer, inputs: Mapping[str, Tensor]) -> Tensor:
         name, start = layer.name, self._sums[layer.name]
-        potential = self._network.current(layer, heard, start)
+        potential = self._network.current(layer, inputs, start)
         if layer.neuron is None:
             return potential
         before, decay, threshold = self._before[name], layer.neuron.decay, layer.neuron.threshold
@@ -353,7 +356,7 @@ class _Step:
         return accumulation
 
     def note(self, layer: Layer, accumulation: Tensor) -> None:
-        """What the layer sent in this step alone."""
+        """Keep the output of the layer at this time step alone."""
         sent = self.spikes.get(layer.name)
         if sent is None:
             sent = accumulation - layer.decay * self._before.get(layer.name, 0.0)

@@ -1,4 +1,4 @@
-"""What a LIF network is, without its weights: the header of `lif.safetensors`.
+"""The header of `lif.safetensors`: the description of a LIF network without its weights.
 
 Shapes: `T` time steps, `C H W` one image or frame.
 """

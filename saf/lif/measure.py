@@ -1,6 +1,6 @@
-"""A LIF network on a labelled data set, as somebody would who has nothing but its file.
+"""Accuracy, firing rates and time of a LIF network on a labelled data set, from its file alone.
 
-Shapes: `N` samples, `T` steps.
+Shapes: `N` samples, `T` time steps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from saf.model.inputs import floats
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What came out of a run."""
+    """Results of a run."""
 
     samples: int
     accuracy: float  # 0 to 1
@@ -62,11 +62,11 @@ class Use:
         self._step %= self._timesteps
 
     def fired(self, name: str) -> int:
-        """How many spikes a layer had."""
+        """Number of spikes of a layer."""
         return int(self._spikes[name].sum())
 
     def measured(self, seconds: float = 0.0) -> Measured:
-        """What came out of the run, which took so long."""
+        """Results of the run, which took `seconds`."""
         samples = sum(map(len, self.predicted))
         means = {name: total.cpu().numpy() / samples for name, total in self._spikes.items()}
         of_all = sum(float(mean.sum()) for mean in means.values())

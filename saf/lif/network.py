@@ -32,7 +32,7 @@ from saf.kernels.precision import sums_of_products
 from saf.lif.fixed_point import is_on_grid, look_up, pixel_values, rounded
 from saf.lif.header import LIFDescription
 from saf.lif.sequence import LayerSteps, LIFChunk, LIFStep, OfInput, SequenceState, repeated, wires
-from saf.model.layers import Layer, Wire, arriving, walk
+from saf.model.layers import Layer, Wire, input_current, run_layers
 from saf.model.operations import apply, channels_last
 from saf.networks.architecture import INPUT, LayerDescription
 from saf.neurons.lif import FoldedLIF
@@ -44,10 +44,10 @@ LARGEST_SAMPLES_AT_ONCE = 2**24  # neurons × samples that `predict` holds at a 
 class LIFNetwork(torch.nn.Module):
     """A LIF network that computes class scores; `load_lif` reads one from a file.
 
-    Its parameters, which are not trained, are named as the tensors of the file. Its children are of
-    class `Layer`, by name: forward hooks on them see what arrives from the sources of a layer and
-    what it sends, spikes of the K steps that are computed at once (K · N …). The state of a
-    sequence is the caller's.
+    Its parameters, which are not trained, have the names of the tensors of the file. Its children
+    are of class `Layer`, by name. A forward hook on one sees the outputs of the layer's sources and
+    its own output: its spikes at the K time steps that are computed at once (K · N …). Recurrent
+    state: pass it in, get the next one back.
     """
 
     _mean: Tensor
@@ -102,8 +102,8 @@ class LIFNetwork(torch.nn.Module):
         self.register_load_state_dict_post_hook(_check_loaded)  # type: ignore[no-untyped-call]
 
     def _set_normalisation(self) -> None:
-        """Make what the input is normalised with from the description: rounded once, to the type of
-        the weights, whichever types they had before."""
+        """Make mean and std of the input from the description, rounded once to the type of the
+        weights, whichever type they had before."""
         description, anyone = self.description, next(self.parameters())
         per_channel = (-1, *(1,) * (len(description.architecture.input_shape) - 1))
         grid, pixels = description.grid, None
@@ -131,12 +131,12 @@ class LIFNetwork(torch.nn.Module):
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """The weights and biases by the names that they have in the file."""
+        """Weights and biases by their names in the file."""
         return {name: parameter.detach() for name, parameter in self.named_parameters()}
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the weights and of the arithmetic."""
+        """Type of the weights and of the arithmetic."""
         return next(self.parameters()).dtype
 
     @property
@@ -145,7 +145,7 @@ class LIFNetwork(torch.nn.Module):
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """All but the readout, relays included, in the order in which they are computed."""
+        """All layers but the readout, relays included, in the order in which they are computed."""
         return tuple(map(self._layer, self.description.architecture.layers))
 
     @property
@@ -194,12 +194,13 @@ class LIFNetwork(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Class scores `N K` of images `N C H W` in [0, 1], or of event frames `N T C H W`.
 
-        Layer by layer, with as many steps at once as make up a batch of 128 samples; a step at a
-        time, as `run` goes, may round differently. Inside `saf.kernels.winograd.allowed()` large
-        convolutions take half the time on a CPU and round more, but not those of a network on a
-        grid; inside `saf.kernels.native.allowed()` they and the neurons take still less, by C++
-        that is compiled on the first call, where there is a compiler.
-        Raises ValueError, saying what is expected, for any other input.
+        Layers are computed one after another, at as many time steps at once as make up a batch of
+        128 samples; `run`, which computes one time step at a time, may round differently. Inside
+        `saf.kernels.winograd.allowed()` large convolutions take half the time on a CPU and round
+        more, but not those of a network on a grid. Inside `saf.kernels.native.allowed()`
+        convolutions and neurons take still less time, by C++ that is compiled at the first call,
+        where there is a compiler. Raises ValueError, which says what is expected, for any other
+        input.
         """
         scores = None
         for chunk in self._chunks(x, None, potentials=False):
@@ -209,8 +210,8 @@ class LIFNetwork(torch.nn.Module):
 
     @torch.no_grad()
     def chunks(self, x: Tensor, at_once: int | None = None) -> Iterator[LIFChunk]:
-        """The T steps on `x` as a call computes them, several at once, and at most `at_once`.
-        Raises ValueError at the first."""
+        """The T time steps on `x` as a call computes them, several at once but at most
+        `at_once`. Raises ValueError at the first."""
         yield from self._chunks(x, at_once, potentials=True)
 
     def _chunks(self, x: Tensor, at_once: int | None, *, potentials: bool) -> Iterator[LIFChunk]:
@@ -233,7 +234,7 @@ class LIFNetwork(torch.nn.Module):
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
-        """Number of the class with the highest score, `N`; any number of samples at a time."""
+        """Index of the class with the highest score, `N`, for any number of samples at a time."""
         self._check(x, sequence=self.description.frames)
         per_sample = self.description.architecture.neurons + prod(x.shape[1:])
         chunks = torch.split(x, max(1, LARGEST_SAMPLES_AT_ONCE // per_sample))
@@ -241,7 +242,8 @@ class LIFNetwork(torch.nn.Module):
 
     @torch.no_grad()
     def run(self, x: Tensor) -> Iterator[LIFStep]:
-        """The T steps on `x` (as for a call), one at a time. Raises ValueError at the first."""
+        """The T time steps on `x` (as for a call), one at a time. Raises ValueError at the
+        first."""
         self._check(x, sequence=self.description.frames)
         names = [layer.name for layer in self.description.architecture.spiking]
         static = None if self.description.frames else self._of_input(x)
@@ -257,7 +259,7 @@ class LIFNetwork(torch.nn.Module):
 
     @torch.no_grad()
     def step(self, x_t: Tensor, state: SequenceState | None = None) -> tuple[Tensor, SequenceState]:
-        """One step on `x_t`, `N C H W`: the scores `N K` after it, and the state to pass on.
+        """Compute one time step on `x_t`, `N C H W`: the scores `N K` after it, and the next state.
 
         `None` starts a sequence. Raises ValueError for an input that does not fit.
         """
@@ -278,21 +280,21 @@ class LIFNetwork(torch.nn.Module):
         *,
         potentials: bool = False,
     ) -> tuple[SequenceState, LIFChunk]:
-        """`steps` steps, given what the input brings to every layer, one step after the
-        other, steps · N …, or the bias alone, 1 C 1 1 (1 F), of one that does not hear it."""
+        """Compute `steps` time steps. `of_input` gives the current of the input to a layer,
+        steps · N …, or the bias alone, 1 C 1 1 (1 F), of a layer that does not read the input."""
         step = LayerSteps(
             self.layers, self.current, of_input, state, record=potentials and steps > 1
         )
-        # Who has not fired in this step yet is heard, as feedback, with the spikes of the last.
+        # Feedback reads the spikes of the time step before until its source is computed.
         sent = {name: neuron.s for name, neuron in step.neurons.items()}
         last = self.readout_layer
         keep = {*sent, *(connection.source for connection in last.description.connections)}
-        for layer, signal in walk(self.layers, sent, step, keep=keep):
+        for layer, signal in run_layers(self.layers, sent, step, keep=keep):
             if layer.neuron is not None:
                 step.note(layer.name, signal)
-        arriving = last({name: sent[name] for name in keep if name in sent}, step)
+        outputs = last({name: sent[name] for name in keep if name in sent}, step)
         readout, scores = state.readout, []
-        for k, of_step in enumerate(arriving.chunk(steps), 1):
+        for k, of_step in enumerate(outputs.chunk(steps), 1):
             if self.description.readout == "weighted":
                 readout = last.decay * readout + of_step
                 scores.append(readout / last.accumulated_one(state.steps + k))
@@ -328,14 +330,14 @@ class LIFNetwork(torch.nn.Module):
         )
 
     def currents_of_input(self, x: Tensor) -> dict[str, Tensor]:
-        """What every layer gets from `x` (`N C H W`) and its bias, by name: N …, or 1 C 1 1
-        (1 F) where it does not hear the input."""
+        """Current of `x` (`N C H W`) and bias of each layer, by name: N …, or 1 C 1 1 (1 F) where
+        it does not read the input."""
         of_input = self._of_input(x)
         return {layer.name: of_input(layer) for layer in (*self.layers, self.readout_layer)}
 
     def _of_input(self, x: Tensor) -> OfInput:
-        """`currents_of_input` of `x`, each computed when it is asked for the first time: so that
-        hooks see the maps of the input inside the layer that they belong to."""
+        """`currents_of_input` of `x`, each computed when it is read for the first time, so that
+        hooks see the maps of the input inside their layer."""
         grid = self.description.grid
         normalised = channels_last(self._normalise(x.to(self.device)))
         found: dict[str, Tensor] = {}
@@ -353,20 +355,20 @@ class LIFNetwork(torch.nn.Module):
             return look_up(x, self._pixel_values)
         return (x.to(self.dtype) - self._mean) / self._std
 
-    def current(self, layer: Layer, heard: Mapping[str, Tensor], start: Tensor | None) -> Tensor:
-        """`start`, if any, and what arrives over those connections whose source is heard."""
+    def current(self, layer: Layer, inputs: Mapping[str, Tensor], start: Tensor | None) -> Tensor:
+        """Sum of `start`, if any, and of the currents of connections from `inputs`."""
 
         def carry(wire: Wire, x: Tensor) -> Tensor:
             with self._sums_of_products():
                 return apply(wire.operations, wire.weights, x, maps=wire.maps)
 
-        current = arriving(wires(layer), heard, start, carry)
+        current = input_current(wires(layer), inputs, start, carry)
         assert current is not None
         return current
 
     def _sums_of_products(self) -> AbstractContextManager[object]:
-        """On a grid, keep from algorithms that do not add up products: Winograd and FFT leave
-        the grid on their way."""
+        """Context manager: on a grid, exclude algorithms that do not add up products, since
+        intermediate results of Winograd and FFT are not on the grid."""
         if self.description.grid is None:
             return nullcontext()
         if self.device.type != "cuda":
@@ -399,8 +401,8 @@ class LIFNetwork(torch.nn.Module):
 
 
 def _check_values(description: LIFDescription, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ValueError where numbers cannot be those of such a network; on the device `meta` there
-    are none."""
+    """Raise ValueError for weights that no LIF network has, such as NaN; on the device `meta`
+    there are no numbers."""
     for name, tensor in tensors.items():
         if tensor.dtype not in DTYPES:
             raise ValueError(f"{name} is {tensor.dtype}; weights are one of {_named(DTYPES)}")
@@ -428,9 +430,9 @@ def _named(dtypes: Sequence[torch.dtype]) -> str:
 
 
 def load_lif(path: Path | str) -> LIFNetwork:
-    """The network in `path`, a `lif.safetensors`, on the CPU; `.to(device)` moves it.
+    """Read the network in `path`, a `lif.safetensors`, to the CPU; `.to(device)` moves it.
 
-    Raises FileNotFoundError when there is no such file, and ValueError, saying what is wrong,
+    Raises FileNotFoundError when there is no such file, and ValueError, which says what is wrong,
     when it is damaged, of another origin or of a later version.
     """
     path = Path(path)

@@ -1,6 +1,6 @@
-"""Time steps of a LIF network: the state between them, and what each layer makes of some at once.
+"""Time steps of a LIF network: its recurrent state, and the computation of its layers.
 
-Shapes: `N` samples, `T` steps, `K` of them at once, `C H W` one image or frame.
+Shapes: `N` samples, `T` time steps, `K` of them at once, `C H W` one image or frame.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OfInput = Callable[[Layer], Tensor]
 
 
 class SequenceState(NamedTuple):
-    """A LIF network after some steps: pass it in, get the next one back."""
+    """Recurrent state of a LIF network: pass it in, get the next one back."""
 
     steps: int
     neurons: tuple[State, ...]  # u and s per spiking layer: N, then its shape
@@ -28,7 +28,7 @@ class SequenceState(NamedTuple):
 
 
 class LIFStep(NamedTuple):
-    """One time step of a run, for those who look inside."""
+    """One time step of a run: scores, spikes and potentials."""
 
     potentials: dict[str, Tensor]  # u before the reset, per spiking layer: N, then its shape
     spikes: dict[str, Tensor]  # s, likewise
@@ -36,7 +36,7 @@ class LIFStep(NamedTuple):
 
 
 class LIFChunk(NamedTuple):
-    """K time steps of a run at once, for those who look inside."""
+    """K time steps of a run at once: scores, spikes and potentials."""
 
     steps: int  # K
     potentials: dict[str, Tensor]  # u before the reset, per spiking layer: K · N, its shape
@@ -45,7 +45,7 @@ class LIFChunk(NamedTuple):
 
 
 class LayerSteps:
-    """What a layer makes of the spikes that it hears in K steps."""
+    """Computes the spikes of a layer in K time steps from those of its sources."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class LayerSteps:
         *,
         record: bool,
     ) -> None:
-        """`current(layer, heard, start)` is what arrives at a layer, added to `start`; `record`
+        """`current(layer, inputs, start)` is the input current of a layer, plus `start`; `record`
         asks for potentials."""
         self._current, self._of_input, self._record = current, of_input, record
         spiking = (layer.name for layer in layers if layer.neuron is not None)
@@ -64,11 +64,11 @@ class LayerSteps:
         self.recorded: dict[str, Tensor] = {}
         self._fired: dict[str, Tensor] = {}
 
-    def __call__(self, layer: Layer, heard: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, layer: Layer, inputs: Mapping[str, Tensor]) -> Tensor:
         start, bias = self._of_input(layer), None
         if _maps_one_source(layer):
             bias = start  # the scan adds it, which saves a pass over the memory
-        current = self._current(layer, heard, start if bias is None else None)
+        current = self._current(layer, inputs, start if bias is None else None)
         if layer.neuron is None:
             return current
         if current is start:
@@ -83,7 +83,7 @@ class LayerSteps:
         return spikes
 
     def note(self, name: str, sent: Tensor) -> None:
-        """A hook may have put something else in the place of the spikes of a layer."""
+        """Keep the output of a layer; a hook may have replaced its spikes."""
         if sent is not self._fired.pop(name):
             state = self.neurons[name]
             self.neurons[name] = state.with_spikes(sent[-len(state.s) :])
@@ -98,7 +98,7 @@ def wires(layer: Layer) -> list[Wire]:
 
 
 def _maps_one_source(layer: Layer) -> bool:
-    """Whether nothing but a map with weights of one earlier layer arrives beside the bias."""
+    """Whether the input current is one map with weights of one earlier layer, plus the bias."""
     if layer.neuron is None or len(layer.description.connections) != 1:
         return False
     (connection,) = layer.description.connections
@@ -106,12 +106,12 @@ def _maps_one_source(layer: Layer) -> bool:
 
 
 def repeated(of_input: OfInput, steps: int) -> OfInput:
-    """What an image brings, at each of `steps` steps: steps · N …, in its layout."""
+    """Current of an image at each of `steps` time steps: steps · N …, in its layout."""
     if steps == 1:
         return of_input
 
     def at_each_step(layer: Layer) -> Tensor:
         current = of_input(layer)
-        return torch.cat([current] * steps) if layer.description.hears_input else current
+        return torch.cat([current] * steps) if layer.description.reads_input else current
 
     return at_each_step

@@ -1,11 +1,11 @@
-"""What a training method is given and what it returns.
+"""The input and the output of a training method.
 
 A rule leaves gradients in `.grad` and calls `batch.update()` whenever an optimizer step is due:
 once per batch, for ottt-o after every time step. The caller zeroes the gradients before the call
 and inside `update`.
 
 The gradients are derived in docs and papers: SAF, arXiv 2310.02772; OTTT, arXiv 2210.04195; DSR,
-arXiv 2205.00459. Shapes: `T` steps, `B` samples, `C H W` channels, height, width, `K` classes.
+arXiv 2205.00459. Shapes: `T` time steps, `B` samples, `C H W` channels, height, width, `K` classes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from saf.model.outcome import Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Samples to learn from, and how."""
+    """Samples with their labels, and how to learn from them."""
 
     x: Tensor
     """Images B C H W, or event frames B T C H W, in [0, 1]; the network normalises them."""
@@ -42,6 +42,6 @@ class Batch:
 
 
 class Rule(Protocol):
-    """Learns from one batch; what a method's `rule` returns."""
+    """Function that learns from one batch; a method's `rule` returns it."""
 
     def __call__(self, network: SpikingNetwork, batch: Batch, /) -> Outcome: ...

@@ -1,4 +1,4 @@
-"""A presentation cut from its graph: many backward passes end there, and one goes on.
+"""A presentation detached from its graph, so that several backward passes share one at the end.
 
 Shapes: as in `saf.model.presentation`.
 """
@@ -16,8 +16,8 @@ from saf.model.presentation import Constants, Effective, Masks, Presentation, St
 
 
 class _Cut:
-    """Tensors cut from their graph, so that many backward passes stop at them; `pass_on` then
-    sends the sum of what arrived through the graph, once."""
+    """Detached copies of tensors, which collect the gradients of several backward passes;
+    `pass_on` propagates their sums through the graph, once."""
 
     def __init__(self) -> None:
         self._pairs: list[tuple[Tensor, Tensor]] = []
@@ -52,8 +52,9 @@ class _CutConstants(Constants):
 def present_cut(
     network: SpikingNetwork, stimulus: Stimulus, masks: Masks
 ) -> tuple[Presentation, Callable[[], None]]:
-    """As `present`, for many backward passes: each ends at the effective weights and the constants,
-    and the function that comes along takes the sums on to the parameters, once per sequence."""
+    """As `present`, for several backward passes: each ends at the effective weights and the
+    constants. The function that is returned as well propagates the sums to the parameters; call
+    it once per sequence."""
     of_weights, of_constants = _Cut(), _Cut()
     effective = {
         name: Effective(

@@ -1,4 +1,4 @@
-"""Neuron dropout: one mask for a whole sequence, so that SAF and LIF neurons stay the same.
+"""Neuron dropout with one mask for a whole sequence, so that SAF and LIF neurons stay equivalent.
 
 Shapes: `B` samples, `…` the shape of a layer.
 """
@@ -12,13 +12,13 @@ from saf.model.presentation import NO_DROPOUT, Layered, Masks
 
 
 def dropout_masks(network: Layered, samples: int, generator: Generator | None) -> Masks:
-    """0 for the share `dropout` of all neurons of `network` and 1 / (1 − dropout) for the others,
-    B …, by layer; none where `dropout` is 0.
+    """Draw dropout masks, B … by layer: 0 for the share `dropout` of the neurons of `network`, and
+    1 / (1 − dropout) for the others; empty where `dropout` is 0.
 
-    Drawn anew for every sample and neuron and kept for all time steps, as in `OnlineLIFNode` of
-    github.com/pkuxmq/OTTT-SNN: a neuron's spikes count so much at its listeners and in the trace,
-    while its own reset takes them as they are. `generator` is on the device of the network
-    (None: torch's global one).
+    A mask is drawn for every sample and neuron and kept for all time steps, as in `OnlineLIFNode`
+    of github.com/pkuxmq/OTTT-SNN: the spikes of a neuron are scaled where other layers and the
+    trace read them, but not in its own reset. `generator` is on the device of the network (None:
+    torch's global one).
     """
     share = network.neuron.dropout
     if not share:

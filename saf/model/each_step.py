@@ -1,4 +1,4 @@
-"""Learning from each step of a sequence, one after the other. Shapes: `T` steps, `B` samples."""
+"""Training with a loss at each time step. Shapes: `T` time steps, `B` samples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def learn_at_one_step(
     loss: Callable[[Tensor, Tensor], Tensor],
     tally: Tally,
 ) -> None:
-    """The loss of one step, and its gradient."""
+    """Loss of one time step, and its gradient."""
     value = loss(scores, y) / tally.timesteps
     value.backward()
     tally.add(state.fired(), value, scores)
@@ -34,7 +34,7 @@ def updated_at_each_step(
     readout: Readout,
     neuron_step: NeuronStep,
 ) -> Outcome:
-    """T steps of `neuron_step`, each with its loss, its gradient and an update."""
+    """Run T time steps of `neuron_step`, each with a loss, a gradient and an optimizer step."""
     stimulus = network.stimulus(batch.x, batch.timesteps).channels_last()
     state = lif_rest(network, stimulus)
     tally = Tally(network, len(batch.x), batch.timesteps, readout)

@@ -1,4 +1,4 @@
-"""Learning from the final step of a sequence alone. Shapes: `T` steps, `B` samples."""
+"""Training with a loss at the final time step only. Shapes: `T` time steps, `B` samples."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from saf.model.saf_forward import REST, Gates, advance, chunks, readout_of_rates
 def learn_at_the_final_step(
     network: SpikingNetwork, batch: Batch, traced: bool, gate: Gates
 ) -> Outcome:
-    """Run T steps without a graph, differentiate the last one through `gate` with its maps as they
-    were, and update once."""
+    """Run T time steps without a graph, run the last one again with `gate` as the gradient and
+    the results of its maps reused, and update once."""
     timesteps, samples = batch.timesteps, len(batch.x)
     shown = present(network, network.stimulus(batch.x, timesteps), batch.masks)
     state, tally = REST, Tally(network, samples, timesteps, "weighted")

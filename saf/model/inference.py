@@ -1,4 +1,4 @@
-"""A network run by SAF without a graph: its scores, and its spikes step by step.
+"""Inference by SAF without a graph: scores, and spikes by time step.
 
 Shapes: `B` samples, `…` the shape of a layer.
 """
@@ -25,7 +25,7 @@ from saf.model.saf_forward import (
 
 
 class Inference(NamedTuple):
-    """What a network says of a batch."""
+    """Result of a network for a batch."""
 
     scores: Tensor  # B classes
     firing_rates: Tensor  # spikes per neuron and step, for every layer
@@ -45,8 +45,9 @@ def infer(
 ) -> Inference:
     """Class scores of `x` (as for a method) by SAF, without a graph.
 
-    `loss` takes the scores of one step, B classes. With `loss_at_each_step` the loss is the mean
-    over all steps, as methods with a loss at each step minimise it, else that of the final one.
+    `loss` takes the scores of one time step, B classes. With `loss_at_each_step` the loss is the
+    mean over all time steps, as methods with a loss at each step minimise it, else that of the
+    final one.
     """
     *_, tally = infer_in_chunks(
         network,
@@ -73,7 +74,7 @@ def infer_in_chunks(
     loss_at_each_step: bool = False,
     neurons: Neurons | None = None,
 ) -> Iterator[Tally]:
-    """`infer` chunk by chunk: the sums so far after each. `neurons` as for `advance`."""
+    """`infer` chunk by chunk; yields the sums so far after each. `neurons` is that of `advance`."""
     shown = present(network, network.stimulus(x, timesteps))
     state, tally = REST, Tally(network, len(x), timesteps, readout)
     for steps in chunks(network, len(x), timesteps, chunk):
@@ -103,7 +104,7 @@ def record(
     network: SpikingNetwork, x: Tensor, timesteps: int
 ) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Spikes s[t] and membrane potentials u[t] = Û[t] − V λ â[t−1] (before the reset), B … each,
-    of every layer in order: one list per time step, so that memory does not grow with T."""
+    of every layer in order. Yields one list per time step, so that memory does not grow with T."""
     shown = present(network, network.stimulus(x, timesteps))
     names = [layer.name for layer in network.architecture.spiking]
     state = REST

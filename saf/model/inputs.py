@@ -1,4 +1,4 @@
-"""What a network is shown."""
+"""Inputs of a network: images that stay for all time steps, and event frames."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def floats(x: Tensor, dtype: torch.dtype, unit: int = 255) -> Tensor:
 
 
 class Stimulus(NamedTuple):
-    """A normalised input: an image that stays for T steps, or a frame for each of them."""
+    """A normalised input: an image that stays for T time steps, or a frame for each of them."""
 
     image: Tensor | None  # B C H W
     frames: Tensor | None  # T B C H W
 
     @property
     def one(self) -> Tensor:
-        """B C H W: what one step shows."""
+        """B C H W: the input of one time step."""
         if self.image is not None:
             return self.image
         assert self.frames is not None

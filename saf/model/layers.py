@@ -1,6 +1,6 @@
-"""Layers of a network as modules, and the one walk over them that every forward pass drives.
+"""Layers of a network as modules, and the loop over them that every forward pass uses.
 
-Shapes: as in the pass that walks.
+Shapes: those of the forward pass.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ Current = TypeVar("Current")
 
 
 class Map(torch.nn.Module):
-    """The weight of a convolution or a linear map, with its gains where it has them.
+    """The weight of a convolution or a linear map, with its gains if it has any.
 
-    Called with what it maps, N …, and with the weight that it acts by (`effective` or `folded`,
-    computed once per sequence), it returns what arrives.
+    `forward` takes the input, N …, and the weight to compute with (`effective` or `folded`,
+    computed once per sequence), and returns the input current.
     """
 
     gain: torch.nn.Parameter | None
     residual_gain: torch.nn.Parameter | None
 
     def __init__(self, operation: Conv | Linear, shape: Shape) -> None:
-        """A weight of zeros of `shape`."""
+        """Make a weight of zeros of `shape`."""
         super().__init__()
         self.operation = operation
         self.weight = torch.nn.Parameter(torch.zeros(shape))
@@ -63,12 +63,14 @@ class Map(torch.nn.Module):
         trace: Tensor | None = None,
         replay: Replay | None = None,
     ) -> Tensor:
-        """The map of `x`, see `saf.model.operations.mapped`; None for its own effective weight."""
+        """Apply the map to `x`, see `saf.model.operations.mapped`; without a weight, with the
+        effective one."""
         weight = self.effective() if weight is None else weight
         return mapped(self.operation, x, weight, trace, replay)
 
     def _with_gain(self) -> tuple[Tensor, Tensor | None]:
-        """The weight and the gain of its standardisation, one of them with that of the branch."""
+        """The weight and the gain of its standardisation; one of them is multiplied by the gain
+        of the branch."""
         if self.residual_gain is None:
             return self.weight, self.gain
         if self.gain is None:
@@ -76,7 +78,7 @@ class Map(torch.nn.Module):
         return self.weight, self.residual_gain * self.gain
 
     def effective(self) -> Tensor:
-        """The weight as it acts: standardised, with its gains."""
+        """Effective weight: standardised, with its gains."""
         weight, gain = self._with_gain()
         return weight if gain is None else standardise(weight, gain)
 
@@ -94,7 +96,7 @@ class Map(torch.nn.Module):
 
 
 def without_gains(operation: Conv | Linear) -> Conv | Linear:
-    """The same map of a weight that acts as it is."""
+    """The same operation for a weight that is used as it is."""
     plain = {"standardised": False, "residual_gain": None, "initial_gain": 1.0}
     return operation.model_copy(update=plain)
 
@@ -108,7 +110,7 @@ class LinearMap(Map):
 
 
 class Wire(NamedTuple):
-    """A connection with the weights that it computes with."""
+    """A connection with the weights to compute with."""
 
     source: str
     operations: tuple[Operation, ...]
@@ -134,9 +136,9 @@ class Layer(torch.nn.Module):
         filters: Filters,
         plain: bool = False,
     ) -> None:
-        """`shapes` are those of `Architecture.shapes`. `filters`, which start with the λ that a
-        relay accumulates by, are how a layer without neurons receives. `plain` weights have no
-        gains, whatever the operations say."""
+        """`shapes` are those of `Architecture.shapes`. `filters` are those of a layer without
+        neurons; the first is the λ by which a relay accumulates. `plain` weights have no gains,
+        whatever the operations say."""
         super().__init__()
         self.description = description
         self._filters = filters
@@ -155,7 +157,7 @@ class Layer(torch.nn.Module):
         self.neuron = neuron
 
     def with_neuron(self, neuron: Neuron | None, filters: Filters) -> Layer:
-        """The same layer, its parameters shared, with other neurons."""
+        """The same layer with other neurons; the parameters are shared."""
         other = copy(self)
         other._modules = {**self._modules, "neuron": neuron}
         other._filters = filters
@@ -168,89 +170,90 @@ class Layer(torch.nn.Module):
 
     @property
     def neurons(self) -> Neuron:
-        """The neurons of a layer that has some."""
+        """The neurons of a spiking layer."""
         assert self.neuron is not None, f"{self.name} does not spike"
         return self.neuron
 
     @property
     def decay(self) -> float:
-        """λ with which what the layer sends is accumulated."""
+        """λ by which the output of the layer is accumulated."""
         return self._filters[0] if self.neuron is None else self.neuron.decay
 
     @property
     def filters(self) -> Filters:
-        """How the layer accumulates what it receives."""
+        """Decays by which the layer accumulates its input."""
         return self._filters if self.neuron is None else self.neuron.filters
 
     def accumulated_one(self, t: int) -> float:
-        """What a constant 1 that the layer receives has accumulated to after t steps."""
+        """Accumulation of a constant input of 1 after t time steps."""
         if self.neuron is None:
             return accumulated_one(t, self.decay)
         return self.neuron.accumulated_one(t)
 
     @property
     def maps(self) -> list[Map]:
-        """Its convolutions and linear maps, in order."""
+        """Convolutions and linear maps of the layer, in order."""
         return [module for module in self._modules.values() if isinstance(module, Map)]
 
     def connected(self) -> Iterator[tuple[Connection, tuple[Map, ...]]]:
-        """Each connection with its convolutions and linear maps."""
+        """Yields each connection with its convolutions and linear maps."""
         left = iter(self.maps)
         for connection in self.description.connections:
             yield connection, tuple(next(left) for _ in weighted(connection))
 
     def shaped_bias(self) -> Tensor:
-        """The bias as it is added: C 1 1, or F."""
+        """The bias, shaped to be added: C 1 1, or F."""
         return self.bias.view(-1, *(1,) * (len(self.shape) - 1))
 
     def forward(
         self,
-        heard: Mapping[str, Signal],
+        inputs: Mapping[str, Signal],
         step: Callable[[Layer, Mapping[str, Signal]], Signal],
     ) -> Signal:
-        """What the layer sends in the pass that `step` is of; `heard` is what its sources send."""
-        return step(self, heard)
+        """Output of the layer in the forward pass that `step` belongs to; `inputs` are the
+        outputs of its sources by name."""
+        return step(self, inputs)
 
 
-def walk(
+def run_layers(
     layers: Iterable[Layer],
     sent: dict[str, Signal],
     step: Callable[[Layer, Mapping[str, Signal]], Signal],
     *,
     keep: Collection[str],
 ) -> Iterator[tuple[Layer, Signal]]:
-    """Go through `layers` in order: each with what it sends.
+    """Compute `layers` in order; yields each with its output.
 
-    `sent` holds what the input sends and, where there is feedback, what every layer sent in the
-    step before; it is brought up to date, and what no later layer listens to and is not to be
-    kept (`keep`) is freed. Whoever drives the walk may put something else into `sent` for what a
-    layer sends, before the next one is computed. `step` computes a layer from what its sources
-    send; a source of which nothing is in `sent` is left out.
+    `sent` holds the outputs by name: that of the input and, where there is feedback, those of all
+    layers at the time step before. It is updated, and outputs are freed once the last layer that
+    reads them has run, unless they are in `keep`. The caller may replace the output of a layer in
+    `sent` before the next one is computed. `step` computes a layer from the outputs of its sources;
+    sources that are not in `sent` are left out.
     """
     layers = list(layers)
     listening = Counter(c.source for layer in layers for c in layer.description.connections)
     for layer in layers:
         sources = [connection.source for connection in layer.description.connections]
-        heard = {source: sent[source] for source in sources if source in sent}
+        inputs = {source: sent[source] for source in sources if source in sent}
         listening.subtract(sources)
-        signal = sent[layer.name] = layer(heard, step)
-        del heard
+        signal = sent[layer.name] = layer(inputs, step)
+        del inputs
         yield layer, signal
         del signal
         for name in [name for name in sent if listening[name] == 0 and name not in keep]:
             del sent[name]
 
 
-def arriving(
+def input_current(
     wires: Sequence[Wire],
-    heard: Mapping[str, Signal],
+    inputs: Mapping[str, Signal],
     start: Current | None,
     carry: Callable[[Wire, Signal], Current],
 ) -> Current | None:
-    """`start`, if any, and what `carry` makes of each signal that is heard, added up in order."""
+    """Sum of `start`, if any, and of what `carry` makes of each source in `inputs`, in order."""
     total = start
     for wire in wires:
-        if wire.source in heard:
-            current = carry(wire, heard[wire.source])
+        if wire.source in inputs:
+            current = carry(wire, inputs[wire.source])
             total = current if total is None else total + current  # type: ignore[operator]
     return total

@@ -1,4 +1,5 @@
-"""The forward pass by the recursive form of neurons, step by step, as OTTT and BPTT take it.
+"""The forward pass by the recursive form of neurons, one time step after another, for OTTT and
+BPTT.
 
 Shapes: `B` samples, `…` the shape of a layer. λ, V, u, s, â are those of `saf.neurons.lif`.
 """
@@ -14,7 +15,7 @@ from torch import Tensor
 from saf.config.methods import Readout
 from saf.kernels.saf_scan import count_spikes
 from saf.model.inputs import Stimulus
-from saf.model.layers import Layer, walk
+from saf.model.layers import Layer, run_layers
 from saf.model.operations import scale_over_time
 from saf.model.presentation import Layered, Presentation, Synapse, plain
 from saf.model.saf_forward import gradient_factors
@@ -23,49 +24,49 @@ from saf.neurons.base import Filters, Fire, Neuron, State
 from saf.neurons.fire import fire
 
 NeuronStep = Callable[[Neuron, Tensor, Any, Tensor, Fire], tuple[Tensor, State]]
-"""(neurons, current, state, â[t−1], fire) → s[t] and the state after the step."""
+"""(neurons, current, state, â[t−1], fire) → s[t] and the next state."""
 Traces = dict[tuple[str, Filters], tuple[Tensor, ...]]
-"""Accumulations B … of what a source sent, after each filter, by its name and the filters."""
+"""Accumulations, B …, of the output of a source by (its name, filters): a tensor after each."""
 
 
 def lif(
     neuron: Neuron, current: Tensor, state: Any, _trace: Tensor, fire: Fire
 ) -> tuple[Tensor, State]:
-    """The recursive form, which needs no trace."""
+    """One time step of the recursive form, which needs no trace."""
     return neuron.step(current, state, fire=fire)
 
 
 def saf(
     neuron: Neuron, current: Tensor, state: Any, trace: Tensor, fire: Fire
 ) -> tuple[Tensor, State]:
-    """The accumulated form with the recurrence of its potential, for weights that change at every
-    step."""
+    """One time step of the accumulated form with a recurrence for its potential, for weights
+    that change after every time step."""
     return neuron.accumulated_step(current, state, trace, fire=fire)
 
 
 class LIFNetworkState(NamedTuple):
-    """A network of LIF neurons after some steps: pass it in, get the next one back."""
+    """Recurrent state of a network of LIF neurons: pass it in, get the next one back."""
 
     step: int
     neurons: dict[str, State]
     traces: Traces
-    """â of every spiking layer, of relays where a weight hears them, x̂ where frames come in; with
-    the λ of the sender, and with the filters of those who receive otherwise."""
+    """â of every spiking layer and of relays that a weight reads, and x̂ of frames: by their own
+    λ, and by the filters of layers that read them with others."""
     readout: Tensor | None = None  # B classes: Σ λ^(t−τ) o[τ], where the readout is weighted
 
     def detached(self) -> LIFNetworkState:
-        """The same state as a constant: the past has no gradient."""
+        """The same state, detached: no gradient reaches the past."""
         neurons = {name: state.detached() for name, state in self.neurons.items()}
         readout = None if self.readout is None else self.readout.detach()
         return LIFNetworkState(self.step, neurons, self.traces, readout)
 
     def fired(self) -> Tensor:
-        """How many spikes there were in this step, of every layer."""
+        """Number of spikes of each layer in this time step."""
         return torch.stack([count_spikes(state.s) for state in self.neurons.values()])
 
 
 def lif_rest(network: Layered, stimulus: Stimulus) -> LIFNetworkState:
-    """The state before the first step: u = 0, s = 0, â = 0."""
+    """State before the first time step: u = 0, s = 0, â = 0."""
     shapes = network.architecture.shapes()
     zeros = {
         layer.name: stimulus.zeros(layer.shape)
@@ -110,11 +111,11 @@ def lif_advance(
 
         u[t] = λ (u[t−1] − V s[t−1]) + W s_in[t] + b        s[t] = H(u[t] − V)
 
-    A relay sends W s_in[t] + b. `neuron_step` may be `saf`, which fires alike by accumulations.
-    Without `track` the traces stay as they are: an evaluation needs none. With the readout
-    `weighted` the output is the mean of o so far with the weights λ^(t−τ), W (â_N[t] / c[t]) + b.
-    Gradients pass a spike as σ'(u − V) and a connection as `synapse` has it; the reset is a
-    constant.
+    The output of a relay is W s_in[t] + b. `neuron_step` may be `saf`, which gives the same spikes
+    by accumulations. Without `track` traces are not updated: inference needs none. With the
+    readout `weighted` the output is the mean of o so far with the weights λ^(t−τ),
+    W (â_N[t] / c[t]) + b. The surrogate gradient of a spike is σ'(u − V), and that of a connection
+    is defined by `synapse`; the reset is detached.
     """
     last = shown.network.readout_layer
     # In the weighted mean the past of a constant counts: by the trace, unless there is a graph.
@@ -127,7 +128,7 @@ def lif_advance(
         sent[INPUT] = shown.stimulus.frames[state.step]
         step.receive(INPUT, sent[INPUT])
     keep = {wire.source for wire in shown.effective[last.name].wires}
-    for layer, spikes in walk(shown.network.layers, sent, step, keep=keep):
+    for layer, spikes in run_layers(shown.network.layers, sent, step, keep=keep):
         step.receive(layer.name, spikes)
         sent[layer.name] = shown.masked(layer.name, spikes)
     step.traced |= past
@@ -142,7 +143,7 @@ def lif_advance(
 
 
 class _Step:
-    """What a layer makes of the spikes that it hears in one step."""
+    """Computes the spikes of a layer in one time step from those of its sources."""
 
     def __init__(
         self,
@@ -163,14 +164,14 @@ class _Step:
             self._filters.setdefault(source, []).append(filters)
         self.neurons: dict[str, State] = {}
 
-    def __call__(self, layer: Layer, heard: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, layer: Layer, inputs: Mapping[str, Tensor]) -> Tensor:
         shown, name = self._shown, layer.name
         factors = gradient_factors(layer, [self._state.step + 1], self.traced)
         total = scale_over_time(shown.constant[name].value, [1.0], factors)[0]
         for wire in shown.effective[name].wires:
-            if wire.source not in heard:
+            if wire.source not in inputs:
                 continue  # an image, which is part of the constant
-            spikes = heard[wire.source]
+            spikes = inputs[wire.source]
             if wire.source == INPUT and not self.traced:
                 total = total + plain(wire, spikes, spikes)
                 continue
@@ -188,7 +189,7 @@ class _Step:
         return fired
 
     def receive(self, source: str, sent: Tensor) -> None:
-        """Note what `source` sent, and accumulate it."""
+        """Keep the output of `source`, and accumulate it."""
         if source in self.neurons:
             self.neurons[source] = self.neurons[source].with_spikes(sent)
         if not (self._track or source == INPUT):

@@ -1,4 +1,4 @@
-"""A spiking network: its weights, and what it takes.
+"""The spiking network: its weights, its neurons and the normalisation of its input.
 
 `saf.model.saf_forward` runs it with SAF neurons, `saf.model.lif_forward` with LIF neurons.
 
@@ -33,17 +33,17 @@ FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not
 
 
 class SpikingNetwork(torch.nn.Module):
-    """Weights of an `Architecture`, with the normalisation of its input and its neurons.
+    """An `Architecture` with weights, neurons and the normalisation of its input.
 
-    Called with images or event frames it returns class scores, through which a gradient passes.
-    Its children are `Layer`s by name, and theirs the maps of each layer: forward hooks on a layer
-    see what arrives from its sources and what it sends, its spike accumulation â at each of the K
-    steps that are computed at once (K · B …).
+    Called with images or event frames it returns class scores, which are differentiable. Its
+    children are `Layer`s by name, and theirs the maps of each layer. A forward hook on a layer sees
+    the outputs of its sources and its own output: its spike accumulation â at the K time steps that
+    are computed at once (K · B …).
 
-    Parameters, for a layer `layer1`: `layer1.0.weight` (and `layer1.0.gain` where it is
-    standardised, `layer1.0.residual_gain` where it has one) for its first convolution or linear
-    map, counted through all its connections, and `layer1.bias`, one per channel or feature. The
-    modules hold no state of a sequence.
+    Parameters of a layer `layer1`: `layer1.0.weight` (and `layer1.0.gain` where it is standardised,
+    `layer1.0.residual_gain` where it has one) for its first convolution or linear map, numbered
+    over all its connections, and `layer1.bias`, one per channel or feature. The modules keep no
+    recurrent state.
     """
 
     mean: Tensor
@@ -146,7 +146,7 @@ class SpikingNetwork(torch.nn.Module):
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """All but the readout, relays included, in the order in which they are computed."""
+        """All layers but the readout, relays included, in the order in which they are computed."""
         return tuple(self._layer(layer.name) for layer in self.architecture.layers)
 
     @property
@@ -161,8 +161,8 @@ class SpikingNetwork(torch.nn.Module):
 
     @torch.no_grad()
     def scale(self, name: str, factor: float) -> None:
-        """Multiply all that arrives at a layer by `factor`, but for its bias, for residual branches
-        and for feedback: the last map of each connection, by its gain where it has one."""
+        """Multiply the input current of layers by `factor`, except for biases, residual branches
+        and feedback: the last map of each connection is scaled, by its gain if it has one."""
         known = {INPUT}
         for layer in (*self.layers, self.readout_layer):
             if layer.name == name:
@@ -184,12 +184,12 @@ class SpikingNetwork(torch.nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the arithmetic."""
+        """Type of the arithmetic."""
         return self.compute_dtype or self.parameter_dtype
 
     @property
     def parameter_dtype(self) -> torch.dtype:
-        """The type of the parameters, of the scores and of the loss."""
+        """Type of the parameters, the scores and the loss."""
         return next(self.parameters()).dtype
 
     @property
@@ -215,9 +215,9 @@ class SpikingNetwork(torch.nn.Module):
         return ((x.to(mean) - mean) / std).to(self.dtype)
 
     def effective(self) -> dict[str, Effective]:
-        """Weights as they act, of every layer and of the readout, by name, with their graph.
+        """Effective weights of every layer and of the readout, by name, with their graph.
 
-        Weight standardisation is done here, once, and not once per step.
+        Weights are standardised here, once per sequence and not once per time step.
         """
 
         def plain(connection: Connection, maps: tuple[Map, ...]) -> Wire:
@@ -227,8 +227,8 @@ class SpikingNetwork(torch.nn.Module):
         return self._effective(plain)
 
     def folded(self) -> dict[str, Effective]:
-        """`effective` to compute with: the constant factors of a connection are part of its last
-        weight, and weights are laid out for convolutions with the channels last."""
+        """Effective weights to compute with: the constant factors of a connection are folded
+        into its last weight, and weights of convolutions have the channels last."""
 
         def fold(connection: Connection, maps: tuple[Map, ...]) -> Wire:
             operations, factor = without_scales(connection.operations)
@@ -300,7 +300,8 @@ def network_of(
 
 
 def present(network: SpikingNetwork, stimulus: Stimulus, masks: Masks = NO_DROPOUT) -> Presentation:
-    """Show `stimulus` to `network` with its weights as they are; the graph leads to them."""
+    """Present `stimulus` to `network` with its current weights; the graph leads to the
+    parameters."""
     effective, stimulus = network.folded(), stimulus.channels_last()
     constant = Constants(network, stimulus, effective)
     return Presentation(network, stimulus, effective, constant, masks)

@@ -1,7 +1,7 @@
-"""What connects layers: chains of linear operations, and two ways to differentiate them.
+"""Connections between layers: chains of linear operations, and two ways to differentiate them.
 
-Shapes: `N` samples (the `K` steps of a chunk and the `B` samples of a batch merged, N = K · B),
-`C H W` channels, height, width, `F` features.
+Shapes: `N` samples (the `K` time steps of a chunk and the `B` samples of a batch merged, N = K ·
+B), `C H W` channels, height, width, `F` features.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def without_scales(operations: Sequence[Operation]) -> tuple[tuple[Operation, ...], float]:
-    """`operations` without their constant factors, and the product of these; maps commute with
-    it, so that it can go into a weight."""
+    """`operations` without their constant factors, and the product of these, which can be folded
+    into a weight since maps are linear."""
     factors = [o.factor for o in operations if isinstance(o, Scale)]
     return tuple(o for o in operations if not isinstance(o, Scale)), prod(factors)
 
@@ -59,8 +59,8 @@ def mapped(
     trace: Tensor | None = None,
     replay: Replay | None = None,
 ) -> Tensor:
-    """A convolution or a linear map of `x` (N …); with `trace` its gradient to the weight is taken
-    there. `replay` keeps the result, or knows it."""
+    """Convolution or linear map of `x` (N …); with `trace` the gradient of the weight is taken
+    there. `replay` stores the result, or has it already."""
     if isinstance(operation, Conv):
         return _convolved(operation, weight, x, trace, replay)
     return _linear(weight, x, trace, replay)
@@ -73,10 +73,10 @@ def apply(
     replay: Replay | None = None,
     maps: Sequence[Evaluate] | None = None,
 ) -> Tensor:
-    """`operations` one after the other on `x` (N …), with the effective weights of each
-    convolution and linear map, in order. The gradient is the ordinary one. `replay` keeps the
-    results of the maps, or knows them. `maps` evaluate them in place of `mapped`: modules, so that
-    hooks see what enters and leaves."""
+    """Apply `operations` to `x` (N …) in order, with the effective weights of the convolutions
+    and linear maps. The gradient is the ordinary one. `replay` stores the results of the maps,
+    or has them already. `maps` are modules that replace `mapped`, so that hooks see inputs and
+    outputs."""
     left = list(weights)
     evaluate = None if maps is None else iter(maps)
     for operation in operations:
@@ -99,9 +99,9 @@ def apply_traced(
 ) -> Tensor:
     """As `apply` on `x`, but with the gradient of each weight taken at `trace` instead of `x`.
 
-    With spikes for `x` and their accumulation for `trace` this is the gradient of OTTT,
-    ∇W = g âᵀ, from one evaluation of every map; the gradient to `x` is the ordinary one.
-    No gradient goes to `trace`. `x` and `trace` have one shape (N …).
+    With spikes as `x` and their accumulation as `trace` this is the gradient of OTTT, ∇W = g âᵀ,
+    from one evaluation of every map; the gradient of `x` is the ordinary one. `trace` gets no
+    gradient. `x` and `trace` have one shape (N …).
     """
     trace = trace.detach()
     left = list(weights)
@@ -125,11 +125,11 @@ def apply_traced(
 def scale_over_time(
     constant: Tensor, forward: Sequence[float], backward: Sequence[float]
 ) -> Tensor:
-    """`constant` (1 … or B …) at K steps, K 1 … or K B …: times `forward[k]`, and its gradient
-    times `backward[k]`.
+    """Multiply `constant` (1 … or B …) by `forward[k]` at each of K time steps: K 1 … or K B …; its
+    gradient is multiplied by `backward[k]`.
 
-    With c[t] for both it is what a constant input accumulates to; with 1 backward it is that
-    without a trace in the gradient.
+    With c[t] for both, this is the accumulation of a constant input; with 1 for `backward`, its
+    gradient without a trace.
     """
     scaled: Tensor = _ScaleOverTime.apply(  # type: ignore[no-untyped-call]
         constant, tuple(forward), tuple(backward)

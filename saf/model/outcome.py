@@ -44,9 +44,9 @@ class Tally:
         loss: Tensor | None = None,
         scores: Tensor | None = None,
     ) -> None:
-        """One or more steps: how many spikes of every layer, if they were not counted yet, the
-        share of these steps in the loss, if they have one, and their scores, K B classes or those
-        of one step."""
+        """Add one or more time steps: the number of spikes of each layer, if they were not
+        counted yet, their share of the loss, if they have one, and their scores, K B classes or
+        B classes."""
         if fired is not None:
             self._fired.append(fired)
         if loss is not None:
@@ -60,7 +60,7 @@ class Tally:
 
     @property
     def scores(self) -> Tensor | None:
-        """So far, B classes; None before there are any."""
+        """Scores so far, B classes; None before there are any."""
         return self._scores
 
     def outcome(self) -> Outcome:

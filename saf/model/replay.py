@@ -1,9 +1,9 @@
-"""The last of several steps once more, with a graph, and without another evaluation of its maps.
+"""Replay: the last of several time steps again, with a graph, without evaluating its maps again.
 
-SAF with a loss at the final step differentiates that step alone. All steps run together without a
-graph, while `Replay` keeps what the maps gave at the last one; then that one runs again with a
-graph, and takes the results of its maps from here: every map is evaluated once per step, for all
-steps at once.
+SAF with a loss at the final time step differentiates that time step only. All of them run together
+without a graph while `Replay` stores the results of the maps at the last one. That one then runs
+again with a graph and reads the results of its maps from here, so that every map is evaluated once
+per time step, for all of them at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from torch import Tensor
 
 
 class Replay:
-    """What the maps between layers gave at the last of K steps, in the order of evaluation."""
+    """Results of the maps between layers at the last of K time steps, in the order of
+    evaluation."""
 
     def __init__(self, samples: int) -> None:
         """`samples` is B, the number of rows of the last step."""
@@ -24,10 +25,10 @@ class Replay:
         """Whether the last step is being run again: `keep` until then, `take` from then on."""
 
     def keep(self, result: Tensor) -> Tensor:
-        """Remember the last step, B …, of `result`, K · B …, which is returned."""
+        """Store the last time step, B …, of `result`, K · B …; returns `result`."""
         self._results.append(result[-self._samples :].clone())
         return result
 
     def take(self) -> Tensor:
-        """What the next map gave, B …; the caller owns its memory."""
+        """Result of the next map, B …; the caller owns its memory."""
         return self._results.popleft()

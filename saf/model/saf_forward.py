@@ -1,8 +1,8 @@
-"""The forward pass by spike accumulation: what SAF trains with and every network is run with.
+"""The forward pass by spike accumulation, which SAF trains with and inference uses.
 
-Shapes: `T` time steps, `K` steps of a chunk, `B` samples, `…` the shape of a layer; `K · B` is
-steps and samples merged. λ, V, â, Û, u, s, c[t] are those of `saf.neurons.lif`; x̂ is the input
-accumulated, where it comes as frames.
+Shapes: `T` time steps, `K` time steps of a chunk, `B` samples, `…` the shape of a layer; `K · B` is
+time steps and samples merged. λ, V, â, Û, u, s, c[t] are those of `saf.neurons.lif`; x̂ is the
+accumulation of input frames.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from saf.config.methods import Readout
 from saf.estimate.chunking import steps_at_once
 from saf.kernels.saf_scan import Constant, Gate
 from saf.kernels.transfer import constants
-from saf.model.layers import Layer, Wire, arriving, walk
+from saf.model.layers import Layer, Wire, input_current, run_layers
 from saf.model.operations import apply, apply_traced, scale_over_time
 from saf.model.presentation import Layered, Presentation, plain, traced
 from saf.model.replay import Replay
@@ -27,35 +27,36 @@ from saf.neurons.base import Accumulated, Filters, Neuron
 
 
 class NetworkState(NamedTuple):
-    """A network of SAF neurons after some steps: pass it in, get the next one back."""
+    """Recurrent state of a network of SAF neurons: pass it in, get the next one back."""
 
     step: int
     accumulations: dict[str, Tensor]
-    """â of every spiking layer, B …, what the readout hears of relays, and x̂ where frames come in;
-    none before the first step, when all are zero."""
+    """â of every spiking layer, B …, and of relays that the readout reads, and x̂ of frames; empty
+    before the first time step, when all are zero."""
     filtered: Mapping[tuple[str, Filters], tuple[Tensor, ...]] = MappingProxyType({})
-    """What those accumulate that receive with another decay than the sender: after each filter."""
+    """Accumulations of a source by other filters than its own: one tensor after each filter."""
     carried: Mapping[str, tuple[Tensor, ...]] = MappingProxyType({})
-    """What neurons carry besides, by layer."""
+    """Further state of the neurons, by layer."""
 
 
 class Chunk(NamedTuple):
-    """What happened in K steps."""
+    """Results of K time steps."""
 
     steps: int  # K
-    accumulations: dict[str, Tensor]  # K · B …: â[t] of those that were to be kept, no mask on it
-    before: dict[str, Tensor]  # B …: theirs before the first of the steps, where it is not zero
-    received: dict[str, Tensor]  # K · B …: these as the readout accumulates them
-    potentials: dict[str, Tensor]  # K · B …: u[t] before the reset, of all where asked for
-    fired: Tensor  # spikes of every layer, added up over K and B
+    accumulations: dict[str, Tensor]  # K · B …: â[t] of the layers in `keep`, without dropout
+    before: dict[str, Tensor]  # B …: theirs before the first time step, where it is not zero
+    received: dict[str, Tensor]  # K · B …: theirs by the filters of the readout
+    potentials: dict[str, Tensor]  # K · B …: u[t] before the reset, if recorded
+    fired: Tensor  # number of spikes of each layer, summed over K and B
     decays: dict[str, float]  # λ of each
 
     def spikes(self, name: str) -> Tensor:
-        """s[t] = â[t] − λ â[t−1], K · B …; its gradient is that of â[t], the past a constant."""
+        """s[t] = â[t] − λ â[t−1], K · B …; its gradient is that of â[t], since the past is
+        detached."""
         return self._difference(name, spiking=True)
 
     def relayed(self, name: str) -> Tensor:
-        """What a relay sent at each step, K · B …, with the gradient of what it accumulates to."""
+        """Output of a relay at each time step, K · B …, with the gradient of its accumulation."""
         return self._difference(name, spiking=False)
 
     def _difference(self, name: str, *, spiking: bool) -> Tensor:
@@ -70,19 +71,19 @@ class Chunk(NamedTuple):
 
 REST = NetworkState(0, {})
 Gates = Callable[[Neuron], Gate]
-"""∂â/∂Û of a layer, by its neurons."""
+"""Returns the surrogate gradient ∂â/∂Û of neurons."""
 Neurons = Callable[[str, Tensor | None, Constant, Tensor | None], tuple[Tensor, Tensor]]
-"""Runs the neurons of a layer over a chunk, by its name, what arrives at each step (K · B …, to be
-overwritten) and at every step alike, and â before (B …): â (K · B …), and how many spikes."""
+"""Runs the neurons of a layer over a chunk: (name, input current K · B …, which may be overwritten,
+constant, â before B …) → â (K · B …) and the number of spikes."""
 
 
 def surrogate_gates(neuron: Neuron) -> Gate:
-    """The gates of SAF-E, SAF-F and OTTT: σ'(u − V)."""
+    """Surrogate gradient σ'(u − V) of SAF-E, SAF-F and OTTT."""
     return neuron.surrogate_gate()
 
 
 def gradient_factors(layer: Layer, steps: Sequence[int], traced: bool) -> list[float]:
-    """By how much a constant of `layer` counts in the gradient of each step: c[t] with the trace,
+    """Factor of the gradient of a constant of `layer` at each time step: c[t] with the trace,
     else 1."""
     return [layer.accumulated_one(t) if traced else 1.0 for t in steps]
 
@@ -104,13 +105,12 @@ def advance(
         u[t] = Σ W â_in[t] + c[t] (W x + b) − V λ â[t−1]        (frames: W x̂[t] + c[t] b)
         s[t] = H(u[t] − V),                  â[t] = λ â[t−1] + s[t]
 
-    A relay sends Σ W â_in[t] + c[t] (W x + b) on. Feedback brings â[t−1] of the step before, as a
-    constant, and asks for K = 1. Without `gate` no gradient passes a layer. The chunk holds â of
-    those that the readout listens to, or of `keep`; others are freed once their last listener has
-    run. With `potentials`, which is for recordings without a gradient, it holds u of all layers.
-    `neurons` runs the layers in place of their own neurons, without a gradient. While `replay`
-    keeps the results of maps, the state that is returned is that before the last of the steps,
-    which is to run again with them.
+    The output of a relay is Σ W â_in[t] + c[t] (W x + b). Feedback is â[t−1], detached, and needs
+    K = 1. Without `gate`, the surrogate gradient, no gradient is recorded. The chunk holds â of the
+    layers that the readout reads, or of `keep`; others are freed once the last layer that reads
+    them has run. With `potentials`, which excludes gradients, it holds u of all layers. `neurons`
+    replaces the neurons of all layers, without gradients. While `replay` stores the results of
+    maps, the state that is returned is that before the last time step, which runs again with them.
     """
     readout = shown.network.readout_layer
     if keep is None:
@@ -122,7 +122,7 @@ def advance(
     sent: dict[str, Tensor] = {}
 
     def note(name: str, accumulation: Tensor, decay: float) -> None:
-        """Remember what is carried on of a source, and what is kept."""
+        """Keep the accumulation of a source for the next chunk, and for the readout."""
         step.receive(name, accumulation, decay)
         if name in keep or step.remembers(name):
             carried[name] = step.after(accumulation)
@@ -137,7 +137,7 @@ def advance(
     if step.has_feedback:
         before = {n: shown.masked(n, a) for n, a in state.accumulations.items()}
         sent = {**before, **sent}
-    for layer, accumulation in walk(shown.network.layers, sent, step, keep=()):
+    for layer, accumulation in run_layers(shown.network.layers, sent, step, keep=()):
         note(layer.name, accumulation, layer.decay)
         sent[layer.name] = shown.masked(layer.name, accumulation)
         del accumulation
@@ -149,7 +149,7 @@ def advance(
 
 
 class _Step:
-    """What a layer makes of the accumulations that it hears in K steps."""
+    """Computes the accumulation of a layer in K time steps from those of its sources."""
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class _Step:
         self.has_feedback = shown.has_feedback
         assert steps == 1 or not self.has_feedback
         self.ended = steps - 1 if replay is not None and not replay.again else steps
-        """After how many of the steps the state is that is returned."""
+        """Number of time steps after which the returned state is."""
         self.frames: Tensor | None = None
         if shown.stimulus.frames is not None:
             frames = shown.stimulus.frames[state.step : state.step + steps]
@@ -188,7 +188,7 @@ class _Step:
         self.recorded: dict[str, Tensor] = {}
         self.carried: dict[str, tuple[Tensor, ...]] = {}
 
-    def __call__(self, layer: Layer, heard: Mapping[str, Tensor]) -> Tensor:
+    def __call__(self, layer: Layer, inputs: Mapping[str, Tensor]) -> Tensor:
         shown, name = self._shown, layer.name
         own, steady = shown.effective[name], shown.constant[name]
         clones = layer.neuron is not None
@@ -204,11 +204,11 @@ class _Step:
             else:
                 current = apply(*given, self._replay, wire.maps)
             if clones and all(isinstance(o, Flatten) for o in wire.operations):
-                current = current.clone()  # what was sent itself, and the neurons overwrite
+                current = current.clone()  # the neurons overwrite it, and it is the source's output
             clones = False
             return current
 
-        current = arriving(own.wires, heard, None, carry)
+        current = input_current(own.wires, inputs, None, carry)
         c = [layer.accumulated_one(t) for t in self._times]
         of_gradient = gradient_factors(layer, self._times, self._traced)
         if layer.neuron is None:
@@ -236,8 +236,8 @@ class _Step:
         )
 
     def after(self, accumulation: Tensor) -> Tensor:
-        """What is carried on of `accumulation`, K · B …: that after the last step, B …, without the
-        memory of the others."""
+        """State after the last time step, B …, of `accumulation`, K · B …, without the memory of
+        the others."""
         samples = len(accumulation) // self._steps
         last = accumulation.detach()[(self.ended - 1) * samples : self.ended * samples]
         return last if self._steps == 1 else last.clone()
@@ -247,11 +247,12 @@ class _Step:
         return source == INPUT or source in self._spiking or source in self._others
 
     def as_received(self, source: str, accumulation: Tensor, filters: Filters) -> Tensor:
-        """What `source` accumulates itself as it is through `filters`; no mask is on it."""
+        """`accumulation` of `source` by other `filters` than its own; no dropout is applied."""
         return self._received.get((source, filters), accumulation)
 
     def receive(self, source: str, accumulation: Tensor, decay: float) -> None:
-        """Accumulate what `source` sent once more for those who receive with other filters."""
+        """Accumulate the output of `source` by each of the other filters that layers read it
+        with."""
         others = self._others.get(source)
         if not others:
             return
@@ -269,7 +270,7 @@ class _Step:
 
 
 def _other_filters(shown: Presentation) -> dict[str, set[Filters]]:
-    """With which filters sources are received that they do not have for themselves."""
+    """Filters of layers, by source, that differ from the source's own."""
     layers = (*shown.network.layers, shown.network.readout_layer)
     own = {layer.name: (layer.decay,) for layer in layers}
     own[INPUT] = (shown.network.readout_layer.decay,)
@@ -283,14 +284,15 @@ def _other_filters(shown: Presentation) -> dict[str, set[Filters]]:
 
 
 def _relayed(current: Tensor | None, always: Tensor, samples: int) -> Tensor:
-    """What arrives at a relay, K · B …, and what does at every step alike, K 1 … or K B …."""
+    """Output of a relay: its input current, K · B …, plus the part that is the same at every
+    time step, K 1 … or K B …."""
     if current is None:
         return always.flatten(0, 1)  # an image, which no sample shares
     return (torch.unflatten(current, 0, (len(always), samples)) + always).flatten(0, 1)
 
 
 def _accumulate(sent: Tensor, carry: Tensor | None, steps: int, decay: float) -> Tensor:
-    """x̂[t] = λ x̂[t−1] + x[t] over K steps, K · B …."""
+    """x̂[t] = λ x̂[t−1] + x[t] over K time steps, K · B …."""
     accumulated = sent.clone()
     for now in accumulated.chunk(steps):
         if carry is not None:
@@ -302,7 +304,7 @@ def _accumulate(sent: Tensor, carry: Tensor | None, steps: int, decay: float) ->
 def _sent(
     accumulation: Tensor, before: Tensor | None, steps: int, decay: float, *, spiking: bool
 ) -> Tensor:
-    """What was sent at each step, x[t] = x̂[t] − λ x̂[t−1], with the gradient of x̂[t]."""
+    """Output at each time step, x[t] = x̂[t] − λ x̂[t−1], with the gradient of x̂[t]."""
     sent: Tensor = _Sent.apply(  # type: ignore[no-untyped-call]
         accumulation, before, steps, decay, spiking
     )
@@ -342,15 +344,15 @@ class _WithGradientOf(torch.autograd.Function):
 
 
 def _with_gradient_of(x: Tensor, value: Tensor) -> Tensor:
-    """`value`, with the gradient of `x`: the past of an accumulation is a constant."""
+    """`value` with the gradient of `x`: the past of an accumulation is detached."""
     found: Tensor = _WithGradientOf.apply(x, value)  # type: ignore[no-untyped-call]
     return found
 
 
 def chunks(network: Layered, samples: int, timesteps: int, chunk: int | None) -> list[int]:
-    """Lengths of the chunks that `timesteps` fall into: `chunk` each, 1 where there is feedback.
+    """Lengths of the chunks of `timesteps`: `chunk` each, or 1 where there is feedback.
 
-    None leaves the number to `steps_at_once`.
+    With None, `steps_at_once` chooses the length.
     """
     if chunk is None:
         chunk = steps_at_once(samples, timesteps)
@@ -366,26 +368,27 @@ def readout_at_each_step(
     times: Sequence[int],
     trace_bias_and_input: bool,
 ) -> Tensor:
-    """o[t] = W s_N[t] + b at the K steps of a chunk, K B classes; weight gradients use â_N[t]."""
+    """o[t] = W s_N[t] + b at the K time steps of a chunk, K B classes; weight gradients use
+    â_N[t]."""
     relays = {layer.name for layer in shown.network.layers if layer.neuron is None}
 
-    def step(layer: Layer, heard: Mapping[str, Tensor]) -> Tensor:
+    def step(layer: Layer, inputs: Mapping[str, Tensor]) -> Tensor:
         constant = shown.constant[layer.name].value
         factors = gradient_factors(layer, times, trace_bias_and_input)
         total = scale_over_time(constant, [1.0] * len(times), factors)
         for wire in shown.effective[layer.name].wires:
             source = wire.source
-            if source not in heard:
+            if source not in inputs:
                 continue  # an image, which is part of the constant
             if source == INPUT:
                 assert shown.stimulus.frames is not None
                 spikes = shown.stimulus.frames[times[0] - 1 : times[-1]].flatten(0, 1)
-                trace = heard[INPUT] if trace_bias_and_input else spikes
+                trace = inputs[INPUT] if trace_bias_and_input else spikes
             elif source in relays:
-                spikes, trace = done.relayed(source), heard[source]
+                spikes, trace = done.relayed(source), inputs[source]
             else:
                 spikes = shown.masked(source, done.spikes(source))
-                trace = shown.masked(source, heard[source])
+                trace = shown.masked(source, inputs[source])
             current = traced(wire, spikes, trace)
             total = total + current.view(len(times), -1, *current.shape[1:])
         return total.expand(-1, shown.samples, -1)
@@ -395,10 +398,10 @@ def readout_at_each_step(
 
 
 def readout_of_rates(shown: Presentation, done: Chunk, times: Sequence[int]) -> Tensor:
-    """o[t] = W (â_N[t] / c[t]) + b at these last steps of a chunk, K B classes: the mean of
-    W s_N + b over the steps so far, with the weights λ^(t−τ)."""
+    """o[t] = W (â_N[t] / c[t]) + b at the given last time steps of a chunk, K B classes: the
+    mean of W s_N + b so far, with the weights λ^(t−τ)."""
 
-    def step(layer: Layer, heard: Mapping[str, Tensor]) -> Tensor:
+    def step(layer: Layer, inputs: Mapping[str, Tensor]) -> Tensor:
         def carry(wire: Wire, accumulation: Tensor) -> Tensor:
             last = shown.masked(wire.source, accumulation[-len(times) * shown.samples :])
             current = plain(wire, last, last)
@@ -408,7 +411,7 @@ def readout_of_rates(shown: Presentation, done: Chunk, times: Sequence[int]) -> 
             return current / c.view(-1, 1, 1)
 
         start = shown.constant[layer.name].value[None]
-        total = arriving(shown.effective[layer.name].wires, heard, start, carry)
+        total = input_current(shown.effective[layer.name].wires, inputs, start, carry)
         assert total is not None
         return total.expand(len(times), shown.samples, -1)
 
@@ -417,8 +420,8 @@ def readout_of_rates(shown: Presentation, done: Chunk, times: Sequence[int]) -> 
 
 
 def scores_of(shown: Presentation, timesteps: int, readout: Readout) -> Tensor:
-    """Scores B classes of T steps, with their graph where gradients are recorded: Σ_t (W s[t] + b),
-    or with the readout `final` W (â[T] / c[T]) + b."""
+    """Scores, B classes, of T time steps, with a graph where gradients are enabled: Σ_t (W s[t]
+    + b), or with the readout `weighted` W (â[T] / c[T]) + b."""
     gate = surrogate_gates if torch.is_grad_enabled() else None
     state, total = REST, None
     for steps in chunks(shown.network, shown.samples, timesteps, None):

@@ -176,7 +176,7 @@ class LayerDescription(_Description):
     comes from it."""
 
     @property
-    def hears_input(self) -> bool:
+    def reads_input(self) -> bool:
         """Whether one of its connections comes from the input."""
         return any(connection.source == INPUT for connection in self.connections)
 

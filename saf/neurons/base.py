@@ -1,11 +1,12 @@
-"""What a neuron model is: all that the rest of the library asks of the neurons of a layer.
+"""The protocol of a neuron model: what the rest of the library asks of the neurons of a layer.
 
-A model has two forms that fire alike while the weights stay. The *recursive* form takes the current
-of a step and its state, as it runs on a chip; OTTT and BPTT train it. The *accumulated* form takes
-what its sources have accumulated, K steps at once; SAF trains it. A new model is one file beside
-`saf.neurons.lif`: a subclass of `Neuron`.
+A model has two forms, which give the same spikes while the weights stay. The *recursive* form takes
+the input current of one time step and a state; it is what a chip runs, and OTTT and BPTT train it.
+The *accumulated* form takes the accumulations of its sources, K time steps at once; SAF trains it.
+A new model is one file beside `saf.neurons.lif`: a subclass of `Neuron`.
 
-Shapes: `K` steps, `B` samples, `…` the shape of the layer; K · B is steps and samples merged.
+Shapes: `K` time steps, `B` samples, `…` the shape of the layer; K · B is time steps and samples
+merged.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Fire = Callable[[Tensor], Tensor]
 
 
 class State(Protocol):
-    """The recursive form after a step: a NamedTuple of tensors, B …."""
+    """State of the recursive form after a time step: a NamedTuple of tensors, B …."""
 
     @property
     def u(self) -> Tensor:
@@ -39,14 +40,14 @@ class State(Protocol):
         """Spikes."""
 
     def detached(self) -> State:
-        """The same numbers without their graph."""
+        """The same state, detached from its graph."""
 
     def with_spikes(self, s: Tensor) -> State:
-        """The same state where the neurons sent `s`."""
+        """The same state with `s` in place of its spikes."""
 
 
 class Accumulated(NamedTuple):
-    """What K steps of the accumulated form gave."""
+    """Result of K time steps of the accumulated form."""
 
     accumulation: Tensor
     """K · B …: the layer's own spikes, accumulated with `Neuron.decay`: â[t] = λ â[t−1] + s[t]."""
@@ -59,40 +60,40 @@ class Accumulated(NamedTuple):
 
 
 class Neuron(torch.nn.Module, ABC):
-    """The neurons of one layer: constants, or parameters where they are learned.
+    """The neurons of one layer. Their constants are buffers or, where they are learned, parameters.
 
-    A module without state: the state of a sequence is passed in and returned.
+    The module keeps no recurrent state: pass the state in, get the next one back.
     """
 
     @property
     @abstractmethod
     def decay(self) -> float:
-        """λ: with it the layer accumulates its own spikes, for its reset and for who listens."""
+        """λ: the decay of the accumulation â of the layer's own spikes."""
 
     @property
     @abstractmethod
     def threshold(self) -> float:
-        """V: potentials are shown as multiples of it."""
+        """V: the unit in which potentials are shown."""
 
     @property
     def filters(self) -> Filters:
-        """How the layer accumulates what it receives."""
+        """Decays by which the layer accumulates its input current, one after the other."""
         return (self.decay,)
 
     def accumulated_one(self, t: int) -> float:
-        """What a constant current of 1 has accumulated to after t steps: c[t] = Σ_{k<t} λ^k."""
+        """Accumulation of a constant current of 1 after t time steps: c[t] = Σ_{k<t} λ^k."""
         return accumulated_one(t, self.decay)
 
     # The recursive form.
 
     @abstractmethod
     def init_state(self, zeros: Tensor) -> State:
-        """The state before the first step of a sequence; `zeros` is B …."""
+        """State before the first time step of a sequence; `zeros` is B …."""
 
     @abstractmethod
     def step(self, current: Tensor, state: Any, *, fire: Fire = heaviside) -> tuple[Tensor, State]:
-        """One step on `current`, B …: the spikes, and the state after it. `fire` stands in for the
-        Heaviside step where a gradient must pass. The reset is a constant in a graph."""
+        """Compute one time step of `current` (B …): the spikes and the next state. `fire`
+        replaces the Heaviside step where a gradient is needed. The reset is detached."""
 
     def steps(
         self,
@@ -102,11 +103,11 @@ class Neuron(torch.nn.Module, ABC):
         bias: Tensor | None = None,
         potentials: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """K steps without a gradient, K · B …, which `current` may be overwritten for.
+        """Compute K time steps without a gradient; `current` (K · B …) may be overwritten.
 
-        `bias`, 1 C 1 1 or 1 F, is added to every current; `potentials`, memory like that of
-        `current`, gets u before the reset. Returns the spikes, K · B …, and the state after the
-        last step. Models with a kernel of their own override this loop over `step`.
+        `bias`, 1 C 1 1 or 1 F, is added to every current; u before the reset is written to
+        `potentials`, which is laid out like `current`. Returns the spikes, K · B …, and the state
+        after the last time step. Models with a kernel of their own override this loop over `step`.
         """
         sent = []
         for k, now in enumerate(torch.split(current, len(state.u))):
@@ -129,13 +130,13 @@ class Neuron(torch.nn.Module, ABC):
         carried: tuple[Tensor, ...] = (),
         potentials: bool = False,
     ) -> Accumulated:
-        """K steps of spike accumulation.
+        """Compute K time steps of spike accumulation.
 
-        `current`, K · B …, is what the sources have accumulated through `filters` and the weights
-        (None: nothing arrives beside `constant`); it may be overwritten. `constant` arrives at
-        every step, with its weight. `before` is â, and `carried` what else was carried, before
-        the first step (None and empty: at the beginning of a sequence). `gate` is ∂â/∂Û; without it
-        no gradient passes. The past is constant. `potentials` asks for u, in a recording without a
+        `current` (K · B …) is the accumulation of the input current, by `filters`; it may be
+        overwritten, and is None where all input is `constant`. `constant` is the same at every time
+        step but for a factor. `before` is â and `carried` the further state before the first time
+        step (None and empty at the beginning of a sequence). `gate` is ∂â/∂Û; without it no
+        gradient is recorded. The past is detached. `potentials` asks for u as well, which has no
         gradient.
         """
 
@@ -143,33 +144,34 @@ class Neuron(torch.nn.Module, ABC):
     def accumulated_step(
         self, current: Tensor, state: Any, accumulation: Tensor, *, fire: Fire = heaviside
     ) -> tuple[Tensor, State]:
-        """One step of the accumulated form where the weights change after each step, on the
-        `current` of the step, B …; `accumulation` is â[t−1] and `state.u` holds Û[t−1]."""
+        """Compute one time step of the accumulated form where the weights change after each:
+        `current` (B …) is that of this time step, `accumulation` is â[t−1], and `state.u` holds
+        Û[t−1]."""
 
     # What passes of a gradient.
 
     @abstractmethod
     def derivative(self, x: Tensor) -> Tensor:
-        """The surrogate derivative σ' at x = u − V."""
+        """Surrogate derivative σ' at x = u − V."""
 
     @abstractmethod
     def surrogate_gate(self) -> Gate:
-        """∂â/∂Û = σ'(u − V): the gate of SAF-E, SAF-F and OTTT."""
+        """Surrogate gradient ∂â/∂Û = σ'(u − V), for SAF-E, SAF-F and OTTT."""
 
     @abstractmethod
     def rate_gate(self, timesteps: int) -> Gate:
-        """∂â/∂Û of the clamped rate after `timesteps` steps: the gate of the Spike
+        """Gradient ∂â/∂Û of the clamped firing rate after `timesteps` time steps, for the Spike
         Representation."""
 
     # Deployment.
 
     @abstractmethod
     def fold(self) -> Folded:
-        """The constants of the recursive form, as they are deployed."""
+        """Constants of the recursive form, for deployment."""
 
 
 class Folded(Protocol):
-    """A neuron model with its constants, without torch: equal constants are equal."""
+    """Constants of a neuron model, without torch. Equal constants compare equal."""
 
     def neuron(self) -> Neuron:
-        """The model with these constants."""
+        """Make neurons with these constants."""

@@ -1,7 +1,7 @@
-"""The two neurons, as pure functions of an input and a state.
+"""LIF and SAF neurons as pure functions of an input and a state.
 
-Names: λ `decay`, V `threshold`, u membrane potential, s spikes, â spike accumulation, Û potential
-accumulation. All tensors of a call have one shape; nothing is kept between calls.
+Names: λ `decay`, V `threshold`, u membrane potential, s spikes, â spike accumulation, Û accumulated
+potential. All tensors of a call have one shape. Recurrent state: pass it in, get the next one back.
 """
 
 from __future__ import annotations
@@ -76,5 +76,5 @@ def saf_step_of_current(
 
 @lru_cache(2**16)
 def accumulated_one(t: int, decay: float) -> float:
-    """c[t] = Σ_{k<t} λ^k: what a constant 1 has accumulated to after t steps; c[0] = 0."""
+    """Accumulation of a constant 1 after t time steps: c[t] = Σ_{k<t} λ^k; c[0] = 0."""
     return sum(decay**k for k in range(t))

@@ -1,4 +1,4 @@
-"""Spikes through which a gradient passes as a surrogate derivative σ', at x = u − V."""
+"""Spikes with a surrogate derivative σ' at x = u − V."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from saf.config.neurons import Derivative, Surrogate
 
 @cache
 def derivative(surrogate: Surrogate) -> Derivative:
-    """σ' of `surrogate`: elementwise, same shape and type as its argument. Equal surrogates give
-    one function, which is compiled once."""
+    """Surrogate derivative σ' of `surrogate`, elementwise. Equal surrogates give the same
+    function object, so that it is compiled once."""
     return surrogate.derivative()
 
 
@@ -34,6 +34,6 @@ class _Fire(torch.autograd.Function):
 
 
 def fire(x: Tensor, sigma: Derivative) -> Tensor:
-    """Spikes H(x) at x = u − V, through which a gradient passes as σ'(x); x keeps its shape."""
+    """Spikes H(x) at x = u − V with the surrogate gradient σ'(x)."""
     spikes: Tensor = _Fire.apply(x, sigma)  # type: ignore[no-untyped-call]
     return spikes

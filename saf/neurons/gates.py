@@ -1,6 +1,6 @@
-"""Gates ∂â/∂Û: what of a gradient passes a layer of SAF neurons.
+"""Gates: the gradient ∂â/∂Û of a layer of SAF neurons, elementwise.
 
-Equal arguments give one function, so that `saf.kernels.inductor_scan` compiles it once.
+Equal arguments give the same function object, so that `saf.kernels.inductor_scan` compiles it once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from saf.neurons.fire import derivative
 
 @cache
 def surrogate_gate(surrogate: Surrogate, threshold: float) -> Gate:
-    """σ'(u − V): the gate of SAF-E, SAF-F and OTTT."""
+    """Surrogate gradient σ'(u − V), for SAF-E, SAF-F and OTTT."""
     sigma = derivative(surrogate)
 
     def gate(u: Tensor, before: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""The leaky integrate-and-fire neuron with soft reset, one λ and one V for a layer."""
+"""Leaky integrate-and-fire neurons with soft reset; λ and V are constants of a layer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from saf.neurons.gates import clamped_rate_gate, surrogate_gate
 
 
 class FoldedLIF(NamedTuple):
-    """A LIF neuron as it is deployed."""
+    """Constants of LIF neurons, for deployment."""
 
     decay: float  # λ
     threshold: float  # V
 
     def neuron(self) -> LIF:
-        """The neurons with these constants."""
+        """Make neurons with these constants."""
         return LIF(self.decay, self.threshold)
 
 

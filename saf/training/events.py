@@ -1,4 +1,4 @@
-"""What a training tells those who listen: plain values, no tensors, no torch."""
+"""Events of a training: plain values, no tensors, no torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Started:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One iteration, that is one batch."""
+    """One optimizer step on one batch."""
 
     step: int  # iterations done, this one included
     epoch: float  # epochs done, as a fraction
@@ -37,7 +37,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One pass over the training data is done."""
+    """The end of one pass over the training samples."""
 
     step: int
     epoch: int
@@ -46,8 +46,8 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The network on samples that it does not learn from: those for validation after an epoch, and
-    the test samples once, when the training is over."""
+    """Metrics on samples that are not trained on: on the validation samples after an epoch, and
+    on the test samples once, when the training is over."""
 
     step: int
     epoch: int
@@ -79,7 +79,7 @@ class SpikeStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A file from which the training can go on bit-exactly."""
+    """A checkpoint file was written."""
 
     step: int
     epoch: int
@@ -95,7 +95,7 @@ class Converting:
 
 @dataclass(frozen=True, kw_only=True)
 class Checking:
-    """How far the check of the LIF network is, about once a second."""
+    """Progress of the check of the LIF network, about once a second."""
 
     done: int  # samples
     total: int
@@ -112,7 +112,7 @@ class Artifact:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """The last report of a training that succeeded."""
+    """The last event of a training that succeeded."""
 
     step: int
     summary: dict[str, Any] = field(default_factory=dict)

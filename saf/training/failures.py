@@ -1,4 +1,4 @@
-"""What makes a training fail, found out early and told with a remedy."""
+"""Errors of a training, detected early and raised with a hint that names a remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LACKING = (
 
 
 def diverged(where: str, specification: ResolvedSpecification) -> DivergedError:
-    """The error to raise where a loss that is not finite was found."""
+    """The error for a loss that is not finite."""
     return DivergedError(f"the loss became NaN or infinite {where}", hint=_calmer(specification))
 
 

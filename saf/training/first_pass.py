@@ -66,7 +66,7 @@ class _StreamFitted(Exception):  # noqa: N818  (a signal, not an error)
 
 
 class _Fitting:
-    """Runs the neurons of one layer after the other, and finds the factor on what arrives."""
+    """Runs the neurons of one layer after another, and finds the factor of its input current."""
 
     def __init__(self, network: SpikingNetwork, factors: dict[str, float]) -> None:
         """`factors` by name holds those that are found, of which no second one is looked for."""

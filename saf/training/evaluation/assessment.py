@@ -1,5 +1,5 @@
-"""The one look at the test samples, once the training is over: what the network that is delivered
-is worth, class by class, beside what is had without a network."""
+"""The assessment of the delivered network on the test samples, once the training is over:
+accuracy by class, beside baselines without a network."""
 
 from __future__ import annotations
 

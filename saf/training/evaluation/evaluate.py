@@ -1,4 +1,4 @@
-"""A network on samples that its training does not learn from.
+"""Evaluation of a network on samples that it is not trained on.
 
 Shapes: `N` samples, `L` layers of spiking neurons.
 """
@@ -21,7 +21,7 @@ from saf.training.optimisation.loss import LossFunction
 
 
 class Evaluated(NamedTuple):
-    """What came out."""
+    """Results of an evaluation."""
 
     loss: float
     predicted: Tensor  # N, classes, on the CPU
@@ -29,7 +29,7 @@ class Evaluated(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What came out, on the device of the network, which nobody has waited for."""
+    """Sums of an evaluation on the device of the network, without waiting for it."""
 
     totals: Tensor  # 1 + L, in float64: loss and firing rates, added up over the samples
     predicted: Tensor  # N

@@ -1,4 +1,4 @@
-"""Which trainings compile their scan, and which use C++."""
+"""The rules by which a training compiles its scan or uses C++."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of its machine a training takes: memory, and how busy the device is."""
+"""Use of the machine by a training: memory, and how busy the device is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVERY_SECONDS = 1.0
 
 
 class Usage:
-    """Looks at most once a second, which costs some microseconds."""
+    """Measures at most once a second, which costs some microseconds."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

@@ -1,4 +1,4 @@
-"""What a training runs on, and what its result may depend on."""
+"""The environment of a training that its result may depend on: versions, machine, settings."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def forget_peak_memory(device: torch.device) -> None:
-    """On a GPU, give back what is kept for tensors to come, and count the peak from now on."""
+    """On a GPU, release cached memory, and count the peak from now on."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
 

@@ -1,4 +1,4 @@
-"""What the C library does with memory that tensors gave back."""
+"""The C library's handling of memory that tensors free."""
 
 from __future__ import annotations
 

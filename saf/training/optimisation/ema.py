@@ -1,4 +1,5 @@
-"""The moving average of the weights, which is evaluated and converted in place of the last ones."""
+"""The exponential moving average (EMA) of the weights, which is evaluated and converted in place
+of the last weights."""
 
 from __future__ import annotations
 
@@ -27,20 +28,20 @@ class MovingAverage:
         }
 
     def restore(self, weights: Mapping[str, Tensor]) -> None:
-        """Go on from saved averages. Raises KeyError where one is missing."""
+        """Load saved averages. Raises KeyError where one is missing."""
         for name, average in self.weights.items():
             average.copy_(weights[name])
 
     @torch.no_grad()
     def update(self, iteration: int) -> None:
-        """Take in the weights after `iteration`, counted from 1."""
+        """Update the average with the weights after `iteration`, counted from 1."""
         decay = min(self._decay, (1 + iteration) / (10 + iteration))
         for name, average in self.weights.items():
             average.lerp_(self._parameters[name], 1.0 - decay)
 
     @torch.no_grad()
     def applied_to(self, network: Network) -> Network:
-        """A copy of `network` with the averages for weights."""
+        """Copy of `network` with the averages as its weights."""
         copy = deepcopy(network)
         for name, parameter in copy.named_parameters():
             parameter.copy_(self.weights[name])

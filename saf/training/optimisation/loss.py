@@ -1,4 +1,4 @@
-"""What a training minimises at one readout.
+"""The loss function of a training.
 
 Shapes: `N` samples, `K` classes.
 """
@@ -17,8 +17,8 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 def loss_of_no_answer(loss: Loss, classes: int) -> float:
-    """The loss of equal scores of 0 for all classes, without label smoothing: that of a network
-    that has learnt nothing and is sure of nothing."""
+    """Loss, without label smoothing, of equal scores for all classes: that of an untrained
+    network."""
     return (1.0 - loss.mse_share) * log(classes) + loss.mse_share / classes
 
 

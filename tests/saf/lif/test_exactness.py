@@ -61,13 +61,13 @@ def networks(draw: st.DrawFn) -> LIFNetwork:
 class InAnotherOrder(LIFNetwork):
     """Adds the products up in random groups, and the groups one after the other."""
 
-    def current(self, layer: Layer, heard: Mapping[str, Tensor], start: Tensor | None) -> Tensor:
-        generator = torch.Generator().manual_seed(len(heard))
+    def current(self, layer: Layer, inputs: Mapping[str, Tensor], start: Tensor | None) -> Tensor:
+        generator = torch.Generator().manual_seed(len(inputs))
         parts = [] if start is None else [start]
         for wire in wires(layer):
-            if wire.source not in heard:
+            if wire.source not in inputs:
                 continue
-            x, left = heard[wire.source], list(wire.weights)
+            x, left = inputs[wire.source], list(wire.weights)
             for operation in wire.operations:
                 if not isinstance(operation, Conv | Linear):
                     x = synapse.apply([operation], [], x)
