@@ -116,7 +116,7 @@ class Settings(ClientSettings):
     """Parts of an upload's form."""
     unpacked_max_bytes: Annotated[int, Field(gt=0)] = 8 * GIB
     """Largest data set once unpacked."""
-    archive_max_ratio: Annotated[float, Field(gt=0)] = 200.0
+    archive_max_ratio: Annotated[float, Field(gt=0)] = 1100.0
     """Unpacked by packed bytes of an archive, beyond the first 64 MiB."""
     archive_max_entries: Annotated[int, Field(gt=0)] = 250_000
     """Files and folders in an archive."""

@@ -26,7 +26,7 @@ def _range(value: str | None) -> str | None:
     if value is None:
         return None
     low, high = ends_of(value)
-    return f"{low:g}..{high:g}"
+    return f"{_number(low)}..{_number(high)}"
 
 
 def _size(value: str | None) -> str | None:
@@ -34,6 +34,10 @@ def _size(value: str | None) -> str | None:
         return None
     width, height = sides_of(value)
     return f"{width}x{height}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
 def ends_of(value: str) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,7 +76,7 @@ class Source(ABC):
             return self.path.stat().st_size
         return sum(member.size for member in self.members)
 
-    def contents(self, wanted: Collection[str]) -> Iterator[Content]:
+    def contents(self, wanted: Collection[str]) -> Generator[Content, None, None]:
         """The wanted members, each to be read before the next is asked for."""
         count = 0
         for content in self._contents(wanted):

@@ -130,7 +130,7 @@ def header(*shape: int) -> bytes:
         (IMAGES, header(12, 2000, 5), "at most 1024 pixels on a side"),
         (IMAGES, header(2**32 - 1, 28, 28), "at most 10000000 are accepted"),
         (IMAGES, header(9_000_000, 1000, 1000), "at most 4.0 GiB are accepted"),
-        (IMAGES, header(1000, 1000, 1000), "announces more than 200 times the"),
+        (IMAGES, header(1000, 1000, 1000), "announces more than 1100 times the"),
         (IMAGES, header(12, 7, 7, 3) + bytes(12 * 147), "looks like N H W C"),
         (IMAGES, header(12, 7, 0), "has 0 pixels of width"),
         (LABELS, header(11) + bytes(11), "holds 12 images, train-labels-idx1-ubyte 11 labels"),

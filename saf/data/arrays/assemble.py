@@ -1,0 +1,390 @@
+"""Arrays by name to a data set: what all formats of arrays share.
+
+First everything is decided or asked, from names, shapes and one pass over the values; then the
+samples are written, in a second pass, to where they stay. Whatever was decided is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saf.data.arrays.axes import Axes, Open, axes_of, said
+from saf.data.arrays.classes import Classes, classes_of
+from saf.data.arrays.names import ALL, Roles, roles_of
+from saf.data.arrays.pictures import SHOWN, picture
+from saf.data.arrays.placing import Convert, Rows, Target, place, sample_shape
+from saf.data.arrays.stored import Stored
+from saf.data.arrays.survey import Survey, survey
+from saf.data.arrays.values import OpenRange, Range, range_of, said_range
+from saf.data.dataset import COUNTS, PIXELS, Array, Dataset, Decision
+from saf.data.formats.format import Candidate, Format, NeedsChoiceError, Question
+from saf.data.formats.settings import LabelsFrom, Layout, Size, Split, ValueRange
+from saf.data.labels import holdout
+from saf.data.sources.source import Source
+from saf.errors import DataError
+
+_MAX_LABEL_BYTES = 2**30
+_ORDER = ("train", "val", "test")
+_MEANS = {"T": "time steps", "C": "channels", "H": "high", "W": "wide"}
+
+
+class ArrayFormat(Format):
+    """A format of arrays: the settings that all of them have."""
+
+    layout: Layout = None
+    value_range: ValueRange = None
+    size: Size = None
+    labels_from: LabelsFrom = None
+    split: Split = None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Samples of one split, where they lie."""
+
+    stored: Stored
+    values: Survey
+    labels: NDArray[np.int64]
+
+
+def assemble(
+    arrays: Sequence[Stored],
+    settings: ArrayFormat,
+    source: Source,
+    *,
+    layout: str | None = None,
+    class_names: tuple[str, ...] | None = None,
+    decisions: Sequence[Decision] = (),
+    skipped: Sequence[str] = (),
+) -> Dataset:
+    """The data set in arrays by name. `layout` and `class_names` are what the format knows; the
+    settings win. Raises DataError, and NeedsChoiceError with what only the owner knows."""
+    if settings.split not in (None, "holdout"):
+        raise DataError(
+            f"the split of arrays cannot be {settings.split!r}",
+            hint="Say holdout, or name the arrays x_train and x_test.",
+        )
+    roles = roles_of(arrays, source.label, settings.labels_from)
+    _check_kinds(roles)
+    classes = _classes(roles, source, class_names)
+    parts = {
+        split: _Part(roles.samples[split], survey(roles.samples[split]), classes.labels[split])
+        for split in (*_ORDER, ALL)
+        if split in roles.samples
+    }
+    axes = _axes(parts, settings.layout or layout)
+    ranges = _ranges(parts, axes, settings.value_range)
+    _ask(parts, axes, ranges, settings, source)
+    assert isinstance(axes, Axes)
+    assert not isinstance(ranges, OpenRange)
+    told = [*decisions, *_told(roles, axes, ranges, classes)]
+    samples, labels = _write(parts, axes, ranges, settings, source, classes, told)
+    fields: dict[str, Any] = {f"x_{split}": x for split, x in samples.items()}
+    fields |= {f"y_{split}": y for split, y in labels.items()}
+    return Dataset(
+        **fields,
+        class_names=classes.names,
+        decisions=tuple(told),
+        skipped=tuple(skipped),
+        unit=COUNTS if axes.is_temporal else PIXELS,
+    )
+
+
+def _check_kinds(roles: Roles) -> None:
+    for split, x in roles.samples.items():
+        y = roles.labels[split]
+        if len(x.shape) <= 1 and len(y.shape) >= 2:
+            raise DataError(
+                f"{x.name} has the shape {x.shape}, as labels have, and {y.name} {y.shape}",
+                hint="Swap the two: x is for samples, y for labels.",
+            )
+        if x.dtype.kind not in "biuf":
+            raise DataError(
+                f"{x.name} is {x.dtype}, not numbers",
+                hint="Save samples as numbers with numpy.savez(path, x_train=…, y_train=…).",
+            )
+        if len(y.shape) > 2 and max(y.shape) != y.size:
+            raise DataError(
+                f"{y.name} has the shape {y.shape}; one label per sample is expected",
+                hint="Give one class number per sample.",
+            )
+
+
+def _classes(roles: Roles, source: Source, known: tuple[str, ...] | None) -> Classes:
+    limits = source.limits
+    for y in roles.labels.values():
+        if y.size * y.dtype.itemsize > _MAX_LABEL_BYTES:
+            raise DataError(
+                f"{y.name} has the shape {y.shape}, too large for labels",
+                hint="Give one class number per sample.",
+            )
+    names = roles.class_names.whole(limits) if roles.class_names is not None else None
+    if names is not None and names.dtype.kind not in "SU":
+        if names.dtype.kind in "biuf" and known is None:
+            raise DataError(
+                f"{roles.class_names.name if roles.class_names else ''} is no list of texts",
+                hint="Save numpy.array(['cat', 'dog', …]).",
+            )
+        names = None
+    labels = {split: y.whole(limits) for split, y in roles.labels.items()}
+    return classes_of(labels, names, known=known)
+
+
+def _axes(parts: Mapping[str, _Part], layout: str | None) -> Axes | Open:
+    shapes = {split: part.stored.shape for split, part in parts.items()}
+    counts = {split: len(part.labels) for split, part in parts.items()}
+    if layout is not None:
+        return said(layout, shapes, counts)
+    first = next(iter(parts.values()))
+    return axes_of(shapes, counts, first.values, lambda: _smooth_last(first.stored))
+
+
+def _ranges(
+    parts: Mapping[str, _Part], axes: Axes | Open, value: str | None
+) -> dict[str, Range] | OpenRange | None:
+    """None where values are taken as they are."""
+    surveys = {split: part.values for split, part in parts.items()}
+    if value is not None:
+        return said_range(value, surveys)
+    if isinstance(axes, Open):
+        square = axes.candidates[0] == "N H W"  # likely images
+        if not square and any("T" in order.split() for order in axes.candidates):
+            return None
+        return range_of(surveys)
+    return None if axes.is_temporal else range_of(surveys)
+
+
+def _ask(
+    parts: Mapping[str, _Part],
+    axes: Axes | Open,
+    ranges: dict[str, Range] | OpenRange | None,
+    settings: ArrayFormat,
+    source: Source,
+) -> None:
+    questions = []
+    part = next(iter(parts.values()))
+    name = part.stored.name
+    if isinstance(axes, Open):
+        spread = Range(part.values.lowest, max(part.values.highest, part.values.lowest + 1e-6), "")
+        candidates = []
+        for order in axes.candidates:
+            way = Axes(order, "")
+            try:
+                shape = sample_shape(part.stored, way, settings.size)
+            except DataError:
+                continue
+            shown = _some(part, way, settings.size, spread.scaled, source)
+            candidates.append(Candidate(order, _described(way, shape, len(part.labels)), shown))
+        asks = (
+            f"Which axes has {name}, of shape {part.stored.shape}? N samples, T time steps, "
+            "C channels, H height, W width."
+        )
+        questions.append(Question("layout", asks, tuple(candidates)))
+    if isinstance(ranges, OpenRange):
+        candidates = []
+        for value, means in ranges.candidates:
+            shown = None
+            if isinstance(axes, Axes):
+                low, high = (float(end) for end in value.split(".."))
+                convert = Range(low, high, "").scaled
+                shown = _some(part, axes, settings.size, convert, source)
+            candidates.append(Candidate(value, means, shown))
+        asks = (
+            f"Which values are black and white? The samples ({name} and others) hold "
+            f"{ranges.found}; a network gets them in [0, 1], bytes of 0…255 as value / 255."
+        )
+        questions.append(Question("value_range", asks, tuple(candidates)))
+    if questions:
+        raise NeedsChoiceError(source.label, tuple(questions))
+
+
+def _described(axes: Axes, shape: tuple[int, ...], count: int) -> str:
+    if len(shape) == 2:
+        return f"{count:,} series of {shape[0]} time steps of {_counted(shape[1])}"
+    *steps, channels, height, width = shape
+    if steps:
+        return (
+            f"{count:,} samples of {steps[0]} time steps of {_counted(channels)}, {height} × "
+            f"{width} pixels (height × width)"
+        )
+    if height == width == 1:
+        return f"{count:,} samples of {_counted(channels)} without place or time"
+    return f"{count:,} images of {_counted(channels)}, {height} × {width} pixels (height × width)"
+
+
+def _counted(channels: int) -> str:
+    return f"{channels} channel{'' if channels == 1 else 's'}"
+
+
+def _some(
+    part: _Part, axes: Axes, size: str | None, convert: Convert, source: Source
+) -> bytes | None:
+    count = min(SHOWN, len(part.labels))
+    shape = sample_shape(part.stored, axes, size)
+    samples = _allocated(source, part.stored.name, (count, *shape), np.dtype(np.float32))
+    rows = np.full(len(part.labels), -1, np.int64)
+    rows[:count] = np.arange(count)
+    place(part.stored, axes, size, [Target(samples, rows)], convert)
+    return picture(samples)
+
+
+def _told(
+    roles: Roles, axes: Axes, ranges: dict[str, Range] | None, classes: Classes
+) -> list[Decision]:
+    told = []
+    if roles.by_shape:
+        given = [f"x_{s} = {a.name}" for s, a in roles.samples.items()]
+        given += [f"y_{s} = {a.name}" for s, a in roles.labels.items()]
+        told.append(
+            Decision("", ", ".join(given), "the names say nothing, the shapes told them apart")
+        )
+    if axes.why:
+        told.append(Decision("layout", axes.order, axes.why))
+    for one in dict.fromkeys((ranges or {}).values()):
+        if one.why:
+            told.append(Decision("value_range", str(one), one.why))
+    if classes.why:
+        listed = ", ".join(classes.names[:8]) + (", …" if len(classes.names) > 8 else "")
+        told.append(Decision("", f"the classes {listed}", classes.why))
+    if roles.left:
+        listed = ", ".join(roles.left[:20]) + (", …" if len(roles.left) > 20 else "")
+        told.append(Decision("", f"left out: {listed}", "neither samples nor labels of a split"))
+    return told
+
+
+def _write(
+    parts: Mapping[str, _Part],
+    axes: Axes,
+    ranges: Mapping[str, Range] | None,
+    settings: ArrayFormat,
+    source: Source,
+    classes: Classes,
+    told: list[Decision],
+) -> tuple[dict[str, Array], dict[str, NDArray[np.int64]]]:
+    """Samples and labels by split."""
+    goals = _splits(parts, settings, len(classes.names), told)
+    dtype, converts = _conversions(parts, axes, ranges)
+    shape = sample_shape(next(iter(parts.values())).stored, axes, settings.size)
+    counts: dict[str, int] = {}
+    for targets in goals.values():
+        for split, rows in targets.items():
+            counts[split] = max(counts.get(split, 0), int(rows.max(initial=-1)) + 1)
+    samples = {
+        split: _allocated(source, f"x_{split}", (count, *shape), dtype)
+        for split, count in counts.items()
+    }
+    labels = {split: np.zeros(count, np.int64) for split, count in counts.items()}
+    with np.errstate(over="ignore"):  # too large for float32: infinite, refused as such
+        for name, targets in goals.items():
+            part = parts[name]
+            for split, rows in targets.items():
+                labels[split][rows[rows >= 0]] = part.labels[rows >= 0]
+            into = [Target(samples[split], rows) for split, rows in targets.items()]
+            place(part.stored, axes, settings.size, into, converts[name])
+    return samples, labels
+
+
+def _allocated(source: Source, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    if len(shape) > 3:
+        return source.allocate(name, shape, dtype)
+    return source.allocate(name, (*shape, 1, 1), dtype).reshape(shape)  # no sides of images
+
+
+def _splits(
+    parts: Mapping[str, _Part], settings: ArrayFormat, classes: int, told: list[Decision]
+) -> dict[str, dict[str, Rows]]:
+    """For each array the rows of its samples in the splits that it goes to."""
+    names = list(parts)
+    whole = {name: np.arange(len(part.labels)) for name, part in parts.items()}
+    if settings.split is None and "test" in names:
+        return {name: {name: rows} for name, rows in whole.items()}
+    if settings.split is None and "val" in names:
+        told.append(Decision("split", "val is for testing", "there is no other split to test on"))
+        return {name: {"test" if name == "val" else name: rows} for name, rows in whole.items()}
+    pooled = [name for name in names if name != "val"]
+    labels = np.concatenate([parts[name].labels for name in pooled])
+    held_out = holdout(labels, [str(index) for index in range(len(labels))], classes)
+    why = "the files have no test samples: a fifth of each class is held out, always the same"
+    if settings.split is not None:
+        why = "a fifth of each class is held out, always the same, as was said"
+    told.append(Decision("split", "holdout", why))
+    goals: dict[str, dict[str, Rows]] = {}
+    start = 0
+    rows = {True: np.cumsum(held_out) - 1, False: np.cumsum(~held_out) - 1}
+    for name in pooled:
+        own = slice(start, start + len(parts[name].labels))
+        start = own.stop
+        goals[name] = {
+            split: np.where(held_out[own] == test, rows[test][own], -1)
+            for split, test in (("train", False), ("test", True))
+        }
+    if "val" in names:
+        goals["val"] = {"val": whole["val"]}
+    return goals
+
+
+def _conversions(
+    parts: Mapping[str, _Part], axes: Axes, ranges: Mapping[str, Range] | None
+) -> tuple[np.dtype[Any], dict[str, Convert]]:
+    """The type of all samples, and how the values of each split become it."""
+    if ranges is None:
+        surveys = [part.values for part in parts.values()]
+        if all(s.is_integer and s.lowest >= 0 and s.highest <= 255 for s in surveys):
+            return np.dtype(np.uint8), dict.fromkeys(parts, _to_bytes(0, 1))
+        return np.dtype(np.float32), dict.fromkeys(parts, _as_floats)
+    factors = {name: _factor(parts[name].values, one) for name, one in ranges.items()}
+    if not axes.is_temporal and all(factors.values()):
+        return np.dtype(np.uint8), {
+            name: _to_bytes(int(ranges[name].low), factor) for name, factor in factors.items()
+        }
+    return np.dtype(np.float32), {name: one.scaled for name, one in ranges.items()}
+
+
+def _factor(values: Survey, one: Range) -> int:
+    """By what whole values of a range are multiplied to be bytes that mean the same; 0 where
+    there is no such number."""
+    width = one.high - one.low
+    if not values.whole or one.low != int(one.low) or width != int(width) or width > 255:
+        return 0
+    if values.kind == "f" and (one.low, one.high) == (0, 1):
+        return 0  # floats in [0, 1] stay what they are
+    return 255 // int(width) if 255 % int(width) == 0 else 0
+
+
+def _to_bytes(low: int, factor: int) -> Convert:
+    def convert(block: Array) -> Array:
+        if low == 0 and factor == 1:
+            return block.astype(np.uint8, copy=False)
+        return ((block.astype(np.int64) - low) * factor).astype(np.uint8)
+
+    return convert
+
+
+def _as_floats(block: Array) -> Array:
+    return block.astype(np.float32, copy=False)
+
+
+def _smooth_last(stored: Stored) -> bool:
+    """Whether neighbours along the last of three axes are alike, and those along the second one
+    less so: then the last one may be time. True where that cannot be told cheaply."""
+    if stored.fortran or len(stored.shape) != 3:
+        return True
+    for _, block in stored.blocks():
+        if block.shape[1:] != stored.shape[1:]:
+            return True
+        x = block[:64].astype(np.float64)
+        x = x - x.mean()
+        power = float((x * x).mean())
+        if power == 0:
+            return True
+        along = [
+            float((x[:, :-1] * x[:, 1:]).mean()) / power,
+            float((x[:, :, :-1] * x[:, :, 1:]).mean()) / power,
+        ]
+        return along[1] > 0.5 and along[1] > along[0] + 0.1
+    return True

@@ -1,0 +1,82 @@
+"""What the values of an array are like, found in one pass of bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from saf.data.arrays.stored import Stored
+from saf.errors import DataError
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The values of one array, or of several together."""
+
+    kind: str
+    """"b", "u", "i" or "f", as numpy's `dtype.kind`."""
+    itemsize: int
+    lowest: float
+    highest: float
+    whole: bool
+    """Whether all are whole numbers."""
+    bytes_over_255: bool
+    """Whether all are whole numbers divided by 255, as floats of images mostly are."""
+    mean: float
+    deviation: float
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the type holds whole numbers only."""
+        return self.kind in "biu"
+
+
+def survey(array: Stored) -> Survey:
+    """Raises DataError where there are NaN or infinite values."""
+    kind = array.dtype.kind
+    if kind not in "biuf":
+        raise DataError(
+            f"{array.name} is {array.dtype}, not numbers",
+            hint="Save samples as numbers with numpy.savez; names x_… are for samples, y_… for "
+            "labels.",
+        )
+    lowest, highest = np.inf, -np.inf
+    whole = scaled = True
+    total = squares = 0.0
+    for _, block in array.blocks():
+        low, high = float(block.min()), float(block.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise DataError(
+                f"{array.name} holds NaN or infinite values",
+                hint="Remove or replace those samples.",
+            )
+        lowest, highest = min(lowest, low), max(highest, high)
+        values = block.astype(np.float64)
+        total += float(values.sum())
+        squares += float(np.einsum("i,i->", values.ravel(), values.ravel()))
+        if kind == "f":
+            whole = whole and bool((values == np.rint(values)).all())
+            if scaled:
+                levels = values * 255.0
+                scaled = bool((np.abs(levels - np.rint(levels)) < 0.02).all())
+    mean = total / array.size
+    variance = max(squares / array.size - mean * mean, 0.0)
+    return Survey(
+        kind, array.dtype.itemsize, lowest, highest, whole, scaled, mean, float(np.sqrt(variance))
+    )
+
+
+def together(surveys: list[Survey]) -> Survey:
+    """Of several arrays of one kind of type."""
+    first = surveys[0]
+    return Survey(
+        first.kind,
+        max(each.itemsize for each in surveys),
+        min(each.lowest for each in surveys),
+        max(each.highest for each in surveys),
+        all(each.whole for each in surveys),
+        all(each.bytes_over_255 for each in surveys),
+        first.mean,
+        first.deviation,
+    )
