@@ -303,9 +303,11 @@ def hostile_png(random: Random) -> bytes:
 def image_folder(random: Random) -> File:
     files = images(random)
     victim = random.choice(sorted(files))
-    match random.randrange(6):
+    match random.randrange(8):
         case 0 | 1:
             files[victim] = hostile_png(random)
+        case 6 | 7:
+            return labelled_images(random)
         case 2:
             files[victim] = damaged(random, png(random, 6, "RGB", "JPEG"))
         case 3:
@@ -319,6 +321,26 @@ def image_folder(random: Random) -> File:
         case _:
             files = mutated(random, files)
     return "images.zip", zipped(random, files)
+
+
+def labelled_images(random: Random) -> File:
+    """Images in one folder, with a table or lists that may be damaged."""
+    where = random.choice(["", "train/", "images/", "part_1/", "a/b/c/"])
+    names = [f"{random.choice(['', 'cat.', '00'])}{number}" for number in range(8)]
+    files = {f"{where}{name}.png": png(random) for name in names}
+    mark = random.choice([",", ";", "\t", " ", "|"])
+    rows = [
+        mark.join([name, random.choice("ab"), random.choice(["train", "test"])]) for name in names
+    ]
+    head = random.choice([[], [mark.join(["id", "label", "split"])], ['"unclosed'], ["\0"]])
+    text = "\n".join([*head, *rows]).encode(random.choice(["utf-8", "utf-16", "cp1252"]))
+    other = random.choice(["labels.csv", "train.txt", "metadata.jsonl", "val.tsv", "images.txt"])
+    files[other] = damaged(random, text) if random.random() < 0.5 else text
+    if random.random() < 0.3:
+        files["metadata.jsonl"] = random.choice([b"[" * 5000, b'{"file_name": {}}\n' * 3, b"1\n2"])
+    if random.random() < 0.3:
+        files["train_test_split.txt"] = damaged(random, b"1 0\n2 1\n")
+    return "labelled.zip", zipped(random, files)
 
 
 def canonical(random: Random) -> File:

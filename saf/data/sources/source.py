@@ -26,7 +26,12 @@ from saf.errors import DataError
 from saf.sizes import readable
 
 _DRIVE = re.compile(r"^[A-Za-z]:")
-_LITTER = {"__MACOSX", "Thumbs.db", "desktop.ini"}
+_LITTER = frozenset(
+    {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+    | {"@eadir", "#recycle", "#snapshot", "@recycle", "@tmp", "@syno"}
+    | {"$recycle.bin", "system volume information", "recycler", "lost+found", "__pycache__"}
+)
+"""What operating systems and network storage strew about, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -212,4 +217,4 @@ def check_archive_size(path: Path, limits: Limits) -> int:
 
 
 def _is_litter(name: str) -> bool:
-    return any(part.startswith(".") or part in _LITTER for part in name.split("/"))
+    return any(part.startswith(".") or part.lower() in _LITTER for part in name.split("/"))

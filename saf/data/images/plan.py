@@ -1,0 +1,329 @@
+"""Which class and split each image has: what folders, tables and file names say together."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from saf.data.dataset import Decision
+from saf.data.formats.format import Candidate, NeedsChoiceError, Question
+from saf.data.images.decode import decode, is_image_name
+from saf.data.images.labels import Labelling, labellings, of_known, of_names
+from saf.data.images.lists import numbered, published, unread_lists
+from saf.data.images.places import Plan, Sample, assembled
+from saf.data.images.repeats import without_repeats
+from saf.data.images.sheet import COLUMNS, ROWS, sheet, spread
+from saf.data.images.survey import Read
+from saf.data.images.table import Index, path_roles, tables
+from saf.data.images.tree import LAYOUT, Structure, structure, tree
+from saf.data.images.words import Role, in_order
+from saf.data.sources.limits import Limits
+from saf.data.sources.source import Source
+from saf.errors import DataError
+
+FOLDERS, INNER, NAMES = "folders", "inner folders", "names"
+MAX_CANDIDATES = 12
+
+
+@dataclass
+class Planner:
+    """Plans the images of one source; `labels_from` and `split` are the settings of that name."""
+
+    source: Source
+    read: Read
+    limits: Limits
+    labels_from: str | None
+    split: str | None
+    decisions: list[Decision] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def plan(self) -> Plan:
+        """The plan. Raises DataError, and NeedsChoiceError with candidates and pictures where
+        classes or splits can be read in more than one way."""
+        sizes = {m.name: m.size for m in self.source.members if is_image_name(m.name)}
+        if not sizes:
+            raise DataError(f"{self.source.label} holds no image files", hint=LAYOUT)
+        images, left_out = without_repeats(self.source, sizes)
+        self._leave_out(left_out)
+        self.images = images
+        found = structure(tree(images), innermost=self.labels_from == INNER, total=len(images))
+        samples = self._samples(found)
+        samples = self._split(samples, found)
+        plan = assembled(self.source.label, samples, found.splits)
+        skipped = tuple(f"{name}: {self.skipped[name]}" for name in sorted(self.skipped))
+        decisions = (*self.decisions, *plan.decisions)
+        return replace(plan, decisions=decisions, skipped=skipped)
+
+    # --- classes ---------------------------------------------------------------------------------
+
+    def _samples(self, found: Structure) -> dict[str, Sample]:
+        match self.labels_from:
+            case None:
+                if found.doubts:
+                    return self._of_tables_or_names(found)
+                if found.deep:
+                    raise self._deep_question(found)
+                return self._of_folders(found)
+            case "folders" | "inner folders":
+                if not found.samples:
+                    raise DataError(f"{found.doubts or 'no folder says a class'}", hint=LAYOUT)
+                return self._of_folders(found)
+            case "names":
+                labelling = of_names(self._trained())
+                if labelling is None:
+                    raise DataError("the names of the files say no classes", hint=LAYOUT)
+                return self._of(labelling)
+            case said:
+                return self._of_file(said)
+
+    def _of_folders(self, found: Structure) -> dict[str, Sample]:
+        self._leave_out(found.strays)
+        samples: dict[str, Sample] = dict(found.samples)
+        if found.unlabelled:
+            classes = {class_name for _, class_name, _ in samples.values()}
+            there = tables(self.source, Index(found.unlabelled))
+            known = of_known(there, found.unlabelled, classes)
+            if known.label:
+                self._decide(
+                    "labels_from",
+                    known.value,
+                    f"of {len(known.label):,} images that no folder of a class holds, {known.why}",
+                )
+            for name, role in found.unlabelled.items():
+                if name in known.label:
+                    samples[name] = (role, known.label[name], name)
+            self._leave_out_unlabelled(set(found.unlabelled) - known.label.keys())
+        return samples
+
+    def _of_tables_or_names(self, found: Structure) -> dict[str, Sample]:
+        if words := self._detection(found):
+            raise DataError(
+                words,
+                hint=f"Cut the objects out, and sort them into a folder for each class. {LAYOUT}",
+            )
+        there = tables(self.source, Index(self.images))
+        ways = labellings(there)
+        if len(ways) == 1:
+            self._decide("labels_from", ways[0].value, f"{found.doubts}; {ways[0].words()}")
+            return self._of(ways[0])
+        if not ways and (named := of_names(self._trained())) is not None:
+            ways = [named]
+        candidates = [self._candidate(each) for each in ways[:MAX_CANDIDATES]]
+        if not ways and len({name for _, name, _ in found.samples.values()}) > 1:
+            candidates.append(self._folders_candidate(FOLDERS, found))
+        if not candidates:
+            raise DataError(
+                f"{self.source.label} says no classes: {found.doubts}, no table (.csv, .tsv, .txt) "
+                f"labels the images{self._unread_labels()}",
+                hint=f"{LAYOUT} Or add a labels.csv with the columns file_name and label.",
+            )
+        asks = f"Which classes have the images? {found.doubts[0].upper()}{found.doubts[1:]}."
+        raise NeedsChoiceError(
+            self.source.label, (Question("labels_from", asks, tuple(candidates)),)
+        )
+
+    def _of_file(self, said: str) -> dict[str, Sample]:
+        file, column = said, None
+        names = {m.name for m in self.source.members} | {
+            m.name.rpartition("/")[2] for m in self.source.members
+        }
+        if file not in names and ":" in said:
+            file, _, column = said.rpartition(":")
+        if file not in names:
+            raise DataError(
+                f"labels_from: {self.source.label} holds no file {file!r}",
+                hint=f"Say {FOLDERS!r}, {NAMES!r}, or a file inside: 'labels.csv:column'.",
+            )
+        index = Index(self.images)
+        there = tables(self.source, index, only=file)
+        if not there:
+            raise DataError(
+                f"labels_from: {file} names no images",
+                hint="A column has to hold names or paths of image files, or these without ending.",
+            )
+        alike_tables = [
+            t
+            for t in tables(self.source, index)
+            if t.columns == there[0].columns and t.core == there[0].core and t.name != there[0].name
+        ]
+        ways = labellings([*there, *alike_tables], column)
+        if len(ways) != 1:
+            columns = ", ".join(there[0].columns[:40])
+            raise DataError(
+                f"labels_from: which column of {file} holds the classes? It has {columns[:800]}",
+                hint=f"Say labels_from: '{file}:column'.",
+            )
+        return self._of(ways[0])
+
+    def _of(self, labelling: Labelling) -> dict[str, Sample]:
+        roles = labelling.roles
+        if not roles:
+            said = {name: path_roles(name) for name in labelling.label}
+            roles = {name: min(role) for name, role in said.items() if len(role) == 1}
+            if len(set(roles.values())) < 2 or "train" not in roles.values():
+                roles = {}
+        self._leave_out_unlabelled(set(self.images) - labelling.label.keys())
+        return {
+            name: (roles.get(name), class_name, name)
+            for name, class_name in labelling.label.items()
+        }
+
+    def _trained(self) -> list[str]:
+        """The images that are not in a folder of validation or test images."""
+        return [n for n in self.images if not path_roles(n) & {"val", "test"}] or list(self.images)
+
+    def _detection(self, found: Structure) -> str:
+        """Words for boxes or masks that tell where objects are; "" where there are none."""
+        stems = {name.rpartition("/")[2].rpartition(".")[0] for name in self.images}
+        boxes = [
+            m.name
+            for m in self.source.members
+            if m.name.lower().endswith((".txt", ".xml"))
+            and m.name.rpartition("/")[2].rpartition(".")[0] in stems
+        ]
+        if len(boxes) * 2 >= len(stems):
+            return (
+                f"{self.source.label} is for object detection: files such as {boxes[0]} tell where "
+                "objects are in each image, and there is no class for a whole image (label)"
+            )
+        coco = [
+            m.name
+            for m in self.source.members
+            if m.name.lower().endswith(".json")
+            and ("instances" in m.name.lower() or "coco" in m.name.lower())
+        ]
+        if coco:
+            return (
+                f"{self.source.label} is for object detection: {coco[0]} tells where objects "
+                "are, and there is no class for a whole image (label)"
+            )
+        if "same names" in found.doubts:
+            return (
+                f"{self.source.label} is for segmentation: {found.doubts}, one the mask of the "
+                "other, and there is no class for a whole image (label)"
+            )
+        return ""
+
+    def _unread_labels(self) -> str:
+        others = [
+            m.name
+            for m in self.source.members
+            if m.name.lower().endswith((".mat", ".json", ".pkl", ".xlsx", ".xls", ".npy"))
+        ]
+        return (
+            f"; {', '.join(others[:3])[:200]} beside them is not read for labels" if others else ""
+        )
+
+    # --- questions -------------------------------------------------------------------------------
+
+    def _deep_question(self, found: Structure) -> NeedsChoiceError:
+        inner = structure(tree(self.images), innermost=True, total=len(self.images))
+        candidates = (
+            self._folders_candidate(FOLDERS, found),
+            self._folders_candidate(INNER, inner),
+        )
+        asks = "Which folders are the classes (train/<class>/…)? They hold further folders."
+        return NeedsChoiceError(self.source.label, (Question("labels_from", asks, candidates),))
+
+    def _folders_candidate(self, value: str, found: Structure) -> Candidate:
+        label = {name: class_name for name, (_, class_name, _) in found.samples.items()}
+        where = "outer" if value == FOLDERS and found.deep else "inner" if value == INNER else ""
+        return self._candidate(
+            Labelling(value, label, f"from the {where} folders".replace("  ", " "))
+        )
+
+    def _candidate(self, way: Labelling) -> Candidate:
+        return Candidate(way.value, way.words(), self._picture(way.label))
+
+    def _picture(self, label: Mapping[str, str]) -> bytes:
+        by_class: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(label):
+            by_class[label[name]].append(name)
+        shown = {c: spread(by_class[c], COLUMNS) for c in in_order(by_class)[:ROWS]}
+        wanted = frozenset(name for names in shown.values() for name in names)
+        pixels = {}
+        for name, load in self.read(wanted):
+            try:
+                pixels[name] = decode(name, load(), size=(64, 64), limits=self.limits)
+            except DataError:
+                continue  # told later, with all others
+        rows = [(c, [pixels[n] for n in names if n in pixels]) for c, names in shown.items()]
+        return sheet(rows)
+
+    # --- splits ----------------------------------------------------------------------------------
+
+    def _split(self, samples: dict[str, Sample], found: Structure) -> dict[str, Sample]:
+        roles = {role for role, _, _ in samples.values()}
+        if self.split == "holdout":
+            return {name: (None, c, key) for name, (_, c, key) in samples.items()}
+        if self.split == FOLDERS or (self.split is None and roles - {None, "train"}):
+            if not roles - {None, "train"}:
+                raise DataError("no folders say which samples are for testing", hint=LAYOUT)
+            return samples
+        there = tables(self.source, Index(samples), only=None)
+        ways = published(there, samples)
+        if (cub := numbered(self.source, there)) is not None:
+            ways = [cub]
+        if self.split is not None:
+            asked = [w for w in ways if self.split in (w.value, w.value.rpartition("/")[2])]
+            if not asked:
+                known = ", ".join(repr(way.value) for way in ways) or "none is found"
+                raise DataError(
+                    f"split: {self.split!r} lists no training and test images",
+                    hint=f"Say 'holdout' or a file inside that lists them: {known}.",
+                )
+            ways = asked
+        if found.splits and not ways:
+            return samples  # train alone
+        if not ways:
+            if unread := unread_lists(self.source):
+                self._ask_for_holdout(unread)
+            return samples
+        if len(ways) > 1:
+            asks = "Several splits are published with the images; which one is it to be?"
+            candidates = tuple(
+                Candidate(way.value, f"{_counted(way.roles)}, {way.why}")
+                for way in ways[:MAX_CANDIDATES]
+            )
+            raise NeedsChoiceError(self.source.label, (Question("split", asks, candidates),))
+        way = ways[0]
+        self._decide("split", way.value, f"{_counted(way.roles)}, {way.why}")
+        unlisted = [name for name in samples if name not in way.roles]
+        self._leave_out(dict.fromkeys(unlisted, f"it is not listed by {way.value}"))
+        return {
+            name: (way.roles[name], *samples[name][1:]) for name in samples if name in way.roles
+        }
+
+    def _ask_for_holdout(self, unread: Sequence[str]) -> None:
+        listed = ", ".join(unread[:3])[:300]
+        asks = (
+            f"Which images are for testing? {listed} may hold a published split and is not read. "
+            "Put it into train/ and test/ folders, or into train.txt and test.txt, or hold out a "
+            "fifth of each class."
+        )
+        candidate = Candidate("holdout", "a fifth of each class, always the same, is for testing")
+        raise NeedsChoiceError(self.source.label, (Question("split", asks, (candidate,)),))
+
+    def _decide(self, setting: str, value: str, why: str) -> None:
+        self.decisions.append(Decision(setting, value, why))
+
+    def _leave_out(self, reasons: Mapping[str, str]) -> None:
+        self.skipped |= reasons
+        for reason, count in Counter(reasons.values()).items():
+            if count:
+                self._decide("", "left out", f"{count:,} images: {reason}")
+
+    def _leave_out_unlabelled(self, names: set[str]) -> None:
+        def place(name: str) -> str:
+            return name.rpartition("/")[0] or "the top"
+
+        self._leave_out(
+            {n: f"nothing says the class of those in {place(n)}" for n in sorted(names)}
+        )
+
+
+def _counted(roles: Mapping[str, Role]) -> str:
+    counts = Counter(roles.values())
+    order: tuple[Role, ...] = ("train", "val", "test")
+    return ", ".join(f"{counts[role]:,} {role}" for role in order if counts[role])

@@ -1,0 +1,87 @@
+"""Images that are no samples of their own: masks beside images, and trees of folders packed twice.
+
+Kaggle's chest X-rays come as `chest_xray/train/…` and again as `chest_xray/chest_xray/train/…`, its
+traffic signs as `Train/…` and `train/…`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from saf.data.images.decode import MAX_FILE
+from saf.data.images.sheet import spread
+from saf.data.images.words import is_no_class, masked
+from saf.data.sources.source import Source
+
+_COMPARED = 32
+
+
+def without_repeats(source: Source, sizes: Mapping[str, int]) -> tuple[list[str], dict[str, str]]:
+    """The images that are samples, in the order of their names, and why others are left out.
+    `sizes` are bytes by name."""
+    left_out = _masks(sizes)
+    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name in sizes:
+        if name not in left_out:
+            groups[_canonical(name)].append(name)
+    pairs = {}
+    for same in groups.values():
+        if len(same) > 1:
+            first, *others = sorted(same, key=lambda name: (name.count("/"), name))
+            for other in others:
+                if sizes[other] == sizes[first] and _differ_above(first, other):
+                    pairs[other] = first
+    if pairs and _are_equal(source, pairs):
+        for other, first in pairs.items():
+            tree = other.split("/")[0] if "/" in other else ""
+            again = _repeated(other, first)
+            left_out[other] = f"{again or tree}/ holds the same images again"
+    return [name for name in sorted(sizes) if name not in left_out], left_out
+
+
+def _masks(sizes: Mapping[str, int]) -> dict[str, str]:
+    stems: set[tuple[str, str]] = set()
+    for name in sizes:
+        folder, _, last = name.rpartition("/")
+        stems.add((folder, last.rpartition(".")[0]))
+    found = {}
+    for name in sizes:
+        folder, _, last = name.rpartition("/")
+        if (of := masked(last.rpartition(".")[0])) and (folder, of) in stems:
+            found[name] = "masks of the images beside them are no samples"
+    return found
+
+
+def _canonical(name: str) -> tuple[str, ...]:
+    """The path without the case of folders and without folders in a folder of their own name."""
+    parts: list[str] = []
+    *folders, last = name.split("/")
+    for folder in folders:
+        if not parts or parts[-1] != folder.casefold():
+            parts.append(folder.casefold())
+    return (*parts, last)
+
+
+def _differ_above(one: str, other: str) -> bool:
+    """Whether the folders differ elsewhere than in that of the class: letters of both cases have a
+    folder each."""
+    first, second = one.split("/")[:-1], other.split("/")[:-1]
+    if len(first) != len(second) or first[:-1] != second[:-1]:
+        return True
+    return first != second and is_no_class(first[-1])
+
+
+def _repeated(other: str, first: str) -> str:
+    """The folder that `other` lies in and `first` does not."""
+    there, here = other.split("/")[:-1], first.split("/")[:-1]
+    at = next((i for i, (a, b) in enumerate(zip(there, here, strict=False)) if a != b), len(here))
+    return "/".join(there[: at + 1])
+
+
+def _are_equal(source: Source, pairs: Mapping[str, str]) -> bool:
+    """Whether some of the pairs, from all over, have the same bytes."""
+    chosen = spread(sorted(pairs), _COMPARED)
+    wanted = frozenset(chosen) | {pairs[name] for name in chosen}
+    blobs = {content.name: content.read_whole(MAX_FILE) for content in source.contents(wanted)}
+    return all(blobs[name] == blobs[pairs[name]] for name in chosen)
