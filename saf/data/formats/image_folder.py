@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator
 from functools import partial
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from saf.data.dataset import Dataset
 from saf.data.formats.format import FORMATS, Format, Recognised
 from saf.data.formats.settings import (
@@ -58,7 +60,9 @@ class ImageFolder(Format):
     split: Split = None
     size: Size = None
     value_range: ValueRange = None
-    background: Background | None = None
+    background: Background | None = Field(
+        None, description="what transparent images are laid on: 'white' or 'black'"
+    )
     on_damaged: OnDamaged = None
 
     @classmethod

@@ -124,7 +124,8 @@ def table_for(each: Range) -> Pixels:
 
 def said(each: Range) -> str:
     """A range as the setting has it."""
-    return f"{each[0]:g}..{each[1]:g}"
+    low, high = (str(int(x)) if float(x).is_integer() else repr(float(x)) for x in each)
+    return f"{low}..{high}"
 
 
 def _question(
