@@ -191,6 +191,9 @@ class Settings(ClientSettings):
     """Jobs that one worker runs at once; 0: one per GPU, or one where there is none."""
     worker_threads: Annotated[int, Field(ge=0, le=4096)] = 0
     """Threads of each training; 0: the cores that the worker may use, divided by its slots."""
+    gpu_tuning: bool = False
+    """Long trainings on a GPU measure how many time steps to take at once and compile their scan,
+    which has not been measured on one. `saf.training.hardware.tuning` reads it."""
     warm_processes: bool = True
     """Each slot keeps a training process that has loaded torch and waits for the next job."""
 

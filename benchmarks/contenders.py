@@ -58,10 +58,10 @@ def batch(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def steps_of_saf(size: int, timesteps: int, device: torch.device) -> int:
-    """K: the rule's on a CPU; on a GPU measured with SAF-E in float32, as a long training does it,
-    but for its bound on memory."""
+    """K: the rule's on a CPU; on a GPU measured with SAF-E in float32, as a long training does it
+    with SAF_GPU_TUNING, but for its bound on memory."""
     fewest = steps_at_once(size, timesteps)
-    if device.type not in chunk_size.MEASURED_ON:
+    if device.type != "cuda":
         return fewest
     of = network(device)
     x, y = batch(size, device)

@@ -57,8 +57,13 @@ class Plugin:
     adds: list[tuple[str, str]] = field(default_factory=list)
     """Kind and name of what it registered."""
 
+    @property
+    def package(self) -> str:
+        """What is installed: name and version of the distribution."""
+        return f"{self.distribution} {self.version}"
+
     def __str__(self) -> str:
-        return f"plugin {self.name} ({self.distribution} {self.version})"
+        return f"plugin {self.name} ({self.package})"
 
 
 _loading: ContextVar[Plugin | None] = ContextVar("_loading", default=None)

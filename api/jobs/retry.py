@@ -125,9 +125,9 @@ def specification_of(job: Job) -> JobSpecification:
     try:
         return JobSpecification.model_validate(job.specification or None)
     except ValueError as error:
-        missing = ", ".join(unknown_names(job.specification or {}, JobSpecification))
+        missing = unknown_names(job.specification or {}, JobSpecification)
         why = (
-            f"names what no plugin here adds, {missing}"
+            f"names what no plugin here adds, {', '.join(missing)}"
             if missing
             else "is not one of this version"
         )

@@ -227,9 +227,10 @@ def _job(row: Values) -> _Problems:
         automatic = specification.get("automatic", [])
         if not isinstance(automatic, list) or not all(isinstance(v, str) for v in automatic):
             yield "specification", "has automatic settings that are none"
-        metadata = specification.get("metadata", {})
-        if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-            yield "specification", "has metadata that are no texts"
+        for key in ("metadata", "plugins"):
+            texts = specification.get(key, {})
+            if not isinstance(texts, dict) or not all(isinstance(v, str) for v in texts.values()):
+                yield "specification", f"has {key} that are no texts"
     latest = row.get("latest")
     if isinstance(latest, dict) and any(v is not None and _number(v) for v in latest.values()):
         yield "latest", "holds values that are no numbers"

@@ -16,6 +16,7 @@ from saf.config import (
     JobSpecification,
     ResolvedSpecification,
 )
+from saf.config.choice import plugins_of
 
 FEW_SAMPLES = 2000  # below which a fifth, and not a tenth, is kept for validation
 BATCHES_PER_EPOCH = 24  # aimed at, with a power of two for the batch
@@ -74,6 +75,7 @@ def resolve(specification: JobSpecification, facts: DataFacts) -> ResolvedSpecif
         "optimizer": optimizer,
         "max_gradient_norm": norm,
         "automatic": (*automatic, *_kept(specification, automatic)),
+        "plugins": plugins_of(specification.model_dump(mode="json"), JobSpecification),
     }
     return ResolvedSpecification.model_validate({**dict(specification), **resolved})
 

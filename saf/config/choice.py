@@ -6,7 +6,7 @@ made when they are asked for: what a plugin adds later is there, too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, GetJsonSchemaHandler, TypeAdapter, create_model
@@ -165,23 +165,36 @@ def choice_of(field: FieldInfo | None) -> Choice | None:
 def unknown_names(specification: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
     """What a specification names that nothing here adds, such as `method 'mine'`: so that somebody
     who lacks a plugin is told so."""
-    found = []
+    return [
+        f"{registry.kind} {name!r}"
+        for registry, name in _names(specification, model)
+        if name not in registry
+    ]
+
+
+def plugins_of(specification: Mapping[str, Any], model: type[BaseModel]) -> dict[str, str]:
+    """The packages of what a specification names and plugins add: `{"method 'mine'": "lab-plugin
+    1.0"}`, with the words of `unknown_names`."""
+    return {
+        f"{registry.kind} {name!r}": plugin.package
+        for registry, name in _names(specification, model)
+        if (plugin := registry.origin(name)) is not None
+    }
+
+
+def _names(
+    specification: Mapping[str, Any], model: type[BaseModel]
+) -> Iterator[tuple[Registry[Any], str]]:
+    """All names in a specification that are looked up in a registry."""
     for key, field in model.model_fields.items():
         value = specification.get(key)
         for of in field.metadata:
             if isinstance(of, Choice | Several):
-                found += _unknown(of.registry, value)
+                named = value if isinstance(value, list | tuple) else [value]
+                for each in named:
+                    name = each.get("name") if isinstance(each, Mapping) else each
+                    if isinstance(name, str):
+                        yield of.registry, name
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, Mapping):
-            found += unknown_names(value, inner)
-    return found
-
-
-def _unknown(registry: Registry[Any], value: Any) -> list[str]:
-    named = value if isinstance(value, list | tuple) else [value]
-    names = [each.get("name") if isinstance(each, Mapping) else each for each in named]
-    return [
-        f"{registry.kind} {name!r}"
-        for name in names
-        if isinstance(name, str) and name not in registry
-    ]
+            yield from _names(value, inner)

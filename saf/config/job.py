@@ -165,8 +165,9 @@ class JobSpecification(Strict):
     timesteps_at_once: Annotated[int, Field(ge=1, le=1024)] | None = None
     """K, the time steps that `saf-e`, `saf-f` and `spike-representation` compute at once, layer by
     layer: 1 takes the least memory, whatever T is; T the most. The same training but for rounding.
-    null: as many as make up 128 samples; on a GPU a training of 1,000 iterations and a minute or
-    more first tries whether more are faster by a tenth, within a quarter of the free memory.
+    null: as many as make up 128 samples; on a GPU, with `SAF_GPU_TUNING` on the worker, a training
+    of 1,000 iterations and a minute or more first tries whether more are faster by a tenth, within
+    a quarter of the free memory.
     Networks with feedback take one."""
     on_out_of_memory: Literal["split", "fail"] = "split"
     """When memory runs out: `split` tries again with at least twice as many micro-batches, from the
@@ -203,6 +204,9 @@ class JobSpecification(Strict):
     automatic: Annotated[tuple[str, ...], Field(max_length=16)] = ()
     """JSON pointers to the settings that were "auto" and have become the numbers that stand there.
     The service writes it; what is sent is not looked at."""
+    plugins: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
+    """The packages of plugins that the job needs, by what they add to it: `{"method 'mine'":
+    "lab-plugin 1.0"}`. The service writes it; what is sent is not looked at."""
 
     @field_validator("optimizer", mode="before")
     @classmethod

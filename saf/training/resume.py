@@ -17,7 +17,7 @@ from saf.training.optimisation.range_test import is_unsure
 
 FREE_TO_CHANGE = {
     *("name", "dataset", "priority", "metadata", "max_runtime_seconds", "devices", "conversion"),
-    *("micro_batches", "timesteps_at_once", "on_out_of_memory", "automatic"),
+    *("micro_batches", "timesteps_at_once", "on_out_of_memory", "automatic", "plugins"),
 }
 FREE_AFTER_THE_END = {"epochs", "schedule", "patience"}
 """What may change where a training that was done goes on for more epochs; with the learning rate of

@@ -86,7 +86,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lab(python: Path, directory: Path) -> Iterator[Service]:
-    service = Lab(directory, str(python))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SAF_WORKER_SLOTS", "1")
+        service = Lab(directory, str(python))
     yield service
     service.stop()
 
@@ -160,10 +162,29 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
     names = {each["name"] for each in lab.get(f"/v1/jobs/{job['id']}/artifacts")["data"]}
     assert {"lif.safetensors", "certificate.json"} <= names
 
+    assert job["specification"]["plugins"] == {
+        "network 'lab-strided'": "lab-plugin 1.0",
+        "method 'lab-last-steps'": "lab-plugin 1.0",
+        "surrogate 'lab-gaussian'": "lab-plugin 1.0",
+        "augmentation 'lab-brightness'": "lab-plugin 1.0",
+    }
+    long = lab.submit(epochs=100_000)
+    lab.wait(long, "running")
+    waiting = lab.submit(**JOB, priority=0)  # behind it, and before it once the service is back
     lab.stop()
     without = Service(directory)
     try:
-        (listed,) = without.get("/v1/jobs")["data"]
+        failed = wait(without.http, waiting)
+        cancelled = without.http.post(f"/v1/jobs/{long}/cancel")
+        assert cancelled.status_code < 300, (cancelled.text, without.get(f"/v1/jobs/{long}"))
+        assert failed["status"] == "failed"
+        assert failed["error"]["code"] == "user_config"
+        missing = (
+            "this worker knows no network 'lab-strided', no method 'lab-last-steps', no surrogate"
+        )
+        assert failed["error"]["message"].startswith(missing)
+        assert "install lab-plugin 1.0 on every worker" in failed["error"]["hint"]
+        listed = without.get(f"/v1/jobs/{job['id']}")
         assert listed["specification"]["method"] == job["specification"]["method"]
         assert without.http.get(f"/jobs/{job['id']}").status_code == 200
         again = without.http.post(f"/v1/jobs/{job['id']}/retry")

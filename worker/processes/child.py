@@ -290,10 +290,7 @@ def _train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
         )
     dataset = BUILTIN[order.dataset]() if order.builtin else load(Path(order.dataset))
     if missing := unknown_names(order.specification, JobSpecification):
-        raise UserConfigError(
-            f"this worker knows no {', no '.join(missing)}",
-            hint="install the plugin that adds it on every worker (saf.plugins), or choose another",
-        )
+        raise _unknown(missing, order.specification.get("plugins"))
     try:
         specification = JobSpecification.model_validate(order.specification)
     except ValueError as error:
@@ -310,6 +307,22 @@ def _train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
         init_from=Path(order.init_from) if order.init_from else None,
         inherited=order.inherited,
         stop=stop,
+    )
+
+
+def _unknown(missing: list[str], of_packages: object) -> UserConfigError:
+    """For a job that was submitted where plugins are installed that are not here."""
+    from saf.registry import plugins
+
+    packages = of_packages if isinstance(of_packages, dict) else {}
+    wanted = list(dict.fromkeys(packages[name] for name in missing if name in packages))
+    broken = [each for each in plugins() if each.error]
+    said = "".join(f"; {each} is left out here: {each.error}" for each in broken)
+    needed = f"install {' and '.join(wanted)}" if wanted else "install the plugin that adds it"
+    return UserConfigError(
+        f"this worker knows no {', no '.join(missing)}{said}",
+        hint=f"{needed} on every worker, in the environment that `saf worker` runs in, and start "
+        "it again; or choose what all of them know",
     )
 
 

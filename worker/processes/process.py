@@ -27,7 +27,7 @@ ALLOWED = frozenset(
     (
         *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV"),
         *("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "XDG_CACHE_HOME"),
-        "CXX",
+        *("CXX", "SAF_GPU_TUNING"),
     )
 )
 ALLOWED_PREFIXES = (

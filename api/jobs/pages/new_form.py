@@ -253,6 +253,7 @@ def _filled(field: Field, values: Mapping[str, Any]) -> Field:
 def with_auto(specification: Mapping[str, Any]) -> dict[str, Any]:
     """The specification of a job as it was sent: "auto" for what was automatic."""
     found = copy.deepcopy(dict(specification))
+    found.pop("plugins", None)
     automatic = found.pop("automatic", ())
     for pointer in automatic if isinstance(automatic, list | tuple) else ():
         with contextlib.suppress(KeyError, ValueError, AttributeError):  # of another version

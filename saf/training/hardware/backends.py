@@ -17,6 +17,7 @@ from saf.kernels.winograd_transforms import SEEN, TILE, Compiled, compiled
 from saf.networks.architecture import Architecture
 from saf.neurons.gates import surrogate_gate
 from saf.training.checkpoint import Progress
+from saf.training.hardware import tuning
 
 logger = logging.getLogger(__name__)
 FEWEST_UPDATES = 10**11
@@ -66,13 +67,15 @@ def chosen(
     device: torch.device,
 ) -> Scan:
     """The scan for a training on `samples` samples: that which it began with, and when it begins
-    the compiled one if it is long enough and the compiler works. `progress` remembers it."""
+    the compiled one if it is long enough and the compiler works, on a GPU only with
+    `SAF_GPU_TUNING`. `progress` remembers it."""
     precision = specification.precision
     dtype = compute_dtype(precision) or parameter_dtype(precision)
     wanted = progress.compiled
     if wanted is None:
         updates = architecture.neurons * specification.timesteps * samples * specification.epochs
         wanted = specification.method.scans and updates >= FEWEST_UPDATES
+        wanted = wanted and (device.type == "cpu" or tuning.is_for(device))
     usable = wanted and works(specification.neuron, device, dtype)
     if progress.compiled and not usable:
         logger.warning("this training began with a compiled scan: its last bits will differ")

@@ -1,8 +1,9 @@
-"""How many time steps a training takes at once: K, as asked for, by a rule, or measured on a GPU.
+"""How many time steps a training takes at once: K, as asked for, by a rule, or by trying it out.
 
 More steps at once fill a device with fewer and larger operations, and keep more memory. The rule,
 `saf.estimate.chunking.steps_at_once`, comes from measurements on CPUs (`benchmarks.chunks`), where
-more gain little. What a GPU gains depends on the GPU, so there a long training tries it out first.
+more gain little. What a GPU gains depends on the GPU and was not measured; with `SAF_GPU_TUNING` a
+long training tries it out there first.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from saf.estimate.chunking import steps_at_once
 from saf.estimate.memory import forecast
 from saf.networks.architecture import Architecture
 from saf.training.checkpoint import Progress
+from saf.training.hardware import tuning
 from saf.training.hardware.environment import forget_peak_memory, free_memory_bytes
 
-MEASURED_ON = ("cuda",)
 FEWEST_ITERATIONS = 1000  # of a training that measures; to time one K takes three
 FEWEST_SECONDS = 60.0  # that they take by the first measurement
 TIMED = 2  # iterations of a measurement, after one that is not timed
@@ -63,7 +64,7 @@ def chosen(
     if progress.timesteps_at_once is not None:
         return progress.timesteps_at_once
     found = steps_at_once(samples, specification.timesteps)
-    if device.type in MEASURED_ON and iterations >= FEWEST_ITERATIONS:
+    if tuning.is_for(device) and iterations >= FEWEST_ITERATIONS:
         most = _most(specification, architecture, samples, device)
         seconds_with = seconds_of(iterate, device, clock, stop)
         try:

@@ -81,6 +81,7 @@ OTHERWISE: Values = {
     "schedule/start_epoch": [],
     "init": [],  # needs a checkpoint, as start_epoch does: see test_going_on
     "automatic": [],  # written by the service
+    "plugins": [],  # so are these
     "batch_size": [1, 5],
     "micro_batches": [3],
     "timesteps_at_once": [1, 2],

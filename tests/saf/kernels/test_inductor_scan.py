@@ -19,7 +19,7 @@ from saf.networks.build import build
 from saf.networks.convnet import ConvNet
 from saf.neurons.gates import clamped_rate_gate, surrogate_gate
 from saf.training.checkpoint import Progress
-from saf.training.hardware import backends
+from saf.training.hardware import backends, tuning
 from tests.saf.kernels.compiler import needs_compiler
 from tests.saf.methods.rules import METHODS
 from tests.saf.training.trainings import resolved
@@ -149,6 +149,26 @@ def test_short_trainings_compile_nothing_and_long_ones_go_on_as_they_began() -> 
     assert scan_of(progress, long) is inductor_scan.scan
     assert progress.compiled is True
     assert scan_of(progress, short) is inductor_scan.scan
+
+
+def test_on_a_gpu_nothing_is_compiled_unless_the_switch_is_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def works(neuron: Neuron, device: torch.device, dtype: torch.dtype) -> bool:
+        asked.append(device.type)  # there is no GPU here
+        return True
+
+    monkeypatch.setattr(backends, "works", works)
+    architecture, gpu = build(ConvNet(), (1, 8, 8), 10), torch.device("cuda")
+    for switch, expected in ((None, scan), ("0", scan), ("1", inductor_scan.scan)):
+        monkeypatch.delenv(tuning.VARIABLE, raising=False)
+        if switch is not None:
+            monkeypatch.setenv(tuning.VARIABLE, switch)
+        found = backends.chosen(Progress(), resolved(epochs=100_000), architecture, 1437, gpu)
+        assert found is expected
+    assert asked == ["cuda"]
 
 
 def test_without_a_compiler_the_plain_scan_is_used_and_the_log_says_so(tmp_path: Path) -> None:

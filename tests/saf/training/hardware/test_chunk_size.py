@@ -19,7 +19,7 @@ from saf.training import trainer
 from saf.training.checkpoint import Checkpoint, Progress
 from saf.training.events import Checkpoint as CheckpointReport
 from saf.training.events import Finished, Started
-from saf.training.hardware import chunk_size
+from saf.training.hardware import chunk_size, tuning
 from saf.training.loop import train
 from tests.saf.training.trainings import dataset, run, specification
 
@@ -104,6 +104,7 @@ def chosen(
 
 @pytest.fixture(autouse=True)
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(tuning.VARIABLE, "1")
     monkeypatch.setattr(chunk_size, "free_memory_bytes", lambda _: 2**33)
     monkeypatch.setattr(chunk_size, "forget_peak_memory", lambda _: None)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda _: None)
@@ -163,6 +164,18 @@ def test_nothing_is_tried_where_there_is_nothing_to_gain(monkeypatch: pytest.Mon
     assert machine.tried == []
 
 
+@pytest.mark.parametrize("switch", [None, "0", "false", ""])
+def test_nothing_is_measured_on_a_gpu_unless_the_switch_is_on(
+    switch: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(tuning.VARIABLE)
+    if switch is not None:
+        monkeypatch.setenv(tuning.VARIABLE, switch)
+    machine = Machine(dict.fromkeys(range(1, 13), 1e9))
+    assert chosen(machine.iterate, machine.clock)[0] == 2
+    assert machine.tried == []
+
+
 def test_one_step_at_once_where_there_is_feedback() -> None:
     machine = Machine({})
     for k in (None, 3):
@@ -201,7 +214,7 @@ def test_what_was_measured_leaves_nothing_behind_and_is_remembered(
         measured.append([seconds_with(k) > 0 for k in (1, 2, 3)])
         return 2
 
-    monkeypatch.setattr(chunk_size, "MEASURED_ON", ("cpu",))
+    monkeypatch.setattr(tuning, "is_for", lambda device: True)
     monkeypatch.setattr(chunk_size, "FEWEST_ITERATIONS", 1)
     monkeypatch.setattr(chunk_size, "FEWEST_SECONDS", 0.0)
     monkeypatch.setattr(chunk_size, "steps_at_once", lambda samples, timesteps: 1)
@@ -243,7 +256,7 @@ def test_a_measurement_that_fails_leaves_no_gradient(
 
     parts = {"micro_batches": 2, "method": {"name": "saf-f"}}
     run(specification(**parts, timesteps_at_once=1), dataset(), tmp_path / "asked")
-    monkeypatch.setattr(chunk_size, "MEASURED_ON", ("cpu",))
+    monkeypatch.setattr(tuning, "is_for", lambda device: True)
     monkeypatch.setattr(chunk_size, "FEWEST_ITERATIONS", 1)
     monkeypatch.setattr(chunk_size, "FEWEST_SECONDS", 0.0)
     monkeypatch.setattr(chunk_size, "steps_at_once", lambda samples, timesteps: 1)
