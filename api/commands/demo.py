@@ -21,11 +21,13 @@ from saf.client.client import Client
 from saf.client.job import Job
 from saf.client.progress import TrainingBar
 from saf.client.types import TERMINAL
+from saf.config.methods import method_label
 
+METHOD = "saf-f"
 SPECIFICATION: dict[str, Any] = {
     "name": "demo",
     "dataset": "digits",
-    "method": {"name": "saf-f"},
+    "method": {"name": METHOD},
 }
 NEXT = (
     ".venv/bin/saf serve --data-dir '{directory}'     keeps a service running, with this job",
@@ -100,7 +102,10 @@ def _train_and_check(client: Client, directory: Path, console: Console) -> bool:
     found = run_network(network, SPECIFICATION["dataset"], split="test", batch_size=128)
     difference = abs(trained - found.accuracy)
     for name, value in (
-        ("accuracy as trained (SAF-F)", f"{trained:.2%} of {found.samples} test images"),
+        (
+            f"accuracy as trained ({method_label(METHOD)})",
+            f"{trained:.2%} of {found.samples} test images",
+        ),
         ("accuracy with LIF neurons", f"{found.accuracy:.2%}, {100 * difference:.2f} points off"),
         ("firing rate", f"{found.firing_rate:.3f} spikes per neuron and step"),
         ("speed of the LIF network", f"{found.samples_per_second:.0f} images/s"),

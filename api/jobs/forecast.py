@@ -18,6 +18,7 @@ from api.jobs.submission import Submission
 from api.store.tables import Event, Job, Status
 from api.web.schemas import Document
 from saf.config import METHODS, ResolvedSpecification
+from saf.config.methods import method_label
 from saf.estimate.memory import forecast
 from saf.estimate.operations import evaluations, multiply_adds
 from saf.networks.build import NetworkError, build
@@ -46,6 +47,8 @@ class MemoryCurve(Document):
     """The memory forecast of one method at several numbers of time steps."""
 
     method: str
+    label: str
+    """What people read in place of the method's name."""
     timesteps: list[int]
     bytes: list[int]
 
@@ -74,7 +77,14 @@ def memory_curves(submission: Submission) -> list[MemoryCurve]:
             ).memory_bytes
             for steps in timesteps
         ]
-        curves.append(MemoryCurve(method=method.name, timesteps=timesteps, bytes=needs))
+        curves.append(
+            MemoryCurve(
+                method=method.name,
+                label=method_label(method.name),
+                timesteps=timesteps,
+                bytes=needs,
+            )
+        )
     return curves
 
 

@@ -24,6 +24,8 @@ class Choice(Document):
 
     object: Literal["network", "method", "surrogate"]
     name: str
+    label: str
+    """What people read in place of the name."""
     description: str
     defaults: dict[str, Any]
     """The object to send, with every key that has a default."""
@@ -75,6 +77,7 @@ def _choice(kind: Literal["network", "method", "surrogate"], model: type[BaseMod
     return Choice(
         object=kind,
         name=defaults["name"],
+        label=getattr(model, "label", "") or defaults["name"],
         description=inspect.cleandoc(model.__doc__ or "").replace("\n", " "),
         defaults=defaults,
         parameters=parameters,

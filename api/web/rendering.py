@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.web import assets, formatting, problems
 from api.web.asgi import prefix
 from saf import sizes
+from saf.config.methods import method_label
 
 templates = Jinja2Templates(Path(__file__).parents[1] / "templates")
 templates.env.filters.update(
@@ -24,6 +25,7 @@ templates.env.filters.update(
     clock_time=formatting.clock_time,
     duration=formatting.duration,
     joules=formatting.joules,
+    method_label=method_label,
     metric=formatting.metric,
     number=formatting.number,
     percent=formatting.percent,

@@ -28,8 +28,8 @@ mean, which stays exact on a grid."""
 class Method(Strict):
     """A way to train a network; its fields are settings."""
 
-    label: ClassVar[str]
-    """What people read in place of the name: "SAF-E"."""
+    label: ClassVar[str] = ""
+    """What people read in place of the name: "SAF-E"; empty: the name."""
     place: ClassVar[int] = 100
     loss_at_each_step: ClassVar[bool] = True
     """Whether the loss is taken at each step, and not at the final one only."""
@@ -99,3 +99,8 @@ class AtTheFinalStep(Method):
 
 METHODS: Registry[Method] = Registry("method", "saf.methods")
 """All training methods by name."""
+
+
+def method_label(name: str) -> str:
+    """What people read in place of a method's name; the name where nothing here adds the method."""
+    return (METHODS[name].label if name in METHODS else "") or name

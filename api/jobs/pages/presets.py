@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.datasets.schemas import DatasetDocument
+from saf.config import METHODS
 
 _PUBLISHED: Mapping[str, Any] = {
     "network": {"name": "vgg11", "width": 1.0, "gain": 1.0},
@@ -31,7 +32,7 @@ _PUBLISHED: Mapping[str, Any] = {
     "augment": ["crop", "cutout", "flip"],
     "precision": "float32",
 }
-_METHODS = {"saf-e": "SAF-E", "saf-f": "SAF-F", "ottt-a": "OTTT_A", "ottt-o": "OTTT_O"}
+_METHODS = ("saf-e", "saf-f", "ottt-a", "ottt-o")
 _QUICK: Mapping[str, Any] = {
     "name": "A quick look",
     "dataset": "digits",
@@ -55,12 +56,16 @@ class Preset:
 
 
 def _published(method: str, classes: int) -> Preset:
-    title = f"{_METHODS[method]} on CIFAR-{classes}, as published"
+    label = METHODS[method].label
     return Preset(
         key=f"{method}-cifar{classes}",
-        label=_METHODS[method],
+        label=label,
         group=f"As published, CIFAR-{classes}",
-        specification={**_PUBLISHED, "name": title, "method": {"name": method}},
+        specification={
+            **_PUBLISHED,
+            "name": f"{label} on CIFAR-{classes}, as published",
+            "method": {"name": method},
+        },
         classes=classes,
     )
 

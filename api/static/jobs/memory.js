@@ -3,10 +3,9 @@
 import { size } from "../web/format.js";
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [300, 150, 6, 74, 10, 18];
-const NAMES = { "saf-e": "SAF-E", "saf-f": "SAF-F", "ottt-a": "OTTT", bptt: "BPTT" };
 const LABEL_HEIGHT = 13;
 
-/** @typedef {{ method: string, timesteps: number[], bytes: number[] }} Curve */
+/** @typedef {{ label: string, timesteps: number[], bytes: number[] }} Curve */
 
 const figure = /** @type {HTMLElement} */ (document.getElementById("memory"));
 const picture = /** @type {SVGSVGElement} */ (figure.querySelector("svg"));
@@ -36,13 +35,13 @@ export function draw(curves, here) {
   }
   const said = [];
   let above = Infinity;
-  for (const { names, method, bytes } of lines.sort((a, b) => last_(a.bytes) - last_(b.bytes))) {
+  for (const { names, place, bytes } of lines.sort((a, b) => last_(a.bytes) - last_(b.bytes))) {
     const points = steps.map((t, i) => `${x(t).toFixed(1)},${y(bytes[i]).toFixed(1)}`).join(" ");
-    parts.push(make("polyline", { class: `curve ${method}`, points }));
+    parts.push(make("polyline", { class: `curve of-${place}`, points }));
     const now = bytes[steps.indexOf(here)];
-    parts.push(make("circle", { class: `dot ${method}`, cx: x(here), cy: y(now), r: 2.5 }));
+    parts.push(make("circle", { class: `dot of-${place}`, cx: x(here), cy: y(now), r: 2.5 }));
     above = Math.min(above - LABEL_HEIGHT, y(last_(bytes)) + 4);
-    const label = { class: `name ${method}`, x: x(2 ** last) + 5, y: above };
+    const label = { class: `name of-${place}`, x: x(2 ** last) + 5, y: above };
     parts.push(make("text", label, names));
     said.push(`${names} ${size(now)}`);
   }
@@ -56,13 +55,12 @@ export function draw(curves, here) {
  * @param {Curve[]} curves
  */
 function merge(curves) {
-  /** @type {Map<string, { names: string, method: string, bytes: number[] }>} */
+  /** @type {Map<string, { names: string, place: number, bytes: number[] }>} */
   const lines = new Map();
-  for (const { method, bytes } of curves) {
-    const name = NAMES[/** @type {keyof typeof NAMES} */ (method)] ?? method;
+  for (const { label, bytes } of curves) {
     const line = lines.get(bytes.join());
-    if (line) line.names += `, ${name.replace("SAF-", "")}`;
-    else lines.set(bytes.join(), { names: name, method, bytes });
+    if (line) line.names += `, ${label.replace("SAF-", "")}`;
+    else lines.set(bytes.join(), { names: label, place: lines.size, bytes });
   }
   return [...lines.values()];
 }
