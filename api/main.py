@@ -47,6 +47,8 @@ from api.system.disk_usage import Storage
 from api.system.gauges import Gauges
 from api.telemetry import log
 from api.telemetry.tracing import Tracing, open_tracing
+from api.uploads import routes as uploads
+from api.uploads.files import Uploads
 from api.web import openapi, problems
 from api.web.asgi.compression import Compression
 from api.web.asgi.head import HeadAsGet
@@ -69,6 +71,7 @@ TAGS = [
     {"name": "sweeps", "description": "Many jobs from one request, and the table of them."},
     {"name": "artifacts", "description": "The files that a job leaves behind."},
     {"name": "datasets", "description": "What can be trained on; uploads."},
+    {"name": "uploads", "description": "Large files, in pieces (tus 1.0)."},
     {"name": "choices", "description": "Networks, methods and surrogates that a job can ask for."},
     {"name": "system", "description": "Workers and health."},
 ]
@@ -123,6 +126,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         artifacts,
         datasets,
         choices,
+        uploads,
         previews,
         networks,
         workers,
@@ -202,6 +206,7 @@ class _Running:
             concurrency=ConcurrencyLimits(settings),
             parts={
                 Checks: checks,
+                Uploads: Uploads(settings),
                 Predictor: Predictor(settings),
                 Streams: Streams(database),
                 Storage: Storage(database, store, settings),

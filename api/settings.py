@@ -114,6 +114,12 @@ class Settings(ClientSettings):
     """Largest upload."""
     upload_max_parts: Annotated[int, Field(gt=0)] = 10
     """Parts of an upload's form."""
+    upload_kept_hours: Annotated[float, Field(gt=0)] = 24.0
+    """A resumable upload goes when nothing came for so long."""
+    uploads_kept_bytes_per_user: Annotated[int, Field(ge=0)] = 32 * GIB
+    """Bytes of resumable uploads of one user that have not become data sets; 0: any number."""
+    uploads_kept_bytes: Annotated[int, Field(ge=0)] = 128 * GIB
+    """Those of all users on a machine."""
     unpacked_max_bytes: Annotated[int, Field(gt=0)] = 8 * GIB
     """Largest data set once unpacked."""
     archive_max_ratio: Annotated[float, Field(gt=0)] = 1100.0

@@ -12,6 +12,7 @@ from api.datasets.queries import find_datasets, read_dataset
 from api.web.asgi import prefix
 from api.web.dependencies import ServiceDependency
 from api.web.rendering import page
+from saf.data.formats.settings import SHARED
 
 router = APIRouter(include_in_schema=False)
 
@@ -29,6 +30,7 @@ def datasets_page(request: Request, service: ServiceDependency, after: str = "")
     context = {
         "datasets": found,
         "older": prefix.at("/datasets?") + urlencode({"after": found[-1].id}) if has_more else None,
+        "settings": SHARED,
         "upload_max_bytes": service.settings.upload_max_bytes,
     }
     return page(request, "datasets/datasets.html", context)

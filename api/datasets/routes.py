@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.datasets.accept import accept
+from api.datasets.arrived import arrived, read_fields
 from api.datasets.checks import Checks
 from api.datasets.queries import existing, find_datasets, read_dataset
 from api.datasets.schemas import DatasetDocument
 from api.errors import ConflictError
 from api.store.datasets import drop_dataset
 from api.store.tables import TERMINAL, Dataset, Job, new_id
+from api.uploads.files import Uploads
 from api.web.dependencies import ServiceDependency
 from api.web.idempotency import IdempotencyKey
 from api.web.limits import UserDependency
@@ -68,12 +71,23 @@ def delete_dataset(session: Session, name_or_id: str) -> tuple[str, list[str]]:
 
 async def _receive(
     service: ServiceDependency, user: UserDependency, request: Request
-) -> AsyncIterator[Upload]:
+) -> AsyncIterator[Upload | str]:
     # Async, so that the file goes to disk as it arrives.
+    directory = service.part(Checks).directory / new_id("ds")
+    if request.headers.get("content-type", "").partition(";")[0].strip() == "application/json":
+        fields = await read_fields(request)
+        # The answer to the same request may have been lost.
+        before = await run_sync(service.part(Uploads).dataset_of, fields["upload"])
+        if before is not None:
+            yield before
+            return
+        async with arrived(service.part(Uploads), fields, directory) as upload:
+            yield upload
+        return
     with service.concurrency.held("upload", user):
         yield await receive(
             request,
-            service.part(Checks).directory / new_id("ds"),
+            directory,
             allowed=frozenset({"name", "format", *_SETTINGS}),
             max_bytes=service.settings.upload_max_bytes,
             max_parts=service.settings.upload_max_parts,
@@ -96,13 +110,20 @@ async def _receive(
 def upload_dataset(
     service: ServiceDependency,
     response: Response,
-    upload: Annotated[Upload, Depends(_receive, scope="function")],
+    upload: Annotated[Upload | str, Depends(_receive, scope="function")],
     idempotency_key: IdempotencyKey = None,
 ) -> DatasetDocument:
     """Waits some seconds for the check: what cannot be used is refused with the reason. A longer
     check goes on, and `status` is `checking`. What can be read in more than one way is kept: then
     `status` is `needs_choice`, and `questions` are to be answered (`urls.choices`), unless the
-    settings say it at once."""
+    settings say it at once. `{"upload": …}` as JSON takes a resumable upload that has arrived; what
+    is refused stays an upload, for another try."""
+    if isinstance(upload, str):
+        with service.database.reading() as session:
+            answer = read_dataset(session, upload)
+        response.status_code = 200
+        response.headers["Location"] = answer.urls.self
+        return answer
     return accept(service, response, upload, idempotency_key)
 
 

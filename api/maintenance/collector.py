@@ -41,7 +41,8 @@ class Janitor:
         grace = settings.gc_grace_hours * HOUR
         self._retention = Retention(database, store, settings)
         self._garbage = Garbage(database, store, grace)
-        self._leftovers = Leftovers(database, settings.data_dir.absolute(), grace)
+        kept = 3600 * settings.upload_kept_hours
+        self._leftovers = Leftovers(database, settings.data_dir.absolute(), grace, kept)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="janitor", daemon=True)
 

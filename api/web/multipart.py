@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import anyio.to_thread
 from fastapi import Request
@@ -37,7 +37,7 @@ class Upload:
     file_name: str  # as the client calls it
     bytes: int
     sha256: str  # of the file
-    fields: Mapping[str, str]
+    fields: Mapping[str, Any]
 
 
 async def receive(

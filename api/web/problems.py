@@ -34,8 +34,13 @@ CODES = {  # of errors that the framework finds
     405: "method_not_allowed",
     408: "too_slow",
     413: "too_large",
+    409: "conflict",
+    412: "precondition_failed",
     415: "unsupported_media_type",
+    423: "locked",
+    460: "checksum_mismatch",
 }
+_PHRASES = {460: "Checksum Mismatch"}  # of tus, which HTTP does not have
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 MOST_FIELDS = 50  # of those that are wrong, in one answer
 LONGEST = 1000  # characters of what is said of one of them
@@ -90,7 +95,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {
-            "description": HTTPStatus(status).phrase,
+            "description": _phrase(status),
             "content": {MEDIA_TYPE: {"schema": schema}},
         }
         for status in statuses
@@ -108,7 +113,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """The response for an error."""
-    phrase = HTTPStatus(status).phrase
+    phrase = _phrase(status)
     name = code or CODES.get(status, f"http_{status}")
     body: dict[str, Any] = {
         "type": f"urn:saf:problem:{name}",
@@ -191,6 +196,10 @@ def install(app: FastAPI) -> None:
     )
     for kind in known:
         app.add_exception_handler(kind, handle)
+
+
+def _phrase(status: int) -> str:
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def request_id_of(request: Request) -> str:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from saf.cli import reading
 from saf.cli.jobs import server_client
-from saf.cli.output import AsJson, complain, print_json, say, table
+from saf.cli.output import AsJson, complain, console, print_json, say, table
 from saf.client.client import ApiError, Client
 from saf.client.documents import Dataset
 from saf.data.formats.settings import SHARED
@@ -74,7 +85,10 @@ def upload(
         on_damaged=on_damaged,
     )
     with server_client() as client:
-        sent = client.upload_dataset(path, name=name, format=format, settings=settings)
+        with _progress() as progress:
+            sent = client.upload_dataset(
+                path, name=name, format=format, settings=settings, progress=progress
+            )
         _finish(client, client.wait_dataset(sent["id"]), as_json)
 
 
@@ -116,6 +130,25 @@ def delete(
     """Delete an upload that no unfinished job needs."""
     with server_client() as client:
         client.delete_dataset(dataset)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar of what has arrived, beside the output."""
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), DownloadColumn()),
+        *(TransferSpeedColumn(), TimeRemainingColumn()),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task: TaskID | None = None
+
+        def show(arrived: int, total: int) -> None:
+            nonlocal task
+            if task is None:
+                task = bar.add_task("sent", total=total, completed=arrived)
+            bar.update(task, completed=arrived)
+
+        yield show
 
 
 def _finish(client: Client, dataset: Dataset, as_json: bool) -> None:

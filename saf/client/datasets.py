@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, cast
 
 import httpx
 
+from saf.client import uploads
 from saf.client.documents import Dataset
 from saf.client.transport import Connection
 
@@ -39,25 +41,46 @@ class Datasets:
         format: str = "auto",
         settings: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        progress: uploads.Report = lambda sent, total: None,
+        patience: float = uploads.PATIENCE_SECONDS,
     ) -> Dataset:
         """Upload a file, an archive or a folder (which is packed) and return the data set.
+
+        A large file goes in pieces: after a lost connection, a machine that slept or a server that
+        was started again it goes on, and so does another call with the same file, unless nothing
+        came for a day. `progress` is called with the bytes that have arrived and those of all.
 
         `settings` say how it is to be read, such as `{"layout": "N H W C"}`. Checking goes on after
         a large upload: the status is `checking`, `ready`, `invalid`, or `needs_choice` where the
         files can be read in more than one way; then `questions` are to be answered
-        (`answer_dataset`). Raises OSError where the path cannot be read.
+        (`answer_dataset`). Raises OSError where the path cannot be read, and `UnreachableError`
+        after `patience` seconds without an answer.
         """
         fields = {"format": format} | ({"name": name} if name else {})
         fields |= {key: str(value) for key, value in (settings or {}).items()}
+        key = idempotency_key or uuid.uuid4().hex
         patient = httpx.Timeout(30.0, read=None, write=None)
-        with _one_file(Path(path)) as file, file.open("rb") as content:
-            found = self._connection.change(
-                "/v1/datasets",
-                key=idempotency_key,
-                files={"file": (file.name, content)},
-                data=fields,
-                timeout=patient,
-            )
+        with _one_file(Path(path)) as file:
+            if file.stat().st_size > uploads.PIECE:
+                try:
+                    sent = uploads.send(self._connection, file, patience=patience, report=progress)
+                except uploads.NoUploadsError:
+                    pass
+                else:
+                    body = fields | {"upload": sent}
+                    found = self._connection.change(
+                        "/v1/datasets", key=key, json=body, timeout=patient
+                    )
+                    uploads.forget(self._connection, file)
+                    return Dataset(found)
+            with file.open("rb") as content:
+                found = self._connection.change(
+                    "/v1/datasets",
+                    key=key,
+                    files={"file": (file.name, content)},
+                    data=fields,
+                    timeout=patient,
+                )
         return Dataset(found)
 
     def answer_dataset(self, dataset: str, **choices: Any) -> Dataset:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from playwright.sync_api import Route, expect
+import pytest
+from playwright.sync_api import Page, Route, expect
 
+from tests.api.datasets.asking import grid, interpreter
 from tests.browser.service import Pages
 
 if TYPE_CHECKING:
@@ -158,17 +161,88 @@ def test_an_upload_that_was_cut_off_is_sent_again_by_one_button(
     tabs.complaints[:] = [text for text in tabs.complaints if "ERR_FAILED" not in text]
 
 
-def test_a_slow_upload_says_how_far_it_is(tabs: Tabs, pages: Pages, tmp_path: Path) -> None:
-    page = tabs.open(f"{pages.url}/datasets")
+def test_a_cut_upload_goes_on_from_where_it_was(tabs: Tabs, tmp_path: Path) -> None:
+    """The server is killed in the middle, and another page is opened after that."""
+    own = Pages(tmp_path)
+    file = tmp_path / "long.npz"
+    x = np.random.default_rng(0).integers(0, 256, (40, 3, 512, 512), dtype=np.uint8)
+    np.savez(file, x_train=x, y_train=np.arange(40) % 2, x_test=x[:1], y_test=[0])
+    try:
+        page = tabs.open(f"{own.url}/datasets")
+        starts: list[int] = []
+        page.context.on(
+            "request",
+            lambda request: (
+                starts.append(int(request.headers["upload-offset"]))
+                if request.method == "PATCH"
+                else None
+            ),
+        )
+        slowly(page, 4_000_000)
+        page.get_by_label("File").set_input_files(file)
+        page.get_by_role("button", name="Upload").click()
+        expect(page.locator("#said")).to_have_text(
+            re.compile(r"^1\d\.\d MiB of 30"), timeout=60_000
+        )
+        own.kill()
+        expect(page.get_by_text("it goes on when it is back")).to_be_visible()
+        own.start()
+        expect(page.locator("#said")).to_have_text(re.compile(r"^[\d.]+ MiB of"), timeout=60_000)
+        assert starts[-1] >= 8 * 2**20, "the piece that had arrived is not sent again"
+        before = len(starts)
+        page.reload()
+        expect(page.locator("#said")).to_contain_text("Not uploaded to the end: long.npz")
+        page.get_by_label("File").set_input_files(file)
+        page.get_by_role("button", name="Upload").click()
+        expect(page.get_by_text("long is ready.")).to_be_visible(timeout=90_000)
+        assert min(starts[before:]) >= 8 * 2**20, starts
+        page.reload()
+        expect(page.get_by_text("long.npz")).to_have_count(0)
+    finally:
+        own.close()
+    tabs.complaints[:] = [text for text in tabs.complaints if "ERR_" not in text]
+
+
+def test_an_upload_that_can_be_read_in_two_ways_asks_which(
+    tabs: Tabs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(interpreter(tmp_path / "environment")))
+    own = Pages(tmp_path)
+    file = tmp_path / "grid.bin"
+    file.write_bytes(grid())
+    try:
+        page = tabs.open(f"{own.url}/datasets")
+        page.get_by_label("File").set_input_files(file)
+        page.get_by_role("button", name="Upload").click()
+        page.wait_for_url("**/datasets/ds_*")
+        expect(page.get_by_text("Which axes has the grid?")).to_be_visible()
+        picture = page.get_by_role("img", name="Samples read with layout N H W C")
+        assert picture.evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 6
+        page.get_by_role("button", name="Read it with layout N C H W").focus()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        expect(page.locator("#decisions")).to_contain_text("N H W C: you said so")
+        expect(page.get_by_role("heading", name="How is it to be read?")).to_have_count(0)
+        assert own.http.get("/v1/datasets/grid.bin").json()["status"] == "ready"
+    finally:
+        own.close()
+
+
+def slowly(page: Page, bytes_a_second: int) -> None:
     page.context.new_cdp_session(page).send(
         "Network.emulateNetworkConditions",
         {
             "offline": False,
             "latency": 0,
             "downloadThroughput": -1,
-            "uploadThroughput": 150_000,
+            "uploadThroughput": bytes_a_second,
         },
     )
+
+
+def test_a_slow_upload_says_how_far_it_is(tabs: Tabs, pages: Pages, tmp_path: Path) -> None:
+    page = tabs.open(f"{pages.url}/datasets")
+    slowly(page, 150_000)
     page.get_by_label("File").set_input_files(images(tmp_path, "slow", samples=4000))
     page.get_by_role("button", name="Upload").click()
     expect(page.locator("#said")).to_have_text(re.compile(r"^[\d.]+ KiB of [\d.]+ KiB sent$"))

@@ -1,11 +1,19 @@
 // @ts-check
-// Uploading a data set: how far it is, what the check found.
+// Uploading a data set in pieces: how far it is, what the check found. A lost connection, a page that
+// was closed or a server that was started again costs the piece under way.
 import { at } from "../web/address.js";
 import { size } from "../web/format.js";
 import { ask, explain, parse, Refusal } from "../web/http.js";
 import { refreshSoon } from "../web/live.js";
 
+// Of vendor/tus-js-client, which knows no modules.
+const tus = /** @type {any} */ (globalThis).tus;
 const LOOK_MS = 700;
+const PIECE = 8 * 2 ** 20;
+const KEPT_MS = 24 * 3600 * 1000; // as the server keeps what nobody goes on with
+// A quarter of an hour without an answer; each piece that arrives begins them anew.
+const PAUSES = [0, 500, 1000, 2000, 5000, ...Array(60).fill(15000)];
+const LATER = [408, 409, 423, 460];
 const form = /** @type {HTMLFormElement} */ (document.getElementById("upload"));
 const file = /** @type {HTMLInputElement} */ (document.getElementById("file"));
 const drop = /** @type {HTMLElement} */ (document.getElementById("drop"));
@@ -45,49 +53,128 @@ function complain(title, list) {
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const chosen = file.files?.[0];
-  if (!chosen) return;
+  if (chosen) void send(chosen);
+});
+again.addEventListener("click", () => form.requestSubmit());
+void tellUnfinished();
+
+/**
+ * Send a file, or what of it has not arrived, and make a data set of it.
+ * @param {File} chosen
+ */
+async function send(chosen) {
   complain("", []);
-  const data = new FormData();
-  const name = /** @type {HTMLInputElement} */ (document.getElementById("name")).value.trim();
-  if (name) data.set("name", name);
-  data.set("file", chosen);
-  // fetch cannot say how much has been sent.
-  const request = new XMLHttpRequest();
-  request.open("POST", at("/v1/datasets"));
-  request.upload.onprogress = ({ loaded, total }) => {
-    bar.value = loaded / total;
-    said.textContent =
-      loaded < total ? `${size(loaded)} of ${size(total)} sent` : "Sent, is being checked";
-  };
-  request.onload = () => {
-    setBusy(false);
-    const answer = parse(request.responseText);
-    if (request.status >= 400 || !answer) {
-      said.textContent = "";
-      const refusal = new Refusal(request.status, answer);
-      complain(refusal.message, refusal.errors);
-      return;
-    }
-    refreshSoon();
-    watch(answer);
-  };
-  request.onerror = () => {
-    setBusy(false);
-    said.textContent = "";
-    complain("The connection was lost before the file had arrived.", []);
-    again.hidden = false;
-    again.focus();
-  };
-  request.onabort = () => {
-    setBusy(false);
-    said.textContent = "Stopped; nothing was kept.";
-  };
-  stop.onclick = () => request.abort();
-  again.onclick = () => form.requestSubmit();
   bar.value = 0;
   setBusy(true);
-  request.send(data);
-});
+  const stopped = new AbortController();
+  const upload = new tus.Upload(chosen, {
+    endpoint: new URL(at("/v1/uploads"), location.href).href,
+    chunkSize: PIECE,
+    metadata: { filename: chosen.name },
+    retryDelays: PAUSES,
+    onProgress: showProgress,
+    onShouldRetry: (/** @type {any} */ error) => {
+      const status = error.originalResponse?.getStatus() ?? 0;
+      const retried = !status || status >= 500 || LATER.includes(status);
+      if (retried) said.textContent = "The connection was lost; it goes on when it is back.";
+      return retried;
+    },
+    onError: (/** @type {any} */ error) => {
+      setBusy(false);
+      said.textContent = "";
+      const response = error.originalResponse;
+      if (response) {
+        const refusal = new Refusal(response.getStatus(), parse(response.getBody()));
+        complain(refusal.message, refusal.errors);
+      } else {
+        complain("The connection was lost before the file had arrived.", []);
+      }
+      offerAgain();
+    },
+    onSuccess: () => void make(upload, chosen, stopped.signal),
+  });
+  stop.onclick = async () => {
+    stopped.abort();
+    setBusy(false);
+    said.textContent = "Stopped; nothing was kept.";
+    await Promise.allSettled([upload.abort(true), forget(upload)]);
+  };
+  const before = await upload.findPreviousUploads();
+  if (before.length) upload.resumeFromPreviousUpload(before[0]);
+  upload.start();
+}
+
+/**
+ * @param {number} arrived
+ * @param {number} total
+ */
+function showProgress(arrived, total) {
+  bar.value = total ? arrived / total : 1;
+  said.textContent =
+    arrived < total ? `${size(arrived)} of ${size(total)} sent` : "Sent, is being checked";
+}
+
+/**
+ * Make a data set of a file that has arrived.
+ * @param {any} upload
+ * @param {File} chosen
+ * @param {AbortSignal} signal
+ */
+async function make(upload, chosen, signal) {
+  if (signal.aborted) return;
+  showProgress(chosen.size, chosen.size);
+  /** @type {Record<string, string>} */
+  const body = { upload: new URL(upload.url).pathname.split("/").pop() ?? "" };
+  for (const field of form.querySelectorAll("input")) {
+    const value = field.type === "file" ? "" : field.value.trim();
+    if (value) body[field.name] = value;
+  }
+  try {
+    const json = JSON.stringify(body);
+    const made = await ask(at("/v1/datasets"), { method: "POST", json, signal });
+    setBusy(false);
+    await forget(upload);
+    refreshSoon();
+    void watch(made);
+  } catch (error) {
+    if (signal.aborted) return;
+    setBusy(false);
+    said.textContent = "";
+    if (error instanceof Refusal) {
+      complain(error.message, error.errors);
+    } else {
+      explain(error);
+      complain("The connection was lost before the server had answered.", []);
+      offerAgain();
+    }
+  }
+}
+
+function offerAgain() {
+  again.hidden = false;
+  again.focus();
+}
+
+/**
+ * The file may be sent again as another data set.
+ * @param {any} upload
+ */
+async function forget(upload) {
+  for (const { urlStorageKey } of await upload.findPreviousUploads()) {
+    await tus.defaultOptions.urlStorage.removeUpload(urlStorageKey);
+  }
+}
+
+/** Say which uploads this browser has begun and not finished. */
+async function tellUnfinished() {
+  const begun = await tus.defaultOptions.urlStorage.findAllUploads();
+  const names = begun
+    .filter((/** @type {any} */ one) => Date.now() - Date.parse(one.creationTime) < KEPT_MS)
+    .map((/** @type {any} */ one) => one.metadata.filename);
+  if (names.length && !said.textContent) {
+    said.textContent = `Not uploaded to the end: ${names.join(", ")}. Choose the same file again, and it goes on.`;
+  }
+}
 
 /**
  * Look until the check of a data set is over.

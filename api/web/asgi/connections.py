@@ -218,7 +218,8 @@ class Connection(H11Protocol):
 
 
 def _is_upload(scope: Any) -> bool:
-    return bool(scope["path"].endswith("/v1/datasets"))
+    path = str(scope["path"])
+    return path.endswith(("/v1/datasets", "/v1/uploads")) or "/v1/uploads/" in path
 
 
 def bound(connection: socket.socket | None) -> None:

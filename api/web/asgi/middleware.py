@@ -24,6 +24,7 @@ BODY_SECONDS = 30.0  # that a body other than an upload may take
 UPLOAD_PACE, UPLOAD_PATIENCE = 2**10, 30.0  # bytes a second, and seconds without any
 PARAMETERS = 200  # in a query
 PREDICT = "/predict"
+TUS = "1.0.0"  # the protocol of resumable uploads wants its version in each answer, refusals too
 FORM_BYTES = 2**16  # what the frame of a multipart upload may add to the file
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SECURITY_HEADERS = {
@@ -72,6 +73,8 @@ class Envelope:
                 if headers.get("content-type", "").startswith("text/event-stream"):
                     answered_at = time.monotonic()
                 headers["X-Request-ID"] = request_id
+                if scope["path"].startswith("/v1/uploads"):
+                    headers.setdefault("Tus-Resumable", TUS)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
@@ -299,7 +302,10 @@ def _too_large(limit: int, setting: str) -> Refusal:
 
 
 def _is_upload(scope: Scope) -> bool:
-    return (scope["method"], scope["path"]) == ("POST", "/v1/datasets")
+    method, path = scope["method"], scope["path"]
+    return (method == "POST" and path in ("/v1/datasets", "/v1/uploads")) or (
+        method == "PATCH" and path.startswith("/v1/uploads/")
+    )
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
