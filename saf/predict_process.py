@@ -191,6 +191,7 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
         for layer in description.architecture.spiking
         for shape in [description.architecture.shapes()[layer.name]]
     }
+    thresholds = {layer.name: layer.neuron.threshold for layer in network.layers if layer.neuron}
     layers: dict[str, dict[str, Any]] = {}
     chosen = {}
     for name, shape in neurons.items():
@@ -209,7 +210,7 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
             layer["spikes"].append(int(spikes.sum()))
             if detail:
                 layer["raster"].append(spikes[chosen[name]].nonzero().flatten().tolist())
-                u = step.potentials[name].reshape(-1)[chosen[name]] / description.threshold
+                u = step.potentials[name].reshape(-1)[chosen[name]] / thresholds[name]
                 layer["membrane"].append(_rounded(u))
     return {
         "timesteps": description.timesteps,

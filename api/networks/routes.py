@@ -1,4 +1,4 @@
-"""What a job can ask for: networks, training methods, surrogates, with defaults and limits.
+"""What a job can ask for: networks, methods, neurons, surrogates, with defaults and limits.
 
 All of it is read from `saf.config`; this module adds no choice and no default.
 """
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1", tags=["choices"])
 class Choice(Document):
     """Something that a specification can name."""
 
-    object: Literal["network", "method", "surrogate"]
+    object: Literal["network", "method", "neuron", "surrogate"]
     name: str
     label: str
     """What people read in place of the name."""
@@ -43,6 +43,11 @@ def methods() -> list[Choice]:
     return [_choice("method", member) for member in config.METHODS]
 
 
+def neurons() -> list[Choice]:
+    """The models of spiking neurons."""
+    return [_choice("neuron", member) for member in config.NEURONS]
+
+
 def surrogates() -> list[Choice]:
     """The stand-ins for the derivative of a spike."""
     return [_choice("surrogate", member) for member in SURROGATES]
@@ -60,13 +65,21 @@ def list_methods() -> Listing[Choice]:
     return _listing(methods())
 
 
+@router.get("/neurons", summary="Neuron models")
+def list_neurons() -> Listing[Choice]:
+    """With defaults and limits."""
+    return _listing(neurons())
+
+
 @router.get("/surrogates", summary="Surrogate derivatives")
 def list_surrogates() -> Listing[Choice]:
     """With defaults and limits."""
     return _listing(surrogates())
 
 
-def _choice(kind: Literal["network", "method", "surrogate"], model: type[BaseModel]) -> Choice:
+def _choice(
+    kind: Literal["network", "method", "neuron", "surrogate"], model: type[BaseModel]
+) -> Choice:
     schema = model.model_json_schema()
     parameters = schema["properties"]
     defaults = {key: entry["default"] for key, entry in parameters.items() if "default" in entry}

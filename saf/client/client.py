@@ -250,6 +250,10 @@ class Client(Results, Datasets):
         """The methods that a job can be trained by, likewise."""
         return self._listed("/v1/methods")
 
+    def neurons(self) -> list[dict[str, Any]]:
+        """The neuron models, likewise."""
+        return self._listed("/v1/neurons")
+
     def surrogates(self) -> list[dict[str, Any]]:
         """The surrogate gradients, likewise."""
         return self._listed("/v1/surrogates")

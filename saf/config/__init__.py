@@ -19,7 +19,7 @@ from saf.config.job import (
     as_before_validation,
 )
 from saf.config.methods import METHODS, Method
-from saf.config.neurons import Neuron, Surrogate
+from saf.config.neurons import NEURONS, Neuron, Surrogate
 from saf.config.optimisation import (
     SGD,
     AdamW,
@@ -37,6 +37,7 @@ __all__ = [
     "MOST_GRID_TIMESTEPS",
     "MOST_IN_BFLOAT16",
     "MOST_TIMESTEPS",
+    "NEURONS",
     "SGD",
     "AdamW",
     "AutomaticOptimizer",

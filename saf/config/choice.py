@@ -108,7 +108,7 @@ class Variant(Choice):
             value = value.model_dump()
         if self.is_flat():
             found = self.adapter().validate_python(value)
-            given = found.model_dump(exclude={"name"}, exclude_unset=True)
+            given = {key: getattr(found, key) for key in found.model_fields_set - {"name"}}
             return self.registry[found.name](**given)
         if isinstance(value, Mapping) and "name" not in value:
             value = {"name": self.default_name, **value}

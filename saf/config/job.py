@@ -24,7 +24,7 @@ from saf.config.base import Auto, Strict
 from saf.config.choice import Choice, Several
 from saf.config.methods import METHODS, Method
 from saf.config.networks import NETWORKS, Network
-from saf.config.neurons import Neuron
+from saf.config.neurons import NEURON, Neuron
 from saf.config.optimisation import SGD, AdamW, AutomaticOptimizer, Loss, Optimizer, Schedule
 
 NETWORK = Choice(NETWORKS, "convnet")
@@ -48,12 +48,6 @@ MOST_IN_BFLOAT16 = 256
 
 MOST_CHECKED = 10_000
 """Held-out samples on which a conversion is checked, unless told."""
-
-
-def _with_default_neuron(schema: dict[str, Any]) -> None:
-    """Say the default in the schema. It is made when it is asked for: while this module is being
-    imported, plugins, which import it, cannot be loaded yet."""
-    schema["default"] = Neuron().model_dump(mode="json")
 
 
 class Init(Strict):
@@ -141,7 +135,7 @@ class JobSpecification(Strict):
     """Name or id of a data set of the catalogue (`GET /v1/datasets`)."""
     network: Annotated[Network, NETWORK] = Field(default_factory=NETWORK.default)
     method: Annotated[Method, METHOD] = Field(default_factory=METHOD.default)
-    neuron: Neuron = Field(default_factory=Neuron, json_schema_extra=_with_default_neuron)
+    neuron: Annotated[Neuron, NEURON] = Field(default_factory=NEURON.default)
     timesteps: Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)] = 6
     """T, the number of time steps that a sample is shown for."""
     conversion: Conversion = Conversion()
@@ -271,6 +265,11 @@ class JobSpecification(Strict):
         neuron, timesteps = info.data.get("neuron"), info.data.get("timesteps")
         if conversion.grid_bits is None or neuron is None or timesteps is None:
             return conversion
+        if not neuron.fits_grid:
+            raise ValueError(
+                f"grid_bits needs neurons for which a bound is known, not {neuron.name}: take "
+                "neuron.name = lif, or grid_bits = null"
+            )
         if neuron.decay != 0.5:
             raise ValueError(
                 f"grid_bits needs neuron.decay = 0.5, not {neuron.decay:g}: halving is exact in "

@@ -1,11 +1,11 @@
-"""The neuron and the surrogate of its derivative."""
+"""What a neuron model and a surrogate are to a specification: their settings. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from saf.config.base import Strict
 from saf.config.choice import Variant
@@ -13,6 +13,9 @@ from saf.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from saf.networks.architecture import Shape
+    from saf.neurons import base
 
 Derivative = Callable[["Tensor"], "Tensor"]
 
@@ -47,12 +50,34 @@ SURROGATES: Registry[Surrogate] = Registry("surrogate", "saf.neurons.surrogates"
 SURROGATE = Variant(SURROGATES, "sigmoid", Surrogate)
 
 
-class Neuron(Strict):
-    """Leaky integrate-and-fire with soft reset: u[t] = λ (u[t−1] − V s[t−1]) + input."""
+def _auto_is_one(value: Any) -> Any:
+    return 1.0 if value == "auto" else value
 
+
+class Neuron(Strict):
+    """The neurons of all spiking layers; by default leaky integrate-and-fire with soft reset:
+    u[t] = λ (u[t−1] − V s[t−1]) + input."""
+
+    # A model is one file in `saf.neurons.models` or in a plugin: a subclass with a `name`, a
+    # `label` and `neurons`, registered by `@NEURONS.add`. Its docstring is what people read of it.
+
+    label: ClassVar[str] = "Neuron"
+    """What people read in place of the name: "LIF"."""
+    place: ClassVar[int] = 100
+    fits_grid: ClassVar[bool] = False
+    """Whether `conversion.grid_bits` is possible: whether a bound is known for its arithmetic."""
+    scans: ClassVar[bool] = False
+    """Whether it computes spikes by `saf.kernels.saf_scan`, so that compiling that pays."""
+    kept: ClassVar[int] = 0
+    """Numbers that it keeps for each neuron and sample beside u, s and â: the forecast of
+    memory."""
+    updates: ClassVar[int] = 1
+    """Multiply-adds of one neuron in one time step of its LIF form: the estimate of energy."""
+
+    name: str = "lif"
     decay: Annotated[float, Field(gt=0, le=1)] = 0.5
     """λ = 1 − 1/τ, in (0, 1]; 1 is the integrate-and-fire neuron."""
-    threshold: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    threshold: Annotated[float, Field(gt=0, le=1000), BeforeValidator(_auto_is_one)] = 1.0
     """V, in units of the membrane potential. "auto" is 1: the gains of the layers are fitted to it
     (`network.gain`)."""
     surrogate: Annotated[Surrogate, SURROGATE] = Field(default_factory=SURROGATE.default)
@@ -61,7 +86,29 @@ class Neuron(Strict):
     1 / (1 − dropout). One choice per sample for all time steps. OTTT: 0.1 on CIFAR10-DVS, else
     0."""
 
-    @field_validator("threshold", mode="before")
+    @field_validator("name")
     @classmethod
-    def _auto_is_one(cls, value: Any) -> Any:
-        return 1.0 if value == "auto" else value
+    def _is_registered(cls, name: str) -> str:
+        if name not in NEURONS:
+            raise ValueError(f"there is no {name!r}; use one of {', '.join(NEURONS.names())}")
+        return name
+
+    def neurons(self, shape: Shape) -> base.Neuron:
+        """Make the neurons of a layer of `shape` (C H W, or F): a `saf.neurons.base.Neuron` with
+        these settings. Loads torch."""
+        own = NEURONS[self.name](**self.given())
+        return own.neurons(shape)
+
+    def given(self) -> dict[str, Any]:
+        """The settings that are not left to their defaults."""
+        return {key: getattr(self, key) for key in self.model_fields_set - {"name"}}
+
+    def constants(self) -> dict[str, Any]:
+        """The settings that matter where the neurons are deployed: neither those of the gradient
+        nor the dropout."""
+        return self.model_dump(exclude={"surrogate", "dropout"})
+
+
+NEURONS: Registry[Neuron] = Registry("neuron", "saf.neurons.models")
+"""All neuron models by name."""
+NEURON = Variant(NEURONS, "lif", Neuron)

@@ -58,6 +58,7 @@ def forecast(
 
     def needed(samples: int) -> int:
         kept = specification.method.kept(timesteps, at_once(samples))
+        kept += type(specification.neuron).kept * at_once(samples)
         if specification.neuron.dropout:
             kept += 2  # the masks, and what they leave beside what was sent
         per_sample = kept * neurons + 8 * prod(architecture.input_shape)

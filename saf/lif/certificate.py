@@ -9,7 +9,7 @@ spike, in float32 and in float64. On a grid the spikes can be proven to be the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
@@ -32,8 +32,10 @@ from saf.lif.measure import Measured, Use
 from saf.lif.network import LIFNetwork, load_lif
 from saf.model.inference import infer_in_chunks
 from saf.model.inputs import floats
+from saf.model.layers import Layer
 from saf.model.network import SpikingNetwork
 from saf.model.saf_forward import Neurons
+from saf.neurons.base import Neuron
 
 SHARE_IN_FLOAT64 = 0.05  # of the samples in float32: each takes five times as long …
 FEWEST_IN_FLOAT64 = 200  # … and some say enough, as nothing but the weights is rounded
@@ -55,9 +57,16 @@ LOST_TO_THE_GRID = (
     '"auto" or none.'
 )
 Verdict = Literal["proven", "measured", "differs"]
-Form = Callable[[Tensor, Neurons, int], Iterator[Tensor | None]]
-"""A network of SAF neurons: from images, what runs its layers and the number of steps at once
-to the scores after each chunk, None as long as there are none."""
+
+
+class Form(NamedTuple):
+    """The SAF form of a network."""
+
+    neurons: Mapping[str, Neuron]
+    """Its own neurons, by layer."""
+    run: Callable[[Tensor, Neurons, int], Iterator[Tensor | None]]
+    """Computes images, with what runs its layers and the number of time steps at once: the scores
+    after each chunk, None as long as there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +271,7 @@ def _form(network: SpikingNetwork, lif: LIFNetwork) -> Form:
         ):
             yield tally.scores
 
-    return run
+    return Form(_neurons(network.layers), run)
 
 
 def _form_on_grid(network: LIFNetwork) -> Form:
@@ -273,7 +282,11 @@ def _form_on_grid(network: LIFNetwork) -> Form:
         for step in run_saf(network, images, neurons):
             yield step.scores
 
-    return run
+    return Form(_neurons(network.layers), run)
+
+
+def _neurons(layers: Sequence[Layer]) -> dict[str, Neuron]:
+    return {layer.name: layer.neurons for layer in layers if layer.neuron is not None}
 
 
 def _at_once(lif: LIFNetwork, samples: int) -> int:
@@ -295,8 +308,7 @@ def _compare(
 ) -> Generator[Done, None, tuple[dict[str, dict[str, Any]], Use]]:
     """Results of each of the `forms`, by its precision, compared with `lif` on the same device;
     and the run of `lif`."""
-    neurons = {layer.name: layer.neurons for layer in lif.layers if layer.neuron is not None}
-    comparisons = {form: Comparison(neurons) for form in forms}
+    comparisons = {name: Comparison(form.neurons) for name, form in forms.items()}
     differing, correct = dict.fromkeys(forms, 0), dict.fromkeys(forms, 0)
     use, by_winograd = Use(lif), False
     size = batch_size
@@ -362,7 +374,8 @@ def _scores(
         winograd.allowed(kernels.winograd and lif.description.grid is None) as permission,
     ):
         running = {
-            form: run(images, comparisons[form].neurons, at_once) for form, run in forms.items()
+            name: form.run(images, comparisons[name].neurons, at_once)
+            for name, form in forms.items()
         }
         for chunk in lif.chunks(images, at_once):
             use.add(chunk, labels)

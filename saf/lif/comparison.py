@@ -14,7 +14,8 @@ from torch import Tensor
 from saf.kernels import native
 from saf.kernels.saf_scan import Constant, blocks, rows_of, scan, several
 from saf.lif.sequence import LIFChunk
-from saf.neurons.base import Neuron
+from saf.neurons.base import Accumulated, Neuron
+from saf.neurons.lif import LIF
 
 
 class Differences(NamedTuple):
@@ -115,7 +116,7 @@ class LayerTally:
 
     def result(self, fired_lif: int) -> dict[str, Any]:
         """Result as JSON values; `margin_*` is |u − V| where the spikes differ, the larger of
-        both networks."""
+        both networks (of other models than LIF the difference of their potentials)."""
         return {
             "spikes_compared": self._compared,
             "spikes_differing": self._differing,
@@ -137,14 +138,55 @@ class Comparison:
         self._neurons = neurons
 
     def neurons(
-        self, name: str, current: Tensor | None, constant: Constant, carry: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        name: str,
+        current: Tensor | None,
+        constant: Constant,
+        before: Tensor | None,
+        carried: tuple[Tensor, ...],
+    ) -> Accumulated:
         """Run a layer, as `neurons` of `saf.model.saf_forward.advance`, and compare."""
         assert self.chunk is not None
         spikes, potentials = self.chunk.spikes[name], self.chunk.potentials[name]
         own = self._neurons[name]
-        accumulation, found = compared_scan(
-            current, constant, carry, own.decay, own.threshold, spikes, potentials
-        )
+        if isinstance(own, LIF):
+            accumulation, found = compared_scan(
+                current, constant, before, own.decay, own.threshold, spikes, potentials
+            )
+            fired = torch.tensor(float(found.fired), device=spikes.device)
+            result = Accumulated(accumulation, fired)
+        else:
+            result = own.accumulate(current, constant, before, carried=carried, potentials=True)
+            steps = len(constant.forward)
+            found = _compared(result, before, own.decay, steps, spikes, potentials)
         self.layers[name].add(spikes.numel(), found)
-        return accumulation, torch.tensor(float(found.fired), device=spikes.device)
+        return result
+
+
+def _compared(
+    result: Accumulated,
+    before: Tensor | None,
+    decay: float,
+    steps: int,
+    spikes: Tensor,
+    potentials: Tensor,
+) -> Differences:
+    """Compare the spikes of neurons of any model, s[t] = â[t] − λ â[t−1], with `spikes`. What
+    potential a neuron fires at is its own affair, so |u − u_LIF| takes the place of |u − V|."""
+    past = before
+    fired = differing = 0
+    largest = total = 0.0
+    samples = len(result.accumulation) // steps
+    for step, own in enumerate(result.accumulation.chunk(steps)):
+        rows = slice(step * samples, (step + 1) * samples)
+        sent = (own if past is None else own - decay * past) >= 0.5
+        past = own
+        apart = sent != spikes[rows].bool()
+        fired += int(sent.sum())
+        if count := int(apart.sum()):
+            differing += count
+            if result.potentials is not None:
+                margins = (result.potentials[rows][apart] - potentials[rows][apart]).abs()
+                largest = max(largest, float(margins.max()))
+                total += float(margins.double().sum())
+    return Differences(fired, differing, largest, total)

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import islice
 from math import frexp
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,7 +39,7 @@ from saf.networks.architecture import (
     SumPool,
     weighted,
 )
-from saf.neurons.lif import FoldedLIF
+from saf.neurons.lif import LIF
 
 MOST_COST = 0.3  # points of accuracy that the rounding to a grid of `auto` may cost
 GRIDS_TRIED = 3
@@ -61,7 +61,7 @@ def convert(
     sequence of T frames and not one image. Raises ValueError for neurons that the format cannot
     hold.
     """
-    neuron = folded_neuron(network)
+    neuron, neurons = network.neuron, folded_neurons(network)
     architecture, folded = fold(network.architecture, effective_weights(network))
     return LIFNetwork(
         LIFDescription(
@@ -70,6 +70,7 @@ def convert(
             threshold=neuron.threshold,
             timesteps=specification.timesteps,
             readout=specification.method.readout,
+            neurons=neurons,
             frames=frames,
             mean=tuple(network.mean.flatten().tolist()),
             std=tuple(network.std.flatten().tolist()),
@@ -80,16 +81,16 @@ def convert(
     )
 
 
-def folded_neuron(network: SpikingNetwork) -> FoldedLIF:
-    """The neurons of `network`, which are the same in all layers. Raises ValueError for others."""
-    found = {layer.neuron.fold() for layer in network.layers if layer.neuron is not None}
-    only = found.pop()
-    if found or not isinstance(only, FoldedLIF) or only.decay != network.neuron.decay:
-        raise ValueError(
-            "lif.safetensors holds networks of LIF neurons with one decay and one threshold in all "
-            "layers: give all layers those of the network, to convert it"
-        )
-    return only
+def folded_neurons(network: SpikingNetwork) -> dict[str, dict[str, Any]]:
+    """Constants of the neurons of layers that have others than LIF neurons with the decay and the
+    threshold of the network, by layer."""
+    plain = LIF(network.neuron.decay, network.neuron.threshold).fold().constants()
+    found = {
+        layer.name: layer.neuron.fold().constants()
+        for layer in network.layers
+        if layer.neuron is not None
+    }
+    return {name: constants for name, constants in found.items() if constants != plain}
 
 
 def in_precision(network: SpikingNetwork, dtype: torch.dtype) -> SpikingNetwork:

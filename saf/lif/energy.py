@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from saf.config import NEURONS
 from saf.lif.header import LIFDescription
 from saf.model.operations import apply, without_scales
 from saf.networks.architecture import (
@@ -51,6 +52,7 @@ def estimate(description: LIFDescription, spikes: Mapping[str, Counts]) -> dict[
     architecture, steps = description.architecture, description.timesteps
     shapes = architecture.shapes()
     shown = steps if description.frames else 1
+    updates = {n: NEURONS[own["name"]].updates for n, own in description.neurons.items()}
     relays = {layer.name for layer in architecture.layers if layer.relay}
     layers: list[dict[str, Any]] = []
     for layer in (*architecture.layers, architecture.readout):
@@ -75,7 +77,7 @@ def estimate(description: LIFDescription, spikes: Mapping[str, Counts]) -> dict[
                 "multiply_adds": multiplications,
                 "neuron_updates": 0.0
                 if layer.name in relays
-                else float(steps * prod(shapes[layer.name])),
+                else float(steps * prod(shapes[layer.name]) * updates.get(layer.name, 1)),
                 "dense_multiply_adds": dense,
             }
         )

@@ -349,8 +349,7 @@ class _Step:
         if self._neurons is not None:
             if potential is start:  # others look at it again
                 potential = potential.expand_as(before).clone()
-            accumulation, _ = self._neurons(name, potential, _nothing(potential), before)
-            return accumulation
+            return self._neurons(name, potential, _nothing(potential), before, ()).accumulation
         self.spikes[name], accumulation = saf_step(potential, before, decay, threshold)
         self.potentials[name] = potential - threshold * (decay * before)
         return accumulation

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from saf.config import MOST_GRID_TIMESTEPS, MOST_TIMESTEPS
+from saf.config import MOST_GRID_TIMESTEPS, MOST_TIMESTEPS, NEURONS
 from saf.config.methods import Readout
 from saf.lif.fixed_point import Grid
 from saf.networks.architecture import (
@@ -20,6 +20,8 @@ from saf.networks.architecture import (
     Shape,
     weighted,
 )
+from saf.neurons.base import Neuron
+from saf.neurons.lif import LIF
 
 
 class LIFDescription(BaseModel):
@@ -36,6 +38,9 @@ class LIFDescription(BaseModel):
     timesteps: Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)]
     """T"""
     readout: Readout
+    neurons: dict[str, dict[str, Any]] = {}
+    """Neurons of the layers that have others than LIF neurons with `decay` and `threshold`, by
+    layer: the `name` of the model and its constants."""
     frames: bool
     """Whether a sample is a sequence of T frames (`T C H W`) and not one image (`C H W`)."""
     mean: tuple[float, ...]
@@ -64,10 +69,30 @@ class LIFDescription(BaseModel):
             translated["readout"] = readouts.get(readout, f"{readout} (of version 1)")
         return translated
 
+    @field_validator("neurons")
+    @classmethod
+    def _are_known(cls, neurons: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for layer, constants in neurons.items():
+            name = constants.get("name")
+            if not isinstance(name, str) or name not in NEURONS:
+                raise ValueError(
+                    f"layer {layer} has neurons {str(name)[:64]!r}, which nothing here adds; "
+                    "install the plugin that does"
+                )
+        return {
+            layer: NEURONS[constants["name"]].model_validate(constants).constants()
+            for layer, constants in neurons.items()
+        }
+
     @model_validator(mode="after")
     def _can_be_on_a_grid(self) -> LIFDescription:
+        spiking = {layer.name for layer in self.architecture.spiking}
+        if odd := self.neurons.keys() - spiking:
+            raise ValueError(f"there is no spiking layer {min(odd)} for its neurons")
         if self.grid is None:
             return self
+        if self.neurons:
+            raise ValueError("a network on a grid has LIF neurons with one λ and one V")
         if self.decay != 0.5 or self.threshold != 1.0 or self.timesteps > MOST_GRID_TIMESTEPS:
             raise ValueError(
                 f"a network on a grid has λ = 0.5, V = 1 and T ≤ {MOST_GRID_TIMESTEPS}"
@@ -90,6 +115,20 @@ class LIFDescription(BaseModel):
                 expected[name] = next(weights)
             expected[f"{layer.name}.bias"] = shapes[layer.name][:1]
         return expected
+
+    def neurons_of(self, layer: str) -> Neuron:
+        """Make the neurons of a spiking layer. They have no parameters: what was learned is
+        constant."""
+        if layer not in self.neurons:
+            return LIF(self.decay, self.threshold)
+        constants = self.neurons[layer]
+        made = NEURONS[constants["name"]].model_validate(constants)
+        neurons = made.neurons(self.architecture.shapes()[layer])
+        for module in neurons.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                delattr(module, name)
+                module.register_buffer(name, parameter.detach(), persistent=False)
+        return neurons
 
 
 def weight_names(layer: LayerDescription) -> list[str]:

@@ -35,7 +35,6 @@ from saf.lif.sequence import LayerSteps, LIFChunk, LIFStep, OfInput, SequenceSta
 from saf.model.layers import Layer, Wire, input_current, run_layers
 from saf.model.operations import apply, channels_last
 from saf.networks.architecture import INPUT, LayerDescription
-from saf.neurons.lif import FoldedLIF
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LARGEST_SAMPLES_AT_ONCE = 2**24  # neurons × samples that `predict` holds at a time
@@ -78,13 +77,14 @@ class LIFNetwork(torch.nn.Module):
             raise ValueError(
                 f"there are {len(description.class_names)} names for {architecture.classes} classes"
             )
-        shapes, neuron = architecture.shapes(), FoldedLIF(description.decay, description.threshold)
+        shapes = architecture.shapes()
+        neurons = {layer.name: description.neurons_of(layer.name) for layer in architecture.spiking}
         with torch.device("meta"):  # the weights are there already
             layers = [
                 Layer(
                     layer,
                     shapes,
-                    None if layer.relay or layer is architecture.readout else neuron.neuron(),
+                    neurons.get(layer.name),
                     filters=(description.decay,),
                     plain=True,
                 )

@@ -27,7 +27,6 @@ from saf.model.presentation import NO_DROPOUT, Constants, Effective, Masks, Pres
 from saf.model.saf_forward import scores_of
 from saf.networks.architecture import INPUT, Architecture, Connection, Conv
 from saf.neurons.base import Neuron
-from saf.neurons.lif import LIF
 
 FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
 
@@ -92,7 +91,7 @@ class SpikingNetwork(torch.nn.Module):
                 raise ValueError(f"a layer cannot be named {name}")
             of_layer = None
             if not layer.relay and layer is not architecture.readout:
-                of_layer = neurons.pop(name, None) or _lif(neuron)
+                of_layer = neurons.pop(name, None) or neuron.neurons(shapes[name])
             self.add_module(name, Layer(layer, shapes, of_layer, filters=(neuron.decay,)))
         if neurons:
             raise ValueError(f"there is no spiking layer {next(iter(neurons))!r} for its neurons")
@@ -173,12 +172,12 @@ class SpikingNetwork(torch.nn.Module):
             known.add(layer.name)
 
     def with_neuron(self, neuron: NeuronSettings) -> SpikingNetwork:
-        """The same network with other neurons in all layers; the parameters are shared."""
+        """The same network with other neurons in all layers; weights and biases are shared."""
         other = copy(self)
         other.neuron = neuron
         other._modules = {}
         for layer in (*self.layers, self.readout_layer):
-            of_layer = None if layer.neuron is None else _lif(neuron)
+            of_layer = None if layer.neuron is None else neuron.neurons(layer.shape)
             other._modules[layer.name] = layer.with_neuron(of_layer, (neuron.decay,))
         return other
 
@@ -305,7 +304,3 @@ def present(network: SpikingNetwork, stimulus: Stimulus, masks: Masks = NO_DROPO
     effective, stimulus = network.folded(), stimulus.channels_last()
     constant = Constants(network, stimulus, effective)
     return Presentation(network, stimulus, effective, constant, masks)
-
-
-def _lif(neuron: NeuronSettings) -> LIF:
-    return LIF(neuron.decay, neuron.threshold, neuron.surrogate)

@@ -72,9 +72,9 @@ class Chunk(NamedTuple):
 REST = NetworkState(0, {})
 Gates = Callable[[Neuron], Gate]
 """Returns the surrogate gradient ∂â/∂Û of neurons."""
-Neurons = Callable[[str, Tensor | None, Constant, Tensor | None], tuple[Tensor, Tensor]]
+Neurons = Callable[[str, Tensor | None, Constant, Tensor | None, tuple[Tensor, ...]], Accumulated]
 """Runs the neurons of a layer over a chunk: (name, input current K · B …, which may be overwritten,
-constant, â before B …) → â (K · B …) and the number of spikes."""
+constant, â before B …, further state before) as `saf.neurons.base.Neuron.accumulate`."""
 
 
 def surrogate_gates(neuron: Neuron) -> Gate:
@@ -224,14 +224,15 @@ class _Step:
 
     def _accumulated(self, layer: Layer, current: Tensor | None, constant: Constant) -> Accumulated:
         before = self._state.accumulations.get(layer.name)
+        carried = self._state.carried.get(layer.name, ())
         if self._neurons is not None:
-            return Accumulated(*self._neurons(layer.name, current, constant, before))
+            return self._neurons(layer.name, current, constant, before, carried)
         return layer.neurons.accumulate(
             current,
             constant,
             before,
             None if self._gate is None else self._gate(layer.neurons),
-            carried=self._state.carried.get(layer.name, ()),
+            carried=carried,
             potentials=self._potentials,
         )
 

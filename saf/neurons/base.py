@@ -3,7 +3,7 @@
 A model has two forms, which give the same spikes while the weights stay. The *recursive* form takes
 the input current of one time step and a state; it is what a chip runs, and OTTT and BPTT train it.
 The *accumulated* form takes the accumulations of its sources, K time steps at once; SAF trains it.
-A new model is one file beside `saf.neurons.lif`: a subclass of `Neuron`.
+`saf.neurons.models` has the settings of each model, which make its neurons.
 
 Shapes: `K` time steps, `B` samples, `…` the shape of the layer; K · B is time steps and samples
 merged.
@@ -18,14 +18,16 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from saf.config import Neuron as NeuronSettings
+from saf.errors import UserConfigError
 from saf.kernels.saf_scan import Constant, Gate
 from saf.neurons.dynamics import accumulated_one, heaviside
 
 Filters = tuple[float, ...]
-"""Decays of the leaky accumulations, one after the other, through which a layer receives spikes:
+"""Decays of leaky accumulations, one after the other, by which a layer accumulates its input:
 (λ,) is A[t] = λ A[t−1] + s[t]; (α, λ) is B[t] = α B[t−1] + s[t], A[t] = λ A[t−1] + B[t]."""
 Fire = Callable[[Tensor], Tensor]
-"""Spikes at x = u − V: the Heaviside step, or one through which a surrogate gradient passes."""
+"""Spikes at x = u − V: the Heaviside step, or one with a surrogate gradient."""
 
 
 class State(Protocol):
@@ -52,11 +54,11 @@ class Accumulated(NamedTuple):
     accumulation: Tensor
     """K · B …: the layer's own spikes, accumulated with `Neuron.decay`: â[t] = λ â[t−1] + s[t]."""
     fired: Tensor
-    """Scalar: how many spikes there were."""
+    """Scalar: number of spikes."""
     potentials: Tensor | None = None
-    """K · B …: u[t] before the reset, where it was asked for."""
+    """K · B …: u[t] before the reset, if recorded."""
     carried: tuple[Tensor, ...] = ()
-    """K · B … each: what else the model has to know of a step in the next one."""
+    """K · B … each: further state of the model after each time step."""
 
 
 class Neuron(torch.nn.Module, ABC):
@@ -140,15 +142,19 @@ class Neuron(torch.nn.Module, ABC):
         gradient.
         """
 
-    @abstractmethod
     def accumulated_step(
         self, current: Tensor, state: Any, accumulation: Tensor, *, fire: Fire = heaviside
     ) -> tuple[Tensor, State]:
         """Compute one time step of the accumulated form where the weights change after each:
         `current` (B …) is that of this time step, `accumulation` is â[t−1], and `state.u` holds
-        Û[t−1]."""
+        Û[t−1]. Raises UserConfigError for a model that does not have it."""
+        raise UserConfigError(
+            f"{self.fold().name} neurons cannot be trained by SAF with an update after each time "
+            "step",
+            hint="Set method.update to sequence, or choose ottt-o.",
+        )
 
-    # What passes of a gradient.
+    # Gradients.
 
     @abstractmethod
     def derivative(self, x: Tensor) -> Tensor:
@@ -158,20 +164,17 @@ class Neuron(torch.nn.Module, ABC):
     def surrogate_gate(self) -> Gate:
         """Surrogate gradient ∂â/∂Û = σ'(u − V), for SAF-E, SAF-F and OTTT."""
 
-    @abstractmethod
     def rate_gate(self, timesteps: int) -> Gate:
         """Gradient ∂â/∂Û of the clamped firing rate after `timesteps` time steps, for the Spike
-        Representation."""
+        Representation. Raises UserConfigError for a model that does not have it."""
+        raise UserConfigError(
+            f"{self.fold().name} neurons have no gradient of rates for the Spike Representation",
+            hint="Choose saf-f, which has its loss at the final time step as well.",
+        )
 
     # Deployment.
 
     @abstractmethod
-    def fold(self) -> Folded:
-        """Constants of the recursive form, for deployment."""
-
-
-class Folded(Protocol):
-    """Constants of a neuron model, without torch. Equal constants compare equal."""
-
-    def neuron(self) -> Neuron:
-        """Make neurons with these constants."""
+    def fold(self) -> NeuronSettings:
+        """Settings with the constants of these neurons, learned ones included, for deployment:
+        `fold().neurons(shape)` gives the same spikes."""

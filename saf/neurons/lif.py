@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from torch import Tensor
 
 from saf.config import Surrogate
@@ -13,17 +11,7 @@ from saf.neurons.base import Accumulated, Fire, Neuron
 from saf.neurons.dynamics import heaviside, lif_step, saf_step_of_current
 from saf.neurons.fire import derivative
 from saf.neurons.gates import clamped_rate_gate, surrogate_gate
-
-
-class FoldedLIF(NamedTuple):
-    """Constants of LIF neurons, for deployment."""
-
-    decay: float  # λ
-    threshold: float  # V
-
-    def neuron(self) -> LIF:
-        """Make neurons with these constants."""
-        return LIF(self.decay, self.threshold)
+from saf.neurons.models.lif import LeakyIntegrateAndFire
 
 
 class LIF(Neuron):
@@ -101,8 +89,8 @@ class LIF(Neuron):
     def rate_gate(self, timesteps: int) -> Gate:
         return clamped_rate_gate(self._decay, self._threshold, timesteps)
 
-    def fold(self) -> FoldedLIF:
-        return FoldedLIF(self._decay, self._threshold)
+    def fold(self) -> LeakyIntegrateAndFire:
+        return LeakyIntegrateAndFire(decay=self._decay, threshold=self._threshold)
 
     def extra_repr(self) -> str:
         return f"λ={self._decay:g}, V={self._threshold:g}, {self.surrogate.name}"

@@ -76,25 +76,30 @@ class _Fitting:
         self._forward = _forward_connections(network.architecture)
 
     def __call__(
-        self, name: str, current: Tensor | None, constant: Constant, carry: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+        self,
+        name: str,
+        current: Tensor | None,
+        constant: Constant,
+        before: Tensor | None,
+        carried: tuple[Tensor, ...],
+    ) -> Accumulated:
         neurons = self._layers[name].neurons
 
         def fired_at(factor: float) -> Accumulated:
             arriving = None if current is None else current * factor
             always = constant._replace(value=constant.value * factor)
-            return neurons.accumulate(arriving, always, carry)
+            return neurons.accumulate(arriving, always, before, carried=carried)
 
         fitted = self._fitted_by(name)
         if fitted is None or fitted in self._factors:
-            return _sent(fired_at(1.0))
+            return fired_at(1.0)
         factor = _factor(fired_at)
         self._factors[fitted] = factor
         if fitted == name:
             self.scaled.append(name)
         elif factor != 1.0:
             raise _StreamFitted(fitted)
-        return _sent(fired_at(factor))
+        return fired_at(factor)
 
     def _fitted_by(self, name: str) -> str | None:
         """The layer itself where it has weights, or the relay that it hears where all that this
@@ -107,10 +112,6 @@ class _Fitting:
         if relay == INPUT or not self._layers[relay].description.relay:
             return None
         return relay if all(map(weighted, self._forward[relay])) else None
-
-
-def _sent(found: Accumulated) -> tuple[Tensor, Tensor]:
-    return found.accumulation, found.fired
 
 
 def _factor(fired_at: Callable[[float], Accumulated]) -> float:

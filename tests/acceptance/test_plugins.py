@@ -1,5 +1,5 @@
-"""A lab's own surrogate, method, network, format and augmentation, installed beside the service and
-named by nothing in it: seen everywhere, trained with, and gone again."""
+"""A lab's own surrogate, method, network, neuron, format and augmentation, installed beside the
+service and named by nothing in it: seen everywhere, trained with, and gone again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ JOB: dict[str, Any] = {
     "dataset": "labdigits",
     "network": {"name": "lab-strided", "channels": 6},
     "method": {"name": "lab-last-steps", "steps": 1},
-    "neuron": {"surrogate": {"name": "lab-gaussian", "slope": 2}},
+    "neuron": {"name": "lab-adaptive", "surrogate": {"name": "lab-gaussian", "slope": 2}},
     "augment": ["lab-brightness", "crop"],
     "timesteps": 2,
     "epochs": 1,
@@ -119,7 +119,7 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
     lab: Service, directory: Path
 ) -> None:
     http = lab.http
-    for kind in ("method", "network", "surrogate"):
+    for kind in ("method", "network", "neuron", "surrogate"):
         found = {each["name"]: each for each in lab.get(f"/v1/{kind}s")["data"]}
         added = JOB["neuron"][kind] if kind == "surrogate" else JOB[kind]
         assert found[added["name"]]["description"]
@@ -127,7 +127,7 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
     (method,) = (m for m in lab.get("/v1/methods")["data"] if m["name"] == "lab-last-steps")
     assert method["parameters"]["steps"]["default"] == 2
     page = http.get("/new").text
-    for name in ("lab-last-steps", "lab-strided", "lab-gaussian", "lab-brightness"):
+    for name in ("lab-last-steps", "lab-strided", "lab-adaptive", "lab-gaussian", "lab-brightness"):
         assert name in page
     assert "lab-bytes" in http.get("/openapi.json").text
 
@@ -159,6 +159,7 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
     job = wait(http, sent.json()["id"])
     assert job["status"] == "succeeded", job["error"]
     assert job["specification"]["method"]["steps"] == 1
+    assert job["specification"]["neuron"]["memory"] == 0.9
     names = {each["name"] for each in lab.get(f"/v1/jobs/{job['id']}/artifacts")["data"]}
     assert {"lif.safetensors", "certificate.json"} <= names
 

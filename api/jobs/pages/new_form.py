@@ -239,8 +239,11 @@ def _notes(pointer: str) -> tuple[tuple[str, str], ...]:
 
 def _filled(field: Field, values: Mapping[str, Any]) -> Field:
     """The field with its value out of a specification, where that has one."""
-    if field.when is not None and _at(values, field.when[0]) != field.when[1]:
-        return field
+    if field.when is not None:
+        pointer, choice = field.when
+        default = next(each.value for each in _fields() if each.pointer == pointer)
+        if (_at(values, pointer) or default) != choice:  # a name may be left out
+            return field
     try:
         value = json_pointer.find(values, field.pointer)
     except KeyError:

@@ -74,7 +74,8 @@ def chosen(
     wanted = progress.compiled
     if wanted is None:
         updates = architecture.neurons * specification.timesteps * samples * specification.epochs
-        wanted = specification.method.scans and updates >= FEWEST_UPDATES
+        scans = specification.method.scans and specification.neuron.scans
+        wanted = scans and updates >= FEWEST_UPDATES
         wanted = wanted and (device.type == "cpu" or tuning.is_for(device))
     usable = wanted and works(specification.neuron, device, dtype)
     if progress.compiled and not usable:

@@ -120,6 +120,7 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
 
     assert client.networks()
     assert {each["name"] for each in client.methods()} >= {"saf-e", "saf-f"}
+    assert client.neurons()
     assert client.surrogates()
     client.workers()
     assert client.is_alive()

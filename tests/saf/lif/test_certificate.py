@@ -21,6 +21,7 @@ from saf.model.network import SpikingNetwork
 from saf.model.saf_forward import Neurons
 from saf.networks.build import build
 from saf.networks.convnet import ConvNet
+from saf.neurons.base import Accumulated
 from tests.saf.training.trainings import resolved
 
 SPECIFICATION = resolved(timesteps=5)
@@ -274,12 +275,16 @@ def test_a_spike_that_differs_against_the_proof_is_an_internal_error(
 ) -> None:
     def broken(lif: LIFNetwork, x: Tensor, neurons: Neurons) -> Iterator[LIFStep]:
         def flipped(
-            name: str, current: Tensor | None, constant: Constant, carry: Tensor | None
-        ) -> tuple[Tensor, Tensor]:
+            name: str,
+            current: Tensor | None,
+            constant: Constant,
+            before: Tensor | None,
+            carried: tuple[Tensor, ...],
+        ) -> Accumulated:
             assert current is not None
             if name == "layer2":
                 current[0, 0, 0, 0] = 9.0 if current[0, 0, 0, 0] < 1.0 else -9.0
-            return neurons(name, current, constant, carry)
+            return neurons(name, current, constant, before, carried)
 
         return run_saf(lif, x, flipped)
 

@@ -16,6 +16,7 @@ from saf.config import Neuron
 from saf.lif.convert import on_grid
 from saf.lif.exactness import SIGNIFICANT_BITS, bounds, run_saf
 from saf.lif.fixed_point import Grid, is_on_grid
+from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork
 from saf.lif.sequence import LIFStep, wires
 from saf.model import operations as synapse
@@ -34,7 +35,6 @@ from saf.networks.architecture import (
     SumPool,
 )
 from saf.neurons import base
-from saf.neurons.lif import FoldedLIF
 from tests.saf.lif.grid_networks import (
     architecture_of_one_layer,
     converted,
@@ -335,6 +335,6 @@ def test_neurons_that_no_bound_is_known_for_are_refused(monkeypatch: pytest.Monk
         """A model that is no LIF neuron."""
 
     Other.__abstractmethods__ = frozenset()
-    monkeypatch.setattr(FoldedLIF, "neuron", lambda folded: Other())  # type: ignore[abstract]
+    monkeypatch.setattr(LIFDescription, "neurons_of", lambda of, layer: Other())  # type: ignore[abstract]
     with pytest.raises(ValueError, match=r"no bound is known for the neurons of layer1 \(Other\)"):
         bounds(small([[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]], [0.0, 0.0], 3))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
+from saf import certify, config, load_lif
 from saf.config import JobSpecification, Neuron, Surrogate
+from saf.data import digits
 from saf.kernels.saf_scan import Constant, Gate
 from saf.lif.convert import convert
-from saf.model.inference import record
+from saf.model.inference import infer, record
 from saf.model.lif_forward import lif_advance, lif_rest
-from saf.model.network import SpikingNetwork, present
+from saf.model.network import SpikingNetwork, network_of, present
 from saf.model.presentation import traced
 from saf.networks.architecture import (
     INPUT,
@@ -24,12 +29,16 @@ from saf.networks.architecture import (
     Flatten,
     LayerDescription,
     Linear,
+    Shape,
 )
 from saf.neurons import base
-from saf.neurons.base import Accumulated, Fire, Folded, State
+from saf.neurons.base import Accumulated, Fire, State
 from saf.neurons.dynamics import heaviside
 from saf.neurons.fire import derivative, fire
 from saf.neurons.lif import LIF
+from saf.training.checkpoint import newest
+from saf.training.events import Finished
+from saf.training.loop import train
 from tests.saf.methods.rules import METHODS
 
 T, SIGMOID = 7, Surrogate()
@@ -119,8 +128,11 @@ class Adaptive(base.Neuron):
         carried: tuple[Tensor, ...] = (),
         potentials: bool = False,
     ) -> Accumulated:
-        assert current is not None
         steps = len(constant.forward)
+        if current is None:  # an image, which is constant
+            current = torch.zeros_like(constant.value).repeat(
+                steps, *[1] * (constant.value.dim() - 1)
+            )
         a = torch.zeros_like(current[: len(current) // steps]) if before is None else before
         p, s = carried if carried else (torch.zeros_like(a), torch.zeros_like(a))
         found: list[tuple[Tensor, ...]] = []
@@ -151,8 +163,70 @@ class Adaptive(base.Neuron):
     def rate_gate(self, timesteps: int) -> Gate:
         raise NotImplementedError
 
-    def fold(self) -> Folded:
-        raise ValueError("no format holds an adaptive threshold yet")
+    def fold(self) -> Neuron:
+        return AdaptiveSettings(
+            decay=self.decay, threshold=self.threshold, beta=self.beta, rho=self.rho
+        )
+
+
+class AdaptiveSettings(Neuron):
+    """The settings of these neurons, as a plugin registers them."""
+
+    name: Literal["test-adaptive"] = "test-adaptive"
+    beta: float = 0.1
+    rho: float = 0.5
+
+    def neurons(self, shape: Shape) -> Adaptive:
+        made = Adaptive()
+        made.decay, made.threshold = self.decay, self.threshold
+        made.beta, made.rho = self.beta, self.rho
+        return made
+
+
+class Learned(Adaptive):
+    """The same, where β is learned."""
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.learned = torch.nn.Parameter(torch.tensor(beta))
+
+    def step(self, current: Tensor, state: Any, *, fire: Fire = heaviside) -> tuple[Tensor, State]:
+        p = self.rho * state.p + state.s.detach()
+        u = self.decay * (state.u - self.threshold * state.s.detach()) + current
+        s = fire(u - self.threshold - self.learned * p)
+        return s, _State(u, s, p)
+
+    def accumulate(self, *given: Any, **more: Any) -> Accumulated:
+        self.beta = float(self.learned.detach())
+        return super().accumulate(*given, **more)
+
+    def fold(self) -> Neuron:
+        return LearnedSettings(
+            decay=self.decay,
+            threshold=self.threshold,
+            beta=float(self.learned.detach()),
+            rho=self.rho,
+        )
+
+
+class LearnedSettings(AdaptiveSettings):
+    """The settings of these, where `beta` is what β starts at."""
+
+    name: Literal["test-learned"] = "test-learned"  # type: ignore[assignment]
+
+    def neurons(self, shape: Shape) -> Learned:
+        made = Learned(self.beta)
+        made.decay, made.threshold, made.rho = self.decay, self.threshold, self.rho
+        return made
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    config.NEURONS.add(AdaptiveSettings)
+    config.NEURONS.add(LearnedSettings)
+    yield
+    config.NEURONS.remove("test-adaptive")
+    config.NEURONS.remove("test-learned")
 
 
 NEURONS: dict[str, dict[str, base.Neuron]] = {
@@ -235,8 +309,97 @@ def test_the_decay_of_a_layer_is_its_own() -> None:
     assert rates[0] < rates[1]
 
 
-def test_what_the_file_cannot_say_is_not_converted() -> None:
-    of = network(NEURONS["decays"], feedback=False)
+@pytest.mark.parametrize("feedback", [False, True], ids=["forward", "feedback"])
+@pytest.mark.parametrize("neurons", NEURONS.values(), ids=NEURONS)
+@pytest.mark.usefixtures("registered")
+def test_neurons_of_layers_are_delivered_and_certified(
+    neurons: dict[str, base.Neuron], feedback: bool, tmp_path: Path
+) -> None:
+    of, x = network(neurons, feedback=feedback), inputs(frames=False)
     specification = JobSpecification(timesteps=T, neuron=Neuron(decay=0.6))
-    with pytest.raises(ValueError, match="one decay and one threshold in all layers"):
-        convert(of, specification, class_names="abc", frames=False)
+    lif = convert(of, specification, class_names="abc", frames=False, dtype=torch.float64)
+    assert lif.description.neurons.keys() == neurons.keys()
+    assert "surrogate" not in str(lif.description.neurons)
+    lif.save(tmp_path / "lif.safetensors")
+    read = load_lif(tmp_path / "lif.safetensors")
+    for step, found in zip(record(of, x, T), read.run(x), strict=True):
+        for (spikes, potentials), name in zip(step, found.spikes, strict=True):
+            assert torch.equal(spikes, found.spikes[name]), name
+            torch.testing.assert_close(potentials, found.potentials[name], rtol=1e-9, atol=1e-9)
+    expected = infer(of, x, T, readout="weighted").scores
+    torch.testing.assert_close(read(x), expected, rtol=1e-9, atol=1e-9)
+    certificate = certify(of, tmp_path / "lif.safetensors", x, torch.tensor([0, 1, 2]))
+    (check,) = (c for c in certificate["checks"] if c["precision"] == "float64")
+    assert check["spikes_differing"] == 0
+    assert check["spikes_compared"] == 3 * T * read.description.architecture.neurons
+    rates = {layer["name"]: layer["firing_rate_saf"] for layer in check["layers"]}
+    assert all(0.02 < rate < 0.98 for rate in rates.values()), rates
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_certificate_finds_neurons_that_fire_otherwise(tmp_path: Path) -> None:
+    of, x = network({"layer2": Adaptive()}, feedback=False), inputs(frames=False)
+    specification = JobSpecification(timesteps=T, neuron=Neuron(decay=0.6))
+    lif = convert(of, specification, class_names="abc", frames=False, dtype=torch.float64)
+    lif.description.neurons["layer2"]["beta"] = 0.9
+    lif.save(tmp_path / "lif.safetensors")
+    certificate = certify(of, tmp_path / "lif.safetensors", x, torch.tensor([0, 1, 2]))
+    for check in certificate["checks"]:
+        differing = {each["name"]: each["spikes_differing"] for each in check["layers"]}
+        assert differing["layer1"] == 0
+        assert differing["layer2"] > 0
+
+
+def test_a_file_with_neurons_that_nothing_adds_is_refused(tmp_path: Path, registered: None) -> None:
+    of = network({"layer2": Adaptive()}, feedback=False)
+    specification = JobSpecification(timesteps=T, neuron=Neuron(decay=0.6))
+    lif = convert(of, specification, class_names="abc", frames=False)
+    lif.save(tmp_path / "lif.safetensors")
+    config.NEURONS.remove("test-adaptive")
+    try:
+        with pytest.raises(ValueError, match="layer2 has neurons 'test-adaptive', which nothing"):
+            load_lif(tmp_path / "lif.safetensors")
+    finally:
+        config.NEURONS.add(AdaptiveSettings)
+
+
+@pytest.mark.usefixtures("registered")
+def test_constants_that_are_learned_are_trained_saved_and_delivered(tmp_path: Path) -> None:
+    asked = {"name": "test-learned", "beta": 0.25, "threshold": 0.8}
+    job = JobSpecification.model_validate(
+        {
+            "network": {"name": "mlp", "features": [12, 8]},
+            "method": {"name": "bptt"},
+            "neuron": asked,
+            "optimizer": {"name": "adamw", "learning_rate": 0.01},
+            "timesteps": 3,
+            "epochs": 1,
+        }
+    )
+    reports = list(train(job, digits(), tmp_path, device="cpu"))
+    assert isinstance(reports[-1], Finished)
+    lif = load_lif(tmp_path / "lif.safetensors")
+    betas = {name: constants["beta"] for name, constants in lif.description.neurons.items()}
+    assert betas.keys() == {"layer1", "layer2"}
+    assert all(beta != 0.25 for beta in betas.values())
+    assert betas["layer1"] != betas["layer2"]
+    assert not any("learned" in name for name in lif.tensors)
+    saved = newest(tmp_path / "checkpoint.safetensors")[0]
+    assert saved is not None
+    best = saved.best or saved.weights
+    assert float(best["layer1.neuron.learned"]) == pytest.approx(betas["layer1"])
+    certificate = json.loads((tmp_path / "certificate.json").read_text())
+    assert [check["spikes_differing"] for check in certificate["checks"]] == [0, 0]
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_job_chooses_neurons_by_name_with_their_settings() -> None:
+    asked = {"name": "test-adaptive", "beta": 0.4, "surrogate": {"name": "triangle"}}
+    specification = JobSpecification.model_validate({"neuron": asked})
+    of = network_of(specification, architecture(feedback=False), mean=[0.5] * 2, std=[0.3] * 2)
+    made = [layer.neuron for layer in of.layers if layer.neuron is not None]
+    assert all(isinstance(each, Adaptive) and each.beta == 0.4 for each in made)
+    again = JobSpecification.model_validate(specification.model_dump(mode="json"))
+    assert again.neuron == specification.neuron
+    with pytest.raises(ValidationError, match="grid_bits needs neurons for which a bound is known"):
+        JobSpecification.model_validate({"neuron": asked, "conversion": {"grid_bits": "auto"}})
