@@ -122,6 +122,13 @@ class Settings(ClientSettings):
     """Those of all users on a machine."""
     unpacked_max_bytes: Annotated[int, Field(gt=0)] = 8 * GIB
     """Largest data set once unpacked."""
+    datasets_max_bytes_per_user: Annotated[int, Field(ge=0)] = 256 * GIB
+    """Data sets of one user, unpacked as they are kept; 0: any number. So in the next."""
+    datasets_max_bytes: Annotated[int, Field(ge=0)] = 1024 * GIB
+    """Data sets of all users; the same content counts once."""
+    dataset_folders: tuple[Path, ...] = ()
+    """Folders of this machine below which whoever reaches the API may register data sets
+    (`POST /v1/datasets {"folder": …}`), as a JSON list; with several machines on all of them."""
     archive_max_ratio: Annotated[float, Field(gt=0)] = 1100.0
     """Unpacked by packed bytes of an archive, beyond the first 64 MiB."""
     archive_max_entries: Annotated[int, Field(gt=0)] = 250_000

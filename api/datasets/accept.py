@@ -12,8 +12,10 @@ from sqlalchemy.orm import Session
 
 from api.datasets.checks import Checks, settings_of
 from api.datasets.queries import document, existing, sentence
+from api.datasets.room import lacking
 from api.datasets.schemas import DatasetDocument
-from api.errors import ConflictError, FieldError, InvalidRequestError
+from api.errors import ConflictError, FieldError, InvalidRequestError, TooLargeError
+from api.settings import Settings
 from api.store.database import clock
 from api.store.tables import Dataset
 from api.web.dependencies import Service
@@ -29,21 +31,27 @@ _ENDINGS = re.compile(r"(\.(zip|tar|tgz|tbz2|txz|gz|bz2|xz|npz|safetensors))+$",
 
 
 def accept(
-    service: Service, response: Response, upload: Upload, idempotency_key: str | None
+    service: Service,
+    response: Response,
+    upload: Upload,
+    user: str,
+    idempotency_key: str | None,
 ) -> DatasetDocument:
     """Make a data set of an upload, and wait some seconds for its check.
 
-    Raises InvalidRequestError for what cannot be used, ConflictError for a name that is taken.
+    Raises InvalidRequestError for what cannot be used, ConflictError for a name that is taken,
+    TooLargeError where the user has as much as one may have.
     """
     checks = service.part(Checks)
     dataset_id = upload.directory.name
     name = ""
     try:
-        row = _new_row(upload)
+        row = _new_row(upload, user)
         name = row.name
         checks.expire()
         earlier, replaced = written(
-            service, lambda session: _stored(session, row, upload, idempotency_key)
+            service,
+            lambda session: _stored(session, service.settings, row, upload, idempotency_key),
         )
     except BaseException as error:
         checks.discard(upload.directory, upload.lock)
@@ -98,7 +106,7 @@ def check_format(name: str) -> None:
         raise _invalid("/format", f"there is no {name!r}; use auto, {', '.join(FORMATS.names())}")
 
 
-def _new_row(upload: Upload) -> Dataset:
+def _new_row(upload: Upload, user: str) -> Dataset:
     """The row of an upload, or InvalidRequestError for a name or format that cannot be."""
     stem = _ENDINGS.sub("", upload.file_name.replace("\\", "/").rpartition("/")[2])
     of_file = re.sub(r"[^\w .+\-]", "-", stem).strip(" .-+")
@@ -132,11 +140,12 @@ def _new_row(upload: Upload) -> Dataset:
         problems=[],
         upload_bytes=upload.bytes,
         settings=settings or None,
+        uploaded_by=user,
     )
 
 
 def _stored(
-    session: Session, row: Dataset, upload: Upload, key: str | None
+    session: Session, settings: Settings, row: Dataset, upload: Upload, key: str | None
 ) -> tuple[DatasetDocument | None, str | None]:
     """Store a new row, or return the data set that the same request made before; and the id of one
     that has made room."""
@@ -146,6 +155,8 @@ def _stored(
     earlier = made_before(session, Dataset, key, *request)
     if earlier is not None:
         return document(session, earlier), None
+    if why := lacking(session, settings, row.uploaded_by):
+        raise TooLargeError(f"{why}; delete some first")
     replaced = _insert(session, row)
     remember(session, key, row.id, *request)
     return None, replaced

@@ -48,8 +48,10 @@ async def read_fields(request: Request) -> dict[str, Any]:
         for name, value in found.items()
         if value is not None and not isinstance(value, str | int | float | bool)
     ]
-    if not isinstance(found.get("upload"), str):
-        errors.append(FieldError("/upload", "is required: the id of an upload that has arrived"))
+    named = [name for name in ("upload", "folder") if isinstance(found.get(name), str)]
+    if len(named) != 1:
+        detail = "is required: the id of an upload that has arrived; or /folder, one of the server"
+        errors.append(FieldError("/upload", detail))
     if errors:
         raise InvalidRequestError(f"{errors[0].pointer}: {errors[0].detail}", errors=errors)
     return found

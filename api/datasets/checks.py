@@ -24,6 +24,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from api.datasets.room import lacking
 from api.errors import UnavailableError
 from api.host.child import Child, plain_environment
 from api.host.lock import DirectoryInUseError, DirectoryLock
@@ -61,6 +62,7 @@ class _Verdict:
     format: str | None = None
     layout: dict[str, Any] | None = None  # of the picture beside the canonical file
     questions: list[dict[str, Any]] | None = None
+    bytes: int = 0  # of the canonical file
 
 
 class Checks:
@@ -232,6 +234,7 @@ class Checks:
                 format=found.get("format"),
                 layout=found.get("preview"),
                 questions=found.get("questions"),
+                bytes=found.get("bytes", 0),
                 problems=[_for_people(entry) for entry in found.get("problems", [])],
             )
         said = (directory / "output.txt").read_text(errors="replace").strip()
@@ -255,6 +258,12 @@ class Checks:
                 if row is None:  # deleted meanwhile
                     self._store.remove_unused(session, [file.sha256 for file in files])
                     return "invalid"
+                if verdict.summary is not None and (
+                    why := lacking(session, self._settings, row.uploaded_by, verdict.bytes)
+                ):
+                    no_room = {"message": why, "hint": "Delete some, or send fewer samples."}
+                    verdict = _Verdict(summary=None, problems=[no_room])
+                    self._store.remove_unused(session, [file.sha256 for file in files])
                 if verdict.summary is not None:
                     row.sha256 = self._store.keep(session, files[0])
                 _put(session, row, verdict)

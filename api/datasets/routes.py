@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from api.datasets.accept import accept
 from api.datasets.arrived import arrived, read_fields
 from api.datasets.checks import Checks
+from api.datasets.folders import register
 from api.datasets.queries import existing, find_datasets, read_dataset
 from api.datasets.schemas import DatasetDocument
 from api.errors import ConflictError
@@ -76,6 +77,9 @@ async def _receive(
     directory = service.part(Checks).directory / new_id("ds")
     if request.headers.get("content-type", "").partition(";")[0].strip() == "application/json":
         fields = await read_fields(request)
+        if "folder" in fields:
+            yield await run_sync(register, service.settings, fields, directory)
+            return
         # The answer to the same request may have been lost.
         before = await run_sync(service.part(Uploads).dataset_of, fields["upload"])
         if before is not None:
@@ -110,6 +114,7 @@ async def _receive(
 def upload_dataset(
     service: ServiceDependency,
     response: Response,
+    user: UserDependency,
     upload: Annotated[Upload | str, Depends(_receive, scope="function")],
     idempotency_key: IdempotencyKey = None,
 ) -> DatasetDocument:
@@ -117,14 +122,15 @@ def upload_dataset(
     check goes on, and `status` is `checking`. What can be read in more than one way is kept: then
     `status` is `needs_choice`, and `questions` are to be answered (`urls.choices`), unless the
     settings say it at once. `{"upload": …}` as JSON takes a resumable upload that has arrived; what
-    is refused stays an upload, for another try."""
+    is refused stays an upload, for another try. `{"folder": …}` registers a folder of the server,
+    below those that its operator names (SAF_DATASET_FOLDERS)."""
     if isinstance(upload, str):
         with service.database.reading() as session:
             answer = read_dataset(session, upload)
         response.status_code = 200
         response.headers["Location"] = answer.urls.self
         return answer
-    return accept(service, response, upload, idempotency_key)
+    return accept(service, response, upload, user, idempotency_key)
 
 
 @router.get("", summary="List data sets", responses=responses(422, 503))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from sqlalchemy import (
     delete,
+    func,
     select,
     update,
 )
 from sqlalchemy.orm import Session
 
 from api.store.tables import (
+    Blob,
     Dataset,
     DatasetPreview,
     Job,
@@ -19,6 +21,15 @@ INTERRUPTED = {
     "message": "the check was interrupted and the upload is gone",
     "hint": "Upload the file again.",
 }
+
+
+def kept_bytes(session: Session, user: str | None = None) -> int:
+    """Bytes that data sets take unpacked, those of one user or all of them; each content once."""
+    used = select(Dataset.sha256).where(Dataset.sha256.is_not(None))
+    if user is not None:
+        used = used.where(Dataset.uploaded_by == user)
+    found = session.scalar(select(func.sum(Blob.bytes)).where(Blob.sha256.in_(used)))
+    return int(found or 0)
 
 
 def drop_dataset(session: Session, dataset_id: str) -> list[str]:

@@ -127,6 +127,7 @@ class Dataset(Base):
     settings: Mapped[dict[str, Any] | None]  # with which it is read; `format` is among them
     questions: Mapped[list[Any] | None]  # what it leaves open, while `needs_choice`
     answer: Mapped[dict[str, Any] | None]  # further settings that are being tried
+    uploaded_by: Mapped[str | None] = mapped_column(String(64))  # address that sent it
 
 
 class CandidatePicture(Base):

@@ -93,6 +93,21 @@ def upload(
 
 
 @datasets.command()
+def register(
+    name: Annotated[str, typer.Argument(help="Of the data set.")],
+    path: Annotated[str, typer.Argument(help="A folder or file on the server's machine.")],
+    format: FormatOption = "auto",
+    read: ReadOption = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Make a data set of a folder of the server, below those in its SAF_DATASET_FOLDERS."""
+    settings = reading.settings_of(read)
+    with server_client() as client:
+        made = client.register_dataset(path, name=name, format=format, settings=settings)
+        _finish(client, client.wait_dataset(made["id"]), as_json)
+
+
+@datasets.command()
 def answer(
     dataset: Annotated[str, typer.Argument(help="Name or id.")],
     format: FormatOption = "",

@@ -146,7 +146,9 @@ class Folder(Source):
         budget = Budget(self.limits, total, self.label)
         for name in wanted:
             try:
-                with (self.path / name).open("rb") as file:
+                # A link that took the place of a file since they were listed is not followed.
+                handle = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                with open(handle, "rb") as file:
                     yield Content(file, budget, name)
             except OSError as error:
                 raise DataError(

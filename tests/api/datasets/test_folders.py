@@ -1,0 +1,82 @@
+"""Folders of the server that become data sets: below the roots of its operator, and no link out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.datasets.checks import Checks
+from api.settings import Settings
+from saf.client.client import Client
+from tests.api.conftest import NO_BROKER, Server, serving
+from tests.api.datasets.test_routes import IMAGES
+from tests.api.web.test_limits import folder
+from tests.api.web.test_problems import check
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("roots")
+
+
+@pytest.fixture(scope="module")
+def serves(roots: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    (roots / "allowed").mkdir()
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("folders"),
+        broker_url=NO_BROKER,
+        dataset_folders=(roots / "missing", roots / "allowed"),
+    )
+    with serving(settings) as server:
+        yield server
+
+
+def images(path: Path) -> Path:
+    archive = path.with_suffix(".zip")
+    archive.write_bytes(folder(40))
+    shutil.unpack_archive(archive, path)
+    archive.unlink()
+    return path
+
+
+def register(server: Server, path: Path | str, name: str) -> Any:
+    return server.http.post("/v1/datasets", json={"folder": str(path), "name": name})
+
+
+def test_a_folder_is_checked_and_kept_as_an_upload_is(serves: Server, roots: Path) -> None:
+    path = images(roots / "allowed" / "cats")
+    whole = register(serves, path, "whole path")
+    assert whole.status_code == 201, whole.text
+    assert (whole.json()["status"], whole.json()["format"]) == ("ready", "image-folder")
+    assert whole.json()["bytes"] == sum(f.stat().st_size for f in path.rglob("*.png"))
+    with Client(serves.address) as client:
+        assert client.register_dataset("cats", name="below")["status"] == "ready"
+    (roots / "allowed" / "mine.npz").write_bytes(IMAGES)
+    assert register(serves, "mine.npz", "a file").json()["status"] == "ready"
+    assert path.is_dir(), "the folder stays"
+    assert list(serves.service.part(Checks).directory.glob("ds_*")) == []
+
+
+def test_nothing_outside_of_the_roots_is_read(serves: Server, roots: Path) -> None:
+    outside = images(roots / "outside")
+    (roots / "allowed" / "way-out").symlink_to(outside)
+    for path in (
+        *(outside, "../outside", "way-out", roots / "allowed" / "way-out", "/etc", ".", ""),
+        *(roots / "allowed", "nothing", "a\0b", roots / "allowed" / ".." / "outside"),
+    ):
+        problem = check(register(serves, path, "outside"), 422)
+        assert problem["errors"][0]["pointer"] == "/folder", path
+    inside = images(roots / "allowed" / "linked")
+    (inside / "a" / "more").symlink_to(outside)
+    problem = check(register(serves, inside, "linked"), 422)
+    assert "link" in problem["detail"]
+
+
+def test_a_server_without_roots_says_how_to_name_some(shared: Server, tmp_path: Path) -> None:
+    problem = check(register(shared, tmp_path, "none"), 422)
+    assert "SAF_DATASET_FOLDERS" in problem["detail"]
+    check(shared.http.post("/v1/datasets", json={"folder": "x", "upload": "up_x"}), 422)
