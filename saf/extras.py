@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-Extra = Literal["client", "data"]
+Extra = Literal["client", "data", "formats"]
 
 _MODULES: dict[Extra, frozenset[str]] = {
     "client": frozenset({"httpx", "pydantic_settings", "rich", "typer"}),
     "data": frozenset({"PIL"}),
+    "formats": frozenset({"h5py"}),
 }
 
 

@@ -333,8 +333,11 @@ def _conversions(
 ) -> tuple[np.dtype[Any], dict[str, Convert]]:
     """The type of all samples, and how the values of each split become it."""
     if ranges is None:
-        surveys = [part.values for part in parts.values()]
-        if all(s.is_integer and s.lowest >= 0 and s.highest <= 255 for s in surveys):
+        # Bytes stay bytes; counts of wider types keep the file that they have as floats.
+        if all(
+            part.stored.dtype.itemsize == 1 and part.values.is_integer and part.values.lowest >= 0
+            for part in parts.values()
+        ):
             return np.dtype(np.uint8), dict.fromkeys(parts, _to_bytes(0, 1))
         return np.dtype(np.float32), dict.fromkeys(parts, _as_floats)
     factors = {name: _factor(parts[name].values, one) for name, one in ranges.items()}

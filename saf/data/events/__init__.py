@@ -1,0 +1,1 @@
+"""Recordings of event cameras and spikes: decoded, and counted into frames."""

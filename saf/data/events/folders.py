@@ -1,0 +1,115 @@
+"""Where recordings belong, by the folders that they lie in: split and class."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saf.data.dataset import Decision, check_class_names
+from saf.data.labels import holdout
+from saf.errors import DataError
+
+_SPLIT = re.compile(r"(.*?)(train|training|test|testing|val|valid|validation)(?:[-_ ]?set)?", re.I)
+_OF = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+LAYOUT = (
+    "Arrange the recordings as train/<class>/ and test/<class>/, or as <class>/ to have a fifth of "
+    "each class held out for testing."
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where each recording goes: its split and row. Rows are in the order of the names."""
+
+    class_names: tuple[str, ...]
+    labels: dict[str, NDArray[np.int64]]
+    places: dict[str, tuple[str, int]]
+    decisions: tuple[Decision, ...]
+
+
+def plan(names: Sequence[str], class_of: Callable[[str], str | None] | None = None) -> Plan:
+    """By the first folder that is called as splits are, and the last one that is not, which is the
+    class (or what `class_of` says of a name). Raises DataError."""
+    found = {name: _placed(name, class_of) for name in names}
+    splits = {split for split, _ in found.values()}
+    if None in splits and len(splits) > 1:
+        inside = next(name for name, (split, _) in found.items() if split is None)
+        raise DataError(f"{inside} is in no folder of a split, and others are", hint=LAYOUT)
+    chosen: dict[str, str] = {}
+    decisions: list[Decision] = []
+    if splits == {None} or splits == {"train"}:
+        chosen = _held_out(found)
+        decisions.append(
+            Decision("", "holdout", "there is no test folder: a fifth of each class is held out")
+        )
+    elif "train" not in splits:
+        raise DataError("there are no recordings to train on", hint=LAYOUT)
+    else:
+        spare = "val" if "test" in splits else "test"  # what a validation folder becomes
+        chosen = {
+            name: spare if split == "val" else str(split) for name, (split, _) in found.items()
+        }
+        if spare == "test":
+            decisions.append(
+                Decision("", "test", "there is no test folder: the validation folder is taken")
+            )
+    return planned({name: (chosen[name], label) for name, (_, label) in found.items()}, decisions)
+
+
+def planned(found: Mapping[str, tuple[str, str]], decisions: Sequence[Decision] = ()) -> Plan:
+    """Of split and class of each recording by its name. Raises DataError."""
+    classes = tuple(
+        sorted({label for split, label in found.values() if split == "train"}, key=_key)
+    )
+    check_class_names(classes)
+    index_of = {name: index for index, name in enumerate(classes)}
+    labels: dict[str, list[int]] = {"train": [], "test": []}
+    places: dict[str, tuple[str, int]] = {}
+    for name in sorted(found):
+        split, label = found[name]
+        if label not in index_of:
+            raise DataError(
+                f"{name}: the class {label!r} is not among the training recordings",
+                hint="Use the same class folders in all splits.",
+            )
+        rows = labels.setdefault(split, [])
+        places[name] = split, len(rows)
+        rows.append(index_of[label])
+    if not labels["test"]:
+        raise DataError("there are no recordings to test on", hint=LAYOUT)
+    arrays = {split: np.array(rows, np.int64) for split, rows in labels.items()}
+    return Plan(classes, arrays, places, tuple(decisions))
+
+
+def _placed(name: str, class_of: Callable[[str], str | None] | None) -> tuple[str | None, str]:
+    folders = name.split("/")[:-1]
+    split, at = None, None
+    for index, folder in enumerate(folders):
+        match = _SPLIT.fullmatch(folder)
+        if match and (not match[1] or not match[1][-1].isalpha() or match[2][0].isupper()):
+            split, at = _OF.get(match[2].lower(), "val"), index
+            break
+    label = class_of(name) if class_of is not None else None
+    if label is None:
+        below = folders if at is None else folders[at + 1 :] or folders[:at]
+        if not below:
+            raise DataError(f"{name} is not in a folder named after its class", hint=LAYOUT)
+        label = below[-1]
+    return split, label
+
+
+def _held_out(found: Mapping[str, tuple[str | None, str]]) -> dict[str, str]:
+    names = sorted(found)
+    classes = sorted({label for _, label in found.values()})
+    labels = np.array([classes.index(found[name][1]) for name in names], np.int64)
+    test = holdout(labels, names, len(classes))
+    return {name: "test" if out else "train" for name, out in zip(names, test, strict=True)}
+
+
+def _key(name: str) -> tuple[int, int, str]:
+    """Numbers by their size, before all texts."""
+    return (0, int(name), name) if name.isascii() and name.isdigit() else (1, 0, name)

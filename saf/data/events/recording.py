@@ -1,0 +1,74 @@
+"""What a recording of an event camera is, whatever it was stored in."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saf.errors import DataError
+
+Array = NDArray[Any]
+MOST_BYTES = 384 * 2**20
+"""Of one file of a recording, which is decoded as a whole."""
+
+
+class Events(NamedTuple):
+    """Events (N) in the order in which they were recorded."""
+
+    x: Array
+    """Column of the pixel, from the left."""
+    y: Array
+    """Row of the pixel, from the top."""
+    p: Array
+    """Polarity: 1 where it became brighter, 0 where it became darker."""
+    t: Array
+    """Time, integers in µs, or floats in any unit."""
+
+    def within(self, start: int, stop: int) -> Events:
+        """Those with start ≤ t < stop."""
+        chosen = (self.t >= start) & (self.t < stop)
+        return Events(*(values[chosen] for values in self))
+
+
+def cut_short(name: str, what: str) -> DataError:
+    """The refusal of a file that ends inside of an event."""
+    return DataError(
+        f"{name} ends inside {what}",
+        hint="The file was cut short; fetch or write it again.",
+    )
+
+
+def no_header(name: str, what: str) -> DataError:
+    """The refusal of a file whose beginning is not that of its kind."""
+    return DataError(f"{name} is no {what}: its header is broken", hint="Send the original files.")
+
+
+def header_lines(data: bytes, mark: bytes, name: str, most: int = 2**16) -> tuple[list[str], int]:
+    """The lines at the beginning that start with `mark`, and where the data after them begin."""
+    lines, at = [], 0
+    while data.startswith(mark, at):
+        end = data.find(b"\n", at)
+        if end < 0 or end > most:
+            raise no_header(name, "file of events with a header of text")
+        lines.append(data[at:end].decode("latin-1").strip())
+        at = end + 1
+    return lines, at
+
+
+def none_of(name: str) -> DataError:
+    """The refusal of a recording in which nothing happened."""
+    return DataError(f"{name} holds no event", hint="Leave the recording out.")
+
+
+def unsigned(values: Array) -> Array:
+    """Integers of any type as int64; floats that are whole numbers, too. Raises ValueError."""
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all() or (values != np.floor(values)).any():
+            raise ValueError("numbers that are no integers")
+        if np.abs(values, dtype=np.float64).max(initial=0) > 2**53:
+            raise ValueError("numbers too large for integers")
+    elif values.dtype.kind not in "iub":
+        raise ValueError(f"values of type {values.dtype}")
+    return values.astype(np.int64)
