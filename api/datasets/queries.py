@@ -261,6 +261,7 @@ def _document(dataset: Dataset, jobs: int, damaged: bool) -> DatasetDocument:
         decisions=_decisions(summary),
         skipped=SkippedFiles(**summary["skipped"]) if "skipped" in summary else None,
         bytes=row.upload_bytes,
+        sha256=row.sha256,
         damaged=damaged,
         created_at=iso(row.created_at),
         jobs=jobs,

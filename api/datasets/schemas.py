@@ -115,6 +115,8 @@ class DatasetDocument(Document):
     """What was left out; null as in `findings`."""
     bytes: int | None
     """Of the upload."""
+    sha256: str | None = None
+    """Of the samples as they are kept, which never change: what a job that names it trains on."""
     damaged: bool = False
     """Whether the stored samples were found to be others than were checked; nothing trains on them
     then."""

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from saf import files
 from saf.data.blocks import blocks
-from saf.data.dataset import COUNTS, PIXELS, Array, Dataset
+from saf.data.dataset import COUNTS, MAX_SKIPPED, PIXELS, Array, Dataset, skipped_of
 from saf.errors import DataError
 
 VERSIONS = (1, 2)
@@ -107,7 +107,10 @@ def load(path: Path) -> Dataset:
     if described["version"] == 1 and arrays["x_train"].ndim == 3:
         raise _foreign(path, "series need version 2 of the format")
     return Dataset(
-        **arrays, class_names=tuple(described["class_names"]), unit=described.get("unit", PIXELS)
+        **arrays,
+        class_names=tuple(described["class_names"]),
+        unit=described.get("unit", PIXELS),
+        skipped=_skipped(path, described.get("skipped")),
     )
 
 
@@ -115,6 +118,8 @@ def _header(arrays: dict[str, Array], dataset: Dataset) -> bytes:
     said: dict[str, Any] = {"version": 1, "class_names": list(dataset.class_names)}
     if dataset.is_series or (dataset.unit == COUNTS and dataset.x_train.dtype == np.uint8):
         said |= {"version": 2, "unit": dataset.unit}
+    if dataset.skipped:
+        said["skipped"] = skipped_of(dataset)
     entries: dict[str, Any] = {"__metadata__": {_KEY: json.dumps(said)}}
     kinds = {dtype: name for name, dtype in _DTYPES.items()}
     offset = 0
@@ -142,6 +147,21 @@ def _slice(file: Any, name: str) -> tuple[str, tuple[int, ...]]:
 def _first_bytes(path: Path, count: int) -> bytes:
     with path.open("rb") as file:
         return file.read(count)
+
+
+def _skipped(path: Path, said: Any) -> tuple[str, ...]:
+    """The files that were left out; those that the metadata only count have no name."""
+    if said is None:
+        return ()
+    count, names = (said.get("count"), said.get("files")) if isinstance(said, dict) else (0, None)
+    if (
+        not isinstance(names, list)
+        or not all(isinstance(name, str) for name in names)
+        or type(count) is not int
+        or not len(names) <= count <= MAX_SKIPPED
+    ):
+        raise _foreign(path, "its metadata have no list of skipped files")
+    return (*names, *["a further file"] * (count - len(names)))
 
 
 def _described(path: Path, metadata: dict[str, str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ MAX_TIMESTEPS = 1024
 MAX_SERIES_STEPS = 65_536
 MAX_CLASSES = 65_536
 MAX_CLASS_NAME = 200
+MAX_SKIPPED = 10_000_000  # skipped files
 MAX_LISTED = 100  # skipped files that a summary names
 LARGEST_COUNT = 1e18  # of event frames in floats; of series, in either direction
 SPLITS = {"train": "training", "test": "test", "val": "validation"}
@@ -55,7 +56,8 @@ class Dataset:
     validation split is optional: `x_val` and `y_val` are both given or both None.
 
     `decisions` and `skipped` (files that were left out, by name, with the reason) tell how the
-    samples were read; they are part of the summary and not of the canonical file.
+    samples were read; they are part of the summary. The canonical file has of these the skipped
+    files, so that the report of a training tells of them.
     """
 
     x_train: Array
@@ -180,8 +182,13 @@ class Dataset:
             "std": deviation.tolist(),
             "findings": [finding._asdict() for finding in findings(self)],
             "decisions": [decision._asdict() for decision in self.decisions],
-            "skipped": {"count": len(self.skipped), "files": list(self.skipped[:MAX_LISTED])},
+            "skipped": skipped_of(self),
         }
+
+
+def skipped_of(dataset: Dataset) -> dict[str, Any]:
+    """How many files were left out, and the first hundred by name, as JSON values."""
+    return {"count": len(dataset.skipped), "files": list(dataset.skipped[:MAX_LISTED])}
 
 
 def check_class_names(names: tuple[str, ...]) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FEW_TRAINING_SAMPLES = 5  # of a class; fewer are a finding
 FEW_TEST_SAMPLES = 100
 UNEVEN = 5.0  # largest class over smallest one; more is a finding
+EXAMPLES = 3  # equal samples that a message names
 NAMED = 5  # classes or channels that a message names; further ones are counted
 _HASH_BYTES = 16
 
@@ -109,9 +110,14 @@ def _equal_samples(dataset: Dataset) -> Iterator[Finding]:
 def _leak(
     looked_at: NDArray[np.int64], others: NDArray[np.int64], code: str, split: str, other: str
 ) -> Iterator[Finding]:
-    count, total = int(np.isin(looked_at, others).sum()), len(looked_at)
+    equal = np.flatnonzero(np.isin(looked_at, others))
+    count, total = len(equal), len(looked_at)
     if not count:
         return
+    pairs = [
+        f"{split} sample {index} is {other} sample {int((others == looked_at[index]).argmax())}"
+        for index in equal[:EXAMPLES].tolist()
+    ]
     told = {
         "test_in_training": "the accuracy",
         "validation_in_training": "what is chosen by the validation samples",
@@ -126,7 +132,8 @@ def _leak(
     noun = f"a {other} sample" if count == 1 else f"{other} samples"
     yield Finding(
         code,
-        f"{which} also {noun}, byte for byte: {means}",
+        f"{which} also {noun}, byte for byte: {means} ({', '.join(pairs)}"
+        f"{', …' if count > EXAMPLES else ''}; counted from 0)",
         "Keep each sample in one split only.",
     )
 

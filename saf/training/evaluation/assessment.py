@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from saf.data.baseline import Baselines, baselines
-from saf.data.dataset import Dataset
+from saf.data.dataset import Dataset, skipped_of
 from saf.data.findings import Finding
 from saf.data.findings import findings as findings_of_data
 from saf.model.network import SpikingNetwork
@@ -28,12 +28,14 @@ class Assessment:
     classes: dict[str, Any]  # per class: names, samples, accuracy, confusion …
     baselines: Baselines
     findings: list[Finding]
+    skipped: dict[str, Any]  # files of the data set that were left out: count, files
 
     def report(self) -> dict[str, Any]:
         """The part of `report.json` that says what the network is worth."""
         return {
             "health": "warning" if self.findings else "ok",
             "findings": [finding._asdict() for finding in self.findings],
+            "dataset": {"skipped": self.skipped},
             "classes": self.classes,
             "baselines": {
                 "most_frequent": self.baselines.most_frequent,
@@ -76,6 +78,7 @@ def assess(trainer: Trainer, network: SpikingNetwork, dataset: Dataset) -> Asses
         },
         classes=classes,
         baselines=without,
+        skipped=skipped_of(dataset),
         findings=[
             *(found for found in findings_of_data(dataset) if found.code in LEAKS),
             *findings(specification, trainer.progress, tested, without),

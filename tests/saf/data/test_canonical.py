@@ -262,3 +262,18 @@ def test_a_missing_file_is_told_from_a_damaged_one(tmp_path: Path) -> None:
     (tmp_path / "d.safetensors").write_bytes(b"no header at all")
     with pytest.raises(DataError, match="damaged"):
         load(tmp_path / "d.safetensors")
+
+
+def test_files_that_were_left_out_are_known_to_who_trains(dataset: Build, tmp_path: Path) -> None:
+    path = tmp_path / "d.safetensors"
+    names = tuple(f"{number}.png: cut short" for number in range(130))
+    save(dataset(skipped=names), path)
+    found = load(path)
+    assert (len(found.skipped), found.skipped[:100]) == (130, names[:100])
+    assert found.summary()["skipped"]["count"] == 130
+    whole = path.read_bytes()
+    for wrong in (b'{\\"count\\": 99 ', b'{\\"count\\": -10'):
+        path.write_bytes(whole.replace(b'{\\"count\\": 130', wrong))
+        assert path.read_bytes() != whole
+        with pytest.raises(DataError, match="skipped"):
+            load(path)

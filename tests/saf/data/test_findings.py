@@ -66,7 +66,8 @@ def test_test_samples_among_the_training_samples_are_counted(
     assert found.code == "test_in_training"
     assert found.message == (
         "1 of 100 test samples is also a training sample, byte for byte: "
-        "the accuracy looks better than it is on new data"
+        "the accuracy looks better than it is on new data "
+        "(test sample 7 is training sample 0; counted from 0)"
     )
     many = np.concatenate([x[:40], x[:40], x[40:60]])
     found = only(build(x[:40], test=(many, np.arange(100) % 2)))
@@ -75,7 +76,8 @@ def test_test_samples_among_the_training_samples_are_counted(
     found = only(build(x[:40], test=(every, np.arange(100) % 2)))
     assert found.message == (
         "all 100 of 100 test samples are also training samples, byte for byte: "
-        "the accuracy says nothing about new data"
+        "the accuracy says nothing about new data (test sample 0 is training sample 0, "
+        "test sample 1 is training sample 1, test sample 2 is training sample 2, …; counted from 0)"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,10 @@ def test_classes_are_told_one_by_one() -> None:
     assert shares_right(predicted, labels, 3).mean == found["balanced_accuracy"]
     many = by_class(predicted, labels, tuple(str(n) for n in range(1001)))
     assert many["confusion"] is None
+
+
+def test_the_report_counts_the_files_that_were_left_out(tmp_path: Path) -> None:
+    data = replace(dataset(), skipped=("1.png: cut short", "2.png: no image"))
+    run(specification(conversion={"samples": 5}), data, tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["dataset"]["skipped"] == {"count": 2, "files": list(data.skipped)}
