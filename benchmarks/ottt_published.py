@@ -13,18 +13,18 @@ from torch import Tensor
 
 from saf.model.batch import Batch
 from saf.model.each_step import learn_at_one_step
-from saf.model.layers import Wire
-from saf.model.lif_forward import lif_advance, lif_rest
-from saf.model.network import SpikingNetwork
-from saf.model.operations import apply
-from saf.model.outcome import Outcome, Tally
-from saf.model.presentation import (
+from saf.model.forward.lif_forward import lif_advance, lif_rest
+from saf.model.forward.presentation import (
     Constants,
     Effective,
     Presentation,
     Synapse,
     plain,
 )
+from saf.model.layers import Wire
+from saf.model.network import SpikingNetwork
+from saf.model.operations import apply
+from saf.model.outcome import Outcome, Tally
 
 
 def ottt_as_published(network: SpikingNetwork, batch: Batch, *, traced: bool = False) -> Outcome:

@@ -1,7 +1,7 @@
-"""Celery's side of a worker: messages come in, `Runner` does the work.
+"""The Celery application of a worker: it receives wake-ups, `Runner` does the work.
 
-`python -m worker`, or `celery -A worker.app worker --pool=threads --concurrency=N`. The pool is
-threads: a thread only supervises, so one process without forks serves all slots.
+Start it by `python -m worker`, or `celery -A worker.app worker --pool=threads --concurrency=N`. The
+pool is threads: a thread only supervises, so one process without forks serves all slots.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ app = celery_app(settings())
 
 @lru_cache
 def wakeups() -> WakeUps:
-    """Rings for all workers."""
+    """Sends wake-ups to all workers."""
     return WakeUps(app)
 
 
 @lru_cache
 def runner() -> Runner:
-    """The one of this process. Raises OSError, ValueError."""
+    """The runner of this process. Raises OSError, ValueError."""
     return Runner(settings(), wakeups().send, leave=leave)
 
 
 def leave() -> None:
-    """Ask this process to end as TERM does; from any thread."""
+    """End this process as SIGTERM does; callable from any thread."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 @app.task(name=TASK)  # type: ignore[untyped-decorator]
 def train(_job_id: str) -> None:
-    """Somebody may be waiting."""
+    """Wake-up: claim queued jobs until none is left."""
     runner().work()
 
 
@@ -79,7 +79,7 @@ def _on_shutdown(**_: Any) -> None:
 
 
 def main() -> int:
-    """Run a worker in this process until TERM or INT; the exit status."""
+    """Run a worker in this process until SIGTERM or SIGINT. Returns the exit status."""
     configure("worker", settings().log_format, level=logging.INFO, secrets=settings().secrets)
     # Celery warns a superuser of messages that carry code; these carry JSON only.
     warnings.simplefilter("ignore", SecurityWarning)

@@ -1,4 +1,4 @@
-"""How long to wait before something that failed is tried again."""
+"""Back-off: growing pauses between repeated tries of something that failed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
 
 class Backoff:
-    """Waits that double up to a limit, each shortened at random so that workers spread out."""
+    """Pauses that double up to a limit, each shortened at random (jitter) so that workers spread
+    out."""
 
     def __init__(self, *, first: float = 0.2, limit: float = 3.0) -> None:
-        """Both in seconds."""
+        """`first` and `limit` are in seconds."""
         self._first = first
         self._limit = limit
         self._next = first
 
     def wait_seconds(self) -> float:
-        """The next wait."""
+        """The next pause."""
         wait = self._next * random.uniform(0.5, 1.0)
         self._next = min(2 * self._next, self._limit)
         return wait
 
     def reset(self) -> None:
-        """It worked: the next failure begins with a short wait again."""
+        """Begin with a short pause again, after a success."""
         self._next = self._first

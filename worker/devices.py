@@ -1,6 +1,6 @@
-"""What this machine can train on, divided into slots: one job each, one GPU each.
+"""Devices of this machine, divided into slots: one job each, one GPU each.
 
-GPUs are asked for by `nvidia-smi`, so that the worker needs no torch.
+`nvidia-smi` lists the GPUs, so that the worker needs no torch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class GPU:
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """Room for one training at a time."""
+    """Capacity for one training at a time."""
 
     number: int
     device: str  # what torch calls it inside the training process: cpu or cuda
@@ -36,10 +36,11 @@ class Slot:
 
 
 def slots(*, wanted: int, environment: Mapping[str, str], threads: int = 0) -> list[Slot]:
-    """The slots of this machine; `wanted` 0 means one per GPU, or one on the processor.
+    """Divide this machine into slots; `wanted` 0 means one per GPU, or one on the CPU.
 
     With more slots than GPUs, several share one. `threads` 0 divides the cores by the slots. The
-    number does not follow from what trains at the moment: the last bits of a job depend on it.
+    number does not depend on what trains at the moment, because the last bits of a job depend on
+    it.
     """
     cards = gpus(environment)
     count = wanted or len(cards) or 1
@@ -48,7 +49,7 @@ def slots(*, wanted: int, environment: Mapping[str, str], threads: int = 0) -> l
 
 
 def gpus(environment: Mapping[str, str]) -> list[GPU]:
-    """The cards that `CUDA_VISIBLE_DEVICES` leaves; none where `nvidia-smi` does not answer."""
+    """GPUs that `CUDA_VISIBLE_DEVICES` leaves; none where `nvidia-smi` does not answer."""
     program = shutil.which("nvidia-smi", path=environment.get("PATH"))
     if program is None:
         return []

@@ -1,4 +1,4 @@
-"""The worker's own row: it says every few seconds that the worker lives and how busy it is."""
+"""The heartbeat of a worker: it updates the worker's row every few seconds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Presence:
-    """A thread that writes the row; a database that is away only delays it."""
+    """A thread that updates the row; a database that is away only delays it."""
 
     def __init__(
         self,
@@ -35,9 +35,9 @@ class Presence:
         drain: Callable[[Drain], None] = lambda _how: None,
         measures: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
-        """`devices` has one entry per slot; `busy()` says how many of them train; `drain` is
-        called, again and again, once somebody asked the worker to end; `measures()` are kept with
-        the row."""
+        """`devices` has one entry per slot; `busy()` returns how many of them train; `drain` is
+        called, repeatedly, once the worker was asked to end; the results of `measures()` are
+        stored in the row."""
         self._database = database
         self._settings = settings
         self._worker_id = worker_id
@@ -52,11 +52,11 @@ class Presence:
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
     def start(self) -> None:
-        """Register, and begin to write."""
+        """Register the worker, and begin to update its row."""
         self._thread.start()
 
     def changed(self) -> None:
-        """The number of busy slots changed: write it soon."""
+        """Update the row soon: the number of busy slots has changed."""
         self._changed.set()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""What a worker measures of itself and its machine; its heartbeats carry it to the database."""
+"""Measurements of a worker and its machine, which its heartbeats store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MIB = 2**20
 
 
 class Measures:
-    """A thread asks for the GPUs, where there are any; all else is asked for when it is wanted."""
+    """A thread asks for the GPUs, if there are any; the rest is measured by `now`."""
 
     def __init__(
         self,
@@ -48,11 +48,11 @@ class Measures:
             self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; it may be asking, and is not waited for."""
+        """End the thread, without waiting for it."""
         self._stop.set()
 
     def now(self) -> dict[str, Any]:
-        """`gpus` is null where there is none; no number is there that cannot be had."""
+        """Measure. `gpus` is null without a GPU; a number that is not known is left out."""
         found: dict[str, Any] = {
             "gpus": list(self._found) if self._gpus else None,
             "outbox_bytes": self._outbox_bytes(),
@@ -88,7 +88,8 @@ def ask_gpus(environment: Mapping[str, str], wanted: Collection[str]) -> list[di
 
 
 def parse(answer: str, wanted: Collection[str]) -> list[dict[str, Any]]:
-    """The lines of `nvidia-smi`: index, UUID, use in percent, used and total memory in MiB."""
+    """Parse the lines of `nvidia-smi`: index, UUID, use in percent, used and total memory in
+    MiB."""
     found = []
     for line in answer.splitlines():
         fields = [field.strip() for field in line.split(",")]

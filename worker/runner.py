@@ -1,4 +1,4 @@
-"""What a worker is apart from Celery: its slots, and the loop that claims jobs for them."""
+"""The runner of a worker, apart from Celery: its slots, and the loop that claims jobs for them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class Runner:
-    """Claims and supervises, in as many threads as there are slots."""
+    """Claims and supervises jobs, in as many threads as there are slots."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Runner:
         self._sweeper = Sweeper(self._database, settings, send_wakeup)
 
     def start(self) -> None:
-        """Clear up after dead workers, show up in the table, sweep, and look for work once."""
+        """Clean up after dead workers, register, start the sweeper, and claim queued jobs once."""
         self._scratch.clear_leftovers()
         self._measures.start()
         self._presence.start()
@@ -117,17 +117,18 @@ class Runner:
             self._send_wakeup(self.id)
 
     def check_database(self) -> None:
-        """Raise NewerDatabaseError for tables of a newer program; others are waited for."""
+        """Raise NewerDatabaseError for tables of a newer version; wait for older ones to be
+        migrated."""
         with suppress(SQLAlchemyError):
             refuse_newer(self._database)
 
     def busy(self) -> int:
-        """How many slots train."""
+        """Number of slots that train."""
         with self._lock:
             return self._training
 
     def work(self) -> None:
-        """Claim and supervise until nothing waits. What a message means."""
+        """Claim and supervise jobs until none is queued: the answer to a wake-up."""
         slot = self._take_slot()
         if slot is None:  # all are in this loop already and look again when they are done
             return
@@ -158,12 +159,12 @@ class Runner:
                 self._free.append(slot)
 
     def close(self) -> None:
-        """Claim no more; what trains writes a checkpoint and is handed back. Never blocks."""
+        """Claim no more jobs; running ones write a checkpoint and are handed back. Never blocks."""
         self._closing.set()
         self._close_reserves()
 
     def drain(self, how: Drain) -> None:
-        """Claim no more, and end: at once, or when nothing trains any more. Never blocks."""
+        """Claim no more jobs and end: at once, or when nothing trains any more. Never blocks."""
         if self._closing.is_set():
             return
         if not self._finishing.is_set():
@@ -175,7 +176,7 @@ class Runner:
             self._leave()
 
     def stop(self) -> None:
-        """Wait for every `work` to end, say goodbye and leave nothing behind."""
+        """Wait for every `work` to end, unregister, and clean up."""
         with self._lock:
             if self._stopped:
                 return
@@ -216,7 +217,7 @@ class Runner:
             return self._free.pop(0) if self._free else None
 
     def _claim(self, slot: Slot) -> Claim | None:
-        """The job that is first in line; waits for a database that is away."""
+        """Claim the job that is first in the queue; waits for a database that is away."""
         backoff = Backoff()
         away = False
         while not (self._closing.is_set() or self._finishing.is_set()):

@@ -1,1 +1,1 @@
-"""What is remembered: tables, the life of a job, metrics, logs and files."""
+"""The store: tables, the life cycle of jobs, metrics, logs and files."""

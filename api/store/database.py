@@ -94,7 +94,7 @@ def clock(session: Session) -> float:
 
 
 def check_address(url: str) -> None:
-    """Raise ValueError for an address that no database can have; it does not tell the password."""
+    """Raise ValueError, without the password, for an address that no database can have."""
     form = "give sqlite:///… or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
     try:
         scheme = make_url(url).drivername
@@ -105,20 +105,20 @@ def check_address(url: str) -> None:
 
 
 def why_away(error: SQLAlchemyError) -> str:
-    """What a database or its driver says, in one line and without a password."""
+    """Error of a database or its driver in one line, without a password."""
     said = str(getattr(error, "orig", None) or error).partition("\n")[0]
     # psycopg: connection failed: connection to server at "…", port … failed: FATAL:  …
     return said.rpartition(" failed: ")[2].removeprefix("FATAL:").strip() or type(error).__name__
 
 
 def is_starved(error: SQLAlchemyError) -> bool:
-    """Whether there was no connection to be had: not in this process, or not at the server."""
+    """Whether no connection was free, in this process or at the server."""
     said = str(error)
     return "QueuePool limit" in said or any(refused in said for refused in REFUSED)
 
 
 def took_too_long(error: SQLAlchemyError) -> bool:
-    """Whether a statement was ended because its time was up."""
+    """Whether a statement was ended by its time limit."""
     said = str(getattr(error, "orig", None) or error)
     return any(words in said for words in TOO_LONG)
 
@@ -179,20 +179,21 @@ class Database:
         self._limit(statement_seconds)
 
     def patient(self) -> Database:
-        """The same database, its connections shared, for work that may take its time."""
+        """The same database, with shared connections, for work without a time limit."""
         other = copy.copy(self)
         other._limit(0.0)
         return other
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session for reading; nothing is committed."""
+        """Context manager: a session for reading; nothing is committed."""
         with Session(self._reading, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A session whose transaction is committed at the end, or rolled back by an exception."""
+        """Context manager: a session whose transaction is committed at the end, or rolled back
+        by an exception."""
         with (
             self._turn(),
             Session(self._writing, expire_on_commit=False) as session,
@@ -203,8 +204,7 @@ class Database:
             self._file.check()  # before anybody takes the commit for done
 
     def confirm(self, session: Session) -> None:
-        """Raise DatabaseReplacedError unless this is the database that the process began with, as
-        the identity in it tells."""
+        """Raise DatabaseReplacedError unless this is the database that the process began with."""
         found = session.scalar(select(DatabaseIdentity.id).limit(1))
         if self._id is None:
             self._id = found
@@ -227,7 +227,7 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """A turn at writing, where one thread can write at a time."""
+        """Wait for the turn to write, where one thread can write at a time."""
         if not self.is_sqlite:
             yield
             return
@@ -265,7 +265,7 @@ def _prepare_postgresql(engine: Engine) -> None:
 
 
 class _Deadline:
-    """Until when a connection to SQLite may compute."""
+    """Time until which a connection to SQLite may compute."""
 
     def __init__(self) -> None:
         self.at = math.inf
@@ -326,8 +326,8 @@ def _sqlite(
 
 
 def _begin_writing(connection: Connection, until: float) -> None:
-    """Take the write lock as soon as it is free. SQLite's own waiting looks ever less often, so
-    that who has waited long waits longest."""
+    """Take the write lock as soon as it is free. SQLite itself polls ever less often, so that
+    those who have waited longest would wait longest."""
     driver: Any = connection.connection.dbapi_connection
     while time.monotonic() < until:
         try:

@@ -1,10 +1,10 @@
-"""Whether the database is still the one that this process began with.
+"""Identity of the database: whether it is still the one that this process began with.
 
 A SQLite database that is removed or replaced stays open where it was open: what is written then
 goes into a file without a name and is lost with the process. So its file, and the two that SQLite
-keeps beside it, are looked at before each transaction, and again before a commit counts. A file
-beside it says that there was one, so that a process which is started while it is gone does not make
-an empty one in its place.
+keeps beside it, are checked before each transaction, and again before a commit counts. A marker
+file beside it says that there was one, so that a process which is started while it is gone does not
+make an empty one in its place.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ class DatabaseReplacedError(OperationalError):
 
 
 def mark_of(path: Path) -> Path:
-    """The file that says that there is a database at `path`: none that goes with `rm NAME*`."""
+    """The marker file for a database at `path`; `rm NAME*` does not remove it."""
     return path.with_name(f".{path.name}.id")
 
 
 class RemovedError(sqlite3.OperationalError):
-    """There was a database, and there is none where a process is started."""
+    """There was a database where a process is started, and there is none."""
 
 
 class FileIdentity:
-    """The files of one SQLite database, as they were when the first connection was made."""
+    """The files of one SQLite database as of the first connection."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -53,7 +53,7 @@ class FileIdentity:
         self._lock = threading.Lock()
 
     def watch(self, engine: Engine) -> None:
-        """Look at the files whenever `engine` connects; its transactions call `check`."""
+        """Remember the files whenever `engine` connects; its transactions call `check`."""
 
         @event.listens_for(engine, "do_connect")
         def _before_connect(*_: Any) -> None:
@@ -77,8 +77,7 @@ class FileIdentity:
                     self._beside = {}
 
     def remember(self, identity: str) -> None:
-        """Write down that there is this database. A directory that cannot be written to, or a full
-        disk, only leaves it unsaid."""
+        """Write the marker file. Errors are ignored, as of a full disk."""
         mark = mark_of(self._path)
         with contextlib.suppress(OSError, UnicodeDecodeError):
             if not mark.exists() or mark.read_text() != identity:
@@ -99,7 +98,7 @@ class FileIdentity:
                     continue
 
     def _refuse_to_begin_anew(self) -> None:
-        """Raise RemovedError where a database was, and no or an empty file is."""
+        """Raise RemovedError where the marker exists, and the database is missing or empty."""
         mark = mark_of(self._path)
         if self._place is not None or not mark.exists():
             return
@@ -114,7 +113,7 @@ class FileIdentity:
             )
 
     def _changed(self) -> str:
-        """What is wrong, in one line; empty: nothing."""
+        """What has changed, in one line; empty: nothing."""
         if self._place is None:
             return ""
         try:
@@ -150,8 +149,7 @@ class FileIdentity:
 
 
 def say_when_damaged(engine: Engine) -> None:
-    """Let a damaged SQLite file be an OperationalError like a database that is away: for the driver
-    it is an error of its own."""
+    """Raise OperationalError for a damaged SQLite file, as for a database that is away."""
 
     @event.listens_for(engine, "handle_error", retval=True)
     def _on_error(context: ExceptionContext) -> SQLAlchemyError | None:

@@ -1,4 +1,4 @@
-"""Values of JSON columns as they are read: what is no JSON stops no query."""
+"""Reading of JSON columns: a value that is no JSON does not stop a query."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _DECODER = json.JSONDecoder(parse_constant=lambda _: None)
 
 
 class Unreadable(dict[str, Any]):
-    """Stands for a value of JSON that cannot be read: an empty object."""
+    """Placeholder for a value that is no JSON: an empty object."""
 
 
 def read_json(text: Any) -> Any:

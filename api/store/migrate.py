@@ -1,4 +1,4 @@
-"""Bring a database to the newest tables, one process at a time."""
+"""Migration of a database to the newest tables, one process at a time."""
 
 from __future__ import annotations
 

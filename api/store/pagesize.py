@@ -1,4 +1,4 @@
-"""How much of a list fits on a page: by number, and by the size of what it holds."""
+"""Size of a page of a list: by number of rows, and by the size of their content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files are for their owner only: those that are made, and those that were there before."""
+"""Private files: readable for their owner only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts as they are searched: no case, one spelling of each letter, words in any order."""
+"""Search of texts: without case, one spelling of each letter, words in any order."""
 
 from __future__ import annotations
 

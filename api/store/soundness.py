@@ -1,8 +1,8 @@
-"""Whether the values of a row are such as this program writes.
+"""Validation of rows: whether their values are such as this program writes.
 
 A database may have been edited, restored from elsewhere or written by another version. A row with
-odd values is shown as unreadable, with values in their place that harm nothing, and takes no list,
-page or sweep down with it; `saf scrub` names such rows, and `saf restore` refuses them.
+invalid values is shown as unreadable, with harmless values in their place, and takes no list, page
+or sweep down with it; `saf scrub` names such rows, and `saf restore` refuses them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Values = Mapping[str, Any]
 
 
 def status_of(text: Any) -> Status:
-    """A job's status as it is shown: what is none is `failed`."""
+    """A job's status as it is shown; `failed` for an unknown one."""
     return Status(text) if text in _STATUSES else Status.failed
 
 

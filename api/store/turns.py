@@ -1,4 +1,4 @@
-"""Turns at something that one thread may use at a time: first come, first served."""
+"""A fair lock: threads get it in the order in which they asked."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ MOST_WAITING = 100
 
 
 class Turns:
-    """A lock that is handed to whoever has waited longest, by a deadline or not at all.
+    """A lock that is handed to the thread that has waited longest; waiting may have a deadline.
 
-    A lock of the standard library goes to whichever thread happens to run; with many that want it
+    A lock of the standard library goes to whichever thread happens to run, so that under contention
     some wait for seconds.
     """
 
@@ -33,11 +33,12 @@ class Turns:
 
     @property
     def busy_seconds(self) -> float:
-        """For how long turns have followed each other without a gap."""
+        """How long the lock has been held without a gap."""
         return time.monotonic() - self._busy_since
 
     def take(self, seconds: float) -> bool:
-        """Wait for a turn, to be ended by `give`; False when none came in time or too many wait."""
+        """Acquire the lock, to be released by `give`; False when the deadline passed or too many
+        wait."""
         until = time.monotonic() + seconds
         if not self._taken(seconds):
             return False
@@ -45,12 +46,12 @@ class Turns:
         return True
 
     def rest(self, seconds: float) -> None:
-        """Let others, who do not take turns, have it for a moment."""
+        """Leave the lock free for a moment, for other processes."""
         time.sleep(seconds)
         self._busy_since = time.monotonic()
 
     def give(self) -> None:
-        """End a turn; the next one begins."""
+        """Release the lock to the next thread."""
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().set()

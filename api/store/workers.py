@@ -1,4 +1,4 @@
-"""The rows that say which workers are alive and what they offer."""
+"""Rows of workers: which are alive, and what they offer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def register(
     devices: Sequence[str],
     slots: int,
 ) -> None:
-    """Say that a worker is there; again for the same id changes nothing but the times."""
+    """Insert the row of a worker; for an id that exists only the times change."""
     at = clock(session)
     session.merge(
         Worker(
@@ -57,7 +57,7 @@ def register(
 def seen(
     session: Session, worker_id: str, *, busy: int, measures: Mapping[str, Any] | None = None
 ) -> bool:
-    """The worker lives and `busy` of its slots train; False when its row is gone."""
+    """Heartbeat: the worker lives and `busy` of its slots train; False when its row is gone."""
     touched = session.execute(
         update(Worker)
         .where(Worker.id == worker_id)
@@ -95,7 +95,7 @@ def draining(session: Session, worker_id: str) -> Drain | None:
 
 
 def stopped(session: Session, worker_id: str) -> None:
-    """The worker ended as it should; a worker that was killed never says so."""
+    """Note that the worker ended properly; one that was killed never says so."""
     session.execute(
         update(Worker).where(Worker.id == worker_id).values(seen_at=now(), stopped_at=now(), busy=0)
     )

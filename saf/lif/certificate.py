@@ -9,64 +9,34 @@ spike, in float32 and in float64. On a grid the spikes can be proven to be the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from saf import files
 from saf.config import MOST_CHECKED
-from saf.errors import InternalError
 from saf.estimate.chunking import steps_at_once
 from saf.estimate.memory import CHECKED_AT_ONCE_IN_FLOAT64
 from saf.kernels import native, winograd
 from saf.kernels.precision import products
 from saf.lif.comparison import Comparison
 from saf.lif.convert import count_correct, effective_weights, fold, in_precision, on_grid
-from saf.lif.exactness import SIGNIFICANT_BITS, LayerBound, bounds, run_saf
+from saf.lif.exactness import SIGNIFICANT_BITS, LayerBound, bounds
 from saf.lif.measure import Measured, Use
 from saf.lif.network import LIFNetwork, load_lif
-from saf.model.inference import infer_in_chunks
+from saf.lif.saf_form import SAFForm, saf_form, saf_form_on_grid
+from saf.lif.verdict import RULE, statement, verdict_of
 from saf.model.inputs import floats
-from saf.model.layers import Layer
 from saf.model.network import SpikingNetwork
-from saf.model.saf_forward import Neurons
-from saf.neurons.base import Neuron
 
 SHARE_IN_FLOAT64 = 0.05  # of the samples in float32: each takes five times as long …
 FEWEST_IN_FLOAT64 = 200  # … and some say enough, as nothing but the weights is rounded
 MOST_FOR_ROUNDING = 2_000  # samples that say what rounding cost
-TOLERATED = 0.002  # of the samples
-MOST_ROUNDING_COST = 1.0  # points of accuracy that a delivered network may have lost to its grid
-RULE = (
-    "proven: the weights are those of the trained network on a grid, in every layer float32 is "
-    "exact for every input (grid.layers), and in the checks not one spike differs. "
-    f"A grid may cost at most {MOST_ROUNDING_COST:.1f} points of accuracy (grid.rounding), or one "
-    "sample where that is more; one that costs more makes any network differ from what was "
-    "trained, also one whose arithmetic is proven to be exact. "
-    f"measured: in every check the predictions differ on at most {TOLERATED:.1%} of the samples, "
-    f"and so do the numbers of correct ones ({100 * TOLERATED:.1f} points of accuracy); one sample "
-    "is tolerated where that is less than one. differs: otherwise."
-)
-LOST_TO_THE_GRID = (
-    "The LIF network on the grid is not what was trained: do not rely on it; take more grid_bits, "
-    '"auto" or none.'
-)
-Verdict = Literal["proven", "measured", "differs"]
-
-
-class Form(NamedTuple):
-    """The SAF form of a network."""
-
-    neurons: Mapping[str, Neuron]
-    """Its own neurons, by layer."""
-    run: Callable[[Tensor, Neurons, int], Iterator[Tensor | None]]
-    """Computes images, with what runs its layers and the number of time steps at once: the scores
-    after each chunk, None as long as there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,11 +145,11 @@ def check(
     as_trained, ran = None, {}
     for dtype in limits:
         if expected is None:
-            forms = {_name(dtype): _form(in_precision(network, dtype), lif)}
+            forms = {_name(dtype): saf_form(in_precision(network, dtype), lif)}
         else:
-            forms = {_name(dtype): _form_on_grid(expected.copied(network.device, dtype))}
+            forms = {_name(dtype): saf_form_on_grid(expected.copied(network.device, dtype))}
         if trained_in in ("bfloat16", "tf32") and dtype == torch.float32:
-            forms[trained_in] = _form(network, lif)
+            forms[trained_in] = saf_form(network, lif)
         shown = _Shown(x, y, spread(len(x), limits[dtype]), unit)
         here = lif.copied(network.device, dtype)
         found, ran[dtype] = yield from _compare(forms, here, shown, batch_size, kernels, count)
@@ -192,12 +162,12 @@ def check(
         grid = yield from _grid(trained, expected, lif, shown, ran[most], kernels, count)
     elif grid_refused is not None:
         grid = {"bits": None, "refused": grid_refused}
-    verdict = _verdict(checks, grid)
+    verdict = verdict_of(checks, grid)
     certificate = {
         "format": "saf-certificate/1",
         "verdict": verdict,
         "rule": RULE,
-        "statement": _statement(verdict, checks, as_trained, grid),
+        "statement": statement(verdict, checks, as_trained, grid),
         "sha256": files.digest_of(path).sha256,
         "timesteps": lif.timesteps,
         "decay": lif.description.decay,
@@ -261,34 +231,6 @@ class _Count:
         return Done(self._done, self._total)
 
 
-def _form(network: SpikingNetwork, lif: LIFNetwork) -> Form:
-    """SAF form of `network`, with the readout of `lif`."""
-    steps, readout = lif.timesteps, lif.description.readout
-
-    def run(images: Tensor, neurons: Neurons, at_once: int) -> Iterator[Tensor | None]:
-        for tally in infer_in_chunks(
-            network, images, steps, readout=readout, chunk=at_once, neurons=neurons
-        ):
-            yield tally.scores
-
-    return Form(_neurons(network.layers), run)
-
-
-def _form_on_grid(network: LIFNetwork) -> Form:
-    """SAF form of a LIF network on a grid, one time step at a time."""
-
-    def run(images: Tensor, neurons: Neurons, at_once: int) -> Iterator[Tensor | None]:
-        assert at_once == 1
-        for step in run_saf(network, images, neurons):
-            yield step.scores
-
-    return Form(_neurons(network.layers), run)
-
-
-def _neurons(layers: Sequence[Layer]) -> dict[str, Neuron]:
-    return {layer.name: layer.neurons for layer in layers if layer.neuron is not None}
-
-
 def _at_once(lif: LIFNetwork, samples: int) -> int:
     """Number of time steps that both forms compute at once."""
     if lif.description.grid is not None:
@@ -299,7 +241,7 @@ def _at_once(lif: LIFNetwork, samples: int) -> int:
 
 
 def _compare(
-    forms: Mapping[str, Form],
+    forms: Mapping[str, SAFForm],
     lif: LIFNetwork,
     shown: _Shown,
     batch_size: int,
@@ -356,7 +298,7 @@ def _compare(
 
 @torch.no_grad()
 def _scores(
-    forms: Mapping[str, Form],
+    forms: Mapping[str, SAFForm],
     comparisons: Mapping[str, Comparison],
     lif: LIFNetwork,
     images: Tensor,
@@ -444,102 +386,5 @@ def _listed(bound: LayerBound, grid_bits: int) -> dict[str, Any]:
     }
 
 
-def _verdict(checks: list[dict[str, Any]], grid: dict[str, Any] | None) -> Verdict:
-    """Verdict by `RULE`. Raises InternalError where a proof and a measurement contradict each
-    other."""
-    if grid is not None and grid["bits"] is not None:
-        differing = sum(check["spikes_differing"] for check in checks)
-        if grid["within"] and grid["is_of_the_trained_network"]:
-            if differing:
-                raise InternalError(
-                    f"{differing} spikes differ between the SAF and the LIF form of a network for "
-                    "which float32 is proven to be exact: the proof, its code or the arithmetic of "
-                    "this machine is wrong",
-                    hint="report this with the job; without conversion.grid_bits it succeeds",
-                )
-            return "differs" if _costs_too_much(grid) else "proven"
-        if _costs_too_much(grid):
-            return "differs"
-    return "measured" if all(map(_within_tolerance, checks)) else "differs"
-
-
-def _costs_too_much(grid: dict[str, Any] | None) -> bool:
-    """Whether rounding changed the predictions of the trained network too much."""
-    if grid is None or grid["bits"] is None:
-        return False
-    rounding = grid["rounding"]
-    tolerated = max(MOST_ROUNDING_COST, 100.0 / rounding["samples"])
-    return bool(rounding["cost_points"] > tolerated + 1e-9)
-
-
-def _within_tolerance(check: dict[str, Any]) -> bool:
-    tolerated = max(1.0, TOLERATED * check["samples"])
-    gained = abs(check["correct_lif"] - check["correct_saf"])
-    return bool(max(check["predictions_differing"], gained) <= tolerated)
-
-
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _statement(
-    verdict: Verdict,
-    checks: list[dict[str, Any]],
-    as_trained: dict[str, Any] | None,
-    grid: dict[str, Any] | None,
-) -> str:
-    """The result as a sentence."""
-    rounded_to = "" if grid is None or grid["bits"] is None else ", both on the grid"
-    sentences = [
-        f"In {check['precision']}, on {check['samples']:,} samples that the training did not see, "
-        f"{check['spikes_differing']:,} of {check['spikes_compared']:,} spikes and "
-        f"{check['predictions_differing']} predictions differ between the trained network and its "
-        f"LIF form{rounded_to}; the accuracy is {check['accuracy_saf']:.2%} and "
-        f"{check['accuracy_lif']:.2%}."
-        for check in checks
-    ]
-    if as_trained is not None:
-        sentences.append(
-            f"Computed in {as_trained['precision_of_trained']}, as it was trained, the network "
-            f"gives {as_trained['predictions_differing']} other predictions than its LIF form in "
-            f"{as_trained['precision']}, at an accuracy of {as_trained['accuracy_saf']:.2%}."
-        )
-    if _costs_too_much(grid):
-        assert grid is not None
-        return " ".join([_about_grid(grid), *sentences, LOST_TO_THE_GRID])
-    if grid is not None:
-        sentences.append(_about_grid(grid))
-    outcome = {
-        "proven": "The spikes of the LIF network are the same in every order of summation, for "
-        "every image, wherever float32 sums of products are computed as such (docs/proof.md).",
-        "measured": "The LIF network may stand in for the trained one.",
-        "differs": "The LIF network does not behave like the trained one: do not rely on it.",
-    }
-    return " ".join([*sentences, outcome[verdict]])
-
-
-def _about_grid(grid: dict[str, Any]) -> str:
-    if grid["bits"] is None:
-        return f"The weights are on no grid, though one was asked for: {grid['refused']}."
-    rounding = grid["rounding"]
-    cost = (
-        f"Rounding the weights to multiples of 2^-{grid['bits']} took the accuracy from "
-        f"{rounding['accuracy_as_trained']:.2%} to {rounding['accuracy_on_grid']:.2%} on "
-        f"{rounding['samples']} samples."
-    )
-    if not grid["is_of_the_trained_network"]:
-        return f"{cost} The file does not hold the trained network on that grid."
-    rows = [*grid["layers"], *grid["relays"]]
-    over = [row for row in rows if not row["within"]]
-    if over:
-        worst = max(over, key=lambda row: row["bits_needed"])
-        return (
-            f"{cost} This is no proof: {worst['name']} may need {worst['bits_needed']} of "
-            f"{worst['bits_available']} bits; take fewer grid_bits."
-        )
-    needed = max(row["bits_needed"] for row in rows)
-    scores = "as well" if grid["readout"]["within"] else "not covered"
-    return (
-        f"{cost} Float32 is exact in every layer for every image: at most {needed} of "
-        f"{SIGNIFICANT_BITS} bits are needed; the scores are {scores}."
-    )

@@ -145,7 +145,7 @@ class Comparison:
         before: Tensor | None,
         carried: tuple[Tensor, ...],
     ) -> Accumulated:
-        """Run a layer, as `neurons` of `saf.model.saf_forward.advance`, and compare."""
+        """Run a layer, as `neurons` of `saf.model.forward.saf_forward.advance`, and compare."""
         assert self.chunk is not None
         spikes, potentials = self.chunk.spikes[name], self.chunk.potentials[name]
         own = self._neurons[name]

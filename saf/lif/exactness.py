@@ -22,9 +22,9 @@ from saf.lif.fixed_point import Grid, fraction_bits, pixel_values
 from saf.lif.network import LIFNetwork
 from saf.lif.sequence import LIFStep, wires
 from saf.model import operations
+from saf.model.forward.saf_forward import Neurons
 from saf.model.layers import Layer, Wire, input_current, run_layers
 from saf.model.operations import channels_last
-from saf.model.saf_forward import Neurons
 from saf.networks.architecture import (
     INPUT,
     AveragePool,
@@ -284,7 +284,7 @@ def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> I
 
     Scores are those of the readout of this step: Σ (W s[t] + b), or Û[t] / c[t] of the readout.
     The potentials are Û[t] − V λ â[t−1]. A relay sends its Û on, and has sent Û[t] − λ Û[t−1] in
-    this step. With `neurons`, which runs the layers as in `saf.model.saf_forward.advance`,
+    this step. With `neurons`, which runs the layers as in `saf.model.forward.saf_forward.advance`,
     there are no potentials, and spikes of those alone that the readout listens to.
     """
     of = network.description

@@ -15,7 +15,7 @@ Shapes: `N` samples, `T` steps, `C H W` one image or frame, `K` classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from pathlib import Path
@@ -29,14 +29,14 @@ from saf import tensorfile
 from saf.estimate.chunking import steps_at_once
 from saf.kernels import winograd
 from saf.kernels.precision import sums_of_products
-from saf.lif.fixed_point import is_on_grid, look_up, pixel_values, rounded
+from saf.lif.checks import check_input, check_weights
+from saf.lif.fixed_point import look_up, pixel_values, rounded
 from saf.lif.header import LIFDescription
 from saf.lif.sequence import LayerSteps, LIFChunk, LIFStep, OfInput, SequenceState, repeated, wires
 from saf.model.layers import Layer, Wire, input_current, run_layers
 from saf.model.operations import apply, channels_last
 from saf.networks.architecture import INPUT, LayerDescription
 
-DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LARGEST_SAMPLES_AT_ONCE = 2**24  # neurons × samples that `predict` holds at a time
 
 
@@ -68,7 +68,7 @@ class LIFNetwork(torch.nn.Module):
                     f"{name} has the shape {tuple(tensor.shape)} instead of {expected[name]}"
                 )
         self.description = description
-        _check_values(description, tensors)
+        check_weights(description, tensors)
         architecture = description.architecture
         channels = architecture.input_shape[0]
         if not len(description.mean) == len(description.std) == channels:
@@ -124,7 +124,7 @@ class LIFNetwork(torch.nn.Module):
             for name, before in self.tensors.items()
             if (after := fn(before)).dtype != before.dtype
         }
-        _check_values(self.description, changed)
+        check_weights(self.description, changed)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._set_normalisation()
         return self
@@ -215,7 +215,7 @@ class LIFNetwork(torch.nn.Module):
         yield from self._chunks(x, at_once, potentials=True)
 
     def _chunks(self, x: Tensor, at_once: int | None, *, potentials: bool) -> Iterator[LIFChunk]:
-        self._check(x, sequence=self.description.frames)
+        check_input(self.description, x, sequence=self.description.frames)
         architecture = self.description.architecture
         at_once = min(at_once or self.timesteps, steps_at_once(len(x), self.timesteps))
         if architecture.has_feedback:
@@ -235,7 +235,7 @@ class LIFNetwork(torch.nn.Module):
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """Index of the class with the highest score, `N`, for any number of samples at a time."""
-        self._check(x, sequence=self.description.frames)
+        check_input(self.description, x, sequence=self.description.frames)
         per_sample = self.description.architecture.neurons + prod(x.shape[1:])
         chunks = torch.split(x, max(1, LARGEST_SAMPLES_AT_ONCE // per_sample))
         return torch.cat([self(chunk).argmax(1) for chunk in chunks])
@@ -244,7 +244,7 @@ class LIFNetwork(torch.nn.Module):
     def run(self, x: Tensor) -> Iterator[LIFStep]:
         """The T time steps on `x` (as for a call), one at a time. Raises ValueError at the
         first."""
-        self._check(x, sequence=self.description.frames)
+        check_input(self.description, x, sequence=self.description.frames)
         names = [layer.name for layer in self.description.architecture.spiking]
         static = None if self.description.frames else self._of_input(x)
         state = self._rest(len(x))
@@ -263,7 +263,7 @@ class LIFNetwork(torch.nn.Module):
 
         `None` starts a sequence. Raises ValueError for an input that does not fit.
         """
-        self._check(x_t, sequence=False)
+        check_input(self.description, x_t, sequence=False)
         if state is not None and len(state.readout) != len(x_t):
             raise ValueError(
                 f"the state is of {len(state.readout)} samples and the input of {len(x_t)}"
@@ -375,58 +375,10 @@ class LIFNetwork(torch.nn.Module):
             return winograd.allowed(False)
         return sums_of_products()
 
-    def _check(self, x: Tensor, *, sequence: bool) -> None:
-        shape = self.description.architecture.input_shape
-        if sequence:
-            shape = (self.timesteps, *shape)
-        expected = f"N {' '.join(map(str, shape))}"
-        if sequence:
-            expected += f" (frames of T = {self.timesteps} steps)"
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            what = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(
-                f"the network takes a tensor of floats of shape {expected}, not {what}; "
-                "bytes become floats by x.float() / 255, counts in bytes by x.float()"
-            )
-        if x.dim() != len(shape) + 1 or tuple(x.shape[1:]) != shape or len(x) == 0:
-            raise ValueError(f"the network takes samples of shape {expected}, not {list(x.shape)}")
-        if not x.isfinite().all():
-            raise ValueError("the input holds NaN or infinite values")
-        bounded = not self.description.frames or self.description.grid is not None
-        if bounded and (x.min() < 0 or x.max() > 1):
-            raise ValueError(
-                f"the network takes values from 0 to 1, and these go from {float(x.min()):g} to "
-                f"{float(x.max()):g}; it does its normalisation itself"
-            )
-
-
-def _check_values(description: LIFDescription, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ValueError for weights that no LIF network has, such as NaN; on the device `meta`
-    there are no numbers."""
-    for name, tensor in tensors.items():
-        if tensor.dtype not in DTYPES:
-            raise ValueError(f"{name} is {tensor.dtype}; weights are one of {_named(DTYPES)}")
-        if not tensor.is_meta and not tensor.isfinite().all():
-            raise ValueError(f"{name} holds values that are no finite numbers")
-    if len({tensor.dtype for tensor in tensors.values()}) > 1:
-        raise ValueError("the weights are of several data types")
-    if description.grid is None:
-        return
-    for name, tensor in tensors.items():
-        if not tensor.is_meta and not is_on_grid(tensor, description.grid.bits):
-            raise ValueError(
-                f"{name} is not on the grid of 2^-{description.grid.bits} that the "
-                "network is said to be on"
-            )
-
 
 def _check_loaded(network: torch.nn.Module, _keys: object) -> None:
     assert isinstance(network, LIFNetwork)
-    _check_values(network.description, network.tensors)
-
-
-def _named(dtypes: Sequence[torch.dtype]) -> str:
-    return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+    check_weights(network.description, network.tensors)
 
 
 def load_lif(path: Path | str) -> LIFNetwork:

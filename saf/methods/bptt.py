@@ -37,10 +37,10 @@ def bptt(network: SpikingNetwork, batch: Batch, *, readout: Readout = "mean") ->
     """
     import torch
 
-    from saf.model.lif_forward import lif_advance, lif_rest
+    from saf.model.forward.lif_forward import lif_advance, lif_rest
+    from saf.model.forward.presentation import plain
     from saf.model.network import present
     from saf.model.outcome import Tally
-    from saf.model.presentation import plain
 
     stimulus = network.stimulus(batch.x, batch.timesteps).channels_last()
     shown = present(network, stimulus, batch.masks)

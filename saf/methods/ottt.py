@@ -66,11 +66,11 @@ def ottt_a(
     o[t]. With `weighted` it is that of W (â_N[t] / c[t]) + b, the mean of o so far with the weights
     λ^(t−τ), and the scores are its value at T.
     """
-    from saf.model.detached import present_cut
     from saf.model.each_step import learn_at_one_step
-    from saf.model.lif_forward import lif_advance, lif_rest
+    from saf.model.forward.detached import present_cut
+    from saf.model.forward.lif_forward import lif_advance, lif_rest
+    from saf.model.forward.presentation import traced as traced_synapse
     from saf.model.outcome import Tally
-    from saf.model.presentation import traced as traced_synapse
 
     stimulus = network.stimulus(batch.x, batch.timesteps).channels_last()
     shown, pass_on = present_cut(network, stimulus, batch.masks)
@@ -99,6 +99,6 @@ def ottt_o(
     effect.
     """
     from saf.model.each_step import updated_at_each_step
-    from saf.model.lif_forward import lif
+    from saf.model.forward.lif_forward import lif
 
     return updated_at_each_step(network, batch, traced, readout, lif)

@@ -82,16 +82,10 @@ def saf_e(
     """
     import torch
 
-    from saf.model.detached import present_cut
+    from saf.model.forward.detached import present_cut
+    from saf.model.forward.readout import readout_at_each_step, readout_of_rates
+    from saf.model.forward.saf_forward import REST, advance, chunks, surrogate_gates
     from saf.model.outcome import Tally
-    from saf.model.saf_forward import (
-        REST,
-        advance,
-        chunks,
-        readout_at_each_step,
-        readout_of_rates,
-        surrogate_gates,
-    )
 
     timesteps, samples = batch.timesteps, len(batch.x)
     stimulus = network.stimulus(batch.x, timesteps).channels_last()
@@ -127,21 +121,21 @@ def saf_e_by_step(
     recurrence Û[t] = λ Û[t−1] + W s_in[t] + b. `batch.chunk` has no effect.
     """
     from saf.model.each_step import updated_at_each_step
-    from saf.model.lif_forward import saf
+    from saf.model.forward.lif_forward import saf
 
     return updated_at_each_step(network, batch, traced, readout, saf)
 
 
 def saf_f(network: SpikingNetwork, batch: Batch, *, traced: bool = True) -> Outcome:
-    """SAF with a loss at the final step: loss(o, y) with o = W (â_N[T] / c[T]) + b.
+    """SAF with a loss at the final time step: loss(o, y) with o = W (â_N[T] / c[T]) + b.
 
-    All steps run without a graph; step T is then differentiated with σ'(u[T] − V), the results of
-    its maps as they were (`saf.model.replay`). In a network without skips the gradient of the
-    weights of spiking layer l of N is V^(N−l+1) times that of `spike_representation` where both use
-    one gate: one factor V for each spiking layer between the weights and the loss. That of the
-    readout is the same in both.
+    All time steps run without a graph; time step T is then differentiated with σ'(u[T] − V), with
+    the results of its maps reused (`saf.model.forward.replay`). In a network without skips the
+    gradient of the weights of spiking layer l of N is V^(N−l+1) times that of
+    `spike_representation` where both use one gate: one factor V for each spiking layer between the
+    weights and the loss. That of the readout is the same in both.
     """
     from saf.model.final_step import learn_at_the_final_step
-    from saf.model.saf_forward import surrogate_gates
+    from saf.model.forward.saf_forward import surrogate_gates
 
     return learn_at_the_final_step(network, batch, traced, surrogate_gates)

@@ -35,10 +35,11 @@ class Batch:
     update: Callable[[], None]
     """An optimizer step on the gradients so far."""
     masks: Mapping[str, Tensor] = field(default_factory=dict)
-    """Those of `saf.model.dropout`, by layer."""
+    """Dropout masks of `saf.model.dropout`, by layer."""
     chunk: int | None = None
-    """Time steps that SAF takes at once (None: what suits the batch, see
-    `saf.model.saf_forward.chunks`). It changes memory and speed, and no result but for rounding."""
+    """Time steps that SAF computes at once (None: as many as suit the batch, see
+    `saf.model.forward.saf_forward.chunks`). It changes memory and speed, and results only by
+    rounding."""
 
 
 class Rule(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Generator
 
-from saf.model.presentation import NO_DROPOUT, Layered, Masks
+from saf.model.forward.presentation import NO_DROPOUT, Layered, Masks
 
 
 def dropout_masks(network: Layered, samples: int, generator: Generator | None) -> Masks:

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from saf.config.methods import Readout
 from saf.model.batch import Batch
-from saf.model.lif_forward import LIFNetworkState, NeuronStep, lif_advance, lif_rest
+from saf.model.forward.lif_forward import LIFNetworkState, NeuronStep, lif_advance, lif_rest
+from saf.model.forward.presentation import traced as traced_synapse
 from saf.model.network import SpikingNetwork, present
 from saf.model.outcome import Outcome, Tally
-from saf.model.presentation import traced as traced_synapse
 
 
 def learn_at_one_step(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 from saf.model.batch import Batch
+from saf.model.forward.readout import readout_of_rates
+from saf.model.forward.replay import Replay
+from saf.model.forward.saf_forward import REST, Gates, advance, chunks
 from saf.model.network import SpikingNetwork, present
 from saf.model.outcome import Outcome, Tally
-from saf.model.replay import Replay
-from saf.model.saf_forward import REST, Gates, advance, chunks, readout_of_rates
 
 
 def learn_at_the_final_step(

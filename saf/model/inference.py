@@ -12,16 +12,10 @@ import torch
 from torch import Tensor
 
 from saf.config.methods import Readout
+from saf.model.forward.readout import readout_at_each_step, readout_of_rates
+from saf.model.forward.saf_forward import REST, Neurons, advance, chunks
 from saf.model.network import SpikingNetwork, present
 from saf.model.outcome import Tally
-from saf.model.saf_forward import (
-    REST,
-    Neurons,
-    advance,
-    chunks,
-    readout_at_each_step,
-    readout_of_rates,
-)
 
 
 class Inference(NamedTuple):

@@ -13,8 +13,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from saf.model.forward.replay import Replay
 from saf.model.operations import channels_last, mapped
-from saf.model.replay import Replay
 from saf.model.weight_standardisation import standardise, standardised
 from saf.networks.architecture import (
     Connection,

@@ -1,6 +1,6 @@
 """The spiking network: its weights, its neurons and the normalisation of its input.
 
-`saf.model.saf_forward` runs it with SAF neurons, `saf.model.lif_forward` with LIF neurons.
+`saf.model.forward` has the forward passes, with SAF neurons and with LIF neurons.
 
 Shapes: `T` time steps, `B` samples, `C H W` one image or frame, `K` classes.
 """
@@ -20,11 +20,11 @@ from saf.config.methods import Readout
 from saf.errors import UserConfigError
 from saf.kernels.precision import compute_dtype, parameter_dtype
 from saf.model.dropout import dropout_masks
+from saf.model.forward.presentation import NO_DROPOUT, Constants, Effective, Masks, Presentation
+from saf.model.forward.readout import scores_of
 from saf.model.inputs import Stimulus
 from saf.model.layers import Layer, Map, Wire
 from saf.model.operations import without_scales
-from saf.model.presentation import NO_DROPOUT, Constants, Effective, Masks, Presentation
-from saf.model.saf_forward import scores_of
 from saf.networks.architecture import INPUT, Architecture, Connection, Conv
 from saf.neurons.base import Neuron
 

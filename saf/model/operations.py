@@ -17,7 +17,7 @@ from torch import Tensor
 from saf.kernels import winograd
 from saf.kernels.precision import products_in
 from saf.kernels.transfer import constants
-from saf.model.replay import Replay
+from saf.model.forward.replay import Replay
 from saf.networks.architecture import (
     AveragePool,
     Conv,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from saf.config.methods import Readout
 from saf.kernels.transfer import constants
-from saf.model.presentation import Layered
+from saf.model.forward.presentation import Layered
 
 
 class Outcome(NamedTuple):

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from saf.kernels.saf_scan import Constant
+from saf.model.forward.saf_forward import REST, advance
 from saf.model.network import SpikingNetwork, present
-from saf.model.saf_forward import REST, advance
 from saf.networks.architecture import INPUT, Architecture, Connection, weighted
 from saf.neurons.base import Accumulated
 

@@ -21,10 +21,10 @@ from saf.kernels.backend import Backend
 from saf.kernels.precision import products_of
 from saf.model.batch import Batch
 from saf.model.dropout import dropout_masks
+from saf.model.forward.presentation import Masks
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork, network_of
 from saf.model.outcome import Outcome
-from saf.model.presentation import Masks
 from saf.networks.architecture import Architecture
 from saf.networks.finetuning import trained_layers
 from saf.training import checkpoint as checkpoints

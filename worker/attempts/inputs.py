@@ -31,7 +31,8 @@ class _Input:
 
 
 class Inputs:
-    """Holds the files open, so that it looks at those that the training has."""
+    """Holds input files open, so that the files that are checked are those that the training
+    has."""
 
     def __init__(self, store: ArtifactStore) -> None:
         self._store = store
@@ -39,12 +40,12 @@ class Inputs:
         self._at_start: list[_Input] = []
 
     def add_dataset(self, path: Path, sha256: str, error: DataError) -> None:
-        """A file that is read during the whole training; `error` says that it is damaged. Raises
+        """Add a file that is read during the whole training; `error` describes damage. Raises
         OSError."""
         self._always.append(self._held(path, sha256, error))
 
     def add_checkpoint(self, path: Path, sha256: str) -> None:
-        """A file that is read before the training begins. Raises OSError."""
+        """Add a file that is read before the training begins. Raises OSError."""
         self._at_start.append(self._held(path, sha256, None))
 
     def check(self, has_started: bool = False) -> None:
@@ -61,7 +62,7 @@ class Inputs:
             _close(self._at_start)
 
     def close(self) -> None:
-        """Give the files back."""
+        """Close the files."""
         _close(self._always)
         _close(self._at_start)
 
@@ -83,7 +84,7 @@ class Inputs:
             self._changed(file)
 
     def _check_place(self, file: _Input) -> None:
-        """That the training cannot have opened another file than this one."""
+        """Check that the training cannot have opened another file than this one."""
         try:
             found = file.path.stat()
         except FileNotFoundError:

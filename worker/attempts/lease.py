@@ -1,8 +1,9 @@
-"""Renews the lease of an attempt while its training runs, and learns what people ask of the job.
+"""The lease of an attempt: renewed while its training runs, with the requests that people make of
+the job.
 
-While the database is away the training goes on. A worker cannot know whether it is away for all,
-and nobody takes the job, or for this worker alone, and another attempt begins. It learns that at
-the first answer: a renewal is refused once the job was taken from it, and then the training ends
+While the database is away the training goes on. A worker cannot know whether it is away for all, so
+that nobody takes the job, or for this worker alone, so that another attempt begins. It learns that
+at the first answer: a renewal is refused once another attempt exists, and the training ends
 (docs/decisions/016-one-lease.md).
 """
 
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Lease:
-    """A thread that renews the lease every `heartbeat_seconds` and looks for requests."""
+    """A thread that renews the lease every `heartbeat_seconds` and reads requests."""
 
     def __init__(self, database: Database, claim: Claim, settings: Settings) -> None:
         self.status = Status.starting
@@ -60,7 +61,7 @@ class Lease:
             self._thread.join()
 
     def attend(self, process: TrainingProcess | None) -> None:
-        """The process to kill, with its group, at once when the lease is lost."""
+        """Set the process whose group is killed at once when the lease is lost."""
         with self._lock:
             self._process = process
             if self.fenced and process is not None:
@@ -112,9 +113,9 @@ class Lease:
 
 
 def silence_seconds(settings: Settings) -> float:
-    """How long a training process may hear nothing of its worker before it ends itself.
+    """Time without a word from its worker after which a training process ends itself.
 
-    So the training of a worker that was stopped ends before its lease, which was renewed up to a
+    The training of a worker that was stopped ends before its lease, which was renewed up to a
     heartbeat earlier. A process that loads libraries notices silence late.
     """
     return settings.lease_seconds - 3 * settings.heartbeat_seconds

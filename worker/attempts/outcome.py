@@ -1,4 +1,5 @@
-"""How an attempt ended, in words, and what follows: an end, another try, or smaller batches."""
+"""Outcomes of an attempt: the error in words, and what follows: failure, another try, or smaller
+batches."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ from worker.processes.protocol import Failure
 
 
 def write(session: Session, claim: Claim, failure: Failure, settings: Settings) -> None:
-    """Put down that the attempt failed: for good, or to be tried again where that can help."""
+    """Write that the attempt failed: for good, or to be tried again where that can help."""
     error = {"code": failure.code, "message": failure.message, "hint": failure.hint}
     parts = _micro_batches(claim, failure)
     if parts is not None:
@@ -50,12 +51,12 @@ def write(session: Session, claim: Claim, failure: Failure, settings: Settings) 
 
 
 def of_training(error: TrainingError) -> Failure:
-    """What was found before or beside the training process."""
+    """Outcome of an error that the training process reported."""
     return Failure(code=error.code, message=str(error), hint=error.hint)
 
 
 def of_inputs(error: DataError | InputChangedError) -> Failure:
-    """A file that the attempt read is damaged, or may have been for a while."""
+    """Outcome where a file that the attempt read is damaged, or was for a while."""
     if isinstance(error, DataError):
         return of_training(error)
     return Failure(
@@ -68,7 +69,7 @@ def of_inputs(error: DataError | InputChangedError) -> Failure:
 
 
 def out_of_time(claim: Claim) -> Failure:
-    """A training that hangs behind its limit was ended."""
+    """Outcome where a training that hung beyond its time limit was ended."""
     limit = claim.specification["max_runtime_seconds"]
     return Failure(
         code=TimeLimitError.code,
@@ -78,7 +79,7 @@ def out_of_time(claim: Claim) -> Failure:
 
 
 def stalled(stall: Stall, state: str) -> Failure:
-    """A training that hangs was ended."""
+    """Outcome where a training that hung was ended."""
     return Failure(
         code=StalledError.code,
         message=f"the training hung: {stall}; {state}",
@@ -90,7 +91,7 @@ def stalled(stall: Stall, state: str) -> Failure:
 
 
 def killed_for_memory(claim: Claim) -> Failure:
-    """The system ended the training process because memory ran out."""
+    """Outcome where the system killed the training process because memory ran out."""
     specification = _specification(claim)
     at_once = 1 if specification is None else specification.samples_at_once
     return Failure(
@@ -104,7 +105,7 @@ def killed_for_memory(claim: Claim) -> Failure:
 
 
 def in_words(status: int | None) -> str:
-    """The end of a process that said nothing, by its exit status; negative: by that signal."""
+    """Describe the end of a process without a report, by its exit status; negative: the signal."""
     if status is None or status >= 0:
         return f"the training process ended with exit status {status} and without a result"
     try:
@@ -116,7 +117,7 @@ def in_words(status: int | None) -> str:
 
 
 def of_the_worker(error: Exception) -> Failure:
-    """What went wrong on the worker's side. A disk may be put right, a defect stays one."""
+    """Outcome of an error of the worker itself. A disk may recover; a defect stays."""
     hint = "this is a defect of the service; the worker's log has the details"
     said = why_away(error) if isinstance(error, SQLAlchemyError) else error  # not what was written
     if isinstance(error, OSError):
@@ -130,7 +131,7 @@ def of_the_worker(error: Exception) -> Failure:
 
 
 def _micro_batches(claim: Claim, failure: Failure) -> int | None:
-    """In how many parts to compute a batch next; None where that does not help or is not wanted."""
+    """Number of micro-batches to try next; None where more do not help or are not wanted."""
     specification = _specification(claim)
     if specification is None or failure.samples is None or failure.samples < 1:
         return None

@@ -1,4 +1,5 @@
-"""Fetches data set, checkpoint and first weights of an attempt, and makes its order of them."""
+"""Preparation of an attempt: fetches its data set, checkpoint and first weights, and makes its
+order."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from worker.processes.protocol import Order
 
 
 class Preparation:
-    """What comes before the training process of one attempt."""
+    """Everything before the training process of one attempt."""
 
     def __init__(
         self,
@@ -44,8 +45,8 @@ class Preparation:
         self._is_unwanted = is_unwanted
 
     def order(self, *, device: str, silence_seconds: float) -> Order:
-        """What the training process is told. Raises DataError, UserConfigError, OSError, and
-        InterruptedError once the attempt is unwanted; it can be called again."""
+        """Make the order for the training process. Raises DataError, UserConfigError, OSError,
+        and InterruptedError once the attempt is unwanted; it can be called again."""
         claim = self._claim
         self._inputs.close()  # of an earlier try
         if not claim.specification:
@@ -77,7 +78,7 @@ class Preparation:
         return self._store.local(sha256, self._directory / "fetched", self._is_unwanted)
 
     def _fetch_dataset(self) -> str:
-        """The name of a built-in data set, or the path of a file."""
+        """Name of a built-in data set, or path of a file."""
         claim = self._claim
         if claim.dataset_id is None:
             return str(claim.specification.get("dataset"))
@@ -102,7 +103,7 @@ class Preparation:
         return str(path)
 
     def _fetch_checkpoint(self) -> tuple[Checkpoint | None, Path | None]:
-        """The newest checkpoint whose file is what it was when it was stored, and that file."""
+        """The newest checkpoint whose file is intact, and that file."""
         with self._database.reading() as session:
             stored = session.scalars(
                 select(Checkpoint)
@@ -125,8 +126,8 @@ class Preparation:
         return None, None
 
     def _fetch_first_weights(self, *, is_needed: bool) -> Path | None:
-        """The file whose weights the job starts with, where it names one. Raises DataError where it
-        is needed and cannot be had."""
+        """File of the weights that the job starts with, if it names one. Raises DataError where
+        it is needed and missing."""
         source = self._claim.specification.get("init")
         if source is None:
             return None

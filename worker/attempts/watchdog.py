@@ -1,8 +1,8 @@
-"""Notices a training that makes no progress for longer than its own pace explains.
+"""Watchdog: detects a training that makes no progress for longer than its own pace explains.
 
 Progress is a report. How long one may take depends on the phase: between two iterations on the
-longest gap there was so far, in the others on an allowance, or the pace where that says more.
-Time in which the worker itself was stopped does not count.
+longest gap so far, in the others on an allowance, or the pace where that is longer. Time in which
+the worker itself was stopped does not count.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STATES = {
 
 
 class Phase(StrEnum):
-    """What a training is at."""
+    """Phase of a training."""
 
     loading = "loading"
     """until it says that it is set up"""
@@ -77,8 +77,8 @@ class Watchdog:
     def __init__(
         self, settings: Settings, *, losses: int = 0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """With each attempt that was lost since the last checkpoint it is twice as patient: what
-        is slower than it allows comes through all the same."""
+        """The limits double with each attempt that was lost since the last checkpoint, so that a
+        training that is slower than they allow comes through in the end."""
         self._settings = settings
         self._patience = 2.0**losses
         self._clock = clock
@@ -94,7 +94,7 @@ class Watchdog:
         self._step_seconds = 0.0
 
     def saw(self, report: Report) -> None:
-        """There is progress; from any thread."""
+        """Note a report, which is progress; callable from any thread."""
         with self._lock:
             self._longest[self._phase] = max(self._longest[self._phase], self._silent)
             self._gaps[self._phase] += 1
@@ -114,7 +114,7 @@ class Watchdog:
                 self._time(report.step)
 
     def look(self) -> Stall | None:
-        """Ask several times a second."""
+        """Return a stall, if there is one; call it several times a second."""
         with self._lock:
             now = self._clock()
             self._silent += min(now - self._looked, LONGEST_LOOK)
@@ -145,7 +145,7 @@ class Watchdog:
         return allowed * self._patience
 
     def _time(self, step: int) -> None:
-        """The mean time of an iteration, evaluations and checkpoints included."""
+        """Mean time of an iteration, evaluations and checkpoints included."""
         if self._first_step is None:
             self._first_step = (step, self._clock())
         elif (done := step - self._first_step[0]) > 0:
@@ -153,7 +153,7 @@ class Watchdog:
 
 
 def state_of(pid: int) -> str:
-    """What the system says that a process does, in words."""
+    """State of a process according to the system, in words."""
     try:
         letter = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -172,7 +172,7 @@ def catches(pid: int, number: signal.Signals) -> bool:
 
 
 def ask_for_traceback(pid: int) -> None:
-    """Make a training process write to its log where each of its threads is."""
+    """Make a training process write the stacks of its threads to its log."""
     if catches(pid, signal.SIGUSR1):
         try:
             os.kill(pid, signal.SIGUSR1)

@@ -1,1 +1,1 @@
-"""Training processes: how they start, what is said to and by them."""
+"""Training processes: start, protocol, reports and end."""

@@ -100,7 +100,7 @@ def main(train: Train | None = None) -> int:
 
 
 def failure_of(error: Exception) -> Failure:
-    """What to say of an error that ended the training."""
+    """The report of an error that ended the training."""
     match error:
         case OutOfMemoryError():
             return Failure(
@@ -137,8 +137,8 @@ def failure_of(error: Exception) -> Failure:
 
 
 class Control:
-    """Follows the control pipe in a thread. Its end, or silence once there is an order, is the end
-    of this process and its group."""
+    """Reads the control pipe in a thread. When the pipe ends, or is silent once there is an
+    order, this process and its group end."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
@@ -149,7 +149,7 @@ class Control:
         threading.Thread(target=self._follow, name="control", daemon=True).start()
 
     def wait_for_order(self) -> Order:
-        """The order; from then on this process works in the directory of the attempt."""
+        """Wait for the order; from then on this process works in the directory of the attempt."""
         self._ordered.wait()
         assert self._order is not None
         return self._order
@@ -186,7 +186,7 @@ class Control:
 
 
 class ReportLine:
-    """Writes reports to the pipe, several at a time; a worker that is behind makes it wait."""
+    """Writes reports to the pipe, several at a time; blocks while the worker is behind."""
 
     def __init__(self, handle: int, outgoing: Path) -> None:
         self._handle = handle
@@ -197,7 +197,7 @@ class ReportLine:
         threading.Thread(target=self._flush_soon, name="reports", daemon=True).start()
 
     def send(self, report: Report | Failure | Logged) -> None:
-        """Pass a report on. Its file is put where the training does not remove it."""
+        """Send a report. Its file is moved to where the training does not remove it."""
         if isinstance(report, Checkpoint):
             try:
                 path = self._put_out(report.path)
@@ -214,7 +214,7 @@ class ReportLine:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits; blocks while the pipe is full. Raises OSError."""
+        """Write buffered reports; blocks while the pipe is full. Raises OSError."""
         with self._lock:
             while self._waiting:
                 written = os.write(self._handle, self._waiting)
@@ -241,7 +241,7 @@ class ReportLine:
 
 
 class ReportHandler(logging.Handler):
-    """Passes on what is logged, so that it is in the worker's log with the ids of the attempt."""
+    """Sends log records to the worker, so that its log has them with the ids of the attempt."""
 
     def __init__(self, line: ReportLine) -> None:
         super().__init__()
@@ -255,8 +255,8 @@ class ReportHandler(logging.Handler):
 
 
 def _load() -> None:
-    """Load what a training needs: after the process has tied itself to its worker, and in no other
-    process. No device is touched: another training may have it."""
+    """Import what a training needs, after the process has tied itself to its worker. No device
+    is touched: another training may use it."""
     try:
         import saf.data
         import saf.training.loop  # noqa: F401
@@ -265,8 +265,8 @@ def _load() -> None:
 
 
 def _go_first() -> str | None:
-    """Let the kernel end this process before others where memory runs out; what to write to take
-    that back, None where it cannot be told."""
+    """Make the kernel kill this process before others where memory runs out. Returns what to
+    write to take that back, None where it is not known."""
     try:
         before = OOM_SCORE.read_text()
         OOM_SCORE.write_text("1000")
@@ -311,7 +311,7 @@ def _train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
 
 
 def _unknown(missing: list[str], of_packages: object) -> UserConfigError:
-    """For a job that was submitted where plugins are installed that are not here."""
+    """Error for a job that was submitted where plugins are installed that are missing here."""
     from saf.registry import plugins
 
     packages = of_packages if isinstance(of_packages, dict) else {}
@@ -327,7 +327,7 @@ def _unknown(missing: list[str], of_packages: object) -> UserConfigError:
 
 
 def _die_with(parent: int) -> None:
-    """Ask the kernel to kill this process when the worker's thread that started it ends."""
+    """Make the kernel kill this process when the worker's thread that started it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the call above
@@ -341,8 +341,7 @@ def _end_group() -> NoReturn:
 
 
 def leave(status: int) -> NoReturn:
-    """End this process at once. All that it had to say is said, and to take torch apart takes half
-    a second, which is more than some trainings."""
+    """End this process at once, without torch's clean-up, which takes half a second."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

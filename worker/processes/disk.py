@@ -1,4 +1,4 @@
-"""Errors of a disk, or of a bucket, that somebody can put right while a job waits."""
+"""Errors of a disk, or of a bucket, that can be repaired while a job waits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,5 @@ PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS)
 
 
 def may_pass(error: OSError) -> bool:
-    """Whether the disk is full, or away, as a bucket with any StoreError is: the same may work in
-    a while."""
+    """Whether an error may pass: a full or missing disk, or a bucket's StoreError."""
     return error.errno in PASSING

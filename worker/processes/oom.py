@@ -1,4 +1,4 @@
-"""Whether the system kills processes here because memory runs out."""
+"""Counter of processes that the system has killed because memory ran out."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 
 def kills() -> int:
-    """How many processes the system has killed here because memory ran out; 0 where it does not
-    tell. In a container these are the container's own."""
+    """Number of processes killed because memory ran out, in a container its own; 0 where the
+    system does not tell."""
     for path in _counters():
         try:
             lines = path.read_text().splitlines()

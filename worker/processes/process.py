@@ -1,4 +1,4 @@
-"""A training process and its group: started, listened to, and ended so that nothing is left."""
+"""A training process and its process group: started, listened to, and ended without leftovers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ ALLOWED_PREFIXES = (
 def environment(
     inherited: Mapping[str, str], slot: Mapping[str, str], directory: Path
 ) -> dict[str, str]:
-    """What a training process may know: named one by one, so no credential slips through.
+    """Environment of a training process: each variable is named, so that no credential slips
+    through.
 
     `directory` is that of its attempt, or stands beside those of attempts.
     """
@@ -98,8 +99,8 @@ class TrainingProcess:
         self._reaping = threading.Lock()
 
     def begin(self, order: Order, directory: Path, outbox: Outbox) -> None:
-        """Give it its order, once. What it prints and reports goes into `outbox`; it works in
-        `directory`. Raises OSError, BrokenPipeError where it has ended while it waited."""
+        """Send it its order, once. Its output and reports go into `outbox`; it works in
+        `directory`. Raises OSError, and BrokenPipeError where it has ended while it waited."""
         self._memory_kills = oom.kills()
         path = directory / "order.json"
         order.write(path)
@@ -115,12 +116,12 @@ class TrainingProcess:
 
     @property
     def pid(self) -> int:
-        """Of the leader, and of its group."""
+        """Process id of the leader, which is that of its group."""
         return self._popen.pid
 
     @property
     def exit_status(self) -> int | None:
-        """None while it runs; negative: ended by that signal. Known once `end` has returned."""
+        """None while it runs; negative: the signal that ended it. Known once `end` has returned."""
         return self._popen.returncode
 
     def was_killed_for_memory(self) -> bool:
@@ -128,14 +129,14 @@ class TrainingProcess:
         return self.exit_status == -signal.SIGKILL and oom.kills() > self._memory_kills
 
     def has_ended(self) -> bool:
-        """Whether the leader has ended. It is not waited for, so its number stays its own."""
+        """Whether the leader has ended. It is not reaped, so its process id is not reused."""
         if self._popen.returncode is not None:
             return True
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self.pid, flags) is not None
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the leader's end, at most so long; whether it has ended."""
+        """Wait for the leader's end for at most so long. Returns whether it has ended."""
         deadline = time.monotonic() + seconds
         while not self.has_ended():
             if time.monotonic() >= deadline:
@@ -144,13 +145,13 @@ class TrainingProcess:
         return True
 
     def ask_to_stop(self) -> None:
-        """Ask it to write a checkpoint after the step under way, and to end."""
+        """Ask it to write a checkpoint after the current step, and to end."""
         self._say(STOP)
 
     def stop(self, grace_seconds: float, hurry: Callable[[], bool]) -> None:
-        """Ask, then TERM, then KILL; returns when the group is gone.
+        """Ask, then SIGTERM, then SIGKILL; returns when the group is gone.
 
-        `hurry()` cuts the grace short.
+        `hurry()` ends the grace period.
         """
         deadline = time.monotonic() + grace_seconds
         if grace_seconds > 0:
@@ -164,15 +165,15 @@ class TrainingProcess:
         self.end()
 
     def kill(self) -> None:
-        """Kill the group at once, without waiting; from any thread."""
+        """Kill the group at once, without waiting; callable from any thread."""
         self._signal_group(signal.SIGKILL)
 
     def go_on(self) -> None:
-        """Let a group that somebody stopped go on; from any thread."""
+        """Continue (SIGCONT) a group that somebody stopped; callable from any thread."""
         self._signal_group(signal.SIGCONT)
 
     def end(self) -> None:
-        """Kill whatever of the group is left; returns when all of it is gone."""
+        """Kill what is left of the group; returns when all of it is gone."""
         if self._ended.is_set():
             return  # its number may be another's by now
         self.kill()
@@ -239,7 +240,7 @@ class TrainingProcess:
 
 
 def group_is_alive(group: int) -> bool:
-    """Whether any process of the group still runs; zombies do not count."""
+    """Whether a process of the group runs; zombies do not count."""
     while True:  # members that were handed to this process because it is the first of its container
         try:
             if os.waitpid(-group, os.WNOHANG)[0] == 0:
@@ -258,9 +259,9 @@ def group_is_alive(group: int) -> bool:
 
 
 def kill_leftovers(directory: Path) -> int:
-    """Kill the processes of attempts below `directory` whose worker is dead; how many there were.
+    """Kill the processes of attempts below `directory` whose worker is dead. Returns their number.
 
-    They are known by their environment, never by a number that may be another's by now.
+    They are recognised by their environment, never by a process id, which may be reused.
     """
     killed = 0
     prefix = f"{MARK}={directory}/".encode()

@@ -1,10 +1,10 @@
-"""What a worker and its training process say to each other.
+"""The protocol between a worker and its training process.
 
 The training process waits on standard input for its `Order`: a line `order` with the path, in JSON,
-of the file that it is in. After that a line `stop` asks to stop between two steps, any other line
-only says that the worker lives. When that pipe ends, or nothing comes for `silence_seconds` once
-there is an order, the process ends itself with its whole group: a job is then being given, or was
-given, to another worker. Reports come back as one line of JSON each, over a pipe of their own.
+of the order's file. After that a line `stop` asks it to stop between two steps; any other line only
+says that the worker lives. When that pipe ends, or is silent for `silence_seconds` once there is an
+order, the process ends itself with its whole group, since the job may be given to another worker.
+Reports are sent back as one line of JSON each, over another pipe.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ of one that was started ahead of its order, a name beside them."""
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """All that a training process is told."""
+    """Everything that a training process is told."""
 
     specification: dict[str, Any]
     dataset: str  # the name of a built-in data set, or the path of a file
@@ -47,13 +47,13 @@ class Order:
 
     @classmethod
     def read(cls, path: Path) -> Order:
-        """The order that was written to `path`."""
+        """Read the order in `path`."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The training cannot go on: an error of `saf.errors`, in words."""
+    """The error that ended the training: one of `saf.errors`."""
 
     code: str
     message: str
@@ -66,7 +66,8 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Logged:
-    """A message that the training process logged, for the worker's log; the job's has it too."""
+    """A message that the training process logged, for the worker's log; the job's log has it
+    too."""
 
     level: int
     logger: str
@@ -93,12 +94,12 @@ _KINDS: dict[str, type[Any]] = {
 
 
 def encode(report: Report | Failure | Logged) -> str:
-    """One line, without its end."""
+    """One line of JSON, without a line break."""
     return json.dumps({"report": type(report).__name__, **vars(report)}, default=str)
 
 
 def decode(line: str | bytes) -> Report | Failure | Logged:
-    """What `encode` was given. Raises ValueError for anything else."""
+    """Inverse of `encode`. Raises ValueError for anything else."""
     try:
         fields = json.loads(line)
         kind = _KINDS[fields.pop("report")]

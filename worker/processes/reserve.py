@@ -1,8 +1,8 @@
-"""A training process in reserve: started ahead of its order, so that a job begins at once.
+"""A warm training process: started ahead of its order, so that a job begins at once.
 
-To load torch takes seconds of processor time, which a short job would wait for. So each slot keeps
-one process that has loaded it and waits. It is used once, like every training process; with its
-order it is out of here, and the next one is started.
+Importing torch takes seconds of processor time, which a short job would wait for. So each slot
+keeps one process that has imported it and waits. A process is used once; when it gets its order,
+the next one is started.
 """
 
 from __future__ import annotations
@@ -70,17 +70,17 @@ class Reserve:
 
     @property
     def waiting_pid(self) -> int | None:
-        """Of the process that waits for an order."""
+        """Process id of the process that waits for an order."""
         with self._lock:
             return None if self._waiting is None else self._waiting.pid
 
     def close(self) -> None:
-        """End the process that waits, soon, and start no other. Never blocks."""
+        """End the process that waits, and start no other. Never blocks."""
         self._closing.set()
         self._look.set()
 
     def stop(self) -> None:
-        """The same, waiting for its end. Processes with an order have to have ended."""
+        """The same, waiting for its end. Processes with an order must have ended before."""
         self.close()
         self._stopped.set()
         if self._thread is not None and self._thread.is_alive():
@@ -122,7 +122,7 @@ class Reserve:
             self._waiting = process
 
     def _has_ended(self) -> bool:
-        """Whether the process that waited has ended, which is then out of here."""
+        """Whether the process that waited has ended; it is then forgotten."""
         with self._lock:
             process = self._waiting
             if process is None or not process.has_ended():

@@ -1,5 +1,5 @@
-"""Directories in which attempts work. They go with the attempt; after a worker that was killed,
-the next worker on the machine clears up."""
+"""Scratch directories of attempts. Each is removed with its attempt; after a worker that was
+killed, the next worker on the machine cleans up."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Scratch:
             raise OSError(str(error)) from error
 
     def clear_leftovers(self) -> None:
-        """Remove what dead workers left, and end processes that outlived them."""
+        """Remove the directories of dead workers, and kill processes that outlived them."""
         for directory in self._root.iterdir():
             if directory == self.directory or not directory.is_dir():
                 continue
@@ -52,7 +52,7 @@ class Scratch:
 
     @contextlib.contextmanager
     def attempt(self, job_id: str, attempt: int) -> Iterator[Path]:
-        """An empty directory for one attempt, removed at the end."""
+        """Make an empty directory for one attempt, which is removed at the end."""
         directory = self.directory / f"{job_id}-{attempt}"
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()

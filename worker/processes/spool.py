@@ -1,8 +1,7 @@
-"""What a training reported and the database does not have yet, in order.
+"""Reports of a training that the database does not have yet, in order.
 
-Points are many, so beyond a few megabytes they wait in a file; a log is bounded. One thread of
-the training process's pipe puts in, the supervisor takes out in batches that are one transaction
-each.
+Beyond a few megabytes they wait in a file; the log is bounded. One thread, which reads the training
+process's pipe, puts reports in; the supervisor takes them out in batches of one transaction each.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ of_trainings = logging.getLogger("worker.processes.child")
 
 @dataclass(kw_only=True)
 class Batch:
-    """Reports in their order, ready to be written in one transaction."""
+    """Reports in order, to be written in one transaction."""
 
     started: Started | None = None
     points: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
@@ -83,7 +82,7 @@ class Batch:
         | Converting
         | Checking,
     ) -> None:
-        """Put a report at the end."""
+        """Append a report."""
         match report:
             case Started():
                 self.started = report
@@ -106,7 +105,7 @@ class Batch:
 
 
 class Outbox:
-    """Keeps what was reported until it is taken out."""
+    """Holds reports until they are taken out."""
 
     def __init__(
         self, spool: Path, *, saw: Callable[[Report], None] = lambda _report: None
@@ -134,7 +133,7 @@ class Outbox:
         self._context = copy_context()  # with the ids of the attempt, for the worker's log
 
     def put(self, line: bytes) -> None:
-        """Add one report as it came. Raises OSError when it can be kept nowhere."""
+        """Add one report, a line as it came. Raises OSError when there is no room for it."""
         try:
             report = decode(line)
         except ValueError as error:
@@ -166,12 +165,12 @@ class Outbox:
                         self.training_since = None
 
     def close(self) -> None:
-        """Take no further report: one before it was lost, so none after it may count."""
+        """Take no further report: after a lost one, none may count."""
         with self._lock:
             self._is_closed = True
 
     def put_log(self, text: bytes) -> None:
-        """Add what the process printed."""
+        """Add output of the process."""
         with self._lock:
             decoded = self._cleaner.clean(self._decoder.decode(text))
             self._tail = (self._tail + decoded)[-TAIL_CHARACTERS:]
@@ -185,7 +184,7 @@ class Outbox:
 
     @property
     def log_tail(self) -> str:
-        """The last lines that the process printed."""
+        """Last lines that the process printed."""
         return self._tail
 
     def take(self) -> Batch:
@@ -216,16 +215,16 @@ class Outbox:
             return bool(self._lines or self._log or self._spooled_from != self._spooled_to)
 
     def waiting_bytes(self) -> int:
-        """How much waits, in memory and in the file."""
+        """Number of bytes that wait, in memory and in the file."""
         with self._lock:
             return self._bytes + self._spooled_to - self._spooled_from + len(self._log)
 
     def is_complete(self) -> bool:
-        """Whether the training has said how it ended."""
+        """Whether the training has reported its end."""
         return self.finished is not None or self.failure is not None
 
     def _supersede(self, path: Path) -> None:
-        """While checkpoints pile up only the newest two are worth their disk space."""
+        """Delete all but the newest two checkpoints that wait, to save disk space."""
         self._checkpoints.append(path)
         while len(self._checkpoints) > 2:
             self._checkpoints.popleft().unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""The claim of a worker to a job, and the lease that it ends with.
+"""The claim of a worker to a job, and its lease.
 
-A claim names its attempt; whoever holds it writes through `fence` or `fenced`, and is told by
-`Fenced` when a newer attempt exists, so that a worker which slept through its lease can change
-nothing any more. Nothing here writes a status: that is `api.store.jobs.lifecycle`.
+A claim has the number of its attempt, the fencing token. Its holder writes through `fence` or
+`fenced`, which raise `Fenced` when a newer attempt exists, so that a worker whose lease ran out
+unnoticed can change nothing. No status is written here: that is `api.store.jobs.lifecycle`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Claim:
 
 
 def renew(session: Session, claim: Claim, *, lease_seconds: float) -> Status:
-    """Heartbeat: renew the lease and learn what people ask for (`cancelling`, `pausing`)."""
+    """Heartbeat: renew the lease. Returns the request of people, if any (`cancelling`,
+    `pausing`)."""
     status = session.scalar(
         fenced(claim)
         .values(lease_until=now() + lease_seconds, heartbeat_at=now())
@@ -52,7 +53,7 @@ def renew(session: Session, claim: Claim, *, lease_seconds: float) -> Status:
 
 
 def asked(session: Session, claim: Claim) -> Status:
-    """What the job's status asks of its worker, without writing."""
+    """The request of people, by the job's status, without writing."""
     status = session.scalar(
         select(Job.status).where(
             Job.id == claim.job_id, Job.attempt == claim.attempt, Job.status.in_(ACTIVE)
@@ -64,7 +65,7 @@ def asked(session: Session, claim: Claim) -> Status:
 
 
 def fence(session: Session, claim: Claim) -> None:
-    """Lock the job's row and say that something of it changes; first thing of a worker's write."""
+    """Lock the job's row and raise its version; a worker's transaction begins with it."""
     touched = session.execute(fenced(claim).values(version=Job.version + 1).returning(Job.id))
     if touched.one_or_none() is None:
         raise Fenced
@@ -85,7 +86,7 @@ def correct_times(session: Session, *, lease_seconds: float) -> None:
 
 
 def fenced(claim: Claim) -> Any:
-    """An UPDATE of the job that finds nothing once the claim is over."""
+    """An UPDATE of the job that matches no row once a newer attempt exists."""
     return (
         update(Job)
         .where(Job.id == claim.job_id, Job.attempt == claim.attempt, Job.status.in_(ACTIVE))

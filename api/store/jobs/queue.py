@@ -1,4 +1,4 @@
-"""The line of jobs that wait for a worker: by priority, then by age."""
+"""The queue of jobs that wait for a worker: by priority, then by age."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from api.store.tables import WAITING, Job, Worker
 
 
 def ready() -> ColumnElement[bool]:
-    """The condition on a job's row that a worker may take it now: it waits, and not for a time."""
+    """Condition on a job's row: it is queued, and its wait, if any, is over."""
     return and_(Job.status.in_(WAITING), or_(Job.retry_at.is_(None), Job.retry_at <= now()))
 
 
 def jobs_ahead(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
-    """For each of the jobs that waits, how many are served before it; one query for all.
+    """For each of the queued jobs the number that are served before it, in one query.
 
-    A job that is tried again at a later time stands in no line before.
+    A job that is tried again at a later time is ahead of none.
     """
     waiting = [job.id for job in jobs if job.status in WAITING]
     if not waiting:
@@ -31,8 +31,8 @@ def jobs_ahead(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
 
 
 def first(session: Session, *, limit: int) -> list[Job]:
-    """The jobs that are served next, the first one first; those that are tried again later follow
-    in the order of their times."""
+    """The jobs that are served next, in order; those that are tried again later follow in the
+    order of their times."""
     later = case((ready(), 0.0), else_=Job.retry_at)
     query = select(Job).where(Job.status.in_(WAITING))
     ordered = query.order_by(later, Job.priority, Job.queued_at, Job.id)
@@ -40,10 +40,10 @@ def first(session: Session, *, limit: int) -> list[Job]:
 
 
 def announce(session: Session, *, after_seconds: float, limit: int = 10) -> list[str]:
-    """Jobs whose message may be lost: waiting for long although a live worker has a free slot.
+    """Jobs whose wake-up may be lost: queued for long although a live worker has a free slot.
 
-    Also those whose time for another try has come. A message of the future was sent by a clock
-    that has been put back since.
+    Also those whose time for another try has come. A wake-up in the future was sent by a clock that
+    has been put back since.
     """
     live = and_(
         Worker.stopped_at.is_(None),

@@ -1,4 +1,4 @@
-"""How long a job waits before another attempt, after attempts that were lost."""
+"""Back-off of a job: the wait before another attempt, after attempts that were lost."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ Wait = Callable[[int], float]
 
 
 def of_a_lost_worker(first_seconds: float) -> Wait:
-    """None after the first loss, which says nothing about the job; then `first_seconds`, doubled
-    with every further one."""
+    """No wait after the first loss, which says nothing about the job; then `first_seconds`,
+    doubled with every further one."""
     return lambda losses: _doubled(first_seconds, losses - 2)
 
 
 def of_an_error(first_seconds: float) -> Wait:
-    """`first_seconds`, doubled with every loss after the first: what caused it has to pass."""
+    """`first_seconds`, doubled with every loss after the first, so that the cause can pass."""
     return lambda losses: _doubled(first_seconds, losses - 1)
 
 
 def of_a_change(_losses: int) -> float:
-    """None: the next attempt is another one."""
+    """No wait: the next attempt is a different one."""
     return 0.0
 
 

@@ -1,7 +1,8 @@
-"""Looks, every few seconds, for jobs whose worker vanished and for messages that were lost.
+"""The sweeper: every few seconds it recovers jobs with expired leases and sends lost wake-ups
+again.
 
-One runs beside every API and every worker; two at the same moment do each thing once, since each
-is one conditional UPDATE.
+One runs beside every API and every worker; two at the same moment do each thing once, since each is
+one conditional UPDATE.
 """
 
 from __future__ import annotations
@@ -21,33 +22,34 @@ log = logging.getLogger(__name__)
 
 
 class GracePeriod:
-    """The time after a start, an outage or a jump of the clock in which expired leases are ignored.
+    """Grace period after a start, an outage or a jump of the clock, during which expired leases are
+    ignored.
 
     A lease that ran out says that its worker is gone only if the worker could have renewed it. So
-    whoever recovers jobs must first have seen the database, without a gap, for one whole lease.
+    the sweeper must first have seen the database, without a gap, for one whole lease.
     """
 
     def __init__(
         self, lease_seconds: float, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """`monotonic` is a clock that nobody sets."""
+        """`monotonic` is a clock that is never set."""
         self._lease_seconds = lease_seconds
         self._monotonic = monotonic
         self._since: float | None = None  # by `monotonic`; None: a look failed, or none was made
         self._last = 0.0  # by the database's clock
 
     def begin(self) -> None:
-        """The database is away: the next look begins the time of one lease."""
+        """Begin the grace period again: the database is away."""
         self._since = None
 
     def is_over(self, at: float) -> bool:
-        """Whether to recover jobs whose lease had run out at the time `at`, of a look at the
-        database, by its clock.
+        """Whether to recover jobs whose lease had run out at the time `at`, of the database's
+        clock.
 
-        A gap is a move of that clock by more than half a lease between two looks: the looking
-        process or its machine stood still, a statement hung, or the clock was set. Whoever renews
-        in time has more than half a lease left, so a shorter one ends no lease. A clock that is
-        put back ends none either.
+        A gap is a move of that clock by more than half a lease between two calls: the process or
+        its machine stood still, a statement hung, or the clock was set. A worker that renews in
+        time has more than half a lease left, so a shorter gap ends no lease. A clock that is put
+        back ends none either.
         """
         here = self._monotonic()
         if self._since is None or at - self._last > self._lease_seconds / 2:
@@ -64,7 +66,7 @@ class Sweeper:
     def __init__(
         self, database: Database, settings: Settings, send_wakeup: Callable[[str], None]
     ) -> None:
-        """`send_wakeup(job_id)` sends the message for a job that waits."""
+        """`send_wakeup(job_id)` sends the wake-up for a queued job."""
         self._database = database
         self._settings = settings
         self._send_wakeup = send_wakeup
@@ -85,7 +87,7 @@ class Sweeper:
             self._thread.join()
 
     def sweep(self) -> None:
-        """Look once. Raises what the database raises."""
+        """Sweep once. Raises what the database raises."""
         try:
             waiting = self._look()
         except SQLAlchemyError:

@@ -1,1 +1,1 @@
-"""What the attempts of a job report: metrics, log, checkpoints, artifacts."""
+"""Reports of the attempts of a job: metrics, log, checkpoints, artifacts."""

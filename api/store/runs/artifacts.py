@@ -1,4 +1,4 @@
-"""The artifacts of a job, registered as they come."""
+"""Artifacts of jobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from api.store.tables import Artifact, new_id
 
 
 def register(session: Session, *, job_id: str, name: str, kind: str, sha256: str) -> Artifact:
-    """Say that a job left a file behind; a file of the same name is replaced."""
+    """Add the file of an artifact; a file of the same name is replaced."""
     artifact = session.scalar(
         select(Artifact).where(Artifact.job_id == job_id, Artifact.name == name)
     )

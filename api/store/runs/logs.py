@@ -1,4 +1,4 @@
-"""What the processes of a job printed, appended in pieces and read back by position."""
+"""Logs of jobs, appended in pieces and read by position."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def append(session: Session, job_id: str, attempt: int, text: str) -> None:
 
 
 def length(session: Session, job_id: str, attempt: int) -> int:
-    """Characters that the log of one attempt has."""
+    """Number of characters in the log of one attempt."""
     found = select(func.sum(func.length(LogChunk.text))).where(
         LogChunk.job_id == job_id, LogChunk.attempt == attempt
     )
@@ -47,8 +47,8 @@ def length(session: Session, job_id: str, attempt: int) -> int:
 
 
 def read(session: Session, job_id: str, *, after: int = 0, until: int | None = None) -> LogText:
-    """What follows a position (0: the start), some `PIECE` characters of it, or less at the end
-    or at `until`."""
+    """Text after a position (0: the start), some `PIECE` characters of it, or less at the end or
+    at `until`."""
     query = select(LogChunk.id, LogChunk.text).where(LogChunk.job_id == job_id)
     if until is not None:
         query = query.where(LogChunk.id <= until)
@@ -67,12 +67,12 @@ def read(session: Session, job_id: str, *, after: int = 0, until: int | None = N
 
 
 def newest(session: Session, job_id: str) -> int:
-    """The position of the end of a log."""
+    """Position of the end of a log."""
     return session.scalar(select(func.max(LogChunk.id)).where(LogChunk.job_id == job_id)) or 0
 
 
 def tail(session: Session, job_id: str, lines: int) -> LogText:
-    """The last `lines` lines, at most `MOST_TAIL` characters of them."""
+    """Last `lines` lines, at most `MOST_TAIL` characters of them."""
     end = newest(session, job_id)
     backwards = select(LogChunk.id, LogChunk.text).where(LogChunk.job_id == job_id)
     texts: list[str] = []

@@ -74,7 +74,7 @@ def append(
 
 
 def cut(session: Session, job_id: str, *, after_step: int) -> None:
-    """Drop the points after a step: an attempt goes on from a checkpoint made there."""
+    """Delete the points after a step: an attempt goes on from a checkpoint made there."""
     for chunk in session.scalars(
         select(MetricChunk).where(MetricChunk.job_id == job_id, MetricChunk.last_step > after_step)
     ).all():
@@ -88,13 +88,13 @@ def cut(session: Session, job_id: str, *, after_step: int) -> None:
 
 
 def names(session: Session, job_id: str) -> list[str]:
-    """The metrics that a job has, sorted."""
+    """Names of a job's metrics, sorted."""
     found = select(MetricChunk.name).where(MetricChunk.job_id == job_id).distinct()
     return sorted(session.scalars(found))
 
 
 def attempts(session: Session, job_id: str, name: str) -> list[tuple[int, int]]:
-    """The attempts that reported a metric, each with its first step of it."""
+    """The attempts that reported a metric, each with its first step."""
     query = (
         select(MetricChunk.attempt, func.min(MetricChunk.first_step))
         .where(MetricChunk.job_id == job_id, MetricChunk.name == name)
@@ -185,7 +185,7 @@ def some_rows(
 
 
 def _m4(steps: Steps, values: Values, max_points: int) -> NDArray[np.int64]:
-    """Indices of the points to keep. A bucket costs up to five."""
+    """Indices of the points to keep, up to five per bucket."""
     buckets = max(1, max_points // 5)
     edges = np.linspace(float(steps[0]), float(steps[-1]) + 1.0, buckets + 1)
     starts = np.unique(np.searchsorted(steps, edges[:-1], side="left"))

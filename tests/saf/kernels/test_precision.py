@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from saf.config import JobSpecification
 from saf.data import digits
 from saf.kernels.precision import cudnn, on_device, products, sums_of_products
-from saf.lif import certificate
+from saf.lif import saf_form
 from saf.lif.certificate import certify
 from saf.lif.convert import convert
 from saf.training import loop as training
@@ -76,7 +76,7 @@ def test_a_training_in_tf32_takes_its_products_so_and_its_checks_do_not(
 
     monkeypatch.setattr(trainer, "in_parts", watched_in_parts)
     watch(evaluate, "infer")
-    watch(certificate, "infer_in_chunks")  # the certificate
+    watch(saf_form, "infer_in_chunks")  # the certificate
     job = resolved(
         {"epochs": 1, "network": {"name": "convnet", "channels": [4]}, "precision": precision}
     )
@@ -84,7 +84,7 @@ def test_a_training_in_tf32_takes_its_products_so_and_its_checks_do_not(
     assert seen == {
         "method": {(expected, expected)},
         "saf.training.evaluation.evaluate.infer": {(expected, expected)},
-        "saf.lif.certificate.infer_in_chunks": {("ieee", "ieee")},
+        "saf.lif.saf_form.infer_in_chunks": {("ieee", "ieee")},
     }
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["specification"]["precision"] == precision

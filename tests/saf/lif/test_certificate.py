@@ -11,14 +11,15 @@ from torch import Tensor
 
 from saf.errors import InternalError
 from saf.kernels.saf_scan import Constant
-from saf.lif.certificate import _costs_too_much, certify
+from saf.lif.certificate import certify
 from saf.lif.convert import convert, on_grid
 from saf.lif.exactness import run_saf
 from saf.lif.network import LIFNetwork, load_lif
 from saf.lif.sequence import LIFStep
+from saf.lif.verdict import costs_too_much
+from saf.model.forward.saf_forward import Neurons
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork
-from saf.model.saf_forward import Neurons
 from saf.networks.build import build
 from saf.networks.convnet import ConvNet
 from saf.neurons.base import Accumulated
@@ -235,10 +236,10 @@ def test_a_proof_that_cost_the_accuracy_is_not_announced_as_one(
 def test_a_rounding_that_costs_one_sample_of_a_few_is_tolerated() -> None:
     rounding = {"samples": 40, "cost_points": 2.5}
     grid = {"bits": 8, "rounding": rounding}
-    assert not _costs_too_much(grid)
-    assert _costs_too_much({"bits": 8, "rounding": {"samples": 1000, "cost_points": 1.1}})
-    assert not _costs_too_much({"bits": 8, "rounding": {"samples": 1000, "cost_points": 1.0}})
-    assert not _costs_too_much({"bits": None})
+    assert not costs_too_much(grid)
+    assert costs_too_much({"bits": 8, "rounding": {"samples": 1000, "cost_points": 1.1}})
+    assert not costs_too_much({"bits": 8, "rounding": {"samples": 1000, "cost_points": 1.0}})
+    assert not costs_too_much({"bits": None})
 
 
 def test_too_fine_a_grid_is_measured_and_the_layer_is_named(
@@ -290,7 +291,7 @@ def test_a_spike_that_differs_against_the_proof_is_an_internal_error(
 
     path = tmp_path / "lif.safetensors"
     on_a_grid(network, path, 10)
-    monkeypatch.setattr("saf.lif.certificate.run_saf", broken)
+    monkeypatch.setattr("saf.lif.saf_form.run_saf", broken)
     with pytest.raises(InternalError, match="proven to be exact"):
         certify(network, path, *samples, samples=LIMITS)
 

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from saf.model.forward.presentation import NO_DROPOUT, Masks
 from saf.model.network import SpikingNetwork
-from saf.model.presentation import NO_DROPOUT, Masks
 from saf.networks.architecture import (
     INPUT,
     AveragePool,

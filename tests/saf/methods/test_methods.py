@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from saf.config import JobSpecification, Neuron
 from saf.config import Method as ChosenMethod
 from saf.errors import UserConfigError
+from saf.model.forward.saf_forward import chunks
 from saf.model.inference import infer, record
 from saf.model.network import SpikingNetwork
-from saf.model.saf_forward import chunks
 from saf.networks.architecture import (
     Architecture,
     Connection,

@@ -10,11 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from saf.config import Neuron
+from saf.model.forward.lif_forward import lif_advance, lif_rest
+from saf.model.forward.presentation import NO_DROPOUT, Masks, traced
+from saf.model.forward.saf_forward import REST, advance, chunks
 from saf.model.inference import infer, record
-from saf.model.lif_forward import lif_advance, lif_rest
 from saf.model.network import SpikingNetwork, present
-from saf.model.presentation import NO_DROPOUT, Masks, traced
-from saf.model.saf_forward import REST, advance, chunks
 from saf.networks.build import build
 from saf.networks.convnet import ConvNet
 from saf.networks.vgg import VGG11

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from saf.config import Neuron, Surrogate
 from saf.model.dropout import dropout_masks
+from saf.model.forward.presentation import NO_DROPOUT, Masks
 from saf.model.network import SpikingNetwork
-from saf.model.presentation import NO_DROPOUT, Masks
 from saf.networks.architecture import (
     INPUT,
     Architecture,

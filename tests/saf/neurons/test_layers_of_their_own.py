@@ -17,10 +17,10 @@ from saf.config import JobSpecification, Neuron, Surrogate
 from saf.data import digits
 from saf.kernels.saf_scan import Constant, Gate
 from saf.lif.convert import convert
+from saf.model.forward.lif_forward import lif_advance, lif_rest
+from saf.model.forward.presentation import traced
 from saf.model.inference import infer, record
-from saf.model.lif_forward import lif_advance, lif_rest
 from saf.model.network import SpikingNetwork, network_of, present
-from saf.model.presentation import traced
 from saf.networks.architecture import (
     INPUT,
     Architecture,

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from saf.config.methods import Readout
 from saf.estimate.chunking import steps_at_once
 from saf.kernels.saf_scan import Constant, Gate
-from saf.kernels.transfer import constants
+from saf.model.forward.accumulation import accumulate, difference, with_gradient_of
+from saf.model.forward.presentation import Layered, Presentation
+from saf.model.forward.replay import Replay
 from saf.model.layers import Layer, Wire, input_current, run_layers
 from saf.model.operations import apply, apply_traced, scale_over_time
-from saf.model.presentation import Layered, Presentation, plain, traced
-from saf.model.replay import Replay
 from saf.networks.architecture import INPUT, Flatten
 from saf.neurons.base import Accumulated, Filters, Neuron
 
@@ -60,7 +59,7 @@ class Chunk(NamedTuple):
         return self._difference(name, spiking=False)
 
     def _difference(self, name: str, *, spiking: bool) -> Tensor:
-        return _sent(
+        return difference(
             self.accumulations[name],
             self.before.get(name),
             self.steps,
@@ -132,7 +131,7 @@ def advance(
 
     if step.frames is not None:
         decay = readout.decay
-        sent[INPUT] = _accumulate(step.frames, state.accumulations.get(INPUT), steps, decay)
+        sent[INPUT] = accumulate(step.frames, state.accumulations.get(INPUT), steps, decay)
         note(INPUT, sent[INPUT], decay)
     if step.has_feedback:
         before = {n: shown.masked(n, a) for n, a in state.accumulations.items()}
@@ -258,16 +257,16 @@ class _Step:
         if not others:
             return
         before = self._state.accumulations.get(source)
-        sent = _sent(accumulation, before, self._steps, decay, spiking=source in self._spiking)
+        sent = difference(accumulation, before, self._steps, decay, spiking=source in self._spiking)
         for filters in others:
             stages = self._state.filtered.get((source, filters), ())
             found, x = [], sent.detach()
             for number, factor in enumerate(filters):
                 carry = stages[number] if stages else None
-                x = _accumulate(x, carry, self._steps, factor)
+                x = accumulate(x, carry, self._steps, factor)
                 found.append(self.after(x))
             self.filtered[source, filters] = tuple(found)
-            self._received[source, filters] = _with_gradient_of(accumulation, x)
+            self._received[source, filters] = with_gradient_of(accumulation, x)
 
 
 def _other_filters(shown: Presentation) -> dict[str, set[Filters]]:
@@ -292,64 +291,6 @@ def _relayed(current: Tensor | None, always: Tensor, samples: int) -> Tensor:
     return (torch.unflatten(current, 0, (len(always), samples)) + always).flatten(0, 1)
 
 
-def _accumulate(sent: Tensor, carry: Tensor | None, steps: int, decay: float) -> Tensor:
-    """x̂[t] = λ x̂[t−1] + x[t] over K time steps, K · B …."""
-    accumulated = sent.clone()
-    for now in accumulated.chunk(steps):
-        if carry is not None:
-            now.add_(carry, alpha=decay)
-        carry = now
-    return accumulated
-
-
-def _sent(
-    accumulation: Tensor, before: Tensor | None, steps: int, decay: float, *, spiking: bool
-) -> Tensor:
-    """Output at each time step, x[t] = x̂[t] − λ x̂[t−1], with the gradient of x̂[t]."""
-    sent: Tensor = _Sent.apply(  # type: ignore[no-untyped-call]
-        accumulation, before, steps, decay, spiking
-    )
-    return sent
-
-
-class _Sent(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        accumulation: Tensor,
-        before: Tensor | None,
-        steps: int,
-        decay: float,
-        spiking: bool,
-    ) -> Tensor:
-        sent = accumulation.clone()
-        past = accumulation.chunk(steps)[:-1]
-        for now, last in zip(sent.chunk(steps), (before, *past), strict=True):
-            if last is not None:
-                now.sub_(last, alpha=decay)
-        return sent.ge_(0.5) if spiking else sent  # 0 and 1 but for rounding
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
-        return grads[0], None, None, None, None
-
-
-class _WithGradientOf(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0], None
-
-
-def _with_gradient_of(x: Tensor, value: Tensor) -> Tensor:
-    """`value` with the gradient of `x`: the past of an accumulation is detached."""
-    found: Tensor = _WithGradientOf.apply(x, value)  # type: ignore[no-untyped-call]
-    return found
-
-
 def chunks(network: Layered, samples: int, timesteps: int, chunk: int | None) -> list[int]:
     """Lengths of the chunks of `timesteps`: `chunk` each, or 1 where there is feedback.
 
@@ -361,77 +302,3 @@ def chunks(network: Layered, samples: int, timesteps: int, chunk: int | None) ->
         raise ValueError(f"a chunk has at least 1 time step, not {chunk}")
     size = 1 if network.architecture.has_feedback else chunk
     return [min(size, timesteps - start) for start in range(0, timesteps, size)]
-
-
-def readout_at_each_step(
-    shown: Presentation,
-    done: Chunk,
-    times: Sequence[int],
-    trace_bias_and_input: bool,
-) -> Tensor:
-    """o[t] = W s_N[t] + b at the K time steps of a chunk, K B classes; weight gradients use
-    â_N[t]."""
-    relays = {layer.name for layer in shown.network.layers if layer.neuron is None}
-
-    def step(layer: Layer, inputs: Mapping[str, Tensor]) -> Tensor:
-        constant = shown.constant[layer.name].value
-        factors = gradient_factors(layer, times, trace_bias_and_input)
-        total = scale_over_time(constant, [1.0] * len(times), factors)
-        for wire in shown.effective[layer.name].wires:
-            source = wire.source
-            if source not in inputs:
-                continue  # an image, which is part of the constant
-            if source == INPUT:
-                assert shown.stimulus.frames is not None
-                spikes = shown.stimulus.frames[times[0] - 1 : times[-1]].flatten(0, 1)
-                trace = inputs[INPUT] if trace_bias_and_input else spikes
-            elif source in relays:
-                spikes, trace = done.relayed(source), inputs[source]
-            else:
-                spikes = shown.masked(source, done.spikes(source))
-                trace = shown.masked(source, inputs[source])
-            current = traced(wire, spikes, trace)
-            total = total + current.view(len(times), -1, *current.shape[1:])
-        return total.expand(-1, shown.samples, -1)
-
-    scores: Tensor = shown.network.readout_layer(done.received, step)
-    return scores.to(shown.network.parameter_dtype)
-
-
-def readout_of_rates(shown: Presentation, done: Chunk, times: Sequence[int]) -> Tensor:
-    """o[t] = W (â_N[t] / c[t]) + b at the given last time steps of a chunk, K B classes: the
-    mean of W s_N + b so far, with the weights λ^(t−τ)."""
-
-    def step(layer: Layer, inputs: Mapping[str, Tensor]) -> Tensor:
-        def carry(wire: Wire, accumulation: Tensor) -> Tensor:
-            last = shown.masked(wire.source, accumulation[-len(times) * shown.samples :])
-            current = plain(wire, last, last)
-            current = current.view(len(times), -1, *current.shape[1:])
-            ones = tuple(layer.accumulated_one(t) for t in times)
-            c = constants(ones, current.dtype, current.device)
-            return current / c.view(-1, 1, 1)
-
-        start = shown.constant[layer.name].value[None]
-        total = input_current(shown.effective[layer.name].wires, inputs, start, carry)
-        assert total is not None
-        return total.expand(len(times), shown.samples, -1)
-
-    scores: Tensor = shown.network.readout_layer(done.received, step)
-    return scores.to(shown.network.parameter_dtype)
-
-
-def scores_of(shown: Presentation, timesteps: int, readout: Readout) -> Tensor:
-    """Scores, B classes, of T time steps, with a graph where gradients are enabled: Σ_t (W s[t]
-    + b), or with the readout `weighted` W (â[T] / c[T]) + b."""
-    gate = surrogate_gates if torch.is_grad_enabled() else None
-    state, total = REST, None
-    for steps in chunks(shown.network, shown.samples, timesteps, None):
-        done, state = advance(shown, state, steps, gate=gate)
-        times = range(state.step - steps + 1, state.step + 1)
-        if readout == "mean":
-            scores = readout_at_each_step(shown, done, times, True).sum(0)
-            total = scores if total is None else total + scores
-        elif state.step == timesteps:
-            (total,) = readout_of_rates(shown, done, times[-1:])
-    assert total is not None
-    return total

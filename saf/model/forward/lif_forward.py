@@ -14,11 +14,11 @@ from torch import Tensor
 
 from saf.config.methods import Readout
 from saf.kernels.saf_scan import count_spikes
+from saf.model.forward.presentation import Layered, Presentation, Synapse, plain
+from saf.model.forward.saf_forward import gradient_factors
 from saf.model.inputs import Stimulus
 from saf.model.layers import Layer, run_layers
 from saf.model.operations import scale_over_time
-from saf.model.presentation import Layered, Presentation, Synapse, plain
-from saf.model.saf_forward import gradient_factors
 from saf.networks.architecture import INPUT, Conv, Linear
 from saf.neurons.base import Filters, Fire, Neuron, State
 from saf.neurons.fire import fire

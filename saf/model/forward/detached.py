@@ -1,6 +1,6 @@
 """A presentation detached from its graph, so that several backward passes share one at the end.
 
-Shapes: as in `saf.model.presentation`.
+Shapes: as in `saf.model.forward.presentation`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from saf.model.forward.presentation import Constants, Effective, Masks, Presentation, Steady
 from saf.model.inputs import Stimulus
 from saf.model.network import SpikingNetwork
-from saf.model.presentation import Constants, Effective, Masks, Presentation, Steady
 
 
 class _Cut:

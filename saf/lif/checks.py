@@ -1,0 +1,64 @@
+"""Checks of what a LIF network is given: its weights and its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from saf.lif.fixed_point import is_on_grid
+from saf.lif.header import LIFDescription
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def check_weights(description: LIFDescription, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError for weights that no LIF network has, such as NaN; on the device `meta`
+    there are no numbers."""
+    for name, tensor in tensors.items():
+        if tensor.dtype not in DTYPES:
+            raise ValueError(f"{name} is {tensor.dtype}; weights are one of {_named(DTYPES)}")
+        if not tensor.is_meta and not tensor.isfinite().all():
+            raise ValueError(f"{name} holds values that are no finite numbers")
+    if len({tensor.dtype for tensor in tensors.values()}) > 1:
+        raise ValueError("the weights are of several data types")
+    if description.grid is None:
+        return
+    for name, tensor in tensors.items():
+        if not tensor.is_meta and not is_on_grid(tensor, description.grid.bits):
+            raise ValueError(
+                f"{name} is not on the grid of 2^-{description.grid.bits} that the "
+                "network is said to be on"
+            )
+
+
+def _named(dtypes: Sequence[torch.dtype]) -> str:
+    return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+
+
+def check_input(description: LIFDescription, x: Tensor, *, sequence: bool) -> None:
+    """Raise ValueError, which says what is expected, unless `x` is an input of such a network: of
+    all T time steps (`sequence`), or of one."""
+    shape = description.architecture.input_shape
+    if sequence:
+        shape = (description.timesteps, *shape)
+    expected = f"N {' '.join(map(str, shape))}"
+    if sequence:
+        expected += f" (frames of T = {description.timesteps} steps)"
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        what = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(
+            f"the network takes a tensor of floats of shape {expected}, not {what}; "
+            "bytes become floats by x.float() / 255, counts in bytes by x.float()"
+        )
+    if x.dim() != len(shape) + 1 or tuple(x.shape[1:]) != shape or len(x) == 0:
+        raise ValueError(f"the network takes samples of shape {expected}, not {list(x.shape)}")
+    if not x.isfinite().all():
+        raise ValueError("the input holds NaN or infinite values")
+    bounded = not description.frames or description.grid is not None
+    if bounded and (x.min() < 0 or x.max() > 1):
+        raise ValueError(
+            f"the network takes values from 0 to 1, and these go from {float(x.min()):g} to "
+            f"{float(x.max()):g}; it does its normalisation itself"
+        )

@@ -1,0 +1,123 @@
+"""The verdict of a certificate, and the rule and the sentences that explain it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from saf.errors import InternalError
+from saf.lif.exactness import SIGNIFICANT_BITS
+
+TOLERATED = 0.002  # of the samples
+MOST_ROUNDING_COST = 1.0  # points of accuracy that a delivered network may have lost to its grid
+RULE = (
+    "proven: the weights are those of the trained network on a grid, in every layer float32 is "
+    "exact for every input (grid.layers), and in the checks not one spike differs. "
+    f"A grid may cost at most {MOST_ROUNDING_COST:.1f} points of accuracy (grid.rounding), or one "
+    "sample where that is more; one that costs more makes any network differ from what was "
+    "trained, also one whose arithmetic is proven to be exact. "
+    f"measured: in every check the predictions differ on at most {TOLERATED:.1%} of the samples, "
+    f"and so do the numbers of correct ones ({100 * TOLERATED:.1f} points of accuracy); one sample "
+    "is tolerated where that is less than one. differs: otherwise."
+)
+LOST_TO_THE_GRID = (
+    "The LIF network on the grid is not what was trained: do not rely on it; take more grid_bits, "
+    '"auto" or none.'
+)
+Verdict = Literal["proven", "measured", "differs"]
+
+
+def verdict_of(checks: list[dict[str, Any]], grid: dict[str, Any] | None) -> Verdict:
+    """Verdict by `RULE`. Raises InternalError where a proof and a measurement contradict each
+    other."""
+    if grid is not None and grid["bits"] is not None:
+        differing = sum(check["spikes_differing"] for check in checks)
+        if grid["within"] and grid["is_of_the_trained_network"]:
+            if differing:
+                raise InternalError(
+                    f"{differing} spikes differ between the SAF and the LIF form of a network for "
+                    "which float32 is proven to be exact: the proof, its code or the arithmetic of "
+                    "this machine is wrong",
+                    hint="report this with the job; without conversion.grid_bits it succeeds",
+                )
+            return "differs" if costs_too_much(grid) else "proven"
+        if costs_too_much(grid):
+            return "differs"
+    return "measured" if all(map(_within_tolerance, checks)) else "differs"
+
+
+def costs_too_much(grid: dict[str, Any] | None) -> bool:
+    """Whether rounding changed the predictions of the trained network too much."""
+    if grid is None or grid["bits"] is None:
+        return False
+    rounding = grid["rounding"]
+    tolerated = max(MOST_ROUNDING_COST, 100.0 / rounding["samples"])
+    return bool(rounding["cost_points"] > tolerated + 1e-9)
+
+
+def _within_tolerance(check: dict[str, Any]) -> bool:
+    tolerated = max(1.0, TOLERATED * check["samples"])
+    gained = abs(check["correct_lif"] - check["correct_saf"])
+    return bool(max(check["predictions_differing"], gained) <= tolerated)
+
+
+def statement(
+    verdict: Verdict,
+    checks: list[dict[str, Any]],
+    as_trained: dict[str, Any] | None,
+    grid: dict[str, Any] | None,
+) -> str:
+    """The result as a sentence."""
+    rounded_to = "" if grid is None or grid["bits"] is None else ", both on the grid"
+    sentences = [
+        f"In {check['precision']}, on {check['samples']:,} samples that the training did not see, "
+        f"{check['spikes_differing']:,} of {check['spikes_compared']:,} spikes and "
+        f"{check['predictions_differing']} predictions differ between the trained network and its "
+        f"LIF form{rounded_to}; the accuracy is {check['accuracy_saf']:.2%} and "
+        f"{check['accuracy_lif']:.2%}."
+        for check in checks
+    ]
+    if as_trained is not None:
+        sentences.append(
+            f"Computed in {as_trained['precision_of_trained']}, as it was trained, the network "
+            f"gives {as_trained['predictions_differing']} other predictions than its LIF form in "
+            f"{as_trained['precision']}, at an accuracy of {as_trained['accuracy_saf']:.2%}."
+        )
+    if costs_too_much(grid):
+        assert grid is not None
+        return " ".join([_about_grid(grid), *sentences, LOST_TO_THE_GRID])
+    if grid is not None:
+        sentences.append(_about_grid(grid))
+    outcome = {
+        "proven": "The spikes of the LIF network are the same in every order of summation, for "
+        "every image, wherever float32 sums of products are computed as such (docs/proof.md).",
+        "measured": "The LIF network may stand in for the trained one.",
+        "differs": "The LIF network does not behave like the trained one: do not rely on it.",
+    }
+    return " ".join([*sentences, outcome[verdict]])
+
+
+def _about_grid(grid: dict[str, Any]) -> str:
+    if grid["bits"] is None:
+        return f"The weights are on no grid, though one was asked for: {grid['refused']}."
+    rounding = grid["rounding"]
+    cost = (
+        f"Rounding the weights to multiples of 2^-{grid['bits']} took the accuracy from "
+        f"{rounding['accuracy_as_trained']:.2%} to {rounding['accuracy_on_grid']:.2%} on "
+        f"{rounding['samples']} samples."
+    )
+    if not grid["is_of_the_trained_network"]:
+        return f"{cost} The file does not hold the trained network on that grid."
+    rows = [*grid["layers"], *grid["relays"]]
+    over = [row for row in rows if not row["within"]]
+    if over:
+        worst = max(over, key=lambda row: row["bits_needed"])
+        return (
+            f"{cost} This is no proof: {worst['name']} may need {worst['bits_needed']} of "
+            f"{worst['bits_available']} bits; take fewer grid_bits."
+        )
+    needed = max(row["bits_needed"] for row in rows)
+    scores = "as well" if grid["readout"]["within"] else "not covered"
+    return (
+        f"{cost} Float32 is exact in every layer for every image: at most {needed} of "
+        f"{SIGNIFICANT_BITS} bits are needed; the scores are {scores}."
+    )
