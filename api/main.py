@@ -17,7 +17,7 @@ from fastapi.telemetry import TelemetryConfig
 
 from api.broker import wakeups
 from api.broker.wakeups import WakeUps, celery_app
-from api.datasets import choices, previews
+from api.datasets import catalogue, choices, previews
 from api.datasets import pages as dataset_pages
 from api.datasets import routes as datasets
 from api.datasets.checks import Checks
@@ -126,6 +126,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         artifacts,
         datasets,
         choices,
+        catalogue,
         uploads,
         previews,
         networks,

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from api.datasets.catalogue import catalogue
 from api.datasets.previews import find_preview
 from api.datasets.queries import find_datasets, read_dataset
 from api.web.asgi import prefix
@@ -31,6 +32,7 @@ def datasets_page(request: Request, service: ServiceDependency, after: str = "")
         "datasets": found,
         "older": prefix.at("/datasets?") + urlencode({"after": found[-1].id}) if has_more else None,
         "settings": SHARED,
+        "catalogue": catalogue(),
         "upload_max_bytes": service.settings.upload_max_bytes,
     }
     return page(request, "datasets/datasets.html", context)

@@ -85,11 +85,11 @@ def upload(
         on_damaged=on_damaged,
     )
     with server_client() as client:
-        with _progress() as progress:
+        with sending() as progress:
             sent = client.upload_dataset(
                 path, name=name, format=format, settings=settings, progress=progress
             )
-        _finish(client, client.wait_dataset(sent["id"]), as_json)
+        finish(client, client.wait_dataset(sent["id"]), as_json)
 
 
 @datasets.command()
@@ -104,7 +104,7 @@ def register(
     settings = reading.settings_of(read)
     with server_client() as client:
         made = client.register_dataset(path, name=name, format=format, settings=settings)
-        _finish(client, client.wait_dataset(made["id"]), as_json)
+        finish(client, client.wait_dataset(made["id"]), as_json)
 
 
 @datasets.command()
@@ -135,7 +135,7 @@ def answer(
         found = client.dataset(dataset)
         if settings:
             found = client.wait_dataset(client.answer_dataset(found["id"], **settings)["id"])
-        _finish(client, found, as_json)
+        finish(client, found, as_json)
 
 
 @datasets.command()
@@ -148,7 +148,7 @@ def delete(
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
+def sending() -> Iterator[Callable[[int, int], None]]:
     """A bar of what has arrived, beside the output."""
     columns = (
         *(TextColumn("{task.description}"), BarColumn(), DownloadColumn()),
@@ -166,7 +166,7 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         yield show
 
 
-def _finish(client: Client, dataset: Dataset, as_json: bool) -> None:
+def finish(client: Client, dataset: Dataset, as_json: bool) -> None:
     """Ask what is to be asked and say what came out; exit status 1 unless it can be used."""
     while dataset["status"] == "needs_choice" and not as_json and reading.is_terminal():
         dataset = _asked(client, dataset)
