@@ -9,7 +9,7 @@ Extra = Literal["client", "data", "formats"]
 _MODULES: dict[Extra, frozenset[str]] = {
     "client": frozenset({"httpx", "pydantic_settings", "rich", "typer"}),
     "data": frozenset({"PIL"}),
-    "formats": frozenset({"h5py"}),
+    "formats": frozenset({"h5py", "pyarrow", "scipy"}),
 }
 
 

@@ -21,15 +21,21 @@ import numpy as np
 from tests.fuzz.wellformed import (
     File,
     Files,
+    cifar_binary_files,
     cifar_files,
     compressed,
+    csv_bytes,
+    hdf5_bytes,
     idx_bytes,
     idx_files,
     images,
+    mat_bytes,
     npy,
     npz_files,
+    parquet_bytes,
     pixels,
     png,
+    stl_files,
     tarred,
     zipped,
 )
@@ -365,6 +371,61 @@ def canonical(random: Random) -> File:
     return "data.safetensors", damaged(random, struct.pack("<Q", len(text)) + text + y + y + x + x)
 
 
+def hdf5(random: Random) -> File:
+    return "data.h5", damaged(random, hdf5_bytes(random))
+
+
+def mat(random: Random) -> File:
+    return "data.mat", damaged(random, mat_bytes(random))
+
+
+def parquet(random: Random) -> File:
+    return "train.parquet", damaged(random, parquet_bytes(random))
+
+
+def table(random: Random) -> File:
+    content = csv_bytes(random)
+    if random.random() < 0.3:
+        content = content.replace(
+            b",", random.choice([b"\0", b'"', b"\r", b"9" * 400, b"1e999,"]), 3
+        )
+    if random.random() < 0.1:
+        content = b"1," * 6_000_000
+    return "data.csv", damaged(random, content)
+
+
+def raw_bytes(random: Random) -> File:
+    files = random.choice([stl_files, cifar_binary_files])(random)
+    return "data.zip", zipped(random, mutated(random, files))
+
+
+def shard(random: Random) -> File:
+    files = {f"{n}.png": png(random) for n in range(6)}
+    for n in range(6):
+        label = b"%d" % (n % 2)
+        files |= random.choice([{f"{n}.cls": label}, {f"{n}.json": b'{"label": %s}' % label}])
+    if random.random() < 0.3:
+        files["3.json"] = random.choice([b"[" * 5000, b'{"label": {}}', b'{"label": 1}', b""])
+    return "data.tar", tarred(mutated(random, files))
+
+
+def nested(random: Random) -> File:
+    """An .npz for each split in an archive; sparse matrices among them."""
+    inner = zipped(random, mutated(random, npz_files(random)))
+    sparse = {
+        "format.npy": npy(random, np.array(random.choice(["csr", "csc", "coo"]))),
+        "shape.npy": npy(random, np.array(random.choice([[8, 64], [2**40, 2], [-1, 64], [8]]))),
+        "data.npy": npy(random, pixels(random, 16)),
+        "indices.npy": npy(random, np.arange(16) * random.choice([1, 4, 2**40, -1])),
+        "indptr.npy": npy(random, np.arange(9) * random.choice([2, 3, -2])),
+    }
+    files = {"train.npz": inner, "test.npz": damaged(random, inner)}
+    if random.random() < 0.5:
+        labels = npy(random, np.arange(8) % 2)
+        files = {"x_train.npz": zipped(random, mutated(random, sparse)), "y_train.npy": labels}
+    return "data.zip", zipped(random, files)
+
+
 KINDS: dict[str, Callable[[Random], File]] = {
     "zip": zip_archive,
     "tar": tar_archive,
@@ -373,6 +434,13 @@ KINDS: dict[str, Callable[[Random], File]] = {
     "cifar": cifar,
     "npz": npz,
     "npy": npy_file,
+    "nested npz": nested,
+    "hdf5": hdf5,
+    "mat": mat,
+    "parquet": parquet,
+    "csv": table,
+    "raw bytes": raw_bytes,
+    "webdataset": shard,
     "image folder": image_folder,
     "canonical": canonical,
 }

@@ -187,7 +187,8 @@ class _Guard:
         if event == "open":
             path, _, flags = arguments
             if isinstance(path, (str, bytes)):
-                allowed = (self._own,) if flags & WRITES else (self._own, *READABLE)
+                readable = (self._own, f"/proc/{os.getpid()}/", *READABLE)
+                allowed = (self._own,) if flags & WRITES else readable
                 self._inside(event, path, allowed)
         elif event in CHANGES:
             for path in arguments:

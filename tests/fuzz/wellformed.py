@@ -13,7 +13,11 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
+import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import scipy.io
 from PIL import Image
 
 File = tuple[str, bytes]
@@ -114,6 +118,64 @@ def cifar_files(random: Random) -> Files:
     meta = pickled({"label_names": [f"class {index}" for index in range(10)]})
     files[f"{folder}batches.meta"] = b"\x80\x02" + meta + b"."
     return files
+
+
+def hdf5_bytes(random: Random) -> bytes:
+    ways: list[dict[str, Any]] = [{}, {"chunks": True}, {"compression": "gzip"}, {"shuffle": True}]
+    options = random.choice(ways)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=random.choice(["earliest", "latest"])) as file:
+        x = pixels(random, 8, 1, 9, 9)
+        file.create_dataset("train/x", data=x, **options)
+        file.create_dataset("train/y", data=np.arange(8) % 2)
+        file["names"] = np.array(["a", "b"], h5py.string_dtype())
+        file.attrs["by"] = "us"
+    return buffer.getvalue()
+
+
+def mat_bytes(random: Random) -> bytes:
+    buffer = io.BytesIO()
+    x, y = pixels(random, 9, 9, 1, 8), np.arange(8) % 2
+    more: dict[str, Any] = random.choice(
+        [{}, {"s": {"a": 1}}, {"c": np.array(["a", 1], object)}, {"t": "text"}]
+    )
+    packed = random.random() < 0.5
+    scipy.io.savemat(buffer, {"X": x, "y": y} | more, do_compression=packed)
+    return buffer.getvalue()
+
+
+def parquet_bytes(random: Random) -> bytes:
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    blobs = pa.array([{"bytes": png(random), "path": None} for _ in range(8)], kind)
+    buffer = io.BytesIO()
+    pq.write_table(
+        pa.table({"image": blobs, "label": np.arange(8) % 2}),
+        buffer,
+        compression=random.choice(["none", "snappy", "gzip", "zstd"]),
+        row_group_size=random.choice([3, 8]),
+    )
+    return buffer.getvalue()
+
+
+def csv_bytes(random: Random) -> bytes:
+    head = ["label", *(f"pixel{n}" for n in range(64))]
+    rows = [[n % 2, *pixels(random, 64).tolist()] for n in range(12)]
+    lines = [",".join(map(str, row)) for row in random.choice([rows, [head, *rows]])]
+    return "\n".join(lines).encode()
+
+
+def stl_files(random: Random) -> Files:
+    files: Files = {}
+    for split in ("train", "test"):
+        files[f"{split}_X.bin"] = bytes(pixels(random, 4, 3 * 96 * 96))
+        files[f"{split}_y.bin"] = bytes([1, 2, 1, 2])
+    return files | {"class_names.txt": b"plane\nbird\n"}
+
+
+def cifar_binary_files(random: Random) -> Files:
+    rows = pixels(random, 4, 3073)
+    rows[:, 0] = np.arange(4) % 2
+    return {f"{name}.bin": rows.tobytes() for name in ("data_batch_1", "test_batch")}
 
 
 def zipped(random: Random, files: Mapping[str, bytes]) -> bytes:

@@ -53,7 +53,7 @@ class _Part:
 
 
 def assemble(
-    arrays: Sequence[Stored],
+    arrays: Sequence[Stored] | Roles,
     settings: ArrayFormat,
     source: Source,
     *,
@@ -62,14 +62,17 @@ def assemble(
     decisions: Sequence[Decision] = (),
     skipped: Sequence[str] = (),
 ) -> Dataset:
-    """The data set in arrays by name. `layout` and `class_names` are what the format knows; the
-    settings win. Raises DataError, and NeedsChoiceError with what only the owner knows."""
+    """The data set in arrays by name, or by their roles where the format knows those. `layout` and
+    `class_names` are what the format knows; the settings win. Raises DataError, and
+    NeedsChoiceError with what only the owner knows."""
     if settings.split not in (None, "holdout"):
         raise DataError(
             f"the split of arrays cannot be {settings.split!r}",
             hint="Say holdout, or name the arrays x_train and x_test.",
         )
-    roles = roles_of(arrays, source.label, settings.labels_from)
+    roles = arrays
+    if not isinstance(roles, Roles):
+        roles = roles_of(roles, source.label, settings.labels_from)
     _check_kinds(roles)
     classes = _classes(roles, source, class_names)
     parts = {
@@ -132,7 +135,8 @@ def _classes(roles: Roles, source: Source, known: tuple[str, ...] | None) -> Cla
             )
         names = None
     labels = {split: y.whole(limits) for split, y in roles.labels.items()}
-    return classes_of(labels, names, known=known)
+    titles = {split: y.name for split, y in roles.labels.items()}
+    return classes_of(labels, names, known=known, titles=titles)
 
 
 def _axes(parts: Mapping[str, _Part], layout: str | None) -> Axes | Open:

@@ -221,8 +221,9 @@ def _flat(length: int, values: Survey) -> tuple[str, ...]:
     row = ("T", "C") if length <= MAX_CHANNELS else ("T",)
     if length % 3 == 0 and _is_square(length // 3) and length >= 3 * _SMALLEST_IMAGE**2:
         return ("C H W", "H W C", *row)
-    if _is_square(length) and length >= _SMALLEST_IMAGE**2:
-        return ("H W",) if _like_image(values) else ("H W", *row)
+    if _is_square(length) and length > 1:
+        large = length >= _SMALLEST_IMAGE**2
+        return ("H W",) if large and _like_image(values) else ("H W", *row)
     return row
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +30,16 @@ class Classes:
 
 
 def classes_of(
-    labels: Mapping[str, Array], names: Array | None = None, *, known: tuple[str, ...] | None = None
+    labels: Mapping[str, Array],
+    names: Array | None = None,
+    *,
+    known: tuple[str, ...] | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> Classes:
     """Class numbers of splits by name ("train" and others, or "all"), with names of classes where
-    there are any: `names` as an array, or `known`. Raises DataError where they are no classes."""
+    there are any: `names` as an array, or `known`. `titles` say what messages call the labels of a
+    split. Raises DataError where they are no classes."""
+    titles = titles or {split: f"y_{split}" for split in labels}
     if names is not None:
         known = _texts(names)
     plain = {
@@ -50,12 +55,12 @@ def classes_of(
             hint="Label all splits in the same way.",
         )
     if texts == {True}:
-        found = _of_texts(values, known)
+        found = _of_texts(values, known, titles)
         reasons.add(
             "class names are the labels, in the order of the alphabet" if known is None else ""
         )
     else:
-        numbers = _of_numbers(values, known)
+        numbers = _of_numbers(values, known, titles)
         found, reason = numbers
         reasons.add(reason)
     check_class_names(found.names)
@@ -123,7 +128,9 @@ class _Found:
     names: tuple[str, ...]
 
 
-def _of_texts(values: Mapping[str, Array], known: tuple[str, ...] | None) -> _Found:
+def _of_texts(
+    values: Mapping[str, Array], known: tuple[str, ...] | None, titles: Mapping[str, str]
+) -> _Found:
     train = _training(values)
     occurring = [str(v) for v in np.unique(train)]
     if all(each.lstrip("-").isdigit() and len(each) < 10 for each in occurring):
@@ -135,14 +142,17 @@ def _of_texts(values: Mapping[str, Array], known: tuple[str, ...] | None) -> _Fo
         texts, inverse = np.unique(array, return_inverse=True)
         for text in texts:
             if str(text) not in index:
-                raise _unknown(f"y_{split}", repr(str(text)), int((array == text).argmax()), names)
+                raise _unknown(titles[split], repr(str(text)), int((array == text).argmax()), names)
         numbers = np.array([index[str(text)] for text in texts], np.int64)
         found[split] = numbers[inverse.reshape(-1)]
     return _Found(found, names)
 
 
-def _of_numbers(values: Mapping[str, Array], known: tuple[str, ...] | None) -> tuple[_Found, str]:
+def _of_numbers(
+    values: Mapping[str, Array], known: tuple[str, ...] | None, titles: Mapping[str, str]
+) -> tuple[_Found, str]:
     train = _training(values)
+    title = titles.get("train", "y")
     occurring = np.unique(train)
     lowest, highest = int(occurring[0]), int(occurring[-1])
     if known is not None:
@@ -160,7 +170,7 @@ def _of_numbers(values: Mapping[str, Array], known: tuple[str, ...] | None) -> t
     if lowest < 0 and [int(n) for n in occurring] != [-1, 1]:
         index = int((train == lowest).argmax())
         raise DataError(
-            f"y_train[{index}] is {lowest}; labels are class numbers of at least 0, or -1 and 1",
+            f"{title}[{index}] is {lowest}; labels are class numbers of at least 0, or -1 and 1",
             hint="Number the classes 0, 1, 2, … the same way in all splits; leave out samples "
             "without a label, which -1 often marks.",
         )
@@ -173,13 +183,14 @@ def _of_numbers(values: Mapping[str, Array], known: tuple[str, ...] | None) -> t
             hint="Give a class number for each sample: 0, 1, 2, …",
         )
     names = tuple(str(int(n)) for n in occurring)
+    check_class_names(names)
     found = {}
     for split, array in values.items():
         numbers = np.searchsorted(occurring, array)
         wrong = occurring[np.minimum(numbers, len(occurring) - 1)] != array
         if wrong.any():
             index = int(wrong.argmax())
-            raise _unknown(f"y_{split}", str(int(array[index])), index, names)
+            raise _unknown(titles[split], str(int(array[index])), index, names)
         found[split] = numbers.astype(np.int64)
     reason = ""
     if lowest == 1 and highest == len(occurring):
@@ -217,8 +228,3 @@ def _texts(names: Array) -> tuple[str, ...]:
             "class_names is no list of texts", hint="Save numpy.array(['cat', 'dog', …])."
         )
     return tuple(str(name).strip() if str(name).strip() else str(name) for name in names)
-
-
-def as_array(values: Any) -> Array:
-    """Labels given as a list."""
-    return np.asarray(values)

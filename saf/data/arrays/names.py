@@ -101,6 +101,11 @@ def says_what_it_is(name: str) -> bool:
     return _read(name).kind in ("samples", "labels")
 
 
+def split_of(name: str) -> str:
+    """The split that a name tells: "train", "test", "val" or "all"."""
+    return _read(name).split
+
+
 def names_a_split(name: str) -> bool:
     """Whether a name says of which split it is."""
     return _read(name).split != ALL

@@ -71,6 +71,11 @@ class InMemory(Stored):
         for index in plan(self.stored_shape, self.dtype.itemsize):
             yield index, np.asarray(self._values[index])
 
+    def rows(self, rows: NDArray[np.int64]) -> Array:
+        """Some rows of an array in C order."""
+        values: Array = self._values[rows]
+        return values.astype(self.dtype, copy=False)
+
 
 class Field(Stored):
     """A field of a structured array."""

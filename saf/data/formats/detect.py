@@ -19,6 +19,7 @@ from saf.data.formats.format import (
     Recognised,
     SettingError,
 )
+from saf.data.formats.unread import unread
 from saf.data.sources.archive import SingleFile, Tar, Zip, compression_of, decompressed
 from saf.data.sources.limits import DEFAULT_LIMITS, Budget, Limits
 from saf.data.sources.source import Folder, Source, check_archive_size
@@ -186,6 +187,8 @@ def _accepted() -> str:
 
 
 def _unknown(source: Source) -> DataError:
+    if (known := unread(source)) is not None:
+        return known
     if source.single:
         if not source.head(source.label, 1):
             return DataError(f"{source.label} is empty", hint=_accepted())

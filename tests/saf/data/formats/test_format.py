@@ -141,9 +141,9 @@ def test_a_missing_package_is_named(added: None, raw: Path) -> None:
 
 @pytest.mark.parametrize("added", [[Raw]], indirect=True)
 def test_what_is_said_to_send_comes_from_the_formats(added: None, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("nothing to train on")
+    (tmp_path / "notes.bin").write_text("nothing to train on")
     with pytest.raises(DataError) as caught:
-        read(tmp_path / "notes.txt")
+        read(tmp_path / "notes.bin")
     hint = caught.value.hint
     assert hint.startswith("Send a .zip or .tar (.gz, .bz2, .xz) with an image folder, ")
     labels = [kind.label for kind in FORMATS if kind.label != Canonical.label]

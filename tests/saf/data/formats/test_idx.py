@@ -49,7 +49,7 @@ def test_the_four_files_are_read_from_every_container(
     [
         lambda name: name.replace("-idx", ".idx"),
         lambda name: f"FashionMNIST/raw/{name}",
-        lambda name: f"emnist-letters-{name}",
+        lambda name: f"qmnist-{name}",
         lambda name: name.replace("t10k", "test").upper(),
     ],
 )
@@ -74,10 +74,51 @@ def test_unpacked_files_beside_their_packed_originals_are_no_second_data_set(
     assert len(read(place(mnist() | mnist(gz=True))).y_train) == 12
 
 
-def test_two_data_sets_in_one_place_are_refused(mnist: Mnist, place: Place) -> None:
-    twice = mnist() | {f"more/{name}": content for name, content in mnist().items()}
-    with pytest.raises(DataError, match="holds both"):
-        read(place(twice))
+def test_copies_are_left_out_and_two_data_sets_in_one_place_refused(
+    mnist: Mnist, place: Place
+) -> None:
+    files = mnist()
+    copies = {f"more/{name}": content for name, content in files.items()}
+    data = read(place(files | copies))
+    assert len(data.y_train) == 12
+    assert len(data.skipped) == 4
+    copies[f"more/{IMAGES}"] = copies[f"more/{IMAGES}"][:-1] + b"\7"
+    with pytest.raises(DataError, match=r"holds both .* which differ"):
+        read(place(files | copies))
+
+
+def test_without_test_files_a_fifth_is_held_out(mnist: Mnist, place: Place) -> None:
+    files = {name: content for name, content in mnist().items() if name.startswith("train")}
+    data = read(place(files))
+    assert (len(data.y_train), len(data.y_test)) == (9, 3)
+    alone = {name.removeprefix("train-"): content for name, content in files.items()}
+    np.testing.assert_array_equal(read(place(alone)).x_test, data.x_test)
+
+
+def test_pictures_of_emnist_are_turned_and_letters_count_from_1(
+    mnist: Mnist, idx: Idx, place: Place
+) -> None:
+    files = mnist()
+    for name in (LABELS, "t10k-labels-idx1-ubyte"):
+        files[name] = idx(np.frombuffer(files[name][8:], np.uint8) + 1)
+    path = place({f"gzip/emnist-letters-{name}": content for name, content in files.items()})
+    data = read(path)
+    straight = images_in(files[IMAGES], (12, 1, 7, 5))
+    np.testing.assert_array_equal(data.x_train, straight.transpose(0, 1, 3, 2))
+    assert data.class_names == ("1", "2", "3")
+    assert [d.value for d in data.decisions] == ["N W H", "the classes 1, 2, 3"]
+    again = read(path, settings={"layout": "N H W"})
+    np.testing.assert_array_equal(again.x_train, straight)
+
+
+def test_labels_of_qmnist_are_the_first_of_their_numbers(mnist: Mnist, place: Place) -> None:
+    files = {f"qmnist-{name}": content for name, content in mnist().items()}
+    rows = np.zeros((12, 8), ">i4")
+    rows[:, 0], rows[:, 1:] = np.arange(12) % 3, 77
+    del files[f"qmnist-{LABELS}"]
+    head = bytes([0, 0, 0x0C, 2]) + (12).to_bytes(4, "big") + (8).to_bytes(4, "big")
+    files["qmnist-train-labels-idx2-int"] = head + rows.tobytes()
+    assert read(place(files)).y_train.tolist() == [0, 1, 2] * 4
 
 
 def test_truncated_idx_file_is_refused_with_its_byte_counts(mnist: Mnist, place: Place) -> None:
@@ -131,12 +172,16 @@ def header(*shape: int) -> bytes:
         (IMAGES, header(2**32 - 1, 28, 28), "at most 10000000 are accepted"),
         (IMAGES, header(9_000_000, 1000, 1000), "at most 4.0 GiB are accepted"),
         (IMAGES, header(1000, 1000, 1000), "announces more than 1100 times the"),
-        (IMAGES, header(12, 7, 7, 3) + bytes(12 * 147), "looks like N H W C"),
-        (IMAGES, header(12, 7, 0), "has 0 pixels of width"),
-        (LABELS, header(11) + bytes(11), "holds 12 images, train-labels-idx1-ubyte 11 labels"),
+        (IMAGES, header(12, 7, 7, 3) + bytes(12 * 147), "different numbers of axes"),
+        (IMAGES, header(12, 7, 0), "has the shape (12, 7, 0)"),
+        (
+            LABELS,
+            header(11) + bytes([0, 1] * 5 + [2]),
+            "x_train has 12 samples, and there are 11 labels",
+        ),
         (LABELS, header(12) + bytes(12), "1 class"),
-        (LABELS, header(12) + bytes([0] * 11 + [255]), "only 2 different labels occur"),
-        (LABELS, header(0), "holds 12 images, train-labels-idx1-ubyte 0 labels"),
+        (LABELS, header(12) + bytes([0] * 11 + [255]), "the classes are 0, 255"),
+        (LABELS, header(0), "train-labels-idx1-ubyte has the shape (0,)"),
     ],
 )
 def test_idx_file_that_is_not_as_it_should_be_is_refused(
@@ -154,9 +199,7 @@ def test_labels_out_of_range_are_named_with_file_value_index_and_range(
     files = mnist() | {"t10k-labels-idx1-ubyte": idx([0, 1, 2, 9, 1, 2])}
     with pytest.raises(DataError) as caught:
         read(place(files))
-    assert "t10k-labels-idx1-ubyte: label 3 is 9; the training labels are in 0…2" in str(
-        caught.value
-    )
+    assert "t10k-labels-idx1-ubyte[3] is 9; labels are in 0…2, as in training" in str(caught.value)
 
 
 @pytest.mark.parametrize("gz", [False, True])

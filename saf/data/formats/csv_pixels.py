@@ -1,0 +1,177 @@
+"""Tables of pixels as text: Kaggle's digit recogniser, Fashion-MNIST and FER2013 as `.csv`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saf.data.arrays.assemble import ArrayFormat, assemble
+from saf.data.arrays.joined import Rows
+from saf.data.arrays.names import ALL, Roles, split_of
+from saf.data.arrays.stored import InMemory
+from saf.data.arrays.table import HEAD, Columns, Table, columns_of, read_table
+from saf.data.dataset import Dataset, Decision
+from saf.data.formats.format import (
+    FORMATS,
+    Candidate,
+    NeedsChoiceError,
+    Question,
+    Recognised,
+)
+from saf.data.sources.limits import Limits
+from saf.data.sources.source import Source
+from saf.errors import DataError
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".csv.gz", ".tsv.gz", ".tra", ".tes")
+_MOST_FILES = 8
+_SPLITS = {
+    "train": "training train learn 0",
+    "val": "publictest val valid validation dev 1",
+    "test": "privatetest test testing 2",
+}
+
+
+@FORMATS.add
+class CsvPixels(ArrayFormat):
+    """A table with a sample a line: a label and the pixels, `label,pixel0,pixel1,…`, with names of
+    columns or without; or a column `pixels` with spaces, and perhaps one that tells the split, as
+    FER2013 has them. `train.csv` and `test.csv` are splits; a `test.csv` without labels is left
+    out."""
+
+    label: ClassVar[str] = "a .csv of pixels"
+    place: ClassVar[int] = 46
+    specificity: ClassVar[int] = 12
+    packed: ClassVar[bool] = False
+
+    name: Literal["csv"] = "csv"
+
+    @classmethod
+    def detect(cls, source: Source) -> Recognised | None:
+        return Recognised() if _tables(source, None) else None
+
+    @classmethod
+    def claims(cls, name: str) -> bool:
+        return name.lower().endswith((".csv.gz", ".tsv.gz"))
+
+    def read(self, source: Source, limits: Limits) -> Dataset:
+        roles, told, skipped = Roles(), [], []
+        for name, columns in _tables(source, self.labels_from).items():
+            chosen = _with_label(source, name, columns)
+            if chosen is None:
+                skipped.append(f"{name}: no column of labels")
+                continue
+            if chosen.names is None:
+                told.append(
+                    Decision(
+                        "labels_from",
+                        f"column {(chosen.label or 0) + 1}",
+                        f"{name} has no names of columns",
+                    )
+                )
+            _add(roles, name, read_table(source, name, chosen))
+        if not roles.samples:
+            raise DataError(
+                f"{source.label} holds pixels without labels ({', '.join(skipped)})",
+                hint="Name the column of labels 'label', or say labels_from = its name.",
+            )
+        _only_train(roles)
+        return assemble(roles, self, source, decisions=told, skipped=skipped)
+
+
+def _tables(source: Source, labels_from: str | None) -> dict[str, Columns]:
+    """The tables of pixels among the files, by name."""
+    names = [m.name for m in source.members if m.name.lower().endswith(SUFFIXES)]
+    if source.single:
+        names = [source.label]
+    if not 0 < len(names) <= _MOST_FILES:
+        return {}
+    found = {}
+    for name in names:
+        head = source.head(name, HEAD)
+        if head.startswith(b"\x1f\x8b"):
+            head = _gunzipped(head)
+        columns = columns_of(head)
+        if columns is None:
+            continue
+        if labels_from is not None and columns.label is None:
+            columns = columns_of(head, labels_from) or columns
+        found[name] = columns
+    return found
+
+
+def _gunzipped(head: bytes) -> bytes:
+    import zlib
+
+    try:
+        return zlib.decompressobj(31).decompress(head, HEAD)
+    except zlib.error:
+        return b""
+
+
+def _with_label(source: Source, name: str, columns: Columns) -> Columns | None:
+    """The columns with that of the labels, which values tell where names do not. Raises
+    NeedsChoiceError where they do not either."""
+    if columns.label is not None:
+        return columns
+    if columns.ends is None:
+        return None
+    plain = read_table(source, name, replace(columns, ends=None)).pixels
+    values = plain.whole(source.limits)
+    fit = [
+        column for column in columns.ends if _are_labels(values[:, columns.pixels.index(column)])
+    ]
+    if not fit:
+        return None
+    if len(fit) > 1:
+        candidates = tuple(
+            Candidate(str(column + 1), f"column {column + 1} holds the labels") for column in fit
+        )
+        asks = f"Which column of {name} holds the labels, the first or the last?"
+        raise NeedsChoiceError(source.label, (Question("labels_from", asks, candidates),))
+    pixels = tuple(column for column in columns.pixels if column != fit[0])
+    return replace(columns, label=fit[0], pixels=pixels, ends=None)
+
+
+def _are_labels(values: NDArray[np.float32]) -> bool:
+    different = np.unique(values)
+    whole = bool((different == np.rint(different)).all())
+    return whole and 2 <= len(different) <= max(2, min(1000, len(values) // 2))
+
+
+def _add(roles: Roles, name: str, table: Table) -> None:
+    assert table.labels is not None
+    if table.splits is None:
+        split = split_of(name)
+        if split in roles.samples:
+            raise DataError(
+                f"there are two tables for {'all samples' if split == ALL else split}: "
+                f"{roles.samples[split].name} and {name}",
+                hint="Send one of them, or name them train.csv and test.csv.",
+            )
+        roles.samples[split] = table.pixels
+        roles.labels[split] = InMemory(name, table.labels)
+        return
+    for split, words in _SPLITS.items():
+        rows = np.flatnonzero([each.lower() in words.split() for each in table.splits])
+        if len(rows):
+            roles.samples[split] = Rows(table.pixels, rows)
+            roles.labels[split] = InMemory(name, table.labels[rows])
+    known = {word for words in _SPLITS.values() for word in words.split()}
+    for each in dict.fromkeys(table.splits.tolist()):
+        if each.lower() not in known:
+            raise DataError(
+                f"{name} names the split {each[:40]!r}",
+                hint="Use train, val and test (or Training, PublicTest, PrivateTest).",
+            )
+
+
+def _only_train(roles: Roles) -> None:
+    if ALL in roles.samples and len(roles.samples) > 1:
+        for part in (roles.samples, roles.labels):
+            if "train" in part:
+                part.pop(ALL)
+            else:
+                part["train"] = part.pop(ALL)

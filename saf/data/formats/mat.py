@@ -1,0 +1,133 @@
+"""MATLAB's `.mat` files, of version 5 by scipy, of version 7.3, which are HDF5, by h5py.
+
+SVHN comes so: http://ufldl.stanford.edu/housenumbers, `X` of `32 32 3 N` and `y` of 1…10, where 10
+is the digit 0.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib.util import find_spec
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from saf.data.arrays.assemble import ArrayFormat, assemble
+from saf.data.arrays.hdf5 import hdf5_arrays
+from saf.data.arrays.stored import InMemory, Stored
+from saf.data.dataset import Dataset, Decision
+from saf.data.formats.format import FORMATS, Recognised
+from saf.data.sources.limits import Limits
+from saf.data.sources.seekable import Seekable, seekable
+from saf.data.sources.source import Source
+from saf.errors import DataError
+
+_MATLAB_5, _MATLAB_73 = b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file"
+_MOST_FILES = 16
+_NUMBERS = frozenset(
+    {"int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
+    | {"single", "double", "logical"}
+)
+
+
+@FORMATS.add
+class Mat(ArrayFormat):
+    """Variables named as the arrays of an `.npz`, or `X` and `y` in `train….mat` and `test….mat`,
+    as SVHN has them (cropped digits; the label 10 is the digit 0)."""
+
+    label: ClassVar[str] = "MATLAB's .mat files"
+    place: ClassVar[int] = 44
+    specificity: ClassVar[int] = 15
+    packed: ClassVar[bool] = False
+
+    name: Literal["mat"] = "mat"
+
+    @classmethod
+    def detect(cls, source: Source) -> Recognised | None:
+        return Recognised() if _files(source) else None
+
+    def read(self, source: Source, limits: Limits) -> Dataset:
+        arrays: list[Stored] = []
+        skipped: list[str] = []
+        files = _files(source)
+        for name in files:
+            start = source.head(name, 128)
+            package = "h5py" if start.startswith(_MATLAB_73) else "scipy"
+            _check_package(name, package)
+            prefix = name if len(files) > 1 else ""
+            if package == "h5py":
+                found, left = hdf5_arrays(source, name, prefix, matlab=True)
+            else:
+                found, left = _variables(source, name, prefix)
+            arrays += found
+            skipped += left
+        told = []
+        if all("32x32" in name for name in files):
+            arrays = [_digits(a) if a.name.endswith("y") else a for a in arrays]
+            told.append(
+                Decision("", "label 10 is the digit 0", "SVHN's files, recognised by their names")
+            )
+        return assemble(arrays, self, source, decisions=told, skipped=skipped)
+
+
+def _files(source: Source) -> list[str]:
+    if source.single:
+        start = source.head(source.label, 19)
+        return [source.label] if start in (_MATLAB_5, _MATLAB_73) else []
+    found = [m.name for m in source.members if m.name.lower().endswith(".mat")]
+    return found if len(found) <= _MOST_FILES else []
+
+
+def _check_package(name: str, package: str) -> None:
+    if find_spec(package) is None:
+        raise DataError(
+            f"{name} needs the package {package} to be read; it is not installed here",
+            hint=f"Install it beside saf (pip install {package}), or send the data as .npz: "
+            "numpy.savez(path, x_train=…, y_train=…).",
+        )
+
+
+def _variables(source: Source, name: str, prefix: str) -> tuple[list[Stored], list[str]]:
+    """The numbers of a file of version 5."""
+    content = seekable(source, name)
+    arrays: list[Stored] = []
+    skipped: list[str] = []
+    for variable, shape, kind in _scipy(name, "whosmat", content):
+        full = f"{prefix}/{variable}" if prefix else variable
+        if kind not in _NUMBERS or not all(shape):
+            skipped.append(f"{full}: no array of numbers")
+            continue
+        source.limits.check_array(full, shape[-1:], 8 * int(np.prod(shape[:-1], dtype=object)))
+        content.seek(0)
+        values = _scipy(name, "loadmat", content, variable_names=[variable])[variable]
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+            skipped.append(f"{full}: no array of numbers")
+            continue
+        fortran = values.flags.f_contiguous and not values.flags.c_contiguous
+        arrays.append(InMemory(full, values.T if fortran else values, fortran=fortran))
+    return arrays, skipped
+
+
+def _scipy(name: str, function: str, content: Seekable, **options: Any) -> Any:
+    import scipy.io
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return getattr(scipy.io, function)(content, **options)
+    except (MemoryError, DataError):
+        raise
+    except Exception as error:  # whatever scipy stumbles over
+        raise DataError(
+            f"{name} is damaged or no .mat file: {str(error)[:200] or type(error).__name__}",
+            hint="Save it again in MATLAB, or as .npz with numpy.savez(path, x_train=…, "
+            "y_train=…).",
+        ) from error
+
+
+def _digits(labels: Stored) -> Stored:
+    """Labels in which 10 is the digit 0."""
+    values = np.empty(labels.stored_shape, labels.dtype)
+    for index, block in labels.blocks():
+        values[index] = np.where(block == 10, 0, block)
+    return InMemory(labels.name, values.reshape(-1))

@@ -1,0 +1,237 @@
+"""Files of arrays of other programs: HDF5, MATLAB's, STL-10, CIFAR in binary."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+
+from saf.data import detect, read
+from saf.errors import DataError
+
+Files = dict[str, bytes]
+Place = Callable[[Mapping[str, bytes]], Path]
+Pack = Callable[[Mapping[str, bytes], str], Path]
+RANDOM = np.random.default_rng(6)
+X = RANDOM.integers(0, 256, (20, 9, 7, 3), np.uint8)
+Y = np.arange(20) % 2
+
+
+def hdf5(content: Mapping[str, Any], userblock: int = 0, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", userblock_size=userblock) as file:
+        for name, values in content.items():
+            file.create_dataset(name, data=values, **options)
+    return buffer.getvalue()
+
+
+def mat(**variables: Any) -> bytes:
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, variables, do_compression=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"chunks": True, "compression": "gzip"}])
+@pytest.mark.parametrize(
+    "names",
+    ["x_train y_train x_test y_test", "train/x train/y test/x test/y", "X_tr y_tr X_te y_te"],
+)
+def test_datasets_of_hdf5_are_arrays_by_name(
+    names: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    arrays = dict(zip(names.split(), (X[:14], Y[:14], X[14:], Y[14:]), strict=True))
+    path = tmp_path / "data.h5"
+    path.write_bytes(hdf5(arrays, **options))
+    assert detect(path) == "hdf5"
+    data = read(path)
+    np.testing.assert_array_equal(data.x_train, X[:14].transpose(0, 3, 1, 2))
+    assert data.y_test.tolist() == Y[14:].tolist()
+
+
+def test_a_file_of_hdf5_for_each_split_with_names_of_classes(pack: Pack) -> None:
+    names = np.array([b"non-cat", b"cat"])
+    one = {"train_set_x": X[:14], "train_set_y": Y[:14], "list_classes": names}
+    two = {"test_set_x": X[14:], "test_set_y": Y[14:], "list_classes": names}
+    data = read(pack({"train_cat.h5": hdf5(one), "test_cat.h5": hdf5(two)}, "zip"))
+    assert data.class_names == ("non-cat", "cat")
+    np.testing.assert_array_equal(data.x_test, X[14:].transpose(0, 3, 1, 2))
+
+
+def test_texts_and_objects_of_hdf5_are_labels_or_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "data.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = X
+        file["y"] = np.array(["a", "b"] * 10, dtype=h5py.string_dtype())
+        file["meta"] = np.zeros(3, [("a", "i4")])
+        file.create_dataset("parts", (2,), dtype=h5py.vlen_dtype(np.uint8))
+    data = read(path)
+    assert data.class_names == ("a", "b")
+    assert sorted(data.skipped) == [
+        "meta: neither numbers nor texts",
+        "parts: neither numbers nor texts",
+    ]
+
+
+def _external(file: Any, outside: Path) -> None:
+    file.create_dataset("x", (20, 3), np.uint8, external=[(str(outside), 0, 60)])
+
+
+def _soft(file: Any, outside: Path) -> None:
+    file["x"] = h5py.SoftLink("/y")
+
+
+def _other_file(file: Any, outside: Path) -> None:
+    file["x"] = h5py.ExternalLink(str(outside), "/x")
+
+
+def _virtual(file: Any, outside: Path) -> None:
+    layout = h5py.VirtualLayout((20, 3), np.uint8)
+    layout[:] = h5py.VirtualSource(str(outside), "x", shape=(20, 3))
+    file.create_virtual_dataset("x", layout)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (_external, "lie in other files"),
+        (_soft, "is a link"),
+        (_other_file, "is a link"),
+        (_virtual, "lie in other files"),
+    ],
+)
+def test_hdf5_that_asks_for_other_files_is_refused(
+    make: Callable[[Any, Path], None], says: str, tmp_path: Path
+) -> None:
+    outside = tmp_path / "secret.h5"
+    outside.write_bytes(hdf5({"x": np.zeros((20, 3), np.uint8)}))
+    path = tmp_path / "data.h5"
+    with h5py.File(path, "w") as file:
+        file["y"] = Y
+        make(file, outside)
+    with pytest.raises(DataError, match=says):
+        read(path)
+
+
+def test_a_damaged_hdf5_is_refused(tmp_path: Path) -> None:
+    content = hdf5({"x": X, "y": Y}, compression="gzip", chunks=True)
+    path = tmp_path / "data.h5"
+    path.write_bytes(content[:600])
+    with pytest.raises(DataError, match="damaged or no HDF5"):
+        read(path)
+    at = content.find(b"\x78\x5e") if b"\x78\x5e" in content else len(content) // 2
+    path.write_bytes(content[: at + 20] + bytes(200) + content[at + 220 :])
+    with pytest.raises(DataError, match=r"cannot be read|damaged"):
+        read(path)
+
+
+def test_svhn_is_read_with_10_as_the_digit_0(pack: Pack) -> None:
+    x = RANDOM.integers(0, 256, (32, 32, 3, 30), np.uint8)
+    y = np.arange(30) % 10
+    files = {
+        f"{split}_32x32.mat": mat(X=x[..., own], y=np.where(y == 0, 10, y)[own, None].astype("u1"))
+        for split, own in (("train", slice(20)), ("test", slice(20, 30)))
+    }
+    path = pack(files, "zip")
+    assert detect(path) == "mat"
+    data = read(path)
+    np.testing.assert_array_equal(data.x_train, x[..., :20].transpose(3, 2, 0, 1))
+    np.testing.assert_array_equal(data.y_test, y[20:])
+    assert data.class_names == tuple("0123456789")
+    assert "label 10 is the digit 0" in [d.value for d in data.decisions]
+
+
+def test_variables_of_a_mat_file_are_arrays_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "data.mat"
+    gray = X[..., 0]
+    variables = {"trainX": gray[:14], "trainY": Y[:14] + 1, "testX": gray[14:], "testY": Y[14:] + 1}
+    path.write_bytes(mat(**variables, info={"by": "us"}, names=np.array(["a"], object)))
+    data = read(path)
+    np.testing.assert_array_equal(data.x_train[:, 0], gray[:14])
+    assert data.y_test.tolist() == Y[14:].tolist()
+    assert data.class_names == ("1", "2")
+
+
+def test_mat_files_of_version_7_3_have_their_axes_reversed(tmp_path: Path) -> None:
+    path = tmp_path / "data.mat"
+    content = bytearray(hdf5({"X": X.T, "y": Y[np.newaxis].astype(float)}, userblock=512))
+    content[:19] = b"MATLAB 7.3 MAT-file"
+    path.write_bytes(bytes(content))
+    assert detect(path) == "mat"
+    data = read(path)
+    together = {x.tobytes() for x in (*data.x_train, *data.x_test)}
+    assert together == {x.tobytes() for x in X.transpose(0, 3, 1, 2)}
+
+
+def test_a_damaged_mat_file_is_refused(tmp_path: Path) -> None:
+    content = mat(X=X, y=Y)
+    path = tmp_path / "data.mat"
+    path.write_bytes(content[:200] + bytes(100) + content[300:])
+    with pytest.raises(DataError, match=r"damaged or no \.mat") as caught:
+        read(path)
+    assert "npz" in caught.value.hint
+
+
+def stl10() -> Files:
+    x = RANDOM.integers(0, 256, (6, 3, 96, 96), np.uint8)
+    y = np.array([1, 2, 3, 1, 2, 3], np.uint8)
+    stored = x.transpose(0, 1, 3, 2)
+    return {
+        "stl10_binary/train_X.bin": stored[:4].tobytes(),
+        "stl10_binary/train_y.bin": y[:4].tobytes(),
+        "stl10_binary/test_X.bin": stored[4:].tobytes(),
+        "stl10_binary/test_y.bin": y[4:].tobytes(),
+        "stl10_binary/unlabeled_X.bin": stored[:1].tobytes(),
+        "stl10_binary/class_names.txt": b"airplane\nbird\ncar\n",
+        "x": x.tobytes(),
+    }
+
+
+def test_stl10_is_turned_and_its_labels_counted_from_1(pack: Pack) -> None:
+    files = stl10()
+    x = np.frombuffer(files.pop("x"), np.uint8).reshape(-1, 3, 96, 96)
+    path = pack(files, "tar.gz")
+    assert detect(path) == "stl10"
+    data = read(path)
+    np.testing.assert_array_equal(data.x_train, x[:4])
+    np.testing.assert_array_equal(data.x_test, x[4:])
+    assert data.y_test.tolist() == [1, 2]
+    assert data.class_names == ("airplane", "bird", "car")
+    assert data.skipped == ("stl10_binary/unlabeled_X.bin: images without labels",)
+
+
+def test_stl10_that_was_cut_short_is_refused(pack: Pack) -> None:
+    files = stl10()
+    files["stl10_binary/train_X.bin"] = files["stl10_binary/train_X.bin"][:-5]
+    with pytest.raises(DataError, match="a multiple of 27648"):
+        read(pack(files, "zip"))
+    del files["stl10_binary/test_y.bin"]
+    with pytest.raises(DataError, match=r"lacks test_y\.bin"):
+        read(pack(files, "zip"))
+
+
+@pytest.mark.parametrize("fine", [False, True])
+def test_cifar_in_binary_is_read(fine: bool, pack: Pack) -> None:
+    x = RANDOM.integers(0, 256, (15, 3072), np.uint8)
+    y = (np.arange(15) % 3).astype(np.uint8)
+    labels = [np.full(15, 9, np.uint8), y] if fine else [y]
+    rows = np.concatenate([*(each[:, None] for each in labels), x], axis=1)
+    names = b"apple\nbeaver\nwhale\n\n"
+    if fine:
+        files = {"train.bin": rows[:10].tobytes(), "fine_label_names.txt": names}
+    else:
+        files = {f"data_batch_{n}.bin": rows[5 * n - 5 : 5 * n].tobytes() for n in (1, 2)}
+        files["batches.meta.txt"] = names
+    files["test.bin" if fine else "test_batch.bin"] = rows[10:].tobytes()
+    path = pack({f"cifar/{name}": content for name, content in files.items()}, "tar.gz")
+    assert detect(path) == "cifar-binary"
+    data = read(path)
+    np.testing.assert_array_equal(data.x_train, x[:10].reshape(-1, 3, 32, 32))
+    np.testing.assert_array_equal(data.x_test, x[10:].reshape(-1, 3, 32, 32))
+    assert data.y_train.tolist() == y[:10].tolist()
+    assert data.class_names == ("apple", "beaver", "whale")
