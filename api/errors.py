@@ -1,4 +1,4 @@
-"""What a request can be refused for, with its HTTP status and a code for programs.
+"""Errors of requests, each with an HTTP status and a code for programs.
 
 ServiceError
  ├── InvalidRequestError   422  invalid_request    a field is wrong; `errors` says which
@@ -18,7 +18,7 @@ from typing import ClassVar, NamedTuple, Self
 
 
 class FieldError(NamedTuple):
-    """What is wrong with one field: `pointer` is a JSON pointer into the request's body."""
+    """An error in one field: `pointer` is a JSON pointer into the request's body."""
 
     pointer: str
     detail: str
@@ -117,6 +117,6 @@ class UnavailableError(ServiceError):
 
 
 def unreadable(name: str, error: OSError) -> UnavailableError:
-    """For a disk that fails, or that is full where a file has to be fetched."""
+    """Error for a file that a failing or full disk does not give."""
     reason = error.strerror or type(error).__name__
     return UnavailableError(f"the file {name} cannot be read: {reason}; look at the disk")

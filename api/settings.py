@@ -254,7 +254,7 @@ class Settings(ClientSettings):
 
     @property
     def secrets(self) -> list[str]:
-        """What no log may show."""
+        """Values that no log may show."""
         addresses = (self.database_url, self.broker_url, self.artifacts_url, self.url)
         kept = re.compile("authorization|cookie|token|key|secret", re.IGNORECASE)
         headers = [value for name, value in self.headers.items() if kept.search(name)]

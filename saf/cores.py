@@ -1,4 +1,4 @@
-"""How many processor cores this process may use, and how its threads wait for one another.
+"""Processor cores that this process may use, and the waiting of its threads.
 
 Nothing here loads torch: its threads read the environment once, when they are loaded.
 """
@@ -68,7 +68,7 @@ def _upwards(mounted: Path, path: str) -> Iterator[Path]:
 
 
 def _second(folder: Path) -> float | None:
-    """Of control groups of the second version: `200000 100000`, or `max 100000`."""
+    """Limit of control groups of version 2: `200000 100000`, or `max 100000`."""
     try:
         quota, period = (folder / "cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)
@@ -77,7 +77,7 @@ def _second(folder: Path) -> float | None:
 
 
 def _first(folder: Path) -> float | None:
-    """Of the first version, where -1 means none."""
+    """Limit of version 1, where -1 means none."""
     try:
         quota = int((folder / "cpu.cfs_quota_us").read_text())
         return quota / int((folder / "cpu.cfs_period_us").read_text()) if quota > 0 else None

@@ -16,7 +16,7 @@ BLOCK = 2**20  # bytes that are read at once
 
 @dataclass(frozen=True)
 class Digest:
-    """What tells one content of a file from another."""
+    """SHA-256 and length of the content of a file."""
 
     sha256: str
     bytes: int

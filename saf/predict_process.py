@@ -52,7 +52,7 @@ Floats = NDArray[Any]
 
 
 class Shown(NamedTuple):
-    """What a network is shown."""
+    """A sample, and what is known of it."""
 
     x: Floats  # C H W, or T C H W, float32
     label: int | None  # the right class, where it is known
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """What comes back for a question, JSON values alone; nothing that it holds raises."""
+    """Answer to a question, JSON values alone; never raises."""
     try:
         network = _network(question)
         found = run(network, shown(network, question), bool(question.get("detail")))
@@ -119,7 +119,7 @@ def _first_line(error: Exception) -> str:
 
 
 def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
-    """What `question` shows, as `network` takes it. Raises DataError, ValueError, OSError."""
+    """The sample of `question`, as `network` takes it. Raises DataError, ValueError, OSError."""
     shape = network.description.architecture.input_shape
     if (sample := question.get("sample")) is not None:
         dataset = _dataset(sample["dataset"], sample["builtin"])
@@ -237,7 +237,7 @@ def _some(count: int, most: int) -> Tensor:
 
 
 def _picture(x: Floats) -> str:
-    """What the network saw, as a PNG in a data URL; of frames and other channels their mean."""
+    """The sample as a PNG in a data URL; of frames and other channels their mean."""
     image = x.mean(0) if x.ndim == 4 else x
     if len(image) not in (1, 3):
         image = image.mean(0, keepdims=True)

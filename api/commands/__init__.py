@@ -1,1 +1,1 @@
-"""What the `saf` command can do where the service is installed."""
+"""Commands that `saf` has where the service is installed."""

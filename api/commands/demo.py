@@ -125,7 +125,7 @@ def _train_and_check(client: Client, directory: Path, console: Console) -> bool:
 
 
 def _settings(directory: Path) -> Settings:
-    """Those of a service of its own, whatever databases and brokers the environment names."""
+    """Settings of a service for the demo alone, whatever the environment says."""
     own = {
         name: Settings.model_fields[name].get_default()
         for name in ("database_url", "broker_url", "artifacts_url", "allowed_hosts")
@@ -134,7 +134,7 @@ def _settings(directory: Path) -> Settings:
 
 
 def _address(service: Child, directory: Path, log: Path) -> str:
-    """Where the service answers, once it does."""
+    """Address of the service, once it answers."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if (url := serving_at(directory, pid=service.pid)) is not None:

@@ -1,4 +1,4 @@
-"""What the commands of the service fail with, in words."""
+"""Errors of the service's commands, in words."""
 
 from __future__ import annotations
 

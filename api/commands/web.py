@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _open_files() -> None:
-    """Let this process open as many files as its connections need, where the system allows it."""
+    """Raise the limit of open files to what the connections need, where the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = settings().connections_at_once + KEPT_FILES
     if soft != resource.RLIM_INFINITY and soft < needed:

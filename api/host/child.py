@@ -119,7 +119,7 @@ class Child:
 
 
 def plain_environment() -> dict[str, str]:
-    """For a child that reads what anybody may have sent: no address or password of ours, and one
+    """Environment of a child that reads untrusted input: no address or password of ours, and one
     thread, as each further one costs address space."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return {

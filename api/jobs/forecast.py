@@ -29,7 +29,7 @@ Basis = Literal["measured", "counted"]
 
 
 class TimeForecast(Document):
-    """How long a training will take, from how long earlier ones took."""
+    """Estimated duration of a training, from earlier ones."""
 
     seconds: float
     """From the first iteration to the last, evaluations included, the conversion not."""
@@ -89,7 +89,7 @@ def memory_curves(submission: Submission) -> list[MemoryCurve]:
 
 
 def time_forecast(session: Session, submission: Submission) -> TimeForecast | None:
-    """How long the training will take; None when no earlier run says anything about it."""
+    """Estimate the duration of a training; None when no earlier run tells anything."""
     asked = submission.specification
     samples = asked.epochs * submission.dataset.train
     runs = _earlier(session, asked)

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class Watch(Protocol):
-    """What one poller looks at."""
+    """What one poller reads."""
 
     def look(self) -> bool:
         """Look into the database (in a thread); True when something changed."""
@@ -131,7 +131,7 @@ def _versions(session: Session, condition: ColumnElement[bool]) -> dict[str, int
 
 
 class LogWatch:
-    """How long the log of a job is, and whether it will grow."""
+    """The length of a job's log, and whether it will grow."""
 
     def __init__(self, database: Database, job_id: str) -> None:
         self._database = database

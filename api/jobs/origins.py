@@ -53,7 +53,7 @@ def left_by(session: Session, job: Job) -> Origin | None:
 
 
 def kept_for(session: Session, job: Job) -> Origin | None:
-    """What a job was to start from, and has kept."""
+    """The checkpoint that a job was to start from, and has kept."""
     row = session.scalar(
         select(Checkpoint).where(
             Checkpoint.job_id == job.id, Checkpoint.attempt == checkpoints.ORIGIN
@@ -138,7 +138,7 @@ def store(session: Session, job: Job, origin: Origin | None) -> None:
 
 
 def _samples_of(session: Session, job: Job) -> DatasetFacts | None:
-    """What is known of the data that a job was trained on; None where they are gone."""
+    """Summary of the data that a job was trained on; None where they are gone."""
     try:
         return find_facts(session, job.dataset_id or job.dataset)
     except ServiceError:

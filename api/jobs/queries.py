@@ -1,4 +1,4 @@
-"""What routes and pages ask of the database about jobs."""
+"""Queries of routes and pages about jobs."""
 
 from __future__ import annotations
 

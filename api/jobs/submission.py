@@ -187,7 +187,7 @@ def _warnings(specification: ResolvedSpecification, dataset: DatasetFacts) -> li
 
 
 def validation(submission: Submission) -> dict[str, Any]:
-    """What `validate_only` answers."""
+    """The answer to `validate_only`."""
     needed = submission.forecast
     specification = submission.specification.model_dump(mode="json")
     return {

@@ -300,7 +300,7 @@ def _check_database(settings: Settings) -> None:
 
 
 def _temporary(directory: Path) -> dict[str, str]:
-    """Where children keep temporary files, if this machine has no place of its own for them."""
+    """Directory for temporary files of children, if this machine has none of its own."""
     try:
         tempfile.gettempdir()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""One file with all that the one-machine service remembers, written while it runs.
+"""Backup: one file with all data of the one-machine service, written while it runs.
 
 The file is a tar archive without compression: `manifest.json`, `database.sqlite3`, then
 `blobs/SHA-256` for every file that a row refers to. The manifest tells length and SHA-256 of all
@@ -47,7 +47,7 @@ IN_A_BUCKET = (
 
 
 class BackupError(Exception):
-    """It cannot be written, or must not be restored; the message says why."""
+    """A backup cannot be written, or must not be restored; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a backup holds."""
+    """Contents of a backup."""
 
     revision: str  # of the tables
     created_at: float  # seconds since 1970, by this machine's clock

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class Janitor:
-    """What `saf gc` does, and a thread that does it every few hours."""
+    """Garbage collection (`saf gc`), and a thread that runs it every few hours."""
 
     def __init__(
         self,

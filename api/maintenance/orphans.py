@@ -1,4 +1,4 @@
-"""What nothing refers to: rows of files without a use, files without a row, temporary files.
+"""Orphans: rows of files that nothing refers to, files without a row, temporary files.
 
 A file is removed while its row's key is held, so that a job that stores the same content at the
 same moment waits, and then writes the file anew.

@@ -1,4 +1,4 @@
-"""What the retention settings let go: rows, and with them files, that are older than they say.
+"""Retention: rows, and with them files, that are older than the settings keep.
 
 Rows go first, in a transaction of their own; a file goes after that commit, and only when no row
 refers to it then. So a process that is killed in between leaves at most a file too many, which

@@ -1,4 +1,4 @@
-"""What `saf scrub` does: every stored file is compared with its name, and what is lost is told.
+"""`saf scrub`: compares every stored file with its name, and reports what is lost.
 
 What can be made again is told beside it: files of a job by training again, which gives the same
 bits, those of a data set by uploading it again, copies of a bucket's files by fetching them.
@@ -28,7 +28,7 @@ State = Literal["whole", "damaged", "missing"]
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """Who needs a file, and how it is had again."""
+    """What needs a file, and how to get it again."""
 
     what: str
     """`lif.safetensors of job_…`, `data set mine`, …"""
@@ -51,7 +51,7 @@ class Lost:
 
 @dataclass(frozen=True, kw_only=True)
 class Scrubbed:
-    """What was looked at and what was found."""
+    """Numbers of files that were checked, and what was found."""
 
     files: int
     bytes: int
@@ -191,7 +191,7 @@ def _can_train(session: Session, job_id: str) -> bool:
 
 
 def _integrity(session: Session) -> Sequence[str]:
-    """What SQLite says of its file; a server of PostgreSQL looks after its own."""
+    """Result of SQLite's integrity check; PostgreSQL checks its own files."""
     if session.get_bind().dialect.name != "sqlite":
         return []
     connection = session.connection()

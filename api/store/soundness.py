@@ -54,7 +54,7 @@ def status_of(text: Any) -> Status:
 
 
 def problems_of(table: Table, values: Values) -> dict[str, str]:
-    """What is wrong with the columns of a row that are in `values`, by the columns' names."""
+    """Errors in the columns of a row that are in `values`, by the columns' names."""
     found = {}
     for name, check in _CHECKS[table.name].items():
         if name in values and (why := check(values[name])):
@@ -102,7 +102,7 @@ def _short(value: Any) -> str:
 
 
 def _check_of(column: Column[Any]) -> Callable[[Any], str]:
-    """What is wrong with a value of the column; empty: nothing."""
+    """Error of a value of the column; empty: none."""
     check = _kind_of(column)
     if column.nullable:
         return lambda value: "" if value is None else check(value)

@@ -28,7 +28,7 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        """How many threads wait."""
+        """Number of threads that wait."""
         return len(self._waiting)
 
     @property

@@ -17,7 +17,7 @@ HEARTBEATS = 3  # missed by a worker that is taken for dead
 
 
 class Drain(StrEnum):
-    """How a worker that takes no more jobs ends."""
+    """Ways in which a worker that takes no more jobs ends."""
 
     hand_back = "hand_back"
     """its trainings write a checkpoint and go back into the queue"""
@@ -89,7 +89,7 @@ def drain(
 
 
 def draining(session: Session, worker_id: str) -> Drain | None:
-    """How the worker was asked to end; None while nobody did."""
+    """How the worker was asked to end; None if it was not."""
     how = session.scalar(select(Worker.draining).where(Worker.id == worker_id))
     return Drain(how) if how else None
 

@@ -171,7 +171,7 @@ def _first(value: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
 
 
 def _own_name(request: SweepRequest) -> str:
-    """What the jobs are named for. Raises InvalidRequestError."""
+    """Name that the jobs are derived from. Raises InvalidRequestError."""
     if "name" not in request.job:
         return request.name
     try:

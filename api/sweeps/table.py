@@ -46,7 +46,7 @@ class SweepSetting(Document):
 
 
 class SweepRow(Document):
-    """One of the jobs. A retry takes the place of the job that it repeats."""
+    """One job of a sweep. A retry replaces the job that it repeats."""
 
     index: int
     settings: dict[str, Any]
@@ -209,7 +209,7 @@ def table_csv(sweep: SweepDocument) -> str:
 
 
 def _request(sweep: Sweep) -> SweepRequest | None:
-    """What was asked for; None where its row cannot be read."""
+    """The request of the sweep; None where its row cannot be read."""
     try:
         return SweepRequest.model_validate(sweep.request)
     except ValueError:

@@ -1,4 +1,4 @@
-"""How much the service keeps, and how much room is left: cheap to ask, remembered for a while."""
+"""Disk usage of the service, and free space, cached for a while."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Reading(Generic[T]):
 
 
 class Numbers(NamedTuple):
-    """What the database says, as of one moment."""
+    """Numbers from the database at one moment."""
 
     jobs: Mapping[str, int]
     failed: Mapping[str, int]

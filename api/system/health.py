@@ -21,7 +21,7 @@ router = APIRouter(tags=["system"])
 
 
 class Check(Document):
-    """One thing that the service needs."""
+    """The check of one thing that the service needs."""
 
     name: Literal["database", "broker", "storage"]
     ok: bool

@@ -34,7 +34,7 @@ MEANING: Mapping[str, str] = {
 
 @router.get("/system")
 def system_page(request: Request, service: ServiceDependency) -> Response:
-    """What is degraded, workers, the line of jobs, and what the service keeps."""
+    """The page of the service: problems, workers, the queue, and disk usage."""
     with service.database.reading() as session:
         workers = find_workers(session, service.settings)
         counted = session.execute(select(Job.status, func.count()).group_by(Job.status))
@@ -65,7 +65,7 @@ def system_page(request: Request, service: ServiceDependency) -> Response:
 def _troubles(
     checks: list[Check], storage: StorageUse, workers: list[WorkerDocument], waiting: int
 ) -> list[str]:
-    """What is degraded: what it means and what to do, a line each; the worst first."""
+    """Problems, each with its meaning and a remedy in one line; the worst first."""
     found = [
         f"The {check.name} {check.reason}. {MEANING[check.name]}"
         for check in checks

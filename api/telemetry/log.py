@@ -66,7 +66,7 @@ def configure(
 def formatter(
     process: str, format_: Format = "console", *, secrets: Iterable[str] = ()
 ) -> logging.Formatter:
-    """What makes lines of the records of `logging`."""
+    """Formatter of the records of `logging`."""
     render: list[Processor] = (
         [structlog.processors.JSONRenderer(ensure_ascii=True, default=str)]
         if format_ == "json"
@@ -146,7 +146,8 @@ def _add_process(process: str) -> Processor:
 
 
 def _cut(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Of an exception the end stays, which says what it is; of all else the beginning."""
+    """Shorten a text: of an exception the end is kept, which says what it is, of others the
+    beginning."""
     for name, value in event.items():
         if isinstance(value, str) and len(value) > MOST_CHARACTERS:
             left_out = f"[{len(value) - MOST_CHARACTERS} characters left out]"
@@ -159,7 +160,7 @@ def _cut(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 def _console(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    """One line for people, and below it, indented, the exception."""
+    """One line for people, with an indented exception below it."""
     line = (
         f"{event['timestamp']} {event['process']} {event['level'].upper()} "
         f"[{_which(event)}] {escaped(str(event['event']))}"

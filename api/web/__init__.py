@@ -1,1 +1,1 @@
-"""What every request passes."""
+"""What every request uses: problems, limits, dependencies, streams."""

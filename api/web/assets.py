@@ -91,10 +91,10 @@ class Assets:
 
 @lru_cache
 def assets() -> Assets:
-    """Those of the pages."""
+    """Static files of the user interface."""
     return Assets(FOLDER)
 
 
 def address(name: str) -> str:
-    """Where a page finds the file `static/<name>`."""
+    """URL of the file `static/<name>`."""
     return assets().address(name)

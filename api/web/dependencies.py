@@ -1,4 +1,4 @@
-"""What every request works with: opened by the application's lifespan, asked for by endpoints."""
+"""Dependencies of endpoints, which the application's lifespan opens."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def duration(seconds: float | None) -> str:
 
 
 def age(moment: str) -> str:
-    """How long ago a time in ISO 8601 was, in one unit."""
+    """Time since a moment in ISO 8601, in one unit."""
     seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
     for name, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
@@ -102,7 +102,7 @@ def pretty(value: Any) -> str:
 
 
 def _fixed(value: float, digits: int) -> str:
-    """With so many digits after the point, as `toFixed`."""
+    """A number with so many digits after the point, as `toFixed`."""
     exact = Decimal(value or 0.0)  # no negative zero
     return f"{exact.quantize(Decimal(1).scaleb(-digits), context=_EXACT):f}"
 

@@ -42,7 +42,7 @@ def fingerprint(request: BaseModel) -> str:
 def find_earlier(
     session: Session, table: type[Thing], key: str | None, request: BaseModel
 ) -> Thing | None:
-    """What the same request with this key made; ConflictError where another one had the key."""
+    """Result of the same request with this key; ConflictError where another one had the key."""
     if key is None:
         return None
     found = session.scalar(select(table).where(table.idempotency_key == key))
@@ -80,7 +80,7 @@ def made_before(
 
 
 def remember(session: Session, key: str | None, thing_id: str, *request: object) -> None:
-    """Let the next request with this key find what this one made or changed.
+    """Keep the result for the next request with this key.
 
     IntegrityError where the same came at the same moment.
     """

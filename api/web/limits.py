@@ -1,8 +1,8 @@
-"""How much one user may have at once. There are no accounts: a user is the address of a client.
+"""Limits of one user. There are no accounts: a user is the address of a client.
 
 Behind a proxy all clients would be one user; so `SAF_TRUSTED_PROXIES` names the proxies whose
-`X-Forwarded-For` is believed. Of IPv6 the first 64 bits count, since who has one address there has
-all of them.
+`X-Forwarded-For` is believed. Of IPv6 the first 64 bits count, since a customer has all addresses
+that begin with them.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 
 class ProblemField(Document):
-    """What is wrong with one field."""
+    """An error in one field."""
 
     pointer: str
     """JSON pointer (RFC 6901) into the body; the name of a header or query parameter else."""
@@ -304,7 +304,7 @@ def _invalid(request_id: str, request: Request, error: RequestValidationError) -
 
 
 def _body_model(request: Request) -> Any:
-    """What the body of this request should be."""
+    """Model of the body of this request."""
     route = request.scope.get("route")
     body = route.body_field if isinstance(route, APIRoute) else None
     return None if body is None else body.field_info.annotation
@@ -351,7 +351,7 @@ def _detail(entry: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """What the specification has at some place: a value of this type, in this model."""
+    """A place in the specification: a value of this type, in this model."""
 
     annotation: Any
     key: str | None = None  # of a union: the key that says which member is meant
@@ -360,7 +360,7 @@ class _Place:
 
     @property
     def members(self) -> list[_Place]:
-        """Of a union."""
+        """Members of a union."""
         if self.choice is not None:
             return [_Place(member) for member in self.choice.members()]
         return [_Place(member) for member in get_args(self.annotation)]
@@ -370,7 +370,7 @@ class _Place:
         return get_args(self.annotation.model_fields[key].annotation)
 
     def inside(self, part: str | int) -> _Place:
-        """What a key or an index leads to."""
+        """The place that a key or an index leads to."""
         if isinstance(self.annotation, type) and issubclass(self.annotation, BaseModel):
             field = self.annotation.model_fields.get(str(part))
             if field is None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 
 def direction(name: str, order: str) -> str:
-    """How the column is sorted, as `aria-sort` says it; empty where it is not."""
+    """Order of the column as `aria-sort`; empty where it is not sorted."""
     if order.removeprefix("-") != name:
         return ""
     return "descending" if order.startswith("-") else "ascending"
 
 
 def next_order(name: str, order: str, largest_first: bool, *, default: str) -> str:
-    """What a click on the heading sorts by; the order that a list has by itself is not said."""
+    """Order after a click on the heading; empty for the default."""
     first, second = (f"-{name}", name) if largest_first else (name, f"-{name}")
     chosen = second if order == first else first
     return "" if chosen == default else chosen

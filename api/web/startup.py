@@ -1,4 +1,4 @@
-"""What has to be done before the service can work, as soon as the database lets it.
+"""Start of the service: what runs once, as soon as the database is there.
 
 A service that is started before its database, or with a wrong address of it, is up and says what it
 waits for; it goes on by itself once that is there.

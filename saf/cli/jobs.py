@@ -317,7 +317,7 @@ def _watch(client: Client, job_id: str, as_json: bool, strict: bool) -> None:
 
 
 def next_steps_of(client: Client, job: Job) -> list[str]:
-    """What to try after a job that succeeded."""
+    """Next steps after a job that succeeded."""
     if job["result"] is None:
         return []
     found = client.metrics(job["id"], names=["val_accuracy"], max_points=MOST_EPOCHS)

@@ -40,7 +40,7 @@ def outcome(found: Mapping[str, Any]) -> list[str]:
 
 
 def warnings(findings: Sequence[Mapping[str, object]]) -> list[str]:
-    """What is wrong with it, each with what to change."""
+    """Problems of a training, each with a remedy."""
     return [f"WARNING: {each['message']}\n  what to change: {each['hint']}" for each in findings]
 
 

@@ -1,4 +1,4 @@
-"""What the commands print."""
+"""Output of the commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where things are shown to a person."""
+    """Console for people."""
     return Console(highlight=False, stderr=stderr)
 
 
@@ -73,7 +73,7 @@ def points(cost: float | None) -> str:
 
 
 def network_line(found: Mapping[str, Any]) -> str:
-    """What a job or its summary says of the LIF network: `LIF network 97.50%, proven`."""
+    """The LIF network of a job or its summary in one line: `LIF network 97.50%, proven`."""
     cost = found["rounding_cost_points"]
     rounding = "" if cost is None else f"; rounding its weights cost {points(cost)}"
     return f"LIF network {percent(found['lif_accuracy'])}, {found['verdict']}{rounding}"

@@ -1,4 +1,4 @@
-"""What `saf run` says of a network that was run on a data set."""
+"""Output of `saf run`."""
 
 from __future__ import annotations
 

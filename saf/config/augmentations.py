@@ -1,4 +1,4 @@
-"""What a random change to training samples is to a specification: its settings and its place.
+"""What an augmentation is to a specification: its settings and its place.
 
 A change is one file in `saf.training.augmentations` or in a plugin: a subclass of `Augmentation`
 with a `name`, a `label` and `changed`, registered by `@AUGMENTATIONS.add`. Its docstring is what

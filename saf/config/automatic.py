@@ -29,7 +29,7 @@ RATES = {"adamw": 2e-3, "sgd": 3e-2}
 
 
 class DataFacts(NamedTuple):
-    """What the rules have to know of a data set."""
+    """Facts of a data set that the rules use."""
 
     train: int  # training samples
     validation: int = 0  # samples of a validation split of its own

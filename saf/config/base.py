@@ -1,4 +1,4 @@
-"""What every part of a specification is: checked, immutable, and without keys of no meaning."""
+"""The base of all parts of a specification: validated, immutable, without unknown keys."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Choice:
         return self._adapter[1]
 
     def members(self) -> list[type[BaseModel]]:
-        """What the field may hold, in the order of lists."""
+        """Classes that the field may hold, in the order of lists."""
         return list(self.registry)
 
     def member(self, name: object) -> type[BaseModel] | None:
@@ -163,8 +163,8 @@ def choice_of(field: FieldInfo | None) -> Choice | None:
 
 
 def unknown_names(specification: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
-    """What a specification names that nothing here adds, such as `method 'mine'`: so that somebody
-    who lacks a plugin is told so."""
+    """Names in a specification that no registry has, such as `method 'mine'`, so that a missing
+    plugin can be told."""
     return [
         f"{registry.kind} {name!r}"
         for registry, name in _names(specification, model)

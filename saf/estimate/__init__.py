@@ -1,1 +1,1 @@
-"""What a run will take, told before it begins. No torch."""
+"""Estimates of a run before it begins: memory and operations. No torch."""

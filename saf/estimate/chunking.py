@@ -1,4 +1,4 @@
-"""How many time steps are taken at once."""
+"""Number of time steps that are computed at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training will need, told before it runs; no torch."""
+"""Estimate of the memory of a training before it runs; no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from saf.networks.architecture import Architecture
 
 
 class Forecast(BaseModel):
-    """What a job will need."""
+    """Memory and size of a job."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -1,4 +1,4 @@
-"""What an iteration has to compute, counted on the description of a network; no torch."""
+"""Operations of an iteration, counted on the description of a network; no torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def multiply_adds(architecture: Architecture) -> int:
 
 
 def evaluations(specification: ResolvedSpecification) -> int:
-    """How many times one sample passes every map while it is trained on, forward and backward.
+    """Number of times that one sample passes every map in training, forward and backward.
 
     Forward once a step. Backward costs two evaluations, of the gradient of the input and of the
     weights: once a step, or once a sample where the loss is at the final step only.

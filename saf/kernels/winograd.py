@@ -90,7 +90,7 @@ def convolution(
 
 
 def transforms() -> Transforms:
-    """Those in C++ where they are allowed and to be had, else those in torch."""
+    """The transforms in C++ where they are allowed and compiled, else those in torch."""
     found = compiled() if native.is_allowed() else None
     return _PLAIN if found is None else found
 

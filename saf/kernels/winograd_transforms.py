@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class Transforms(Protocol):
-    """What the convolution needs; `Plain` and `Compiled` are such."""
+    """Protocol of the transforms: `Plain` and `Compiled` implement it."""
 
     fewest_channels: int
     """With fewer, in or out, the transforms cost more than the products save."""
@@ -41,7 +41,7 @@ class Transforms(Protocol):
     """With fewer, the transform of the weights does."""
 
     def of_inputs(self, images: Tensor, rows: range, dtype: torch.dtype) -> Tensor:
-        """What tiles see of `images`, n H W C, at the points: g, t, C in `dtype`."""
+        """Tiles of `images`, n H W C, transformed to the points: g, t, C in `dtype`."""
 
     def of_results(self, images: Tensor, rows: range, dtype: torch.dtype) -> Tensor:
         """The transpose of `to_results`: g, t, O in `dtype`, of `images`, n H W O."""
@@ -61,7 +61,7 @@ class Transforms(Protocol):
 
 
 class Matrices(NamedTuple):
-    """What transforms one side of a tile."""
+    """Matrices that transform one side of a tile."""
 
     of_input: Tensor  # 6 6
     of_result: Tensor  # 6 4
@@ -90,7 +90,7 @@ def tiles_of(images: Tensor) -> tuple[int, int, int]:
 
 
 class Plain:
-    """In torch: matrix products over the 36 values of a tile, in any type."""
+    """The transforms in torch: matrix products over the 36 values of a tile, in any type."""
 
     fewest_channels = 96
     fewest_tiles = 96
@@ -151,7 +151,8 @@ class Plain:
 
 
 class Compiled:
-    """In C++, `saf/kernels/cpp/winograd.cpp`, in float32 and bfloat16: one pass over the memory."""
+    """The transforms in C++, `saf/kernels/cpp/winograd.cpp`, in float32 and bfloat16: one pass
+    over the memory."""
 
     fewest_channels = 48
     fewest_tiles = 16
@@ -227,7 +228,7 @@ def _as_cpp(of: Matrices) -> str:
 
 @cache
 def _both_sides(dtype: torch.dtype) -> Matrices:
-    """For both sides of a tile at once: 36 rows for the points, 36, 16 or 9 columns."""
+    """Matrix for both sides of a tile at once: 36 rows for the points, 36, 16 or 9 columns."""
     return Matrices(*(torch.kron(m, m).to(dtype) for m in matrices()))
 
 

@@ -19,7 +19,7 @@ LEVELS = 256  # that a pixel can have, from 0 to 1
 
 
 class Grid(BaseModel):
-    """What a LIF network is rounded to; part of the header of `lif.safetensors`."""
+    """The grid of a LIF network; part of the header of `lif.safetensors`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,6 +1,6 @@
-"""Scaled weight standardisation: what the weights of a map become before it computes with them.
+"""Scaled weight standardisation of the weights of a map.
 
-Shapes: `O` outputs, `C` channels, a kernel of `k k` pixels; n weights that one output sees.
+Shapes: `O` outputs, `C` channels, a kernel of `k k` pixels; n weights per output.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class _Standardised(torch.autograd.Function):
 
 
 def _library(weight: Tensor, dtype: torch.dtype) -> ctypes.CDLL | None:
-    """What standardises `weight` (O C k k) in C++, where that is allowed, possible and pays."""
+    """C++ functions for `weight` (O C k k), where they are allowed, possible and faster."""
     if not native.is_allowed() or weight.device.type != "cpu" or weight.dim() != 4:
         return None
     if weight.dtype != torch.float32 or dtype not in (torch.float32, torch.bfloat16):

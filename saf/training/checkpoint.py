@@ -26,7 +26,7 @@ _NAME = re.compile(r"step-(\d{12})\.safetensors")
 
 
 class Progress(BaseModel):
-    """How far a training has come, without its tensors."""
+    """Progress of a training, without its tensors."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -168,7 +168,7 @@ class Checkpoint:
 
 
 def path_of(directory: Path, step: int) -> Path:
-    """Where the checkpoint of `step` lies in `directory`."""
+    """Path of the checkpoint of `step` in `directory`."""
     return directory / f"step-{step:012d}.safetensors"
 
 

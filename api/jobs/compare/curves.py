@@ -41,7 +41,7 @@ TITLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """How the curves are drawn."""
+    """Scales and ranges of the curves."""
 
     names: Sequence[str] = ()
     axis: str = "step"

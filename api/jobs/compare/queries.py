@@ -1,4 +1,4 @@
-"""Which settings of some jobs differ, and what came out of each."""
+"""Comparison of jobs: the settings that differ, and the results."""
 
 from __future__ import annotations
 

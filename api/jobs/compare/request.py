@@ -1,4 +1,4 @@
-"""Which jobs a request compares."""
+"""The jobs that a request compares."""
 
 from __future__ import annotations
 

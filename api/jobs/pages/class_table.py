@@ -34,7 +34,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassTable:
-    """What the test samples showed, class by class."""
+    """Results of the test samples, class by class."""
 
     classes: int
     rows: list[Row]

@@ -66,7 +66,7 @@ ENDS = (Status.recovering, Status.queued, Status.paused, *TERMINAL)  # of an att
 
 @router.get("/jobs/{job_id}")
 def job_page(request: Request, service: ServiceDependency, job_id: str) -> Response:
-    """One job, live."""
+    """The page of one job, with live updates."""
     with service.database.reading() as session:
         row = read_job(session, job_id)
         after = max(0, row.events_count - SHOWN_EVENTS)
@@ -131,7 +131,7 @@ def _document(
 
 
 def _checked_layers(certificate: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """What the checks and the bounds say of each layer: proven, measured, or differs."""
+    """Verdict of the checks and bounds for each layer: proven, measured, or differs."""
     if certificate is None or not certificate.get("checks"):
         return []
     grid = certificate["grid"] or {}
@@ -151,7 +151,7 @@ def _checked_layers(certificate: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _deployment(report: dict[str, Any] | None) -> dict[str, Any] | None:
-    """How the LIF network does in use, and after how many steps one may stop."""
+    """The LIF network in use: accuracy by time step, and after how many one may stop."""
     if report is None or "deployment" not in report:
         return None
     found: dict[str, Any] = report["deployment"]
@@ -196,7 +196,7 @@ def _attempts(session: Session, job_id: str) -> list[dict[str, Any]]:
 
 
 def _environment(session: Session, job_id: str) -> dict[str, Any]:
-    """What the newest attempt that began to train runs on; empty where there is none."""
+    """Environment of the newest attempt that began to train; empty where there is none."""
     running = session.scalar(
         select(Event)
         .where(Event.job_id == job_id, Event.type == Status.running)

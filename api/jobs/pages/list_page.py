@@ -53,7 +53,7 @@ def jobs_page(
     after: str = "",
     before: str = "",
 ) -> Response:
-    """One page of the jobs that match, in an order that can be chosen."""
+    """A page of the jobs that match, in a chosen order."""
     wanted = JobFilter(
         status=tuple(dict.fromkeys(_status(name) for name in status or () if name)),
         health=tuple(dict.fromkeys(_health(name) for name in health or () if name)),

@@ -119,7 +119,7 @@ class Section:
 
 
 def choices(name: str) -> tuple[str, ...]:
-    """What can be chosen for a field such as `method`, `network`, `optimizer`."""
+    """Choices of a field such as `method`, `network`, `optimizer`."""
     return next(field.choices for field in _fields() if field.pointer == f"/{name}/name")
 
 
@@ -169,7 +169,7 @@ def _of_object(
 
 
 def _reference(entry: Schema) -> str | None:
-    """Where an object, or one that may be left out, is described."""
+    """Reference to the schema of an object, or of one that may be left out."""
     options = (entry, *entry.get("anyOf", ()))
     return next((option["$ref"] for option in options if "$ref" in option), None)
 
@@ -231,7 +231,7 @@ def _of_value(entry: Schema, pointer: str, value: Any, when: tuple[str, str] | N
 
 
 def _notes(pointer: str) -> tuple[tuple[str, str], ...]:
-    """What each choice is, where the schema has no room for it."""
+    """Description of each choice that the schema has no room for."""
     if pointer != "/neuron/surrogate/name":
         return ()
     return tuple((name, inspect.getdoc(each) or "") for name, each in SURROGATES.members().items())

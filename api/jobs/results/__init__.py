@@ -1,1 +1,1 @@
-"""What a job leaves behind: timeline, metrics, log, files, predictions."""
+"""Results of a job: timeline, metrics, log, files, predictions."""

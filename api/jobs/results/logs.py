@@ -1,4 +1,4 @@
-"""What a job printed, also live."""
+"""The log of a job, also as a stream."""
 
 from __future__ import annotations
 

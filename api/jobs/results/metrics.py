@@ -1,4 +1,4 @@
-"""What a job has left behind so far: its timeline, metrics, log; also live."""
+"""The metrics of a job, also as a stream."""
 
 from __future__ import annotations
 

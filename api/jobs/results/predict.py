@@ -40,7 +40,7 @@ TRIES = 2  # newer checkpoints may remove the one that was found
 
 
 class Question(BaseModel):
-    """What is shown to the network: exactly one of these."""
+    """The sample to predict: exactly one of these."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -59,7 +59,7 @@ class Question(BaseModel):
 
 
 class LayerActivity(Document):
-    """What one layer did."""
+    """Spikes and potentials of one layer."""
 
     name: str
     shape: list[int]
@@ -75,7 +75,7 @@ class LayerActivity(Document):
 
 
 class Prediction(Document):
-    """What the network of a job says of one sample."""
+    """Prediction of a job's network for one sample."""
 
     object: Literal["prediction"] = "prediction"
     job_id: str
@@ -209,7 +209,7 @@ class _Samples(NamedTuple):
 
 
 def _given(service: Service, network: _Network) -> dict[str, str]:
-    """Where the prediction process finds the network."""
+    """Path of the network for the prediction process."""
     if network.step is None:
         return {"network": _path(service, network.sha256, NETWORK)}
     path = _path(service, network.sha256, "of the checkpoint")
@@ -235,7 +235,7 @@ def _network(session: Session, job: Job) -> _Network:
 
 
 def summary_of(session: Session, job: Job) -> dict[str, Any] | None:
-    """What `Dataset.summary` says of the data that a job sees; None where they are gone."""
+    """`Dataset.summary` of the data of a job; None where they are gone."""
     if job.dataset_id is None:
         return builtin_summary(job.dataset) if job.dataset in CATALOGUE else None
     dataset = session.get(Dataset, job.dataset_id)

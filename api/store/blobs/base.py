@@ -63,7 +63,7 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One thing that may go."""
+    """A file or row that may be removed."""
 
     kind: str
     name: str
@@ -72,7 +72,7 @@ class Item:
 
 
 class ArtifactStore(ABC):
-    """What a directory and a bucket have in common: rows and their locks.
+    """The common part of stores in a directory and in a bucket: rows and their locks.
 
     Everything raises OSError where the files cannot be reached, StoreError where a bucket cannot.
     """
@@ -159,7 +159,7 @@ class ArtifactStore(ABC):
 
     @abstractmethod
     def old_leftovers(self, seconds: float) -> Iterator[Item]:
-        """What processes that are gone left half-written longer ago than that."""
+        """Half-written files of dead processes that are older than `seconds`."""
 
     @abstractmethod
     def _place(self, incoming: Incoming) -> None:

@@ -1,4 +1,4 @@
-"""Which files were found damaged: written down when they are read, and by `saf scrub`."""
+"""Damaged files: noted when they are read, and by `saf scrub`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What refers to a file: rows of other tables."""
+"""References to files: rows of other tables."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class DamagedError(OSError):
 
 
 class Verified:
-    """Which files this process has compared with their names. Any thread may ask."""
+    """Files that this process has compared with their names. Callable from any thread."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, State] = OrderedDict()

@@ -1,7 +1,8 @@
-"""Which jobs a list shows, in which order, and one page of it.
+"""Lists of jobs: filters, orders, and one page at a time.
 
-A page is found by the place of the job beside it (keyset), never by counting from the beginning,
-so that the thousandth page costs what the first does and a job that comes or goes shifts none.
+A page is found by the place of the job beside it (keyset pagination), never by counting from the
+beginning, so that the thousandth page costs what the first does and a job that comes or goes shifts
+none.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ NEWEST_FIRST = "-created"
 
 @dataclass(frozen=True, kw_only=True)
 class JobFilter:
-    """Which jobs a list shows; what is empty does not restrict it."""
+    """Filters of a list of jobs; an empty one does not restrict it."""
 
     status: tuple[Status, ...] = ()
     method: str = ""
@@ -163,7 +164,7 @@ def find_jobs(
 
 
 def count_by_status(session: Session, wanted: JobFilter) -> dict[Status, int]:
-    """How many jobs of each status are wanted, the wish for statuses apart."""
+    """Number of matching jobs of each status, without the filter for statuses."""
     query = select(Job.status, func.count()).group_by(Job.status)
     counted = session.execute(_restricted(query, wanted, by_status=False))
     found: Counter[Status] = Counter()

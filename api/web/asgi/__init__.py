@@ -1,1 +1,1 @@
-"""What wraps the application: connections, limits, compression, prefix."""
+"""ASGI middleware: connections, limits, compression, prefix."""

@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 
 def most_connections(wanted: int) -> int:
-    """How many there may be, by the setting and by the open files that the system allows."""
+    """Limit of connections, by the setting and by the open files that the system allows."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return wanted
@@ -109,7 +109,7 @@ class Guard:
 
 
 class Connection(H11Protocol):
-    """One connection, watched over by the `Guard` of its server."""
+    """One connection, limited by the `Guard` of its server."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What one process of the API measures of itself, and its page of numbers for Prometheus."""
+"""Measurements of one process of the API, and its metrics page for Prometheus."""
 
 from __future__ import annotations
 

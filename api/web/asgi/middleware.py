@@ -1,4 +1,4 @@
-"""What every request passes: an id, the log, the checks of host, origin and size, the headers."""
+"""Middleware of every request: an id, the log, checks of host, origin and size, and headers."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ LEAKS = ("test_in_training", "validation_in_test")
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """What came out, as JSON values where it is for the report."""
+    """Results on the test samples, as JSON values where they are for the report."""
 
     metrics: dict[str, float]  # test_loss, test_accuracy, test_balanced_accuracy
     classes: dict[str, Any]  # per class: names, samples, accuracy, confusion …

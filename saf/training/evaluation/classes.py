@@ -33,12 +33,12 @@ def class_weights(loss: Loss, labels: Tensor, classes: int) -> Tensor | None:
 
 
 def count_right(predicted: Tensor, labels: Tensor) -> int:
-    """How many of the predictions (N) are the labels (N)."""
+    """Number of predictions (N) that equal the labels (N)."""
     return int((predicted == labels).sum())
 
 
 def shares_right(predicted: Tensor, labels: Tensor, classes: int) -> SharesRight:
-    """Of each class the share of its samples that `predicted` (N) names."""
+    """Accuracy of each class, for the predictions `predicted` (N)."""
     counts = labels.bincount(minlength=classes)
     right = labels[predicted == labels].bincount(minlength=classes)
     shares = (right.double() / counts.clamp(min=1)).tolist()

@@ -1,4 +1,4 @@
-"""Whether a training that came to its end was worth something: findings, each with a remedy.
+"""Findings about a training that came to its end: what is wrong with it, each with a remedy.
 
 A finding does not end a job. It stands first wherever the job is shown, before its accuracy.
 """
@@ -22,7 +22,7 @@ HALF_GONE = 0.5  # of the best validation accuracy, that the last epoch has lost
 
 
 class Tested(NamedTuple):
-    """What the test samples showed of the network that is delivered."""
+    """Results of the delivered network on the test samples."""
 
     correct: int
     samples: int

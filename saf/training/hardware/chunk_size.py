@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class _StoppedError(Exception):
-    """Somebody asked to stop in the middle of a measurement."""
+    """Raised when the training is asked to stop during a measurement."""
 
 
 def chosen(
@@ -106,7 +106,7 @@ def seconds_of(
     clock: Callable[[], float] = perf_counter,
     stop: Callable[[], bool] = lambda: False,
 ) -> Callable[[int], float]:
-    """How long `iterate(k)` takes, by k: the shortest of `TIMED`."""
+    """Duration of `iterate(k)`, by k: the shortest of `TIMED`."""
 
     def seconds_with(k: int) -> float:
         times = []

@@ -56,7 +56,7 @@ def memory_bytes(device: torch.device) -> int:
 
 
 def free_memory_bytes(device: torch.device) -> int:
-    """What of the memory of a GPU nobody uses now."""
+    """Free memory of a GPU."""
     return torch.cuda.mem_get_info(device)[0]
 
 

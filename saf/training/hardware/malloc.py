@@ -9,10 +9,11 @@ NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees, for its next tensors; True if it can.
+    """Make this process keep the memory that it frees, for its next tensors. Returns whether it
+    can.
 
-    Large tensors on a CPU otherwise go back to the system as soon as they die, and the next ones
-    are handed out page by page, each cleared by the kernel: some percent of a training's time. The
+    Large tensors on a CPU otherwise go back to the system as soon as they are freed, and the next
+    ones are mapped page by page, each cleared by the kernel: some percent of a training's time. The
     process stays as large as its largest moment. Linux with glibc; elsewhere nothing happens.
     """
     try:
