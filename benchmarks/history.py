@@ -27,7 +27,7 @@ import httpx
 import torch
 
 from api.store.database import Database
-from api.store.jobs import lifecycle
+from api.store.jobs import lifecycle, progress
 from api.store.runs import metrics
 from benchmarks.machine import machine
 from tests.postgres import PostgresServer
@@ -103,7 +103,7 @@ def write(database: Database, points: int) -> float:
         }
         with database.writing() as session:
             metrics.append(session, claim.job_id, claim.attempt, series)
-            lifecycle.progress(
+            progress.trained(
                 session, claim, step=steps[-1], epoch=steps[-1] / 1000, latest={"loss": 0.1}
             )
     return time.perf_counter() - began

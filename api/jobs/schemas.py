@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from api.store.database import clock
 from api.store.jobs import queue
-from api.store.jobs.lifecycle import RESULT
+from api.store.jobs.result import RESULT
 from api.store.runs import checkpoints
 from api.store.soundness import readable
 from api.store.tables import Event, Job, Status

@@ -216,7 +216,7 @@ class Job(Base):
     rounding_cost_points: Mapped[float | None]  # null where no weights were rounded
     health: Mapped[str | None] = mapped_column(String(10))  # ok, warning, failed; null: not ended
     findings: Mapped[list[Any] | None]  # of a job that succeeded: what is wrong with it
-    result: Mapped[dict[str, Any] | None]  # and what else it came to, as `lifecycle.RESULT` names
+    result: Mapped[dict[str, Any] | None]  # and what else it came to: `jobs.result.RESULT`
     error: Mapped[dict[str, Any] | None]
     events_count: Mapped[int] = mapped_column(default=0)
     version: Mapped[int] = mapped_column(BigInteger, default=0)  # raised by every change

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from api.main import create_app
 from api.settings import Settings
 from api.store.blobs.directory import DirectoryStore
-from api.store.jobs import lifecycle
+from api.store.jobs import lifecycle, progress
 from api.store.jobs.leases import Claim
 from api.telemetry.tracing import Tracing
 from api.web.asgi.connections import Connection
@@ -84,7 +84,7 @@ class Server:
 
     def progress(self, claim: Claim, step: int, **latest: float) -> None:
         with self.service.database.writing() as session:
-            lifecycle.progress(session, claim, step=step, epoch=step / 10, latest=latest)
+            progress.trained(session, claim, step=step, epoch=step / 10, latest=latest)
 
     def succeed(self, claim: Claim, **summary: Any) -> None:
         with self.service.database.writing() as session:

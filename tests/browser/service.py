@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from api.store.database import Database
-from api.store.jobs import leases, lifecycle
+from api.store.jobs import leases, lifecycle, progress
 from api.store.jobs.leases import Claim
 from api.store.runs import metrics, spike_stats
 from saf.training.events import MEMBRANE_BINS
@@ -138,7 +138,7 @@ class Pages(Service):
         step = max(values[-1][0] for values in points.values())
         with self.database.writing() as session:
             metrics.append(session, claim.job_id, claim.attempt, points)
-            lifecycle.progress(
+            progress.trained(
                 session,
                 claim,
                 step=step,

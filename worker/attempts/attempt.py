@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from api.settings import Settings
 from api.store.database import Database
-from api.store.jobs import leases, lifecycle
+from api.store.jobs import leases, lifecycle, progress
 from api.store.jobs.leases import Claim, Fenced
 from api.store.tables import Status
 from worker.attempts import outcome
@@ -127,6 +127,6 @@ class Attempt:
         """Add a line to the timeline, unless the database is away: it may lie on the full disk."""
         try:
             with self._database.writing() as session:
-                lifecycle.note(session, self.claim, kind, **data)
+                progress.noted(session, self.claim, kind, **data)
         except DATABASE_AWAY:
             pass

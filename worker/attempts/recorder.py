@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from api.store.blobs.base import ArtifactStore, Incoming, in_short
 from api.store.database import Database
-from api.store.jobs import leases, lifecycle
+from api.store.jobs import leases, lifecycle, progress
 from api.store.jobs.leases import Claim
 from api.store.runs import artifacts, checkpoints, logs, metrics, spike_stats
 from api.store.tables import Status
@@ -125,7 +125,7 @@ class Record:
         if batch.started is not None:
             if leases.asked(session, claim) is Status.starting:
                 for text in self._notes:
-                    lifecycle.note(session, claim, "note", text=text)
+                    progress.noted(session, claim, "note", text=text)
             metrics.cut(session, claim.job_id, after_step=batch.started.step)
             spike_stats.cut(session, claim.job_id, after_step=batch.started.step)
             unused += checkpoints.forget(session, claim, after_step=batch.started.step)
@@ -142,7 +142,7 @@ class Record:
             looks = [(look.step, _plain(vars(look))) for look in batch.spike_statistics]
             spike_stats.append(session, claim.job_id, claim.attempt, looks)
         if batch.step is not None:
-            lifecycle.progress(
+            progress.trained(
                 session,
                 claim,
                 step=batch.step,
@@ -158,7 +158,7 @@ class Record:
         if batch.converting:
             lifecycle.converting(session, claim)
         if batch.checking is not None:
-            lifecycle.checking(session, claim, done=batch.checking.done, total=batch.checking.total)
+            progress.checked(session, claim, done=batch.checking.done, total=batch.checking.total)
 
     def _log_is_there(self, session: Session) -> bool:
         claim = self._claim

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from api.settings import Settings
 from api.store.blobs.base import ArtifactStore
 from api.store.database import Database
-from api.store.jobs import leases, lifecycle
+from api.store.jobs import leases, lifecycle, progress
 from api.store.jobs.leases import Claim, Fenced
 from api.store.tables import Status
 from api.telemetry.log import TRACEPARENT, bound
@@ -252,7 +252,7 @@ class Supervisor:
             elif asked or cancelled:
                 lifecycle.stopped(session, claim)
             else:
-                lifecycle.note(
+                progress.noted(
                     session, claim, "process_ended", reason=reason, log_tail=outbox.log_tail
                 )
                 lifecycle.lost(

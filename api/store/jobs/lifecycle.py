@@ -26,31 +26,10 @@ from sqlalchemy.orm import Session
 from api.errors import ConflictError, NotFoundError
 from api.store.blobs import references
 from api.store.database import clock, now
-from api.store.jobs import events, leases, retry_delay
-from api.store.jobs.leases import Claim, Fenced
+from api.store.jobs import events, leases, result, retry_delay
+from api.store.jobs.leases import Claim
 from api.store.jobs.queue import ready
-from api.store.tables import (
-    ACTIVE,
-    TERMINAL,
-    WAITING,
-    Job,
-    Status,
-)
-
-OF_THE_NETWORK = ("lif_accuracy", "verdict", "rounding_cost_points", "health", "findings")
-"""Of the summary of a job that succeeded: what is kept in columns."""
-RESULT = (
-    "test_accuracy",
-    "test_balanced_accuracy",
-    "val_accuracy",
-    "train_accuracy",
-    "most_frequent_accuracy",
-    "linear_accuracy",
-    "best_epoch",
-    "delivered_epoch",
-    "ended_early",
-)
-"""And what is kept of it in the column `result`."""
+from api.store.tables import ACTIVE, TERMINAL, WAITING, Job, Status
 
 
 def submit(session: Session, job: Job, **data: Any) -> None:
@@ -144,54 +123,9 @@ def running(
     )
 
 
-def progress(
-    session: Session,
-    claim: Claim,
-    *,
-    step: int,
-    epoch: float,
-    latest: Mapping[str, float | None],
-    best_accuracy: float | None = None,
-) -> None:
-    """How far the training is, and the newest values of its metrics."""
-    job = session.execute(
-        leases.fenced(claim)
-        .values(step=step, epoch=epoch, version=Job.version + 1)
-        .returning(Job.latest, Job.best_accuracy)
-    ).one_or_none()
-    if job is None:
-        raise Fenced
-    best = [value for value in (job.best_accuracy, best_accuracy) if value is not None]
-    session.execute(
-        leases.fenced(claim).values(
-            latest={**job.latest, **latest}, best_accuracy=max(best, default=None)
-        )
-    )
-
-
 def converting(session: Session, claim: Claim) -> None:
     """Training is over, conversion has begun."""
     _move(session, claim, Status.converting, {Status.starting, Status.running})
-
-
-def checking(session: Session, claim: Claim, *, done: int, total: int) -> None:
-    """How many samples the check of the LIF network has done, and of how many."""
-    leases.fence(session, claim)
-    session.execute(
-        leases.fenced(claim).values(checked=done, to_check=total, version=Job.version + 1)
-    )
-
-
-def secured(session: Session, claim: Claim) -> None:
-    """A checkpoint is stored: whatever happens now, the job does not fall back behind it."""
-    leases.fence(session, claim)
-    session.execute(leases.fenced(claim).values(losses=0))
-
-
-def note(session: Session, claim: Claim, type_: str, **data: Any) -> None:
-    """Add a line to the timeline that changes no status."""
-    leases.fence(session, claim)
-    events.add(session, claim.job_id, type_, **data)
 
 
 def succeed(session: Session, claim: Claim, *, summary: Mapping[str, Any] | None = None) -> None:
@@ -199,11 +133,8 @@ def succeed(session: Session, claim: Claim, *, summary: Mapping[str, Any] | None
 
     `summary` goes into the timeline, and what it says of the network and its findings to the job.
     """
-    found: dict[str, Any] = {name: (summary or {}).get(name) for name in OF_THE_NETWORK}
-    if summary is not None:
-        found["result"] = {name: summary.get(name) for name in RESULT}
     data = {} if summary is None else {"summary": dict(summary)}
-    _end(session, claim, Status.succeeded, frozenset(ACTIVE), found, **data)
+    _end(session, claim, Status.succeeded, frozenset(ACTIVE), result.columns(summary), **data)
 
 
 def fail(session: Session, claim: Claim, *, code: str, message: str, hint: str) -> None:

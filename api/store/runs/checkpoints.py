@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.store.database import clock
-from api.store.jobs import leases, lifecycle
+from api.store.jobs import leases, progress
 from api.store.tables import Checkpoint
 
 KEPT = 2
@@ -23,7 +23,7 @@ ORIGIN = -1  # in place of an attempt: what the job starts from
 
 def add(session: Session, claim: leases.Claim, *, step: int, sha256: str) -> list[str]:
     """A checkpoint is stored; the last two are kept. Returns the files that may go."""
-    lifecycle.secured(session, claim)
+    progress.secured(session, claim)
     session.merge(
         Checkpoint(
             job_id=claim.job_id,

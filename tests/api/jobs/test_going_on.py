@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from api.maintenance.retention import Retention
-from api.store.jobs import lifecycle
+from api.store.jobs import lifecycle, progress
 from api.store.jobs.leases import Claim
 from api.store.runs import artifacts
 from api.store.tables import Blob, Checkpoint, Job
@@ -32,7 +32,7 @@ def finish(server: Server, directory: Path, step: int = 40, **asked: Any) -> dic
 def end(server: Server, claim: Claim, directory: Path, step: int) -> None:
     leave_checkpoints(server, claim, directory, step - PER_EPOCH, step)
     with server.service.database.writing() as session:
-        lifecycle.progress(
+        progress.trained(
             session, claim, step=step, epoch=step / PER_EPOCH, latest={}, best_accuracy=0.75
         )
         stored = session.query(Checkpoint).filter_by(job_id=claim.job_id, step=step).one()

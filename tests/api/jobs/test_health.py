@@ -6,7 +6,7 @@ import csv
 import io
 from typing import Any
 
-from api.store.jobs import lifecycle
+from api.store.jobs import lifecycle, progress
 from tests.api.conftest import Server
 
 PAGE = {"Accept": "text/html,*/*"}
@@ -34,7 +34,7 @@ def trained(server: Server, **summary: Any) -> dict[str, Any]:
     job = server.submit()
     claim = server.run(steps_total=10)
     with server.service.database.writing() as session:
-        lifecycle.progress(
+        progress.trained(
             session,
             claim,
             step=10,
@@ -138,7 +138,7 @@ def test_the_best_job_of_a_sweep_is_chosen_by_the_validation_samples(server: Ser
         claims.append(claim.job_id)
         with server.service.database.writing() as session:
             latest = {"test_accuracy": tested}
-            lifecycle.progress(
+            progress.trained(
                 session, claim, step=10, epoch=1.0, latest=latest, best_accuracy=validated
             )
         server.succeed(claim, **SUMMARY)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.store.jobs import lifecycle
+from api.store.jobs import lifecycle, progress
 from api.store.runs import artifacts, metrics
 from tests.api.conftest import Server
 
@@ -116,7 +116,7 @@ def test_the_document_of_a_job_says_how_its_network_came_out(server: Server) -> 
     assert (found["progress"]["checked"], found["progress"]["to_check"]) == (None, None)
     with server.service.database.writing() as session:
         lifecycle.converting(session, claim)
-        lifecycle.checking(session, claim, done=3200, total=10_500)
+        progress.checked(session, claim, done=3200, total=10_500)
     found = server.get(f"/v1/jobs/{job['id']}")
     assert (found["progress"]["checked"], found["progress"]["to_check"]) == (3200, 10_500)
     assert (found["lif_accuracy"], found["verdict"]) == (None, None)
@@ -144,7 +144,7 @@ def test_a_check_under_way_can_be_paused_and_begins_anew(server: Server) -> None
     claim = server.run(steps_total=10)
     with server.service.database.writing() as session:
         lifecycle.converting(session, claim)
-        lifecycle.checking(session, claim, done=3200, total=10_500)
+        progress.checked(session, claim, done=3200, total=10_500)
     assert server.http.post(f"/v1/jobs/{job['id']}/pause").json()["status"] == "pausing"
     with server.service.database.writing() as session:
         lifecycle.stopped(session, claim)

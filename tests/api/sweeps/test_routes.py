@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from api.settings import Settings
-from api.store.jobs import lifecycle
+from api.store.jobs import lifecycle, progress
 from api.store.jobs.leases import Claim
 from tests.api.conftest import NO_BROKER, Server, serving
 
@@ -35,7 +35,7 @@ def trained(server: Server, accuracy: float, **summary: Any) -> Claim:
     """The first job in line, trained as a worker would report it."""
     claim = server.run()
     with server.service.database.writing() as session:
-        lifecycle.progress(
+        progress.trained(
             session,
             claim,
             step=10,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.store.jobs import lifecycle
+from api.store.jobs import lifecycle, progress
 from api.store.runs import metrics
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def pair(shared: Server) -> tuple[str, str]:
         latest = {"test_accuracy": accuracy, "step_seconds": seconds}
         with shared.service.database.writing() as session:
             metrics.append(session, claim.job_id, claim.attempt, points)
-            lifecycle.progress(
+            progress.trained(
                 session, claim, step=20, epoch=2.0, latest=latest, best_accuracy=accuracy
             )
         kept = "measured" if name == "faster" else "differs"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 
-from api.store.jobs import lifecycle
+from api.store.jobs import progress
 from api.store.runs import logs, metrics
 from tests.api.conftest import Server
 
@@ -11,7 +11,7 @@ def test_the_timeline_is_a_list_that_goes_on_after_a_sequence_number(server: Ser
     path = server.submit()["urls"]["events"]
     claim = server.run()
     with server.service.database.writing() as session:
-        lifecycle.note(session, claim, "checkpoint", step=50)
+        progress.noted(session, claim, "checkpoint", step=50)
     server.succeed(claim)
     listed = server.get(path)
     assert [(event["sequence"], event["type"]) for event in listed["data"]] == [

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from api.errors import ConflictError, NotFoundError
 from api.store.database import Database, clock
-from api.store.jobs import leases, lifecycle, queue
+from api.store.jobs import leases, lifecycle, progress, queue
 from api.store.runs import checkpoints, metrics
 from api.store.tables import Event, Job, Status, Worker
 
@@ -52,14 +52,14 @@ def test_a_job_goes_from_queued_to_succeeded(database: Database, submit: Submit)
     with database.writing() as session:
         lifecycle.running(session, held, step=0, steps_total=100)
     with database.writing() as session:
-        lifecycle.progress(session, held, step=60, epoch=0.6, latest={"loss": 1.5})
-        lifecycle.progress(
+        progress.trained(session, held, step=60, epoch=0.6, latest={"loss": 1.5})
+        progress.trained(
             session, held, step=100, epoch=1.0, latest={"accuracy": 0.5}, best_accuracy=0.9
         )
-        lifecycle.progress(session, held, step=100, epoch=1.0, latest={}, best_accuracy=0.8)
+        progress.trained(session, held, step=100, epoch=1.0, latest={}, best_accuracy=0.8)
     with database.writing() as session:
         lifecycle.converting(session, held)
-        lifecycle.checking(session, held, done=32, total=360)
+        progress.checked(session, held, done=32, total=360)
     with database.reading() as session:
         job = session.get_one(Job, job_id)
         assert (job.checked, job.to_check, job.lif_accuracy, job.verdict) == (32, 360, None, None)
@@ -137,14 +137,14 @@ def test_an_expired_lease_is_recovered_and_the_old_attempt_is_fenced(
     writes: list[Callable[..., object]] = [
         lambda session: leases.renew(session, old, lease_seconds=30),
         lambda session: lifecycle.running(session, old, step=0, steps_total=10),
-        lambda session: lifecycle.progress(session, old, step=1, epoch=0.1, latest={}),
+        lambda session: progress.trained(session, old, step=1, epoch=0.1, latest={}),
         lambda session: checkpoints.add(session, old, step=1, sha256="0" * 64),
         lambda session: lifecycle.converting(session, old),
         lambda session: lifecycle.succeed(session, old),
         lambda session: lifecycle.fail(session, old, code="internal", message="", hint=""),
         lambda session: lifecycle.stopped(session, old),
         lambda session: lifecycle.lost(session, old, reason="", max_losses=5),
-        lambda session: lifecycle.note(session, old, "anything"),
+        lambda session: progress.noted(session, old, "anything"),
     ]
     for write in writes:
         with pytest.raises(leases.Fenced), database.writing() as session:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from api.errors import ConflictError
 from api.store import workers
 from api.store.database import Database, now
-from api.store.jobs import leases, lifecycle, queue
+from api.store.jobs import leases, lifecycle, progress, queue
 from api.store.migrate import migrate
 from api.store.runs import metrics
 from api.store.tables import ACTIVE, TERMINAL, WAITING, Event, Job, Status, new_id
@@ -148,7 +148,7 @@ class JobsAndWorkers(RuleBasedStateMachine):
         new = list(range(at + 1, at + steps + 1))
 
         def write(session: Session) -> None:
-            lifecycle.progress(session, held, step=at + steps, epoch=0.0, latest={})
+            progress.trained(session, held, step=at + steps, epoch=0.0, latest={})
             points = {"loss": [(step, 1.0) for step in new]}
             metrics.append(session, held.job_id, held.attempt, points)
 
@@ -158,7 +158,7 @@ class JobsAndWorkers(RuleBasedStateMachine):
 
     @rule(held=claims)
     def write_a_checkpoint(self, held: leases.Claim) -> None:
-        if key(held) in self.at and self.as_worker(held, lambda s: lifecycle.secured(s, held)):
+        if key(held) in self.at and self.as_worker(held, lambda s: progress.secured(s, held)):
             self.checkpoints.setdefault(held.job_id, []).append(self.at[key(held)])
 
     @rule(job_id=jobs)
