@@ -11,6 +11,7 @@ from saf.cli import specification
 from saf.cli.jobs import server_client
 from saf.cli.output import (
     AsJson,
+    StrictOption,
     complain,
     console,
     moment,
@@ -72,6 +73,7 @@ def submit(
     watch: Annotated[
         bool, typer.Option("--watch", help="Wait for its end, show the table.")
     ] = False,
+    strict: StrictOption = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit a job for each combination of values, or none where one of them could not work."""
@@ -108,7 +110,8 @@ def submit(
             print_json(sweep)
         elif watch:
             _table(sweep)
-    if watch and set(sweep["counts"]) != {"succeeded"}:
+    warned = strict and any(row["health"] == "warning" for row in sweep["rows"])
+    if watch and (set(sweep["counts"]) != {"succeeded"} or warned):
         raise typer.Exit(1)
     return None
 

@@ -163,6 +163,9 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
     names = {each["name"] for each in lab.get(f"/v1/jobs/{job['id']}/artifacts")["data"]}
     assert {"lif.safetensors", "certificate.json"} <= names
 
+    report = json.loads(lab.download(job["id"], "report.json", directory / "report").read_bytes())
+    assert report["environment"]["packages"]["lab-plugin"] == "1.0"
+    assert "broken-plugin" not in report["environment"]["packages"]
     assert job["specification"]["plugins"] == {
         "network 'lab-strided'": "lab-plugin 1.0",
         "method 'lab-last-steps'": "lab-plugin 1.0",

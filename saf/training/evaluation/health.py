@@ -45,7 +45,7 @@ def findings(
         *_of_loss(specification, progress, tested.classes),
         *_of_layers(specification, tested.firing_rates),
         *_of_classes(specification, tested, without.most_frequent),
-        *_of_validation(progress),
+        *_of_validation(specification, progress),
     ]
 
 
@@ -159,13 +159,15 @@ def _of_classes(
         )
 
 
-def _of_validation(progress: Progress) -> Iterator[Finding]:
+def _of_validation(specification: ResolvedSpecification, progress: Progress) -> Iterator[Finding]:
     if not progress.best_epoch:
-        yield Finding(
-            "no_validation",
-            "no samples were kept for validation: the last weights were taken, whatever they are",
-            "set validation_share above 0, or give more than one sample of each class",
-        )
+        if specification.validation_share:  # who asks for none is told so, and not warned
+            yield Finding(
+                "no_validation",
+                "no samples could be kept for validation: the last weights were taken, whatever "
+                "they are",
+                "give more than one sample of each class, or set validation_share to 0",
+            )
         return
     best = progress.history[progress.best_epoch - 1]["val_accuracy"]
     last = progress.history[-1].get("val_accuracy")  # none where the samples are no longer there

@@ -16,10 +16,12 @@ import torch
 
 from saf.config import Precision
 from saf.kernels.precision import cudnn, on_device, products
+from saf.registry import plugins
 from saf.training.checkpoint import Progress
 
 logger = logging.getLogger(__name__)
 PACKAGES = ("saf-snn", "torch", "numpy", "safetensors", "pydantic", "pillow")
+SERVICE = "saf-service"  # named where it is installed
 
 
 def environment(device: torch.device, precision: Precision) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def environment(device: torch.device, precision: Precision) -> dict[str, Any]:
         "deterministic_warn_only": torch.is_deterministic_algorithms_warn_only_enabled(),
         "cudnn_deterministic": torch.backends.cudnn.deterministic,
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": _packages(),
     }
 
 
@@ -128,6 +130,14 @@ def threads_put_back() -> Iterator[None]:
     finally:
         if torch.get_num_threads() != before:
             torch.set_num_threads(before)
+
+
+def _packages() -> dict[str, str | None]:
+    """Versions of the library and what it computes with, of the service, and of plugins."""
+    found = {name: _version(name) for name in PACKAGES}
+    if (service := _version(SERVICE)) is not None:
+        found[SERVICE] = service
+    return found | {each.distribution: each.version for each in plugins() if each.adds}
 
 
 def _version(package: str) -> str | None:

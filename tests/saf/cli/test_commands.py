@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -14,11 +15,13 @@ from typing import Any
 import pytest
 
 from api.jobs.live import Streams
+from saf.cli import jobs, sweeps
 from saf.cli import specification as specfile
 from saf.client.client import Client
 from saf.training.checkpoint import Checkpoint, steps
 from tests.api.conftest import Server, until
 from tests.api.jobs.test_going_on import finish
+from tests.api.jobs.test_health import SUMMARY
 
 COMMAND = [sys.executable, "-m", "saf.cli"]
 
@@ -104,6 +107,28 @@ def test_watching_prints_into_a_pipe_while_it_goes_on(server: Server, things: st
     if things == "sweep":
         assert "0 of 2 ended" in lines[1]
         assert "2 of 2 ended: 2 succeeded" in rest
+
+
+@pytest.mark.parametrize("things", ["job", "sweep"])
+def test_with_strict_a_warning_is_an_exit_status(server: Server, things: str) -> None:
+    command = ["submit"] if things == "job" else ["sweep", "submit", "--over", "seed=1,2"]
+    with watching("--url", server.address, *command, "--watch", "--strict") as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline(), process.stdout.readline()][1]  # both are queued
+        if things == "sweep":
+            server.succeed(server.run())
+        server.succeed(server.run(), **SUMMARY)
+        rest = process.stdout.read()
+        assert process.wait(60) == 1
+    assert "succeeded, with warnings" in rest
+
+
+def test_every_option_of_submit_is_one_of_sweep_submit() -> None:
+    of_a_job, of_a_sweep = (
+        {name.rstrip("_") for name in inspect.signature(command).parameters}
+        for command in (jobs.submit, sweeps.submit)
+    )
+    assert of_a_sweep == of_a_job | {"over", "zip"}
 
 
 def test_a_reader_of_a_pipe_that_leaves_early_gets_no_traceback(shared: Server) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,10 @@ def test_artifacts_hold_the_network_its_certificate_and_the_whole_run(tmp_path: 
     assert [epoch["val_loss"] for epoch in report["epochs"]] == [m["val_loss"] for m in of_epochs]
     assert of_test["test_loss"] == report["summary"]["test_loss"]
     assert report["summary"]["delivered_epoch"] == report["summary"]["best_epoch"]
-    assert report["environment"]["packages"]["torch"] == torch.__version__
+    packages = report["environment"]["packages"]
+    assert packages["torch"] == torch.__version__
+    for ours in ("saf-snn", "saf-service"):  # both are installed here
+        assert packages[ours] == version(ours)
     certified = json.loads(artifacts["certificate.json"][1].read_text())["checks"][0]
     assert report["deployment"]["accuracy_after"][-1] == certified["accuracy_lif"]
     assert len(report["deployment"]["accuracy_after"]) == 3

@@ -187,6 +187,9 @@ def test_one_sample_of_a_class_is_trained_on_and_a_job_without_validation_says_s
     found = summary(run(specification(epochs=1, validation_share=0.5), tiny, tmp_path))
     assert found["best_epoch"] is None
     assert "no_validation" in [finding["code"] for finding in found["findings"]]
+    asked = summary(run(specification(epochs=1, validation_share=0.0), tiny, tmp_path / "asked"))
+    assert asked["best_epoch"] is None
+    assert "no_validation" not in [finding["code"] for finding in asked["findings"]]
 
 
 def test_balanced_weights_count_every_class_alike() -> None:
