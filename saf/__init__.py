@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from saf.errors import TrainingError
     from saf.lif.certificate import certify
     from saf.lif.convert import convert
+    from saf.lif.exporting import export
     from saf.lif.network import LIFNetwork, load_lif
     from saf.lif.sequence import SequenceState
     from saf.training.loop import train
@@ -32,6 +33,7 @@ _HOME = {
     "TrainingError": "saf.errors",
     "certify": "saf.lif.certificate",
     "convert": "saf.lif.convert",
+    "export": "saf.lif.exporting",
     "load_lif": "saf.lif.network",
     "train": "saf.training.loop",
 }
@@ -44,6 +46,7 @@ __all__ = [
     "TrainingError",
     "certify",
     "convert",
+    "export",
     "load_lif",
     "train",
 ]

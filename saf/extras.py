@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-Extra = Literal["client", "data", "formats"]
+Extra = Literal["client", "data", "export", "formats"]
 
 _MODULES: dict[Extra, frozenset[str]] = {
     "client": frozenset({"httpx", "pydantic_settings", "rich", "typer"}),
     "data": frozenset({"PIL"}),
+    "export": frozenset({"onnx", "onnxruntime"}),
     "formats": frozenset({"h5py", "pyarrow", "scipy"}),
 }
 

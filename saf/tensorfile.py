@@ -34,7 +34,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]
         name: tensor.detach().to("cpu").contiguous() for name, tensor in sorted(tensors.items())
     }
     header = {key: json.dumps(value, allow_nan=False) for key, value in metadata.items()}
-    header[CHECKSUM] = json.dumps(_digest(at_rest))
+    header[CHECKSUM] = json.dumps(digest_of(at_rest))
     files.write_bytes(path, _sorted_header(save(at_rest, header)))
 
 
@@ -64,7 +64,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         metadata: dict[str, Any] = {key: json.loads(value) for key, value in header.items()}
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the header of {path.name} is damaged: {in_short(error)}") from error
-    if metadata.pop(CHECKSUM) != _digest(tensors):
+    if metadata.pop(CHECKSUM) != digest_of(tensors):
         raise ValueError(f"{path.name} is damaged: its tensors are not those that were written")
     return tensors, metadata
 
@@ -112,7 +112,8 @@ def _sorted_header(file: bytes) -> bytes:
     return len(encoded).to_bytes(8, "little") + encoded + file[8 + length :]
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values of `tensors`, on the CPU."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]

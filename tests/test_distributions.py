@@ -139,6 +139,7 @@ def test_the_public_names_are_these_and_all_are_there() -> None:
         "TrainingError",
         "certify",
         "convert",
+        "export",
         "load_lif",
         "train",
     ]

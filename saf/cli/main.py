@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from saf.cli import datasets, jobs, known, reading, sweeps
+from saf.cli import datasets, exports, jobs, known, reading, sweeps
 from saf.cli import specification as specfile
 from saf.cli.offline import begun_with, run_network, train_here
 from saf.cli.outcome import next_steps, outcome, warnings
@@ -47,6 +47,7 @@ app = typer.Typer(
 app.add_typer(jobs.commands)
 datasets.datasets.add_typer(known.commands)
 app.add_typer(datasets.commands)
+app.add_typer(exports.commands)
 app.add_typer(sweeps.commands, name="sweep")
 for _point in sorted(entry_points(group="saf.commands"), key=lambda point: point.name):
     # Those of the service, where it is installed. The library's own work without it.

@@ -1,0 +1,146 @@
+"""Commands that carry a network to other tools: `saf export` and `saf targets`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from saf.cli.output import AsJson, complain, console, print_json, say
+from saf.config.targets import TARGETS, CannotExportError
+from saf.cores import prepare_threads
+from saf.registry import name_of
+
+commands = typer.Typer()
+
+
+@commands.command()
+def export(
+    network: Annotated[Path, typer.Argument(metavar="lif.safetensors")],
+    target: Annotated[str, typer.Argument(help="`saf targets` lists them.")],
+    samples: Annotated[
+        str, typer.Option(help="Data set whose test samples are replayed: digits, or a path.")
+    ] = "",
+    count: Annotated[int, typer.Option(min=1, help="At most so many of them.")] = 1000,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; by default `export-TARGET` beside the network.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a network for another tool, run it there, and certify what came out.
+
+    Exit status 1 where the target cannot express the network, or makes another one of it.
+    """
+    from saf.cli.offline import dataset_of
+
+    data = dataset_of(samples) if samples else None
+    prepare_threads(os.environ)
+    from saf.lif.certificate import spread
+    from saf.lif.exporting import Export, exported, target_of
+    from saf.lif.network import load_lif
+
+    if target not in TARGETS:
+        raise typer.BadParameter(f"is one of {', '.join(TARGETS.names())}", param_hint="TARGET")
+    x = y = None
+    if data is not None:
+        rows = spread(len(data.y_test), count).numpy()
+        x, y = data.x_test[rows], data.y_test[rows]
+    directory = out or network.parent / f"export-{target}"
+    done: Any = None
+    try:
+        with console(stderr=True).status(f"writing for {target}") as status:
+            for done in exported(
+                load_lif(network),
+                target_of(target),
+                directory,
+                x,
+                y,
+                unit=255 if data is None else data.unit,
+            ):
+                if not isinstance(done, Export):
+                    status.update(f"replayed {done.samples} of {done.total} samples")
+    except CannotExportError as error:
+        complain(f"{target} cannot express {network}:")
+        for obstacle in error.obstacles:
+            complain(f"  {obstacle}")
+        raise typer.Exit(1) from error
+    except ModuleNotFoundError as error:
+        complain(str(error))
+        raise typer.Exit(1) from error
+    if as_json:
+        print_json(done.certificate)
+    else:
+        say(done.certificate["statement"])
+        for file in done.files:
+            say(str(directory / file))
+        if data is None:
+            say("next: --samples DATA replays it on held-out samples")
+    if done.verdict == "differs":
+        raise typer.Exit(1)
+
+
+@commands.command()
+def targets(
+    network: Annotated[
+        Path | None, typer.Argument(metavar="[lif.safetensors]", help="Ask for this network.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what a network can be exported to; with a network, what stands in the way."""
+    obstacles: dict[str, list[str]] = {}
+    if network is not None:
+        prepare_threads(os.environ)
+        from saf.lif.exporting import check
+        from saf.lif.network import load_lif
+
+        loaded = load_lif(network)
+        obstacles = {
+            name_of(kind): list(map(str, check(loaded, name_of(kind)))) for kind in TARGETS
+        }
+    found = [
+        {
+            "name": name_of(kind),
+            "label": kind.label,
+            "description": " ".join((kind.__doc__ or "").split()),
+            "can": list(kind.can),
+            "cannot": list(kind.cannot),
+            "missing": kind.missing((*kind.packages, *kind.readers)),
+            **({"obstacles": obstacles[name_of(kind)]} if network is not None else {}),
+        }
+        for kind in TARGETS
+    ]
+    if as_json:
+        return print_json(found)
+    for each in found:
+        say(f"{each['name']}: {each['description']}")
+        if each["missing"]:
+            say(f"  needs {', '.join(each['missing'])}")
+        for obstacle in each.get("obstacles", []):
+            say(f"  cannot: {obstacle}")
+    return None
+
+
+@commands.command()
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A network or a certificate.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say which network a file found on a disk is of, and whether the files beside it are whole.
+
+    Exit status 1 where something is missing or was changed.
+    """
+    from saf.lif.verifying import verify as verified
+
+    found = verified(file)
+    if as_json:
+        print_json({"kind": found.kind, "says": found.says, "problems": found.problems})
+    else:
+        say(found.kind)
+        for line in found.says:
+            say(f"  {line}")
+        for problem in found.problems:
+            complain(problem)
+    if found.problems:
+        raise typer.Exit(1)

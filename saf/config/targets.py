@@ -1,0 +1,130 @@
+"""What an export target is: a tool or a chip that a LIF network can be carried to.
+
+A target is one file in `saf.lif.export` or in a plugin: a subclass of `Target` with a `name` and a
+`label`, registered by `@TARGETS.add`. Its docstring is what people read of it, its fields are its
+settings. This module and the head of such a file load no torch; `write` and `replay` do.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from saf.config.base import Strict
+from saf.registry import Registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from saf.lif.network import LIFNetwork
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Why a target cannot express a network."""
+
+    layer: str
+    """The name of the layer; empty where it is the network as a whole."""
+    reason: str
+    """What of it cannot be said, in words."""
+    remedy: str
+    """What to change, or what to take instead."""
+
+    def __str__(self) -> str:
+        where = f"layer {self.layer}: " if self.layer else ""
+        return f"{where}{self.reason}; {self.remedy}"
+
+
+class CannotExportError(ValueError):
+    """A target that cannot express a network, with all the reasons."""
+
+    def __init__(self, target: str, obstacles: tuple[Obstacle, ...]) -> None:
+        super().__init__(f"{target} cannot express this network: " + "; ".join(map(str, obstacles)))
+        self.obstacles = obstacles
+
+
+class NoReaderError(Exception):
+    """What replays an export is not installed here; the message says what it is."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a reader made of a batch of N samples in T steps."""
+
+    spikes: dict[str, NDArray[np.bool_]] | None
+    """Of every spiking layer, N T and then its shape; None where the reader shows none."""
+    scores: NDArray[np.float64]
+    """N K. Only their order within a sample counts."""
+
+
+class Reader(Protocol):
+    """An export as its own tool runs it."""
+
+    versions: dict[str, str]
+    """Names and versions of what runs it."""
+
+    def play(self, samples: NDArray[np.float32]) -> Played:
+        """Run a batch: images N C H W, or frames N T C H W; values as the network takes them."""
+
+
+class Target(Strict):
+    """A tool or a chip that a network is written for; fields, beside `name`, are settings."""
+
+    label: ClassVar[str]
+    """What people read in place of the name: "NIR for Norse"."""
+    place: ClassVar[int] = 100
+    can: ClassVar[tuple[str, ...]]
+    """What it expresses, in short sentences."""
+    cannot: ClassVar[tuple[str, ...]] = ()
+    """What it does not."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages that `write` needs, by the names that pip installs."""
+    readers: ClassVar[tuple[str, ...]] = ()
+    """Packages that `replay` needs beside them."""
+    loading: ClassVar[str]
+    """The lines of code that load the export where it was written for; `{file}` is its name."""
+
+    name: str = ""
+
+    @abstractmethod
+    def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
+        """Why this target cannot express `network`; nothing where it can."""
+
+    @abstractmethod
+    def write(self, network: LIFNetwork, directory: Path) -> tuple[str, ...]:
+        """Write the files of the export into `directory`, the one that is loaded first, and return
+        their names. `obstacles` found none."""
+
+    @abstractmethod
+    def replay(self, network: LIFNetwork, directory: Path) -> AbstractContextManager[Reader]:
+        """What was written, loaded by its own tool. Raises NoReaderError where that is not
+        installed. A checking target, which has no reader, raises it as well."""
+
+    def facts(self, network: LIFNetwork, directory: Path) -> dict[str, Any]:
+        """What else its certificate says, such as bytes of memory, as JSON values."""
+        return {}
+
+    @classmethod
+    def missing(cls, packages: tuple[str, ...]) -> list[str]:
+        """Which of `packages` are not installed here."""
+        return [package for package in packages if not _is_installed(package)]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return find_spec(package.replace("-", "_")) is not None
+    return True
+
+
+TARGETS: Registry[Target] = Registry("export target", "saf.lif.export")
+"""All export targets by name."""

@@ -1,0 +1,1 @@
+"""Export targets, one file each; `saf.lif.exporting` writes, replays and certifies."""

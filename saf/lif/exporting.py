@@ -1,0 +1,327 @@
+"""Carry a LIF network to another tool: write it, replay it there, and certify what came out.
+
+Shapes: `N` samples, `T` steps, `K` classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from saf import tensorfile
+from saf.config.targets import (
+    TARGETS,
+    CannotExportError,
+    NoReaderError,
+    Obstacle,
+    Played,
+    Reader,
+    Target,
+)
+from saf.files import digest_of, write_bytes
+from saf.lif.network import LIFNetwork
+from saf.model.inputs import floats
+from saf.registry import name_of
+
+Verdict = Literal["identical", "equivalent", "differs", "not_replayed"]
+FORMAT = "saf-export/1"
+SAMPLES = 1000
+"""Held-out samples that a replay compares where nobody says how many."""
+TOLERATED = 0.002  # of the predictions …
+TOLERATED_SPIKES = 0.001  # … and of the spikes: rounding, and not another neuron
+RULE = (
+    "identical: on every held-out sample every spike of every layer and every prediction is that "
+    "of the LIF network in float32. equivalent: the predictions differ on at most "
+    f"{TOLERATED:.1%} of the samples (one sample is tolerated) and at most "
+    f"{TOLERATED_SPIKES:.1%} of the spikes do; where the reader shows no spikes, predictions "
+    "alone. differs: otherwise. not_replayed: nothing ran it."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """A network written for a target."""
+
+    target: str
+    verdict: Verdict
+    directory: Path
+    files: tuple[str, ...]
+    """The one that is loaded first, what else it needs, and its certificate."""
+    certificate: dict[str, Any]
+
+
+class Replaying(NamedTuple):
+    """How far a replay is."""
+
+    samples: int
+    total: int
+
+
+def target_of(name: str, settings: Mapping[str, Any] | None = None) -> Target:
+    """The target of a name, with its settings. Raises KeyError and ValueError with a sentence."""
+    kind = TARGETS[name]
+    return kind.model_validate({"name": name_of(kind), **(settings or {})})
+
+
+def check(network: LIFNetwork, target: str | Target) -> tuple[Obstacle, ...]:
+    """Why `target` cannot express `network`; nothing where it can. Nothing is written."""
+    chosen = target_of(target) if isinstance(target, str) else target
+    return tuple(chosen.obstacles(network))
+
+
+def export(
+    network: LIFNetwork,
+    target: str | Target,
+    directory: Path | str,
+    x: Any = None,
+    y: Any = None,
+    *,
+    unit: int = 255,
+    batch_size: int = 50,
+) -> Export:
+    """Write `network` for `target` into `directory`, replay it there and certify it.
+
+    `x` (`N C H W`, of event frames `N T C H W`; uint8 means value / `unit`, or floats as the
+    network takes them) and `y` (`N`, may be left out) are held-out samples; without `x` the
+    verdict is `not_replayed`. Raises CannotExportError where the target cannot express the
+    network, ValueError for samples that do not fit, ModuleNotFoundError where a package that
+    writing needs is missing, and OSError.
+    """
+    chosen = target_of(target) if isinstance(target, str) else target
+    *_, done = exported(network, chosen, Path(directory), x, y, unit=unit, batch_size=batch_size)
+    assert isinstance(done, Export)
+    return done
+
+
+def exported(
+    network: LIFNetwork,
+    target: Target,
+    directory: Path,
+    x: Any = None,
+    y: Any = None,
+    *,
+    unit: int = 255,
+    batch_size: int = 50,
+) -> Iterator[Replaying | Export]:
+    """`export`, a batch at a time: how far it is, and in the end what came out."""
+    name = name_of(type(target))
+    if obstacles := tuple(target.obstacles(network)):
+        raise CannotExportError(name, obstacles)
+    if missing := target.missing(target.packages):
+        raise ModuleNotFoundError(
+            f"writing for {target.label} needs {', '.join(missing)}: pip install "
+            f"{' '.join(missing)}, or saf-snn with its extra: pip install 'saf-snn[export]'"
+        )
+    network = network.copied("cpu", torch.float32)
+    directory.mkdir(parents=True, exist_ok=True)
+    files = target.write(network, directory)
+    comparison = _Comparison(network)
+    samples = None if x is None else _as_numpy(x)
+    labels = None if y is None else _as_numpy(y)
+    if samples is not None and labels is not None and len(samples) != len(labels):
+        raise ValueError(f"there are {len(samples)} samples and {len(labels)} labels")
+    reason = "no held-out samples were given"
+    versions: dict[str, str] = {}
+    if samples is not None:
+        try:
+            with target.replay(network, directory) as opened:
+                versions = opened.versions
+                for start in range(0, len(samples), batch_size):
+                    rows = slice(start, start + batch_size)
+                    batch = _floats(samples[rows], unit)
+                    comparison.add(batch, None if labels is None else labels[rows], opened)
+                    yield Replaying(start + len(batch), len(samples))
+            reason = ""
+        except NoReaderError as error:
+            reason = str(error)
+    verdict = comparison.verdict() if not reason else "not_replayed"
+    certificate = {
+        "format": FORMAT,
+        "target": name,
+        "label": target.label,
+        "settings": target.model_dump(mode="json", exclude={"name"}),
+        "verdict": verdict,
+        "statement": _statement(target, verdict, comparison, reason),
+        "rule": RULE,
+        "load": target.loading.format(file=files[0]),
+        "reader": versions,
+        "not_replayed_because": reason or None,
+        "files": [_described(directory / file) for file in files],
+        "network": _network(network),
+        "samples_sha256": comparison.sha256 if not reason else None,
+        **({} if reason else comparison.result()),
+        "facts": target.facts(network, directory),
+    }
+    path = directory / f"{name}-certificate.json"
+    write_bytes(path, json.dumps(certificate, indent=1, allow_nan=False).encode())
+    yield Export(
+        target=name,
+        verdict=verdict,
+        directory=directory,
+        files=(*files, path.name),
+        certificate=certificate,
+    )
+
+
+class _Comparison:
+    """The LIF network beside what a reader plays, batch by batch."""
+
+    def __init__(self, network: LIFNetwork) -> None:
+        self._network = network
+        names = [layer.name for layer in network.layers if layer.neuron is not None]
+        self._compared, self._differing = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+        self._fired, self._fired_there = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+        self._predictions = self._samples = self._correct = self._correct_there = 0
+        self._labelled = self._shown = True
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """Of the samples, as float32."""
+        return self._digest.hexdigest()
+
+    def add(
+        self, samples: NDArray[np.float32], labels: NDArray[Any] | None, reader: Reader
+    ) -> None:
+        """Run a batch in both."""
+        self._digest.update(np.ascontiguousarray(samples).data)
+        scores, fired = None, {name: [] for name in self._compared}  # type: ignore[var-annotated]
+        for step in self._network.run(torch.from_numpy(samples)):
+            scores = step.scores
+            for name, spikes in step.spikes.items():
+                fired[name].append(spikes.bool().numpy())
+        assert scores is not None
+        played = reader.play(samples)
+        self._compare_spikes(fired, played)
+        here, there = scores.argmax(1).numpy(), np.asarray(played.scores).argmax(1)
+        self._samples += len(samples)
+        self._predictions += int((here != there).sum())
+        if labels is None:
+            self._labelled = False
+        else:
+            self._correct += int((here == labels).sum())
+            self._correct_there += int((there == labels).sum())
+
+    def _compare_spikes(self, fired: Mapping[str, list[NDArray[Any]]], played: Played) -> None:
+        if played.spikes is None:
+            self._shown = False
+            return
+        for name, steps in fired.items():
+            ours, theirs = np.stack(steps, axis=1), played.spikes[name]
+            if ours.shape != theirs.shape:
+                raise AssertionError(f"{name}: {theirs.shape} spikes were played, not {ours.shape}")
+            self._compared[name] += ours.size
+            self._differing[name] += int((ours != theirs).sum())
+            self._fired[name] += int(ours.sum())
+            self._fired_there[name] += int(theirs.sum())
+
+    @property
+    def spikes_differing(self) -> int:
+        return sum(self._differing.values())
+
+    @property
+    def spikes_compared(self) -> int:
+        return sum(self._compared.values())
+
+    @property
+    def predictions_differing(self) -> int:
+        return self._predictions
+
+    @property
+    def samples(self) -> int:
+        return self._samples
+
+    def verdict(self) -> Verdict:
+        """By `RULE`."""
+        if self._samples == 0:
+            return "not_replayed"
+        if self._shown and not self.spikes_differing and not self._predictions:
+            return "identical"
+        few = self._predictions <= max(1, int(TOLERATED * self._samples))
+        if few and self.spikes_differing <= TOLERATED_SPIKES * max(1, self.spikes_compared):
+            return "equivalent"
+        return "differs"
+
+    def result(self) -> dict[str, Any]:
+        """As JSON values."""
+        n = max(1, self._samples)
+        return {
+            "samples": self._samples,
+            "spikes_compared": self.spikes_compared if self._shown else None,
+            "spikes_differing": self.spikes_differing if self._shown else None,
+            "predictions_differing": self._predictions,
+            "accuracy_lif": self._correct / n if self._labelled else None,
+            "accuracy_exported": self._correct_there / n if self._labelled else None,
+            "layers": [
+                {
+                    "name": name,
+                    "spikes_compared": compared,
+                    "spikes_differing": self._differing[name],
+                    "firing_rate_lif": self._fired[name] / max(1, compared),
+                    "firing_rate_exported": self._fired_there[name] / max(1, compared),
+                }
+                for name, compared in self._compared.items()
+                if self._shown
+            ],
+        }
+
+
+def _statement(target: Target, verdict: Verdict, found: _Comparison, reason: str) -> str:
+    if verdict == "not_replayed":
+        return f"Written for {target.label} and not replayed: {reason}."
+    spikes = (
+        f"{found.spikes_differing:,} of {found.spikes_compared:,} spikes"
+        if found.spikes_compared
+        else "no spikes are shown by the reader;"
+    )
+    counted = (
+        f"{spikes} and {found.predictions_differing:,} of {found.samples:,} predictions differ"
+        if found.spikes_compared
+        else f"{spikes} {found.predictions_differing:,} of {found.samples:,} predictions differ"
+    )
+    end = {
+        "identical": "It is the same network there.",
+        "equivalent": "It may stand in for the LIF network; what differs is rounding.",
+        "differs": "It is another network there: do not rely on it.",
+    }[verdict]
+    return f"Replayed in {target.label}: {counted}. {end}"
+
+
+def _network(network: LIFNetwork) -> dict[str, Any]:
+    """What traces an export back to the network that it was made from."""
+    of = network.description
+    specification = json.dumps(of.specification, sort_keys=True, separators=(",", ":"))
+    return {
+        "is": repr(network),
+        "sha256_of_tensors": tensorfile.digest_of(network.tensors),
+        "sha256_of_specification": hashlib.sha256(specification.encode()).hexdigest(),
+        "timesteps": of.timesteps,
+        "decay": of.decay,
+        "threshold": of.threshold,
+        "readout": of.readout,
+        "frames": of.frames,
+        "grid": None if of.grid is None else of.grid.model_dump(mode="json"),
+        "class_names": list(of.class_names),
+    }
+
+
+def _described(path: Path) -> dict[str, Any]:
+    content = digest_of(path)
+    return {"name": path.name, "bytes": content.bytes, "sha256": content.sha256}
+
+
+def _as_numpy(x: Any) -> NDArray[Any]:
+    return x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+
+
+def _floats(samples: NDArray[Any], unit: int) -> NDArray[np.float32]:
+    own = np.array(samples)  # a mapped data set stays as it is
+    return floats(torch.from_numpy(own), torch.float32, unit).numpy()

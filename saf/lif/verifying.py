@@ -1,0 +1,108 @@
+"""Trace a file on a disk: which network it is of, and whether what it vouches for is whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from saf import tensorfile
+from saf.files import digest_of
+from saf.lif.exporting import FORMAT
+
+MOST_BYTES = 64 * 2**20  # of a certificate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What a file is, and whether what it vouches for is unchanged."""
+
+    kind: str
+    """"LIF network", "export" or "certificate of a conversion"."""
+    says: tuple[str, ...]
+    """Lines for a person."""
+    problems: tuple[str, ...] = field(default=())
+    """What is missing or was changed; empty where all is whole."""
+
+
+def verify(path: Path | str) -> Verified:
+    """Read `path`, a `lif.safetensors`, a certificate of an export, or `certificate.json`, and
+    compare the digests that it holds with the files beside it. Nothing is executed.
+
+    Raises FileNotFoundError, and ValueError for a file of any other kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    if path.suffix != ".json":
+        return _network(path)
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path.name} is too large for a certificate")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name} is no JSON: {tensorfile.in_short(error)}") from error
+    kind = found.get("format") if isinstance(found, dict) else None
+    try:
+        if kind == FORMAT:
+            return _export(path, found)
+        if kind == "saf-certificate/1":
+            return _conversion(path, found)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path.name} lacks {error} of its format {kind}") from error
+    raise ValueError(f"{path.name} is no certificate that this version knows: format {kind!a}")
+
+
+def _network(path: Path) -> Verified:
+    tensors, metadata = tensorfile.read(path)
+    specification = metadata.get("specification")
+    name = specification.get("name") if isinstance(specification, dict) else None
+    return Verified(
+        kind="LIF network",
+        says=(
+            f"SHA-256 of the file {digest_of(path).sha256}",
+            f"SHA-256 of its tensors {tensorfile.digest_of(tensors)}",
+            *([f"trained by the job {name}"] if name else []),
+        ),
+    )
+
+
+def _export(path: Path, found: dict[str, Any]) -> Verified:
+    problems = []
+    for entry in found["files"]:
+        name = str(entry["name"])
+        file = path.parent / name
+        if Path(name).name != name or not file.is_file():
+            problems.append(f"{name} is not beside it")
+        elif digest_of(file).sha256 != entry["sha256"]:
+            problems.append(f"{name} is not the file that was certified")
+    network = found["network"]
+    return Verified(
+        kind="export",
+        says=(
+            f"{found['label']}: {found['statement']}",
+            f"of {network['is']}",
+            f"SHA-256 of its tensors {network['sha256_of_tensors']}",
+            f"SHA-256 of its specification {network['sha256_of_specification']}",
+            *(
+                [f"replayed on samples with the SHA-256 {found['samples_sha256']}"]
+                if found.get("samples_sha256")
+                else []
+            ),
+        ),
+        problems=tuple(problems),
+    )
+
+
+def _conversion(path: Path, found: dict[str, Any]) -> Verified:
+    file, problems = path.parent / "lif.safetensors", []
+    if not file.is_file():
+        problems.append("lif.safetensors is not beside it")
+    elif digest_of(file).sha256 != found["sha256"]:
+        problems.append("lif.safetensors is not the file that was certified")
+    return Verified(
+        kind="certificate of a conversion",
+        says=(str(found["statement"]), f"SHA-256 of the network {found['sha256']}"),
+        problems=tuple(problems),
+    )

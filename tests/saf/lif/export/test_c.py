@@ -1,0 +1,52 @@
+"""The C of a network on a grid is, compiled strictly, that network to the last spike and score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from saf.lif.export.c import C
+from saf.lif.exporting import check, export
+from saf.lif.network import LIFNetwork
+from tests.saf.lif.grid_networks import architecture_of_one_layer, converted, exact_grid, samples
+from tests.saf.lif.test_exactness import networks
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    phases=[
+        Phase.explicit,
+        Phase.reuse,
+        Phase.generate,
+    ],  # a compiler runs: shrinking takes minutes
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(networks(), st.integers(0, 2**20))
+def test_every_spike_prediction_and_score_is_that_of_the_network(
+    network: LIFNetwork, seed: int
+) -> None:
+    network = exact_grid(network)
+    x = samples(seed, 8, network)
+    with TemporaryDirectory() as directory:
+        done = export(network, "c", directory, x, batch_size=5)
+        assert done.verdict == "identical", done.certificate["statement"]
+        with C().replay(network, Path(directory)) as reader:
+            played = reader.play(x.numpy())
+    facts = done.certificate["facts"]
+    scores = network(x).double().numpy()
+    unit = 2.0 ** -int(facts["scores"].split("2^-")[1].split(" ")[0])
+    if network.description.readout == "weighted":
+        unit /= 2 - 2.0 ** (1 - network.timesteps)
+    np.testing.assert_allclose(played.scores * unit, scores, rtol=1e-6, atol=1e-6)
+    assert facts["weight_bytes"] > 0
+
+
+def test_a_network_on_no_grid_is_refused_with_what_to_do() -> None:
+    network = converted(architecture_of_one_layer(), 1, 4, "saf-f")
+    (obstacle,) = check(network, "c")
+    assert "grid_bits" in obstacle.remedy

@@ -1,0 +1,167 @@
+"""The certificate of an export says what came out, whatever the target made of the network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from saf.config.targets import CannotExportError, NoReaderError, Obstacle, Played, Reader, Target
+from saf.lif.exporting import Export, export, exported
+from saf.lif.network import LIFNetwork
+from saf.lif.verifying import verify
+from tests.saf.lif.grid_networks import architecture_of_one_layer, converted, samples
+
+
+class Odd(Target):
+    """A target for tests, which plays what it is told to."""
+
+    label: ClassVar[str] = "odd"
+    can: ClassVar[tuple[str, ...]] = ()
+    loading: ClassVar[str] = "open({file!r})"
+
+    name: Literal["odd"] = "odd"
+    flips: int = 0
+    """Spikes of the first sample that are turned over."""
+    shows: bool = True
+    installed: bool = True
+    refuses: bool = False
+    scores: Literal["same", "reversed"] = "same"
+
+    def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
+        if self.refuses:
+            yield Obstacle("layer1", "it is odd", "take another")
+
+    def write(self, network: LIFNetwork, directory: Path) -> tuple[str, ...]:
+        (directory / "odd.txt").write_text(repr(network))
+        return ("odd.txt",)
+
+    @contextmanager
+    def replay(self, network: LIFNetwork, directory: Path) -> Iterator[Reader]:
+        if not self.installed:
+            raise NoReaderError("odd is not installed here")
+        yield _OddReader(self, network)
+
+
+class _OddReader:
+    def __init__(self, target: Odd, network: LIFNetwork) -> None:
+        self.versions = {"odd": "1"}
+        self._target, self._network = target, network
+
+    def play(self, samples: NDArray[np.float32]) -> Played:
+        steps = list(self._network.run(torch.from_numpy(samples)))
+        spikes = {
+            name: np.stack([step.spikes[name].bool().numpy() for step in steps], axis=1)
+            for name in steps[0].spikes
+        }
+        first = next(iter(spikes.values()))
+        turned = np.arange(first.size).reshape(first.shape) < self._target.flips
+        first ^= turned
+        scores = steps[-1].scores.double().numpy()
+        if self._target.scores == "reversed":
+            scores = -scores
+        return Played(spikes if self._target.shows else None, scores)
+
+
+@pytest.fixture
+def network() -> LIFNetwork:
+    return converted(architecture_of_one_layer(), 1, 3, "saf-f")
+
+
+def done_with(network: LIFNetwork, target: Odd, directory: Path, count: int = 8) -> Export:
+    x = samples(0, count, network)
+    *_, done = exported(network, target, directory, x, network.predict(x), batch_size=3)
+    assert isinstance(done, Export)
+    return done
+
+
+@pytest.mark.parametrize(
+    ("target", "verdict", "says"),
+    [
+        (Odd(), "identical", "It is the same network there"),
+        (Odd(flips=1), "equivalent", "It may stand in"),
+        (Odd(flips=100), "differs", "another network"),
+        (Odd(shows=False), "equivalent", "no spikes are shown"),
+        (Odd(scores="reversed"), "differs", "8 of 8 predictions"),
+        (Odd(installed=False), "not_replayed", "odd is not installed here"),
+    ],
+)
+def test_the_verdict_is_of_what_was_played(
+    network: LIFNetwork, target: Odd, verdict: str, says: str, tmp_path: Path
+) -> None:
+    done = done_with(network, target, tmp_path)
+    assert done.verdict == done.certificate["verdict"] == verdict
+    assert says in done.certificate["statement"]
+
+
+def test_a_network_that_cannot_be_expressed_leaves_no_file(
+    network: LIFNetwork, tmp_path: Path
+) -> None:
+    with pytest.raises(CannotExportError, match="layer layer1: it is odd; take another"):
+        done_with(network, Odd(refuses=True), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_certificate_holds_accuracies_digests_and_how_to_load(
+    network: LIFNetwork, tmp_path: Path
+) -> None:
+    found = done_with(network, Odd(), tmp_path).certificate
+    assert json.loads((tmp_path / "odd-certificate.json").read_text()) == found
+    assert found["accuracy_lif"] == found["accuracy_exported"] == 1.0
+    (file,) = found["files"]
+    assert file["sha256"] == hashlib.sha256((tmp_path / "odd.txt").read_bytes()).hexdigest()
+    assert found["load"] == "open('odd.txt')"
+    assert found["reader"] == {"odd": "1"}
+    assert sum(layer["spikes_compared"] for layer in found["layers"]) == found["spikes_compared"]
+
+
+def test_without_samples_nothing_is_replayed(network: LIFNetwork, tmp_path: Path) -> None:
+    done = export(network, "python", tmp_path)
+    assert done.verdict == "not_replayed"
+    assert "no held-out samples" in done.certificate["statement"]
+
+
+def test_a_file_that_was_changed_or_lost_is_found(network: LIFNetwork, tmp_path: Path) -> None:
+    done_with(network, Odd(), tmp_path)
+    certificate = tmp_path / "odd-certificate.json"
+    assert verify(certificate).problems == ()
+    (tmp_path / "odd.txt").write_text("changed")
+    assert verify(certificate).problems == ("odd.txt is not the file that was certified",)
+    (tmp_path / "odd.txt").unlink()
+    assert verify(certificate).problems == ("odd.txt is not beside it",)
+
+
+def test_a_network_found_on_a_disk_is_traced_to_its_exports(
+    network: LIFNetwork, tmp_path: Path
+) -> None:
+    certificate = done_with(network, Odd(), tmp_path).certificate
+    network.save(tmp_path / "lif.safetensors")
+    digest = certificate["network"]["sha256_of_tensors"]
+    assert any(digest in line for line in verify(tmp_path / "lif.safetensors").says)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{}", b'{"format": "saf-export/1"}', b'{"format": "saf-certificate/1"}', b"\xff"],
+)
+def test_what_is_no_certificate_is_refused_in_words(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "odd.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"odd\.json"):
+        verify(tmp_path / "odd.json")
+
+
+def test_a_certificate_names_no_file_elsewhere(network: LIFNetwork, tmp_path: Path) -> None:
+    done_with(network, Odd(), tmp_path)
+    path = tmp_path / "odd-certificate.json"
+    found = json.loads(path.read_text())
+    found["files"][0]["name"] = "../secret"
+    path.write_text(json.dumps(found))
+    assert verify(path).problems == ("../secret is not beside it",)
