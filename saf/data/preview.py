@@ -2,8 +2,8 @@
 
     python -m saf.data.preview NAME FOLDER    writes those of a built-in data set
 
-The picture is a sheet: a row for each class, a column for each sample. Series are curves, see
-`saf.data.curves`. Of event frames there are
+The picture is a sheet: a row for each class, a column for each sample. Series, and event frames of
+one pixel, are curves or a map of time and channel, see `saf.data.curves`. Of event frames there are
 several sheets in it, side by side and then below one another: first all steps together, then step
 by step. Colours are transparent where nothing is, so that it fits a light and a dark page.
 """
@@ -52,18 +52,19 @@ class Preview:
     `rows` (the class of each), `columns`, `steps` (of event frames: the time steps shown, from 1;
     else null), `across` (sheets side by side), `width`, `height`, `channels` (what colours mean),
     `histogram` (share of the values of images in 32 equal parts of [0, 1]; else null) and
-    `activity` (of event frames: mean events of a sample in each step, of each channel; else
-    null)."""
+    `activity` (of event frames: mean events of a sample in each step, of each channel, or of all
+    where they have a single pixel; else null)."""
 
 
 def preview(dataset: Dataset) -> Preview:
     """The preview of a data set; the same picture for the same data. Memory stays bounded."""
-    events = dataset.is_events
-    most = {
-        "events": (EVENT_CLASSES, EVENT_SAMPLES),
-        "images": (IMAGE_CLASSES, IMAGE_SAMPLES),
-        "series": (SERIES_CLASSES, SERIES_SAMPLES),
-    }[dataset.kind]
+    in_time = _has_no_place(dataset)
+    events = dataset.is_events and not in_time
+    most = IMAGE_CLASSES, IMAGE_SAMPLES
+    if in_time:
+        most = SERIES_CLASSES, SERIES_SAMPLES
+    elif events:
+        most = EVENT_CLASSES, EVENT_SAMPLES
     rows = [
         (label, _spread(np.flatnonzero(dataset.y_train == label), most[1]))
         for label in range(min(dataset.classes, most[0]))
@@ -71,7 +72,7 @@ def preview(dataset: Dataset) -> Preview:
     _, height, width = dataset.sample_shape
     factor = math.ceil(max(height, width) / (EVENT_SIDE if events else IMAGE_SIDE))
     tile = (math.ceil(height / factor), math.ceil(width / factor))
-    if dataset.is_series:
+    if in_time:
         tile = curves.HEIGHT, curves.WIDTH
     steps = _spread(np.arange(dataset.timesteps or 0), MAX_FRAMES)
     columns = max((len(samples) for _, samples in rows), default=1) or 1
@@ -80,8 +81,8 @@ def preview(dataset: Dataset) -> Preview:
     ends = _ends(dataset, [index for _, chosen in rows for index in chosen])
     for row, (_, samples) in enumerate(rows):
         for column, index in enumerate(samples):
-            if dataset.is_series:
-                picture = curves.series_pixels(dataset.x_train[index], *ends)
+            if in_time:
+                picture = curves.series_pixels(_in_time(dataset, index), *ends)
                 sheets.put(0, row, column, picture)
                 continue
             if not events:
@@ -105,7 +106,7 @@ def preview(dataset: Dataset) -> Preview:
             "height": sheets.pixels.shape[0],
             "channels": _channels(dataset),
             "histogram": _histogram(dataset) if dataset.kind == "images" else None,
-            "activity": _activity(dataset) if events else None,
+            "activity": _activity(dataset) if dataset.is_events else None,
         },
     )
 
@@ -181,18 +182,29 @@ def brightest(sample: Array) -> float:
     return float(np.percentile(counts, 95)) if len(counts) else 1.0
 
 
+def _has_no_place(dataset: Dataset) -> bool:
+    """Whether samples are values of channels in time: series, and event frames of one pixel."""
+    return dataset.kind != "images" and dataset.sample_shape[1:] == (1, 1)
+
+
+def _in_time(dataset: Dataset, index: int) -> Array:
+    """A sample that has no place as T C."""
+    x: Array = dataset.x_train[index]
+    return x.reshape(x.shape[:2])
+
+
 def _ends(dataset: Dataset, shown: Sequence[int]) -> tuple[Array, Array]:
     """The lowest and the highest value of each channel of series that are shown: (C), (C)."""
-    if not dataset.is_series:
+    if not _has_no_place(dataset):
         return np.zeros(0), np.zeros(0)
-    samples = [dataset.x_train[index] for index in shown]
+    samples = [_in_time(dataset, index) for index in shown]
     lowest = np.min([x.min(axis=0) for x in samples], axis=0)
     return lowest, np.max([x.max(axis=0) for x in samples], axis=0)
 
 
 def _channels(dataset: Dataset) -> str:
     count = dataset.sample_shape[0]
-    if dataset.is_series:
+    if _has_no_place(dataset):
         return curves.meaning(count)
     if dataset.is_events:
         return (
@@ -228,6 +240,8 @@ def _activity(dataset: Dataset) -> list[list[float]]:
     total = np.zeros(dataset.x_train.shape[1:3], np.float64)
     for index in chosen:
         total += dataset.x_train[index].sum(axis=(2, 3), dtype=np.float64)
+    if _has_no_place(dataset):
+        total = total.sum(axis=1, keepdims=True)
     means: list[list[float]] = (total / len(chosen)).round(4).tolist()
     return means
 

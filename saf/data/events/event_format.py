@@ -32,6 +32,7 @@ Timesteps = Annotated[
     int | None, Field(ge=1, le=MAX_TIMESTEPS, description="frames of a sample, T")
 ]
 BinByChoice = Annotated[BinBy | None, Field(description="default: time")]
+Sensor = Annotated[Size, Field(description="'346x260', width × height of the camera")]
 
 
 class EventFormat(Format):
@@ -49,7 +50,7 @@ class EventFormat(Format):
     timesteps: Timesteps = None
     bin_by: BinByChoice = None
     size: Size = None
-    sensor: Size = None
+    sensor: Sensor = None
     on_damaged: OnDamaged = None
 
     def framed(

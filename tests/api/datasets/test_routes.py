@@ -4,6 +4,7 @@ import hashlib
 import io
 import sys
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -457,3 +458,32 @@ def test_event_frames_in_bytes_are_bounded_where_they_are_no_counts(
     assert sent.json()["kind"] == "events"
     with shared.service.database.reading() as session:
         assert find_facts(session, name).is_bounded is is_bounded
+
+
+def recordings() -> bytes:
+    """N-MNIST's layout: three recordings of each of two digits, 40 events each."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for split, rows in (("Train", range(3)), ("Test", range(3, 5))):
+            for digit in range(2):
+                for index in rows:
+                    content = b"".join(
+                        bytes([4 * digit + index, 7, (t % 2) << 7, t, 0]) for t in range(40)
+                    )
+                    archive.writestr(f"{split}/{digit}/{index:05d}.bin", content)
+    return buffer.getvalue()
+
+
+def test_recordings_of_events_are_binned_as_the_form_says_and_tell_how(shared: Server) -> None:
+    said = {"timesteps": "4", "bin_by": "count", "size": "17x17"}
+    found = upload(shared, recordings(), "NMNIST.zip", name="nmnist", **said).json()
+    assert (found["status"], found["kind"], found["format"]) == ("ready", "events", "event-bin")
+    assert (found["shape"], found["timesteps"]) == ([2, 17, 17], 4)
+    decided = {each["setting"]: each["value"] for each in found["decisions"]}
+    assert decided["bin_by"] == "count"
+    assert decided["sensor"] == "34x34"
+    assert shared.http.get("/v1/datasets/nmnist/preview").json()["steps"] == [1, 2, 3, 4]
+    job = shared.http.post("/v1/jobs", json={"dataset": "nmnist", "timesteps": 4})
+    assert job.status_code == 201, job.text
+    refused = upload(shared, recordings(), "b.zip", name="nmnist-2", bin_by="colour")
+    assert "bin_by" in refused.text

@@ -159,3 +159,16 @@ def test_series_of_any_length_have_a_picture(shape: tuple[int, int]) -> None:
     x = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
     y = np.array([0, 1, 0, 1])
     assert pixels(preview(Dataset(x, y, x[:2], y[:2], ("a", "b")))).any()
+
+
+def test_event_frames_of_one_pixel_are_a_map_of_time_and_channel() -> None:
+    x = np.zeros((4, 100, 700, 1, 1), np.uint8)
+    x[0, 50, 350] = 3
+    x[:, 10, :2] = 1
+    y = np.array([0, 1, 0, 1])
+    made = preview(Dataset(x, y, x[:2], y[:2], ("one spike", "none"), unit=1))
+    assert made.layout["steps"] is None
+    assert np.shape(made.layout["activity"]) == (100, 1)
+    assert made.layout["activity"][10] == [2.0]
+    assert (sample(made, 0, 0)[31:34, 63:66, 3] == 255).any()
+    assert not sample(made, 1, 0)[31:34, 63:66].any()
