@@ -21,6 +21,7 @@ from api.host.lock import DirectoryInUseError, DirectoryLock
 from api.store.database import now
 from api.store.tables import CandidatePicture, Dataset
 from api.web.dependencies import ServiceDependency
+from api.web.idempotency import IdempotencyKey, made_before, remember
 from api.web.multipart import stored_file
 from api.web.problems import responses
 from saf.data import CATALOGUE
@@ -39,6 +40,7 @@ def choose(
     service: ServiceDependency,
     dataset: str,
     choices: Annotated[Choices, Body(min_length=1, max_length=50, examples=[_EXAMPLE])],
+    idempotency_key: IdempotencyKey = None,
 ) -> DatasetDocument:
     """Settings by name, as in `questions`. The upload is checked again, which the answer waits for
     some seconds. With a setting that does not fit it stays `needs_choice`, and can be answered
@@ -48,10 +50,13 @@ def choose(
     if "format" in choices:
         check_format(str(choices["format"]))
     checks = service.part(Checks)
-    with service.database.reading() as session:
-        if dataset in CATALOGUE:
-            raise ConflictError(f"the data set {dataset} is built in, and leaves nothing open")
+    if dataset in CATALOGUE:
+        raise ConflictError(f"the data set {dataset} is built in, and leaves nothing open")
+    with service.database.writing() as session:
         row = existing(session, dataset)
+        request = ("choices", row.id, *sorted((key, str(value)) for key, value in choices.items()))
+        if made_before(session, Dataset, idempotency_key, *request) is not None:
+            return document(session, row)
         if _is_said(row, choices):
             return document(session, row)
     file, lock = _locked(checks, row)
@@ -69,6 +74,7 @@ def choose(
                 if _is_said(again, choices):
                     return document(session, again)
                 raise _settled(again)
+            remember(session, idempotency_key, row.id, *request)
             settings = settings_of(asked)
         check = checks.start(row.id, file=file, settings=settings, lock=lock)
         started = True

@@ -19,10 +19,17 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from api.errors import ServiceError, TooLargeError, UnavailableError
+from api.errors import (
+    GoneError,
+    NotFoundError,
+    ServiceError,
+    TooLargeError,
+    UnavailableError,
+)
 from api.uploads.files import Upload, UploadInUseError, Uploads, Writer
 from api.web.asgi import prefix
 from api.web.dependencies import Service, ServiceDependency
+from api.web.idempotency import IdempotencyKey, forget, id_made_before, remember
 from api.web.limits import UserDependency
 from api.web.problems import responses
 from api.web.schemas import Document, Timestamp, iso
@@ -128,6 +135,7 @@ async def begin_upload(
         str, Header(description="`filename BASE64,…`", max_length=MOST_METADATA)
     ] = "",
     upload_checksum: Annotated[str | None, Header(description="`sha256 BASE64`")] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> UploadDocument:
     """The address in `Location` takes the bytes; the first ones may come at once, as the body, of
     type `application/offset+octet-stream`."""
@@ -140,13 +148,18 @@ async def begin_upload(
         )
     metadata = _metadata(upload_metadata)
     uploads = service.part(Uploads)
-    with _disk():
-        made = await anyio.to_thread.run_sync(
-            lambda: uploads.create(
-                upload_length, name=metadata.get("filename", ""), metadata=metadata, user=user
+    begun = ("uploads", upload_length, upload_metadata)
+    made = await anyio.to_thread.run_sync(_begun_before, service, idempotency_key, begun)
+    is_new = made is None
+    if made is None:
+        with _disk():
+            made = await anyio.to_thread.run_sync(
+                lambda: uploads.create(
+                    upload_length, name=metadata.get("filename", ""), metadata=metadata, user=user
+                )
             )
-        )
-    if request.headers.get("content-type", "").partition(";")[0].strip() == CONTENT_TYPE:
+        await anyio.to_thread.run_sync(_remember, service, idempotency_key, made.id, begun)
+    if is_new and request.headers.get("content-type", "").partition(";")[0].strip() == CONTENT_TYPE:
         made = await _receive(service, user, request, made.id, 0, upload_checksum)
     document = _document(made)
     response.headers.update({**_headers(made), "Location": document.urls.self})
@@ -212,6 +225,27 @@ async def remove_upload(service: ServiceDependency, upload: str) -> Response:
     async with held(uploads, upload) as found:
         await anyio.to_thread.run_sync(uploads.remove, found)
     return Response(status_code=204, headers=_PROTOCOL)
+
+
+def _begun_before(service: Service, key: str | None, begun: tuple[object, ...]) -> Upload | None:
+    """The upload that the same request with this key began, if it is still there."""
+    if key is None:
+        return None
+    with service.database.writing() as session:
+        id_ = id_made_before(session, key, *begun)
+        if id_ is None:
+            return None
+        try:
+            return service.part(Uploads).find(id_)
+        except (NotFoundError, GoneError):
+            forget(session, key)
+            return None
+
+
+def _remember(service: Service, key: str | None, upload_id: str, begun: tuple[object, ...]) -> None:
+    if key is not None:
+        with service.database.writing() as session:
+            remember(session, key, upload_id, *begun)
 
 
 async def _receive(

@@ -64,6 +64,18 @@ def made_before(
     `request` is what tells it from others: the address, its parameters. ConflictError where
     another one had the key.
     """
+    thing_id = id_made_before(session, key, *request)
+    if thing_id is None:
+        return None
+    thing = session.get(table, thing_id)
+    if thing is None:
+        forget(session, key)
+    return thing
+
+
+def id_made_before(session: Session, key: str | None, *request: object) -> str | None:
+    """The id of what the same request with this key made, which may be gone; None where it is the
+    first one. ConflictError where another one had the key."""
     made = session.get(RequestMade, key) if key is not None else None
     if made is None:
         return None
@@ -72,11 +84,13 @@ def made_before(
             f"the Idempotency-Key {key!r} was used for another request, about {made.thing_id}; "
             "use a new key"
         )
-    thing = session.get(table, made.thing_id)
-    if thing is None:
-        session.delete(made)
-        session.flush()
-    return thing
+    return made.thing_id
+
+
+def forget(session: Session, key: str | None) -> None:
+    """Let the next request with this key be the first one: what the last one made is gone."""
+    session.execute(delete(RequestMade).where(RequestMade.key == key))
+    session.flush()
 
 
 def remember(session: Session, key: str | None, thing_id: str, *request: object) -> None:

@@ -143,6 +143,14 @@ def test_an_answer_may_come_twice_and_another_one_later_is_a_conflict(asking: Se
     assert first.json() == second.json()
     problem = check(answer(asking, dataset, layout="N H W C"), 409)
     assert "never changes" in problem["detail"]
+    keyed = {"Idempotency-Key": "answer-1"}
+    path, body = (
+        f"/v1/datasets/{upload(asking, 'keyed').json()['id']}/choices",
+        {"layout": "N C H W"},
+    )
+    first, second = (asking.http.post(path, json=body, headers=keyed) for _ in range(2))
+    assert first.json() == second.json()
+    check(asking.http.post(path, json={"layout": "N H W C"}, headers=keyed), 409)
     check(answer(asking, "digits", layout="N H W C"), 409)
     check(answer(asking, "ds_nothing", layout="N H W C"), 404)
 

@@ -110,6 +110,16 @@ def test_a_file_in_pieces_becomes_a_data_set(small: Server) -> None:
     assert small.http.head(at, headers=TUS).status_code == 404, "it has become a data set"
 
 
+def test_an_upload_that_is_begun_twice_with_one_key_is_one(small: Server) -> None:
+    key = {"Idempotency-Key": "begun-1"}
+    first, second = begin(small, 100, **key), begin(small, 100, **key)
+    assert first == second
+    headers = {**TUS, "Upload-Length": "101", **key}
+    check(small.http.post("/saf/v1/uploads", headers=headers), 409)
+    assert small.http.delete(first, headers=TUS).status_code == 204
+    assert begin(small, 100, **key) != first
+
+
 def test_the_first_bytes_may_come_with_the_creation(small: Server) -> None:
     answer = small.http.post(
         "/saf/v1/uploads",
