@@ -22,12 +22,14 @@ from saf.client.job import Job
 from saf.client.progress import TrainingBar
 from saf.client.types import TERMINAL
 from saf.config.methods import method_label
+from saf.data import BUILTIN
 
 METHOD = "saf-f"
 SPECIFICATION: dict[str, Any] = {
     "name": "demo",
     "dataset": "digits",
     "method": {"name": METHOD},
+    "conversion": {"grid_bits": "auto"},
 }
 NEXT = (
     ".venv/bin/saf serve --data-dir '{directory}'     keeps a service running, with this job",
@@ -110,6 +112,7 @@ def _train_and_check(client: Client, directory: Path, console: Console) -> bool:
         ("firing rate", f"{found.firing_rate:.3f} spikes per neuron and step"),
         ("speed of the LIF network", f"{found.samples_per_second:.0f} images/s"),
         ("certificate", f"{certificate['verdict']}: {certificate['statement']}"),
+        ("as C without floating point", _in_c(network, directory / job["id"] / "c")),
         ("page", page),
     ):
         say(f"{name:28}{value}")
@@ -122,6 +125,27 @@ def _train_and_check(client: Client, directory: Path, console: Console) -> bool:
     for step in next_steps_of(client, job):
         say(f"next: {step}")
     return True
+
+
+def _in_c(network: Path, directory: Path) -> str:
+    """What came of the network as integer C, compiled and run on all test images."""
+    from saf.config.targets import CannotExportError
+    from saf.lif.exporting import export
+    from saf.lif.network import load_lif
+
+    data = BUILTIN[SPECIFICATION["dataset"]]()
+    try:
+        done = export(load_lif(network), "c", directory, data.x_test, data.y_test, unit=data.unit)
+    except CannotExportError as error:
+        return str(error)
+    facts, found = done.certificate["facts"], done.certificate
+    sizes = f"{facts['weight_bytes']:,} bytes of weights, {facts['static_bytes']:,} of memory"
+    if done.verdict == "not_replayed":
+        return f"{sizes}; not run, {found['not_replayed_because']}"
+    return (
+        f"{sizes}; {found['spikes_differing']} of {found['spikes_compared']:,} spikes differ on "
+        f"{found['samples']} images"
+    )
 
 
 def _settings(directory: Path) -> Settings:
