@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saf.data.arrays.axes import Axes, Open, axes_of, said
+from saf.data.arrays.axes import Axes, Open, Smooth, axes_of, said
 from saf.data.arrays.classes import Classes, classes_of
 from saf.data.arrays.names import ALL, Roles, roles_of
 from saf.data.arrays.pictures import SHOWN, picture
@@ -29,6 +29,7 @@ from saf.data.sources.source import Source
 from saf.errors import DataError
 
 _MAX_LABEL_BYTES = 2**30
+_ALIKE = 0.5  # correlation of neighbours from which values run smoothly
 _ORDER = ("train", "val", "test")
 _MEANS = {"T": "time steps", "C": "channels", "H": "high", "W": "wide"}
 
@@ -58,12 +59,14 @@ def assemble(
     source: Source,
     *,
     layout: str | None = None,
+    by_columns: bool = False,
     class_names: tuple[str, ...] | None = None,
     decisions: Sequence[Decision] = (),
     skipped: Sequence[str] = (),
 ) -> Dataset:
     """The data set in arrays by name, or by their roles where the format knows those. `layout` and
-    `class_names` are what the format knows; the settings win. Raises DataError, and
+    `class_names` are what the format knows; the settings win. `by_columns` says that rows of pixels
+    may hold images column by column. Raises DataError, and
     NeedsChoiceError with what only the owner knows."""
     if settings.split not in (None, "holdout"):
         raise DataError(
@@ -80,7 +83,7 @@ def assemble(
         for split in (*_ORDER, ALL)
         if split in roles.samples
     }
-    axes = _axes(parts, settings.layout or layout)
+    axes = _axes(parts, settings.layout or layout, by_columns=by_columns)
     ranges = _ranges(parts, axes, settings.value_range)
     _ask(parts, axes, ranges, settings, source)
     assert isinstance(axes, Axes)
@@ -139,13 +142,15 @@ def _classes(roles: Roles, source: Source, known: tuple[str, ...] | None) -> Cla
     return classes_of(labels, names, known=known, titles=titles)
 
 
-def _axes(parts: Mapping[str, _Part], layout: str | None) -> Axes | Open:
+def _axes(parts: Mapping[str, _Part], layout: str | None, *, by_columns: bool) -> Axes | Open:
     shapes = {split: part.stored.shape for split, part in parts.items()}
     counts = {split: len(part.labels) for split, part in parts.items()}
     if layout is not None:
         return said(layout, shapes, counts)
     first = next(iter(parts.values()))
-    return axes_of(shapes, counts, first.values, lambda: _smooth_last(first.stored))
+    return axes_of(
+        shapes, counts, first.values, lambda: _smooth(first.stored), by_columns=by_columns
+    )
 
 
 def _ranges(
@@ -376,22 +381,20 @@ def _as_floats(block: Array) -> Array:
     return block.astype(np.float32, copy=False)
 
 
-def _smooth_last(stored: Stored) -> bool:
-    """Whether neighbours along the last of three axes are alike, and those along the second one
-    less so: then the last one may be time. True where that cannot be told cheaply."""
+def _smooth(stored: Stored) -> Smooth:
+    """Neighbours are alike whose values correlate, seen in the first block; of blocks that hold no
+    whole samples nothing is known, and both axes are said to be smooth."""
     if stored.fortran or len(stored.shape) != 3:
-        return True
+        return Smooth(True, True)
     for _, block in stored.blocks():
         if block.shape[1:] != stored.shape[1:]:
-            return True
+            break
         x = block[:64].astype(np.float64)
         x = x - x.mean()
         power = float((x * x).mean())
         if power == 0:
-            return True
-        along = [
-            float((x[:, :-1] * x[:, 1:]).mean()) / power,
-            float((x[:, :, :-1] * x[:, :, 1:]).mean()) / power,
-        ]
-        return along[1] > 0.5 and along[1] > along[0] + 0.1
-    return True
+            break
+        second = float((x[:, :-1] * x[:, 1:]).mean()) / power
+        last = float((x[:, :, :-1] * x[:, :, 1:]).mean()) / power
+        return Smooth(second > _ALIKE and second > last - 0.1, last > _ALIKE)
+    return Smooth(True, True)

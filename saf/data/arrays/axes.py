@@ -41,6 +41,14 @@ class Axes:
 
 
 @dataclass(frozen=True)
+class Smooth:
+    """Along which of three axes, that of samples first, neighbouring values are alike."""
+
+    second: bool
+    last: bool
+
+
+@dataclass(frozen=True)
 class Open:
     """More than one order fits."""
 
@@ -54,17 +62,22 @@ def axes_of(
     shapes: Mapping[str, Shape],
     counts: Mapping[str, int],
     values: Survey,
-    smooth_last: Callable[[], bool],
+    smooth: Callable[[], Smooth],
+    *,
+    by_columns: bool = False,
 ) -> Axes | Open:
-    """The order for arrays of these shapes by split, with so many labels each. `smooth_last` says
-    whether values run smoothly along the last axis alone. Raises DataError where none fits."""
+    """The order for arrays of these shapes by split, with so many labels each. `smooth` says along
+    which axes values run smoothly, `by_columns` that rows of pixels may be columns of images.
+    Raises DataError where none fits."""
     where = _sample_axes(shapes, counts)
     shape = next(iter(shapes.values()))
     if len(where) > 1:
         return Open(
-            tuple(dict.fromkeys(o for n in where for o in _orders(shape, n, values, smooth_last)))
+            tuple(dict.fromkeys(o for n in where for o in _orders(shape, n, values, smooth)))
         )
-    orders = _orders(shape, where[0], values, smooth_last)
+    orders = _orders(shape, where[0], values, smooth)
+    if by_columns and len(shape) == 2 and orders[0] in ("N H W", "H W N"):
+        orders = (orders[0], "N W H" if orders[0][0] == "N" else "W H N", *orders[1:])
     if len(orders) > 1:
         return Open(orders)
     return Axes(orders[0], _why(shape, orders[0], counts))
@@ -190,19 +203,17 @@ def _refuse_dimensions(shapes: Mapping[str, Shape], counts: Mapping[str, int]) -
     )
 
 
-def _orders(
-    shape: Shape, n: int, values: Survey, smooth_last: Callable[[], bool]
-) -> tuple[str, ...]:
+def _orders(shape: Shape, n: int, values: Survey, smooth: Callable[[], Smooth]) -> tuple[str, ...]:
     """The orders that fit, with samples along axis `n`; the likeliest first."""
     rest = (*shape[:n], *shape[n + 1 :])
     if len(shape) == 2:
         orders = _flat(rest[0], values)
     elif len(shape) == 3:
-        orders = ("T C",) if n == 1 else _three(rest, values, smooth_last)
+        orders = ("T C",) if n == 1 else _three(rest, values, smooth)
     elif n == 1:
         orders = _time_first(rest)
     elif len(shape) == 4:
-        orders = _four(rest)
+        orders = _four(rest, values)
     else:
         orders = _five(rest)
     if n == 1 and len(shape) == 2:
@@ -227,7 +238,7 @@ def _flat(length: int, values: Survey) -> tuple[str, ...]:
     return row
 
 
-def _three(rest: Shape, values: Survey, smooth_last: Callable[[], bool]) -> tuple[str, ...]:
+def _three(rest: Shape, values: Survey, smooth: Callable[[], Smooth]) -> tuple[str, ...]:
     a, b = rest
     if a == b and a >= _SMALLEST_IMAGE:
         return ("H W", "T C", "C T") if _like_counts(values) else ("H W",)
@@ -240,13 +251,18 @@ def _three(rest: Shape, values: Survey, smooth_last: Callable[[], bool]) -> tupl
     image = _like_image(values) and (values.kind != "f" or values.bytes_over_255)
     if image and not _like_counts(values):
         return ("H W",) if min(a, b) > max(_FEW) else ("H W", "T C", "C T")
-    if a < b and smooth_last():
+    found = smooth()
+    if a < b and found.last and not found.second:
         return ("C T", "T C")
+    if min(a, b) >= _SMALLEST_IMAGE and found.last and found.second and values.highest <= 1:
+        return ("H W", "T C", "C T") if values.lowest >= 0 else ("T C", "C T")
     return ("T C",)
 
 
-def _four(rest: Shape) -> tuple[str, ...]:
+def _four(rest: Shape, values: Survey) -> tuple[str, ...]:
     a, b, c = rest
+    if a in (2, 3, 4) and c not in _FEW and _like_counts(values):
+        return ("C H W", "T H W")
     if a in _COLOURS and (c not in _FEW or b == c != a):
         return ("C H W",)
     if c in _COLOURS and a == b != c:

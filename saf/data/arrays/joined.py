@@ -47,3 +47,19 @@ class Rows(Stored):
     def blocks(self) -> Iterator[tuple[Index, Array]]:
         for index in plan(self.shape, self.dtype.itemsize):
             yield index, self._whole.rows(self._rows[index[0]])[(slice(None), *index[1:])]
+
+
+class Kept(Stored):
+    """The rows of an array for which `kept` (N) is true, in their order, read as a stream."""
+
+    def __init__(self, whole: Stored, kept: NDArray[np.bool_]) -> None:
+        super().__init__(whole.name, (int(kept.sum()), *whole.shape[1:]), whole.dtype)
+        self._whole, self._kept = whole, kept
+
+    def blocks(self) -> Iterator[tuple[Index, Array]]:
+        places = np.cumsum(self._kept) - 1
+        for index, block in self._whole.blocks():
+            kept = self._kept[index[0]]
+            if kept.any():
+                rows = places[index[0]][kept]
+                yield (slice(int(rows[0]), int(rows[-1]) + 1), *index[1:]), block[kept]

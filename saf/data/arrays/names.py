@@ -136,8 +136,13 @@ def roles_of(arrays: Sequence[Stored], label: str, labels_from: str | None = Non
     for (kind, split), several in by_role.items():
         if not kind:
             continue
+        if kind == "samples":
+            several = [a for a in several if a.dtype.kind in "biuf"] or several
         best = min(readings[array.name].unknown for array in several)
         chosen = [array for array in several if readings[array.name].unknown == best]
+        if kind == "samples":  # "data" are "images" in rows
+            most = max(len(array.shape) for array in chosen)
+            chosen = [array for array in chosen if len(array.shape) == most]
         if len(chosen) > 1:
             remedy = f"Say labels_from = {chosen[0].name!r}, or keep one of them."
             raise DataError(

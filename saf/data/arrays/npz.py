@@ -49,9 +49,9 @@ def open_arrays(source: Source) -> tuple[list[Stored], list[str]]:
             arrays += _nested(source, file)
         else:
             plain[file[:-4]] = file
-    arrays += _read(source, plain, "", lambda name: _member(source, name))
+    arrays += _read(source, plain, "", lambda name: member(source, name))
     read = {*plain.values(), *(m for m in arrays_in(source))}
-    skipped += [f"{member.name}: no array" for member in source.members if member.name not in read]
+    skipped += [f"{each.name}: no array" for each in source.members if each.name not in read]
     if not arrays:
         raise DataError(f"{source.label} holds no arrays", hint=HINT)
     return arrays, skipped
@@ -74,7 +74,9 @@ def _read(source: Source, files: dict[str, str], prefix: str, opened: Any) -> li
     return arrays
 
 
-def _member(source: Source, file: str) -> Opened:
+def member(source: Source, file: str) -> Opened:
+    """How a member of a source is opened, as often as needed."""
+
     @contextmanager
     def opened() -> Iterator[Content]:
         contents = source.contents([file])

@@ -67,7 +67,7 @@ class Mat(ArrayFormat):
             told.append(
                 Decision("", "label 10 is the digit 0", "SVHN's files, recognised by their names")
             )
-        return assemble(arrays, self, source, decisions=told, skipped=skipped)
+        return assemble(arrays, self, source, by_columns=True, decisions=told, skipped=skipped)
 
 
 def _files(source: Source) -> list[str]:

@@ -70,6 +70,14 @@ def unread(source: Source) -> DataError | None:
         for pattern, what, hint in _BY_NAME:
             if re.search(pattern, name.lower()):
                 return DataError(f"{name} {what}", hint=hint)
+    arrays = [name for name in names if name.lower().endswith((".npy", ".npz"))]
+    if len(arrays) * 2 > len(names) > 0:
+        return DataError(
+            f"{source.label} holds {len(arrays)} arrays, such as {arrays[0]}, of which none is "
+            "named as samples or labels",
+            hint=f"Put all samples of a split into one array with numpy.stack: {_SAVE}; event "
+            "frames are N T C H W. Or send x_train.npy, y_train.npy, x_test.npy and y_test.npy.",
+        )
     tables = [name for name in names if name.lower().endswith((".csv", ".tsv", ".txt"))]
     if source.single and source.label.lower().endswith((".csv", ".tsv")):
         tables = [source.label]

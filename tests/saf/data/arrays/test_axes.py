@@ -188,3 +188,60 @@ def test_what_was_decided_is_told(npz: Npz) -> None:
     assert decisions["layout"].value == "N H W C"
     assert "3 values, as channels have" in decisions["layout"].why
     assert read(npz(**split(3, 9, 7))).decisions == ()
+
+
+@pytest.mark.parametrize("frames", [2, 3, 4])
+def test_few_frames_of_counts_may_be_channels(frames: int, npz: Npz) -> None:
+    with pytest.raises(NeedsChoiceError) as caught:
+        read(npz(**split(frames, 12, 10, most=5)))
+    values = [each.value for each in caught.value.questions[0].candidates]
+    assert values == ["N C H W", "N T H W"]
+
+
+def series(*shape: int, smooth: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Floats in [0, 1], running smoothly along some axes and by chance along the others."""
+    x = RANDOM.random((N, *shape))
+    for axis in smooth:
+        for _ in range(40):
+            x = (x + np.roll(x, 1, axis) + np.roll(x, -1, axis)) / 3
+    x = (x - x.min()) / (x.max() - x.min())
+    return {"x_train": x, "y_train": Y, "x_test": x[:M], "y_test": Y[:M]}
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        series(30, 12),
+        series(30, 12, smooth=(1,)),
+        series(12, 40),
+        series(187, 1),
+        split(100, 70, most=4),
+        split(20, 40, most=2, dtype="float32"),
+    ],
+)
+def test_steps_of_several_values_are_series(arrays: dict[str, Any], npz: Npz) -> None:
+    data = read(npz(**arrays))
+    assert data.is_series
+    np.testing.assert_array_equal(data.x_train, arrays["x_train"].astype(data.x_train.dtype))
+    assert "steps of several values" in data.decisions[0].why
+
+
+@pytest.mark.parametrize(
+    ("arrays", "orders"),
+    [
+        (series(9, 128, smooth=(2,)), ["N C T", "N T C"]),
+        (series(24, 40, smooth=(1, 2)), ["N H W", "N T C", "N C T"]),
+    ],
+)
+def test_series_whose_values_run_along_another_axis_are_asked_about(
+    arrays: dict[str, Any], orders: list[str], npz: Npz
+) -> None:
+    with pytest.raises(NeedsChoiceError) as caught:
+        read(npz(**arrays))
+    assert [each.value for each in caught.value.questions[0].candidates] == orders
+
+
+def test_floats_that_are_bytes_over_255_are_images_of_any_shape(npz: Npz) -> None:
+    arrays = split(24, 40)
+    floats = {k: a / 255 if k.startswith("x") else a for k, a in arrays.items()}
+    assert read(npz(**floats)).sample_shape == (1, 24, 40)

@@ -180,3 +180,24 @@ def test_labels_can_be_chosen_among_several(tmp_path: Path) -> None:
 def test_one_array_alone_is_told_what_to_send(tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "x.npy").write_bytes(npy(X))
     refused(tmp_path / "x.npy", "a single array", "y_train.npy")
+
+
+def test_images_are_taken_where_they_are_in_rows_as_well(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "digits.npz",
+        data=X.reshape(20, -1),
+        images=X[:, 0],
+        target=Y,
+        feature_names=np.array(["pixel_0_0"]),
+        target_names=np.array(["zero", "one"]),
+        DESCR=np.array("digits"),
+    )
+    data = read(path)
+    assert data.class_names == ("zero", "one")
+    assert data.sample_shape == (1, 9, 7)
+    assert "left out: DESCR, data, feature_names" in [d.value for d in data.decisions]
+
+
+def test_an_array_for_each_sample_is_told_what_to_do(place: Place, refused: Refused) -> None:
+    files = {f"train/{'ab'[n % 2]}/{n}.npy": npy(X[n]) for n in range(6)}
+    refused(place(files), "holds 6 arrays, such as train/a/0.npy", "numpy.stack")

@@ -13,6 +13,7 @@ import pytest
 import scipy.io
 
 from saf.data import detect, read
+from saf.data.formats.format import NeedsChoiceError
 from saf.errors import DataError
 
 Files = dict[str, bytes]
@@ -235,3 +236,14 @@ def test_cifar_in_binary_is_read(fine: bool, pack: Pack) -> None:
     np.testing.assert_array_equal(data.x_test, x[10:].reshape(-1, 3, 32, 32))
     assert data.y_train.tolist() == y[:10].tolist()
     assert data.class_names == ("apple", "beaver", "whale")
+
+
+def test_rows_of_pixels_of_matlab_may_be_columns_of_images(tmp_path: Path) -> None:
+    images = RANDOM.integers(0, 256, (20, 16, 16), np.uint8)
+    path = tmp_path / "usps.mat"
+    path.write_bytes(mat(fea=images.transpose(0, 2, 1).reshape(20, -1), gnd=Y[:, None] + 1))
+    with pytest.raises(NeedsChoiceError) as caught:
+        read(path)
+    assert [c.value for c in caught.value.questions[0].candidates] == ["N H W", "N W H"]
+    data = read(path, settings={"layout": "N W H"})
+    assert {x.tobytes() for x in (*data.x_train, *data.x_test)} == {x.tobytes() for x in images}
