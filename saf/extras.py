@@ -10,7 +10,7 @@ _MODULES: dict[Extra, frozenset[str]] = {
     "client": frozenset({"httpx", "pydantic_settings", "rich", "typer"}),
     "data": frozenset({"PIL"}),
     "export": frozenset({"onnx", "onnxruntime"}),
-    "formats": frozenset({"h5py", "pyarrow", "scipy"}),
+    "formats": frozenset({"backports", "h5py", "py7zr", "pyarrow", "scipy"}),
 }
 
 

@@ -35,6 +35,7 @@ from tests.fuzz.wellformed import (
     parquet_bytes,
     pixels,
     png,
+    seven_zipped,
     stl_files,
     tarred,
     zipped,
@@ -329,6 +330,24 @@ def image_folder(random: Random) -> File:
     return "images.zip", zipped(random, files)
 
 
+def seven_zip(random: Random) -> File:
+    """A 7z archive that is damaged, or whose header is, with checksums that are right."""
+    files = images(random)
+    if random.random() < 0.2:
+        files["train/a/zeros.png"] = bytes(random.choice([2**20, 80 * 2**20]))
+    content = seven_zipped(random, files)
+    match random.randrange(3):
+        case 0:
+            content = damaged(random, content)
+        case 1:
+            begin = 32 + struct.unpack_from("<Q", content, 12)[0]
+            header = damaged(random, content[begin:])
+            start = struct.pack("<QQI", begin - 32, len(header), zlib.crc32(header))
+            seal = struct.pack("<I", zlib.crc32(start)) + start
+            content = content[:8] + seal + content[32:begin] + header
+    return "data.7z", content
+
+
 def labelled_images(random: Random) -> File:
     """Images in one folder, with a table or lists that may be damaged."""
     where = random.choice(["", "train/", "images/", "part_1/", "a/b/c/"])
@@ -442,5 +461,6 @@ KINDS: dict[str, Callable[[Random], File]] = {
     "raw bytes": raw_bytes,
     "webdataset": shard,
     "image folder": image_folder,
+    "7z": seven_zip,
     "canonical": canonical,
 }

@@ -199,6 +199,7 @@ class _Guard:
 
     def _inside(self, event: str, path: str | bytes, allowed: tuple[str, ...]) -> None:
         whole = os.path.realpath(os.fsdecode(path))
+        whole = whole.replace(f"/proc/{os.getpid()}/", "/proc/self/")  # a link to it
         if not f"{whole}{os.sep}".startswith(allowed) and not whole.startswith(allowed):
             self._end(f"{event} {whole!a}")
 

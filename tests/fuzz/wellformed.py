@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import struct
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -15,10 +16,16 @@ from typing import Any
 
 import h5py
 import numpy as np
+import py7zr
 import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.io
 from PIL import Image
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 File = tuple[str, bytes]
 Files = dict[str, bytes]
@@ -178,6 +185,21 @@ def cifar_binary_files(random: Random) -> Files:
     return {f"{name}.bin": rows.tobytes() for name in ("data_batch_1", "test_batch")}
 
 
+def seven_zipped(random: Random, files: Mapping[str, bytes]) -> bytes:
+    """A 7z archive by one of the methods that there are, solid or a block for each file."""
+    method = random.choice([{"id": py7zr.FILTER_LZMA2, "preset": 1}, {"id": py7zr.FILTER_LZMA}])
+    first = random.choice([[], [{"id": py7zr.FILTER_X86}], [{"id": py7zr.FILTER_DELTA}]])
+    chosen = random.choice(
+        [[*first, method], [{"id": py7zr.FILTER_COPY}], [{"id": py7zr.FILTER_BZIP2}]]
+    )
+    buffer = io.BytesIO()
+    with py7zr.SevenZipFile(buffer, "w", filters=chosen) as archive:
+        archive.set_encoded_header_mode(random.random() < 0.3)
+        for name, content in files.items():
+            archive.writestr(content, name)
+    return buffer.getvalue()
+
+
 def zipped(random: Random, files: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     method = random.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -198,11 +220,12 @@ def tarred(files: Mapping[str, bytes], *more: tuple[tarfile.TarInfo, bytes]) -> 
 
 
 def compressed(random: Random, content: bytes) -> File:
-    kind = random.choice(["", ".gz", ".bz2", ".xz"])
+    kind = random.choice(["", ".gz", ".bz2", ".xz", ".zst"])
     pack: dict[str, Callable[[bytes], bytes]] = {
         "": bytes,
         ".gz": gzip.compress,
         ".bz2": bz2.compress,
         ".xz": lzma.compress,
+        ".zst": zstd.compress,
     }
     return f"data.tar{kind}", pack[kind](content)

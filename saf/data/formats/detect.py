@@ -22,12 +22,23 @@ from saf.data.formats.format import (
 from saf.data.formats.unread import unread
 from saf.data.sources.archive import SingleFile, Tar, Zip, compression_of, decompressed
 from saf.data.sources.limits import DEFAULT_LIMITS, Budget, Limits
+from saf.data.sources.seven_zip import MAGIC as SEVEN_ZIP
+from saf.data.sources.seven_zip import SevenZip
 from saf.data.sources.source import Folder, Source, check_archive_size
 from saf.data.sources.stream import Content
 from saf.errors import DataError
 from saf.registry import name_of
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".txz", ".7z", ".rar", ".zst", ".npz")
+
+_UNREAD = {
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"\x04\x22\x4d\x18": "compressed by LZ4",
+    b"LZIP": "compressed by lzip",
+    b"MSCF": "a cabinet of Windows",
+    b"PK\x07\x08": "a part of a zip archive in several parts",
+}
+"""Kinds of archives that are not read, by their first bytes."""
 
 
 def read(
@@ -96,6 +107,14 @@ def _open(path: Path, limits: Limits) -> Source:
         start = raw.read(8)
         if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
             return Zip(path, limits)
+        if start.startswith(SEVEN_ZIP):
+            return SevenZip(path, limits)
+        for magic, kind in _UNREAD.items():
+            if start.startswith(magic):
+                raise DataError(
+                    f"{path.name} is {kind}, which is not read",
+                    hint="Unpack it, and pack the files as .zip, .tar (.gz, .xz, .zst) or .7z.",
+                )
         compression = compression_of(start)
         raw.seek(0)
         budget = Budget(limits, path.stat().st_size, path.name)
@@ -128,8 +147,11 @@ def _recognised(source: Source, asked: str) -> tuple[type[Format], Recognised] |
     ]
     if nested and source.archive:
         raise DataError(
-            f"{source.label} holds the archive {nested[0]!r}; archives in archives are not read",
-            hint="Send the inner archive itself, or pack its content.",
+            f"{source.label} holds "
+            + (f"{len(nested)} archives, such as " if len(nested) > 1 else "the archive ")
+            + f"{nested[0]!r}; archives in archives are not read",
+            hint="Send the inner archive itself. Or unpack all of them, "
+            f"{', '.join(nested[:5])[:300]}, and send the folder: saf upload FOLDER.",
         )
     found: list[tuple[type[Format], Recognised]] = []
     lacking: DataError | None = None
@@ -182,7 +204,7 @@ def _accepted() -> str:
     packed = [kind.label for kind in FORMATS if kind.packed]
     alone = [kind.label for kind in FORMATS if not kind.packed and name_of(kind) != "canonical"]
     *first, last = packed
-    ways = [f"a .zip or .tar (.gz, .bz2, .xz) with {', '.join(first)} or {last}", *alone]
+    ways = [f"a .zip, .7z or .tar (.gz, .bz2, .xz, .zst) with {', '.join(first)} or {last}", *alone]
     return f"Send {', or '.join(ways)}."
 
 

@@ -13,8 +13,15 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from saf.data.dataset import Dataset
-from saf.data.formats.format import FORMATS, Format, Recognised
+from saf.data.dataset import Dataset, Decision
+from saf.data.formats.format import (
+    FORMATS,
+    Candidate,
+    Format,
+    NeedsChoiceError,
+    Question,
+    Recognised,
+)
 from saf.data.formats.settings import (
     LabelsFrom,
     OnDamaged,
@@ -36,6 +43,7 @@ from saf.data.images.stack import Rules, stacked
 from saf.data.images.survey import Load
 from saf.data.images.tree import LAYOUT
 from saf.data.sources.limits import Limits
+from saf.data.sources.names import UTF8
 from saf.data.sources.source import Source
 from saf.errors import DataError
 
@@ -56,6 +64,9 @@ class ImageFolder(Format):
     specificity: ClassVar[int] = 20
 
     name: Literal["image-folder"] = "image-folder"
+    encoding: str | None = Field(
+        None, max_length=40, description="that of names in a zip archive, such as 'cp932'"
+    )
     labels_from: LabelsFrom = None
     split: Split = None
     size: Size = None
@@ -81,12 +92,31 @@ class ImageFolder(Format):
                 raise _unread(member.name)
         return None
 
+    def _choose_encoding(self, source: Source) -> tuple[Decision, ...]:
+        """Names of an archive in an encoding, for folders name classes. Raises NeedsChoiceError."""
+        if self.encoding is not None:
+            source.use_encoding(self.encoding)
+            return ()
+        possible = source.encodings
+        if len(possible) < 2:
+            if possible and possible[0] != UTF8:
+                why = f"names that are not marked as UTF-8 are in it: {_folders(source)}"
+                return (Decision("encoding", possible[0], why),)
+            return ()
+        candidates = []
+        for encoding in possible:
+            source.use_encoding(encoding)
+            candidates.append(Candidate(encoding, _folders(source)))
+        asks = "In which encoding are the names of folders and files?"
+        raise NeedsChoiceError(source.label, (Question("encoding", asks, tuple(candidates)),))
+
     @classmethod
     def _are_incidental(cls, images: list[str], source: Source) -> bool:
         data = sum(member.name.lower().endswith(_DATA) for member in source.members)
         return len(images) <= min(_INCIDENTAL, data) and len({n.count("/") for n in images}) == 1
 
     def read(self, source: Source, limits: Limits) -> Dataset:
+        told = self._choose_encoding(source)
         require_pillow()  # here, where its own import may warn
 
         def contents(names: Collection[str]) -> Iterator[tuple[str, Load]]:
@@ -113,9 +143,15 @@ class ImageFolder(Format):
             class_names=plan.class_names,
             x_val=stacks.x.get("val"),
             y_val=labels.get("val"),
-            decisions=(*plan.decisions, *stacks.decisions),
+            decisions=(*told, *plan.decisions, *stacks.decisions),
             skipped=(*plan.skipped, *stacks.skipped),
         )
+
+
+def _folders(source: Source) -> str:
+    """Names of some folders that are more than ASCII, for people."""
+    folders = (part for member in source.members for part in member.name.split("/"))
+    return ", ".join(list(dict.fromkeys(part for part in folders if not part.isascii()))[:6])
 
 
 def _unread(name: str) -> DataError:

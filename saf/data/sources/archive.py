@@ -7,17 +7,22 @@ encryption and duplicates are refused before anything is read from a member.
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 from saf.data.sources.limits import Budget, Limits
+from saf.data.sources.names import encodings
 from saf.data.sources.source import Member, Source, check_archive_size, check_name, special
 from saf.data.sources.stream import (
     BLOCK,
@@ -27,29 +32,73 @@ from saf.data.sources.stream import (
     TruncatedError,
     XZStream,
     damaged,
+    zstd_stream,
 )
 from saf.errors import DataError
 
-Compression = Literal["", "gz", "bz2", "xz"]
+Compression = Literal["", "gz", "bz2", "xz", "zst"]
 
 _CENTRAL_ENTRY = b"PK\x01\x02"
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
+_UTF8 = 0x800
+_UNICODE_PATH = 0x7075
+_METHODS = {
+    6: "'imploding'",
+    9: "Deflate64, as Windows does with large files",
+    12: "bzip2",
+    14: "LZMA",
+    93: "Zstandard",
+    95: "XZ",
+    98: "PPMd",
+}
 
 
 class Zip(Source):
-    """A zip archive; an `.npz` file is one too."""
+    """A zip archive; an `.npz` file is one too. Names that are not marked as UTF-8 are decoded by
+    `names.encodings`; backslashes, as .NET writes them, divide folders where no name has a '/'."""
 
     def __init__(self, path: Path, limits: Limits) -> None:
         super().__init__(path, limits)
         self._size = check_archive_size(path, limits)
+        self._encoding = ""
+
+    @cached_property
+    def encodings(self) -> tuple[str, ...]:  # type: ignore[override]
+        with self._open() as archive:
+            raw = {name for info in archive.infolist() if (name := _raw_name(info)) is not None}
+        return encodings(raw)
+
+    def use_encoding(self, encoding: str) -> None:
+        try:
+            codecs.lookup(encoding)
+            with self._open() as archive:
+                for info in archive.infolist():
+                    (_raw_name(info) or b"").decode(encoding)
+        except (LookupError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"the names in {self.label} are not in the encoding {encoding[:40]!r}",
+                hint=f"They may be in {', '.join(self.encodings)}.",
+            ) from error
+        self._encoding = encoding
+        self.__dict__.pop("members", None)
+
+    def _names(self, archive: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, str]]:
+        """Entries with their decoded names."""
+        encoding = self._encoding or self.encodings[0]
+        found = []
+        for info in archive.infolist():
+            found.append((info, _name(info, encoding)))
+        if any("\\" in name for _, name in found) and not any("/" in name for _, name in found):
+            found = [(info, name.replace("\\", "/")) for info, name in found]
+        return found
 
     def _contents(self, wanted: Collection[str]) -> Iterator[Content]:
         budget = Budget(self.limits, self._size, self.label)
         with self._open() as archive:
-            for info in archive.infolist():
-                if info.filename.endswith("/"):
+            for info, said in self._names(archive):
+                if said.endswith("/"):
                     continue
-                name = check_name(info.filename, self.label, self.limits)
+                name = check_name(said, self.label, self.limits)
                 if name not in wanted:
                     continue
                 try:
@@ -63,8 +112,8 @@ class Zip(Source):
         self._check_entries()
         with self._open() as archive:
             self._check_count(len(archive.infolist()))
-            for info in archive.infolist():
-                name = check_name(info.filename, self.label, self.limits)
+            for info, said in self._names(archive):
+                name = check_name(said, self.label, self.limits)
                 if info.flag_bits & _ENCRYPTED:
                     raise DataError(
                         f"{self.label} is encrypted ({name!r})",
@@ -73,14 +122,15 @@ class Zip(Source):
                 kind = stat.S_IFMT(info.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                     raise special(self.label, name)
-                if info.filename.endswith("/"):
+                if said.endswith("/"):
                     continue
                 # LZMA members may ask for gigabytes of dictionary, whatever they hold.
                 if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    method = _METHODS.get(info.compress_type, f"method {info.compress_type}")
                     raise DataError(
-                        f"{self.label}: {name!r} is compressed by method {info.compress_type}; "
-                        "only 'stored' and 'deflated' are read",
-                        hint="Pack it again with an ordinary zip program, or as .tar.xz.",
+                        f"{self.label}: {name!r} is compressed by {method}; of zip archives only "
+                        "'stored' and 'deflated' are read",
+                        hint="Pack it again with Deflate, or as .7z, .tar.xz or .tar.zst.",
                     )
                 yield Member(name, info.file_size)
 
@@ -101,6 +151,46 @@ class Zip(Source):
             raise damaged(self.label, error) from error
         with archive:
             yield archive
+
+
+def _name(info: zipfile.ZipInfo, encoding: str) -> str:
+    if (raw := _raw_name(info)) is not None:
+        return raw.decode(encoding)
+    if info.flag_bits & _UTF8 or info.filename.isascii():
+        return info.filename
+    try:
+        said = _unicode_path(info, info.filename.encode("cp437"))
+    except UnicodeEncodeError:
+        said = None
+    return said or info.filename
+
+
+def _raw_name(info: zipfile.ZipInfo) -> bytes | None:
+    """The bytes of a name whose encoding is not said; None where it is."""
+    if info.flag_bits & _UTF8:
+        return None
+    try:
+        raw = info.filename.encode("cp437")  # as zipfile decoded it
+    except UnicodeEncodeError:
+        return None
+    return None if raw.isascii() or _unicode_path(info, raw) is not None else raw
+
+
+def _unicode_path(info: zipfile.ZipInfo, raw: bytes) -> str | None:
+    """The name in UTF-8 that Info-ZIP adds for names in another encoding."""
+    at = 0
+    while at + 4 <= len(info.extra):
+        kind, size = struct.unpack_from("<HH", info.extra, at)
+        content = info.extra[at + 4 : at + 4 + size]
+        at += 4 + size
+        if kind == _UNICODE_PATH and len(content) > 5 and content[0] == 1:
+            if int.from_bytes(content[1:5], "little") != zlib.crc32(raw):
+                return None  # of a name that was changed since
+            try:
+                return content[5:].decode("utf-8")
+            except UnicodeDecodeError:
+                return None
+    return None
 
 
 # The first is no public name, and tells the end of an archive from a damaged header.
@@ -236,8 +326,15 @@ def decompressed(raw: BinaryIO, compression: Compression) -> Readable:
             return bz2.BZ2File(raw)
         case "xz":
             return XZStream(raw)
+        case "zst":
+            return zstd_stream(raw)
         case "":
             return raw
 
 
-_MAGIC: dict[bytes, Compression] = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\0": "xz"}
+_MAGIC: dict[bytes, Compression] = {
+    b"\x1f\x8b": "gz",
+    b"BZh": "bz2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zst",
+}

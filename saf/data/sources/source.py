@@ -57,6 +57,13 @@ class Source(ABC):
         self.scratch = scratch.default_directory()
         """The directory in which large arrays lie while the data set is read."""
 
+    encodings: tuple[str, ...] = ()
+    """In which the names of an archive may be that does not say it; the first is taken."""
+
+    def use_encoding(self, encoding: str) -> None:
+        """Read the names in an encoding, of an archive that does not say it. Raises DataError."""
+        raise DataError(f"{self.label} says how its names are encoded", hint="Say no encoding.")
+
     @cached_property
     def members(self) -> tuple[Member, ...]:
         """All files by name; hidden ones and what operating systems strew about are left out."""
@@ -183,6 +190,8 @@ def check_name(name: str, label: str, limits: Limits) -> str:
             f"{limits.max_name_length} are accepted",
             hint="Shorten the names of files and folders.",
         )
+    if name.endswith("Icon\r"):  # of a folder on macOS; litter
+        return name
     if not name.isprintable():
         raise DataError(
             f"{label} holds a name with control characters or of unknown encoding: {name!a}",

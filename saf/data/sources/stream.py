@@ -6,17 +6,23 @@ import gzip
 import io
 import lzma
 import struct
+import sys
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Protocol
 
+from saf import extras
 from saf.data.sources.limits import MIB, Budget
 from saf.errors import DataError
 from saf.sizes import readable
 
 XZ_MEMORY = 128 * MIB
 """What `xz -9` needs to decompress is 65 MiB; a header may ask for 4 GiB."""
+ZSTD_WINDOW_LOG = 27
+"""128 MiB, as the command zstd allows; `zstd --long=31 --ultra` would need 2 GiB to decompress."""
 BLOCK = MIB
 DAMAGE = (
     tarfile.TarError,
@@ -147,12 +153,28 @@ class _Gunzipped:
         return self._stream.read1(size)
 
 
-class XZStream:
-    """Decompressed bytes of an .xz file, with a bound on the memory that decompression takes."""
+class Decompressor(Protocol):
+    """One stream of a compressed file, as `lzma.LZMADecompressor` is."""
 
-    def __init__(self, raw: Readable) -> None:
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+class PackedStream:
+    """Decompressed bytes of a file of one or several streams, with a bound on the memory that
+    decompression takes."""
+
+    def __init__(self, raw: Readable, new: Callable[[], Decompressor], what: str) -> None:
+        """`new` makes the decompressor of each stream; `what` names the compression."""
         self._raw = raw
-        self._decompressor = _new_xz()
+        self._new = new
+        self._what = what
+        self._decompressor = new()
 
     def read(self, size: int, /) -> bytes:
         """At most `size` bytes, none at the end. EOFError if the file ends early."""
@@ -164,16 +186,45 @@ class XZStream:
                     if not (block := self._raw.read(BLOCK)):
                         return b""
                     rest = block.lstrip(b"\0")
-                self._decompressor = _new_xz()
+                self._decompressor = self._new()
                 block = rest
             elif self._decompressor.needs_input:
                 block = self._raw.read(BLOCK // 16)
                 if not block:
-                    raise EOFError("the xz stream ends early")
+                    raise EOFError(f"the {self._what} stream ends early")
             else:
                 block = b""
             if part := self._decompressor.decompress(block, size):
                 return part
+
+
+class XZStream(PackedStream):
+    """Decompressed bytes of an .xz file."""
+
+    def __init__(self, raw: Readable) -> None:
+        super().__init__(raw, _new_xz, "xz")
+
+
+def zstd_stream(raw: Readable) -> Readable:
+    """Decompressed bytes of a .zst file. Raises DataError where the package for it is missing."""
+    module = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    try:
+        zstd: Any = import_module(module)
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"reading .zst needs the package {module}; it is not installed here",
+            hint=f"{extras.remedy('formats')}, or pack the files as .tar.gz or .zip.",
+        ) from error
+    bound = {int(zstd.DecompressionParameter.window_log_max): ZSTD_WINDOW_LOG}
+
+    class Frames(PackedStream):
+        def read(self, size: int, /) -> bytes:
+            try:
+                return super().read(size)
+            except zstd.ZstdError as error:
+                raise ValueError(str(error)) from error
+
+    return Frames(raw, lambda: zstd.ZstdDecompressor(options=bound), "zst")
 
 
 def _new_xz() -> lzma.LZMADecompressor:

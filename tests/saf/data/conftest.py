@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import struct
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -12,10 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import py7zr
 import pytest
 from PIL import Image
 
 from saf.data import Dataset
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 Files = dict[str, bytes]
 
@@ -65,7 +72,8 @@ def place(tmp_path: Path) -> Callable[[Mapping[str, bytes]], Path]:
 
 @pytest.fixture
 def pack(tmp_path: Path) -> Callable[[Mapping[str, bytes], str], Path]:
-    """Write files into an archive of the kind `zip`, `tar`, `tar.gz`, `tar.bz2` or `tar.xz`."""
+    """Write files into an archive of the kind `zip`, `7z`, `tar`, `tar.gz`, `tar.bz2`, `tar.xz` or
+    `tar.zst`."""
 
     def write(files: Mapping[str, bytes], kind: str) -> Path:
         path = tmp_path / f"archive{len(list(tmp_path.iterdir()))}.{kind}"
@@ -73,6 +81,12 @@ def pack(tmp_path: Path) -> Callable[[Mapping[str, bytes], str], Path]:
             with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
                 for name, content in files.items():
                     archive.writestr(name, content)
+        elif kind == "7z":
+            with py7zr.SevenZipFile(path, "w") as packed:
+                for name, content in files.items():
+                    packed.writestr(content, name)
+        elif kind == "tar.zst":
+            path.write_bytes(zstd.compress(write(files, "tar").read_bytes()))
         else:
             mode: Any = f"w:{kind.removeprefix('tar').removeprefix('.')}"
             with tarfile.open(path, mode) as archive:

@@ -145,7 +145,7 @@ def test_what_is_said_to_send_comes_from_the_formats(added: None, tmp_path: Path
     with pytest.raises(DataError) as caught:
         read(tmp_path / "notes.bin")
     hint = caught.value.hint
-    assert hint.startswith("Send a .zip or .tar (.gz, .bz2, .xz) with an image folder, ")
+    assert hint.startswith("Send a .zip, .7z or .tar (.gz, .bz2, .xz, .zst) with ")
     labels = [kind.label for kind in FORMATS if kind.label != Canonical.label]
     assert all(label in hint for label in labels)
     assert hint.endswith("or a file of RAW bytes.")

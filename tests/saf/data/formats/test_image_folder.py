@@ -26,7 +26,9 @@ def pixels_of(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
-@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
+@pytest.mark.parametrize(
+    "kind", ["folder", "zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "7z"]
+)
 def test_every_container_gives_the_same_data_in_the_order_of_the_names(
     kind: str, image_files: Callable[..., Files], place: Place, pack: Pack, tmp_path: Path
 ) -> None:

@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from saf.data import Dataset, read, save
 from saf.errors import DataError
 
-KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "npz", "canonical", "idx", "cifar"]
+KINDS = [
+    *("zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "7z"),
+    *("npz", "canonical", "idx", "cifar"),
+]
 SETTINGS = settings(
     max_examples=25,
     deadline=None,
