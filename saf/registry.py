@@ -176,16 +176,6 @@ def plugins() -> tuple[Plugin, ...]:
         return tuple(_plugins)
 
 
-def reload_plugins() -> tuple[Plugin, ...]:
-    """Forget what plugins added and load them again, as after an installation in this process."""
-    global _plugins
-    with _lock:
-        for plugin in _plugins or ():
-            _withdraw(plugin)
-        _plugins = None
-    return plugins()
-
-
 def _load(loaded: list[Plugin]) -> None:
     points = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
     names = [point.name for point in points]

@@ -8,9 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-LEVEL = 0.01
-"""p-value up to which `beats` takes a result for more than luck."""
-
 
 def p_value(correct: int, total: int, share: float) -> float:
     """Probability that at least `correct` of `total` samples are right by luck.
@@ -34,14 +31,6 @@ def p_value(correct: int, total: int, share: float) -> float:
     terms = ((k / (total - k + 1)) / odds for k in range(correct - 1, 0, -1))
     below = _probability(correct - 1, total, share) * _sum_of_products(terms)
     return max(0.0, 1.0 - below)
-
-
-def beats(correct: int, total: int, share: float, *, level: float = LEVEL) -> bool:
-    """Whether `correct` of `total` is more than a classifier with that share right gets by luck.
-
-    That is so where the `p_value` is at most `level`.
-    """
-    return p_value(correct, total, share) <= level
 
 
 def margin(total: int) -> float:

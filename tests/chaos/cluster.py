@@ -138,7 +138,6 @@ class Cluster:
         self.broker = EmbeddedBroker(directory / "broker")
         self.broker.start()
         self.broker_wanted = True
-        self.database_wanted = True
         # Past all proxies: what the suite itself looks through.
         self.own_url = (
             self.postgres.create_database(DATABASE_NAME)
@@ -216,7 +215,6 @@ class Cluster:
     def stop_database(self) -> None:
         """As a crash of its machine would."""
         assert self.postgres is not None
-        self.database_wanted = False
         self.postgres.stop()
 
     def start_database(self) -> None:
@@ -228,7 +226,6 @@ class Cluster:
                 break
             except psycopg.OperationalError:
                 time.sleep(0.2)
-        self.database_wanted = True
 
     def stop_broker(self) -> None:
         """Kill it."""

@@ -33,13 +33,11 @@ def remove_database(means: Means) -> bool:
         put_back = _rename_away(means.cluster)
     is_away = threading.Event()
     is_away.set()
-    means.cluster.database_wanted = False
     _ask_meanwhile(means, is_away)
 
     def heal() -> None:
         is_away.clear()
         put_back()
-        means.cluster.database_wanted = True
 
     seconds = means.cluster.times.lease_seconds * means.choose.uniform(0.3, 1.2)
     return means.last(watch, "database", seconds, heal)

@@ -28,7 +28,6 @@ from tests.chaos.undisturbed import CLOCKED, MEASURED, Undisturbed, tensors_sha2
 from tests.chaos.witness import Testimony, testimonies
 
 ENDED = {"succeeded", "failed", "cancelled"}
-HELD = {"starting", "running", "converting", "pausing", "cancelling"}
 _WORKER_MAY = {"queued", "recovering", "failed"}  # hand it back, vanish, give up
 NEXT: dict[str, set[str]] = {
     "": {"queued"},

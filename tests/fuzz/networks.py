@@ -35,7 +35,6 @@ from saf.predict_process import answer
 SECONDS = 10.0
 MEMORY_BYTES = 2 * 2**30
 PIXELS = [[[0.5] * 8] * 8]
-EMPTY = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 Header = dict[str, Any]
 
 

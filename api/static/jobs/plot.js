@@ -14,6 +14,7 @@ import { metric, percent } from "../web/format.js";
 const HEIGHT = 280;
 const LEGEND = 62;
 const AXIS = 70; // the widest label is that of a size; all charts begin at one line
+const HALF_A_STEP = 28; // of the widest label of a step, which stands under the end of its axis
 const FLAT = 1e-4; // of its size: a curve that varies less is drawn as a level line
 const MIB = 2 ** 20;
 const BYTES = Array.from({ length: 24 }, (_, power) => MIB * 2 ** power);
@@ -196,7 +197,7 @@ export class Chart {
     return {
       width: this.box.clientWidth || 400,
       height: HEIGHT - LEGEND,
-      padding: [8, 10, 0, 0],
+      padding: [8, HALF_A_STEP, 0, 0],
       scales: {
         x: { time: false },
         y: this.#isLog() ? { distr: 3 } : { range: (_, min, max) => around(min, max) },

@@ -30,6 +30,7 @@ from api.store.jobs import events, leases, result, retry_delay
 from api.store.jobs.leases import Claim
 from api.store.jobs.queue import ready
 from api.store.tables import ACTIVE, TERMINAL, WAITING, Job, Status
+from saf.errors import WorkerLostError
 
 
 def submit(session: Session, job: Job, **data: Any) -> None:
@@ -317,7 +318,7 @@ def _end(
 
 def _lost(reason: str) -> dict[str, str]:
     return {
-        "code": "worker_lost",
+        "code": WorkerLostError.code,
         "message": reason,
         "hint": "look at the job's log for what stops the process (often memory), then retry",
     }

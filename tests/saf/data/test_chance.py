@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 from scipy.stats import binomtest
 
-from saf.data.chance import beats, margin, p_value
+from saf.data.chance import margin, p_value
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 100, 360, 10_000, 1_000_000])
@@ -39,15 +39,6 @@ def test_certain_and_impossible_classifiers_have_their_limits() -> None:
     assert p_value(10, 10, 1.0) == p_value(3, 10, 1.0) == 1.0
     assert p_value(0, 0, 0.5) == 1.0
     assert p_value(10**6, 10**6, 1e-300) == 0.0
-
-
-def test_only_more_than_luck_beats_the_share() -> None:
-    assert beats(98, 360, 0.1)
-    assert not beats(36, 360, 0.1)
-    assert not beats(45, 360, 0.1)  # 12.5 % for 10 %: p = 0.07
-    assert beats(45, 360, 0.1, level=0.1)
-    assert not beats(5, 5, 0.5)  # all right, and yet too few to tell: p = 0.03
-    assert not beats(10, 10, 1.0)
 
 
 @pytest.mark.parametrize(
