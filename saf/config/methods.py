@@ -32,7 +32,7 @@ class Method(Strict):
     """What people read in place of the name: "SAF-E"; empty: the name."""
     place: ClassVar[int] = 100
     loss_at_each_step: ClassVar[bool] = True
-    """Whether the loss is taken at each step, and not at the final one only."""
+    """Whether the loss is taken at each time step, and not at the final one only."""
     scans: ClassVar[bool] = False
     """Whether it computes spikes by `saf.kernels.saf_scan`, so that compiling that pays."""
     compared: ClassVar[bool] = False
@@ -67,12 +67,12 @@ class Method(Strict):
 
 
 class AtEachStep(Method):
-    """A method with a loss at each step."""
+    """A method with a loss at each time step."""
 
     readout: Readout = "mean"
-    """What the network is read by. `mean`: the mean of the scores of all steps, each with a loss of
-    its own, as published with OTTT. `weighted`: the mean with weights λ^(T−t), at each step over
-    the steps so far, as `saf-f` takes it at the last one."""
+    """How scores are read. `mean`: the mean of the scores of all time steps, each with a loss of
+    its own, as published with OTTT. `weighted`: the mean with weights λ^(T−t), at each time step
+    over those so far, as `saf-f` takes it at the last one."""
 
 
 class AtTheFinalStep(Method):

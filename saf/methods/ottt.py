@@ -93,7 +93,7 @@ def ottt_a(
 def ottt_o(
     network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "mean"
 ) -> Outcome:
-    """OTTT with an update after every step; the weights are made effective again for the next.
+    """OTTT with an update after every time step; the weights are made effective again for the next.
 
     Potentials and traces live on over the updates, as in the published code. `batch.chunk` has no
     effect.

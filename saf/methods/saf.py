@@ -1,4 +1,4 @@
-"""Spike Accumulation Forwarding: a loss at each step (SAF-E), a loss at the final step (SAF-F)."""
+"""Spike Accumulation Forwarding with a loss at each time step (SAF-E) or the final one (SAF-F)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @METHODS.add
 class SafE(AtEachStep):
-    """Spike Accumulation Forwarding, a loss at each step. Same gradient as OTTT."""
+    """Spike Accumulation Forwarding, a loss at each time step. Same gradient as OTTT."""
 
     label: ClassVar[str] = "SAF-E"
     place: ClassVar[int] = 10
@@ -74,7 +74,7 @@ class SafF(AtTheFinalStep):
 def saf_e(
     network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "mean"
 ) -> Outcome:
-    """SAF with a loss at each step: Σ_t loss(o[t], y) / T with o[t] = W s_N[t] + b.
+    """SAF with a loss at each time step: Σ_t loss(o[t], y) / T with o[t] = W s_N[t] + b.
 
     Forward by accumulations; backward with ∂â[t]/∂Û[t] = σ'(u[t] − V) and â[t−1] constant. The
     gradients are those of `saf.methods.ottt.ottt_a`, which says what `traced` and `readout` mean.
@@ -115,7 +115,7 @@ def saf_e(
 def saf_e_by_step(
     network: SpikingNetwork, batch: Batch, *, traced: bool = False, readout: Readout = "mean"
 ) -> Outcome:
-    """SAF-E with an update after every step, the trajectory of `ottt_o`.
+    """SAF-E with an update after every time step, the trajectory of `ottt_o`.
 
     W â_in[t] would apply the weights of this step to all the past, so the potential follows its
     recurrence Û[t] = λ Û[t−1] + W s_in[t] + b. `batch.chunk` has no effect.

@@ -55,7 +55,7 @@ def picture(
     page.wait_for_timeout(1500)  # charts and the first messages of the stream
     if predicts:
         page.get_by_role("button", name="The next sample").click()
-        page.locator("#said", has_text="after 8 of 8 steps").wait_for()
+        page.locator("#said", has_text="after 8 of 8 time steps").wait_for()
         page.get_by_role("slider", name="Time step").fill("5")
         page.locator("#predict").evaluate("(section) => section.scrollIntoView()")
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")

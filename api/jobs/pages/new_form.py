@@ -70,7 +70,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 REST = "The run"
-NOT_ASKED = ("/automatic", "/schedule/start_epoch")  # the service writes it
+NOT_ASKED = ("/automatic", "/plugins", "/schedule/start_epoch")  # the service writes them
 EXAMPLES = {  # what a field without a default begins with
     "/network/layers": [
         {"kind": "conv", "channels": 32},

@@ -213,7 +213,7 @@ export class PredictForm {
     const rest = document.createElement("span");
     rest.className = "soft";
     const truth = answer.label === null ? "" : `; it is ${answer.class_names[answer.label]}`;
-    rest.textContent = ` after ${step} of ${answer.timesteps} steps${truth}`;
+    rest.textContent = ` after ${step} of ${answer.timesteps} time steps${truth}`;
     const source = document.createElement("span");
     source.className = "source soft small";
     const { checkpoint_step } = answer;

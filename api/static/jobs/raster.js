@@ -52,11 +52,11 @@ export class Raster {
     this.layers.forEach((layer, index) => {
       const row = this.place.children[index];
       const [spikes, membrane] = row.querySelectorAll("canvas");
-      const said = `${count(layer.spikes[step - 1])} of ${count(layer.neurons)} neurons fire at step ${step}`;
+      const said = `${count(layer.spikes[step - 1])} of ${count(layer.neurons)} neurons fire at time step ${step}`;
       const text = row.querySelector("p");
       if (text) text.textContent = `${layer.name}: ${said}`;
       spikes.setAttribute("aria-label", `Spikes of ${layer.name}: ${said}`);
-      membrane.setAttribute("aria-label", `Membrane potentials of ${layer.name} at step ${step}`);
+      membrane.setAttribute("aria-label", `Membrane potentials of ${layer.name} at time step ${step}`);
       paintSpikes(spikes, layer, step);
       paintMembrane(membrane, layer, step);
     });

@@ -135,7 +135,7 @@ def _of_layers(specification: ResolvedSpecification, rates: dict[str, float]) ->
     if saturated:
         yield Finding(
             "saturated_layers",
-            f"{_listed(saturated)} fired at {SATURATED:.0%} of all steps or more",
+            f"{_listed(saturated)} fired at {SATURATED:.0%} of all time steps or more",
             "neurons that always fire say nothing: raise neuron.threshold (it is "
             f"{specification.neuron.threshold:g}), lower network.gain, or lower the learning rate",
         )
