@@ -38,6 +38,8 @@ _OTHERS = _SPLITS | frozenset(
     }
     | {"roix1", "roiy1", "roix2", "roiy2", "kfold", "index", "id", "size", "channels", "depth"}
 )
+MANY = 20
+"""Numbers up to which a column without a telling heading is taken for classes unasked."""
 _ROLE_ORDER: dict[Role | None, int] = {"train": 0, None: 1, "val": 2, "test": 3}
 _BEFORE = re.compile(r"^(\D*?[^\W\d_])[\s._()\-]*\d[\d\s._()\-]*$")
 _AFTER = re.compile(r"^\d[\d\s._()\-]*([^\W\d_]\D*?)$")
@@ -57,6 +59,21 @@ class Labelling:
     """Whether the heading says that it holds classes."""
     roles: dict[str, Role] = field(default_factory=dict)
     """The split of each image, where the table says it."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether the values look like classes: neither several in one, as "clear|primary", nor,
+        under a heading that says nothing, many numbers, as of ages."""
+        values = set(self.label.values())
+        if not self.sure and len(values) > MANY and all(map(_is_number, values)):
+            return False
+        for mark in "|;, ":
+            parts = [value.split(mark) for value in values]
+            several = sum(len(each) > 1 for each in parts)
+            distinct = {part.strip() for each in parts for part in each}
+            if several * 3 > len(values) and len(distinct) < len(values):
+                return False
+        return True
 
     def counts(self) -> Counter[str]:
         """How many images each class has."""

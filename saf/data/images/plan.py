@@ -104,7 +104,7 @@ class Planner:
             )
         there = tables(self.source, Index(self.images))
         ways = labellings(there)
-        if len(ways) == 1:
+        if len(ways) == 1 and ways[0].plain:
             self._decide("labels_from", ways[0].value, f"{found.doubts}; {ways[0].words()}")
             return self._of(ways[0])
         if not ways and (named := of_names(self._trained())) is not None:
@@ -112,6 +112,11 @@ class Planner:
         candidates = [self._candidate(each) for each in ways[:MAX_CANDIDATES]]
         if not ways and len({name for _, name, _ in found.samples.values()}) > 1:
             candidates.append(self._folders_candidate(FOLDERS, found))
+            inner = structure(tree(self.images), innermost=True, total=len(self.images))
+            if {name for _, name, _ in inner.samples.values()} != {
+                name for _, name, _ in found.samples.values()
+            }:
+                candidates.append(self._folders_candidate(INNER, inner))
         if not candidates:
             raise DataError(
                 f"{self.source.label} says no classes: {found.doubts}, no table (.csv, .tsv, .txt) "

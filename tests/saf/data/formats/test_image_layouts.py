@@ -649,3 +649,31 @@ def test_a_preview_beside_arrays_is_no_image_folder(pictures: Pictures, place: P
 def test_a_test_folder_alone_is_not_trained_on(pictures: Pictures, place: Place) -> None:
     with pytest.raises(DataError, match="test/ is all there is"):
         read(place(pictures.many("data/test/a", "data/test/b")))
+
+
+@pytest.mark.parametrize(
+    ("head", "values"),
+    [
+        ("tags", ["clear primary", "haze primary", "clear water primary", "haze water", "clear"]),
+        ("labels", ["a|b", "b|c", "a|c", "a|b|c"]),
+        ("age", [str(number) for number in range(21, 45)]),
+    ],
+)
+def test_values_that_are_no_single_class_are_a_question(
+    head: str, values: list[str], pictures: Pictures, place: Place
+) -> None:
+    names = [f"images/{n:03}.png" for n in range(3 * len(values))]
+    rows = [[name, values[n % len(values)]] for n, name in enumerate(names)]
+    path = place(pictures(*names) | {"train.csv": table(["image", head], *rows)})
+    assert set(asked(path, "labels_from")) == {f"train.csv:{head}"}
+    data = read(path, settings={"labels_from": f"train.csv:{head}"})
+    assert data.classes == len(values)
+
+
+@pytest.mark.parametrize("outer", ["part_{}", "fold{}", "images_{}"])
+def test_classes_in_folders_that_are_parts_are_a_question(
+    outer: str, pictures: Pictures, place: Place
+) -> None:
+    path = place(pictures.many(*(f"{outer.format(n)}/{c}" for n in (1, 2) for c in ("cat", "dog"))))
+    assert set(asked(path, "labels_from")) == {"folders", "inner folders"}
+    assert read(path, settings={"labels_from": "inner folders"}).class_names == ("cat", "dog")
