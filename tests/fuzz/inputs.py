@@ -40,6 +40,7 @@ from tests.fuzz.wellformed import (
     tarred,
     zipped,
 )
+from tests.saf.data import recordings
 
 EXTREMES = (0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1)
 NAMES = (
@@ -445,6 +446,21 @@ def nested(random: Random) -> File:
     return "data.zip", zipped(random, files)
 
 
+def events(random: Random) -> File:
+    """Recordings of an event camera, or lists of spikes."""
+    some = random.choice([*recordings.KINDS.values(), None, None])
+    if some is not None:
+        write, ending, _, _ = some
+        files = recordings.class_folders(write, ending)
+    elif random.random() < 0.5:
+        files = recordings.gestures()
+    else:
+        files = recordings.shd()
+    for _ in range(random.choice([0, 1, 1, 2])):
+        files = mutated(random, files)
+    return "events.zip", zipped(random, files)
+
+
 KINDS: dict[str, Callable[[Random], File]] = {
     "zip": zip_archive,
     "tar": tar_archive,
@@ -462,5 +478,6 @@ KINDS: dict[str, Callable[[Random], File]] = {
     "webdataset": shard,
     "image folder": image_folder,
     "7z": seven_zip,
+    "events": events,
     "canonical": canonical,
 }
