@@ -18,13 +18,13 @@ from saf.data.arrays.classes import Classes, classes_of
 from saf.data.arrays.names import ALL, Roles, roles_of
 from saf.data.arrays.pictures import SHOWN, picture
 from saf.data.arrays.placing import Convert, Rows, Target, place, sample_shape
+from saf.data.arrays.splits import listed, splits
 from saf.data.arrays.stored import Stored
 from saf.data.arrays.survey import Survey, survey
 from saf.data.arrays.values import OpenRange, Range, range_of, said_range
 from saf.data.dataset import COUNTS, PIXELS, Array, Dataset, Decision
 from saf.data.formats.format import Candidate, Format, NeedsChoiceError, Question
 from saf.data.formats.settings import LabelsFrom, Layout, Size, Split, ValueRange
-from saf.data.labels import holdout
 from saf.data.sources.source import Source
 from saf.errors import DataError
 
@@ -89,7 +89,16 @@ def assemble(
     assert isinstance(axes, Axes)
     assert not isinstance(ranges, OpenRange)
     told = [*decisions, *_told(roles, axes, ranges, classes)]
-    samples, labels = _write(parts, axes, ranges, settings, source, classes, told)
+    given = {split: part.labels for split, part in parts.items()}
+    lists = {split: array.whole(source.limits) for split, array in roles.lists.items()}
+    names = ", ".join(array.name for array in roles.lists.values())
+    decision: Decision | None
+    if lists and settings.split is None:
+        goals, decision = listed(lists, names, len(given[ALL]))
+    else:
+        goals, decision = splits(given, len(classes.names), said=settings.split is not None)
+    told += [decision] if decision else []
+    samples, labels = _write(parts, axes, ranges, settings, source, goals)
     fields: dict[str, Any] = {f"x_{split}": x for split, x in samples.items()}
     fields |= {f"y_{split}": y for split, y in labels.items()}
     return Dataset(
@@ -272,11 +281,9 @@ def _write(
     ranges: Mapping[str, Range] | None,
     settings: ArrayFormat,
     source: Source,
-    classes: Classes,
-    told: list[Decision],
+    goals: Mapping[str, Mapping[str, Rows]],
 ) -> tuple[dict[str, Array], dict[str, NDArray[np.int64]]]:
     """Samples and labels by split."""
-    goals = _splits(parts, settings, len(classes.names), told)
     dtype, converts = _conversions(parts, axes, ranges)
     shape = sample_shape(next(iter(parts.values())).stored, axes, settings.size)
     counts: dict[str, int] = {}
@@ -302,39 +309,6 @@ def _allocated(source: Source, name: str, shape: tuple[int, ...], dtype: np.dtyp
     if len(shape) > 3:
         return source.allocate(name, shape, dtype)
     return source.allocate(name, (*shape, 1, 1), dtype).reshape(shape)  # no sides of images
-
-
-def _splits(
-    parts: Mapping[str, _Part], settings: ArrayFormat, classes: int, told: list[Decision]
-) -> dict[str, dict[str, Rows]]:
-    """For each array the rows of its samples in the splits that it goes to."""
-    names = list(parts)
-    whole = {name: np.arange(len(part.labels)) for name, part in parts.items()}
-    if settings.split is None and "test" in names:
-        return {name: {name: rows} for name, rows in whole.items()}
-    if settings.split is None and "val" in names:
-        told.append(Decision("split", "val is for testing", "there is no other split to test on"))
-        return {name: {"test" if name == "val" else name: rows} for name, rows in whole.items()}
-    pooled = [name for name in names if name != "val"]
-    labels = np.concatenate([parts[name].labels for name in pooled])
-    held_out = holdout(labels, [str(index) for index in range(len(labels))], classes)
-    why = "the files have no test samples: a fifth of each class is held out, always the same"
-    if settings.split is not None:
-        why = "a fifth of each class is held out, always the same, as was said"
-    told.append(Decision("split", "holdout", why))
-    goals: dict[str, dict[str, Rows]] = {}
-    start = 0
-    rows = {True: np.cumsum(held_out) - 1, False: np.cumsum(~held_out) - 1}
-    for name in pooled:
-        own = slice(start, start + len(parts[name].labels))
-        start = own.stop
-        goals[name] = {
-            split: np.where(held_out[own] == test, rows[test][own], -1)
-            for split, test in (("train", False), ("test", True))
-        }
-    if "val" in names:
-        goals["val"] = {"val": whole["val"]}
-    return goals
 
 
 def _conversions(

@@ -83,6 +83,8 @@ class Roles:
     samples: dict[str, Stored] = field(default_factory=dict)
     labels: dict[str, Stored] = field(default_factory=dict)
     class_names: Stored | None = None
+    lists: dict[str, Stored] = field(default_factory=dict)
+    """Where samples are of no split: numbers of those in a split, or a truth value for each."""
     left: list[str] = field(default_factory=list)
     """Names of arrays that are of no use."""
     by_shape: bool = False
@@ -152,7 +154,14 @@ def roles_of(arrays: Sequence[Stored], label: str, labels_from: str | None = Non
             )
         (found.samples if kind == "samples" else found.labels)[split] = chosen[0]
     _complete(found, label)
+    if set(found.samples) == {ALL}:
+        for array in arrays:
+            reading = readings[array.name]
+            listed = not reading.kind and reading.split != ALL and len(array.shape) == 1
+            if listed and array.dtype.kind in "biu":
+                found.lists.setdefault(reading.split, array)
     used = {a.name for a in (*found.samples.values(), *found.labels.values())}
+    used |= {array.name for array in found.lists.values()}
     if found.class_names is not None:
         used.add(found.class_names.name)
     found.left = [array.name for array in arrays if array.name not in used]

@@ -201,3 +201,27 @@ def test_images_are_taken_where_they_are_in_rows_as_well(tmp_path: Path) -> None
 def test_an_array_for_each_sample_is_told_what_to_do(place: Place, refused: Refused) -> None:
     files = {f"train/{'ab'[n % 2]}/{n}.npy": npy(X[n]) for n in range(6)}
     refused(place(files), "holds 6 arrays, such as train/a/0.npy", "numpy.stack")
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_a_published_split_is_kept(masks: bool, tmp_path: Path) -> None:
+    test = np.array([3, 5, 8, 19])
+    train = np.setdiff1d(np.arange(20), test)
+    lists = {"train_idx": train, "test_idx": test}
+    if masks:
+        lists = {f"{k[:-4]}_mask": np.isin(np.arange(20), v) for k, v in lists.items()}
+    path = write(tmp_path / "d.npz", x=X, y=Y, **lists)
+    data = read(path)
+    np.testing.assert_array_equal(data.x_test, X[test])
+    np.testing.assert_array_equal(data.x_train, X[train])
+    assert data.y_test.tolist() == Y[test].tolist()
+    assert len(read(path, settings={"split": "holdout"}).x_test) == 4
+    only = write(tmp_path / "only.npz", x=X, y=Y, test_idx=test)
+    np.testing.assert_array_equal(read(only).x_train, X[train])
+
+
+def test_a_list_of_no_samples_or_of_some_twice_is_refused(tmp_path: Path, refused: Refused) -> None:
+    lists = {"train_idx": np.arange(20), "test_idx": np.array([20])}
+    refused(write(tmp_path / "a.npz", x=X, y=Y, **lists), "list no samples of test", "holdout")
+    lists["test_idx"] = np.array([4])
+    refused(write(tmp_path / "b.npz", x=X, y=Y, **lists), "sample 4 is in two", "holdout")
