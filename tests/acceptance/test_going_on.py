@@ -71,7 +71,7 @@ def test_a_finished_job_goes_on_is_killed_and_lends_its_weights(
 
     content = io.BytesIO()
     y = np.arange(90) % 3
-    x = np.random.default_rng(0).integers(0, 80, (90, 1, 8, 8)).astype(np.uint8)
+    x = np.random.default_rng(0).integers(0, 256, (90, 1, 8, 8)).astype(np.uint8)
     x[np.arange(90), 0, :, 2 * y] += 150
     np.savez(content, x_train=x, y_train=y, x_test=x[:30], y_test=y[:30])
     file = {"file": ("mine.npz", content.getvalue())}

@@ -69,7 +69,7 @@ def idx_files(random: Random) -> Files:
 
 def npy(random: Random, array: Any) -> bytes:
     buffer = io.BytesIO()
-    version = random.choice([(1, 0), (2, 0), (3, 0)])
+    version = random.choice([(1, 0)] * 12 + [(2, 0)] * 6 + [(3, 0)])
     np.lib.format.write_array(buffer, array, version=version, allow_pickle=False)
     return buffer.getvalue()
 

@@ -265,6 +265,8 @@ def _four(rest: Shape, values: Survey) -> tuple[str, ...]:
         return ("C H W", "T H W")
     if a in _COLOURS and (c not in _FEW or b == c != a):
         return ("C H W",)
+    if a == 1 and min(b, c) > 1:
+        return ("C H W",)
     if c in _COLOURS and a == b != c:
         return ("H W C",)
     if c in _COLOURS and a not in _FEW and b > 1:
@@ -287,7 +289,7 @@ def _five(rest: Shape) -> tuple[str, ...]:
     if c == d == 1 or (a == 1 and b == 1):
         return ("T C H W",)
     last = d in _FEW and c not in _FEW
-    if b in _FEW and not last and (a not in _FEW or (a == 4 and b != 4)):
+    if b in _FEW and not last and (a not in _FEW or b <= 2 or (a == 4 and b != 4)):
         return ("T C H W",)
     if last and b not in _FEW and a not in _FEW:
         return ("T H W C",)
@@ -324,6 +326,8 @@ def _is_square(number: int) -> bool:
 
 def _why(shape: Shape, order: str, counts: Mapping[str, int]) -> str:
     letters = order.split()
+    if order == "N T C H W" and shape[1] <= 3:
+        return "time comes before channels, as is usual; where it does not, say N C T H W"
     if order in ("N C H W", "N T C H W"):
         return ""
     reasons = []

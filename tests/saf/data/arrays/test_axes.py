@@ -47,6 +47,9 @@ def split(*shape: int, dtype: str = "uint8", most: int = 256, n: int = 0) -> dic
         (split(9, 7, 3, n=3), (3, 2, 0, 1)),  # as MATLAB has them
         (split(3, 9, 7, n=3), (3, 0, 1, 2)),
         (split(6, 2, 9, 7), (0, 1, 2, 3, 4)),
+        (split(2, 2, 9, 7), (0, 1, 2, 3, 4)),
+        (split(3, 2, 9, 7), (0, 1, 2, 3, 4)),
+        (split(1, 5, 4), (0, 1, 2, 3)),
         (split(6, 9, 7, 2), (0, 1, 4, 2, 3)),
         (split(6, 2, 9, 7, n=1), (1, 0, 2, 3, 4)),  # time first
         (split(6, 9, 7, 2, n=1), (1, 0, 4, 2, 3)),
@@ -81,7 +84,7 @@ def test_the_order_in_memory_changes_nothing(
         (split(6, 12, 10), {"N C H W", "N T H W", "N H W C", "N H W T"}),
         (split(16, 16, 13), {"N C H W", "N T H W", "N H W C", "N H W T"}),
         (split(2, 6, 12, 10), {"N T C H W", "N C T H W", "N C H W T"}),
-        (split(3, 2, 12, 10), {"N T C H W", "N C T H W"}),
+        (split(2, 3, 12, 10), {"N T C H W", "N C T H W"}),
         (split(2, 34, 34, 20), {"N T C H W", "N C T H W", "N C H W T"}),
         (split(8, 8, most=5), {"N H W", "N T C", "N C T"}),
         (split(1, 90), {"N T C", "N C T"}),
