@@ -59,7 +59,13 @@ def test_every_answer_is_one_that_the_document_describes(tmp_path: Path) -> None
                 capture_output=True,
                 text=True,
                 check=False,
-                env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
+                env={
+                    **os.environ,
+                    "NO_COLOR": "1",
+                    "COLUMNS": "200",
+                    "PYTHONPATH": str(Path(__file__).parents[2]),
+                    "SCHEMATHESIS_HOOKS": "tests.acceptance.openapi_hooks",
+                },
             )
             assert found.returncode == 0, found.stdout[-20_000:] + found.stderr
         finally:
