@@ -89,6 +89,8 @@ class Target(Strict):
     """Packages that `write` needs, by the names that pip installs."""
     readers: ClassVar[tuple[str, ...]] = ()
     """Packages that `replay` needs beside them."""
+    other_neurons: ClassVar[bool] = False
+    """Whether it expresses layers with neurons of their own, `LIFDescription.neurons`."""
     loading: ClassVar[str]
     """The lines of code that load the export where it was written for; `{file}` is its name."""
 

@@ -74,7 +74,21 @@ def target_of(name: str, settings: Mapping[str, Any] | None = None) -> Target:
 def check(network: LIFNetwork, target: str | Target) -> tuple[Obstacle, ...]:
     """Why `target` cannot express `network`; nothing where it can. Nothing is written."""
     chosen = target_of(target) if isinstance(target, str) else target
-    return tuple(chosen.obstacles(network))
+    return _obstacles(network, chosen)
+
+
+def _obstacles(network: LIFNetwork, target: Target) -> tuple[Obstacle, ...]:
+    others = {} if target.other_neurons else network.description.neurons
+    own = (
+        Obstacle(
+            layer,
+            f"its neurons ({constants['name']}) are others than LIF neurons with the decay and "
+            "the threshold of the network",
+            "run lif.safetensors with this library, or train with neuron.name = lif",
+        )
+        for layer, constants in others.items()
+    )
+    return (*own, *target.obstacles(network))
 
 
 def export(
@@ -113,7 +127,7 @@ def exported(
 ) -> Iterator[Replaying | Export]:
     """`export`, a batch at a time: how far it is, and in the end what came out."""
     name = name_of(type(target))
-    if obstacles := tuple(target.obstacles(network)):
+    if obstacles := _obstacles(network, target):
         raise CannotExportError(name, obstacles)
     if missing := target.missing(target.packages):
         raise ModuleNotFoundError(

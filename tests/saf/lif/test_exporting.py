@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +16,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from saf.config.targets import CannotExportError, NoReaderError, Obstacle, Played, Reader, Target
-from saf.lif.exporting import Export, export, exported
+from saf.config.targets import (
+    TARGETS,
+    CannotExportError,
+    NoReaderError,
+    Obstacle,
+    Played,
+    Reader,
+    Target,
+)
+from saf.lif.exporting import Export, check, export, exported
 from saf.lif.network import LIFNetwork
 from saf.lif.verifying import verify
 from tests.saf.lif.grid_networks import architecture_of_one_layer, converted, samples
@@ -69,6 +79,34 @@ class _OddReader:
         if self._target.scores == "reversed":
             scores = -scores
         return Played(spikes if self._target.shows else None, scores)
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS.names()))
+def test_neurons_of_a_layer_that_a_target_does_not_know_are_an_obstacle(
+    network: LIFNetwork, tmp_path: Path, name: str
+) -> None:
+    own = {"layer1": {"name": "lif", "decay": 0.25, "threshold": 2.0}}
+    description = network.description.model_copy(update={"neurons": own, "grid": None})
+    other = LIFNetwork(description, network.tensors)
+    assert "layer1" in {obstacle.layer for obstacle in check(other, name)}
+    with pytest.raises(CannotExportError, match=r"its neurons \(lif\) are others"):
+        export(other, name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_program_of_numpy_refuses_a_file_with_such_neurons(
+    network: LIFNetwork, tmp_path: Path
+) -> None:
+    export(network, "python", tmp_path)
+    own = {"layer1": {"name": "lif", "decay": 0.25, "threshold": 2.0}}
+    description = network.description.model_copy(update={"neurons": own, "grid": None})
+    LIFNetwork(description, network.tensors).save(tmp_path / "lif.safetensors")
+    (program,) = tmp_path.glob("*.py")
+    code = f"import runpy; runpy.run_path({str(program)!r})['Network']('lif.safetensors')"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "does not know the neurons" in ran.stderr
 
 
 @pytest.fixture

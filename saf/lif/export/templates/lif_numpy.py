@@ -30,6 +30,8 @@ class Network:
         of = {key: json.loads(value) for key, value in header.pop("__metadata__").items()}
         if of["format"] not in ("saf-lif/1", "saf-lif/2"):
             raise ValueError(f"this program does not know the format {of['format']!r}")
+        if of.get("neurons"):
+            raise ValueError(f"this program does not know the neurons {of['neurons']}")
         self.tensors = {}
         for name, entry in header.items():
             first, end = (start + offset for offset in entry["data_offsets"])
