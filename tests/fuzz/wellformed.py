@@ -75,7 +75,7 @@ def npy(random: Random, array: Any) -> bytes:
 
 
 def npz_files(random: Random) -> Files:
-    shape = random.choice([(5, 4), (1, 5, 4), (3, 5, 4), (2, 1, 5, 4), (4,), (1, 1, 1, 5, 4)])
+    shape = random.choice([(9, 7), (1, 9, 7), (9, 7, 3), (6, 2, 9, 7), (4,), (1, 1, 1, 9, 7)])
     kind = random.choice([np.uint8, np.float32, np.float64, np.int64])
     x = pixels(random, 8, *shape).astype(kind) / (255 if kind in (np.float32, np.float64) else 1)
     y = np.arange(8) % random.choice([1, 2, 4])
