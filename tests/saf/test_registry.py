@@ -21,7 +21,8 @@ class Thing:
 
 
 def test_what_comes_with_the_library_is_found_without_being_listed() -> None:
-    assert FORMATS.names()[:5] == ("image-folder", "idx", "cifar-python", "npz", "canonical")
+    some = ("image-folder", "idx", "cifar-python", "npz", "canonical")
+    assert tuple(name for name in FORMATS.names() if name in some) == some
     assert all(kind.__doc__ and kind.label for kind in FORMATS)
 
 

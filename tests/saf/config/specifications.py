@@ -16,7 +16,7 @@ from saf import config
 from saf.config import JobSpecification
 from saf.config import networks as networkchoice
 from saf.config.augmentations import AUGMENTATIONS
-from saf.config.neurons import SURROGATES
+from saf.config.neurons import NEURONS, SURROGATES
 
 Values = dict[str, Any]
 
@@ -79,7 +79,7 @@ OTHERWISE: Values = {
     "max_gradient_norm": [0.5],
     "optimizer/learning_rate": [0.02],
     "schedule/start_epoch": [],
-    "init": [],  # needs a checkpoint, as start_epoch does: see test_going_on
+    "init": [],  # needs a checkpoint, as start_epoch does: see test_first_weights
     "automatic": [],  # written by the service
     "plugins": [],  # so are these
     "batch_size": [1, 5],
@@ -92,6 +92,7 @@ OTHERWISE: Values = {
     "name": ["named"],
     "dataset": [],
     "metadata": [{"key": "value"}],
+    "neuron/name": list(NEURONS.members())[1:],  # the first one is the default
     "neuron/decay": [1.0, 0.3],
     "neuron/threshold": [0.4],
     "neuron/surrogate/name": list(SURROGATES.members())[1:],  # the first one is the default
