@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
-from api.store.runs import artifacts
-from saf.client import stream, transport
 from saf.client.client import (
     ApiError,
-    ChecksumError,
     Client,
     ClientError,
     Message,
@@ -26,81 +20,16 @@ from saf.client.client import (
 from saf.client.sse import messages
 from tests.api.conftest import Server
 from tests.api.datasets.test_routes import IMAGES
+from tests.saf.client.network import (
+    Cut,
+    Network,
+    client,
+    finish,
+    put_away,
+    short_pauses,
+)
 
-Change = Callable[[httpx.Request, httpx.Response | None], httpx.Response | None]
-
-
-class Network(httpx.BaseTransport):
-    """The real network; `change(request, None)` before and `change(request, response)` after a
-    request may raise, or put another response in its place."""
-
-    def __init__(self, change: Change) -> None:
-        self._real = httpx.HTTPTransport()
-        self._change = change
-        self.requests: list[httpx.Request] = []
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
-        early = self._change(request, None)
-        if early is not None:
-            return early
-        response = self._real.handle_request(request)
-        return self._change(request, response) or response
-
-    def close(self) -> None:
-        self._real.close()
-
-
-class Cut(httpx.SyncByteStream):
-    """A body that breaks after `count` bytes."""
-
-    def __init__(self, whole: Any, count: int) -> None:
-        self._whole = whole
-        self._count = count
-
-    def __iter__(self) -> Iterator[bytes]:
-        left = self._count
-        for part in self._whole:
-            if len(part) >= left:
-                yield part[:left]
-                raise httpx.ReadError("cut")
-            left -= len(part)
-            yield part
-
-    def close(self) -> None:
-        self._whole.close()
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in (
-        (transport, "FIRST_PAUSE"),
-        (transport, "LONGEST_PAUSE"),
-        (stream, "FIRST_PAUSE"),
-        (stream, "POLL_SECONDS"),
-    ):
-        monkeypatch.setattr(module, name, 0.02)
-
-
-@pytest.fixture
-def client(shared: Server) -> Iterator[Client]:
-    with Client(shared.address) as client:
-        yield client
-
-
-def finish(server: Server, job_id: str) -> None:
-    """Let the job succeed; nothing else may wait."""
-    claim = server.run()
-    assert claim.job_id == job_id
-    server.progress(claim, 50, loss=0.5)
-    server.succeed(claim)
-
-
-def put_away(server: Server) -> None:
-    """Nothing waits any more."""
-    for job in server.get("/v1/jobs", limit=200)["data"]:
-        if job["status"] not in ("succeeded", "failed", "cancelled"):
-            server.http.post(f"/v1/jobs/{job['id']}/cancel")
+__all__ = ["client", "short_pauses"]
 
 
 def test_a_submission_whose_answer_is_lost_is_repeated_and_makes_one_job(shared: Server) -> None:
@@ -295,123 +224,6 @@ def test_waiting_ends_in_time_and_the_job_goes_on(shared: Server, client: Client
         client.wait(job_id, timeout=0.3, progress=lambda job: seen.append(job["status"]))
     assert seen  # it was listening when nothing more came
     assert client.get(job_id)["status"] == "queued"
-
-
-def keep(server: Server, files: dict[str, bytes]) -> str:
-    """A job that has left these files."""
-    job_id: str = server.submit()["id"]
-    for name, content in files.items():
-        file = server.files.directory.parent / "file"
-        file.write_bytes(content)
-        incoming = server.service.store.receive(file)
-        with server.service.database.writing() as session:
-            sha256 = server.service.store.keep(session, incoming)
-            artifacts.register(session, job_id=job_id, name=name, kind="network", sha256=sha256)
-    return job_id
-
-
-CONTENT = np.random.default_rng(0).bytes(300_000)
-
-
-def test_a_download_that_breaks_goes_on_where_it_was(shared: Server, tmp_path: Path) -> None:
-    job_id = keep(shared, {"lif.safetensors": CONTENT})
-    ranges = []
-
-    def break_twice(
-        request: httpx.Request, response: httpx.Response | None
-    ) -> httpx.Response | None:
-        if response is None or "/v1/artifacts/" not in request.url.path:
-            return None
-        ranges.append(request.headers.get("range"))
-        if len(ranges) > 2:
-            return None
-        return httpx.Response(
-            response.status_code, headers=response.headers, stream=Cut(response.stream, 100_000)
-        )
-
-    seen: list[int] = []
-    with Client(shared.address, transport=Network(break_twice)) as client:
-        (path,) = client.download(job_id, tmp_path, report=lambda _, count: seen.append(count))
-    assert path == tmp_path / "lif.safetensors"
-    assert path.read_bytes() == CONTENT
-    starts = [int(r.removeprefix("bytes=").removesuffix("-")) for r in ranges if r]
-    assert ranges[0] is None
-    assert len(starts) == 2
-    assert 0 < starts[0] < starts[1]
-    assert seen[-1] == len(CONTENT)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["lif.safetensors"]
-
-
-def test_what_is_there_is_not_fetched_again_and_what_is_damaged_is(
-    shared: Server, tmp_path: Path
-) -> None:
-    job_id = keep(shared, {"a.json": b'{"a": 1}', "deep/b.bin": CONTENT})
-    network = Network(lambda _request, _response: None)
-    with Client(shared.address, transport=network) as client:
-        assert {p.name for p in client.download(job_id, tmp_path)} == {"a.json", "b.bin"}
-        network.requests.clear()
-        (tmp_path / "a.json").write_bytes(b'{"a": 2}')
-        client.download(job_id, tmp_path)
-    fetched = [r for r in network.requests if "/v1/artifacts/" in r.url.path]
-    assert len(fetched) == 1
-    assert (tmp_path / "a.json").read_bytes() == b'{"a": 1}'
-    assert (tmp_path / "deep" / "b.bin").read_bytes() == CONTENT
-
-
-def test_the_rest_of_another_file_is_not_mixed_in(
-    shared: Server, client: Client, tmp_path: Path
-) -> None:
-    job_id = keep(shared, {"lif.safetensors": CONTENT})
-    (tmp_path / "lif.safetensors.part").write_bytes(b"x" * 1000)
-    (path,) = client.download(job_id, tmp_path)
-    assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(CONTENT).digest()
-
-
-def test_a_file_that_arrives_wrong_is_refused_and_not_left_under_its_name(
-    shared: Server, tmp_path: Path
-) -> None:
-    job_id = keep(shared, {"lif.safetensors": CONTENT})
-
-    def alter(request: httpx.Request, response: httpx.Response | None) -> httpx.Response | None:
-        if response is None or "/v1/artifacts/" not in request.url.path:
-            return None
-        return httpx.Response(200, stream=httpx.ByteStream(b"?" + CONTENT[1:]))
-
-    with (
-        Client(shared.address, transport=Network(alter)) as client,
-        pytest.raises(ChecksumError, match="another SHA-256"),
-    ):
-        client.download(job_id, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "a\\..\\evil"])
-def test_a_name_that_leads_out_of_the_folder_is_refused(
-    shared: Server, tmp_path: Path, name: str
-) -> None:
-    job_id = keep(shared, {"evil": b"evil"})
-
-    def rename(request: httpx.Request, response: httpx.Response | None) -> httpx.Response | None:
-        if response is None or not request.url.path.endswith("/artifacts"):
-            return None
-        body = httpx.Response(200, content=response.read()).json()
-        body["data"][0]["name"] = name
-        return httpx.Response(200, json=body)
-
-    with (
-        Client(shared.address, transport=Network(rename)) as client,
-        pytest.raises(ClientError, match="no name of a file"),
-    ):
-        client.download(job_id, tmp_path / "inside")
-    assert not list(tmp_path.rglob("evil"))
-
-
-def test_a_file_that_the_job_does_not_have_is_told_with_those_it_has(
-    shared: Server, client: Client, tmp_path: Path
-) -> None:
-    job_id = keep(shared, {"a.json": b"{}"})
-    with pytest.raises(ClientError, match=r"no file 'b.json'; it has a.json"):
-        client.download(job_id, tmp_path, ["b.json"])
 
 
 def test_a_folder_is_packed_uploaded_and_checked(client: Client, tmp_path: Path) -> None:

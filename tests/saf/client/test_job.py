@@ -19,7 +19,7 @@ from saf.client.client import Client
 from saf.client.documents import Comparison, Dataset, Metrics, Prediction, SpikeStatistics, Sweep
 from saf.client.types import ClientError, WaitTimeoutError
 from tests.api.conftest import Server
-from tests.saf.client.test_client import finish, keep, put_away
+from tests.saf.client.network import finish, keep, put_away
 
 
 @pytest.fixture

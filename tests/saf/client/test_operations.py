@@ -17,7 +17,7 @@ from saf.client.client import Client
 from saf.client.types import ApiError, ClientError
 from tests.api.conftest import Server
 from tests.api.datasets.test_routes import IMAGES
-from tests.saf.client.test_client import Network, finish, keep, put_away
+from tests.saf.client.network import Network, finish, keep, put_away
 
 OTHERWISE = {
     "before",  # lists go forward, page by page

@@ -12,7 +12,7 @@ from saf.client import uploads
 from saf.client.client import ApiError, Client, UnreachableError
 from tests.api.conftest import Server
 from tests.api.datasets.test_routes import npz
-from tests.saf.client.test_client import Network
+from tests.saf.client.network import Network
 
 CONTENT = npz(3, 60, 60)
 
