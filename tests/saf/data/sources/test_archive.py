@@ -344,7 +344,7 @@ def test_a_file_of_another_kind_is_told_what_is_accepted(
 
 
 def test_an_archive_without_a_known_layout_lists_what_it_holds(pack: Pack) -> None:
-    refused(pack({"notes.txt": b"", "data.csv": b"1,2"}, "zip"), "2 files: data.csv, notes.txt")
+    refused(pack({"notes.txt": b"", "data.xyz": b"1,2"}, "zip"), "2 files: data.xyz, notes.txt")
 
 
 def test_a_format_other_than_the_announced_one_is_named(good: Files, pack: Pack) -> None:
