@@ -1,0 +1,1 @@
+"""What exports are written from: the kernels of the C, the program of numpy."""
