@@ -1,4 +1,4 @@
-"""What a job can ask for: networks, methods, neurons, surrogates, with defaults and limits.
+"""What can be chosen: networks, methods, neurons, surrogates, and targets of exports.
 
 All of it is read from `saf.config`; this module adds no choice and no default.
 """
@@ -15,6 +15,7 @@ from api.web.schemas import Document, Listing
 from saf import config
 from saf.config.networks import NETWORKS
 from saf.config.neurons import SURROGATES
+from saf.config.targets import TARGETS
 
 router = APIRouter(prefix="/v1", tags=["choices"])
 
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/v1", tags=["choices"])
 class Choice(Document):
     """Something that a specification can name."""
 
-    object: Literal["network", "method", "neuron", "surrogate"]
+    object: Literal["network", "method", "neuron", "surrogate", "target"]
     name: str
     label: str
     """What people read in place of the name."""
@@ -31,6 +32,17 @@ class Choice(Document):
     """The object to send, with every key that has a default."""
     parameters: dict[str, Any]
     """Each key as a JSON schema: type, limits, default, meaning."""
+
+
+class TargetDocument(Choice):
+    """A tool or a chip that a converted network can be carried to."""
+
+    can: list[str]
+    """What it expresses."""
+    cannot: list[str]
+    """What it does not; a network with it is refused, with the layer and the reason."""
+    packages: list[str]
+    """What writing and replaying need beside the library."""
 
 
 def networks() -> list[Choice]:
@@ -77,8 +89,23 @@ def list_surrogates() -> Listing[Choice]:
     return _listing(surrogates())
 
 
+@router.get("/exports", summary="Targets of exports")
+def list_targets() -> Listing[TargetDocument]:
+    """Tools and chips that a converted network can be carried to by `saf export`."""
+    found = [
+        TargetDocument(
+            **_choice("target", target).model_dump(),
+            can=list(target.can),
+            cannot=list(target.cannot),
+            packages=[*target.packages, *target.readers],
+        )
+        for target in TARGETS
+    ]
+    return Listing(data=found, first_id=found[0].name, last_id=found[-1].name)
+
+
 def _choice(
-    kind: Literal["network", "method", "neuron", "surrogate"], model: type[BaseModel]
+    kind: Literal["network", "method", "neuron", "surrogate", "target"], model: type[BaseModel]
 ) -> Choice:
     schema = model.model_json_schema()
     parameters = schema["properties"]

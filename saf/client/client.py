@@ -258,6 +258,11 @@ class Client(Results, Datasets):
         """The surrogate gradients, likewise."""
         return self._listed("/v1/surrogates")
 
+    def targets(self) -> list[dict[str, Any]]:
+        """The tools and chips that a network can be exported to, with what each can and cannot
+        express."""
+        return self._listed("/v1/exports")
+
     def workers(self) -> list[Worker]:
         """Who works for the service: those that live first."""
         return cast(list[Worker], self._listed("/v1/workers"))

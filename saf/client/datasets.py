@@ -105,7 +105,7 @@ class Datasets:
         """Say how an upload is to be read that is `needs_choice`: settings by name, such as
         `layout="N H W C"`. It is checked again; `ApiError` where the answer does not fit."""
         path = f"/v1/datasets/{dataset}/choices"
-        return Dataset(self._connection.json("POST", path, json=choices, safe=True))
+        return Dataset(self._connection.change(path, key=uuid.uuid4().hex, json=choices))
 
     def wait_dataset(self, dataset: str) -> Dataset:
         """Wait until an uploaded data set is checked: `ready`, `invalid` with `problems`, or
@@ -122,6 +122,17 @@ class Datasets:
         """Where samples of each class are on the picture of a data set."""
         found = self._connection.json("GET", f"/v1/datasets/{dataset}/preview")
         return cast(dict[str, Any], found)
+
+    def candidate_png(self, dataset: str, question: int, candidate: int) -> bytes:
+        """Some samples as one of the candidates of a question would read them, as a PNG; both are
+        counted from 0, as `questions` lists them. `ApiError` where there is no picture."""
+        path = f"/v1/datasets/{dataset}/candidates/{question}-{candidate}.png"
+        return self._connection.request("GET", path).content
+
+    def catalogue(self) -> list[dict[str, Any]]:
+        """Well-known data sets: where they are published, their digests, and how they are read."""
+        found = self._connection.json("GET", "/v1/catalogue")
+        return cast(list[dict[str, Any]], found["data"])
 
     def preview_png(self, dataset: str) -> bytes:
         """The picture of samples of each class, a PNG."""

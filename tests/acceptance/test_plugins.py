@@ -1,5 +1,5 @@
-"""A lab's own surrogate, method, network, neuron, format and augmentation, installed beside the
-service and named by nothing in it: seen everywhere, trained with, and gone again."""
+"""A lab's own surrogate, method, network, neuron, format, augmentation and export target, installed
+beside the service and named by nothing in it: seen everywhere, trained with, and gone again."""
 
 from __future__ import annotations
 
@@ -114,6 +114,28 @@ def wait(http: httpx.Client, job_id: str) -> dict[str, Any]:
         time.sleep(0.3)
 
 
+EXPORT = """
+import saf, sys, tempfile
+from pathlib import Path
+from saf.data import digits
+
+data, out = digits(), Path(tempfile.mkdtemp())
+job = {"network": {"name": "mlp", "features": [20]}, "timesteps": 3, "epochs": 1}
+for report in saf.train(saf.JobSpecification.model_validate(job), data, out):
+    pass
+network = saf.load_lif(out / "lif.safetensors")
+done = saf.export(network, "lab-arrays", out, data.x_test[:50], data.y_test[:50])
+print(done.verdict, done.certificate["statement"])
+"""
+
+
+@pytest.mark.timeout(300)
+def test_an_export_target_of_a_plugin_is_replayed_and_certified(python: Path) -> None:
+    ran = subprocess.run([python, "-c", EXPORT], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split()[0] in ("identical", "equivalent"), ran.stdout
+
+
 @pytest.mark.timeout(600)
 def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
     lab: Service, directory: Path
@@ -126,6 +148,7 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
         assert not any(name.startswith("twin-") for name in found)
     (method,) = (m for m in lab.get("/v1/methods")["data"] if m["name"] == "lab-last-steps")
     assert method["parameters"]["steps"]["default"] == 2
+    assert "lab-arrays" in {each["name"] for each in lab.get("/v1/exports")["data"]}
     page = http.get("/new").text
     for name in ("lab-last-steps", "lab-strided", "lab-adaptive", "lab-gaussian", "lab-brightness"):
         assert name in page
@@ -169,6 +192,7 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
     assert job["specification"]["plugins"] == {
         "network 'lab-strided'": "lab-plugin 1.0",
         "method 'lab-last-steps'": "lab-plugin 1.0",
+        "neuron 'lab-adaptive'": "lab-plugin 1.0",
         "surrogate 'lab-gaussian'": "lab-plugin 1.0",
         "augmentation 'lab-brightness'": "lab-plugin 1.0",
     }
@@ -184,7 +208,8 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
         assert failed["status"] == "failed"
         assert failed["error"]["code"] == "user_config"
         missing = (
-            "this worker knows no network 'lab-strided', no method 'lab-last-steps', no surrogate"
+            "this worker knows no network 'lab-strided', no method 'lab-last-steps', no neuron "
+            "'lab-adaptive', no surrogate"
         )
         assert failed["error"]["message"].startswith(missing)
         assert "install lab-plugin 1.0 on every worker" in failed["error"]["hint"]

@@ -24,7 +24,15 @@ OTHERWISE = {
     "limit",  # called `page`
     "if-none-match",  # a file that is there is not asked for
     "v",  # of pictures in pages
+    ("/v1/uploads", "idempotency-key"),  # what was begun is found by its address
+    ("/v1/uploads", "upload-checksum"),  # pieces are sent after an upload has begun
     ("/v1/jobs/{job_id}/logs", "after"),  # a stream says it by its last event
+}
+
+OF_TUS = {  # which a sender that goes on by itself does not need
+    ("options", "/v1/uploads"),
+    ("get", "/v1/uploads/{upload}"),
+    ("delete", "/v1/uploads/{upload}"),
 }
 
 
@@ -65,7 +73,11 @@ def png() -> bytes:
 
 
 def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
-    shared: Server, client: Client, recorder: Recorder, tmp_path: Path
+    shared: Server,
+    client: Client,
+    recorder: Recorder,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     specification = {"dataset": "digits", "metadata": {"a": "b"}}
     client.validate(specification)
@@ -115,12 +127,22 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     list(client.datasets(page=1))
     assert client.preview_png("of the client").startswith(b"\x89PNG")
     assert client.preview("of the client")
+    with pytest.raises(ApiError, match="never changes"):
+        client.answer_dataset(dataset["id"], layout="N H W C")
+    with pytest.raises(ApiError):
+        client.candidate_png(dataset["id"], 0, 0)
     client.delete_dataset(dataset["id"])
     client.delete_dataset(other["id"])
+    monkeypatch.setattr("saf.client.uploads.PIECE", 100)
+    in_pieces = client.upload_dataset(tmp_path / "mine.npz", name="in pieces")
+    client.wait_dataset(in_pieces["id"])
+    client.delete_dataset(in_pieces["id"])
+    assert "mnist" in {each["name"] for each in client.catalogue()}
 
     assert client.networks()
     assert {each["name"] for each in client.methods()} >= {"saf-e", "saf-f"}
     assert client.neurons()
+    assert {"c", "python", "onnx"} <= {target["name"] for target in client.targets()}
     assert client.surrogates()
     client.workers()
     assert client.is_alive()
@@ -132,6 +154,8 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     document = shared.get("/openapi.json")
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
+            if (method, path) in OF_TUS:
+                continue
             used = recorder.used.get((method.upper(), path))
             assert used is not None, f"no method of the client sends {method.upper()} {path}"
             for parameter in operation.get("parameters", ()):
