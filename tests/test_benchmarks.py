@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks import overhead
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_training_are_told_apart() -> None:
     found = overhead.measured()
     expected = {

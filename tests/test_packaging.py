@@ -89,6 +89,7 @@ def test_every_folder_of_the_source_is_a_package() -> None:
             assert (path.parent / "__init__.py").exists(), path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("project", "own", "extras"),
     [

@@ -57,6 +57,7 @@ def samples(server: Server, dataset_id: str) -> Any:
     return load(server.files.path(sha256)).x_train
 
 
+@pytest.mark.slow
 def test_an_ambiguous_upload_is_kept_asks_with_pictures_and_is_read_as_answered(
     asking: Server,
 ) -> None:
@@ -108,6 +109,7 @@ def test_the_request_can_say_it_all_at_once(asking: Server) -> None:
     assert "the grid holds bytes" in page
 
 
+@pytest.mark.slow
 def test_settings_that_cannot_be_are_refused_at_their_field(asking: Server) -> None:
     for setting, value, says in (
         ("split", "holdout", "'split'. Its settings are layout, on_damaged"),
@@ -122,6 +124,7 @@ def test_settings_that_cannot_be_are_refused_at_their_field(asking: Server) -> N
     assert asking.http.get("/v1/datasets/wrong").status_code == 404
 
 
+@pytest.mark.slow
 def test_an_answer_that_does_not_fit_is_refused_and_another_one_may_follow(asking: Server) -> None:
     dataset = upload(asking, "tried").json()["id"]
     problem = check(answer(asking, dataset, layout="N W H C"), 422)
@@ -136,6 +139,7 @@ def test_an_answer_that_does_not_fit_is_refused_and_another_one_may_follow(askin
     assert asking.get(f"/v1/datasets/{dataset}")["problems"] == []
 
 
+@pytest.mark.slow
 def test_an_answer_may_come_twice_and_another_one_later_is_a_conflict(asking: Server) -> None:
     dataset = upload(asking, "twice").json()["id"]
     first, second = (answer(asking, "twice", layout="N C H W") for _ in range(2))
@@ -165,6 +169,7 @@ def test_the_same_request_again_is_answered_the_same(asking: Server) -> None:
     check(other, 409)
 
 
+@pytest.mark.slow
 def test_the_same_name_with_the_answer_takes_the_place_of_an_unanswered_upload(
     asking: Server,
 ) -> None:
@@ -192,6 +197,7 @@ def test_deleting_an_unanswered_upload_removes_its_file(asking: Server) -> None:
     assert not (asking.service.part(Checks).directory / dataset).exists()
 
 
+@pytest.mark.slow
 def test_an_unanswered_upload_outlives_the_server_and_is_answered_after(
     python: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +215,7 @@ def test_an_unanswered_upload_outlives_the_server_and_is_answered_after(
         assert read.json()["status"] == "ready", read.text
 
 
+@pytest.mark.slow
 def test_an_upload_that_nobody_answers_goes_after_a_while(asking: Server) -> None:
     database, store = asking.service.database, asking.service.store
     old, young = (upload(asking, name).json()["id"] for name in ("old", "young"))

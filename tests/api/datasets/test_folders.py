@@ -47,6 +47,7 @@ def register(server: Server, path: Path | str, name: str) -> Any:
     return server.http.post("/v1/datasets", json={"folder": str(path), "name": name})
 
 
+@pytest.mark.slow
 def test_a_folder_is_checked_and_kept_as_an_upload_is(serves: Server, roots: Path) -> None:
     path = images(roots / "allowed" / "cats")
     whole = register(serves, path, "whole path")
@@ -76,6 +77,7 @@ def test_nothing_outside_of_the_roots_is_read(serves: Server, roots: Path) -> No
     assert "link" in problem["detail"]
 
 
+@pytest.mark.slow
 def test_a_server_without_roots_says_how_to_name_some(shared: Server, tmp_path: Path) -> None:
     problem = check(register(shared, tmp_path, "none"), 422)
     assert "SAF_DATASET_FOLDERS" in problem["detail"]

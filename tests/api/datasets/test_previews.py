@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.api.conftest import Server, until
@@ -25,6 +26,7 @@ def upload(server: Server, name: str, seed: int = 0) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_an_upload_has_a_picture_that_browsers_may_keep(server: Server) -> None:
     dataset = upload(server, "squares")
     preview = server.get(dataset["urls"]["preview"])
@@ -41,6 +43,7 @@ def test_an_upload_has_a_picture_that_browsers_may_keep(server: Server) -> None:
     assert "immutable" not in by_name.headers["cache-control"]
 
 
+@pytest.mark.slow
 def test_the_picture_goes_with_the_last_data_set_that_shows_it(server: Server) -> None:
     first, second = upload(server, "first"), upload(server, "second")
     picture = server.get(first["urls"]["preview"])["picture"]
@@ -63,6 +66,7 @@ def test_built_in_data_sets_have_counts_and_a_picture(shared: Server) -> None:
     assert Image.open(io.BytesIO(picture.content)).size == (preview["width"], preview["height"])
 
 
+@pytest.mark.slow
 def test_a_data_set_says_how_many_jobs_name_it(server: Server) -> None:
     dataset = upload(server, "squares")
     for name in ("squares", "squares", "digits"):

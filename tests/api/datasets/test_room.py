@@ -45,6 +45,7 @@ def send(server: Server, user: str, name: str, samples: int, shade: int) -> Any:
     return server.http.post("/v1/datasets", files=file, data={"name": name}, headers=as_user(user))
 
 
+@pytest.mark.slow
 def test_what_unpacks_to_more_than_a_user_or_all_may_have_is_refused(small: Server) -> None:
     one, two, three = (f"192.0.2.{n}" for n in (40, 41, 42))
     first = send(small, one, "first", 100, 1)
@@ -61,6 +62,7 @@ def test_what_unpacks_to_more_than_a_user_or_all_may_have_is_refused(small: Serv
     assert send(small, one, "fourth", 40, 6).status_code == 201
 
 
+@pytest.mark.slow
 def test_sparse_event_frames_that_compress_a_thousandfold_are_no_bomb(shared: Server) -> None:
     x = np.zeros((400, 10, 2, 128, 128), np.uint8)  # 125 MiB
     x[:, :, 0, 5, 5] = 1

@@ -96,6 +96,7 @@ def test_the_catalogue_comes_first_and_is_known_by_name(server: Server) -> None:
     assert ([entry["name"] for entry in rest["data"]], rest["has_more"]) == (["mine"], False)
 
 
+@pytest.mark.slow
 def test_an_upload_is_checked_stored_and_can_be_trained_on(server: Server) -> None:
     response = upload(server, file="my set.npz")
     assert response.status_code == 201, response.text
@@ -120,6 +121,7 @@ def test_an_upload_is_checked_stored_and_can_be_trained_on(server: Server) -> No
     assert len(server.get("/v1/jobs", dataset=found["id"])["data"]) == 2
 
 
+@pytest.mark.slow
 def test_a_validation_split_is_stored_counted_and_shown(server: Server) -> None:
     with np.load(io.BytesIO(IMAGES)) as file:
         arrays = dict(file) | {"x_val": file["x_train"][:3], "y_val": np.array([1, 0, 1])}
@@ -145,6 +147,7 @@ def test_a_validation_split_is_stored_counted_and_shown(server: Server) -> None:
     assert ">Validation</th>" not in digits
 
 
+@pytest.mark.slow
 def test_what_is_odd_about_a_data_set_stands_in_its_document_and_on_its_page(
     server: Server,
 ) -> None:
@@ -165,6 +168,7 @@ def test_what_is_odd_about_a_data_set_stands_in_its_document_and_on_its_page(
     assert 'id="findings"' not in digits
 
 
+@pytest.mark.slow
 def test_what_nothing_can_be_learnt_of_says_so_first(server: Server) -> None:
     with np.load(io.BytesIO(IMAGES)) as file:
         arrays = dict(file) | {"x_train": np.full_like(file["x_train"], 200)}
@@ -187,6 +191,7 @@ def test_data_sets_from_before_there_were_validation_splits_have_none(server: Se
         assert find_facts(session, "digits").val == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_is_refused_with_the_reason_and_leaves_nothing(server: Server) -> None:
     body = check(upload(server, npz(1, 8, 8, labels=1)), 422)
     (error,) = body["errors"]
@@ -196,6 +201,7 @@ def test_what_cannot_be_used_is_refused_with_the_reason_and_leaves_nothing(serve
     assert leftovers(server) == []
 
 
+@pytest.mark.slow
 def test_a_long_check_goes_on_after_the_answer(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,6 +364,7 @@ def test_the_same_name_at_the_same_moment_is_taken_once(server: Server) -> None:
     assert leftovers(server) == []
 
 
+@pytest.mark.slow
 def test_a_data_set_stays_while_an_unfinished_job_needs_it(server: Server) -> None:
     dataset = upload(server).json()
     with server.service.database.reading() as session:

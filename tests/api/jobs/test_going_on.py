@@ -92,6 +92,7 @@ def test_a_finished_job_is_trained_further_by_a_new_job(server: Server, tmp_path
     assert old["id"] in server.http.get(new["urls"]["page"]).text
 
 
+@pytest.mark.slow
 def test_what_may_be_another_in_the_further_epochs(server: Server, tmp_path: Path) -> None:
     old = finish(server, tmp_path, patience=2, name="first", schedule={"warmup_epochs": 2})
     new = go_on(
@@ -152,6 +153,7 @@ def test_only_a_job_that_has_succeeded_is_trained_further(server: Server) -> Non
     refused(server, "/v1/jobs/job_none/continue", {"epochs": 1}, 404)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -181,6 +183,7 @@ def test_a_job_goes_on_from_its_artifact_where_its_checkpoints_were_removed(
     assert held(server, go_on(server, old)) == [(40, ORIGIN, sha256)]
 
 
+@pytest.mark.slow
 def test_a_job_whose_files_were_removed_or_are_damaged_is_refused_in_words(
     server: Server, tmp_path: Path
 ) -> None:
@@ -283,6 +286,7 @@ def test_every_job_of_a_sweep_keeps_it(server: Server, tmp_path: Path) -> None:
         assert held(server, {"id": row["job"]}) == [(0, ORIGIN, sha256)]
 
 
+@pytest.mark.slow
 def test_other_classes_are_accepted_and_other_samples_are_not(
     server: Server, tmp_path: Path
 ) -> None:
@@ -326,6 +330,7 @@ def test_a_start_that_does_not_fit_is_told_before_the_job_is_stored(
         assert said in error["detail"]
 
 
+@pytest.mark.slow
 def test_a_job_without_a_checkpoint_cannot_be_started_from(server: Server, tmp_path: Path) -> None:
     waiting = server.submit()
     body = {"dataset": "digits", "init": {"job": waiting["id"]}}

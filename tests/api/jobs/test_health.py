@@ -6,6 +6,8 @@ import csv
 import io
 from typing import Any
 
+import pytest
+
 from api.store.jobs import lifecycle, progress
 from tests.api.conftest import Server
 
@@ -110,6 +112,7 @@ def test_a_list_marks_the_job_that_has_findings(server: Server) -> None:
     assert "Best val. acc." in page
 
 
+@pytest.mark.slow
 def test_a_comparison_says_which_samples_an_accuracy_is_of(server: Server) -> None:
     jobs = [trained(server), trained(server, health="ok", findings=[])]
     ids = ",".join(job["id"] for job in jobs)

@@ -184,6 +184,7 @@ def test_the_stream_of_the_list_shows_each_job_and_each_change(server: Server) -
         assert (data["id"], data["name"], data["status"]) == (third["id"], "third", "queued")
 
 
+@pytest.mark.slow
 def test_the_log_is_followed_to_its_end(server: Server) -> None:
     job = server.submit()
     claim = server.run()
@@ -212,6 +213,7 @@ def own_postgres() -> Iterator[PostgresServer]:
     postgres.remove()
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_ends_no_stream_and_is_said_in_one_line(
     own_postgres: PostgresServer, tmp_path: Path
 ) -> None:
@@ -287,6 +289,7 @@ def test_a_message_is_an_id_an_event_and_one_line_of_data() -> None:
     assert sse.message("{}", id_=3) == "id: 3\ndata: {}\n\n"
 
 
+@pytest.mark.slow
 def test_a_hundred_viewers_all_get_the_same_timeline_also_after_a_cut(server: Server) -> None:
     job = server.submit()
     events = f"{job['urls']['events']}"

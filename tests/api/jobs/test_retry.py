@@ -53,6 +53,7 @@ def held(server: Server, job: dict[str, Any]) -> list[tuple[int, int, str]]:
         return [(row.step, row.attempt, row.sha256) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["worker_lost", "time_limit", "out_of_memory", "internal"])
 def test_a_retry_goes_on_from_the_last_checkpoint_of_a_job_that_was_stopped_from_outside(
     server: Server, tmp_path: Path, code: str
@@ -113,6 +114,7 @@ def test_deleting_the_old_job_leaves_the_retry_its_checkpoint(
     assert not server.files.path(kept[10]).exists()
 
 
+@pytest.mark.slow
 def test_a_job_says_when_it_is_tried_again(server: Server) -> None:
     job = server.submit()
     claim = server.run()
@@ -137,6 +139,7 @@ def test_a_job_says_when_it_is_tried_again(server: Server) -> None:
     assert server.http.post(f"{job['urls']['self']}/resume").json()["status"] == "queued"
 
 
+@pytest.mark.slow
 def test_a_retry_beside_the_deletion_of_its_data_set_looks_again(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def test_the_same_idempotency_key_returns_the_same_job(server: Server) -> None:
     assert len(server.get("/v1/jobs")["data"]) == 1
 
 
+@pytest.mark.slow
 def test_the_same_idempotency_key_at_the_same_moment_makes_one_job(server: Server) -> None:
     barrier = threading.Barrier(6)
     answers: list[tuple[int, str]] = []

@@ -121,6 +121,7 @@ def test_one_spelling_for_each_letter() -> None:
         assert folded(folded(one)) == folded(one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["", "-"])
 @pytest.mark.parametrize("name", ["progress", "status", "best_accuracy", "device"])
 def test_a_sorted_list_loses_no_job_when_the_last_one_of_a_page_changes(

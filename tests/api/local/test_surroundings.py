@@ -96,6 +96,7 @@ def trained(url: str) -> str:
     return status()
 
 
+@pytest.mark.slow
 def test_a_service_whose_sockets_folder_was_removed_mends_itself_and_trains(
     tmp_path: Path,
 ) -> None:
@@ -110,6 +111,7 @@ def test_a_service_whose_sockets_folder_was_removed_mends_itself_and_trains(
         assert trained(url) == "succeeded"
 
 
+@pytest.mark.slow
 def test_a_removed_lock_file_does_not_let_a_second_service_in(tmp_path: Path) -> None:
     with served(tmp_path / "data"):
         (tmp_path / "data" / "lock").unlink()
@@ -179,6 +181,7 @@ def test_a_broker_that_runs_and_can_be_reached_is_left_alone(tmp_path: Path) -> 
         assert broker.child.pid == pid
 
 
+@pytest.mark.slow
 def test_a_broker_that_stands_still_is_ended_but_not_for_a_pause_of_the_one_who_asks(
     tmp_path: Path,
 ) -> None:
@@ -287,6 +290,7 @@ def test_everything_that_is_kept_lies_in_the_data_directory_whatever_its_name(
         assert "there is no" not in done.stderr, done.stderr
 
 
+@pytest.mark.slow
 def test_a_service_in_a_directory_of_syntax_trains(tmp_path: Path) -> None:
     with served(tmp_path / "a?b%41 #c" / "data") as url:
         assert trained(url) == "succeeded"
@@ -317,6 +321,7 @@ def _namespaces_can_be_made() -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not _namespaces_can_be_made(), reason="namespaces cannot be made here")
 def test_an_unknown_user_without_home_trains_on_a_read_only_root(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory

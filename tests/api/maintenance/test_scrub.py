@@ -154,6 +154,7 @@ def test_what_needs_a_data_set_that_is_lost_cannot_be_made_again_without_it(plac
     assert network["again"].startswith("upload its data set again")
 
 
+@pytest.mark.slow
 def test_a_file_that_was_put_back_is_whole_again(place: Place) -> None:
     before = place.path("data set").read_bytes()
     flip(place.path("data set"))

@@ -104,6 +104,7 @@ def everything_works_beside(server: Server, odd: str, good: str, *, shown: bool 
     assert server.http.post(f"/v1/jobs/{odd}/retry").status_code in (201, 409)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*ON_BOTH, *ON_SQLITE])
 def test_an_odd_job_takes_no_list_page_or_stream_down(sqlite: Server, kind: str) -> None:
     odd, good = sqlite.submit()["id"], sqlite.submit()["id"]
@@ -160,6 +161,7 @@ def test_an_odd_job_leaves_the_table_of_its_sweep_readable(sqlite: Server) -> No
     assert sqlite.http.get(f"/sweeps/{sweep['id']}").status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
     [

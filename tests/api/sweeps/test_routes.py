@@ -119,6 +119,7 @@ def test_a_retry_takes_the_place_of_its_original_and_a_deleted_job_leaves_it_emp
     assert (now["rows"][1]["status"], now["rows"][1]["url"]) == (None, None)
 
 
+@pytest.mark.slow
 def test_a_job_that_was_retried_twice_is_cancelled_with_all_others(server: Server) -> None:
     sweep = sent(server, over={"/seed": [0]})
     server.fail(server.run())
@@ -241,6 +242,7 @@ def test_sweeps_are_listed_in_pages_the_newest_first(server: Server) -> None:
     assert rest["data"][0]["over"] == [{"pointer": "/seed", "name": "seed", "values": [0]}]
 
 
+@pytest.mark.slow
 def test_a_sweep_counts_as_all_of_its_jobs(tmp_path: Path) -> None:
     limits = Settings(data_dir=tmp_path, broker_url=NO_BROKER, jobs_queued_per_user=5)
     with serving(limits) as server:
@@ -276,6 +278,7 @@ def test_the_table_as_csv_holds_no_formula(server: Server) -> None:
     assert row["rounding_cost_points"] == "0.25"
 
 
+@pytest.mark.slow
 def test_the_pages_show_the_table_sorted_and_escape_what_was_sent(server: Server) -> None:
     empty = server.http.get("/sweeps", headers=PAGE).text
     assert "No sweeps yet" in empty

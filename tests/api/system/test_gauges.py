@@ -115,6 +115,7 @@ def test_latency_is_counted_by_route_and_no_request_makes_a_label(shared: Server
     assert not any(re.search(r"\d", route.removeprefix("/v1")) for route in routes), routes
 
 
+@pytest.mark.slow
 def test_a_live_stream_counts_until_it_begins(server: Server) -> None:
     job = server.submit()
     with server.stream(job["urls"]["events"]) as stream:
@@ -131,6 +132,7 @@ def test_a_live_stream_counts_until_it_begins(server: Server) -> None:
     assert found[(("le", "1.0"), ("method", "GET"), ("route", name))] == 1
 
 
+@pytest.mark.slow
 def test_many_hosts_and_a_strange_measure_are_bounded(server: Server) -> None:
     for number in range(HOSTS + 20):
         register(server, f"wrk_{number}", host=f"pod-{number:04}")
@@ -157,6 +159,7 @@ def own_postgres() -> Iterator[PostgresServer]:
     postgres.remove()
 
 
+@pytest.mark.slow
 def test_with_the_database_away_what_can_be_told_is_told(
     own_postgres: PostgresServer, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PAGE = {"Accept": "text/html,*/*"}
 
 
+@pytest.mark.slow
 def test_the_queue_shows_who_is_served_first_not_who_came_last(server: Server) -> None:
     for number in range(55):
         server.submit(name=f"job {number:02}", priority=0 if number == 53 else 5)

@@ -242,6 +242,7 @@ def test_a_server_logs_in_one_format_however_it_is_started(
     assert [entry["path"] for entry in objects if "path" in entry] == ["/a\nforged"]
 
 
+@pytest.mark.slow
 def test_the_ids_of_a_request_follow_its_job_to_the_training_process(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -72,6 +72,7 @@ def test_what_is_asked_all_the_time_has_no_span(
     assert [span.name for span in exporter.get_finished_spans()] == ["GET /v1/workers"]
 
 
+@pytest.mark.slow
 def test_a_defect_is_an_error_of_its_span(
     traced: Server, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -219,6 +219,7 @@ def test_uploads_are_bounded_for_one_for_a_user_and_for_all(small: Server) -> No
     begin(small, 3_600_000, **users[2])
 
 
+@pytest.mark.slow
 def test_an_upload_that_is_refused_as_data_may_be_tried_again(small: Server) -> None:
     content = npz(2, 5, 5)
     at = begin(small, len(content))
@@ -248,6 +249,7 @@ def test_an_upload_goes_when_nothing_comes_any_more(small: Server) -> None:
     assert offset(small, young) == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_in_the_middle_tells_the_truth_and_goes_on(tmp_path: Path) -> None:
     content = npz(3, 200, 200)
     pages = Pages(tmp_path)

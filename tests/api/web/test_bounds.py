@@ -58,6 +58,7 @@ def test_every_number_in_an_address_fits_its_column(shared: Server) -> None:
     assert found > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2**31, 2**63 - 1, 2**63, 2**64, 10**400, -1])
 def test_a_number_of_any_size_is_answered(server: Server, number: int) -> None:
     job = server.submit()
@@ -215,6 +216,7 @@ def test_a_sweep_is_bounded(shared: Server) -> None:
     assert check(shared.http.post("/v1/sweeps", json=deep), 422)
 
 
+@pytest.mark.slow
 def test_a_page_of_large_sweeps_ends_early_and_the_next_one_goes_on(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

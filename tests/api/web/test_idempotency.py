@@ -127,6 +127,7 @@ def test_an_upload_that_comes_again_makes_one_data_set(server: Server) -> None:
     assert leftovers(server) == []
 
 
+@pytest.mark.slow
 def test_an_upload_that_cannot_be_used_is_refused_each_time_and_a_deleted_one_made_anew(
     server: Server,
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.api.conftest import Server
 
@@ -17,6 +19,7 @@ def test_an_empty_list_tells_how_to_submit(server: Server) -> None:
     assert f"curl {server.address}/v1/jobs -H" in page.text
 
 
+@pytest.mark.slow
 def test_older_pages_show_every_job_once(server: Server) -> None:
     submitted = [server.submit(name=f"job {number}")["id"] for number in range(55)]
     first = server.http.get("/?q=job", headers=PAGE).text

@@ -140,6 +140,7 @@ def test_an_api_with_a_wrong_password_or_host_says_so_without_the_password(
         assert SECRET not in api.log() + api.reason()
 
 
+@pytest.mark.slow
 def test_an_api_refuses_to_work_on_tables_of_another_version(sqlite_url: str, start: Start) -> None:
     database = Database(sqlite_url)
     migrate(database)

@@ -61,6 +61,7 @@ def there(saf: Saf, shared: Server) -> Saf:
     return lambda *arguments: saf(*arguments, url=shared.address)
 
 
+@pytest.mark.slow
 def test_a_job_is_submitted_from_a_file_and_options_shown_cancelled_and_deleted(
     there: Saf, shared: Server, tmp_path: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_job_is_submitted_from_a_file_and_options_shown_cancelled_and_deleted(
     assert job_id in gone.err
 
 
+@pytest.mark.slow
 def test_a_sweep_is_tried_submitted_shown_cancelled_and_deleted(there: Saf, tmp_path: Path) -> None:
     spec = tmp_path / "spec.json"
     spec.write_text('{"epochs": 3}')
@@ -221,6 +223,7 @@ def test_a_data_set_that_cannot_be_read_is_told_with_the_remedy(there: Saf, tmp_
     assert "nothing.zip: No such file" in missing.err
 
 
+@pytest.mark.slow
 def test_an_uploaded_data_set_is_listed(there: Saf, tmp_path: Path) -> None:
     data = digits()
     np.savez(

@@ -99,6 +99,7 @@ def test_somebody_at_a_terminal_is_asked_until_the_answer_fits(
     assert asking.get("/v1/datasets/asked")["settings"] == {"layout": "N H W C"}
 
 
+@pytest.mark.slow
 def test_the_python_client_returns_the_questions_and_takes_the_answer(
     asking: Server, file: Path
 ) -> None:

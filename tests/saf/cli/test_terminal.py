@@ -63,6 +63,7 @@ def job_id(server: Server) -> str:
     return job_id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

@@ -80,6 +80,7 @@ def saf(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.slow
 def test_a_set_is_downloaded_once_compared_packed_and_uploaded(
     shared: Server,
     published: tuple[Path, str],

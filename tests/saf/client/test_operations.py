@@ -72,6 +72,7 @@ def png() -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     shared: Server,
     client: Client,

@@ -211,6 +211,7 @@ def test_counts_whose_sums_would_not_be_finite_are_refused(value: float) -> None
     assert error.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["saf-e", "saf-f", "spike-representation", "bptt"])
 @pytest.mark.parametrize(("value", "precision"), [(1e12, "float32"), (1e17, "bfloat16")])
 def test_a_training_with_one_broken_sample_learns_from_the_others(

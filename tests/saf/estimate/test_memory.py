@@ -49,6 +49,7 @@ def peak_bytes(job: ResolvedSpecification) -> int:
     return peak + sum(4 * p.numel() for p in network.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("batch", "timesteps"), [(4, 2), (4, 12), (48, 4)])
 def test_the_forecast_is_above_what_an_iteration_takes_and_not_far_above(
@@ -60,6 +61,7 @@ def test_the_forecast_is_above_what_an_iteration_takes_and_not_far_above(
     assert measured < predicted < 4 * measured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid_bits", [None, 8])
 @pytest.mark.parametrize(("batch", "timesteps"), [(4, 6), (32, 6)])
 def test_the_forecast_is_above_what_a_check_takes_and_not_far_above(

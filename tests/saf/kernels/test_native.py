@@ -55,6 +55,7 @@ def test_a_library_is_compiled_once_and_kept(cache: Path, monkeypatch: pytest.Mo
     assert called == [["--version"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [
@@ -85,6 +86,7 @@ def test_a_damaged_library_is_not_loaded_but_compiled_again(
     assert len(content) == len(whole)
 
 
+@pytest.mark.slow
 def test_another_head_is_another_library(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert native.library("scan") is not None
     assert native.library("scan", "// another\n") is not None

@@ -129,6 +129,7 @@ def test_with_a_trace_the_weight_learns_there_and_the_value_is_that_of_the_input
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @BACK_ENDS
 @pytest.mark.parametrize(
     ("dtype", "has_instructions", "error"),

@@ -86,6 +86,7 @@ def test_outcomes_hold_no_graph_and_one_update_is_asked_for(name: str) -> None:
     assert outcome.firing_rates.shape == (3,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_lowers_its_loss_on_a_batch(name: str) -> None:
     case = firing_case()

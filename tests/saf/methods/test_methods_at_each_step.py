@@ -25,6 +25,7 @@ from tests.saf.methods.rules import METHODS, SAF_E_BY_STEP, called
 from tests.saf.networks.random_networks import Case, cases
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(case=cases(), traced=st.booleans(), readout=st.sampled_from(["mean", "weighted"]))
 def test_saf_e_and_ottt_a_have_the_gradient_of_the_loop_reference(

@@ -186,6 +186,7 @@ def dataset(side: int, channels: int = 1, steps: int | None = None) -> Dataset:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "data", "grid_bits"),
     [

@@ -213,6 +213,7 @@ def undisturbed(
 
 # 26 samples in batches of 6 are 5 iterations an epoch: inside the first epoch, at its end, inside
 # the last one, and after the last iteration.
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped_at", [1, 5, 13, 15])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_training_stopped_and_resumed_ends_with_the_bits_of_the_undisturbed_one(

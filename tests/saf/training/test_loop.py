@@ -134,6 +134,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(tmp_path: 
     assert losses(1) != losses(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method", ["saf-e", "saf-f", "ottt-a", "ottt-o", "spike-representation", "bptt"]
 )
@@ -217,6 +218,7 @@ def test_what_the_caller_does_between_reports_is_no_time_of_the_training(tmp_pat
     assert spent["network"] <= spent["iterations"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["saf-f", "saf-e", "ottt-a", "ottt-o"])
 def test_handwritten_digits_are_learnt_to_95_percent_and_kept_by_lif(
     method: str, tmp_path: Path
@@ -233,6 +235,7 @@ def test_fully_connected_layers_learn_handwritten_digits(tmp_path: Path) -> None
     assert summary(run(job, digits(), tmp_path))["test_accuracy"] >= 0.8
 
 
+@pytest.mark.slow
 def test_depthwise_convolutions_learn_handwritten_digits(tmp_path: Path) -> None:
     job = resolved(
         {

@@ -65,6 +65,7 @@ def trained(directory: Path, **changes: Any) -> tuple[dict[str, Tensor], list[di
     return saved.weights | average | buffers, metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_parts_train_the_weights_of_the_whole_batch(method: str, tmp_path: Path) -> None:
     whole, metrics = trained(tmp_path / "1", method={"name": method})

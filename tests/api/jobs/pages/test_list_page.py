@@ -60,6 +60,7 @@ def fill(server: Server, count: int) -> None:
         session.execute(insert(Job), rows_like(document, count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["", "-"])
 def test_pages_of_every_order_show_each_job_once_forwards_and_backwards(
     server: Server, direction: str
@@ -139,6 +140,7 @@ def test_filters_and_order_stay_in_every_address_of_the_page(shared: Server) -> 
     assert 'href="/?q=kept&amp;sort=name"' in page  # without the label
 
 
+@pytest.mark.slow
 def test_ten_thousand_jobs_cost_as_many_statements_and_rows_as_a_page_has(server: Server) -> None:
     fill(server, 10_000 if server.service.database.is_sqlite else 1_000)  # a slower writer
     statements: list[str] = []

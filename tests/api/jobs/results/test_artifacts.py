@@ -52,6 +52,7 @@ def shared(
             yield running
 
 
+@pytest.mark.slow
 def test_a_file_arrives_with_its_checksum_and_name(shared: Server) -> None:
     artifact = keep(shared)
     assert (artifact["name"], artifact["kind"]) == ("lif.safetensors", "network")

@@ -98,6 +98,7 @@ def test_a_file_that_is_damaged_while_it_is_sent_breaks_off(server: Server) -> N
     assert 0 < received < len(content)
 
 
+@pytest.mark.slow
 def test_a_damaged_data_set_takes_no_jobs_until_the_same_data_are_uploaded_again(
     server: Server,
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_damaged_data_set_takes_no_jobs_until_the_same_data_are_uploaded_again
     assert server.http.post("/v1/jobs", json=job).status_code == 201
 
 
+@pytest.mark.slow
 def test_a_damaged_picture_of_a_data_set_is_not_shown(server: Server) -> None:
     dataset = upload(server, name="mine").json()
     with server.service.database.reading() as session:

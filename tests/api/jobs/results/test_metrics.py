@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from api.store.jobs import progress
 from api.store.runs import logs, metrics
 from tests.api.conftest import Server
@@ -27,6 +29,7 @@ def test_the_timeline_is_a_list_that_goes_on_after_a_sequence_number(server: Ser
     assert (page["first_id"], page["last_id"], page["has_more"]) == ("2", "3", True)
 
 
+@pytest.mark.slow
 def test_metrics_keep_every_peak_and_show_nan_as_null(server: Server) -> None:
     path = server.submit()["urls"]["metrics"]
     claim = server.run()

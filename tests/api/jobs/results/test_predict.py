@@ -141,6 +141,7 @@ def expected(pixels: np.ndarray[Any, Any]) -> list[list[float]]:
     return [step.scores[0].tolist() for step in network().run(x)]
 
 
+@pytest.mark.slow
 def test_an_image_a_form_and_pixels_get_the_answer_of_the_network(
     warm: tuple[Server, str],
 ) -> None:
@@ -221,6 +222,7 @@ def test_what_is_no_question_is_refused_in_words(
     assert said in response.json()["detail"]
 
 
+@pytest.mark.slow
 def test_an_image_with_more_pixels_than_memory_is_not_unpacked(warm: tuple[Server, str]) -> None:
     server, path = warm
     bomb = png(np.zeros((9000, 9000), np.uint8))
@@ -334,6 +336,7 @@ def question(directory: Path, lif: LIFNetwork) -> dict[str, Any]:
     return {"network": str(path), "pixels": [(PIXELS / 255).tolist()]}
 
 
+@pytest.mark.slow
 def test_a_network_that_takes_too_long_is_given_up_and_the_next_one_answered(
     tmp_path: Path,
 ) -> None:

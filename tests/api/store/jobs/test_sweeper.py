@@ -162,6 +162,7 @@ def test_a_sweeper_recovers_nothing_until_it_has_seen_the_database_for_a_lease(
     assert time.monotonic() - began >= settings.lease_seconds
 
 
+@pytest.mark.slow
 def test_a_sweeper_that_was_stopped_itself_lets_the_living_renew_first(
     database: Database, submit: Callable[[], str]
 ) -> None:

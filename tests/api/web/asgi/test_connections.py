@@ -147,6 +147,7 @@ def test_a_live_stream_that_nobody_reads_is_ended(hasty: Server) -> None:
         until(lambda: hasty.service.part(Streams).watched == 0)
 
 
+@pytest.mark.slow
 def test_an_answer_that_nobody_reads_is_ended(hasty: Server) -> None:
     job = hasty.submit()
     with hasty.service.database.writing() as session:

@@ -37,6 +37,7 @@ def addresses(server: Server) -> list[str]:
     return [*found, *pages, *static, "/jobs/nothing", "/nothing", f"/sweeps/{sweep['id']}"]
 
 
+@pytest.mark.slow
 def test_head_is_answered_like_get_at_every_address(shared: Server) -> None:
     paths = addresses(shared)
     assert len(paths) > 30

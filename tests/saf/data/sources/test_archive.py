@@ -162,6 +162,7 @@ def test_a_zip_with_rare_compression_is_refused(
     refused(path, f"is compressed by {called}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.bz2", "tar.xz"])
 def test_a_bomb_is_stopped_by_the_ratio_of_what_comes_out_to_what_was_sent(
     kind: str, good: Files, pack: Pack

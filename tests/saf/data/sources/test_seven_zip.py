@@ -75,6 +75,7 @@ def test_several_blocks_empty_files_and_folders_are_read(
     np.testing.assert_array_equal(read(path).x_test, read(place(files)).x_test)
 
 
+@pytest.mark.slow
 def test_what_is_wanted_is_given_in_order_whatever_lies_between(tmp_path: Path) -> None:
     files = {f"{number}.bin": os.urandom(1000 + number * 700_000) for number in range(5)}
     source = SevenZip(packed(tmp_path / "data.7z", files, LZMA2), Limits())

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from tests.saf.lif.grid_networks import architecture_of_one_layer, converted, ex
 from tests.saf.lif.test_exactness import networks
 
 
+@pytest.mark.slow
 @settings(
     max_examples=20,
     deadline=None,

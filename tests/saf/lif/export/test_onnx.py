@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from tests.saf.lif.grid_networks import exact_grid, samples
 from tests.saf.lif.test_exactness import networks
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(networks(), st.integers(0, 2**20), st.sampled_from([1, 4]))
 def test_on_a_grid_it_is_identical_for_any_number_of_samples(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from tests.saf.lif.grid_networks import exact_grid, samples
 from tests.saf.lif.test_exactness import networks
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(networks(), st.integers(0, 2**20))
 def test_on_a_grid_it_is_identical(network: LIFNetwork, seed: int) -> None:
@@ -23,6 +25,7 @@ def test_on_a_grid_it_is_identical(network: LIFNetwork, seed: int) -> None:
     assert done.verdict == "identical", done.certificate["statement"]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(networks(), st.integers(0, 2**20))
 def test_off_a_grid_nothing_but_rounding_differs(network: LIFNetwork, seed: int) -> None:

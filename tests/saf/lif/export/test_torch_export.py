@@ -21,6 +21,7 @@ from tests.saf.lif.grid_networks import (
 from tests.saf.lif.test_exactness import networks
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(networks(), st.integers(0, 2**20))
 def test_plain_operations_make_the_same_spikes_and_scores_on_a_grid(

@@ -23,6 +23,7 @@ def on_itself(*shape: int) -> Dataset:
     return Dataset(x_train=x, y_train=y, x_test=x, y_test=y, class_names=tuple("abc"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 2, 8, 8)], ids=["images", "frames"])
 @pytest.mark.parametrize("method", methods(), ids=str)
 def test_at_rest_the_training_loss_is_the_test_loss_of_the_same_samples(

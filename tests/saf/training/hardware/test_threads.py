@@ -49,6 +49,7 @@ def trained(directory: Path, threads: int, stop_at: int | None = None) -> list[t
     return list(Checkpoint.read(directory / "checkpoint.safetensors").weights.values())
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_with_the_threads_that_it_began_with(tmp_path: Path) -> None:
     undisturbed = trained(tmp_path / "one", BEGUN_WITH)
 
@@ -58,6 +59,7 @@ def test_a_training_goes_on_with_the_threads_that_it_began_with(tmp_path: Path) 
     assert all(map(torch.equal, undisturbed, resumed))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_names_no_threads_goes_on_with_those_that_are_there(
     tmp_path: Path,
 ) -> None:
