@@ -41,7 +41,7 @@ CODES = {  # of errors that the framework finds
     460: "checksum_mismatch",
 }
 _PHRASES = {460: "Checksum Mismatch"}  # of tus, which HTTP does not have
-METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 MOST_FIELDS = 50  # of those that are wrong, in one answer
 LONGEST = 1000  # characters of what is said of one of them
 log = logging.getLogger(__name__)
