@@ -69,7 +69,7 @@ def test_a_job_backed_up_in_training_ends_elsewhere_with_the_weights_of_the_undi
         recovered = restored.download(job_id, "lif.safetensors", tmp_path / "recovered")
         listed = saf("gc", "--dry-run", "--data-dir", str(elsewhere / "data"))
         assert listed.returncode == 0, listed.stderr
-        assert "would go: 0 B in 0 things" in listed.stdout
+        assert "would go: 0 bytes in 0 things" in listed.stdout
     finally:
         restored.stop()
     one, other = load_file(undisturbed), load_file(recovered)

@@ -129,7 +129,7 @@ def test_a_broken_or_hostile_upload_is_refused(
 
 def test_images_that_a_network_cannot_take_are_refused_at_submission(service: Service) -> None:
     buffer = io.BytesIO()
-    x = np.zeros((8, 3, 128, 100), np.uint8)
+    x = np.full((8, 3, 128, 100), 255, np.uint8)
     y = np.arange(8) % 2
     np.savez_compressed(buffer, x_train=x, y_train=y, x_test=x, y_test=y)
     response = service.http.post(
