@@ -61,7 +61,8 @@ def bomb() -> bytes:
         with archive.open("train/a/0.png", "w") as member:
             for _ in range(300):
                 member.write(bytes(2**20))
-        archive.writestr("train/b/0.png", png(np.zeros((8, 8), np.uint8)))
+        for name in ("a/1", "b/0", "b/1"):
+            archive.writestr(f"train/{name}.png", png(np.zeros((8, 8), np.uint8)))
     return buffer.getvalue()
 
 

@@ -498,7 +498,8 @@ int snn_run(const uint8_t *sample)
             if np.abs(values).max(initial=0) < 2 ** (8 * size - 1)
         )
         self.weight_bytes += size * values.size
-        rows = [values.ravel()[i : i + 24] for i in range(0, values.size, 24)]
+        flat = values.ravel()  # once: of a transposed matrix it is a copy
+        rows = [flat[i : i + 24] for i in range(0, flat.size, 24)]
         text = ",\n    ".join(", ".join(map(str, row.tolist())) for row in rows)
         self._constants.append(f"static const {kind} {name}[{values.size}] = {{\n    {text}}};")
         return kind

@@ -59,7 +59,8 @@ def test_pages_word_a_method_as_its_file_does(shared: Server) -> None:
     found = [
         (file.name, label)
         for file in API.rglob("*")
-        if file.suffix in (".py", ".js", ".html", ".css") and not {"vendor", "built"} & set(file.parts)
+        if file.suffix in (".py", ".js", ".html", ".css")
+        and not {"vendor", "built"} & set(file.parts)
         for label in labels.values()
         if label in file.read_text(encoding="utf-8")
     ]

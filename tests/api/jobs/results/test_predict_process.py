@@ -145,4 +145,4 @@ def test_many_small_pictures_of_many_pixels_are_a_bomb(tmp_path: Path) -> None:
         for number in range(400):
             (folder / f"{number}.png").write_bytes(black.getvalue())
     with pytest.raises(DataError, match="as a decompression bomb does"):
-        read(tmp_path / "bomb", limits=Limits())
+        read(tmp_path / "bomb", limits=Limits(max_ratio=200.0))

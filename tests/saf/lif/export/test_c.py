@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,9 +11,18 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from saf.lif.export.c import C
+from saf.lif.convert import on_grid
+from saf.lif.export.c import C, _Source
 from saf.lif.exporting import check, export
 from saf.lif.network import LIFNetwork
+from saf.networks.architecture import (
+    INPUT,
+    Architecture,
+    Connection,
+    Flatten,
+    LayerDescription,
+    Linear,
+)
 from tests.saf.lif.grid_networks import architecture_of_one_layer, converted, exact_grid, samples
 from tests.saf.lif.test_exactness import networks
 
@@ -52,3 +62,34 @@ def test_a_network_on_no_grid_is_refused_with_what_to_do() -> None:
     network = converted(architecture_of_one_layer(), 1, 4, "saf-f")
     (obstacle,) = check(network, "c")
     assert "grid_bits" in obstacle.remedy
+
+
+def test_a_large_matrix_is_written_in_memory_of_its_own_size() -> None:
+    """Constants of a transposed matrix were copied once for every line."""
+    architecture = Architecture(
+        input_shape=(1, 1, 1000),
+        layers=(
+            LayerDescription(
+                name="layer1",
+                connections=(
+                    Connection(
+                        source=INPUT,
+                        operations=(Flatten(), Linear(out_features=300, standardised=False)),
+                    ),
+                ),
+            ),
+        ),
+        readout=LayerDescription(
+            name="readout",
+            connections=(Connection(source="layer1", operations=(Linear(out_features=2),)),),
+        ),
+    )
+    network = on_grid(converted(architecture, 1, 2, "saf-f"), 6)
+    tracemalloc.start()
+    try:
+        text = _Source(network).text()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert text.count("\n") > 10_000
+    assert peak < 100 * 2**20
