@@ -146,6 +146,8 @@ def test_a_cut_connection_keeps_what_has_arrived(small: Server) -> None:
         other = send(small, at, 1, b"x")
         assert "another request" in check(other, 423)["detail"]
     until(lambda: offset(small, at) == 2_000_000)
+    # The request that was cut may hold the upload for a moment after its last byte.
+    until(lambda: send(small, at, 0, b"x").status_code != 423)
     wrong = send(small, at, 0, b"x")
     assert "2000000 bytes of the upload have arrived" in check(wrong, 409)["detail"]
     assert wrong.headers["upload-offset"] == "2000000"
