@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from saf.config.targets import (
 )
 from saf.files import digest_of, write_bytes
 from saf.lif.network import LIFNetwork
+from saf.lif.verdict import ONE_OF, TOLERATED, tolerated_of
 from saf.model.inputs import floats
 from saf.registry import name_of
 
@@ -35,14 +37,14 @@ Verdict = Literal["identical", "equivalent", "differs", "not_replayed"]
 FORMAT = "saf-export/1"
 SAMPLES = 1000
 """Held-out samples that a replay compares where nobody says how many."""
-TOLERATED = 0.002  # of the predictions …
-TOLERATED_SPIKES = 0.001  # … and of the spikes: rounding, and not another neuron
+TOLERATED_SPIKES = 0.001  # of all: rounding, and not another neuron
 RULE = (
     "identical: on every held-out sample every spike of every layer and every prediction is that "
     "of the LIF network in float32. equivalent: the predictions differ on at most "
-    f"{TOLERATED:.1%} of the samples (one sample is tolerated) and at most "
+    f"{TOLERATED:.1%} of the samples (of {ONE_OF} or more, on one) and at most "
     f"{TOLERATED_SPIKES:.1%} of the spikes do; where the reader shows no spikes, predictions "
-    "alone. differs: otherwise. not_replayed: nothing ran it."
+    "alone. differs: otherwise. not_replayed: nothing ran it, or no neuron fired, so that nothing "
+    "was compared."
 )
 
 
@@ -56,6 +58,10 @@ class Export:
     files: tuple[str, ...]
     """The one that is loaded first, what else it needs, and its certificate."""
     certificate: dict[str, Any]
+
+
+class ReplayError(ValueError):
+    """A reader that is installed cannot run what was written for it."""
 
 
 class Replaying(NamedTuple):
@@ -106,8 +112,9 @@ def export(
     `x` (`N C H W`, of event frames `N T C H W`; uint8 means value / `unit`, or floats as the
     network takes them) and `y` (`N`, may be left out) are held-out samples; without `x` the
     verdict is `not_replayed`. Raises CannotExportError where the target cannot express the
-    network, ValueError for samples that do not fit, ModuleNotFoundError where a package that
-    writing needs is missing, and OSError.
+    network, ReplayError where the reader cannot run it, ValueError for samples that do not fit,
+    ModuleNotFoundError where a package that writing needs is missing, and OSError. Samples that do
+    not fit are refused before anything is written.
     """
     chosen = target_of(target) if isinstance(target, str) else target
     *_, done = exported(network, chosen, Path(directory), x, y, unit=unit, batch_size=batch_size)
@@ -135,13 +142,21 @@ def exported(
             f"{' '.join(missing)}, or saf-snn with its extra: pip install 'saf-snn[export]'"
         )
     network = network.copied("cpu", torch.float32)
+    samples = None if x is None else _as_numpy(x)
+    labels = None if y is None else _as_numpy(y)
+    if samples is not None:
+        if labels is not None and len(samples) != len(labels):
+            raise ValueError(f"there are {len(samples)} samples and {len(labels)} labels")
+        classes = len(network.class_names)
+        if labels is not None and len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+            raise ValueError(
+                f"the network knows {classes} classes, and the labels go from {labels.min()} to "
+                f"{labels.max()}: are the samples of another data set?"
+            )
+        next(network.run(torch.from_numpy(_floats(samples[:1], unit))))  # do they fit?
     directory.mkdir(parents=True, exist_ok=True)
     files = target.write(network, directory)
     comparison = _Comparison(network)
-    samples = None if x is None else _as_numpy(x)
-    labels = None if y is None else _as_numpy(y)
-    if samples is not None and labels is not None and len(samples) != len(labels):
-        raise ValueError(f"there are {len(samples)} samples and {len(labels)} labels")
     reason = "no held-out samples were given"
     versions: dict[str, str] = {}
     if samples is not None:
@@ -153,9 +168,13 @@ def exported(
                     batch = _floats(samples[rows], unit)
                     comparison.add(batch, None if labels is None else labels[rows], opened)
                     yield Replaying(start + len(batch), len(samples))
-            reason = ""
+            reason = "" if comparison.fired else "no neuron fired on the samples"
         except NoReaderError as error:
             reason = str(error)
+        except (RuntimeError, SubprocessError) as error:
+            said = " ".join(str(error).split())[:1000]
+            message = f"{target.label} cannot run what was written for it: {said}"
+            raise ReplayError(message) from error
     verdict = comparison.verdict() if not reason else "not_replayed"
     certificate = {
         "format": FORMAT,
@@ -193,7 +212,7 @@ class _Comparison:
         names = [layer.name for layer in network.layers if layer.neuron is not None]
         self._compared, self._differing = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
         self._fired, self._fired_there = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
-        self._predictions = self._samples = self._correct = self._correct_there = 0
+        self.predictions_differing = self.samples = self._correct = self._correct_there = 0
         self._labelled = self._shown = True
         self._digest = hashlib.sha256()
 
@@ -216,8 +235,8 @@ class _Comparison:
         played = reader.play(samples)
         self._compare_spikes(fired, played)
         here, there = scores.argmax(1).numpy(), np.asarray(played.scores).argmax(1)
-        self._samples += len(samples)
-        self._predictions += int((here != there).sum())
+        self.samples += len(samples)
+        self.predictions_differing += int((here != there).sum())
         if labels is None:
             self._labelled = False
         else:
@@ -225,16 +244,17 @@ class _Comparison:
             self._correct_there += int((there == labels).sum())
 
     def _compare_spikes(self, fired: Mapping[str, list[NDArray[Any]]], played: Played) -> None:
-        if played.spikes is None:
-            self._shown = False
-            return
         for name, steps in fired.items():
-            ours, theirs = np.stack(steps, axis=1), played.spikes[name]
+            ours = np.stack(steps, axis=1)
+            self._fired[name] += int(ours.sum())
+            if played.spikes is None:
+                self._shown = False
+                continue
+            theirs = played.spikes[name]
             if ours.shape != theirs.shape:
                 raise AssertionError(f"{name}: {theirs.shape} spikes were played, not {ours.shape}")
             self._compared[name] += ours.size
             self._differing[name] += int((ours != theirs).sum())
-            self._fired[name] += int(ours.sum())
             self._fired_there[name] += int(theirs.sum())
 
     @property
@@ -246,32 +266,27 @@ class _Comparison:
         return sum(self._compared.values())
 
     @property
-    def predictions_differing(self) -> int:
-        return self._predictions
-
-    @property
-    def samples(self) -> int:
-        return self._samples
+    def fired(self) -> bool:
+        """Whether a neuron fired here, or there."""
+        return any(self._fired.values()) or any(self._fired_there.values())
 
     def verdict(self) -> Verdict:
         """By `RULE`."""
-        if self._samples == 0:
-            return "not_replayed"
-        if self._shown and not self.spikes_differing and not self._predictions:
+        if self._shown and not self.spikes_differing and not self.predictions_differing:
             return "identical"
-        few = self._predictions <= max(1, int(TOLERATED * self._samples))
+        few = self.predictions_differing <= tolerated_of(self.samples)
         if few and self.spikes_differing <= TOLERATED_SPIKES * max(1, self.spikes_compared):
             return "equivalent"
         return "differs"
 
     def result(self) -> dict[str, Any]:
         """As JSON values."""
-        n = max(1, self._samples)
+        n = max(1, self.samples)
         return {
-            "samples": self._samples,
+            "samples": self.samples,
             "spikes_compared": self.spikes_compared if self._shown else None,
             "spikes_differing": self.spikes_differing if self._shown else None,
-            "predictions_differing": self._predictions,
+            "predictions_differing": self.predictions_differing,
             "accuracy_lif": self._correct / n if self._labelled else None,
             "accuracy_exported": self._correct_there / n if self._labelled else None,
             "layers": [
@@ -291,16 +306,11 @@ class _Comparison:
 def _statement(target: Target, verdict: Verdict, found: _Comparison, reason: str) -> str:
     if verdict == "not_replayed":
         return f"Written for {target.label} and not replayed: {reason}."
-    spikes = (
-        f"{found.spikes_differing:,} of {found.spikes_compared:,} spikes"
-        if found.spikes_compared
-        else "no spikes are shown by the reader;"
-    )
-    counted = (
-        f"{spikes} and {found.predictions_differing:,} of {found.samples:,} predictions differ"
-        if found.spikes_compared
-        else f"{spikes} {found.predictions_differing:,} of {found.samples:,} predictions differ"
-    )
+    counted = f"{found.predictions_differing:,} of {found.samples:,} predictions differ"
+    if found.spikes_compared:
+        counted = f"{found.spikes_differing:,} of {found.spikes_compared:,} spikes and {counted}"
+    else:
+        counted += ", and the reader shows no spikes"
     end = {
         "identical": "It is the same network there.",
         "equivalent": "It may stand in for the LIF network; what differs is rounding.",

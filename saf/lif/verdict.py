@@ -8,16 +8,17 @@ from saf.errors import InternalError
 from saf.lif.exactness import SIGNIFICANT_BITS
 
 TOLERATED = 0.002  # of the samples
+ONE_OF = 20  # samples of which one is tolerated, where the share above is less than one
 MOST_ROUNDING_COST = 1.0  # points of accuracy that a delivered network may have lost to its grid
 RULE = (
     "proven: the weights are those of the trained network on a grid, in every layer float32 is "
     "exact for every input (grid.layers), and in the checks not one spike differs. "
     f"A grid may cost at most {MOST_ROUNDING_COST:.1f} points of accuracy (grid.rounding), or one "
-    "sample where that is more; one that costs more makes any network differ from what was "
-    "trained, also one whose arithmetic is proven to be exact. "
+    f"sample of {ONE_OF} or more where that is more; one that costs more makes any network differ "
+    "from what was trained, also one whose arithmetic is proven to be exact. "
     f"measured: in every check the predictions differ on at most {TOLERATED:.1%} of the samples, "
     f"and so do the numbers of correct ones ({100 * TOLERATED:.1f} points of accuracy); one sample "
-    "is tolerated where that is less than one. differs: otherwise."
+    f"of {ONE_OF} or more is tolerated where that is less than one. differs: otherwise."
 )
 LOST_TO_THE_GRID = (
     "The LIF network on the grid is not what was trained: do not rely on it; take more grid_bits, "
@@ -50,12 +51,19 @@ def costs_too_much(grid: dict[str, Any] | None) -> bool:
     if grid is None or grid["bits"] is None:
         return False
     rounding = grid["rounding"]
-    tolerated = max(MOST_ROUNDING_COST, 100.0 / rounding["samples"])
-    return bool(rounding["cost_points"] > tolerated + 1e-9)
+    samples = rounding["samples"]
+    tolerated = tolerated_of(samples, MOST_ROUNDING_COST / 100)
+    return bool(rounding["cost_points"] * samples / 100 > tolerated + 1e-9)
+
+
+def tolerated_of(samples: int, share: float = TOLERATED) -> float:
+    """How many of so many samples may differ: a share of them, and one of 20 or more. Of fewer,
+    one would be much of all that there is."""
+    return max(share * samples, 1.0 if samples >= ONE_OF else 0.0)
 
 
 def _within_tolerance(check: dict[str, Any]) -> bool:
-    tolerated = max(1.0, TOLERATED * check["samples"])
+    tolerated = tolerated_of(check["samples"])
     gained = abs(check["correct_lif"] - check["correct_saf"])
     return bool(max(check["predictions_differing"], gained) <= tolerated)
 

@@ -5,6 +5,7 @@ Shapes: `N` samples, `T` steps, `K` classes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
@@ -342,6 +343,6 @@ class _Graph:
             graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="saf-snn"
         )
         model.ir_version = 9
-        helper.set_model_props(model, {"class_names": ", ".join(self._network.class_names)})
+        helper.set_model_props(model, {"class_names": json.dumps(self._network.class_names)})
         self._onnx.checker.check_model(model, full_check=True)
         path.write_bytes(model.SerializeToString())

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from saf.config.targets import TARGETS, Obstacle, Played, Reader, Target
+from saf.config.targets import TARGETS, Obstacle, Reader, Target
+from saf.lif.export.templates.interpreter import interpreted
 
 if TYPE_CHECKING:
     from saf.lif.network import LIFNetwork
 
 PROGRAM = "network.pt2"
-REPLAY_SECONDS = 3600
 MOST_STEPS = 256
 _REPLAY = """
 import json, sys
 import numpy as np
 import torch
 
-program, samples, result, names = sys.argv[1:5]
+program, names, samples, result = sys.argv[1:5]
 module = torch.export.load(program).module()
 with torch.no_grad():
     scores, spikes = module(torch.from_numpy(np.load(samples)))
 assert not any(name == "saf" or name.startswith("saf.") for name in sys.modules)
-named = dict(zip(json.loads(names), (each.numpy() > 0.5 for each in spikes)))
+named = {f"s_{name}": each.numpy() > 0.5 for name, each in zip(json.loads(names), spikes)}
 np.savez(result, scores=scores.numpy(), **named)
 """
 
@@ -79,34 +73,9 @@ class TorchExport(Target):
 
     @contextmanager
     def replay(self, network: LIFNetwork, directory: Path) -> Iterator[Reader]:
-        names = [layer.name for layer in network.layers if layer.neuron is not None]
-        with tempfile.TemporaryDirectory(prefix="saf-export-") as scratch:
-            yield _Program(directory.resolve() / PROGRAM, names, Path(scratch))
-
-
-class _Program:
-    """The program in an interpreter of its own, which loads nothing of ours."""
-
-    def __init__(self, program: Path, names: list[str], scratch: Path) -> None:
         import torch
 
-        self.versions = {"torch": str(torch.__version__)}
-        self._program, self._names, self._scratch = program, names, scratch
-
-    def play(self, samples: NDArray[np.float32]) -> Played:
-        np.save(self._scratch / "samples.npy", samples)
-        result = self._scratch / "result.npz"
-        ran = subprocess.run(
-            [
-                *(sys.executable, "-I", "-c", _REPLAY, str(self._program)),
-                *(str(self._scratch / "samples.npy"), str(result), json.dumps(self._names)),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=REPLAY_SECONDS,
-        )
-        if ran.returncode:
-            raise RuntimeError(f"torch cannot run {self._program.name}: {ran.stderr[-2000:]}")
-        with np.load(result) as found:
-            arrays = {name: found[name] for name in found.files}
-        return Played({name: arrays[name] for name in self._names}, arrays["scores"])
+        names = [layer.name for layer in network.layers if layer.neuron is not None]
+        command = ["-c", _REPLAY, str(directory.resolve() / PROGRAM), json.dumps(names)]
+        with interpreted(command, {"torch": str(torch.__version__)}) as reader:
+            yield reader

@@ -16,7 +16,7 @@ from saf.lif.convert import convert, on_grid
 from saf.lif.exactness import run_saf
 from saf.lif.network import LIFNetwork, load_lif
 from saf.lif.sequence import LIFStep
-from saf.lif.verdict import costs_too_much
+from saf.lif.verdict import costs_too_much, verdict_of
 from saf.model.forward.saf_forward import Neurons
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork
@@ -240,6 +240,21 @@ def test_a_rounding_that_costs_one_sample_of_a_few_is_tolerated() -> None:
     assert costs_too_much({"bits": 8, "rounding": {"samples": 1000, "cost_points": 1.1}})
     assert not costs_too_much({"bits": 8, "rounding": {"samples": 1000, "cost_points": 1.0}})
     assert not costs_too_much({"bits": None})
+
+
+@pytest.mark.parametrize("samples", [1, 2, 19])
+def test_of_very_few_samples_none_may_differ(samples: int) -> None:
+    """One of one would be all of them."""
+    assert costs_too_much(
+        {"bits": 8, "rounding": {"samples": samples, "cost_points": 100 / samples}}
+    )
+    check = {
+        "samples": samples,
+        "predictions_differing": 1,
+        "correct_lif": samples - 1,
+        "correct_saf": samples,
+    }
+    assert verdict_of([check], None) == "differs"
 
 
 def test_too_fine_a_grid_is_measured_and_the_layer_is_named(

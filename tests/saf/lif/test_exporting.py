@@ -25,7 +25,7 @@ from saf.config.targets import (
     Reader,
     Target,
 )
-from saf.lif.exporting import Export, check, export, exported
+from saf.lif.exporting import Export, ReplayError, check, export, exported
 from saf.lif.network import LIFNetwork
 from saf.lif.verifying import verify
 from tests.saf.lif.grid_networks import architecture_of_one_layer, converted, samples
@@ -44,7 +44,8 @@ class Odd(Target):
     shows: bool = True
     installed: bool = True
     refuses: bool = False
-    scores: Literal["same", "reversed"] = "same"
+    scores: Literal["same", "reversed", "one off"] = "same"
+    breaks: bool = False
 
     def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
         if self.refuses:
@@ -64,7 +65,7 @@ class Odd(Target):
 class _OddReader:
     def __init__(self, target: Odd, network: LIFNetwork) -> None:
         self.versions = {"odd": "1"}
-        self._target, self._network = target, network
+        self._target, self._network, self._played = target, network, 0
 
     def play(self, samples: NDArray[np.float32]) -> Played:
         steps = list(self._network.run(torch.from_numpy(samples)))
@@ -78,6 +79,11 @@ class _OddReader:
         scores = steps[-1].scores.double().numpy()
         if self._target.scores == "reversed":
             scores = -scores
+        if self._target.scores == "one off" and not self._played:
+            scores[0] = -scores[0]
+        self._played += len(samples)
+        if self._target.breaks:
+            raise RuntimeError("broken")
         return Played(spikes if self._target.shows else None, scores)
 
 
@@ -115,7 +121,7 @@ def network() -> LIFNetwork:
 
 
 def done_with(network: LIFNetwork, target: Odd, directory: Path, count: int = 8) -> Export:
-    x = samples(0, count, network)
+    x = samples(0, max(2, count), network)[:count]
     *_, done = exported(network, target, directory, x, network.predict(x), batch_size=3)
     assert isinstance(done, Export)
     return done
@@ -127,7 +133,7 @@ def done_with(network: LIFNetwork, target: Odd, directory: Path, count: int = 8)
         (Odd(), "identical", "It is the same network there"),
         (Odd(flips=1), "equivalent", "It may stand in"),
         (Odd(flips=100), "differs", "another network"),
-        (Odd(shows=False), "equivalent", "no spikes are shown"),
+        (Odd(shows=False), "equivalent", "shows no spikes"),
         (Odd(scores="reversed"), "differs", "8 of 8 predictions"),
         (Odd(installed=False), "not_replayed", "odd is not installed here"),
     ],
@@ -165,6 +171,50 @@ def test_without_samples_nothing_is_replayed(network: LIFNetwork, tmp_path: Path
     done = export(network, "python", tmp_path)
     assert done.verdict == "not_replayed"
     assert "no held-out samples" in done.certificate["statement"]
+
+
+@pytest.mark.parametrize(
+    ("count", "verdict"), [(1, "differs"), (19, "differs"), (20, "equivalent")]
+)
+def test_one_prediction_is_tolerated_among_many_samples_alone(
+    network: LIFNetwork, count: int, verdict: str, tmp_path: Path
+) -> None:
+    assert done_with(network, Odd(scores="one off"), tmp_path, count).verdict == verdict
+
+
+def test_a_network_that_fires_nowhere_is_compared_with_nothing(
+    network: LIFNetwork, tmp_path: Path
+) -> None:
+    silent = LIFNetwork(network.description, {k: 0 * v for k, v in network.tensors.items()})
+    for shows in (True, False):
+        done = done_with(silent, Odd(shows=shows), tmp_path)
+        assert done.verdict == "not_replayed"
+        assert "no neuron fired" in done.certificate["statement"]
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 8, 8), (3, 1, 8, 8), (3, 2, 8)])
+def test_samples_that_do_not_fit_are_refused_before_anything_is_written(
+    network: LIFNetwork, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="takes samples of shape N 2 8 8"):
+        export(network, "python", tmp_path / "out", np.zeros(shape, np.float32))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 3], [0, -1, 2]])
+def test_labels_of_another_data_set_are_refused(
+    network: LIFNetwork, labels: list[int], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="another data set"):
+        export(network, "python", tmp_path, samples(0, 3, network), np.array(labels))
+
+
+def test_a_reader_that_cannot_run_the_file_is_an_error_in_words(
+    network: LIFNetwork, tmp_path: Path
+) -> None:
+    with pytest.raises(ReplayError, match="odd cannot run what was written for it: broken"):
+        done_with(network, Odd(breaks=True), tmp_path)
+    assert not list(tmp_path.glob("*-certificate.json"))
 
 
 def test_a_file_that_was_changed_or_lost_is_found(network: LIFNetwork, tmp_path: Path) -> None:

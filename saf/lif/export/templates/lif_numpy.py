@@ -145,4 +145,4 @@ def convolved(x, weight, stride, padding, groups):
 
 if __name__ == "__main__":
     scores, spikes = Network(sys.argv[1]).run(np.load(sys.argv[2]))
-    np.savez(sys.argv[3], scores=scores, **spikes)
+    np.savez(sys.argv[3], scores=scores, **{f"s_{name}": fired for name, fired in spikes.items()})

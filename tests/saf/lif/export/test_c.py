@@ -8,11 +8,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+import torch
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from saf.lif.convert import on_grid
-from saf.lif.export.c import C, _Source
+from saf.lif.export.c import C
+from saf.lif.export.templates.integer_source import IntegerSource
 from saf.lif.exporting import check, export
 from saf.lif.network import LIFNetwork
 from saf.networks.architecture import (
@@ -46,6 +48,7 @@ def test_every_spike_prediction_and_score_is_that_of_the_network(
     x = samples(seed, 8, network)
     with TemporaryDirectory() as directory:
         done = export(network, "c", directory, x, batch_size=5)
+        assume("no neuron fired" not in done.certificate["statement"])
         assert done.verdict == "identical", done.certificate["statement"]
         with C().replay(network, Path(directory)) as reader:
             played = reader.play(x.numpy())
@@ -87,9 +90,34 @@ def test_a_large_matrix_is_written_in_memory_of_its_own_size() -> None:
     network = on_grid(converted(architecture, 1, 2, "saf-f"), 6)
     tracemalloc.start()
     try:
-        text = _Source(network).text()
+        text = IntegerSource(network).text()
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert text.count("\n") > 10_000
     assert peak < 100 * 2**20
+
+
+def test_more_fractional_bits_than_an_integer_has_are_refused_though_nothing_is_large() -> None:
+    """Weights of zero are within every bound, and a shift by 34 is none in C."""
+    in_a_row = tuple(Linear(out_features=3, standardised=False) for _ in range(3))
+    architecture = Architecture(
+        input_shape=(1, 2, 2),
+        layers=(
+            LayerDescription(
+                name="layer1",
+                connections=(Connection(source=INPUT, operations=(Flatten(), *in_a_row)),),
+            ),
+        ),
+        readout=LayerDescription(
+            name="readout",
+            connections=(Connection(source="layer1", operations=(Linear(out_features=2),)),),
+        ),
+    )
+    network = converted(architecture, 1, 2, "saf-f")
+    silent = {
+        name: torch.zeros_like(tensor) if name.startswith("layer1") else tensor
+        for name, tensor in network.tensors.items()
+    }
+    (obstacle,) = check(on_grid(LIFNetwork(network.description, silent), 12), "c")
+    assert "fractional bits" in obstacle.reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from saf.lif.exporting import export
@@ -24,6 +24,7 @@ def test_on_a_grid_it_is_identical_for_any_number_of_samples(
     with TemporaryDirectory() as directory:
         x = samples(seed, 5, network)
         done = export(network, "onnx", directory, x, batch_size=batch_size)
+        assume("no neuron fired" not in done.certificate["statement"])
     assert done.verdict == "identical", done.certificate["statement"]
 
 
@@ -32,4 +33,5 @@ def test_on_a_grid_it_is_identical_for_any_number_of_samples(
 def test_off_a_grid_nothing_but_rounding_differs(network: LIFNetwork, seed: int) -> None:
     with TemporaryDirectory() as directory:
         done = export(network, "onnx", directory, samples(seed, 6, network))
+        assume("no neuron fired" not in done.certificate["statement"])
     assert done.certificate["spikes_differing"] <= 0.01 * done.certificate["spikes_compared"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from saf.lif.exporting import export
@@ -22,6 +22,7 @@ def test_on_a_grid_it_is_identical(network: LIFNetwork, seed: int) -> None:
     network = exact_grid(network)
     with TemporaryDirectory() as directory:
         done = export(network, "python", directory, samples(seed, 6, network))
+        assume("no neuron fired" not in done.certificate["statement"])
     assert done.verdict == "identical", done.certificate["statement"]
 
 
@@ -31,6 +32,7 @@ def test_on_a_grid_it_is_identical(network: LIFNetwork, seed: int) -> None:
 def test_off_a_grid_nothing_but_rounding_differs(network: LIFNetwork, seed: int) -> None:
     with TemporaryDirectory() as directory:
         done = export(network, "python", directory, samples(seed, 6, network))
+        assume("no neuron fired" not in done.certificate["statement"])
     assert done.certificate["spikes_differing"] <= 0.01 * done.certificate["spikes_compared"]
 
 

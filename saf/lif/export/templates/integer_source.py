@@ -1,0 +1,419 @@
+"""The C of a network on a grid: its arrays, its constants, and the lines of a time step.
+
+    u[t] = (u[t−1] − V s[t−1]) / 2 + I[t]              s[t] = u[t] ≥ V
+
+in units of 2^−R, R = F + T − 1, where F are the fractional bits of the current.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.resources import files
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from saf.lif.network import LIFNetwork
+    from saf.model.layers import Layer
+
+
+@dataclass
+class _Stage:
+    """A value on the way of a connection: a C expression, its shape and its fractional bits."""
+
+    at: str
+    shape: tuple[int, ...]
+    bits: int
+    kind: str  # of the array: u8 or i32
+
+
+@dataclass
+class IntegerSource:
+    """The C of a network on a grid."""
+
+    network: LIFNetwork
+    types: dict[str, str] = field(default_factory=dict)
+    """The integer type of each weight, by the name of the tensor."""
+    weight_bytes: int = 0
+    static_bytes: int = 0
+    score_bits: int = 0
+    most_bits: int = 0
+    """Bits by which a number is shifted at most: 30 fit an int32_t."""
+    _constants: list[tuple[str, str, NDArray[np.int64]]] = field(default_factory=list)
+    _arrays: list[str] = field(default_factory=list)
+    _kernels: dict[str, str] = field(default_factory=dict)
+    _begin: list[str] = field(default_factory=list)
+    _step: list[str] = field(default_factory=list)
+    _reset: list[str] = field(default_factory=list)
+    _bits: dict[str, int] = field(default_factory=dict)
+    _scratch: list[int] = field(default_factory=lambda: [0, 0])
+    _largest: int = 0
+
+    def __post_init__(self) -> None:
+        of = self.network.description
+        assert of.grid is not None
+        self.final = of.readout == "weighted"
+        self._k, self._m = of.grid.bits, of.grid.input_bits
+        self._steps = of.timesteps
+        self._input = of.architecture.input_shape
+        self._pixels()
+        layers = (*self.network.layers, self.network.readout_layer)
+        self._bits = dict.fromkeys((layer.name for layer in self._spiking()), 0)
+        for layer in layers:
+            if layer.neuron is None:
+                self._bits[layer.name] = self._fraction(layer)
+        for layer in layers:
+            self._layer(layer, readout=layer is layers[-1])
+        self._array("int32_t", "current", self._largest)
+        for number, size in enumerate(self._scratch):
+            if size:
+                self._array("int32_t", f"scratch{number}", size)
+
+    # What is written.
+
+    def header(self) -> str:
+        of, layers = self.network.description, self._spiking()
+        names = ", ".join(f"{number} {layer.name}" for number, layer in enumerate(layers))
+        frame = prod(self._input)
+        step = "snn_step(const uint8_t *frame)" if of.frames else "snn_step(void)"
+        replay = "snn_step(sample + (t) * SNN_INPUTS)" if of.frames else "snn_step()"
+        return f"""/* {self.network!r}, in integers. Written by saf-snn; the certificate
+   beside it says what it does. A sample is {"T " if of.frames else ""}{
+            _by(self._input)
+        } bytes, 0 to 255{", frame after frame" if of.frames else ""}. */
+#ifndef SNN_H
+#define SNN_H
+#include <stdint.h>
+
+#define SNN_TIMESTEPS {self._steps}
+#define SNN_INPUTS {frame}
+#define SNN_SAMPLE_BYTES {frame * (self._steps if of.frames else 1)}
+#define SNN_CLASSES {len(of.class_names)}
+#define SNN_LAYERS {len(layers)} /* {names} */
+#define SNN_WEIGHT_BYTES {self.weight_bytes} /* constants */
+#define SNN_STATIC_BYTES {self.static_bytes} /* memory that changes */
+
+/* The class of a sample, after all time steps. */
+int snn_run(const uint8_t *sample);
+
+/* The same step by step: begin, {"frame by frame" if of.frames else "T steps"}, then read. */
+void snn_begin(const uint8_t *sample);
+void {step};
+const int32_t *snn_scores(void);
+int snn_class(void);
+const uint8_t *snn_spikes(int layer, int32_t *count);
+
+#define SNN_REPLAY_STEP(t) {replay}
+#endif
+"""
+
+    def text(self) -> str:
+        of = self.network.description
+        prototype = "void snn_step(const uint8_t *frame)" if of.frames else "void snn_step(void)"
+        call = "snn_step(sample + t * SNN_INPUTS)" if of.frames else "snn_step()"
+        begin = "" if of.frames else "    const uint8_t *frame = sample;\n" + _indented(self._begin)
+        cases = "\n".join(
+            f"    case {number}:\n        *count = {prod(layer.shape)};\n"
+            f"        return s_{layer.name};"
+            for number, layer in enumerate(self._spiking())
+        )
+        used = "    (void)sample;\n" if of.frames else ""
+        return f"""/* {self.network!r}; see snn.h. */
+#include "snn.h"
+#include <string.h>
+
+{template("kernels.c")}
+{template("rounding.c")}
+{"".join(line + chr(10) for line in self._kernels.values())}
+{"".join(_written(*constant) for constant in self._constants)}
+{"".join(line + chr(10) for line in self._arrays)}
+void snn_begin(const uint8_t *sample)
+{{
+{used}{_indented(self._reset)}{begin}}}
+
+{prototype}
+{{
+{_indented(self._begin) if of.frames else ""}{_indented(self._step)}}}
+
+const int32_t *snn_scores(void)
+{{
+    return scores;
+}}
+
+int snn_class(void)
+{{
+    int best = 0;
+    for (int k = 1; k < SNN_CLASSES; k++)
+        if (scores[k] > scores[best])
+            best = k;
+    return best;
+}}
+
+const uint8_t *snn_spikes(int layer, int32_t *count)
+{{
+    switch (layer) {{
+{cases}
+    default:
+        *count = 0;
+        return 0;
+    }}
+}}
+
+int snn_run(const uint8_t *sample)
+{{
+    snn_begin(sample);
+    for (int t = 0; t < SNN_TIMESTEPS; t++)
+        {call};
+    return snn_class();
+}}
+"""
+
+    # How it comes about.
+
+    def _spiking(self) -> list[Layer]:
+        return [layer for layer in self.network.layers if layer.neuron is not None]
+
+    def _pixels(self) -> None:
+        from saf.lif.fixed_point import pixel_values
+
+        of = self.network.description
+        levels = pixel_values(of.mean, of.std, self._m).numpy() * 2.0**self._m
+        self._constant("levels", levels.astype(np.int64))
+        self._array("int32_t", "x", prod(self._input))
+        plane = prod(self._input[1:])
+        self._begin += [
+            f"for (int i = 0; i < {prod(self._input)}; i++)",
+            f"    x[i] = levels[i / {plane} * 256 + frame[i]];",
+        ]
+
+    def _fraction(self, layer: Layer) -> int:
+        """The fractional bits of the current of a layer, without those of its own halvings."""
+        return max(
+            [self._k, *(bits for source, bits in self._arriving(layer) if source != "input")]
+        )
+
+    def _arriving(self, layer: Layer) -> list[tuple[str, int]]:
+        from saf.lif.fixed_point import fraction_bits
+
+        found = []
+        for connection in layer.description.connections:
+            bits = self._m if connection.source == "input" else self._bits[connection.source]
+            for operation in connection.operations:
+                if operation.kind in ("conv", "linear"):
+                    bits += self._k
+                elif operation.kind == "scale":
+                    bits += fraction_bits(operation.factor)
+            found.append((connection.source, bits))
+        return found
+
+    def _layer(self, layer: Layer, *, readout: bool) -> None:
+        size, name, bits = prod(layer.shape), layer.name, self._fraction(layer)
+        self._largest = max(self._largest, size)
+        bias = np.rint(layer.bias.double().numpy() * 2.0**self._k).astype(np.int64)
+        self._constant(f"b_{name}", bias)
+        plane = size // len(bias)
+        arriving = self._arriving(layer)
+        up = f" * {2 ** (bits - self._k)}" if bits > self._k else ""
+        number = 0
+        from_input: list[str] = []
+        heard: list[str] = []
+        input_bits = max([self._k, *(b for source, b in arriving if source == "input")])
+        self.most_bits = max(self.most_bits, input_bits, bits + self._steps - 1)
+        for connection, (source, arrived) in zip(
+            layer.description.connections, arriving, strict=True
+        ):
+            of_input = source == "input"
+            common = input_bits if of_input else bits
+            lines, number = self._connection(layer, connection, number, 2 ** (common - arrived))
+            (from_input if of_input else heard).extend(lines)
+        self._step.append(f"/* {name} */")
+        if from_input:
+            self._array("int32_t", f"i_{name}", size)
+            self._begin += [
+                f"for (int i = 0; i < {size}; i++)",
+                f"    current[i] = b_{name}[i / {plane}] * {2 ** (input_bits - self._k)};",
+                *from_input,
+                f"for (int i = 0; i < {size}; i++)",
+                f"    i_{name}[i] = snn_rounded(current[i], {input_bits - self._k});",
+            ]
+            start = f"i_{name}[i]{up}"
+        else:
+            start = f"b_{name}[i / {plane}]{up}"
+        self._step += [f"for (int i = 0; i < {size}; i++)", f"    current[i] = {start};", *heard]
+        if readout:
+            self._read_out(size, bits)
+        elif layer.neuron is None:
+            self._array("int32_t", f"r_{name}", size)
+            self._step.append(f"memcpy(r_{name}, current, sizeof r_{name});")
+        else:
+            self._fire(name, size, bits)
+
+    def _fire(self, name: str, size: int, bits: int) -> None:
+        halvings = self._steps - 1
+        threshold = 2 ** (bits + halvings)
+        self._array("int32_t", f"u_{name}", size)
+        self._array("uint8_t", f"s_{name}", size)
+        self._reset += [
+            f"memset(u_{name}, 0, sizeof u_{name});",
+            f"memset(s_{name}, 0, sizeof s_{name});",
+        ]
+        self._step += [
+            f"for (int i = 0; i < {size}; i++) {{",
+            f"    u_{name}[i] = (u_{name}[i] - s_{name}[i] * {threshold}) / 2"
+            f" + current[i] * {2**halvings};",
+            f"    s_{name}[i] = u_{name}[i] >= {threshold};",
+            "}",
+        ]
+
+    def _read_out(self, size: int, bits: int) -> None:
+        self._array("int32_t", "scores", size)
+        self._reset.append("memset(scores, 0, sizeof scores);")
+        halvings = self._steps - 1 if self.final else 0
+        self.score_bits = bits + halvings
+        before = "scores[i] / 2" if self.final else "scores[i]"
+        times = f" * {2**halvings}" if halvings else ""
+        self._step += [
+            f"for (int i = 0; i < {size}; i++)",
+            f"    scores[i] = {before} + current[i]{times};",
+        ]
+
+    def _connection(
+        self, layer: Layer, connection: Any, number: int, times: int
+    ) -> tuple[list[str], int]:
+        """The lines that add what a connection brings, `times` over, to `current`; `number` counts
+        the weights of the layer."""
+        source = connection.source
+        shapes = self.network.description.architecture.shapes()
+        neuron = source != "input" and self._is_spiking(source)
+        prefix = "x" if source == "input" else f"{'s' if neuron else 'r'}_{source}"
+        stage = _Stage(prefix, shapes[source], 0, "uint8_t" if neuron else "int32_t")
+        steps = [
+            (operation, shape)
+            for operation, shape in connection.shapes(shapes[source])
+            if operation.kind != "flatten"
+        ]
+        lines: list[str] = []
+        for position, (operation, shape) in enumerate(steps):
+            last = position == len(steps) - 1
+            after = operation.output_shape(shape)
+            to = "current"
+            if not last:
+                to = f"scratch{position % 2}"
+                self._scratch[position % 2] = max(self._scratch[position % 2], prod(after))
+                lines += [f"for (int i = 0; i < {prod(after)}; i++)", f"    {to}[i] = 0;"]
+            line, weighs = self._operation(
+                layer, operation, shape, after, stage, to, number, times if last else 1
+            )
+            number += weighs
+            lines.append(line)
+            stage = _Stage(to, after, 0, "int32_t")
+        if not steps:
+            lines.append(self._added(stage, times))
+        return lines, number
+
+    def _added(self, stage: _Stage, times: int) -> str:
+        kernel = self._kernel("SNN_ADD", "add", stage.kind)
+        return f"{kernel}(current, {stage.at}, {prod(stage.shape)}, {times});"
+
+    def _operation(
+        self,
+        layer: Layer,
+        operation: Any,
+        before: tuple[int, ...],
+        after: tuple[int, ...],
+        stage: _Stage,
+        to: str,
+        number: int,
+        times: int,
+    ) -> tuple[str, int]:
+        match operation.kind:
+            case "conv":
+                weight, kind = self._weight(f"{layer.name}.{number}.weight")
+                kernel = self._kernel("SNN_CONV", "conv", stage.kind, kind)
+                shape = ", ".join(map(str, (*before, *after)))
+                return (
+                    f"{kernel}({to}, {stage.at}, {weight}, {shape}, {operation.kernel}, "
+                    f"{operation.stride}, {operation.padding}, {operation.groups}, {times});",
+                    1,
+                )
+            case "linear":
+                weight, kind = self._weight(f"{layer.name}.{number}.weight")
+                kernel = self._kernel("SNN_LINEAR", "linear", stage.kind, kind)
+                return (
+                    f"{kernel}({to}, {stage.at}, {weight}, {before[0]}, {after[0]}, {times});",
+                    1,
+                )
+            case "sum_pool":
+                kernel = self._kernel("SNN_POOL", "pool", stage.kind)
+                shape = ", ".join(map(str, before))
+                return f"{kernel}({to}, {stage.at}, {shape}, {operation.kernel}, {times});", 0
+            case "upsample":
+                kernel = self._kernel("SNN_UPSAMPLE", "upsample", stage.kind)
+                shape = ", ".join(map(str, before))
+                return f"{kernel}({to}, {stage.at}, {shape}, {operation.factor}, {times});", 0
+            case "scale":
+                from saf.lif.fixed_point import fraction_bits
+
+                factor = round(operation.factor * 2.0 ** fraction_bits(operation.factor))
+                kernel = self._kernel("SNN_ADD", "add", stage.kind)
+                return f"{kernel}({to}, {stage.at}, {prod(before)}, {times * factor});", 0
+        raise AssertionError(operation.kind)
+
+    def _is_spiking(self, name: str) -> bool:
+        return any(layer.name == name for layer in self._spiking())
+
+    def _kernel(self, macro: str, stem: str, source: str, weight: str = "") -> str:
+        name = "_".join(filter(None, (stem, _SHORT[source], _SHORT.get(weight, ""))))
+        kinds = ", ".join(filter(None, (name, source, weight)))
+        self._kernels[name] = f"{macro}({kinds})"
+        return name
+
+    def _weight(self, tensor: str) -> tuple[str, str]:
+        values = self.network.tensors[tensor].double().numpy()
+        whole = np.rint(values * 2.0**self._k).astype(np.int64)
+        if whole.ndim == 2:
+            whole = whole.T  # in out: an event adds a row
+        name = f"w_{tensor.removesuffix('.weight').replace('.', '_')}"
+        kind = self._constant(name, whole)
+        self.types[tensor] = kind.removesuffix("_t")
+        return name, kind
+
+    def _constant(self, name: str, values: NDArray[np.int64]) -> str:
+        kind, size = next(
+            (kind, size)
+            for kind, size in (("int8_t", 1), ("int16_t", 2), ("int32_t", 4))
+            if np.abs(values).max(initial=0) < 2 ** (8 * size - 1)
+        )
+        self.weight_bytes += size * values.size
+        self._constants.append((kind, name, values))
+        return kind
+
+    def _array(self, kind: str, name: str, size: int) -> None:
+        self.static_bytes += size * (1 if kind == "uint8_t" else 4)
+        self._arrays.append(f"static {kind} {name}[{size}];")
+
+
+_SHORT = {"uint8_t": "u8", "int8_t": "i8", "int16_t": "i16", "int32_t": "i32"}
+
+
+def template(name: str) -> str:
+    """A file of this folder."""
+    return (files("saf.lif.export") / "templates" / name).read_text()
+
+
+def _written(kind: str, name: str, values: NDArray[np.int64]) -> str:
+    flat = values.ravel()  # once: of a transposed matrix it is a copy
+    rows = [flat[i : i + 24] for i in range(0, flat.size, 24)]
+    text = ",\n    ".join(", ".join(map(str, row.tolist())) for row in rows)
+    return f"static const {kind} {name}[{values.size}] = {{\n    {text}}};\n"
+
+
+def _indented(lines: list[str]) -> str:
+    return "".join(f"    {line}\n" for line in lines)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))

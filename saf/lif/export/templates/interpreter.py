@@ -1,0 +1,49 @@
+"""Replay in a Python interpreter of its own, which sees none of our modules."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saf.config.targets import Played, Reader
+
+REPLAY_SECONDS = 3600
+
+
+@dataclass
+class _Interpreter:
+    command: Sequence[str]
+    versions: dict[str, str]
+    scratch: Path
+
+    def play(self, samples: NDArray[np.float32]) -> Played:
+        given, result = self.scratch / "samples.npy", self.scratch / "result.npz"
+        np.save(given, samples)
+        ran = subprocess.run(
+            [sys.executable, "-I", *self.command, str(given), str(result)],
+            capture_output=True,
+            text=True,
+            timeout=REPLAY_SECONDS,
+        )
+        if ran.returncode:
+            raise RuntimeError(ran.stderr[-2000:])
+        with np.load(result) as found:
+            arrays = {name: found[name] for name in found.files}
+        scores = arrays.pop("scores")
+        return Played({name.removeprefix("s_"): fired for name, fired in arrays.items()}, scores)
+
+
+@contextmanager
+def interpreted(command: Sequence[str], versions: dict[str, str]) -> Iterator[Reader]:
+    """A reader that runs `python command SAMPLES.npy RESULT.npz`; the result holds `scores` and,
+    as `s_` and the name of each layer, its spikes, N T …."""
+    with tempfile.TemporaryDirectory(prefix="saf-export-") as scratch:
+        yield _Interpreter(command, versions, Path(scratch))
