@@ -77,7 +77,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, package: str) -> None:
         """`kind` is what one is called, "surrogate"; `package` is where those of this library are,
-        one module each."""
+        one module each, also in folders below."""
         self.kind = kind
         self.package = package
         self.version = 0
@@ -146,8 +146,11 @@ class Registry(Generic[T]):
             token = _loading.set(None)
             try:
                 package = import_module(self.package)
-                for module in sorted(each.name for each in pkgutil.iter_modules(package.__path__)):
-                    import_module(f"{self.package}.{module}")
+                for module in sorted(
+                    each.name
+                    for each in pkgutil.walk_packages(package.__path__, f"{self.package}.")
+                ):
+                    import_module(module)
             except BaseException:
                 self._discovered = False
                 raise
