@@ -42,6 +42,7 @@ def accept(
     Raises InvalidRequestError for what cannot be used, ConflictError for a name that is taken,
     TooLargeError where the user has as much as one may have.
     """
+    upload.taken.set()
     checks = service.part(Checks)
     dataset_id = upload.directory.name
     name = ""

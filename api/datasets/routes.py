@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+from anyio import CancelScope
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import select
@@ -74,28 +76,46 @@ async def _receive(
     service: ServiceDependency, user: UserDependency, request: Request
 ) -> AsyncIterator[Upload | str]:
     # Async, so that the file goes to disk as it arrives.
-    directory = service.part(Checks).directory / new_id("ds")
+    checks = service.part(Checks)
+    directory = checks.directory / new_id("ds")
     if request.headers.get("content-type", "").partition(";")[0].strip() == "application/json":
         fields = await read_fields(request)
         if "folder" in fields:
-            yield await run_sync(register, service.settings, fields, directory)
+            folder = await run_sync(register, service.settings, fields, directory)
+            async with _until_taken(checks, folder):
+                yield folder
             return
         # The answer to the same request may have been lost.
         before = await run_sync(service.part(Uploads).dataset_of, fields["upload"])
         if before is not None:
             yield before
             return
-        async with arrived(service.part(Uploads), fields, directory) as upload:
+        uploads = service.part(Uploads)
+        async with arrived(uploads, fields, directory) as upload, _until_taken(checks, upload):
             yield upload
         return
     with service.concurrency.held("upload", user):
-        yield await receive(
+        form = await receive(
             request,
             directory,
             allowed=frozenset({"name", "format", *_SETTINGS}),
             max_bytes=service.settings.upload_max_bytes,
             max_parts=service.settings.upload_max_parts,
         )
+        async with _until_taken(checks, form):
+            yield form
+
+
+@asynccontextmanager
+async def _until_taken(checks: Checks, upload: Upload) -> AsyncIterator[None]:
+    """Remove what the block has handed to nobody, as where another part of the request is
+    refused."""
+    try:
+        yield
+    finally:
+        if not upload.taken.is_set():
+            with CancelScope(shield=True):
+                await run_sync(checks.discard, upload.directory, upload.lock)
 
 
 @router.post(

@@ -12,11 +12,12 @@ import hashlib
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from api.errors import GoneError, NotFoundError, TooManyError, UnavailableError
 from api.host.lock import DirectoryInUseError, DirectoryLock
@@ -187,7 +188,8 @@ class Uploads:
 
 
 class Writer:
-    """Adds bytes to an upload that is held."""
+    """Adds bytes to an upload that is held. Threads may share it: a request that is cancelled
+    closes it while the thread of its last write may still be at work."""
 
     def __init__(self, upload: Upload, checksum: tuple[str, bytes] | None) -> None:
         """`checksum` is the name of a hash and its value over all that is going to be written.
@@ -197,29 +199,43 @@ class Writer:
         self._upload = upload
         self._checksum = checksum
         self._digest: Any = None
+        self._failed: OSError | None = None
+        self._lock = threading.Lock()
         if checksum is not None:
             self._digest = hashlib.new(checksum[0])
             files.write_bytes(upload.directory / UNVERIFIED, str(upload.offset).encode())
-        self._file: BinaryIO = upload.file.open("ab")
+        # Without a buffer, which would hold what the disk has refused and write it again.
+        self._file = upload.file.open("ab", buffering=0)
 
     def write(self, block: bytes) -> None:
-        """Add some bytes. Raises OSError."""
-        self._file.write(block)
-        self.offset += len(block)
-        if self._digest is not None:
-            self._digest.update(block)
+        """Add some bytes. Raises OSError, also after one, since part of that block may be there;
+        ValueError once it is closed."""
+        rest = memoryview(block)
+        with self._lock:
+            if self._failed is not None:
+                raise self._failed
+            try:
+                while rest:
+                    written = self._file.write(rest)
+                    if self._digest is not None:
+                        self._digest.update(rest[:written])
+                    self.offset += written
+                    rest = rest[written:]
+            except OSError as error:
+                self._failed = error
+                raise
 
     def close(self) -> bool:
         """Wait until the disk has what was written; False, and nothing stays, where it is not what
         the checksum says. Raises OSError."""
-        fits = self._checksum is None or self._digest.digest() == self._checksum[1]
-        try:
-            self._file.flush()
-            if not fits:
-                self._file.truncate(self._begun)
-                self.offset = self._begun
-            os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
-        (self._upload.directory / UNVERIFIED).unlink(missing_ok=True)
-        return fits
+        with self._lock:
+            fits = self._checksum is None or self._digest.digest() == self._checksum[1]
+            try:
+                if not fits:
+                    self._file.truncate(self._begun)
+                    self.offset = self._begun
+                os.fsync(self._file.fileno())
+            finally:
+                self._file.close()
+            (self._upload.directory / UNVERIFIED).unlink(missing_ok=True)
+            return fits

@@ -267,7 +267,7 @@ async def _receive(
                 writer = await anyio.to_thread.run_sync(Writer, found, expected)
                 fits = False
                 try:
-                    await _write(request, writer, found.length)
+                    await write_body(request, writer, found.length)
                 finally:
                     with anyio.CancelScope(shield=True):
                         fits = await anyio.to_thread.run_sync(writer.close)
@@ -278,7 +278,9 @@ async def _receive(
             return await anyio.to_thread.run_sync(uploads.find, id_)
 
 
-async def _write(request: Request, writer: Writer, length: int) -> None:
+async def write_body(request: Request, writer: Writer, length: int) -> None:
+    """Write a body as it comes, some of it together. Raises TooLargeError beyond `length`, and
+    OSError."""
     waiting: list[bytes] = []
     size = 0
     try:
@@ -290,8 +292,9 @@ async def _write(request: Request, writer: Writer, length: int) -> None:
             waiting.append(block)
             size += len(block)
             if size >= BLOCK:
-                await anyio.to_thread.run_sync(writer.write, b"".join(waiting))
-                waiting, size = [], 0
+                # Out of `waiting` first: whatever ends this write, its thread goes on with it.
+                together, waiting, size = b"".join(waiting), [], 0
+                await anyio.to_thread.run_sync(writer.write, together)
     finally:
         # What came before the connection broke is worth as much.
         if waiting:

@@ -6,8 +6,9 @@ import email.message
 import hashlib
 import re
 import shutil
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -38,6 +39,8 @@ class Upload:
     bytes: int
     sha256: str  # of the file
     fields: Mapping[str, Any]
+    taken: threading.Event = field(default_factory=threading.Event)
+    """Set by whoever cleans up directory and lock from then on."""
 
 
 async def receive(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +84,38 @@ def test_a_server_without_roots_says_how_to_name_some(shared: Server, tmp_path: 
     problem = check(register(shared, tmp_path, "none"), 422)
     assert "SAF_DATASET_FOLDERS" in problem["detail"]
     check(shared.http.post("/v1/datasets", json={"folder": "x", "upload": "up_x"}), 422)
+
+
+def test_a_request_whose_header_is_refused_leaves_nothing_behind(
+    serves: Server, roots: Path
+) -> None:
+    """Of a form, an upload that has arrived and a folder: no directory, and no open lock."""
+    (roots / "allowed" / "refused.npz").write_bytes(IMAGES)
+    begun = serves.http.post(
+        "/v1/uploads",
+        content=IMAGES,
+        headers={
+            "Tus-Resumable": "1.0.0",
+            "Upload-Length": str(len(IMAGES)),
+            "Content-Type": "application/offset+octet-stream",
+        },
+    ).json()["id"]
+    bodies: list[dict[str, Any]] = [
+        {"files": {"file": ("mine.npz", IMAGES)}, "data": {"name": "refused"}},
+        {"json": {"upload": begun, "name": "refused"}},
+        {"json": {"folder": "refused.npz", "name": "refused"}},
+    ]
+    directory = serves.service.part(Checks).directory
+    for body in bodies:
+        long = {"Idempotency-Key": "k" * 300}
+        check(serves.http.post("/v1/datasets", headers=long, **body), 422)
+        assert list(directory.glob("ds_*")) == [], body
+    assert [path for path in _open_files() if str(directory) in path] == []
+    made = serves.http.post("/v1/datasets", json={"upload": begun, "name": "not refused"})
+    assert made.status_code == 201, "the upload is still one"
+
+
+def _open_files() -> Iterator[str]:
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            yield os.readlink(path)
