@@ -14,7 +14,7 @@ def rooms() -> list[Path]:
     return sorted(found)
 
 
-LISTS = {"saf/data/formats", "saf/lif/export", "saf/methods", "saf/networks"}
+LISTS = {"saf/lif/export", "saf/methods", "saf/networks"}
 
 
 def test_the_readme_names_the_folders_and_the_architecture_every_room() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from saf.data import detect, read
-from saf.data.formats.pickle_subset import read_pickled
+from saf.data.formats.arrays.pickle_subset import read_pickled
 from saf.errors import DataError
 
 Files = dict[str, bytes]

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from saf.data.dataset import Array, Dataset, check_labels
+from saf.data.formats.arrays.pickle_subset import read_pickled
 from saf.data.formats.format import FORMATS, Format, Recognised
-from saf.data.formats.pickle_subset import read_pickled
 from saf.data.labels import class_names_of
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source

@@ -12,7 +12,7 @@ from saf.data.events.folders import plan
 from saf.data.events.members import arrays_of
 from saf.data.events.recording import MOST_BYTES, Array, Events
 from saf.data.events.stack import Counts, file_by_file, stacked
-from saf.data.formats.event_arrays import FIELDS, events_of
+from saf.data.formats.events.event_arrays import FIELDS, events_of
 from saf.data.formats.format import FORMATS, Recognised
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source

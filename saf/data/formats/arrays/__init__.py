@@ -1,0 +1,1 @@
+"""Arrays as people and tools store them, one file a format."""
