@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests import loops
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,3 +50,19 @@ def test_a_folder_imports_only_what_the_layout_allows(folder: str, allowed: set[
 def test_importing_loads_no_torch_and_nothing_for_s3(module: str) -> None:
     code = f"import sys, {module}; sys.exit(bool({{'torch', 'botocore'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_no_test_begins_a_loop_where_a_browser_may_have_left_one_running() -> None:
+    """`tests.loops` runs coroutines in threads of their own."""
+    own = (Path(__file__), ROOT / "tests" / "loops.py")
+    places = [file for file in (ROOT / "tests").rglob("*.py") if file not in own]
+    begins = re.compile(r"\b(asyncio|anyio)\.run\(")
+    assert [file for file in places if begins.search(file.read_text())] == []
+
+    async def inner() -> int:
+        return 5
+
+    async def outer() -> int:
+        return loops.run(inner())
+
+    assert loops.run(outer()) == 5

@@ -18,6 +18,7 @@ from api.settings import Settings
 from api.store.jobs import lifecycle
 from api.store.runs import logs
 from api.web import sse
+from tests import loops
 from tests.api.conftest import NO_BROKER, Server, serving, until
 from tests.postgres import PostgresServer
 
@@ -324,7 +325,7 @@ def test_a_hundred_viewers_all_get_the_same_timeline_also_after_a_cut(server: Se
             await asyncio.to_thread(server.succeed, claim)
             return list(await asyncio.gather(*viewers))
 
-    seen = asyncio.run(all_of_them())
+    seen = loops.run(all_of_them())
     timeline = [event["sequence"] for event in server.get(events)["data"]]
     assert len(timeline) >= 4
     assert seen == [timeline] * 100

@@ -18,6 +18,7 @@ from fastapi import Request
 from api.settings import Settings
 from api.uploads.files import Upload, Uploads, Writer
 from api.uploads.routes import BLOCK, write_body
+from tests import loops
 
 
 class StalledDisk(Writer):
@@ -66,7 +67,7 @@ def test_a_request_that_is_cancelled_during_a_write_writes_no_block_twice(tmp_pa
                 await task
             await asyncio.to_thread(writer.close)
 
-    asyncio.run(cancelled())
+    loops.run(cancelled())
     kept = upload.file.read_bytes()
     assert kept in (b"", bytes([1]) * BLOCK), [kept[n] for n in range(0, len(kept), BLOCK)]
 
