@@ -141,9 +141,8 @@ def job_row(
 
 
 def _architecture(specification: ResolvedSpecification, dataset: DatasetFacts) -> Architecture:
-    network = specification.network
     try:
-        return build(network, dataset.shape, dataset.classes)
+        return build(specification.network, dataset.shape, dataset.classes, specification.neuron)
     except NetworkError as error:
         raise InvalidRequestError.at(error.pointer, str(error)) from error
 

@@ -207,6 +207,22 @@ class JobSpecification(Strict):
     def _auto_is_an_optimizer(cls, value: Any) -> Any:
         return {"name": "auto"} if value == "auto" else value
 
+    @field_validator("neuron")
+    @classmethod
+    def _can_be_trained(cls, neuron: Neuron, info: ValidationInfo) -> Neuron:
+        method = info.data.get("method")
+        if method is None or method.asks_for not in type(neuron).lacks:
+            return neuron
+        if method.asks_for == "rate_gate":
+            raise ValueError(
+                f"{neuron.name} has no gradient of firing rates, which {method.name} needs; take "
+                "saf-f, which has its loss at the final time step as well"
+            )
+        raise ValueError(
+            f"{neuron.name} cannot be trained by {method.name} with an update after each time "
+            "step; set method.update to sequence, or take ottt-o"
+        )
+
     @field_validator("micro_batches")
     @classmethod
     def _parts_of_a_batch(cls, parts: int, info: ValidationInfo) -> int:
@@ -243,7 +259,7 @@ class JobSpecification(Strict):
         neuron, timesteps = info.data.get("neuron"), info.data.get("timesteps")
         if precision != "bfloat16" or neuron is None or timesteps is None:
             return precision
-        most = sum(neuron.decay**k for k in range(timesteps))
+        most = sum(neuron.largest_decay**k for k in range(timesteps))
         if most > MOST_IN_BFLOAT16:
             raise ValueError(
                 f"bfloat16 has 8 significant bits: of more than {MOST_IN_BFLOAT16} accumulated "
@@ -269,6 +285,11 @@ class JobSpecification(Strict):
             raise ValueError(
                 f"grid_bits needs neurons for which a bound is known, not {neuron.name}: take "
                 "neuron.name = lif, or grid_bits = null"
+            )
+        if neuron.decays and set(neuron.decays) != {0.5}:
+            raise ValueError(
+                "grid_bits needs λ = 0.5 in every layer: leave neuron.decays away, or take "
+                "grid_bits = null"
             )
         if neuron.decay != 0.5:
             raise ValueError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import field_validator
 
 from saf.config.base import Strict
+from saf.config.neurons import Form
 from saf.registry import Registry
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class Method(Strict):
     def updates_at_each_step(self) -> bool:
         """Whether the optimizer steps after every time step, and not once per batch."""
         return False
+
+    @property
+    def asks_for(self) -> Form | None:
+        """What it asks of neurons that not every model has."""
+        return None
 
     @property
     def takes_steps_at_once(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from saf.neurons import base
 
 Derivative = Callable[["Tensor"], "Tensor"]
+Form = Literal["rate_gate", "accumulated_step"]
+"""What some methods ask of neurons and not every model has: a gradient of firing rates, and a step
+of the accumulated form where weights change after each; of `saf.neurons.base.Neuron`."""
+Decay = Annotated[float, Field(gt=0, le=1)]
 
 
 class Surrogate(Strict):
@@ -73,10 +77,15 @@ class Neuron(Strict):
     memory."""
     updates: ClassVar[int] = 1
     """Multiply-adds of one neuron in one time step of its LIF form: the estimate of energy."""
+    lacks: ClassVar[frozenset[Form]] = frozenset()
+    """What it does not have of that which some methods ask for."""
 
     name: str = "lif"
-    decay: Annotated[float, Field(gt=0, le=1)] = 0.5
+    decay: Decay = 0.5
     """λ = 1 − 1/τ, in (0, 1]; 1 is the integrate-and-fire neuron."""
+    decays: Annotated[tuple[Decay, ...], Field(max_length=512)] = ()
+    """λ of each spiking layer, from the first on, in place of `decay`, which then is that of the
+    weighted readout alone. Empty: `decay` for all."""
     threshold: Annotated[float, Field(gt=0, le=1000), BeforeValidator(_auto_is_one)] = 1.0
     """V, in units of the membrane potential. "auto" is 1: the gains of the layers are fitted to it
     (`network.gain`)."""
@@ -99,14 +108,25 @@ class Neuron(Strict):
         own = NEURONS[self.name](**self.given())
         return own.neurons(shape)
 
+    def of_layer(self, number: int) -> Neuron:
+        """The settings of the spiking layer `number`, from 0."""
+        if not self.decays:
+            return self
+        return self.model_copy(update={"decay": self.decays[number], "decays": ()})
+
+    @property
+    def largest_decay(self) -> float:
+        """The largest λ that a layer can have."""
+        return max((self.decay, *self.decays))
+
     def given(self) -> dict[str, Any]:
         """The settings that are not left to their defaults."""
         return {key: getattr(self, key) for key in self.model_fields_set - {"name"}}
 
     def constants(self) -> dict[str, Any]:
-        """The settings that matter where the neurons are deployed: neither those of the gradient
-        nor the dropout."""
-        return self.model_dump(exclude={"surrogate", "dropout"})
+        """The settings that matter where the neurons of a layer are deployed: neither those of the
+        gradient nor the dropout, nor those of other layers."""
+        return self.model_dump(exclude={"surrogate", "dropout", "decays"})
 
 
 NEURONS: Registry[Neuron] = Registry("neuron", "saf.neurons.models")

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from saf.config.methods import METHODS, AtEachStep, AtTheFinalStep, Readout
+from saf.config.neurons import Form
 
 if TYPE_CHECKING:
     from saf.model.batch import Batch, Rule
@@ -37,6 +38,10 @@ class SafE(AtEachStep):
     @property
     def updates_at_each_step(self) -> bool:
         return self.update == "step"
+
+    @property
+    def asks_for(self) -> Form | None:
+        return "accumulated_step" if self.update == "step" else None
 
     @property
     def takes_steps_at_once(self) -> bool:

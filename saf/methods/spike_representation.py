@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from saf.config.methods import METHODS, AtTheFinalStep
+from saf.config.neurons import Form
 
 if TYPE_CHECKING:
     from saf.kernels.saf_scan import Gate
@@ -26,6 +27,10 @@ class SpikeRepresentation(AtTheFinalStep):
 
     def rule(self) -> Rule:
         return spike_representation
+
+    @property
+    def asks_for(self) -> Form | None:
+        return "rate_gate"
 
     @property
     def takes_steps_at_once(self) -> bool:

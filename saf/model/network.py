@@ -85,13 +85,19 @@ class SpikingNetwork(torch.nn.Module):
         self.compute_dtype = compute_dtype
         self.timesteps, self.readout_kind = timesteps, readout
         shapes, neurons = architecture.shapes(), dict(neurons or {})
+        spiking = {layer.name: number for number, layer in enumerate(architecture.spiking)}
+        if neuron.decays and len(neuron.decays) != len(spiking):
+            raise ValueError(
+                f"the neuron has {len(neuron.decays)} decays for {len(spiking)} spiking layers"
+            )
         for layer in (*architecture.layers, architecture.readout):
             name = layer.name
             if hasattr(self, name):
                 raise ValueError(f"a layer cannot be named {name}")
             of_layer = None
             if not layer.relay and layer is not architecture.readout:
-                of_layer = neurons.pop(name, None) or neuron.neurons(shapes[name])
+                of_layer = neurons.pop(name, None)
+                of_layer = of_layer or neuron.of_layer(spiking[name]).neurons(shapes[name])
             self.add_module(name, Layer(layer, shapes, of_layer, filters=(neuron.decay,)))
         if neurons:
             raise ValueError(f"there is no spiking layer {next(iter(neurons))!r} for its neurons")
@@ -173,11 +179,29 @@ class SpikingNetwork(torch.nn.Module):
 
     def with_neuron(self, neuron: NeuronSettings) -> SpikingNetwork:
         """The same network with other neurons in all layers; weights and biases are shared."""
+        numbers = {layer.name: n for n, layer in enumerate(self.architecture.spiking)}
+        return self._with_neurons(
+            neuron, lambda layer: neuron.of_layer(numbers[layer.name]).neurons(layer.shape)
+        )
+
+    def with_threshold(self, threshold: float) -> SpikingNetwork:
+        """The same network with another V in all layers, and the constants of neurons that have
+        been learned; weights and biases are shared."""
+
+        def neurons(layer: Layer) -> Neuron:
+            changed = layer.neurons.fold().model_copy(update={"threshold": threshold})
+            return changed.neurons(layer.shape)
+
+        return self._with_neurons(self.neuron.model_copy(update={"threshold": threshold}), neurons)
+
+    def _with_neurons(
+        self, neuron: NeuronSettings, neurons: Callable[[Layer], Neuron]
+    ) -> SpikingNetwork:
         other = copy(self)
         other.neuron = neuron
         other._modules = {}
         for layer in (*self.layers, self.readout_layer):
-            of_layer = None if layer.neuron is None else neuron.neurons(layer.shape)
+            of_layer = None if layer.neuron is None else neurons(layer)
             other._modules[layer.name] = layer.with_neuron(of_layer, (neuron.decay,))
         return other
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from saf.config.base import Auto
 from saf.config.networks import NETWORKS, Network
+from saf.config.neurons import Neuron
 from saf.errors import NetworkError
 from saf.networks.architecture import (
     Architecture,
@@ -28,10 +29,12 @@ MAX_CHANNELS = 64
 MAX_CLASSES = 10_000
 
 
-def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
+def build(
+    network: Network, input_shape: Shape, classes: int, neuron: Neuron | None = None
+) -> Architecture:
     """The architecture that `network` asks for on samples of `input_shape` (C H W).
 
-    Raises NetworkError.
+    Raises NetworkError, also where `neuron` has constants for another number of layers.
     """
     _check_images(network, input_shape)
     if not 2 <= classes <= MAX_CLASSES:
@@ -39,7 +42,7 @@ def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
             f"a data set needs 2 to {MAX_CLASSES} classes, not {classes}", pointer="/dataset"
         )
     try:
-        return _with_gain(network.architecture(input_shape, classes), network.gain)
+        architecture = _with_gain(network.architecture(input_shape, classes), network.gain)
     except ValidationError as error:
         reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         raise NetworkError(reason) from error
@@ -47,6 +50,14 @@ def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
         raise
     except ValueError as error:
         raise NetworkError(str(error)) from error
+    layers = len(architecture.spiking)
+    if neuron is not None and neuron.decays and len(neuron.decays) != layers:
+        raise NetworkError(
+            f"has {len(neuron.decays)} values, and {network.name} as chosen has {layers} spiking "
+            f"layers; give {layers} values, or neuron.decay for all of them",
+            pointer="/neuron/decays",
+        )
+    return architecture
 
 
 def _check_images(network: Network, input_shape: Shape) -> None:

@@ -218,7 +218,9 @@ def _architecture(specification: ResolvedSpecification, dataset: Dataset) -> Arc
             '"conversion.grid_bits" to null: the conversion is measured then',
         )
     try:
-        return build(specification.network, dataset.sample_shape, dataset.classes)
+        return build(
+            specification.network, dataset.sample_shape, dataset.classes, specification.neuron
+        )
     except ValueError as error:
         raise UserConfigError(
             str(error), hint="choose a network and a data set that fit together"

@@ -333,11 +333,11 @@ class Trainer:
         the network learns from: the first that does of a series, each half of the one before."""
         x, _ = self.train_set[torch.arange(min(SAMPLES, len(self.train_set)))]
         network, steps = self.shown(), self.specification.timesteps
-        neuron = network.neuron
         for halvings in range(1, MOST_HALVINGS + 1):
-            threshold = float(f"{neuron.threshold / 2**halvings:.2g}")
-            lower = network.with_neuron(neuron.model_copy(update={"threshold": threshold}))
-            if infer(lower, x, steps, readout="mean").firing_rates.all():
+            threshold = float(f"{network.neuron.threshold / 2**halvings:.2g}")
+            if infer(
+                network.with_threshold(threshold), x, steps, readout="mean"
+            ).firing_rates.all():
                 return threshold
         return None
 

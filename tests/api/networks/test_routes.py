@@ -16,7 +16,7 @@ API = Path(__file__).parents[3] / "api"
     [
         ("networks", {"convnet", "vgg11"}),
         ("methods", {"saf-e", "saf-f", "ottt-a", "ottt-o", "spike-representation", "bptt"}),
-        ("neurons", {"lif"}),
+        ("neurons", {"lif", "plif", "cuba", "alif"}),
         ("surrogates", {"sigmoid", "triangle", "rectangle", "arctan"}),
     ],
 )

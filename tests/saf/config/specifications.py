@@ -94,6 +94,7 @@ OTHERWISE: Values = {
     "metadata": [{"key": "value"}],
     "neuron/name": list(NEURONS.members())[1:],  # the first one is the default
     "neuron/decay": [1.0, 0.3],
+    "neuron/decays": [],  # as many as there are layers: see tests/saf/neurons/test_models.py
     "neuron/threshold": [0.4],
     "neuron/surrogate/name": list(SURROGATES.members())[1:],  # the first one is the default
     "augment": [*([name] for name in AUGMENTATIONS.members()), list(AUGMENTATIONS.members())],
