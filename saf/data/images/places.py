@@ -64,7 +64,8 @@ def assembled(label: str, samples: Mapping[str, Sample], folders: bool) -> Plan:
         )
         told.append(Decision("split", "holdout", why))
     else:
-        splits = [samples[name][0] or "train" for name in names]
+        splits = [role for name in names if (role := samples[name][0]) is not None]
+        assert len(splits) == len(names)  # what has no split beside others is left out before
         if "test" not in roles:
             splits = ["test" if split == "val" else split for split in splits]
             why = "the validation images are for testing, for there are no others"

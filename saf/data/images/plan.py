@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from saf.data.dataset import Decision
 from saf.data.formats.format import Candidate, NeedsChoiceError, Question
 from saf.data.images.decode import decode, is_image_name
-from saf.data.images.labels import Labelling, labellings, of_known, of_names
-from saf.data.images.lists import numbered, published, unread_lists
 from saf.data.images.places import Plan, Sample, assembled
 from saf.data.images.repeats import without_repeats
 from saf.data.images.sheet import COLUMNS, ROWS, sheet, spread
 from saf.data.images.survey import Read
-from saf.data.images.table import Index, path_roles, tables
+from saf.data.images.tables.known import of_known
+from saf.data.images.tables.labels import Labelling, labellings, of_names
+from saf.data.images.tables.lists import Published, numbered, published, unread_lists
+from saf.data.images.tables.table import Index, Table, Texts, path_roles
 from saf.data.images.tree import LAYOUT, Structure, structure, tree
-from saf.data.images.words import Role, in_order
+from saf.data.images.words import Role, in_order, tokens
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
 from saf.errors import DataError
@@ -47,6 +48,7 @@ class Planner:
         images, left_out = without_repeats(self.source, sizes)
         self._leave_out(left_out)
         self.images = images
+        self.texts = Texts(self.source, Index(images))
         found = structure(tree(images), innermost=self.labels_from == INNER, total=len(images))
         samples = self._samples(found)
         samples = self._split(samples, found)
@@ -82,8 +84,14 @@ class Planner:
         samples: dict[str, Sample] = dict(found.samples)
         if found.unlabelled:
             classes = {class_name for _, class_name, _ in samples.values()}
-            there = tables(self.source, Index(found.unlabelled))
-            known = of_known(there, found.unlabelled, classes)
+            class_of = {name: class_name for name, (_, class_name, _) in samples.items()}
+            known = of_known(
+                self._tables(found.unlabelled),
+                found.unlabelled,
+                classes,
+                self._tables(class_of),
+                class_of,
+            )
             if known.label:
                 self._decide(
                     "labels_from",
@@ -102,9 +110,8 @@ class Planner:
                 words,
                 hint=f"Cut the objects out, and sort them into a folder for each class. {LAYOUT}",
             )
-        there = tables(self.source, Index(self.images))
-        ways = labellings(there)
-        if len(ways) == 1 and ways[0].plain:
+        ways = labellings(self._tables(self.images))
+        if len(ways) == 1 and ways[0].plain and (ways[0].sure or ways[0].only):
             self._decide("labels_from", ways[0].value, f"{found.doubts}; {ways[0].words()}")
             return self._of(ways[0])
         if not ways and (named := of_names(self._trained())) is not None:
@@ -141,7 +148,7 @@ class Planner:
                 hint=f"Say {FOLDERS!r}, {NAMES!r}, or a file inside: 'labels.csv:column'.",
             )
         index = Index(self.images)
-        there = tables(self.source, index, only=file)
+        there = self.texts.only(file, index)
         if not there:
             raise DataError(
                 f"labels_from: {file} names no images",
@@ -149,8 +156,8 @@ class Planner:
             )
         alike_tables = [
             t
-            for t in tables(self.source, index)
-            if t.columns == there[0].columns and t.core == there[0].core and t.name != there[0].name
+            for t in self.texts.tables(index)
+            if t.core == there[0].core and t.name not in {table.name for table in there}
         ]
         ways = labellings([*there, *alike_tables], column)
         if len(ways) != 1:
@@ -162,17 +169,18 @@ class Planner:
         return self._of(ways[0])
 
     def _of(self, labelling: Labelling) -> dict[str, Sample]:
-        roles = labelling.roles
-        if not roles:
-            said = {name: path_roles(name) for name in labelling.label}
-            roles = {name: min(role) for name, role in said.items() if len(role) == 1}
-            if len(set(roles.values())) < 2 or "train" not in roles.values():
-                roles = {}
+        said = {name: path_roles(name) for name in labelling.label}
+        roles = {name: min(role) for name, role in said.items() if len(role) == 1}
+        if len(set(roles.values())) < 2 or "train" not in roles.values():
+            roles = {}
         self._leave_out_unlabelled(set(self.images) - labelling.label.keys())
         return {
             name: (roles.get(name), class_name, name)
             for name, class_name in labelling.label.items()
         }
+
+    def _tables(self, images: Iterable[str]) -> list[Table]:
+        return self.texts.tables(Index(images))
 
     def _trained(self) -> list[str]:
         """The images that are not in a folder of validation or test images."""
@@ -216,9 +224,10 @@ class Planner:
             for m in self.source.members
             if m.name.lower().endswith((".mat", ".json", ".pkl", ".xlsx", ".xls", ".npy"))
         ]
-        return (
-            f"; {', '.join(others[:3])[:200]} beside them is not read for labels" if others else ""
-        )
+        words = [f"{name}: {why}" for name, why in sorted(self.texts.unread.items())[:2]]
+        if others:
+            words.append(f"{', '.join(others[:3])[:200]} beside them is not read for labels")
+        return "".join(f"; {each}" for each in words)
 
     # --- questions -------------------------------------------------------------------------------
 
@@ -259,18 +268,14 @@ class Planner:
     # --- splits ----------------------------------------------------------------------------------
 
     def _split(self, samples: dict[str, Sample], found: Structure) -> dict[str, Sample]:
-        roles = {role for role, _, _ in samples.values()}
         if self.split == "holdout":
             return {name: (None, c, key) for name, (_, c, key) in samples.items()}
-        if self.split == FOLDERS or (self.split is None and roles - {None, "train"}):
-            if not roles - {None, "train"}:
-                raise DataError("no folders say which samples are for testing", hint=LAYOUT)
-            return samples
-        there = tables(self.source, Index(samples), only=None)
-        ways = published(there, samples)
-        if (cub := numbered(self.source, there)) is not None:
-            ways = [cub]
-        if self.split is not None:
+        roles = {name: role for name, (role, _, _) in samples.items()}
+        by_folders = bool(set(roles.values()) - {None, "train"})
+        if self.split == FOLDERS and not by_folders:
+            raise DataError("no folders say which samples are for testing", hint=LAYOUT)
+        ways = [] if self.split == FOLDERS else self._published(samples)
+        if self.split not in (None, FOLDERS):
             asked = [w for w in ways if self.split in (w.value, w.value.rpartition("/")[2])]
             if not asked:
                 known = ", ".join(repr(way.value) for way in ways) or "none is found"
@@ -278,27 +283,75 @@ class Planner:
                     f"split: {self.split!r} lists no training and test images",
                     hint=f"Say 'holdout' or a file inside that lists them: {known}.",
                 )
-            ways = asked
-        if found.splits and not ways:
-            return samples  # train alone
+            return self._listed(samples, asked[0])
+        if by_folders:
+            for way in ways:
+                if name := way.contradicts(roles):
+                    raise self._split_question(
+                        f"The folders and {way.value} tell different splits, such as of {name}",
+                        [way],
+                        Candidate(FOLDERS, f"{_counted(roles)}, as the folders say"),
+                    )
+            return self._with_a_split(samples)
+        if len(ways) == 1 and ways[0].sure:
+            return self._listed(samples, ways[0])
         if not ways:
-            if unread := unread_lists(self.source):
+            if not found.splits and (unread := self._unread_splits()):
                 self._ask_for_holdout(unread)
             return samples
         if len(ways) > 1:
             asks = "Several splits are published with the images; which one is it to be?"
-            candidates = tuple(
-                Candidate(way.value, f"{_counted(way.roles)}, {way.why}")
-                for way in ways[:MAX_CANDIDATES]
+        else:
+            count = sum(name in ways[0].listed for name in samples)
+            asks = (
+                f"Which images are for testing? {ways[0].value} lists {count:,} of the "
+                f"{len(samples):,} images."
             )
-            raise NeedsChoiceError(self.source.label, (Question("split", asks, candidates),))
-        way = ways[0]
+        holdout = Candidate("holdout", "a fifth of each class, always the same, is for testing")
+        every_sure = all(way.sure for way in ways)
+        raise self._split_question(asks, ways, None if every_sure else holdout)
+
+    def _published(self, samples: Mapping[str, Sample]) -> list[Published]:
+        there = self._tables(samples)
+        if (cub := numbered(self.source, there)) is not None:
+            return [cub]
+        return published(there, samples)
+
+    def _split_question(
+        self, asks: str, ways: Sequence[Published], other: Candidate | None
+    ) -> NeedsChoiceError:
+        candidates = [
+            Candidate(way.value, f"{_counted(way.roles)}, {way.why}")
+            for way in ways[:MAX_CANDIDATES]
+        ]
+        if other is not None:
+            candidates.append(other)
+        return NeedsChoiceError(self.source.label, (Question("split", asks, tuple(candidates)),))
+
+    def _listed(self, samples: Mapping[str, Sample], way: Published) -> dict[str, Sample]:
+        """The samples that a published split lists, with their splits."""
         self._decide("split", way.value, f"{_counted(way.roles)}, {way.why}")
         unlisted = [name for name in samples if name not in way.roles]
         self._leave_out(dict.fromkeys(unlisted, f"it is not listed by {way.value}"))
         return {
             name: (way.roles[name], *samples[name][1:]) for name in samples if name in way.roles
         }
+
+    def _with_a_split(self, samples: Mapping[str, Sample]) -> dict[str, Sample]:
+        """The samples of which a folder says the split, where folders say it of others."""
+        without = [name for name, (role, _, _) in samples.items() if role is None]
+        self._leave_out(dict.fromkeys(without, "it lies in no folder of a split, as others do"))
+        return {name: sample for name, sample in samples.items() if sample[0] is not None}
+
+    def _unread_splits(self) -> list[str]:
+        """Files that may hold a published split and are not read."""
+        words = {"train", "test", "val", "split", "splits", "partition"}
+        tables = [
+            name
+            for name in self.texts.unread
+            if words & set(tokens(name.rpartition("/")[2].rpartition(".")[0]))
+        ]
+        return [*unread_lists(self.source), *tables]
 
     def _ask_for_holdout(self, unread: Sequence[str]) -> None:
         listed = ", ".join(unread[:3])[:300]
@@ -328,7 +381,7 @@ class Planner:
         )
 
 
-def _counted(roles: Mapping[str, Role]) -> str:
+def _counted(roles: Mapping[str, Role | None]) -> str:
     counts = Counter(roles.values())
     order: tuple[Role, ...] = ("train", "val", "test")
     return ", ".join(f"{counts[role]:,} {role}" for role in order if counts[role])

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from saf.data import Dataset
+from tests.saf.data.pictures import Pictures
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -167,3 +168,9 @@ def dataset() -> Callable[..., Dataset]:
         return Dataset(**(content | changes))
 
     return build
+
+
+@pytest.fixture
+def pictures() -> Pictures:
+    """Makes images that are all different."""
+    return Pictures()

@@ -2,93 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from saf.data import Dataset, detect, read
-from saf.data.formats.format import Candidate, NeedsChoiceError
+from saf.data import detect, read
 from saf.errors import DataError
+from tests.saf.data.pictures import Files, Pictures, asked, came, decided, table
 
-Files = dict[str, bytes]
 Place = Callable[[Mapping[str, bytes]], Path]
-
-
-class Pictures:
-    """Makes images that are all different, and knows them again in a data set."""
-
-    def __init__(self) -> None:
-        self.made = 0
-
-    def __call__(self, *names: str, side: int = 8) -> Files:
-        """An image by each name."""
-        files = {}
-        for name in names:
-            self.made += 1
-            buffer = io.BytesIO()
-            pixels = np.full(
-                (side, side, 3), (self.made % 200 + 40, self.made // 200, 99), np.uint8
-            )
-            pixels[0] = 255
-            Image.fromarray(pixels).save(buffer, "PNG")
-            files[name] = buffer.getvalue()
-        return files
-
-    def many(self, *folders: str, count: int = 4, ending: str = ".png") -> Files:
-        """So many images in each folder, 0.png, 1.png, …"""
-        return self(*(f"{folder}/{n}{ending}" for folder in folders for n in range(count)))
-
-
-@pytest.fixture
-def pictures() -> Pictures:
-    return Pictures()
-
-
-def came(data: Dataset, files: Mapping[str, bytes]) -> dict[str, dict[str, str]]:
-    """The class of each file by split, as the data set has them."""
-    by_pixel = {}
-    for name, blob in files.items():
-        if blob.startswith(b"\x89PNG"):
-            by_pixel[np.asarray(Image.open(io.BytesIO(blob)))[-1, 0].tobytes()] = name
-    found: dict[str, dict[str, str]] = {}
-    for split in data.splits:
-        x, y = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
-        found[split] = {
-            by_pixel[image[:, -1, 0].tobytes()]: data.class_names[label]
-            for image, label in zip(x, y, strict=True)
-        }
-        assert len(found[split]) == len(y)
-    return found
-
-
-def table(head: list[str] | None, *rows: list[Any], mark: str = ",") -> bytes:
-    text = io.StringIO()
-    csv.writer(text, delimiter=mark).writerows([*([head] if head else []), *rows])
-    return text.getvalue().encode()
-
-
-def decided(data: Dataset, setting: str) -> str:
-    (decision,) = [each for each in data.decisions if each.setting == setting]
-    assert decision.why
-    return decision.value
-
-
-def asked(path: Path, setting: str, **settings: str) -> dict[str, Candidate]:
-    """The candidates of the one question that reading ends in."""
-    with pytest.raises(NeedsChoiceError) as caught:
-        read(path, settings=settings)
-    (question,) = caught.value.questions
-    assert question.setting == setting
-    return {candidate.value: candidate for candidate in question.candidates}
-
 
 SPLIT_NAMES = [
     ("train", "test"),
@@ -363,7 +290,7 @@ def test_tiny_imagenet_is_read_as_it_is_distributed(pictures: Pictures, place: P
     assert len(found["train"]) == 8
     assert found["test"] == {f"{top}/val/images/{n}.JPEG": ids[n % 2] for n in range(4)}
     assert len(data.skipped) == 4
-    assert decided(data, "labels_from") == f"{top}/val/val_annotations.txt"
+    assert decided(data, "labels_from") == f"{top}/val/val_annotations.txt:2"
 
 
 def test_imagenet_is_read_as_kaggle_distributes_it(pictures: Pictures, place: Place) -> None:

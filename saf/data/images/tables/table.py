@@ -1,0 +1,323 @@
+"""Tables in text files beside images: CSV, TSV, lists, JSON lines; and which images they name."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from saf.data.images.decode import is_image_name
+from saf.data.images.tables.columns import is_label, key_rank, without_twins
+from saf.data.images.words import MASKS, Role, joined, role_of, roles_of
+from saf.data.sources.limits import MIB, LimitError
+from saf.data.sources.source import Source
+from saf.errors import DataError
+from saf.sizes import readable
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".jsonl")
+MAX_TABLE = 16 * MIB
+MAX_TABLES = 2000
+MAX_TEXT = 64 * MIB
+"""Bytes of all texts together that are looked at for tables."""
+_TRIED = 200  # rows that tell which column names the images
+
+
+class Index:
+    """Finds images by what tables call them: a path or its end, with or without the ending; in any
+    case and either Unicode form."""
+
+    def __init__(self, images: Iterable[str]) -> None:
+        self._by_end: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        self._folded: dict[str, str] = {}
+        self._found: dict[tuple[str, str, Role | None], str | None] = {}
+        for name in images:
+            *folders, last = folded = _folded(name).split("/")
+            self._folded[name] = "/" + "/".join(folded[:-1])
+            stem = _stem(last)
+            self._by_end[(stem,)].append(name)
+            if folders:
+                self._by_end[(folders[-1], stem)].append(name)
+        self.count = len(self._folded)
+
+    def find(self, said: str, table: str, role: Role | None) -> str | None:
+        """The image that `said` names; of several, that which lies below the folder of the table,
+        or in the split that the table's name says. None if there is none, or more than one."""
+        path = said.strip().strip("'\"").replace("\\", "/").removeprefix("./").lstrip("/")
+        if not path or len(path) > 1024:
+            return None
+        place = (path, table.rpartition("/")[0], role)
+        if place not in self._found:
+            self._found[place] = self._find(*place)
+        return self._found[place]
+
+    def _find(self, path: str, beside: str, role: Role | None) -> str | None:
+        *folders, last = _folded(path).split("/")
+        found = self._by_end.get((*folders[-1:], _stem(last)), [])
+        if folders:
+            end = "/" + "/".join(folders)
+            found = [name for name in found if self._folded[name].endswith(end)]
+        if len(found) > 1 and is_image_name(last):
+            wanted = _composed(path.rpartition("/")[2])
+            found = [n for n in found if _composed(n.rpartition("/")[2]) == wanted] or found
+        if len(found) > 1:
+            found = [n for n in found if beside and n.startswith(beside + "/")] or found
+        if len(found) > 1 and role is not None:
+            found = [n for n in found if role in path_roles(n)]
+        return found[0] if len(found) == 1 else None
+
+
+def path_roles(name: str) -> set[Role]:
+    """The splits that the folders of an image say."""
+    said = (roles_of([part]).get(part) for part in name.split("/")[:-1])
+    return {role for role in said if role is not None}
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def _folded(text: str) -> str:
+    return _composed(text).casefold()
+
+
+def _stem(last: str) -> str:
+    return last.rpartition(".")[0] if is_image_name(last) else last
+
+
+@dataclass
+class Table:
+    """A table whose rows name images."""
+
+    name: str
+    columns: tuple[str, ...]
+    """Their headings; numbers from 1 where there are none."""
+    rows: list[list[str]]
+    images: list[str | None]
+    """The image that each row names."""
+    key: int
+    """The column that names it."""
+
+    @property
+    def role(self) -> Role | None:
+        """The split that the table's name says."""
+        return role_of(self.name.rpartition("/")[2].rpartition(".")[0])[0]
+
+    @property
+    def core(self) -> tuple[str, ...]:
+        """What else its name says, with numbers: tables of one kind have the same."""
+        stem = self.name.rpartition("/")[2].rpartition(".")[0]
+        numbers = tuple(re.findall(r"\d+", stem))
+        return (*role_of(stem)[1], *numbers)
+
+    @cached_property
+    def named(self) -> int:
+        """How many images it names."""
+        return len({name for name in self.images if name is not None})
+
+    def values(self, index: int) -> Iterator[tuple[str, str]]:
+        """Image and value of each row in a column; empty ones are left out."""
+        for name, row in zip(self.images, self.rows, strict=True):
+            if name is not None and index < len(row) and (value := row[index].strip()):
+                yield name, value
+
+    def column(self, index: int) -> dict[str, str]:
+        """The values of a column by image: of several rows of an image, that of the first."""
+        found: dict[str, str] = {}
+        for name, value in self.values(index):
+            found.setdefault(name, value)
+        return found
+
+
+class Texts:
+    """The text files of a source that may hold tables, read once."""
+
+    def __init__(self, source: Source, images: Index) -> None:
+        self.unread: dict[str, str] = {}
+        """Files that may hold a table and are not used, each with the reason."""
+        self._source = source
+        names = []
+        for member in source.members:
+            last = member.name.rpartition("/")[2]
+            if last.lower().endswith(SUFFIXES) and "submission" not in last.lower():
+                role = role_of(last.rpartition(".")[0])[0]
+                # Files of one image each, as object detection has them, are no tables.
+                if images.find(last.rpartition(".")[0], member.name, role) is None:
+                    names.append(member)
+        names.sort(key=lambda member: (member.name.count("/"), member.name))
+        total, chosen = 0, []
+        for count, member in enumerate(names):
+            if member.size > MAX_TABLE:
+                self.unread[member.name] = f"it is larger than {readable(MAX_TABLE)}"
+            elif count >= MAX_TABLES or total + member.size > MAX_TEXT:
+                self.unread[member.name] = (
+                    f"no more than {MAX_TABLES:,} text files of {readable(MAX_TEXT)} are looked at"
+                )
+            else:
+                total += member.size
+                chosen.append(member.name)
+        self._texts: dict[str, str] = {}
+        for content in source.contents(frozenset(chosen)):
+            try:
+                self._texts[content.name] = _text(content.read_whole(MAX_TABLE))
+            except LimitError:
+                raise
+            except DataError as error:
+                self.unread[content.name] = str(error)
+
+    def tables(self, index: Index) -> list[Table]:
+        """All tables that name images. What is to be handed in is left out."""
+        found = []
+        for name, text in self._texts.items():
+            try:
+                table = _parsed(name, text, index)
+            except DataError as error:
+                self.unread[name] = str(error)
+                continue
+            if table is not None:
+                found.append(table)
+        return sorted(found, key=lambda table: (table.name.count("/"), table.name))
+
+    def only(self, wanted: str, index: Index) -> list[Table]:
+        """The tables of the files of a name, whatever it is. Raises DataError."""
+        names = [
+            member.name
+            for member in self._source.members
+            if wanted in (member.name, member.name.rpartition("/")[2])
+        ]
+        found = []
+        for content in self._source.contents(frozenset(names)):
+            text = _text(content.read_whole(MAX_TABLE))
+            if (table := _parsed(content.name, text, index)) is not None:
+                found.append(table)
+        return sorted(found, key=lambda table: (table.name.count("/"), table.name))
+
+
+def _text(blob: bytes) -> str:
+    if blob.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return blob.decode("utf-16", "replace")
+    try:
+        return blob.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return blob.decode("cp1252", "replace")
+
+
+def rows_of(name: str, text: str) -> list[tuple[tuple[str, ...] | None, list[list[str]]]]:
+    """The ways to read a text as rows; with headings where they are sure."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        return []
+    if name.lower().endswith(".jsonl"):
+        return _of_json(lines)
+    if name.lower().endswith((".txt", ".lst")) and not re.search(r"[,;\t|]", lines[0]):
+        whole = [[line.strip()] for line in lines]  # names may hold spaces
+        return [(None, whole), (None, [line.split() for line in lines])]
+    mark = max("\t,;|", key=lines[0].count)
+    try:
+        limit = csv.field_size_limit(MAX_TABLE)
+        try:
+            return [(None, [row for row in csv.reader(io.StringIO(text), delimiter=mark) if row])]
+        finally:
+            csv.field_size_limit(limit)
+    except csv.Error as error:
+        raise DataError(f"{name} is no table: {error}", hint="Save it as CSV again.") from error
+
+
+def _of_json(lines: Sequence[str]) -> list[tuple[tuple[str, ...] | None, list[list[str]]]]:
+    try:
+        entries = [json.loads(line) for line in lines]
+    except (ValueError, RecursionError):
+        return []
+    if not all(isinstance(entry, dict) for entry in entries):
+        return []
+    columns = tuple(dict.fromkeys(key for entry in entries for key in entry))
+    plain = (str, int, float, bool)
+    rows = [
+        [str(entry[key]) if isinstance(entry.get(key), plain) else "" for key in columns]
+        for entry in entries
+    ]
+    return [(columns, rows)]
+
+
+def _parsed(name: str, text: str, index: Index) -> Table | None:
+    role = role_of(name.rpartition("/")[2].rpartition(".")[0])[0]
+    for heads, rows in rows_of(name, text):
+        if len(rows) < 2:
+            continue
+        width = min(max(map(len, rows[:_TRIED])), 300)
+        first = [cell.strip() for cell in rows[0][:width]]
+        said = heads or (*first, *(str(number + 1) for number in range(len(first), width)))
+        key = _key(name, rows, said, index, role)
+        if key is None:
+            continue
+        if heads is None:
+            if len(rows[0]) > key and index.find(rows[0][key], name, role) is not None:
+                said = tuple(str(number + 1) for number in range(width))
+            else:
+                rows = rows[1:]
+        images = [index.find(row[key], name, role) if len(row) > key else None for row in rows]
+        return Table(name, without_twins(said), rows, images, key)
+    return None
+
+
+def _key(
+    name: str, rows: list[list[str]], heads: Sequence[str], index: Index, role: Role | None
+) -> int | None:
+    """The column that names images in most rows: of several, one that has names of image files,
+    then one whose heading says so. None if there is none. Raises DataError where two such columns
+    name different images."""
+    step = max(1, (len(rows) - 1) // _TRIED)
+    tried = rows[1::step][:_TRIED]
+
+    def named(column: int) -> list[str | None]:
+        cells = (row[column] if len(row) > column else "" for row in tried)
+        return [index.find(cell, name, role) for cell in cells]
+
+    ranks: dict[int, tuple[bool, int]] = {}
+    elsewhere = -1  # how plainly a column names files that are not here
+    hits = {}
+    for column in range(len(heads)):
+        cells = [row[column].strip() for row in tried if len(row) > column and row[column].strip()]
+        as_files = sum(is_image_name(cell) and "://" not in cell for cell in cells)
+        masks = joined(heads[column]) in MASKS or is_label(heads[column], heads)
+        rank = (
+            0 < len(cells) <= as_files * 2 and not masks,
+            0 if masks else key_rank(heads[column]),
+        )
+        hits[column] = sum(image is not None for image in named(column))
+        if hits[column] * 2 >= len(tried) or (
+            hits[column] and _covers(rows, column, name, role, index)
+        ):
+            ranks[column] = rank
+        elif rank[0]:
+            elsewhere = max(elsewhere, rank[1])
+    if elsewhere >= 0 and not any(as_files for as_files, _ in ranks.values()):
+        # Beside names of files that are not here, the number of a row is no name.
+        weak = 3 if elsewhere == 3 else 1
+        ranks = {column: rank for column, rank in ranks.items() if rank[1] >= weak}
+    if not ranks:
+        return None
+    best = [column for column in ranks if ranks[column] == max(ranks.values())]
+    key = max(best, key=lambda column: (hits[column], -column))
+    for other in best:
+        for one, two in zip(named(key), named(other), strict=True):
+            if one is not None and two is not None and one != two:
+                columns = " and ".join(repr(heads[each]) for each in sorted((key, other)))
+                raise DataError(
+                    f"the columns {columns} of {name} name different images in one row",
+                    hint="Leave the column that names the images, and remove the other.",
+                )
+    return key
+
+
+def _covers(rows: list[list[str]], key: int, name: str, role: Role | None, index: Index) -> bool:
+    """Whether a table of which few rows name images names nearly all images all the same."""
+    if len(rows) < index.count:
+        return False
+    named = {index.find(row[key], name, role) for row in rows if len(row) > key} - {None}
+    return len(named) >= 0.9 * index.count
