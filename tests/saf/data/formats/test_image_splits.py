@@ -50,7 +50,12 @@ def test_three_numbers_of_a_partition_are_those_of_celeba(pictures: Pictures, pl
 
 @pytest.mark.parametrize(
     ("values", "folds"),
-    [([0, 0, 1, 1] * 3, 2), ([0, 1, 2, 2, 0, 1] * 2, 3), ([*"AABB"] * 3, 2), ([1, 2, 3, 4, 4, 3, 2, 1, 1, 2, 3, 4], 4)],
+    [
+        ([0, 0, 1, 1] * 3, 2),
+        ([0, 1, 2, 2, 0, 1] * 2, 3),
+        ([*"AABB"] * 3, 2),
+        ([1, 2, 3, 4, 4, 3, 2, 1, 1, 2, 3, 4], 4),
+    ],
 )
 def test_folds_are_a_question_which_of_them_is_for_testing(
     values: list[Any], folds: int, pictures: Pictures, place: Place
