@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from saf.data.dataset import Decision
 from saf.data.formats.format import Candidate, NeedsChoiceError, Question
+from saf.data.images.beside import detection, unread_labels
 from saf.data.images.decode import decode, is_image_name
 from saf.data.images.places import Plan, Sample, assembled
 from saf.data.images.repeats import without_repeats
@@ -24,6 +25,8 @@ from saf.data.sources.source import Source
 from saf.errors import DataError
 
 FOLDERS, INNER, NAMES = "folders", "inner folders", "names"
+WITHOUT = "folders without "
+"""Followed by names of folders, with commas between them, that are no classes."""
 MAX_CANDIDATES = 12
 
 
@@ -49,8 +52,12 @@ class Planner:
         self._leave_out(left_out)
         self.images = images
         self.texts = Texts(self.source, Index(images))
-        found = structure(tree(images), innermost=self.labels_from == INNER, total=len(images))
+        said = self.labels_from or ""
+        without = said.removeprefix(WITHOUT).split(",") if said.startswith(WITHOUT) else []
+        found = structure(tree(images), innermost=said == INNER, total=len(images), without=without)
         samples = self._samples(found)
+        for words in found.told if found.samples else ():
+            self._decide("", "splits by folders", words)
         samples = self._split(samples, found)
         plan = assembled(self.source.label, samples, found.splits)
         skipped = tuple(f"{name}: {self.skipped[name]}" for name in sorted(self.skipped))
@@ -72,10 +79,12 @@ class Planner:
                     raise DataError(f"{found.doubts or 'no folder says a class'}", hint=LAYOUT)
                 return self._of_folders(found)
             case "names":
-                labelling = of_names(self._trained())
+                labelling = of_names(self._trained(), self.images)
                 if labelling is None:
                     raise DataError("the names of the files say no classes", hint=LAYOUT)
                 return self._of(labelling)
+            case said if said.startswith(WITHOUT):
+                return self._of_folders(found)
             case said:
                 return self._of_file(said)
 
@@ -105,7 +114,7 @@ class Planner:
         return samples
 
     def _of_tables_or_names(self, found: Structure) -> dict[str, Sample]:
-        if words := self._detection(found):
+        if words := detection(self.source, self.images, found.doubts):
             raise DataError(
                 words,
                 hint=f"Cut the objects out, and sort them into a folder for each class. {LAYOUT}",
@@ -114,11 +123,13 @@ class Planner:
         if len(ways) == 1 and ways[0].plain and (ways[0].sure or ways[0].only):
             self._decide("labels_from", ways[0].value, f"{found.doubts}; {ways[0].words()}")
             return self._of(ways[0])
-        if not ways and (named := of_names(self._trained())) is not None:
+        if not ways and (named := of_names(self._trained(), self.images)) is not None:
             ways = [named]
         candidates = [self._candidate(each) for each in ways[:MAX_CANDIDATES]]
         if not ways and len({name for _, name, _ in found.samples.values()}) > 1:
             candidates.append(self._folders_candidate(FOLDERS, found))
+            if found.odd:
+                candidates.append(self._without_candidate(found))
             inner = structure(tree(self.images), innermost=True, total=len(self.images))
             if {name for _, name, _ in inner.samples.values()} != {
                 name for _, name, _ in found.samples.values()
@@ -127,7 +138,7 @@ class Planner:
         if not candidates:
             raise DataError(
                 f"{self.source.label} says no classes: {found.doubts}, no table (.csv, .tsv, .txt) "
-                f"labels the images{self._unread_labels()}",
+                f"labels the images{unread_labels(self.source, self.images, self.texts)}",
                 hint=f"{LAYOUT} Or add a labels.csv with the columns file_name and label.",
             )
         asks = f"Which classes have the images? {found.doubts[0].upper()}{found.doubts[1:]}."
@@ -186,49 +197,6 @@ class Planner:
         """The images that are not in a folder of validation or test images."""
         return [n for n in self.images if not path_roles(n) & {"val", "test"}] or list(self.images)
 
-    def _detection(self, found: Structure) -> str:
-        """Words for boxes or masks that tell where objects are; "" where there are none."""
-        stems = {name.rpartition("/")[2].rpartition(".")[0] for name in self.images}
-        boxes = [
-            m.name
-            for m in self.source.members
-            if m.name.lower().endswith((".txt", ".xml"))
-            and m.name.rpartition("/")[2].rpartition(".")[0] in stems
-        ]
-        if len(boxes) * 2 >= len(stems):
-            return (
-                f"{self.source.label} is for object detection: files such as {boxes[0]} tell where "
-                "objects are in each image, and there is no class for a whole image (label)"
-            )
-        coco = [
-            m.name
-            for m in self.source.members
-            if m.name.lower().endswith(".json")
-            and ("instances" in m.name.lower() or "coco" in m.name.lower())
-        ]
-        if coco:
-            return (
-                f"{self.source.label} is for object detection: {coco[0]} tells where objects "
-                "are, and there is no class for a whole image (label)"
-            )
-        if "same names" in found.doubts:
-            return (
-                f"{self.source.label} is for segmentation: {found.doubts}, one the mask of the "
-                "other, and there is no class for a whole image (label)"
-            )
-        return ""
-
-    def _unread_labels(self) -> str:
-        others = [
-            m.name
-            for m in self.source.members
-            if m.name.lower().endswith((".mat", ".json", ".pkl", ".xlsx", ".xls", ".npy"))
-        ]
-        words = [f"{name}: {why}" for name, why in sorted(self.texts.unread.items())[:2]]
-        if others:
-            words.append(f"{', '.join(others[:3])[:200]} beside them is not read for labels")
-        return "".join(f"; {each}" for each in words)
-
     # --- questions -------------------------------------------------------------------------------
 
     def _deep_question(self, found: Structure) -> NeedsChoiceError:
@@ -245,6 +213,15 @@ class Planner:
         where = "outer" if value == FOLDERS and found.deep else "inner" if value == INNER else ""
         return self._candidate(
             Labelling(value, label, f"from the {where} folders".replace("  ", " "))
+        )
+
+    def _without_candidate(self, found: Structure) -> Candidate:
+        """The folders without those that are named as no classes are."""
+        known = {name for _, name, _ in found.samples.values()}
+        odd = [name for name in found.odd if name in known]
+        label = {n: c for n, (_, c, _) in found.samples.items() if c not in odd}
+        return self._candidate(
+            Labelling(f"{WITHOUT}{', '.join(odd)}", label, "from the other folders")
         )
 
     def _candidate(self, way: Labelling) -> Candidate:

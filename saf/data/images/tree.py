@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from saf.data.images.words import (
     GENERIC,
     MASKS,
-    NEVER,
     NO_CLASSES,
     Role,
     alike,
     is_no_class,
+    is_part,
     joined,
     plain_role,
     roles_of,
@@ -57,6 +57,10 @@ class Structure:
     """Whether folders of classes hold folders that may be the classes."""
     splits: bool = False
     """Whether folders say the split."""
+    odd: tuple[str, ...] = ()
+    """Folders beside those of classes that are named as none is."""
+    told: list[str] = field(default_factory=list)
+    """What else was decided, in words."""
 
 
 def tree(images: Iterable[str]) -> Node:
@@ -72,32 +76,37 @@ def tree(images: Iterable[str]) -> Node:
     return root
 
 
-def structure(root: Node, *, innermost: bool, total: int) -> Structure:
+def structure(root: Node, *, innermost: bool, total: int, without: Iterable[str] = ()) -> Structure:
     """What the folders say: `train/<class>/…`, `<class>/…` or `<class>/train/…`, below any number
-    of wrappers. `innermost` takes the innermost folders for the classes. Raises DataError where
-    the folders contradict one another."""
+    of wrappers. `innermost` takes the innermost folders for the classes; the classes `without` are
+    left out. Raises DataError where the folders contradict one another."""
     found = Structure()
     node = _unwrapped(root, found, total)
     roles = roles_of(node.folders)
     if _is_split_level(node, roles, total):
         _read_splits(node, roles, found, innermost, total)
     elif _is_class_first(node):
-        found.splits = True
-        for name, folder in node.folders.items():
-            inner = roles_of(folder.folders)
-            for role_name, below in folder.folders.items():
-                found.deep |= bool(below.folders)
-                for file in below.all_files():
-                    class_name = file.split("/")[-2] if innermost else name
-                    found.samples[file] = (inner[role_name], class_name, _below(file, node))
+        _read_class_first(node, found, innermost, total)
     else:
         _read_classes(node, found, None, innermost)
         for file in node.files:
             found.unlabelled[file] = None
-        found.doubts = _doubts(node)
+        _doubt(node, found)
     if node.files and found.samples and not found.doubts:
         _put_aside(node.files, found, total)
+    _leave_out(found, {alike(name) for name in without})
     return found
+
+
+def _leave_out(found: Structure, without: set[str]) -> None:
+    """Leave out the classes that the owner said are none."""
+    known = {alike(name) for _, name, _ in found.samples.values()}
+    if missing := without - known:
+        raise DataError(f"there is no folder {min(missing)[:100]!r} to leave out", hint=LAYOUT)
+    for file, (_, name, _) in list(found.samples.items()):
+        if alike(name) in without:
+            del found.samples[file]
+            found.strays[file] = f"the folder {name} is none of a class, as was said"
 
 
 def _few(count: int, total: int) -> bool:
@@ -111,7 +120,8 @@ def _unwrapped(root: Node, found: Structure, total: int) -> Node:
         (inner,) = node.folders.values()
         if not inner.folders:
             break
-        if plain_role(inner.path.rstrip("/").rpartition("/")[2]) in ("val", "test"):
+        own = plain_role(inner.path.rstrip("/").rpartition("/")[2])
+        if own in ("val", "test") and "train" not in roles_of(inner.folders).values():
             raise DataError(f"{inner.path} is all there is, and no train folder", hint=LAYOUT)
         _put_aside(node.files, found, total)
         node = inner
@@ -142,16 +152,44 @@ def _is_split_level(node: Node, roles: dict[str, Role], total: int) -> bool:
 
 
 def _is_class_first(node: Node) -> bool:
-    """Whether each folder holds folders of splits and nothing else."""
+    """Whether most folders hold folders of splits."""
     if len(node.folders) < 2 or roles_of(node.folders).keys() == node.folders.keys():
         return False
-    seen: set[Role] = set()
-    for folder in node.folders.values():
+    roles = [set(roles_of(folder.folders).values()) for folder in node.folders.values()]
+    both = [each for each in roles if "train" in each and len(each) > 1]
+    return len(both) * 2 >= len(node.folders)
+
+
+def _read_class_first(node: Node, found: Structure, innermost: bool, total: int) -> None:
+    """`<class>/train/…` and `<class>/test/…`; a few images that lie elsewhere are no samples."""
+    found.splits = True
+    aside: list[str] = []
+    for name, folder in node.folders.items():
         roles = roles_of(folder.folders)
-        if not roles or len(roles) != len(folder.folders) or folder.files:
-            return False
-        seen |= set(roles.values())
-    return "train" in seen and len(seen) > 1
+        aside += folder.files
+        count = len(list(folder.all_files()))
+        if not roles and count > 1:
+            raise DataError(
+                f"{folder.path} holds {count:,} images and no folders for training and testing, "
+                "as the folders of classes beside it do",
+                hint=f"Put its images into such folders, or leave it out. {LAYOUT}",
+            )
+        for inner, below in folder.folders.items():
+            if inner not in roles:
+                aside += below.all_files()
+                continue
+            found.deep |= bool(below.folders)
+            for file in below.all_files():
+                class_name = file.split("/")[-2] if innermost else name
+                found.samples[file] = (roles[inner], class_name, _below(file, node))
+    if not _few(len(aside), total):
+        raise DataError(
+            f"{len(aside):,} images, such as {aside[0]}, lie in folders of classes but in none of "
+            "the folders for training and testing inside them",
+            hint=f"Move them into one of these folders, or leave them out. {LAYOUT}",
+        )
+    why = "it lies in no folder for training or testing, as others of its class do"
+    found.strays |= dict.fromkeys(aside, why)
 
 
 def _read_splits(
@@ -180,7 +218,15 @@ def _read_splits(
             _put_aside(split.files, found, total)
         if roles[name] == "train":
             trained |= {alike(each) for each in split.folders}
+            _doubt(split, found)
         _read_classes(split, found, roles[name], innermost)
+    if not found.samples:
+        listed = ", ".join(node.folders[name].path for name in sorted(roles))
+        found.doubts = f"no folder in {listed[:300]} says a class"
+    if any(plain_role(name) is None for name in roles):
+        words = {"train": "training", "val": "validation", "test": "testing"}
+        said = (f"{name} is for {words[role]}" for name, role in sorted(roles.items()))
+        found.told.append(", ".join(said))
     for name, folder in node.folders.items():
         if name not in roles:
             _put_aside_folder(folder, found, trained, sorted(roles))
@@ -284,12 +330,31 @@ def _is_deep(node: Node) -> bool:
     return not (only_one or generic)
 
 
-def _doubts(node: Node) -> str:
-    """Why folders that would be classes may be none, in words; "" if nothing speaks against it."""
+def _doubt(node: Node, found: Structure) -> None:
+    """Note why folders that would be classes may be none, in words, if anything says so."""
     names = sorted(node.folders)
+    found.doubts, found.odd = _doubts(node, names, found.splits), ()
+    if found.doubts:
+        return
+    found.odd = tuple(
+        name
+        for name in names
+        if joined(name) in GENERIC
+        or is_part(name)
+        or (plain_role(name) in ("val", "test") and not found.splits)
+    )
+    if found.odd and len(names) > 1:
+        listed = ", ".join(name[:60] for name in names[:6]) + (", …" if len(names) > 6 else "")
+        found.doubts = f"the folder {found.odd[0]} beside {listed} is named as no class is"
+
+
+def _doubts(node: Node, names: list[str], within_split: bool) -> str:
+    """Why all of the folders may be no classes."""
     if not names:
         return "all images lie in one folder, and no folder says their classes"
-    if len(names) == 1 and not node.folders[names[0]].folders:
+    if len(names) == 1:
+        if node.folders[names[0]].folders or within_split:
+            return ""
         return f"all images lie in one folder, {names[0][:100]}, and no folder says their classes"
     listed = ", ".join(name[:60] for name in names[:6]) + (", …" if len(names) > 6 else "")
     stems = {
@@ -300,15 +365,8 @@ def _doubts(node: Node) -> str:
     masks = any(joined(name) in MASKS for name in names)
     if masks and len(stems) == len(names) > 1 and len(set(map(frozenset, stems.values()))) == 1:
         return f"the folders {listed} hold images of the same names"
-    if all(is_no_class(name) for name in names):
+    if all(joined(n) in GENERIC or is_part(n) if within_split else is_no_class(n) for n in names):
         return f"the folders {listed} are named as no classes are"
     if any(plain_role(name) == "train" and node.folders[name].folders for name in names):
         return f"of the folders {listed}, train holds folders, as a split does and no class"
-    odd = [
-        name
-        for name in names
-        if joined(name) in NEVER or (plain_role(name) in ("val", "test") and len(names) > 1)
-    ]
-    if odd:
-        return f"the folder {odd[0]} beside {listed} is named as no class is"
     return ""

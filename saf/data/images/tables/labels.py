@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -85,18 +85,23 @@ def labellings(tables: Sequence[Table], column: str | None = None) -> list[Label
     return sure if sure and column is None else found
 
 
-def of_names(images: Collection[str]) -> Labelling | None:
-    """Classes from the names of files: what stands before a number, or behind one."""
+def of_names(images: Collection[str], others: Iterable[str] = ()) -> Labelling | None:
+    """Classes from the names of files: what stands before a number, or behind one. Of `others`,
+    such as test images, those that are named by one of these classes have it."""
     for pattern, where in ((_BEFORE, "before"), (_AFTER, "behind")):
-        label = {}
-        for name in images:
-            match = pattern.match(name.rpartition("/")[2].rpartition(".")[0])
-            if match:
-                label[name] = match[1].strip(" ._-()")
+        label = {name: said for name in images if (said := _said(pattern, name))}
         found = Labelling("names", label, f"from what stands {where} the number in file names")
         if 2 <= len(found.counts()) <= len(label) / 2 and len(label) * 2 >= len(images):
+            known = frozenset(label.values())
+            more = {name: _said(pattern, name) for name in others}
+            found.label = {name: said for name, said in more.items() if said in known} | label
             return found
     return None
+
+
+def _said(pattern: re.Pattern[str], name: str) -> str:
+    match = pattern.match(name.rpartition("/")[2].rpartition(".")[0])
+    return match[1].strip(" ._-()") if match else ""
 
 
 def _of_kind(kind: list[Table], wanted: str | None) -> list[Labelling]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from saf.data.images.tables.columns import FOLDS, SPLITS, flag_of, heading
 from saf.data.images.tables.table import Table
-from saf.data.images.words import Role, role_of, tokens
+from saf.data.images.words import Role, plain_role, role_of, tokens
 from saf.data.sources.source import Source
 
 _UNREAD = (".mat", ".json", ".pkl", ".pickle", ".npy", ".h5", ".yaml", ".yml", ".xml")
@@ -48,7 +48,9 @@ def published(tables: Sequence[Table], images: Collection[str]) -> list[Publishe
             there = kinds[table.core].get(role)
             if there is None or table.named < there.named:  # train rather than trainval
                 kinds[table.core][role] = table
-    for kind in kinds.values():
+    for core, kind in kinds.items():
+        if len(kind) == 1 and any(not str(word).isdigit() for word in core):
+            continue  # "test_tubes.csv" alone is no list of test images
         listed, twice = _listed(kind)
         names = ", ".join(sorted(table.name for table in kind.values()))
         first = kind.get("train") or next(iter(kind.values()))
@@ -159,7 +161,9 @@ def _of_values(
     table: Table, column: str, values: Mapping[str, str], images: Collection[str]
 ) -> list[Published]:
     distinct = sorted(set(values.values()))
-    said = {value: role_of(value)[0] for value in distinct}
+    said = {value: plain_role(value) for value in distinct}
+    if len(set(said.values()) - {None}) < 2 and all(role_of(value)[0] for value in distinct):
+        said = {value: role_of(value)[0] for value in distinct}
     why = f"in the column {column!r} of {table.name}"
     if len(set(said.values()) - {None}) < 2 and set(distinct) == {"0", "1", "2"}:
         counts = Counter(values.values())

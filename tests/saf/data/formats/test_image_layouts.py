@@ -78,13 +78,128 @@ def test_a_class_called_train_is_a_class(pictures: Pictures, place: Place) -> No
     assert decided(data, "split") == "holdout"
 
 
-@pytest.mark.parametrize("odd", ["test", "val", "masks", "annotations", "unlabeled"])
+ODD = ["test", "val", "masks", "annotations", "unlabeled", "images", "raw", "labels", "part_1"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("split", ["", "train/"])
 def test_a_folder_beside_classes_that_is_named_as_none_is_a_question(
-    odd: str, pictures: Pictures, place: Place
+    odd: str, split: str, pictures: Pictures, place: Place
 ) -> None:
-    path = place(pictures.many("cat", "dog", odd))
-    assert set(asked(path, "labels_from")) == {"folders"}
+    files = pictures.many(*(f"{split}{name}" for name in ("cat", "dog", odd)))
+    if split:
+        if odd in ("test", "val"):
+            return  # classes, as those of the other split are
+        files |= pictures.many("test/cat", "test/dog")
+    path = place(files)
+    assert set(asked(path, "labels_from")) == {"folders", f"folders without {odd}"}
     assert len(read(path, settings={"labels_from": "folders"}).class_names) == 3
+    without = read(path, settings={"labels_from": f"folders without {odd}"})
+    assert without.class_names == ("cat", "dog")
+    assert len(without.skipped) == 4
+    with pytest.raises(DataError, match="no folder 'cow' to leave out"):
+        read(path, settings={"labels_from": "folders without cow"})
+
+
+@pytest.mark.parametrize("odd", ["masks", "labels", "segmentation", "images_gt"])
+def test_masks_within_splits_are_segmentation(odd: str, pictures: Pictures, place: Place) -> None:
+    files = pictures.many(*(f"{s}/{f}" for s in ("train", "test") for f in ("images", odd)))
+    if odd == "images_gt":
+        assert set(asked(place(files), "labels_from")) == {"folders", "folders without images"}
+        return
+    with pytest.raises(DataError, match=f"segmentation: the folders images, {odd}"):
+        read(place(files))
+
+
+@pytest.mark.parametrize("folders", ["{}/images", "images/{}", "{}"])
+@pytest.mark.parametrize("splits", [("train", "valid", "test"), ("train", "val"), ("train",)])
+def test_boxes_beside_the_images_of_splits_are_object_detection(
+    folders: str, splits: tuple[str, ...], pictures: Pictures, place: Place
+) -> None:
+    files = pictures(*(f"{folders.format(s)}/{s}{n}.png" for s in splits for n in range(4)))
+    boxes = {n.replace("images", "labels")[:-3] + "txt": b"1 .5 .5 .2 .2\n" for n in files}
+    empty = dict.fromkeys(list(boxes)[:1], b"")
+    with pytest.raises(DataError, match="is for object detection: files such as"):
+        read(place(files | boxes | empty | {"data.yaml": b"nc: 2"}))
+
+
+def test_splits_without_classes_say_so(pictures: Pictures, place: Place) -> None:
+    files = pictures.many("train/images", "valid/images", "test/images")
+    with pytest.raises(DataError, match="says no classes: no folder in test/, train/, valid/ says"):
+        read(place(files))
+    rows = [[name, "ab"[n % 2]] for n, name in enumerate(files)]
+    data = read(place(files | {"labels.csv": table(["file", "label"], *rows)}))
+    assert {s: len(x) for s, x in came(data, files).items()} == dict.fromkeys(
+        ("train", "val", "test"), 4
+    )
+
+
+@pytest.mark.parametrize("text", ["a photo of a dog", "1 0 .5", "label: cat", "12", "a 1 2 3 4"])
+def test_texts_beside_images_are_no_boxes(text: str, pictures: Pictures, place: Place) -> None:
+    files = pictures(*(f"{n}.png" for n in range(6)))
+    with pytest.raises(DataError, match=r"says no classes.*0.txt beside them is not read") as said:
+        read(place(files | {f"{n}.txt": text.encode() for n in range(6)}))
+    assert "detection" not in str(said.value)
+
+
+def test_a_few_strays_break_no_splits_in_folders_of_classes(
+    pictures: Pictures, place: Place
+) -> None:
+    files = pictures.many("cat/train", "cat/test", "dog/train", "dog/test")
+    strays = pictures("cat/preview.png", "dog/docs/a.png", "misc/b.png", "c.png")
+    data = read(place(files | strays))
+    found = came(data, files)
+    assert found["test"].keys() == {n for n in files if "/test/" in n}
+    assert found["train"].keys() == {n for n in files if "/train/" in n}
+    assert len(data.skipped) == 4
+    with pytest.raises(DataError, match="cow/ holds 4 images and no folders for training"):
+        read(place(files | pictures.many("cow")))
+    with pytest.raises(DataError, match=r"9 images, such as dog/.*, lie in folders of classes"):
+        read(place(files | pictures.many("dog", count=9)))
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("train/bus", "train/train", "test/bus", "test/train"),
+        ("train/test", "train/other", "test/test", "test/other"),
+        ("train/test strip", "train/other", "test/test strip", "test/other"),
+        ("train/dev", "train/eval", "test/dev", "test/eval"),
+        ("test tube/train", "test tube/test", "train/train", "train/test"),
+        ("test data/train/a", "test data/train/b", "test data/test/a", "test data/test/b"),
+    ],
+)
+def test_classes_and_wrappers_may_be_named_as_splits(
+    folders: tuple[str, ...], pictures: Pictures, place: Place
+) -> None:
+    data = read(place(pictures.many(*folders)))
+    assert (len(data.y_train), len(data.y_test), data.classes) == (8, 8, 2)
+
+
+def test_splits_that_are_named_by_more_words_are_told(pictures: Pictures, place: Place) -> None:
+    data = read(place(pictures.many("seg_train/a", "seg_train/b", "seg_test/a", "seg_test/b")))
+    assert any(
+        d.why == "seg_test is for testing, seg_train is for training" for d in data.decisions
+    )
+
+
+def test_a_table_named_by_a_word_such_as_test_lists_no_test_images(
+    pictures: Pictures, place: Place
+) -> None:
+    files = pictures.many("tubes/a", "tubes/b")
+    rows = [[name, 3] for name in list(files)[:3]]
+    data = read(place(files | {"test_tubes.csv": table(["file", "weight"], *rows)}))
+    assert decided(data, "split") == "holdout"
+
+
+def test_test_images_that_are_named_by_their_class_have_it(
+    pictures: Pictures, place: Place
+) -> None:
+    names = [f"train/{c}.{n}.png" for c in ("cat", "dog") for n in range(5)]
+    more = [f"test/{c}.{n}.png" for c in ("cat", "dog") for n in (7, 8)]
+    files = pictures(*names, *more)
+    found = came(read(place(files), settings={"labels_from": "names"}), files)
+    assert found["test"] == {name: name.split("/")[1].split(".")[0] for name in more}
 
 
 FLAT = [
