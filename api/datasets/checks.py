@@ -256,14 +256,14 @@ class Checks:
                     select(Dataset).where(Dataset.id == dataset_id).with_for_update()
                 )
                 if row is None:  # deleted meanwhile
-                    self._store.remove_unused(session, [file.sha256 for file in files])
+                    self._store.remove_unkept(session, [file.sha256 for file in files])
                     return "invalid"
                 if verdict.summary is not None and (
                     why := lacking(session, self._settings, row.uploaded_by, verdict.bytes)
                 ):
                     no_room = {"message": why, "hint": "Delete some, or send fewer samples."}
                     verdict = _Verdict(summary=None, problems=[no_room])
-                    self._store.remove_unused(session, [file.sha256 for file in files])
+                    self._store.remove_unkept(session, [file.sha256 for file in files])
                 if verdict.summary is not None:
                     row.sha256 = self._store.keep(session, files[0])
                 _put(session, row, verdict)

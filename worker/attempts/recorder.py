@@ -52,6 +52,8 @@ class Record:
         self._check = check
         self._pending: Batch | None = None
         self._incoming: dict[Path, Incoming] = {}
+        self._placed: set[str] = set()  # files that the transaction under way put into the store
+        self._doubtful: set[str] = set()  # those of transactions that failed: perhaps without a row
         self._log_written = 0
         self._unused: set[str] = set()
 
@@ -68,14 +70,16 @@ class Record:
         if batch.checkpoint is not None:
             self._receive(batch.checkpoint.path)
         unused: list[str] = []
+        self._placed = set()
         try:
             with self._database.writing() as session:
                 leases.fence(session, self._claim)
                 self._apply(session, batch, unused)
                 if end is not None:
                     end(session)
-        except DATABASE_AWAY:
-            batch.tried = True
+        except BaseException as error:
+            self._doubtful |= self._placed
+            batch.tried |= isinstance(error, DATABASE_AWAY)
             raise
         self._pending = None
         self._log_written += len(batch.log)
@@ -100,7 +104,7 @@ class Record:
     def succeed(self, session: Session, finished: Finished) -> None:
         """The end of a training that finished: its files and its status."""
         for artifact in self._outbox.artifacts:
-            sha256 = self._store.keep(session, self._incoming[artifact.path])
+            sha256 = self._keep(session, artifact.path)
             artifacts.register(
                 session,
                 job_id=self._claim.job_id,
@@ -116,9 +120,11 @@ class Record:
             self._receive(artifact.path)
 
     def close(self) -> None:
-        """Remove copies that were not kept."""
+        """Remove files that were not kept: copies, and what a failed transaction left without a
+        row."""
         for path in list(self._incoming):
             self._forget(path)
+        self._store.remove_unkept_of(self._database, self._doubtful)
 
     def _apply(self, session: Session, batch: Batch, unused: list[str]) -> None:
         claim = self._claim
@@ -153,7 +159,7 @@ class Record:
         if batch.log and not (batch.tried and self._log_is_there(session)):
             logs.append(session, claim.job_id, claim.attempt, batch.log)
         if batch.checkpoint is not None and batch.checkpoint.path in self._incoming:
-            sha256 = self._store.keep(session, self._incoming[batch.checkpoint.path])
+            sha256 = self._keep(session, batch.checkpoint.path)
             unused += checkpoints.add(session, claim, step=batch.checkpoint.step, sha256=sha256)
         if batch.converting:
             lifecycle.converting(session, claim)
@@ -175,6 +181,11 @@ class Record:
                 raise
             # A newer checkpoint made it superfluous while the database was away.
             self._incoming.pop(path, None)
+
+    def _keep(self, session: Session, path: Path) -> str:
+        incoming = self._incoming[path]
+        self._placed.add(incoming.sha256)
+        return self._store.keep(session, incoming)
 
     def _forget(self, path: Path) -> None:
         incoming = self._incoming.pop(path, None)

@@ -202,12 +202,31 @@ class ArtifactStore(ABC):
 
     def remove_unused_of(self, database: Database, hashes: Iterable[str]) -> None:
         """`remove_unused` once the caller has committed; what fails is left to `saf gc`."""
+        self._try_to(self.remove_unused, database, hashes)
+
+    def remove_unkept_of(self, database: Database, hashes: Iterable[str]) -> None:
+        """`remove_unkept` once the caller's transaction failed; what fails is left to `saf gc`."""
+        self._try_to(self.remove_unkept, database, hashes)
+
+    @staticmethod
+    def _try_to(
+        remove: Callable[[Session, list[str]], Any], database: Database, hashes: Iterable[str]
+    ) -> None:
         try:
             if hashes := list(hashes):
                 with database.writing() as session:
-                    self.remove_unused(session, hashes)
+                    remove(session, hashes)
         except (SQLAlchemyError, OSError) as error:
             log.warning("files that nothing refers to stay for now: %s", in_short(error))
+
+    def remove_unkept(self, session: Session, hashes: Iterable[str]) -> None:
+        """Remove those of the files that no row refers to, and those without a row of their own:
+        a transaction that was rolled back after `keep` leaves the file. As `remove_unused`, in a
+        transaction that writes no reference to them."""
+        hashes = sorted(set(hashes))
+        self.remove_unused(session, hashes)
+        for sha256 in hashes:
+            self.remove_orphan(session, sha256)
 
     def remove_orphan(self, session: Session, sha256: str) -> bool:
         """Remove a file that has no row; False when it has one.

@@ -95,6 +95,41 @@ def test_a_commit_that_nobody_knows_of_is_done_once(
     database.dispose()
 
 
+@pytest.mark.parametrize("fails", ["before", "after"])
+def test_a_file_whose_commit_failed_goes_with_an_attempt_that_never_commits_it(
+    desk: Desk, database_url: str, tmp_path: Path, fails: str
+) -> None:
+    """Another attempt took the job before this one could try again; a file whose commit was done
+    after all belongs to the job."""
+    desk.submit()
+    database = Flaky(database_url)
+    with database.writing() as session:
+        claim = lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=0.0)
+    assert claim is not None
+    outbox = Outbox(tmp_path / "spool")
+    record = Record(database, desk.store, claim, outbox)
+    file = tmp_path / "checkpoint"
+    file.write_text("weights")
+    outbox.put(encode(CheckpointReport(step=2, epoch=0, path=file)).encode())
+    database.fails = fails
+    with pytest.raises(OperationalError):
+        record.write()
+    with desk.database.writing() as session:
+        lifecycle.expire_leases(session, max_losses=5)
+        lifecycle.claim(session, worker_id="another", device="cpu", lease_seconds=60.0)
+    with pytest.raises(leases.Fenced):
+        record.write()
+    record.close()
+
+    with desk.database.reading() as session:
+        of_job = session.scalars(select(Checkpoint.sha256)).all()
+        assert session.scalars(select(Blob.sha256)).all() == of_job
+    assert len(of_job) == (1 if fails == "after" else 0)
+    files = [path.name for path in desk.files.directory.rglob("*") if path.is_file()]
+    assert files == of_job
+    database.dispose()
+
+
 @pytest.mark.parametrize("what", ["a point", "a line"])
 def test_an_overtaken_attempt_cannot_write(desk: Desk, tmp_path: Path, what: str) -> None:
     job_id = desk.submit()
