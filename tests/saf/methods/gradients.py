@@ -44,14 +44,34 @@ def train(
     return outcome, gradients
 
 
-def assert_close(ours: dict[str, Tensor], theirs: dict[str, Tensor], relative: float) -> None:
+def assert_close(
+    ours: dict[str, Tensor],
+    theirs: dict[str, Tensor],
+    relative: float,
+    network: SpikingNetwork,
+) -> None:
     """Every parameter agrees, relative to the largest entry of its gradient, or to 0.01 where all
     are smaller: the gradient of a loss near 0 is a difference of rounded numbers near 1.
+
+    The gain r of a branch has one entry, a sum over all weights of its map that may cancel to any
+    fraction of its terms: with the effective weight r w of a raw weight w, ∇r = Σ w ∇w / r. Where
+    every entry of ∇w may differ by relative · max |∇w|, ∇r may by relative · Σ |w| max |∇w| / |r|.
+    In a standardised map the same holds of its gains in place of w.
     """
+
+    def largest(name: str) -> float:
+        return max(g[name].abs().max().item() for g in (ours, theirs) if name in g)
+
+    parameters = dict(network.named_parameters())
     for name, gradient in ours.items():
-        other = theirs.get(name, torch.zeros_like(gradient))
-        scale = max(gradient.abs().max().item(), other.abs().max().item(), 0.01)
-        assert (gradient - other).abs().max() <= relative * scale, name
+        scale = max(largest(name), 0.01)
+        if name.endswith(".residual_gain"):
+            gain = name.replace("residual_gain", "gain")
+            of_map = gain if gain in parameters else name.replace("residual_gain", "weight")
+            terms = parameters[of_map].abs().sum() * largest(of_map) / parameters[name].abs()
+            scale = max(scale, terms.item())
+        difference = (gradient - theirs.get(name, torch.zeros_like(gradient))).abs().max().item()
+        assert difference <= relative * scale, f"{name}: {difference:.1e}, of {scale:.1e}"
 
 
 def firing_case(

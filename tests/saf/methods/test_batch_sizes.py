@@ -76,7 +76,7 @@ def test_any_number_of_parts_is_the_whole_batch(
     one = UPDATED_ONCE[method]
     whole, expected = train(one, case, traced=True, chunk=chunk)
     parted, found = train(cut(one, parts), case, traced=True, chunk=chunk)
-    assert_close(found, expected, 1e-11)
+    assert_close(found, expected, 1e-11, case.network)
     for ours, theirs in zip(parted, whole, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-12)
 
@@ -88,7 +88,7 @@ def test_the_gradient_of_a_batch_is_the_mean_of_those_of_its_samples(
 ) -> None:
     outcome, whole = train(ALL[method], case, traced=False, chunk=chunk)
     loss, mean = alone(case, ALL[method], chunk=chunk)
-    assert_close(mean, whole, 1e-11)
+    assert_close(mean, whole, 1e-11, case.network)
     torch.testing.assert_close(loss, outcome.loss, rtol=1e-11, atol=1e-12)
 
 
@@ -121,12 +121,12 @@ def test_images_of_any_side_have_the_gradients_of_the_loop_reference(
         for name in ("saf-e", "ottt-a"):
             for chunk in (1, 3):
                 outcome, found = train(METHODS[name], case, traced=True, chunk=chunk)
-                assert_close(found, expected.gradients, 1e-11)
+                assert_close(found, expected.gradients, 1e-11, case.network)
                 torch.testing.assert_close(outcome.loss, expected.loss, rtol=1e-11, atol=0.0)
         gate = reference.clamp_gate(0.7)
         expected = reference.spike_representation(network, case.x, case.y, 4, gate)
         _, found = train(METHODS["spike-representation"], case, traced=True, chunk=3)
-        assert_close(found, expected.gradients, 1e-11)
+        assert_close(found, expected.gradients, 1e-11, case.network)
 
 
 @pytest.mark.parametrize("network", networks(), ids=lambda network: network["name"])
@@ -147,7 +147,7 @@ def test_every_network_that_can_be_asked_for_learns_the_same_in_parts_of_one(
         whole, expected = train(UPDATED_ONCE[name], case, traced=False, chunk=2)
         parted, found = train(cut(UPDATED_ONCE[name], 3), case, traced=False, chunk=2)
         assert sum(gradient.abs().sum() > 0 for gradient in expected.values()) > 2
-        assert_close(found, expected, 1e-10)
+        assert_close(found, expected, 1e-10, case.network)
         torch.testing.assert_close(parted.scores, whole.scores, rtol=1e-10, atol=1e-11)
         torch.testing.assert_close(parted.loss, whole.loss, rtol=1e-11, atol=1e-12)
 
@@ -201,7 +201,7 @@ def test_parts_are_the_whole_in_every_precision_and_in_cpp(
             for parts in range(2, samples + 1):
                 with native.allowed(in_cpp):
                     parted, found = train(cut(method, parts), case, traced=False, chunk=2)
-                assert_close(found, expected, tolerance)
+                assert_close(found, expected, tolerance, case.network)
                 torch.testing.assert_close(
                     parted.firing_rates, whole.firing_rates, rtol=1e-6, atol=1e-7, msg=name
                 )

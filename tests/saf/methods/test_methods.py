@@ -49,7 +49,7 @@ def test_any_chunking_of_time_gives_the_same_numbers(
 ) -> None:
     one, ones = train(method, case, traced=False, chunk=1)
     many, manys = train(method, case, traced=False, chunk=chunk)
-    assert_close(ones, manys, 1e-12)
+    assert_close(ones, manys, 1e-12, case.network)
     torch.testing.assert_close(one.scores, many.scores, rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(one.firing_rates, many.firing_rates)
 

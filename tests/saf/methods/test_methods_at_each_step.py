@@ -38,8 +38,8 @@ def test_saf_e_and_ottt_a_have_the_gradient_of_the_loop_reference(
         expected = reference.ottt_a(
             case.network, case.x, case.y, case.timesteps, traced, case.masks, readout == "weighted"
         )
-    assert_close(of_saf, of_ottt, 1e-12)
-    assert_close(of_ottt, expected.gradients, 1e-12)
+    assert_close(of_saf, of_ottt, 1e-12, case.network)
+    assert_close(of_ottt, expected.gradients, 1e-12, case.network)
     for found in (outcome, other):
         torch.testing.assert_close(found.loss, expected.loss, rtol=1e-12, atol=1e-14)
         torch.testing.assert_close(found.scores, expected.scores, rtol=1e-10, atol=1e-12)
@@ -53,8 +53,8 @@ def test_saf_e_equals_ottt_a_in_a_convnet_whose_layers_all_fire(traced: bool, fr
     _, of_ottt = train(METHODS["ottt-a"], case, traced=traced)
     expected = reference.ottt_a(case.network, case.x, case.y, case.timesteps, traced)
     assert all(g.abs().max() > 0 for g in of_saf.values())
-    assert_close(of_saf, of_ottt, 1e-12)
-    assert_close(of_saf, expected.gradients, 1e-12)
+    assert_close(of_saf, of_ottt, 1e-12, case.network)
+    assert_close(of_saf, expected.gradients, 1e-12, case.network)
 
 
 def test_the_trace_option_changes_biases_and_the_first_layer_only() -> None:
@@ -72,7 +72,7 @@ def test_ottt_evaluated_twice_as_published_has_the_same_gradient(case: Case, tra
     outcome, once = train(METHODS["ottt-a"], case, traced=traced)
     assume(all_layers_fire(outcome))
     other, twice = train(called(partial(ottt_as_published, traced=traced)), case, traced=traced)
-    assert_close(once, twice, 1e-12)
+    assert_close(once, twice, 1e-12, case.network)
     torch.testing.assert_close(outcome.scores, other.scores)
 
 
@@ -179,7 +179,7 @@ def test_bptt_equals_ottt_where_the_past_cannot_matter() -> None:
     case = firing_case(timesteps=1)
     results = [train(METHODS[name], case, traced=True)[1] for name in PER_STEP]
     for other in results[1:]:
-        assert_close(results[0], other, 1e-12)
+        assert_close(results[0], other, 1e-12, case.network)
 
 
 def test_bptt_goes_through_the_leak_and_leaves_out_the_reset() -> None:

@@ -25,7 +25,7 @@ def test_spike_representation_has_the_gradient_of_the_clamped_rates(case: Case) 
     expected = reference.spike_representation(
         case.network, case.x, case.y, case.timesteps, gate, case.masks
     )
-    assert_close(ours, expected.gradients, 1e-11)
+    assert_close(ours, expected.gradients, 1e-11, case.network)
     torch.testing.assert_close(outcome.loss, expected.loss, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(outcome.scores, expected.scores, rtol=1e-10, atol=1e-12)
 
@@ -51,7 +51,7 @@ def test_saf_f_is_the_spike_representation_times_v_per_spiking_layer_before_the_
     factors = {"layer1": threshold**3, "layer2": threshold**2, "layer3": threshold, "readout": 1.0}
     scaled = {n: factors[n.split(".")[0]] * g for n, g in expected.gradients.items()}
     assert all(g.abs().max() > 0 for g in ours.values())
-    assert_close(ours, scaled, 1e-12)
+    assert_close(ours, scaled, 1e-12, case.network)
 
 
 @settings(max_examples=20, deadline=None)
@@ -71,7 +71,7 @@ def test_saf_f_reduces_to_the_spike_representation_at_threshold_one(case: Case) 
         lambda _, x: reference.surrogate(x, chosen.slope, chosen.name),
         case.masks,
     )
-    assert_close(ours, expected.gradients, 1e-11)
+    assert_close(ours, expected.gradients, 1e-11, case.network)
 
 
 @settings(max_examples=20, deadline=None)
@@ -96,7 +96,7 @@ def test_in_a_chain_saf_f_is_the_spike_representation_times_v_per_spiking_layer_
         factor *= 1.0 if layer.relay else V
         factors[layer.name] = factor
     scaled = {n: factors[n.split(".")[0]] * g for n, g in expected.gradients.items()}
-    assert_close(ours, scaled, 1e-11)
+    assert_close(ours, scaled, 1e-11, case.network)
 
 
 def test_saf_f_without_a_trace_gives_hidden_biases_the_gradient_of_the_potential() -> None:

@@ -61,7 +61,7 @@ def test_the_weighted_readout_gets_the_gradient_of_its_own_loss(method: str, fra
     loss.backward()
     expected = {"readout.0.weight": weight.grad, "readout.bias": bias.grad}
     torch.testing.assert_close(outcome.loss, loss.detach())
-    assert_close({n: found[n] for n in expected}, expected, 1e-11)  # type: ignore[arg-type]
+    assert_close({n: found[n] for n in expected}, expected, 1e-11, case.network)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("method", ["saf-f", *AT_EACH_STEP])
@@ -70,7 +70,7 @@ def test_at_one_step_methods_with_one_surrogate_agree_on_the_weighted_readout(me
     options: dict[str, Any] = {"readout": "weighted"} if method in AT_EACH_STEP else {}
     _, expected = train(METHODS["ottt-a"], case, traced=True)
     _, found = train(METHODS[method], case, traced=True, **options)
-    assert_close(found, expected, 1e-12)
+    assert_close(found, expected, 1e-12, case.network)
 
 
 def test_at_decay_one_the_weighted_mean_is_the_mean() -> None:
