@@ -81,11 +81,17 @@ def tabs(browser: Browser) -> Iterator[Tabs]:
 
 
 @pytest.fixture(scope="session")
-def pages(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
-    """The web process alone; a test imitates the worker."""
+def pages_server(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     service = Pages(tmp_path_factory.mktemp("pages"))
     yield service
     service.close()
+
+
+@pytest.fixture
+def pages(pages_server: Pages) -> Iterator[Pages]:
+    """The web process alone; a test imitates the worker."""
+    yield pages_server
+    pages_server.end_all()
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy import select
 
 from api.store.database import Database
 from api.store.jobs import leases, lifecycle, progress
 from api.store.jobs.leases import Claim
 from api.store.runs import metrics, spike_stats
+from api.store.tables import TERMINAL, Job, Status
 from saf.training.events import MEMBRANE_BINS
 
 
@@ -162,6 +164,17 @@ class Pages(Service):
     def succeed(self, claim: Claim, **summary: Any) -> None:
         with self.database.writing() as session:
             lifecycle.succeed(session, claim, summary=summary or None)
+
+    def end_all(self) -> None:
+        """Cancel what a test that failed left behind, so that no later one takes it for its own."""
+        with self.database.writing() as session:
+            for job in session.scalars(select(Job).where(Job.status.not_in(TERMINAL))).all():
+                lifecycle.cancel(session, job.id)
+                if job.status == Status.cancelling:
+                    claim = Claim(
+                        job_id=job.id, attempt=job.attempt, specification={}, dataset_id=None
+                    )
+                    lifecycle.stopped(session, claim)
 
     def cancelled(self, claim: Claim) -> None:
         """Cancel, as a person and then the worker do."""

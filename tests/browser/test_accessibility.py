@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def addresses(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Every page, with something on it."""
+def addresses(pages_server: Pages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """Every page, with something on it; its tests ask `pages_server`, where it stays so."""
+    pages = pages_server
     done, claim = pages.running(name="done")
     points = [(step, 1 / step) for step in range(1, 40)]
     pages.report(claim, {"loss": points, "val_accuracy": [(10, 0.5), (39, 0.75)]})
@@ -30,7 +32,7 @@ def addresses(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> list[st
     ).json()
     pages.http.post(f"/v1/sweeps/{sweep['id']}/cancel").raise_for_status()
     events = upload_events(pages, tmp_path_factory.mktemp("events"))
-    return [
+    yield [
         "/",
         f"/jobs/{done}",
         f"/jobs/{running}",
@@ -45,6 +47,7 @@ def addresses(pages: Pages, tmp_path_factory: pytest.TempPathFactory) -> list[st
         "/system",
         "/jobs/job_nowhere",
     ]
+    pages.end_all()
 
 
 def upload_events(pages: Pages, folder: Path) -> str:
@@ -74,17 +77,17 @@ def violations(page: Page) -> list[str]:
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_axe_finds_nothing_to_object_to(
-    tabs: Tabs, pages: Pages, addresses: list[str], width: int, scheme: str
+    tabs: Tabs, pages_server: Pages, addresses: list[str], width: int, scheme: str
 ) -> None:
     page = tabs.open(
-        pages.url,
+        pages_server.url,
         viewport={"width": width, "height": 900},
         color_scheme=scheme,
         reduced_motion="reduce",
     )
     found = []
     for address in addresses:
-        page.goto(pages.url + address)
+        page.goto(pages_server.url + address)
         page.wait_for_load_state("networkidle" if address.startswith("/new") else "load")
         page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         found += violations(page)
@@ -93,11 +96,11 @@ def test_axe_finds_nothing_to_object_to(
 
 
 def test_every_page_has_landmarks_and_a_way_to_its_content(
-    tabs: Tabs, pages: Pages, addresses: list[str]
+    tabs: Tabs, pages_server: Pages, addresses: list[str]
 ) -> None:
-    page = tabs.open(pages.url)
+    page = tabs.open(pages_server.url)
     for address in addresses:
-        page.goto(pages.url + address)
+        page.goto(pages_server.url + address)
         for landmark in ("banner", "main"):
             expect(page.get_by_role(landmark)).to_have_count(1)
         expect(page.get_by_role("navigation", name="Main")).to_have_count(1)

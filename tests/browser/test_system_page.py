@@ -29,3 +29,20 @@ def test_the_page_keeps_up_with_the_service_and_says_when_it_cannot(
     expect(page.locator("#connection")).to_be_hidden()
     expect(row).to_have_count(0)
     tabs.complaints[:] = [text for text in tabs.complaints if "ERR_" not in text]
+
+
+def test_a_request_that_is_never_answered_does_not_end_the_refreshing(
+    tabs: Tabs, pages: Pages
+) -> None:
+    page = tabs.open("about:blank")
+    page.clock.install()
+    page.goto(f"{pages.url}/system")
+    page.route("**/system", lambda route: None)
+    with page.expect_request("**/system"):
+        page.clock.run_for(10_000)
+    page.clock.run_for(41_000)
+    expect(page.locator("#connection")).to_contain_text("may be out of date")
+    page.unroute("**/system")
+    page.clock.run_for(10_000)
+    expect(page.locator("#connection")).to_be_hidden()
+    tabs.complaints[:] = [text for text in tabs.complaints if "ERR_" not in text]

@@ -6,6 +6,7 @@ import { askText, isOfRequest, Unreachable } from "./http.js";
 
 const SPACING_MS = 1500;
 const AGAIN_MS = 5000; // after a refresh that failed
+const SILENCE_MS = 40_000; // a request that is without an answer so long is given up
 let waiting = 0;
 let last = 0;
 let running = false;
@@ -72,8 +73,15 @@ async function run() {
  * @param {string} address
  */
 export async function load(address) {
-  const { text } = await askText(address, { headers: { Accept: "text/html" } });
-  return new DOMParser().parseFromString(text, "text/html");
+  const limit = new AbortController();
+  const timer = window.setTimeout(() => limit.abort(), SILENCE_MS);
+  try {
+    const headers = { Accept: "text/html" };
+    const { text } = await askText(address, { headers, signal: limit.signal });
+    return new DOMParser().parseFromString(text, "text/html");
+  } finally {
+    window.clearTimeout(timer);
+  }
 }
 
 /**

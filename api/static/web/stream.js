@@ -52,6 +52,7 @@ export class Stream {
     if (this.last) address.searchParams.set("after", String(this.last));
     const source = new EventSource(address);
     this.source = source;
+    this.#watch(); // one that connects and never answers is given up as well
     source.onopen = () => {
       this.failures = 0;
       announce("");
