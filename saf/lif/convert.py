@@ -134,7 +134,8 @@ def fold(
                 folded[own[-1]] = folded[own[-1]] * factor
             elif factor != 1.0:
                 operations.append(Scale(factor=factor))
-            connections.append(Connection(source=connection.source, operations=tuple(operations)))
+            changed = {"operations": tuple(operations)}
+            connections.append(connection.model_copy(update=changed))
         return layer.model_copy(update={"connections": tuple(connections)})
 
     return (
@@ -272,7 +273,7 @@ def _factors_on_grid(architecture: Architecture, bits: int) -> Architecture:
 
     def plain(layer: LayerDescription) -> LayerDescription:
         connections = tuple(
-            Connection(source=c.source, operations=tuple(map(on_it, c.operations)))
+            c.model_copy(update={"operations": tuple(map(on_it, c.operations))})
             for c in layer.connections
         )
         return layer.model_copy(update={"connections": connections})

@@ -13,6 +13,7 @@ from saf.config import MOST_GRID_TIMESTEPS, MOST_TIMESTEPS, NEURONS
 from saf.config.methods import Readout
 from saf.lif.fixed_point import Grid
 from saf.networks.architecture import (
+    INPUT,
     Architecture,
     AveragePool,
     LayerDescription,
@@ -89,10 +90,15 @@ class LIFDescription(BaseModel):
         spiking = {layer.name for layer in self.architecture.spiking}
         if odd := self.neurons.keys() - spiking:
             raise ValueError(f"there is no spiking layer {min(odd)} for its neurons")
+        delays = self.architecture.delays
+        if INPUT in delays and not self.frames:
+            raise ValueError("an image, which is the same at every time step, has no delay")
         if self.grid is None:
             return self
         if self.neurons:
             raise ValueError("a network on a grid has LIF neurons with one λ and one V")
+        if delays:
+            raise ValueError("a network on a grid has no delays")
         if self.decay != 0.5 or self.threshold != 1.0 or self.timesteps > MOST_GRID_TIMESTEPS:
             raise ValueError(
                 f"a network on a grid has λ = 0.5, V = 1 and T ≤ {MOST_GRID_TIMESTEPS}"

@@ -33,6 +33,8 @@ from saf.lif.checks import check_input, check_weights
 from saf.lif.fixed_point import look_up, pixel_values, rounded
 from saf.lif.header import LIFDescription
 from saf.lif.sequence import LayerSteps, LIFChunk, LIFStep, OfInput, SequenceState, repeated, wires
+from saf.model.forward.delays import DelayLine
+from saf.model.forward.delays import lines as empty_lines
 from saf.model.layers import Layer, Wire, input_current, run_layers
 from saf.model.operations import apply, channels_last
 from saf.networks.architecture import INPUT, LayerDescription
@@ -220,16 +222,17 @@ class LIFNetwork(torch.nn.Module):
         at_once = min(at_once or self.timesteps, steps_at_once(len(x), self.timesteps))
         if architecture.has_feedback:
             at_once = 1
-        static = None if self.description.frames else self._of_input(x)
-        state = self._rest(len(x))
+        static = None if self.description.frames else self._of_input(self._normalised(x))
+        state, arrived = self._rest(len(x)), None
         while state.steps < self.timesteps:
             steps = min(at_once, self.timesteps - state.steps)
             if static is None:
                 frames = x[:, state.steps : state.steps + steps].transpose(0, 1)
-                of_input = self._of_input(frames.flatten(0, 1))
+                arrived = self._normalised(frames.flatten(0, 1))
+                of_input = self._of_input(arrived, state, steps)
             else:
                 of_input = repeated(static, steps)
-            state, chunk = self._advance(of_input, state, steps, potentials=potentials)
+            state, chunk = self._advance(of_input, state, steps, arrived, potentials=potentials)
             yield chunk
 
     @torch.no_grad()
@@ -246,11 +249,15 @@ class LIFNetwork(torch.nn.Module):
         first."""
         check_input(self.description, x, sequence=self.description.frames)
         names = [layer.name for layer in self.description.architecture.spiking]
-        static = None if self.description.frames else self._of_input(x)
-        state = self._rest(len(x))
+        static = None if self.description.frames else self._of_input(self._normalised(x))
+        state, arrived = self._rest(len(x)), None
         for t in range(self.timesteps):
-            of_input = self._of_input(x[:, t]) if static is None else static
-            state, chunk = self._advance(of_input, state, 1)
+            if static is None:
+                arrived = self._normalised(x[:, t])
+                of_input = self._of_input(arrived, state)
+            else:
+                of_input = static
+            state, chunk = self._advance(of_input, state, 1, arrived)
             yield LIFStep(
                 potentials={name: n.u for name, n in zip(names, state.neurons, strict=True)},
                 spikes={name: n.s for name, n in zip(names, state.neurons, strict=True)},
@@ -269,7 +276,8 @@ class LIFNetwork(torch.nn.Module):
                 f"the state is of {len(state.readout)} samples and the input of {len(x_t)}"
             )
         state = self._rest(len(x_t)) if state is None else state
-        state, chunk = self._advance(self._of_input(x_t), state, 1)
+        arrived = self._normalised(x_t)
+        state, chunk = self._advance(self._of_input(arrived, state), state, 1, arrived)
         return chunk.scores[-1], state
 
     def _advance(
@@ -277,18 +285,22 @@ class LIFNetwork(torch.nn.Module):
         of_input: OfInput,
         state: SequenceState,
         steps: int,
+        arrived: Tensor | None,
         *,
         potentials: bool = False,
     ) -> tuple[SequenceState, LIFChunk]:
         """Compute `steps` time steps. `of_input` gives the current of the input to a layer,
-        steps · N …, or the bias alone, 1 C 1 1 (1 F), of a layer that does not read the input."""
-        step = LayerSteps(
-            self.layers, self.current, of_input, state, record=potentials and steps > 1
-        )
+        steps · N …, or the bias alone, 1 C 1 1 (1 F), of a layer that does not read the input;
+        `arrived` is the normalised input of these steps, unless it is an image."""
+
+        def current(layer: Layer, inputs: Mapping[str, Tensor], start: Tensor | None) -> Tensor:
+            return self.current(layer, inputs, start, state.sent, steps)
+
+        step = LayerSteps(self.layers, current, of_input, state, record=potentials and steps > 1)
         # Feedback reads the spikes of the time step before until its source is computed.
         sent = {name: neuron.s for name, neuron in step.neurons.items()}
         last = self.readout_layer
-        keep = {*sent, *(connection.source for connection in last.description.connections)}
+        keep = {*sent, *state.sent, *(c.source for c in last.description.connections)}
         for layer, signal in run_layers(self.layers, sent, step, keep=keep):
             if layer.neuron is not None:
                 step.note(layer.name, signal)
@@ -310,8 +322,12 @@ class LIFNetwork(torch.nn.Module):
             spikes={name: sent[name] for name in step.neurons},
             scores=torch.stack(scores),
         )
+        late = {name: sent[name] for name in state.sent if name != INPUT}
+        if arrived is not None:
+            late[INPUT] = arrived
+        lines = {name: line.after(late[name], steps) for name, line in state.sent.items()}
         neurons = step.neurons.values()
-        return SequenceState(state.steps + steps, tuple(neurons), readout), chunk
+        return SequenceState(state.steps + steps, tuple(neurons), readout, lines), chunk
 
     def _rest(self, samples: int) -> SequenceState:
         def zeros(layer: Layer) -> Tensor:
@@ -327,38 +343,57 @@ class LIFNetwork(torch.nn.Module):
                 if layer.neuron is not None
             ),
             readout=zeros(self.readout_layer),
+            sent=empty_lines(self.description.architecture.delays),
         )
 
     def currents_of_input(self, x: Tensor) -> dict[str, Tensor]:
         """Current of `x` (`N C H W`) and bias of each layer, by name: N …, or 1 C 1 1 (1 F) where
         it does not read the input."""
-        of_input = self._of_input(x)
+        of_input = self._of_input(self._normalised(x))
         return {layer.name: of_input(layer) for layer in (*self.layers, self.readout_layer)}
 
-    def _of_input(self, x: Tensor) -> OfInput:
-        """`currents_of_input` of `x`, each computed when it is read for the first time, so that
-        hooks see the maps of the input inside their layer."""
+    def _of_input(
+        self, normalised: Tensor, state: SequenceState | None = None, steps: int = 1
+    ) -> OfInput:
+        """`currents_of_input` of the input at `steps` time steps, each computed when it is read for
+        the first time, so that hooks see the maps of the input inside their layer."""
         grid = self.description.grid
-        normalised = channels_last(self._normalise(x.to(self.device)))
+        sent = {} if state is None else state.sent
         found: dict[str, Tensor] = {}
 
         def of_input(layer: Layer) -> Tensor:
             if layer.name not in found:
-                current = self.current(layer, {INPUT: normalised}, layer.shaped_bias()[None])
+                inputs, bias = {INPUT: normalised}, layer.shaped_bias()[None]
+                current = self.current(layer, inputs, bias, sent, steps)
                 found[layer.name] = current if grid is None else rounded(current, grid.bits)
             return found[layer.name]
 
         return of_input
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        """The input as the network computes with it."""
+        return channels_last(self._normalise(x.to(self.device)))
 
     def _normalise(self, x: Tensor) -> Tensor:
         if self._pixel_values is not None:
             return look_up(x, self._pixel_values)
         return (x.to(self.dtype) - self._mean) / self._std
 
-    def current(self, layer: Layer, inputs: Mapping[str, Tensor], start: Tensor | None) -> Tensor:
-        """Sum of `start`, if any, and of the currents of connections from `inputs`."""
+    def current(
+        self,
+        layer: Layer,
+        inputs: Mapping[str, Tensor],
+        start: Tensor | None,
+        sent: Mapping[str, DelayLine] | None = None,
+        steps: int = 1,
+    ) -> Tensor:
+        """Sum of `start`, if any, and of the currents of connections from `inputs`, steps · N …;
+        `sent` is what came before, for connections with delays."""
 
         def carry(wire: Wire, x: Tensor) -> Tensor:
+            if wire.delay:
+                line = (sent or {}).get(wire.source, DelayLine(wire.delay))
+                x = line.read(wire.delay, x, steps)
             with self._sums_of_products():
                 return apply(wire.operations, wire.weights, x, maps=wire.maps)
 

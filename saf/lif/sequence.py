@@ -6,11 +6,13 @@ Shapes: `N` samples, `T` time steps, `K` of them at once, `C H W` one image or f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from saf.model.forward.delays import DelayLine
 from saf.model.layers import Layer, Wire
 from saf.networks.architecture import INPUT, weighted
 from saf.neurons.base import State
@@ -25,6 +27,8 @@ class SequenceState(NamedTuple):
     steps: int
     neurons: tuple[State, ...]  # u and s per spiking layer: N, then its shape
     readout: Tensor  # N K, the sum or the decaying sum
+    sent: Mapping[str, DelayLine] = MappingProxyType({})
+    """Output of a layer, or the input, for connections with delays."""
 
 
 class LIFStep(NamedTuple):
@@ -92,7 +96,13 @@ class LayerSteps:
 def wires(layer: Layer) -> list[Wire]:
     """The connections of a layer with plain weights."""
     return [
-        Wire(connection.source, connection.operations, tuple(own.weight for own in maps), maps)
+        Wire(
+            connection.source,
+            connection.operations,
+            tuple(own.weight for own in maps),
+            maps,
+            connection.delay,
+        )
         for connection, maps in layer.connected()
     ]
 

@@ -116,6 +116,7 @@ class Wire(NamedTuple):
     operations: tuple[Operation, ...]
     weights: tuple[Tensor, ...]  # of each convolution and linear map
     maps: tuple[Map, ...]  # the modules that evaluate these
+    delay: int = 0  # time steps
 
 
 class Layer(torch.nn.Module):

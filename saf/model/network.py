@@ -245,7 +245,7 @@ class SpikingNetwork(torch.nn.Module):
 
         def plain(connection: Connection, maps: tuple[Map, ...]) -> Wire:
             weights = tuple(own.effective().to(self.dtype) for own in maps)
-            return Wire(connection.source, connection.operations, weights, maps)
+            return Wire(connection.source, connection.operations, weights, maps, connection.delay)
 
         return self._effective(plain)
 
@@ -256,10 +256,10 @@ class SpikingNetwork(torch.nn.Module):
         def fold(connection: Connection, maps: tuple[Map, ...]) -> Wire:
             operations, factor = without_scales(connection.operations)
             if not maps:
-                return Wire(connection.source, connection.operations, (), ())
+                return Wire(connection.source, connection.operations, (), (), connection.delay)
             factors = [1.0] * (len(maps) - 1) + [factor]
             weights = (own.folded(f, self.dtype) for own, f in zip(maps, factors, strict=True))
-            return Wire(connection.source, operations, tuple(weights), maps)
+            return Wire(connection.source, operations, tuple(weights), maps, connection.delay)
 
         return self._effective(fold)
 
@@ -289,6 +289,11 @@ class SpikingNetwork(torch.nn.Module):
                 f"and got a batch of {tuple(x.shape)}"
             )
         if x.dim() == len(shape) + 1:
+            if INPUT in self.architecture.delays:
+                raise UserConfigError(
+                    "the network delays its input, and an image is the same at every time step",
+                    hint="Give it data in time, or choose a network that does not delay its input.",
+                )
             return Stimulus(self.normalise(x), None)
         if x.shape[1] != timesteps:
             raise UserConfigError(

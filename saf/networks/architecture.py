@@ -5,7 +5,8 @@ plus a bias. A connection is a chain of linear operations on the output of anoth
 input. A relay is a layer without neurons: its output is that sum, so that a residual stream is
 added up once and not once for each layer that reads it. The readout does not spike either. A
 connection from an earlier layer is a forward or a skip connection; from the same or a later one it
-is feedback and carries the accumulation of the time step before.
+is feedback and carries the accumulation of the time step before. A connection may have a delay of
+several time steps.
 
 This module loads no torch: the API checks shapes, counts parameters and forecasts memory with it,
 `saf.model.network` gives the same description its weights, and the header of `lif.safetensors`
@@ -18,14 +19,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 Shape = tuple[int, ...]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
 INPUT = "input"
 MOST_OPERATIONS, MOST_CONNECTIONS = 64, 512  # of a connection, and of a layer
+MOST_DELAY = 1000  # time steps
 MOST_NUMBERS = 2**30  # of one sample: of a map's output, and of the outputs of all layers
 
 
@@ -148,6 +157,18 @@ class Connection(_Description):
 
     source: str
     operations: Annotated[tuple[Operation, ...], Field(max_length=MOST_OPERATIONS)] = ()
+    delay: Annotated[int, Field(ge=0, le=MOST_DELAY)] = 0
+    """Time steps after which what the source sends arrives. Feedback takes one step at least: 0 and
+    1 mean the same there."""
+
+    @model_serializer(mode="wrap")
+    def _without_no_delay(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a delay that is 0, so that files of networks without delays stay what they
+        were."""
+        written: dict[str, Any] = handler(self)
+        if written.get("delay") == 0:
+            del written["delay"]
+        return written
 
     def shapes(self, shape: Shape) -> Iterator[tuple[Operation, Shape]]:
         """Each operation with the shape that enters it; ValueError where one does not fit."""
@@ -197,6 +218,8 @@ class Architecture(_Description):
         self.shapes()
         if not self.spiking:
             raise ValueError("no layer of the network spikes")
+        if any(connection.delay for connection in self.readout.connections):
+            raise ValueError("the readout hears its sources without a delay")
         relays = {layer.name for layer in self.layers if layer.relay}
         known = set()
         for layer in self.layers:
@@ -256,6 +279,17 @@ class Architecture(_Description):
                 return True
             known.add(layer.name)
         return False
+
+    @property
+    def delays(self) -> dict[str, int]:
+        """The longest delay with which the output of a layer, or the input, is read: by its name,
+        of those that are read with one."""
+        longest: dict[str, int] = {}
+        for connection in (c for layer in self.layers for c in layer.connections):
+            if connection.delay:
+                before = longest.get(connection.source, 0)
+                longest[connection.source] = max(before, connection.delay)
+        return longest
 
     @property
     def neurons(self) -> int:

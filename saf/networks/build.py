@@ -15,7 +15,6 @@ from saf.config.neurons import Neuron
 from saf.errors import NetworkError
 from saf.networks.architecture import (
     Architecture,
-    Connection,
     Conv,
     LayerDescription,
     Linear,
@@ -106,7 +105,7 @@ def _with_gain(architecture: Architecture, gain: float | Auto) -> Architecture:
 
     def scaled(layer: LayerDescription) -> LayerDescription:
         connections = tuple(
-            Connection(source=c.source, operations=tuple(map(scaled_map, c.operations)))
+            c.model_copy(update={"operations": tuple(map(scaled_map, c.operations))})
             for c in layer.connections
         )
         return layer.model_copy(update={"connections": connections})

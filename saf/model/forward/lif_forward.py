@@ -7,6 +7,7 @@ Shapes: `B` samples, `…` the shape of a layer. λ, V, u, s, â are those of `s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from saf.config.methods import Readout
 from saf.kernels.saf_scan import count_spikes
+from saf.model.forward.delays import DelayLine, lines
 from saf.model.forward.presentation import Layered, Presentation, Synapse, plain
 from saf.model.forward.saf_forward import gradient_factors
 from saf.model.inputs import Stimulus
@@ -53,12 +55,17 @@ class LIFNetworkState(NamedTuple):
     """â of every spiking layer and of relays that a weight reads, and x̂ of frames: by their own
     λ, and by the filters of layers that read them with others."""
     readout: Tensor | None = None  # B classes: Σ λ^(t−τ) o[τ], where the readout is weighted
+    sent: Mapping[str, DelayLine] = MappingProxyType({})
+    """Output of a source, with dropout, for connections with delays …"""
+    traced: Mapping[tuple[str, Filters], DelayLine] = MappingProxyType({})
+    """… and its traces."""
 
     def detached(self) -> LIFNetworkState:
         """The same state, detached: no gradient reaches the past."""
         neurons = {name: state.detached() for name, state in self.neurons.items()}
         readout = None if self.readout is None else self.readout.detach()
-        return LIFNetworkState(self.step, neurons, self.traces, readout)
+        sent = {name: line.detached() for name, line in self.sent.items()}
+        return LIFNetworkState(self.step, neurons, self.traces, readout, sent, self.traced)
 
     def fired(self) -> Tensor:
         """Number of spikes of each layer in this time step."""
@@ -73,6 +80,7 @@ def lif_rest(network: Layered, stimulus: Stimulus) -> LIFNetworkState:
         for layer in network.layers
         if layer.neuron is not None
     }
+    traced: dict[tuple[str, Filters], DelayLine] = {}
     traces: Traces = {
         (layer.name, (layer.decay,)): (zeros[layer.name],)
         for layer in network.layers
@@ -89,12 +97,18 @@ def lif_rest(network: Layered, stimulus: Stimulus) -> LIFNetworkState:
                 if source not in zeros:
                     zeros[source] = stimulus.zeros(shapes[source])
                 traces[source, layer.filters] = (zeros[source],) * len(layer.filters)
+            if connection.delay:
+                key = (source, layer.filters)
+                depth = max(connection.delay, traced[key].depth if key in traced else 0)
+                traced[key] = DelayLine(depth)
     neurons = {
         layer.name: layer.neuron.init_state(zeros[layer.name])
         for layer in network.layers
         if layer.neuron is not None
     }
-    return LIFNetworkState(0, neurons, traces)
+    return LIFNetworkState(
+        0, neurons, traces, sent=lines(network.architecture.delays), traced=traced
+    )
 
 
 def lif_advance(
@@ -139,7 +153,8 @@ def lif_advance(
         before = state.readout
         accumulated = scores if before is None else last.decay * before + scores
         scores = accumulated / last.accumulated_one(state.step + 1)
-    return scores, LIFNetworkState(state.step + 1, step.neurons, step.traces, accumulated)
+    after = (step.neurons, step.traces, accumulated, step.sent, step.late)
+    return scores, LIFNetworkState(state.step + 1, *after)
 
 
 class _Step:
@@ -159,6 +174,7 @@ class _Step:
         self.traced = traced
         """Whether bias and input count in the gradient with their trace."""
         self.traces = dict(state.traces)
+        self.sent, self.late = dict(state.sent), dict(state.traced)
         self._filters: dict[str, list[Filters]] = {}
         for source, filters in state.traces:
             self._filters.setdefault(source, []).append(filters)
@@ -171,13 +187,17 @@ class _Step:
         for wire in shown.effective[name].wires:
             if wire.source not in inputs:
                 continue  # an image, which is part of the constant
-            spikes = inputs[wire.source]
+            spikes, key = inputs[wire.source], (wire.source, layer.filters)
+            if wire.delay:
+                spikes = self._state.sent[wire.source].read(wire.delay, spikes, 1)
             if wire.source == INPUT and not self.traced:
                 total = total + plain(wire, spikes, spikes)
                 continue
             trace = spikes  # without a weight there is nothing to take a trace for
-            if (wire.source, layer.filters) in self.traces:
-                trace = shown.masked(wire.source, self.traces[wire.source, layer.filters][-1])
+            if wire.delay and self._track:
+                trace = self._state.traced[key].read(wire.delay, spikes, 1)
+            elif key in self.traces:
+                trace = shown.masked(wire.source, self.traces[key][-1])
             total = total + self._synapse(wire, spikes, trace)
         if layer.neuron is None:
             return total
@@ -192,6 +212,8 @@ class _Step:
         """Keep the output of `source`, and accumulate it."""
         if source in self.neurons:
             self.neurons[source] = self.neurons[source].with_spikes(sent)
+        if source in self.sent:
+            self.sent[source] = self.sent[source].after(self._shown.masked(source, sent), 1)
         if not (self._track or source == INPUT):
             return
         for filters in self._filters.get(source, ()):
@@ -200,3 +222,6 @@ class _Step:
                 x = factor * before + x
                 stages.append(x)
             self.traces[source, filters] = tuple(stages)
+            if line := self.late.get((source, filters)):
+                late = self._shown.masked(source, stages[-1])
+                self.late[source, filters] = line.after(late, 1)

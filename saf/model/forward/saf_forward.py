@@ -17,6 +17,7 @@ from torch import Tensor
 from saf.estimate.chunking import steps_at_once
 from saf.kernels.saf_scan import Constant, Gate
 from saf.model.forward.accumulation import accumulate, difference, with_gradient_of
+from saf.model.forward.delays import DelayLine
 from saf.model.forward.presentation import Layered, Presentation
 from saf.model.forward.replay import Replay
 from saf.model.layers import Layer, Wire, input_current, run_layers
@@ -36,6 +37,8 @@ class NetworkState(NamedTuple):
     """Accumulations of a source by other filters than its own: one tensor after each filter."""
     carried: Mapping[str, tuple[Tensor, ...]] = MappingProxyType({})
     """Further state of the neurons, by layer."""
+    lines: Mapping[tuple[str, Filters], DelayLine] = MappingProxyType({})
+    """Accumulations of a source by filters, with dropout, for connections with delays."""
 
 
 class Chunk(NamedTuple):
@@ -123,6 +126,7 @@ def advance(
     def note(name: str, accumulation: Tensor, decay: float) -> None:
         """Keep the accumulation of a source for the next chunk, and for the readout."""
         step.receive(name, accumulation, decay)
+        step.delay(name, accumulation)
         if name in keep or step.remembers(name):
             carried[name] = step.after(accumulation)
         if name in keep:
@@ -144,7 +148,8 @@ def advance(
     chunk = Chunk(
         steps, kept, before, received, step.recorded, torch.stack(step.fired), step.decays
     )
-    return chunk, NetworkState(state.step + step.ended, carried, step.filtered, step.carried)
+    ended = state.step + step.ended
+    return chunk, NetworkState(ended, carried, step.filtered, step.carried, step.lines)
 
 
 class _Step:
@@ -186,6 +191,7 @@ class _Step:
         self.fired: list[Tensor] = []
         self.recorded: dict[str, Tensor] = {}
         self.carried: dict[str, tuple[Tensor, ...]] = {}
+        self.lines = dict(state.lines) or _lines(shown)
 
     def __call__(self, layer: Layer, inputs: Mapping[str, Tensor]) -> Tensor:
         shown, name = self._shown, layer.name
@@ -197,9 +203,13 @@ class _Step:
             if (wire.source, layer.filters) in self._received:
                 x = self._received[wire.source, layer.filters]
                 x = shown.masked(wire.source, x)
+            if wire.delay:
+                line = self._state.lines.get((wire.source, layer.filters), DelayLine(wire.delay))
+                x = line.read(wire.delay, x, self._steps)
             given = (wire.operations, wire.weights, x)
             if wire.source == INPUT and self.frames is not None and not self._traced:
-                current = apply_traced(*given, self.frames, self._replay, wire.maps)
+                frames = self._frames_before(wire.delay)
+                current = apply_traced(*given, frames, self._replay, wire.maps)
             else:
                 current = apply(*given, self._replay, wire.maps)
             if clones and all(isinstance(o, Flatten) for o in wire.operations):
@@ -250,6 +260,25 @@ class _Step:
         """`accumulation` of `source` by other `filters` than its own; no dropout is applied."""
         return self._received.get((source, filters), accumulation)
 
+    def _frames_before(self, delay: int) -> Tensor:
+        """The input frames of the time steps, K · B …, or those `delay` time steps before."""
+        assert self.frames is not None
+        frames, first = self._shown.stimulus.frames, self._times[0] - 1 - delay
+        if not delay:
+            return self.frames
+        assert frames is not None
+        shifted = frames[max(0, first) : max(0, first + self._steps)]
+        missing = frames.new_zeros((self._steps - len(shifted), *frames.shape[1:]))
+        return torch.cat([missing, shifted]).flatten(0, 1)
+
+    def delay(self, source: str, accumulation: Tensor) -> None:
+        """Keep the accumulation of `source` for connections that read it later."""
+        for key, line in self.lines.items():
+            if key[0] == source:
+                x = self.as_received(source, accumulation, key[1]).detach()
+                kept = x[: self.ended * self._shown.samples]
+                self.lines[key] = line.after(self._shown.masked(source, kept), self.ended)
+
     def receive(self, source: str, accumulation: Tensor, decay: float) -> None:
         """Accumulate the output of `source` by each of the other filters that layers read it
         with."""
@@ -267,6 +296,17 @@ class _Step:
                 found.append(self.after(x))
             self.filtered[source, filters] = tuple(found)
             self._received[source, filters] = with_gradient_of(accumulation, x)
+
+
+def _lines(shown: Presentation) -> dict[tuple[str, Filters], DelayLine]:
+    """Empty delay lines for the connections that need them."""
+    depths: dict[tuple[str, Filters], int] = {}
+    for layer in shown.network.layers:
+        for wire in shown.effective[layer.name].wires:
+            if wire.delay:
+                key = (wire.source, layer.filters)
+                depths[key] = max(wire.delay, depths.get(key, 0))
+    return {key: DelayLine(depth) for key, depth in depths.items()}
 
 
 def _other_filters(shown: Presentation) -> dict[str, set[Filters]]:

@@ -20,6 +20,7 @@ from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork
 from saf.lif.sequence import LIFStep, wires
 from saf.model import operations as synapse
+from saf.model.forward.delays import DelayLine
 from saf.model.inference import record
 from saf.model.layers import Layer
 from saf.model.network import SpikingNetwork
@@ -61,7 +62,14 @@ def networks(draw: st.DrawFn) -> LIFNetwork:
 class InAnotherOrder(LIFNetwork):
     """Adds the products up in random groups, and the groups one after the other."""
 
-    def current(self, layer: Layer, inputs: Mapping[str, Tensor], start: Tensor | None) -> Tensor:
+    def current(
+        self,
+        layer: Layer,
+        inputs: Mapping[str, Tensor],
+        start: Tensor | None,
+        sent: Mapping[str, DelayLine] | None = None,
+        steps: int = 1,
+    ) -> Tensor:
         generator = torch.Generator().manual_seed(len(inputs))
         parts = [] if start is None else [start]
         for wire in wires(layer):

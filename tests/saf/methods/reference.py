@@ -53,6 +53,7 @@ class Wire:
 
     source: str
     maps: list[Map]
+    delay: int = 0
 
 
 @dataclass
@@ -75,6 +76,14 @@ class Run:
     before: dict[str, Tensor] = field(default_factory=dict)  # traces[t−1]
     spikes: dict[str, Tensor] = field(default_factory=dict)  # s[t]
     accumulated_before: dict[str, Tensor] = field(default_factory=dict)  # â[t−1]
+    runs: list[Run] = field(default_factory=list)  # all steps so far
+
+    def at(self, t: int, delay: int) -> Run:
+        """What happened `delay` steps before t = 1 … T; nothing before the first."""
+        if t > delay:
+            return self.runs[t - 1 - delay]
+        sent = {name: 0 * x for name, x in self.sent.items()}
+        return Run(sent, {name: 0 * x for name, x in self.traces.items()})
 
 
 def layers_of(network: SpikingNetwork) -> list[Layer]:
@@ -85,7 +94,7 @@ def layers_of(network: SpikingNetwork) -> list[Layer]:
         count = 0
         wires = []
         for connection in description.connections:
-            wires.append(Wire(connection.source, maps := []))
+            wires.append(Wire(connection.source, maps := [], connection.delay))
             for operation in connection.operations:
                 maps.append(Map(operation))
                 if isinstance(operation, Conv | Linear):
@@ -242,7 +251,7 @@ def lif_run(
     decay, V = network.neuron.decay, network.neuron.threshold
     shapes = network.architecture.shapes()
     zero = {layer.name: x.new_zeros(len(x), *shapes[layer.name]) for layer in layers}
-    runs = []
+    runs: list[Run] = []
     u, s, a, sent, traces = dict(zero), dict(zero), dict(zero), dict(zero), dict(zero)
     traces[INPUT] = torch.zeros(len(x), *shapes[INPUT], dtype=x.dtype)
     for t in range(timesteps):
@@ -255,7 +264,11 @@ def lif_run(
             current = shaped(layer.bias, zero[n])
             for wire in layer.wires:
                 # A feedback wire of a later layer still brings what was sent at the last step.
-                current = current + send(wire, sent[wire.source])
+                arriving = sent[wire.source]
+                if wire.delay:
+                    late = t - wire.delay
+                    arriving = runs[late].sent[wire.source] if late >= 0 else 0 * arriving
+                current = current + send(wire, arriving)
             if layer.relay:
                 sent[n] = current.expand_as(zero[n])
             else:
@@ -264,7 +277,8 @@ def lif_run(
                 a[n] = decay * a[n] + s[n]
                 sent[n] = masks[n] * s[n] if n in masks else s[n]
             traces[n] = decay * traces[n] + sent[n]
-        runs.append(Run(dict(sent), dict(traces), dict(u), before, dict(s), accumulated_before))
+        step = (dict(sent), dict(traces), dict(u), before, dict(s), accumulated_before, runs)
+        runs.append(Run(*step))
     return runs
 
 
@@ -341,8 +355,11 @@ def ottt_step(
             g_u = g_u * surrogate(run.potentials[layer.name] - V, chosen.slope, chosen.name)
         add(into, f"{layer.name}.bias", of_bias(g_u) * (c if consistent else 1.0))
         for wire in layer.wires:
+            then = run.at(t, wire.delay) if wire.delay else run
             if wire.source == INPUT:
-                send_back(wire, run.traces[INPUT] if consistent else run.sent[INPUT], g_u, into)
+                send_back(wire, then.traces[INPUT] if consistent else then.sent[INPUT], g_u, into)
+            elif wire.delay:
+                send_back(wire, then.traces[wire.source], g_u, into)
             elif order[wire.source] >= order[layer.name]:
                 send_back(wire, run.before[wire.source], g_u, into)
             else:
@@ -417,7 +434,9 @@ def spike_representation(
         for wire in layer.wires:
             feedback = wire.source != INPUT and order[wire.source] >= order[layer.name]
             value = last.before[wire.source] / c if feedback else rates[wire.source]
+            if wire.delay:
+                value = last.at(timesteps, wire.delay).traces[wire.source] / c
             to_source = send_back(wire, value, g_m, gradients)
-            if wire.source != INPUT and not feedback:
+            if wire.source != INPUT and not feedback and not wire.delay:
                 add(grads, wire.source, to_source)
     return Result(loss, o, gradients)

@@ -1,6 +1,6 @@
 """Small random networks of every kind the description allows: skips, relays that add them up,
-feedback, pooling, strides, groups, several maps in a row, gains of branches, fully connected
-layers, dropout; with weights that make the neurons fire."""
+feedback, delays, pooling, strides, groups, several maps in a row, gains of branches, fully
+connected layers, dropout; with weights that make the neurons fire."""
 
 from __future__ import annotations
 
@@ -112,9 +112,17 @@ def _connecting(draw: st.DrawFn, source: str, shape: Shape, target: Shape) -> Co
 
 
 @st.composite
-def architectures(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True) -> Architecture:
+def architectures(
+    draw: st.DrawFn,
+    *,
+    skips: bool = True,
+    feedback: bool = True,
+    delays: bool = False,
+    frames: bool = False,
+) -> Architecture:
     """One to four convolutional layers, perhaps a fully connected one, and a readout; any of
-    them may be a relay, but not all."""
+    them may be a relay, but not all. With `delays` connections may have some, those from the input
+    where it is `frames`."""
     shapes: list[tuple[str, Shape]] = []
     side = INPUT_SHAPE[1]
     for number in range(1, draw(st.integers(1, 4)) + 1):
@@ -136,6 +144,11 @@ def architectures(draw: st.DrawFn, *, skips: bool = True, feedback: bool = True)
             later = [(n, s) for n, s in later if n not in relays]
             if later:
                 connections.append(_connecting(draw, *draw(st.sampled_from(later)), shape))
+        if delays and draw(st.integers(0, 2)) == 0:
+            late = draw(st.integers(0, len(connections) - 1))
+            if frames or connections[late].source != INPUT:
+                delay = {"delay": draw(st.integers(1, 3))}
+                connections[late] = connections[late].model_copy(update=delay)
         layer = LayerDescription(name=name, connections=tuple(connections), relay=name in relays)
         layers.append(layer)
         known.append((name, shape))
@@ -155,7 +168,10 @@ def cases(
 ) -> Case:
     """A network in float64 with random weights, λ, V, T, on `fewest` to `most` images or samples of
     event frames; perhaps with dropout."""
-    architecture = draw(architectures(skips=skips, feedback=feedback))
+    frames = draw(st.booleans())
+    architecture = draw(
+        architectures(skips=skips, feedback=feedback, delays=feedback, frames=frames)
+    )
     neuron = Neuron(
         decay=draw(st.sampled_from([0.25, 0.5, 0.9, 1.0]) | st.floats(0.05, 1.0)),
         threshold=draw(st.sampled_from([0.5, 1.0]) | st.floats(0.3, 3.0)),
@@ -166,7 +182,6 @@ def cases(
         dropout=draw(st.sampled_from([0.0, 0.3])),
     )
     timesteps = draw(st.integers(1, 8))
-    frames = draw(st.booleans())
     samples = draw(st.integers(fewest, most))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32 - 1)))
     network = SpikingNetwork(
