@@ -19,7 +19,7 @@ from api.web.idempotency import fingerprint
 from saf.config import JobSpecification, ResolvedSpecification, automatic, json_pointer
 from saf.estimate.memory import Forecast, forecast
 from saf.networks.architecture import Architecture
-from saf.networks.build import NetworkError, build
+from saf.networks.build import NetworkError, build_for
 from saf.sizes import readable
 
 
@@ -142,7 +142,8 @@ def job_row(
 
 def _architecture(specification: ResolvedSpecification, dataset: DatasetFacts) -> Architecture:
     try:
-        return build(specification.network, dataset.shape, dataset.classes, specification.neuron)
+        in_time = dataset.timesteps is not None
+        return build_for(specification, dataset.shape, dataset.classes, in_time=in_time)
     except NetworkError as error:
         raise InvalidRequestError.at(error.pointer, str(error)) from error
 

@@ -33,6 +33,8 @@ class Network(Strict):
     """The smallest and the largest number of pixels a side of images that it takes."""
     suggested: ClassVar[bool] = False
     """Whether it is named to who has images that another network does not take."""
+    in_time: ClassVar[bool] = False
+    """Whether it is for samples that change over time alone, and not for images."""
     own_layers: ClassVar[bool] = False
     """Whether its owner lists its layers, so that no rule knows the learning rate it needs."""
 

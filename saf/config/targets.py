@@ -91,6 +91,8 @@ class Target(Strict):
     """Packages that `replay` needs beside them."""
     other_neurons: ClassVar[bool] = False
     """Whether it expresses layers with neurons of their own, `LIFDescription.neurons`."""
+    delays: ClassVar[bool] = False
+    """Whether it expresses connections with delays."""
     loading: ClassVar[str]
     """The lines of code that load the export where it was written for; `{file}` is its name."""
 

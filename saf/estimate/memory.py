@@ -51,6 +51,9 @@ def forecast(
     timesteps = specification.timesteps
     asked = specification.timesteps_at_once
 
+    shapes = architecture.shapes()
+    late = 2 * sum(depth * prod(shapes[source]) for source, depth in architecture.delays.items())
+
     def at_once(samples: int) -> int:
         if architecture.has_feedback:
             return 1
@@ -61,7 +64,7 @@ def forecast(
         kept += type(specification.neuron).kept * at_once(samples)
         if specification.neuron.dropout:
             kept += 2  # the masks, and what they leave beside what was sent
-        per_sample = kept * neurons + 8 * prod(architecture.input_shape)
+        per_sample = kept * neurons + 8 * prod(architecture.input_shape) + late
         return fixed + number * per_sample * samples
 
     def checked(samples: int) -> int:

@@ -13,6 +13,29 @@ from saf.lif.header import LIFDescription
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
+def check_description(description: LIFDescription, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError where `tensors` are not those that `description` asks for, or where it
+    contradicts itself."""
+    expected, architecture = description.tensor_shapes(), description.architecture
+    if expected.keys() != tensors.keys():
+        odd = sorted(expected.keys() ^ tensors.keys())
+        raise ValueError(
+            f"the weights are not those of the architecture: {odd[:5]!a} ({len(odd)} in all)"
+        )
+    for name, tensor in tensors.items():
+        if tuple(tensor.shape) != expected[name]:
+            raise ValueError(
+                f"{name} has the shape {tuple(tensor.shape)} instead of {expected[name]}"
+            )
+    channels = architecture.input_shape[0]
+    if not len(description.mean) == len(description.std) == channels:
+        raise ValueError(f"mean and std are needed for each of {channels} channels")
+    if len(description.class_names) != architecture.classes:
+        raise ValueError(
+            f"there are {len(description.class_names)} names for {architecture.classes} classes"
+        )
+
+
 def check_weights(description: LIFDescription, tensors: Mapping[str, Tensor]) -> None:
     """Raise ValueError for weights that no LIF network has, such as NaN; on the device `meta`
     there are no numbers."""

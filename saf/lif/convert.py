@@ -65,6 +65,7 @@ def convert(
     architecture, folded = fold(network.architecture, effective_weights(network))
     return LIFNetwork(
         LIFDescription(
+            format="saf-lif/3" if architecture.delays else "saf-lif/2",
             architecture=architecture,
             decay=neuron.decay,
             threshold=neuron.threshold,

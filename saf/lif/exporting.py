@@ -94,7 +94,17 @@ def _obstacles(network: LIFNetwork, target: Target) -> tuple[Obstacle, ...]:
         )
         for layer, constants in others.items()
     )
-    return (*own, *target.obstacles(network))
+    late = (
+        Obstacle(
+            layer.name,
+            f"it hears {connection.source} with a delay of {connection.delay} time steps",
+            "run lif.safetensors with this library, or choose a network without delays",
+        )
+        for layer in network.description.architecture.layers
+        for connection in layer.connections
+        if connection.delay and not target.delays
+    )
+    return (*own, *late, *target.obstacles(network))
 
 
 def export(

@@ -30,7 +30,8 @@ class LIFDescription(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    format: Literal["saf-lif/2"] = "saf-lif/2"
+    format: Literal["saf-lif/2", "saf-lif/3"] = "saf-lif/2"
+    """Version 3 has connections with delays, which readers of version 2 would overlook."""
     architecture: Architecture
     decay: Annotated[float, Field(gt=0, le=1)]
     """λ"""
@@ -91,6 +92,8 @@ class LIFDescription(BaseModel):
         if odd := self.neurons.keys() - spiking:
             raise ValueError(f"there is no spiking layer {min(odd)} for its neurons")
         delays = self.architecture.delays
+        if (self.format == "saf-lif/3") != bool(delays):
+            raise ValueError("a network with delays, and no other, is of format saf-lif/3")
         if INPUT in delays and not self.frames:
             raise ValueError("an image, which is the same at every time step, has no delay")
         if self.grid is None:

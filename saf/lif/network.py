@@ -29,7 +29,7 @@ from saf import tensorfile
 from saf.estimate.chunking import steps_at_once
 from saf.kernels import winograd
 from saf.kernels.precision import sums_of_products
-from saf.lif.checks import check_input, check_weights
+from saf.lif.checks import check_description, check_input, check_weights
 from saf.lif.fixed_point import look_up, pixel_values, rounded
 from saf.lif.header import LIFDescription
 from saf.lif.sequence import LayerSteps, LIFChunk, LIFStep, OfInput, SequenceState, repeated, wires
@@ -58,27 +58,10 @@ class LIFNetwork(torch.nn.Module):
     def __init__(self, description: LIFDescription, tensors: Mapping[str, Tensor]) -> None:
         """Raises ValueError where `tensors` are not those that `description` asks for."""
         super().__init__()
-        expected = description.tensor_shapes()
-        if expected.keys() != tensors.keys():
-            odd = sorted(expected.keys() ^ tensors.keys())
-            raise ValueError(
-                f"the weights are not those of the architecture: {odd[:5]!a} ({len(odd)} in all)"
-            )
-        for name, tensor in tensors.items():
-            if tuple(tensor.shape) != expected[name]:
-                raise ValueError(
-                    f"{name} has the shape {tuple(tensor.shape)} instead of {expected[name]}"
-                )
+        check_description(description, tensors)
         self.description = description
         check_weights(description, tensors)
         architecture = description.architecture
-        channels = architecture.input_shape[0]
-        if not len(description.mean) == len(description.std) == channels:
-            raise ValueError(f"mean and std are needed for each of {channels} channels")
-        if len(description.class_names) != architecture.classes:
-            raise ValueError(
-                f"there are {len(description.class_names)} names for {architecture.classes} classes"
-            )
         shapes = architecture.shapes()
         neurons = {layer.name: description.neurons_of(layer.name) for layer in architecture.spiking}
         with torch.device("meta"):  # the weights are there already

@@ -10,10 +10,11 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from saf.config.base import Auto
+from saf.config.job import JobSpecification
 from saf.config.networks import NETWORKS, Network
-from saf.config.neurons import Neuron
 from saf.errors import NetworkError
 from saf.networks.architecture import (
+    INPUT,
     Architecture,
     Conv,
     LayerDescription,
@@ -22,18 +23,16 @@ from saf.networks.architecture import (
     Shape,
 )
 
-__all__ = ["NetworkError", "build"]
+__all__ = ["NetworkError", "build", "build_for"]
 
 MAX_CHANNELS = 64
 MAX_CLASSES = 10_000
 
 
-def build(
-    network: Network, input_shape: Shape, classes: int, neuron: Neuron | None = None
-) -> Architecture:
+def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
     """The architecture that `network` asks for on samples of `input_shape` (C H W).
 
-    Raises NetworkError, also where `neuron` has constants for another number of layers.
+    Raises NetworkError.
     """
     _check_images(network, input_shape)
     if not 2 <= classes <= MAX_CLASSES:
@@ -41,7 +40,7 @@ def build(
             f"a data set needs 2 to {MAX_CLASSES} classes, not {classes}", pointer="/dataset"
         )
     try:
-        architecture = _with_gain(network.architecture(input_shape, classes), network.gain)
+        return _with_gain(network.architecture(input_shape, classes), network.gain)
     except ValidationError as error:
         reason = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         raise NetworkError(reason) from error
@@ -49,12 +48,36 @@ def build(
         raise
     except ValueError as error:
         raise NetworkError(str(error)) from error
-    layers = len(architecture.spiking)
-    if neuron is not None and neuron.decays and len(neuron.decays) != layers:
+
+
+def build_for(
+    specification: JobSpecification, input_shape: Shape, classes: int, *, in_time: bool
+) -> Architecture:
+    """The architecture for a job whose samples are of `input_shape` (C H W) at one time step;
+    `in_time` says that they change over time, as event frames do and images do not.
+
+    Raises NetworkError, also where other settings of the job do not fit the network.
+    """
+    network, neuron = specification.network, specification.neuron
+    architecture = build(network, input_shape, classes)
+    layers, delays = len(architecture.spiking), architecture.delays
+    if neuron.decays and len(neuron.decays) != layers:
         raise NetworkError(
             f"has {len(neuron.decays)} values, and {network.name} as chosen has {layers} spiking "
             f"layers; give {layers} values, or neuron.decay for all of them",
             pointer="/neuron/decays",
+        )
+    if (network.in_time or INPUT in delays) and not in_time:
+        others = " or ".join(_networks_for(input_shape))
+        raise NetworkError(
+            f"{network.name} is for data in time, and an image is the same at every time step; "
+            f"use {others or 'another network'}, or data in time"
+        )
+    if delays and specification.conversion.grid_bits is not None:
+        raise NetworkError(
+            f"{network.name} as chosen has delays, for which nothing is proven; set grid_bits to "
+            "null, or choose a network without delays",
+            pointer="/conversion/grid_bits",
         )
     return architecture
 

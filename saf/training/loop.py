@@ -15,7 +15,7 @@ from saf.data.dataset import Dataset
 from saf.data.findings import refuse
 from saf.errors import UserConfigError
 from saf.networks.architecture import Architecture
-from saf.networks.build import build
+from saf.networks.build import build_for
 from saf.training import checkpoint as checkpoints
 from saf.training.delivery import deliver
 from saf.training.evaluation.assessment import assess
@@ -218,8 +218,8 @@ def _architecture(specification: ResolvedSpecification, dataset: Dataset) -> Arc
             '"conversion.grid_bits" to null: the conversion is measured then',
         )
     try:
-        return build(
-            specification.network, dataset.sample_shape, dataset.classes, specification.neuron
+        return build_for(
+            specification, dataset.sample_shape, dataset.classes, in_time=frames is not None
         )
     except ValueError as error:
         raise UserConfigError(

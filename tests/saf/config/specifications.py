@@ -55,6 +55,7 @@ def smallest(model: type[BaseModel]) -> Values:
         "gain": 1.0,
         "channels": [3, 4],
         "features": [5, 4],
+        "delays": [0, 1],
         "layers": [
             {"kind": "conv", "channels": 4, "stride": 2},
             {"kind": "average_pool"},

@@ -85,7 +85,7 @@ def test_a_file_of_version_1_is_read_under_the_names_of_version_2(
     ("change", "problem"),
     [
         ({"readout": "mean"}, "mean (of version 1)"),
-        ({"format": "saf-lif/3"}, "saf-lif/2"),
+        ({"format": "saf-lif/4"}, "saf-lif/2"),
     ],
 )
 def test_a_header_with_names_of_another_version_is_refused(
@@ -268,7 +268,7 @@ def test_a_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> Non
 def test_a_later_version_of_the_format_is_refused(tmp_path: Path) -> None:
     from saf import tensorfile
 
-    header = description().model_dump(mode="json") | {"format": "saf-lif/3"}
+    header = description().model_dump(mode="json") | {"format": "saf-lif/4"}
     tensorfile.write(tmp_path / "lif.safetensors", tensors(), header)
     with pytest.raises(ValueError, match="no LIF network that this version reads: format"):
         saf.load_lif(tmp_path / "lif.safetensors")

@@ -141,6 +141,8 @@ def test_every_network_that_can_be_asked_for_learns_the_same_in_parts_of_one(
     generator = torch.Generator().manual_seed(number)
     randomise(module, generator)
     for name, frames in ((names[number % len(names)], False), (names[-1 - number % 3], True)):
+        if job.network.in_time and not frames:
+            continue
         shape = (3, 2, 1, side, side) if frames else (3, 1, side, side)
         x = torch.rand(shape, generator=generator, dtype=torch.float64)
         case = Case(module, x, torch.arange(3), 2)

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 import saf
 from saf.config import JobSpecification
+from saf.config.networks import NETWORKS
 from saf.data.dataset import Dataset
 from saf.model.inference import record
 from saf.model.network import SpikingNetwork, network_of
@@ -79,6 +80,7 @@ def test_every_method_trains_every_network(
     """On images or frames in turn; a method that takes one takes the other, as the next test has
     it."""
     frames = (NAMES.index(method) + networks().index(network)) % 2 == 0
+    frames = frames or NETWORKS[network["name"]].in_time
     job = specification(network=network, method={"name": method}, timesteps=FRAMES)
     run_until_read(job, data_for(network, frames=frames), tmp_path, monkeypatch)
 
@@ -132,7 +134,9 @@ def test_options_train_together(
         job = specification(**asked)
     except ValidationError:
         return
-    frames = frames and job.timesteps == FRAMES
+    frames = (frames or job.network.in_time) and job.timesteps == FRAMES
+    if job.network.in_time and not frames:
+        return
     run_until_read(job, data_for(network, frames=frames), tmp_path, monkeypatch)
 
 
@@ -149,6 +153,8 @@ def on_meta(job: JobSpecification, data: Dataset) -> tuple[SpikingNetwork, Sampl
 def test_every_network_is_evaluated_recorded_and_looked_at(
     network: dict[str, Any], frames: bool
 ) -> None:
+    if NETWORKS[network["name"]].in_time and not frames:
+        return
     job = specification(network=network, timesteps=FRAMES)
     module, samples = on_meta(job, data_for(network, frames=frames))
     x, _ = samples[torch.arange(3)]

@@ -1,0 +1,73 @@
+"""Fully connected layers whose synapses have delays; no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from saf.config.networks import NETWORKS, Features, Network
+from saf.networks.architecture import (
+    INPUT,
+    MOST_DELAY,
+    Architecture,
+    Connection,
+    Flatten,
+    LayerDescription,
+    Linear,
+    Operation,
+    Scale,
+    Shape,
+)
+from saf.networks.chain import SPIKE_SCALE
+
+
+@NETWORKS.add
+class Delay(Network):
+    """Fully connected spiking layers that hear each source several times, with delays: for data in
+    time. A weight for each delay, so that a layer learns which moments of the past it needs."""
+
+    label: ClassVar[str] = "MLP with delays"
+    place: ClassVar[int] = 92
+    in_time: ClassVar[bool] = True
+
+    name: Literal["delay"] = "delay"
+    features: Annotated[tuple[Features, ...], Field(min_length=1, max_length=16)] = (128, 128)
+    """Neurons of each spiking layer."""
+    delays: Annotated[
+        tuple[Annotated[int, Field(ge=0, le=MOST_DELAY)], ...], Field(min_length=1, max_length=64)
+    ] = (0, 1, 2, 4, 8)
+    """Time steps after which what a layer sends arrives at the next one, each with weights of its
+    own. Through delays above 0 no gradient reaches the layer below, as in OTTT, so 0 has to be one
+    of them. The readout hears the last layer at once."""
+
+    @field_validator("delays")
+    @classmethod
+    def _with_none(cls, delays: tuple[int, ...]) -> tuple[int, ...]:
+        if 0 not in delays:
+            raise ValueError(
+                "has no 0: through connections with a delay no gradient reaches the layer below, "
+                "which would not learn"
+            )
+        if len(set(delays)) != len(delays):
+            raise ValueError("names a delay twice")
+        return delays
+
+    def architecture(self, input_shape: Shape, classes: int) -> Architecture:
+        layers, source = [], INPUT
+        for number, features in enumerate(self.features, start=1):
+            into: Operation = Flatten() if source == INPUT else Scale(factor=SPIKE_SCALE)
+            operations = (into, Linear(out_features=features, standardised=True))
+            connections = tuple(
+                Connection(source=source, operations=operations, delay=delay)
+                for delay in self.delays
+            )
+            layers.append(LayerDescription(name=f"layer{number}", connections=connections))
+            source = f"layer{number}"
+        to_classes = (Scale(factor=SPIKE_SCALE), Linear(out_features=classes))
+        readout = Connection(source=source, operations=to_classes)
+        return Architecture(
+            input_shape=input_shape,
+            layers=tuple(layers),
+            readout=LayerDescription(name="readout", connections=(readout,)),
+        )
