@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -54,16 +55,17 @@ class Delay(Network):
         return delays
 
     def architecture(self, input_shape: Shape, classes: int) -> Architecture:
-        layers, source = [], INPUT
+        layers, source, heard = [], INPUT, prod(input_shape)
         for number, features in enumerate(self.features, start=1):
             into: Operation = Flatten() if source == INPUT else Scale(factor=SPIKE_SCALE)
-            operations = (into, Linear(out_features=features, standardised=True))
+            # One weight alone cannot be standardised.
+            operations = (into, Linear(out_features=features, standardised=heard > 1))
             connections = tuple(
                 Connection(source=source, operations=operations, delay=delay)
                 for delay in self.delays
             )
             layers.append(LayerDescription(name=f"layer{number}", connections=connections))
-            source = f"layer{number}"
+            source, heard = f"layer{number}", features
         to_classes = (Scale(factor=SPIKE_SCALE), Linear(out_features=classes))
         readout = Connection(source=source, operations=to_classes)
         return Architecture(

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from saf.config import JobSpecification
-from saf.networks.architecture import INPUT
+from saf.networks.architecture import INPUT, Linear
 from saf.networks.build import NetworkError, build_for
 
 
@@ -23,8 +23,16 @@ def test_every_layer_hears_each_source_once_for_each_delay() -> None:
     assert found.classes == 5
 
 
+def test_one_channel_is_enough() -> None:
+    found = build_for(specification(), (1, 1, 1), 2, in_time=True)
+    of_input, of_layer1 = (layer.connections[0].operations[-1] for layer in found.layers)
+    assert isinstance(of_input, Linear)
+    assert isinstance(of_layer1, Linear)
+    assert (of_input.standardised, of_layer1.standardised) == (False, True)
+
+
 def test_images_and_grids_have_no_delays() -> None:
-    with pytest.raises(NetworkError, match="for data in time.*use convnet or .*mlp, or data in time"):
+    with pytest.raises(NetworkError, match=r"for data in time.*use convnet or .*mlp, or"):
         build_for(specification(), (3, 8, 8), 5, in_time=False)
     asked = specification(conversion={"grid_bits": 8})
     with pytest.raises(NetworkError, match="delays, for which nothing is proven") as refused:
