@@ -12,11 +12,12 @@ from sqlalchemy.orm import Session
 
 from api.datasets.checks import Checks, settings_of
 from api.datasets.queries import document, existing, sentence
-from api.datasets.room import lacking
+from api.datasets.room import lacking_for_upload
 from api.datasets.schemas import DatasetDocument
 from api.errors import ConflictError, FieldError, InvalidRequestError, TooLargeError
 from api.settings import Settings
 from api.store.database import clock
+from api.store.datasets import count_alone
 from api.store.tables import Dataset
 from api.web.dependencies import Service
 from api.web.idempotency import made_before, remember, written
@@ -156,26 +157,29 @@ def _stored(
     earlier = made_before(session, Dataset, key, *request)
     if earlier is not None:
         return document(session, earlier), None
-    if why := lacking(session, settings, row.uploaded_by):
-        raise TooLargeError(f"{why}; delete some first")
-    replaced = _insert(session, row)
+    count_alone(session)
+    replaced = _make_place(session, row.name)
+    if why := lacking_for_upload(session, settings, row.uploaded_by):
+        raise TooLargeError(f"{why}; delete some first, or answer what they ask")
+    row.created_at = clock(session)
+    session.add(row)
+    session.flush()
     remember(session, key, row.id, *request)
     return None, replaced
 
 
-def _insert(session: Session, row: Dataset) -> str | None:
-    """Store a new row. An upload of the same name that is invalid, or that nobody has said how to
-    read, makes room for it: its id."""
-    before = session.scalar(select(Dataset).where(Dataset.name == row.name))
-    if before is not None and before.status not in ("invalid", "needs_choice"):
-        raise _taken(row.name)
-    if before is not None:
-        session.delete(before)
-        session.flush()
-    row.created_at = clock(session)
-    session.add(row)
+def _make_place(session: Session, name: str) -> str | None:
+    """Remove the upload of that name if it is invalid, or nobody has said how to read it: its id.
+    ConflictError where it is any other."""
+    # Locked, so that nobody answers it at this moment.
+    before = session.scalar(select(Dataset).where(Dataset.name == name).with_for_update())
+    if before is None:
+        return None
+    if before.status not in ("invalid", "needs_choice"):
+        raise _taken(name)
+    session.delete(before)
     session.flush()
-    return None if before is None else before.id
+    return before.id
 
 
 def _taken(name: str) -> ConflictError:

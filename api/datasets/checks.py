@@ -31,7 +31,7 @@ from api.host.lock import DirectoryInUseError, DirectoryLock
 from api.settings import Settings
 from api.store.blobs.base import ArtifactStore
 from api.store.database import Database, now
-from api.store.datasets import INTERRUPTED
+from api.store.datasets import INTERRUPTED, count_alone
 from api.store.tables import CandidatePicture, Dataset, DatasetPreview
 from api.web.multipart import stored_file
 
@@ -252,6 +252,7 @@ class Checks:
             if verdict.layout is not None:
                 files.append(self._store.receive(canonical.with_suffix(".png")))
             with self._database.writing() as session:
+                count_alone(session)
                 row = session.scalar(
                     select(Dataset).where(Dataset.id == dataset_id).with_for_update()
                 )
@@ -259,7 +260,10 @@ class Checks:
                     self._store.remove_unkept(session, [file.sha256 for file in files])
                     return "invalid"
                 if verdict.summary is not None and (
-                    why := lacking(session, self._settings, row.uploaded_by, verdict.bytes)
+                    why := lacking(
+                        *(session, self._settings, row.uploaded_by),
+                        *(files[0].sha256, verdict.bytes),
+                    )
                 ):
                     no_room = {"message": why, "hint": "Delete some, or send fewer samples."}
                     verdict = _Verdict(summary=None, problems=[no_room])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
+    Select,
     delete,
     func,
     select,
@@ -23,13 +26,40 @@ INTERRUPTED = {
 }
 
 
+_COUNTING = 0x5B0  # an advisory lock of PostgreSQL
+
+
+def count_alone(session: Session) -> None:
+    """Until the end of this transaction no other one counts, so that two that find room for one
+    data set do not both take it. On SQLite one transaction writes at a time anyway. Called before
+    rows are locked."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(_COUNTING)))
+
+
 def kept_bytes(session: Session, user: str | None = None) -> int:
     """Bytes that data sets take unpacked, those of one user or all of them; each content once."""
-    used = select(Dataset.sha256).where(Dataset.sha256.is_not(None))
-    if user is not None:
-        used = used.where(Dataset.uploaded_by == user)
+    used = _of(select(Dataset.sha256), user).where(Dataset.sha256.is_not(None))
     found = session.scalar(select(func.sum(Blob.bytes)).where(Blob.sha256.in_(used)))
     return int(found or 0)
+
+
+def waiting_bytes(session: Session, user: str | None = None) -> int:
+    """Bytes of uploads that are kept as they were sent: until they are checked, and until somebody
+    says how they are to be read."""
+    waiting = _of(select(func.sum(Dataset.upload_bytes)), user)
+    found = session.scalar(waiting.where(Dataset.status.in_(("checking", "needs_choice"))))
+    return int(found or 0)
+
+
+def is_kept(session: Session, sha256: str, user: str | None = None) -> bool:
+    """Whether a data set, of that user or of anybody, has this content."""
+    found = _of(select(Dataset.id), user).where(Dataset.sha256 == sha256)
+    return session.scalar(found.limit(1)) is not None
+
+
+def _of(query: Select[Any], user: str | None) -> Select[Any]:
+    return query if user is None else query.where(Dataset.uploaded_by == user)
 
 
 def drop_dataset(session: Session, dataset_id: str) -> list[str]:

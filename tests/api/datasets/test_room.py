@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
+from api.datasets.room import lacking
 from api.settings import Settings
-from tests.api.conftest import NO_BROKER, Server, serving
-from tests.api.datasets.test_routes import upload
+from api.store.database import Database
+from api.store.datasets import count_alone
+from api.store.migrate import migrate
+from api.store.tables import Blob, Dataset
+from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.datasets.test_routes import row, upload
 from tests.api.web.test_limits import as_user
 from tests.api.web.test_problems import check
 
@@ -60,6 +68,66 @@ def test_what_unpacks_to_more_than_a_user_or_all_may_have_is_refused(small: Serv
     assert send(small, three, "third", 20, 5).status_code == 201
     assert small.http.delete("/v1/datasets/second").status_code == 204
     assert send(small, one, "fourth", 40, 6).status_code == 201
+    again = send(small, one, "the same as the first", 100, 1)
+    assert again.status_code == 201, "what is kept already takes no room"
+
+
+def test_uploads_that_wait_for_a_check_or_an_answer_take_room(small: Server) -> None:
+    """They lie on the disk as they were sent, however many."""
+    user = "192.0.2.43"
+    waiting: dict[str, Any] = {
+        "uploaded_by": user,
+        "summary": {},
+        "upload_bytes": 800_000,
+        "created_at": 4e9,
+    }
+    row(small, id="ds_w1", name="waits", status="needs_choice", **waiting)
+    row(small, id="ds_w2", name="is being checked", status="checking", **waiting)
+    refused = check(send(small, user, "one more", 20, 7), 413)
+    assert "1.5 MiB wait for a check or for the answer" in refused["detail"]
+    again = send(small, user, "waits", 20, 7)
+    assert again.status_code == 201, "it makes place for the same one with an answer"
+    assert small.http.delete("/v1/datasets/is being checked").status_code == 204
+
+
+def test_two_checks_that_end_at_one_moment_do_not_both_take_the_last_room(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    database = Database(postgres_url)
+    migrate(database)
+    settings = Settings(data_dir=tmp_path, datasets_max_bytes=100)
+    found: list[str] = []
+
+    def other() -> None:
+        with database.writing() as session:
+            count_alone(session)
+            found.append(lacking(session, settings, None, "b" * 64, 80))
+
+    def is_waiting() -> bool:
+        with database.reading() as session:
+            locks = text(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            )
+            return bool(session.scalar(locks))
+
+    thread = threading.Thread(target=other)
+    with database.writing() as session:
+        count_alone(session)
+        assert lacking(session, settings, None, "a" * 64, 80) == ""
+        thread.start()
+        until(lambda: found or is_waiting())
+        session.add(Blob(sha256="a" * 64, bytes=80, created_at=1.0))
+        session.flush()
+        kept: dict[str, Any] = {
+            "format": "npz",
+            "status": "ready",
+            "problems": [],
+            "upload_bytes": 1,
+        }
+        session.add(Dataset(id="ds_a", name="a", sha256="a" * 64, created_at=1.0, **kept))
+    thread.join()
+    database.dispose()
+    assert "all data sets take 80 bytes" in found[0]
 
 
 @pytest.mark.slow
