@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from api.errors import FieldError, InvalidRequestError, UnavailableError
+from api.errors import InvalidRequestError, UnavailableError
 from api.host.lock import DirectoryLock
 from api.settings import Settings
 from api.web.multipart import FILE_FIELD, Upload
@@ -45,9 +45,10 @@ def register(settings: Settings, fields: Mapping[str, Any], directory: Path) -> 
 def _inside(roots: tuple[Path, ...], named: str) -> Path:
     """The path, without links, if it is below one of the roots."""
     if not roots:
-        raise _refused(
+        raise InvalidRequestError.at(
+            "/folder",
             "this server registers no folders; its operator names those below which data sets lie "
-            "in SAF_DATASET_FOLDERS"
+            "in SAF_DATASET_FOLDERS",
         )
     for root in roots:
         try:
@@ -57,9 +58,10 @@ def _inside(roots: tuple[Path, ...], named: str) -> Path:
             continue
         if path != base and path.is_relative_to(base) and (path.is_dir() or path.is_file()):
             return path
-    raise _refused(
-        f"there is no folder or file {named[:300]!r} below {', '.join(map(str, roots))} "
-        "(SAF_DATASET_FOLDERS), or a link leads out of there"
+    raise InvalidRequestError.at(
+        "/folder",
+        f"there is no folder or file {named[:300]!r} below those that the operator of this server "
+        "names (SAF_DATASET_FOLDERS), or a link leads out of there",
     )
 
 
@@ -75,7 +77,3 @@ def _size(path: Path, most: int) -> int:
             if count > most:
                 return size
     return size
-
-
-def _refused(detail: str) -> InvalidRequestError:
-    return InvalidRequestError(f"/folder: {detail}", errors=[FieldError("/folder", detail)])

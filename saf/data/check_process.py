@@ -32,6 +32,7 @@ from saf.data.formats.detect import detect, read
 from saf.data.formats.format import FORMATS, NeedsChoiceError, SettingError
 from saf.data.preview import preview
 from saf.data.sources.limits import LimitError, Limits
+from saf.data.sources.pinned import pinned
 from saf.errors import DataError
 from saf.sizes import readable
 
@@ -76,16 +77,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _verdict(options: argparse.Namespace) -> dict[str, Any]:
     limits = Limits(**{field.name: getattr(options, field.name) for field in fields(Limits)})
+    beside = options.output.absolute().parent
     try:
+        # A link is what a folder of the server is registered by.
+        path = pinned(options.input, beside) if options.input.is_symlink() else options.input
         format_ = options.format
         if format_ == "auto":
-            format_ = detect(options.input, limits=limits)
+            format_ = detect(path, limits=limits)
         dataset = read(
-            options.input,
+            path,
             format_,
             settings=options.settings,
             limits=limits,
-            scratch=options.output.absolute().parent,
+            scratch=beside,
         )
         saved = save(dataset, options.output)
         summary = dataset.summary()

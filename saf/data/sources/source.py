@@ -11,6 +11,7 @@ import re
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -151,35 +152,67 @@ class Folder(Source):
     def _contents(self, wanted: Collection[str]) -> Iterator[Content]:
         total = sum(member.size for member in self.members)
         budget = Budget(self.limits, total, self.label)
-        for name in wanted:
-            try:
-                # A link that took the place of a file since they were listed is not followed.
-                handle = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-                with open(handle, "rb") as file:
-                    yield Content(file, budget, name)
-            except OSError as error:
-                raise DataError(
-                    f"{name} cannot be read: {error.strerror}",
-                    hint="Check that the file is there and may be read.",
-                ) from error
+        with self._root() as root:
+            for name in wanted:
+                try:
+                    with open(_open_below(root, name), "rb") as file:
+                        yield Content(file, budget, name)
+                except OSError as error:
+                    raise _unreadable(name, error) from error
 
     def _list(self) -> Iterator[Member]:
         count = 0
-        for parent, folders, files in os.walk(self.path):
-            folders[:] = [folder for folder in folders if not folder.startswith(".")]
-            for entry in [*folders, *files]:
-                count += 1
-                self._check_count(count)
-                path = Path(parent, entry)
-                name = path.relative_to(self.path).as_posix()
-                if _is_litter(name):
-                    continue
-                status = path.lstat()
-                if stat.S_ISDIR(status.st_mode):
-                    continue
-                if not stat.S_ISREG(status.st_mode):
-                    raise special(self.label, name)
-                yield Member(check_name(name, self.label, self.limits), status.st_size)
+        with self._root() as root:
+            for parent, folders, files, handle in os.fwalk(
+                ".", dir_fd=root, onerror=self._refuse, follow_symlinks=False
+            ):
+                names = {entry: (Path(parent) / entry).as_posix() for entry in [*folders, *files]}
+                folders[:] = [folder for folder in folders if not _is_litter(names[folder])]
+                for entry, name in names.items():
+                    count += 1
+                    self._check_count(count)
+                    if _is_litter(name):
+                        continue
+                    status = os.stat(entry, dir_fd=handle, follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        continue
+                    if not stat.S_ISREG(status.st_mode):
+                        raise special(self.label, name)
+                    yield Member(check_name(name, self.label, self.limits), status.st_size)
+
+    @contextmanager
+    def _root(self) -> Iterator[int]:
+        handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _refuse(self, error: OSError) -> None:
+        raise _unreadable(str(error.filename or self.label), error) from error
+
+
+def _open_below(root: int, name: str) -> int:
+    """A file below a folder, open. A link that took the place of a part of the name since the
+    files were listed is not followed: OSError."""
+    *folders, last = name.split("/")
+    handle = os.dup(root)
+    try:
+        for folder in folders:
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            below = os.open(folder, flags, dir_fd=handle)
+            os.close(handle)
+            handle = below
+        return os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=handle)
+    finally:
+        os.close(handle)
+
+
+def _unreadable(name: str, error: OSError) -> DataError:
+    return DataError(
+        f"{name} cannot be read: {error.strerror}",
+        hint="Check that the file is there and may be read.",
+    )
 
 
 def check_name(name: str, label: str, limits: Limits) -> str:

@@ -73,10 +73,32 @@ def test_nothing_outside_of_the_roots_is_read(serves: Server, roots: Path) -> No
     ):
         problem = check(register(serves, path, "outside"), 422)
         assert problem["errors"][0]["pointer"] == "/folder", path
+        assert "SAF_DATASET_FOLDERS" in problem["detail"]
+        assert str(roots / "allowed") not in problem["detail"].replace(repr(str(path)), "")
     inside = images(roots / "allowed" / "linked")
     (inside / "a" / "more").symlink_to(outside)
     problem = check(register(serves, inside, "linked"), 422)
     assert "link" in problem["detail"]
+
+
+def test_a_link_that_takes_the_place_of_a_registered_folder_is_not_followed(
+    serves: Server, roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check begins after the request was looked at, and may wait for others."""
+    outside = images(roots / "not allowed")
+    path = images(roots / "allowed" / "swapped")
+    start = Checks.start
+
+    def swapped(self: Checks, *arguments: Any, **more: Any) -> Any:
+        shutil.rmtree(path)
+        path.symlink_to(outside)
+        return start(self, *arguments, **more)
+
+    monkeypatch.setattr(Checks, "start", swapped)
+    problem = check(register(serves, path, "swapped"), 422)
+    assert (
+        "swapped is no longer what was registered: a link has taken its place" in problem["detail"]
+    )
 
 
 @pytest.mark.slow
