@@ -183,7 +183,8 @@ class _Running:
         store = open_store(settings)
         store.damaged = DamageRecord(database).found
         celery = celery_app(settings)
-        checks = Checks(database, store, settings)
+        uploads = Uploads(settings)
+        checks = Checks(database, store, settings, uploads)
         wakeups = WakeUps(celery)
         patient = database.patient()
         self._sweeper = Sweeper(patient, settings, wakeups.send)
@@ -207,7 +208,7 @@ class _Running:
             concurrency=ConcurrencyLimits(settings),
             parts={
                 Checks: checks,
-                Uploads: Uploads(settings),
+                Uploads: uploads,
                 Predictor: Predictor(settings),
                 Streams: Streams(database),
                 Storage: Storage(database, store, settings),

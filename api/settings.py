@@ -120,6 +120,10 @@ class Settings(ClientSettings):
     """Bytes of resumable uploads of one user that have not become data sets; 0: any number."""
     uploads_kept_bytes: Annotated[int, Field(ge=0)] = 128 * GIB
     """Those of all users on a machine."""
+    uploads_kept_per_user: Annotated[int, Field(ge=0)] = 100
+    """Such uploads of one user, also of few bytes; 0: any number."""
+    uploads_kept: Annotated[int, Field(ge=0)] = 1000
+    """Those of all users on a machine."""
     unpacked_max_bytes: Annotated[int, Field(gt=0)] = 8 * GIB
     """Largest data set once unpacked."""
     datasets_max_bytes_per_user: Annotated[int, Field(ge=0)] = 256 * GIB

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from fastapi import Response
 from sqlalchemy import delete, select
@@ -14,6 +13,7 @@ from api.datasets.checks import Checks, settings_of
 from api.datasets.queries import document, existing, sentence
 from api.datasets.room import lacking_for_upload
 from api.datasets.schemas import DatasetDocument
+from api.datasets.settings import check_format, check_settings
 from api.errors import ConflictError, FieldError, InvalidRequestError, TooLargeError
 from api.settings import Settings
 from api.store.database import clock
@@ -22,13 +22,13 @@ from api.store.tables import Dataset
 from api.web.dependencies import Service
 from api.web.idempotency import made_before, remember, written
 from api.web.multipart import Upload
-from saf.data import CATALOGUE, FORMATS
-from saf.data.formats.format import known_settings
+from saf.data import CATALOGUE
+from saf.data.formats.detect import ARCHIVES
 
 CHECK_WAIT_SECONDS = 20.0
 _NAME = re.compile(r"\w[\w .+\-]{0,199}")
 _ID = re.compile(r"(ds|up|job|art|wrk|req)_\w*")
-_ENDINGS = re.compile(r"(\.(zip|tar|tgz|tbz2|txz|gz|bz2|xz|npz|safetensors))+$", re.IGNORECASE)
+_ENDINGS = re.compile(f"({'|'.join(map(re.escape, (*ARCHIVES, '.safetensors')))})+$", re.IGNORECASE)
 
 
 def accept(
@@ -60,6 +60,7 @@ def accept(
         if isinstance(error, IntegrityError):
             raise _taken(name) from error
         raise
+    upload.stored(dataset_id if earlier is None else earlier.id)
     if replaced is not None:
         checks.clear(replaced)
     if earlier is not None:
@@ -91,36 +92,21 @@ def refused(dataset: DatasetDocument) -> InvalidRequestError:
     return InvalidRequestError("; ".join(error.detail for error in errors), errors=errors)
 
 
-def check_settings(given: Mapping[str, object]) -> None:
-    """InvalidRequestError for settings that no format has; the check looks at the others."""
-    known = known_settings()
-    if errors := [
-        FieldError(f"/{name}", f"there is no such setting; known are {', '.join(sorted(known))}")
-        for name in given
-        if name not in known
-    ]:
-        raise InvalidRequestError(f"{errors[0].pointer}: {errors[0].detail}", errors=errors)
-
-
-def check_format(name: str) -> None:
-    """InvalidRequestError unless there is such a format, or it is to be found out."""
-    if name != "auto" and name not in FORMATS:
-        raise _invalid("/format", f"there is no {name!r}; use auto, {', '.join(FORMATS.names())}")
-
-
 def _new_row(upload: Upload, user: str) -> Dataset:
     """The row of an upload, or InvalidRequestError for a name or format that cannot be."""
     stem = _ENDINGS.sub("", upload.file_name.replace("\\", "/").rpartition("/")[2])
     of_file = re.sub(r"[^\w .+\-]", "-", stem).strip(" .-+")
     name = str(upload.fields.get("name") or "").strip() or of_file
     if not _NAME.fullmatch(name):
-        raise _invalid(
+        raise InvalidRequestError.at(
             "/name",
             f"{name!r} is no name: use 1 to 200 letters, digits, spaces and . + - _, beginning "
             "with a letter or digit",
         )
     if _ID.fullmatch(name):
-        raise _invalid("/name", f"{name!r} looks like an identifier; use another name")
+        raise InvalidRequestError.at(
+            "/name", f"{name!r} looks like an identifier; use another name"
+        )
     if name in CATALOGUE:
         raise ConflictError(
             f"the name {name} belongs to a built-in data set; use another one",
@@ -187,7 +173,3 @@ def _taken(name: str) -> ConflictError:
         f"there is a data set named {name}; send another `name`, or delete that one first",
         errors=[FieldError("/name", "is taken")],
     )
-
-
-def _invalid(pointer: str, detail: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{pointer}: {detail}", errors=[FieldError(pointer, detail)])

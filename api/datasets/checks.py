@@ -33,9 +33,11 @@ from api.store.blobs.base import ArtifactStore
 from api.store.database import Database, now
 from api.store.datasets import INTERRUPTED, count_alone
 from api.store.tables import CandidatePicture, Dataset, DatasetPreview
+from api.uploads.files import Uploads
 from api.web.multipart import stored_file
 
 AT_ONCE = 2
+ORIGIN = "upload"  # the file that names the resumable upload
 WAITING = 8  # requests that may wait for a check; each holds a thread of the server
 RETRY_SECONDS = 2.0
 GRACE_SECONDS = 30.0  # by the clock on the wall, beyond the processor time that a check may take
@@ -68,8 +70,11 @@ class _Verdict:
 class Checks:
     """Runs the checks, a few at a time, and writes what came out."""
 
-    def __init__(self, database: Database, store: ArtifactStore, settings: Settings) -> None:
-        self.directory = settings.data_dir.absolute() / "uploads"
+    def __init__(
+        self, database: Database, store: ArtifactStore, settings: Settings, uploads: Uploads
+    ) -> None:
+        self.directory = uploads.directory
+        self._uploads = uploads
         self._database = database
         self._store = store
         self._settings = settings
@@ -111,25 +116,42 @@ class Checks:
         uploads without a row. Raises what the database raises."""
         with self._database.reading() as session:
             rows = session.scalars(select(Dataset).where(Dataset.status == "checking")).all()
-            waiting = select(Dataset.id).where(Dataset.status == "needs_choice")
-            known = {row.id for row in rows} | set(session.scalars(waiting))
         for row in rows:
             self._adopt(row)
         self.expire()
         for directory in self.directory.glob("ds_*"):
-            if directory.name not in known:
-                self._clear(directory)
+            self._clear(directory, unless_needed=True)
 
     def expire(self) -> None:
-        """Give up the checks of machines that are gone."""
+        """Give up the checks of machines that are gone, and with them the answers that were being
+        tried. Those that a process of this machine still has to do are not given up."""
         timeout = 2 * self._settings.check_max_seconds + 600
         since = func.coalesce(Dataset.checked_at, Dataset.created_at)
+        late = (Dataset.status == "checking", since < now() - timeout)
+        with self._database.reading() as session:
+            gone = [
+                id_
+                for id_ in session.scalars(select(Dataset.id).where(*late))
+                if not self._is_held(id_)
+            ]
+        if not gone:
+            return
         with self._database.writing() as session:
-            session.execute(
+            these = (
                 update(Dataset)
-                .where(Dataset.status == "checking", since < now() - timeout)
-                .values(status="invalid", problems=[INTERRUPTED], checked_at=now())
+                .where(*late, Dataset.id.in_(gone))
+                .values(
+                    status="invalid",
+                    problems=[INTERRUPTED],
+                    questions=None,
+                    answer=None,
+                    checked_at=now(),
+                )
+                .returning(Dataset.id)
             )
+            expired = session.scalars(these).all()
+            pictures = delete(CandidatePicture).where(CandidatePicture.dataset_id.in_(expired))
+            session.execute(pictures)
 
     def close(self) -> None:
         """Stop all checks; the next start goes on with them."""
@@ -152,12 +174,30 @@ class Checks:
         if (directory := self.directory / dataset_id).is_dir():
             self._clear(directory)
 
-    def _clear(self, directory: Path) -> None:
+    def _clear(self, directory: Path, *, unless_needed: bool = False) -> None:
         try:
-            lock = DirectoryLock(directory)
+            lock = DirectoryLock(directory, make=False)
+        except (DirectoryInUseError, FileNotFoundError):
+            return  # is being received, or gone
+        # Asked only now: what is not held any more has its row.
+        if unless_needed and self._is_needed(directory.name):
+            lock.release()
+        else:
+            self.discard(directory, lock)
+
+    def _is_needed(self, dataset_id: str) -> bool:
+        with self._database.reading() as session:
+            status = session.scalar(select(Dataset.status).where(Dataset.id == dataset_id))
+        return status in ("checking", "needs_choice")
+
+    def _is_held(self, dataset_id: str) -> bool:
+        try:
+            DirectoryLock(self.directory / dataset_id, make=False).release()
+        except FileNotFoundError:
+            return False
         except DirectoryInUseError:
-            return  # is being received
-        self.discard(directory, lock)
+            return True
+        return False
 
     def _check(
         self, dataset_id: str, file: Path, settings: Mapping[str, Any], lock: DirectoryLock
@@ -193,11 +233,24 @@ class Checks:
                     return
             else:
                 break
+        self._settle(canonical.parent, status)
         if status != "needs_choice":
             shutil.rmtree(canonical.parent, ignore_errors=True)
         else:
             for left in (canonical, canonical.with_suffix(".png")):
                 left.unlink(missing_ok=True)
+
+    def _settle(self, directory: Path, status: str) -> None:
+        """Forget the bytes of the resumable upload that was read; what cannot be used may be tried
+        again with other settings."""
+        was_read = status in ("ready", "needs_choice")
+        try:
+            upload_id = (directory / ORIGIN).read_text()
+            self._uploads.settle(upload_id, directory.name, was_read=was_read)
+        except FileNotFoundError:
+            pass  # it was none
+        except OSError as error:
+            log.warning("the upload of %s stays until it is too old: %s", directory.name, error)
 
     def _run(
         self, directory: Path, file: Path, canonical: Path, settings: Mapping[str, Any]
@@ -282,6 +335,11 @@ class Checks:
         finally:
             for file in files:
                 self._store.discard(file)
+
+
+def keep_origin(directory: Path, upload_id: str) -> None:
+    """Remember from which resumable upload the file in the directory of a data set is."""
+    (directory / ORIGIN).write_text(upload_id)
 
 
 def settings_of(row: Dataset) -> dict[str, Any]:

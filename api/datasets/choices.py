@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Depends, Request, Response
 from fastapi import Path as PathParameter
 from sqlalchemy import select, update
 
 from api.datasets import accept
-from api.datasets.accept import check_format, check_settings, refused
+from api.datasets.accept import refused
 from api.datasets.checks import Checks, settings_of
 from api.datasets.previews import FOR_EVER
 from api.datasets.queries import document, existing
 from api.datasets.schemas import DatasetDocument
+from api.datasets.settings import check_format, check_settings, read_settings
 from api.errors import ConflictError, InvalidRequestError, NotFoundError
 from api.host.lock import DirectoryInUseError, DirectoryLock
 from api.store.database import now
@@ -28,12 +29,20 @@ from saf.data import CATALOGUE
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 Choices = dict[str, str | int | float | bool]
+
+
+async def _once(request: Request) -> None:
+    """Refuse what the model does not see: keys that stand there twice, NaN, texts of any length."""
+    read_settings(await request.body())
+
+
 _EXAMPLE: dict[str, Any] = {"layout": "N H W C"}
 
 
 @router.post(
     "/{dataset}/choices",
     summary="Say how an upload is to be read",
+    dependencies=[Depends(_once)],
     responses=responses(403, 404, 409, 422, 503),
 )
 def choose(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
 
 from anyio import CancelScope
@@ -11,9 +11,10 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
 
 from api.datasets.accept import accept
-from api.datasets.arrived import arrived, read_fields
+from api.datasets.arrived import arrived, made_before, read_fields
 from api.datasets.checks import Checks
 from api.datasets.folders import register
 from api.datasets.queries import existing, find_datasets, read_dataset
@@ -85,13 +86,21 @@ async def _receive(
             async with _until_taken(checks, folder):
                 yield folder
             return
-        # The answer to the same request may have been lost.
-        before = await run_sync(service.part(Uploads).dataset_of, fields["upload"])
-        if before is not None:
-            yield before
-            return
         uploads = service.part(Uploads)
-        async with arrived(uploads, fields, directory) as upload, _until_taken(checks, upload):
+        async with AsyncExitStack() as stack:
+            # The answer to the same request may have been lost.
+            before = await made_before(service, uploads, fields)
+            try:
+                if before is None:
+                    upload = await stack.enter_async_context(arrived(uploads, fields, directory))
+            except HTTPException as error:  # another request holds it; it may be the same one
+                before = await made_before(service, uploads, fields)
+                if before is None:
+                    raise error
+            if before is not None:
+                yield before
+                return
+            await stack.enter_async_context(_until_taken(checks, upload))
             yield upload
         return
     with service.concurrency.held("upload", user):
@@ -128,7 +137,7 @@ async def _until_taken(checks: Checks, upload: Upload) -> AsyncIterator[None]:
             "model": DatasetDocument,
             "description": "The same request came before (Idempotency-Key)",
         },
-        **responses(400, 403, 409, 413, 415, 422, 429, 503),
+        **responses(400, 403, 404, 409, 410, 413, 415, 422, 423, 429, 503),
     },
 )
 def upload_dataset(

@@ -24,14 +24,14 @@ class DirectoryLock:
     A child that is given `fileno()` holds it too, until both have ended.
     """
 
-    def __init__(self, directory: Path, *, patience: float = 0.0) -> None:
-        """Make the directory, for its owner only, and lock it.
+    def __init__(self, directory: Path, *, patience: float = 0.0, make: bool = True) -> None:
+        """Make the directory, for its owner only, unless `make` is false, and lock it.
 
         Waits up to `patience` seconds for a holder that is just ending. Raises
         `DirectoryInUseError`, and OSError where the directory cannot be made or written.
         """
         self._path = directory / "lock"
-        self._file = _locked(self._path, patience, make_directory=True)
+        self._file = _locked(self._path, patience, make_directory=make)
 
     def fileno(self) -> int:
         """The descriptor that carries the lock."""

@@ -6,9 +6,6 @@ An upload that has arrived becomes a data set by `POST /v1/datasets {"upload": â
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from email.utils import formatdate
@@ -16,10 +13,12 @@ from typing import Annotated, Literal
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
+from sqlalchemy.exc import IntegrityError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api.errors import (
+    ConflictError,
     GoneError,
     NotFoundError,
     ServiceError,
@@ -27,6 +26,7 @@ from api.errors import (
     UnavailableError,
 )
 from api.uploads.files import Upload, UploadInUseError, Uploads, Writer
+from api.uploads.headers import ALGORITHMS, read_checksum, read_metadata
 from api.web.asgi import prefix
 from api.web.dependencies import Service, ServiceDependency
 from api.web.idempotency import IdempotencyKey, forget, id_made_before, remember
@@ -37,14 +37,13 @@ from api.web.schemas import Document, Timestamp, iso
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,termination,checksum,expiration"
-ALGORITHMS = {"sha1": 20, "sha256": 32}
 CONTENT_TYPE = "application/offset+octet-stream"
 BLOCK = 2**20  # bytes that go to the disk together
 LARGEST = 2**53
+HELD_SECONDS = 1.0  # that one request waits for another one to let an upload go
 MOST_METADATA = 8192  # characters
 _TUS = {"Tus-Resumable": VERSION}
 _PROTOCOL = {**_TUS, "Cache-Control": "no-store"}
-_KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]+")
 TusVersion = Annotated[str | None, Header(description=f"The version of the protocol, {VERSION}")]
 
 
@@ -65,6 +64,8 @@ class UploadDocument(Document):
     """Bytes that have arrived, and are kept; the next ones are sent from here."""
     expires_at: Timestamp
     """When it goes if nothing comes any more."""
+    dataset: str | None
+    """The id of the data set that was made of it, which may be gone; null before."""
     urls: UploadUrls
 
 
@@ -75,6 +76,7 @@ def _document(upload: Upload) -> UploadDocument:
         bytes=upload.length,
         received=upload.offset,
         expires_at=iso(upload.expires_at) or "",
+        dataset=None if upload.became is None else upload.became.dataset_id,
         urls=UploadUrls(self=prefix.at(f"/v1/uploads/{upload.id}")),
     )
 
@@ -146,7 +148,7 @@ async def begin_upload(
             f"the file is larger than {service.settings.upload_max_bytes} bytes; send fewer or "
             "smaller samples, or set SAF_UPLOAD_MAX_BYTES on the server"
         )
-    metadata = _metadata(upload_metadata)
+    metadata = read_metadata(upload_metadata)
     uploads = service.part(Uploads)
     begun = ("uploads", upload_length, upload_metadata)
     made = await anyio.to_thread.run_sync(_begun_before, service, idempotency_key, begun)
@@ -158,7 +160,10 @@ async def begin_upload(
                     upload_length, name=metadata.get("filename", ""), metadata=metadata, user=user
                 )
             )
-        await anyio.to_thread.run_sync(_remember, service, idempotency_key, made.id, begun)
+            first = await anyio.to_thread.run_sync(
+                _remembered, service, idempotency_key, made, begun
+            )
+        is_new, made = first.id == made.id, first
     if is_new and request.headers.get("content-type", "").partition(";")[0].strip() == CONTENT_TYPE:
         made = await _receive(service, user, request, made.id, 0, upload_checksum)
     document = _document(made)
@@ -170,7 +175,8 @@ async def begin_upload(
     "/{upload}", summary="How much of an upload has arrived", responses=responses(404, 410, 503)
 )
 async def get_upload(service: ServiceDependency, response: Response, upload: str) -> UploadDocument:
-    """Also as headers (`Upload-Offset`), which `HEAD` asks for."""
+    """Also as headers (`Upload-Offset`), which `HEAD` asks for. One that has become a data set is
+    complete, for a day."""
     with _disk():
         found = await anyio.to_thread.run_sync(service.part(Uploads).find, upload)
     response.headers.update(_headers(found))
@@ -217,13 +223,14 @@ async def send_bytes(
     response_class=Response,
     summary="Give up an upload",
     dependencies=[Depends(_speaks)],
-    responses=responses(403, 404, 410, 412, 423, 503),
+    responses=responses(403, 404, 409, 412, 423, 503),
 )
 async def remove_upload(service: ServiceDependency, upload: str) -> Response:
-    """What has arrived goes."""
+    """What has arrived goes. One that has become a data set is deleted as that."""
     uploads = service.part(Uploads)
-    async with held(uploads, upload) as found:
-        await anyio.to_thread.run_sync(uploads.remove, found)
+    async with held(uploads, upload, also_old=True) as found:
+        with _disk():
+            await anyio.to_thread.run_sync(uploads.remove, found)
     return Response(status_code=204, headers=_PROTOCOL)
 
 
@@ -242,17 +249,33 @@ def _begun_before(service: Service, key: str | None, begun: tuple[object, ...]) 
             return None
 
 
-def _remember(service: Service, key: str | None, upload_id: str, begun: tuple[object, ...]) -> None:
-    if key is not None:
+def _remembered(
+    service: Service, key: str | None, made: Upload, begun: tuple[object, ...]
+) -> Upload:
+    """The upload that is remembered as begun with this key: that one, or the one of the same
+    request that came at the same moment."""
+    if key is None:
+        return made
+    uploads = service.part(Uploads)
+    try:
         with service.database.writing() as session:
-            remember(session, key, upload_id, *begun)
+            remember(session, key, made.id, *begun)
+    except BaseException as error:
+        uploads.remove(made)  # nobody knows of it
+        if not isinstance(error, IntegrityError):
+            raise
+        first = _begun_before(service, key, begun)
+        if first is None:
+            raise
+        return first
+    return made
 
 
 async def _receive(
     service: Service, user: str, request: Request, id_: str, offset: int, checksum: str | None
 ) -> Upload:
     """Write the body of a request to an upload, as it comes."""
-    expected = None if checksum is None else _checksum(checksum)
+    expected = None if checksum is None else read_checksum(checksum)
     uploads = service.part(Uploads)
     with service.concurrency.held("upload", user):
         async with held(uploads, id_) as found:
@@ -263,6 +286,8 @@ async def _receive(
                     "there",
                     _headers(found),
                 )
+            if not found.has_bytes:
+                raise ConflictError(f"the upload {id_} is complete, and has become a data set")
             with _disk():
                 writer = await anyio.to_thread.run_sync(Writer, found, expected)
                 fits = False
@@ -303,19 +328,26 @@ async def write_body(request: Request, writer: Writer, length: int) -> None:
 
 
 @asynccontextmanager
-async def held(uploads: Uploads, id_: str) -> AsyncIterator[Upload]:
-    """The upload for this request alone; 423 while another one writes."""
-    holder = uploads.held(id_)
-    try:
-        with _disk():
-            found = await anyio.to_thread.run_sync(holder.__enter__)
-    except UploadInUseError:
-        raise HTTPException(
-            423,
-            f"another request sends bytes of {id_}; wait until it has ended, and ask how many have "
-            "arrived",
-            {"Retry-After": "1"},
-        ) from None
+async def held(uploads: Uploads, id_: str, *, also_old: bool = False) -> AsyncIterator[Upload]:
+    """The upload for this request alone; 423 while another one writes, for longer than one takes to
+    notice that its client is gone."""
+    deadline = anyio.current_time() + HELD_SECONDS
+    while True:
+        holder = uploads.held(id_, also_old=also_old)
+        try:
+            with _disk():
+                found = await anyio.to_thread.run_sync(holder.__enter__)
+            break
+        except UploadInUseError:
+            if anyio.current_time() < deadline:
+                await anyio.sleep(0.05)
+                continue
+            raise HTTPException(
+                423,
+                f"another request sends bytes of {id_}, or makes a data set of it; wait until it "
+                "has ended, and ask how many have arrived",
+                {"Retry-After": "1"},
+            ) from None
     try:
         yield found
     finally:
@@ -333,37 +365,3 @@ def _disk() -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise UnavailableError(f"the upload cannot be stored: {reason}") from error
-
-
-def _checksum(header: str) -> tuple[str, bytes]:
-    name, _, encoded = header.strip().partition(" ")
-    try:
-        value = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        value = b""
-    if len(value) != ALGORITHMS.get(name):
-        raise HTTPException(
-            400, f"Upload-Checksum is one of {', '.join(ALGORITHMS)}, a space, and it in base64"
-        )
-    return name, value
-
-
-def _metadata(header: str) -> dict[str, str]:
-    """The pairs of `Upload-Metadata`."""
-    found: dict[str, str] = {}
-    for pair in header.split(","):
-        key, _, encoded = pair.strip().partition(" ")
-        if not key and not encoded:
-            continue
-        try:
-            value = base64.b64decode(encoded.strip(), validate=True).decode()
-        except (binascii.Error, ValueError):
-            value = "\0"
-        if not _KEY.fullmatch(key) or key in found or "\0" in value:
-            raise HTTPException(
-                400,
-                "Upload-Metadata is pairs between commas: a key, a space, and a text in base64, "
-                "such as filename bWluZS56aXA=",
-            )
-        found[key] = value
-    return found

@@ -7,7 +7,7 @@ import hashlib
 import re
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -18,7 +18,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 from starlette.exceptions import HTTPException
 
-from api.errors import FieldError, InvalidRequestError, TooLargeError, UnavailableError
+from api.errors import InvalidRequestError, TooLargeError, UnavailableError
 from api.host.lock import DirectoryLock
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class Upload:
     fields: Mapping[str, Any]
     taken: threading.Event = field(default_factory=threading.Event)
     """Set by whoever cleans up directory and lock from then on."""
+    stored: Callable[[str], None] = lambda dataset_id: None
+    """Called with the id of the data set as soon as its row is stored."""
 
 
 async def receive(
@@ -146,7 +148,9 @@ class _Form:
         if not self._complete:
             raise HTTPException(400, "the form is cut off; send it again")
         if self._path is None:
-            raise _invalid("/file", "is required: one file, or one archive of several")
+            raise InvalidRequestError.at(
+                "/file", "is required: one file, or one archive of several"
+            )
         return self._path, self._file_name, self._bytes, self._digest.hexdigest()
 
     def close(self) -> None:
@@ -156,7 +160,7 @@ class _Form:
     def _begin(self) -> None:
         self._parts += 1
         if self._parts > self._max_parts:
-            raise _invalid(
+            raise InvalidRequestError.at(
                 "",
                 f"the form has more than {self._max_parts} parts; put several files into one zip "
                 "or tar, or set SAF_UPLOAD_MAX_PARTS on the server",
@@ -183,21 +187,27 @@ class _Form:
         self._name = name if isinstance(name, str) else ""
         if self._name == FILE_FIELD:
             if self._path is not None:
-                raise _invalid("/file", "came twice; put several files into one zip or tar")
+                raise InvalidRequestError.at(
+                    "/file", "came twice; put several files into one zip or tar"
+                )
             if file_name is None:
-                raise _invalid("/file", "must be a file, not a text")
+                raise InvalidRequestError.at("/file", "must be a file, not a text")
             self._file_name = file_name
             self._path = self._directory / plain_file_name(file_name)
             self._target = self._path.open("xb")
         elif self._name not in self._allowed:
             known = ", ".join(sorted({FILE_FIELD, *self._allowed}))
-            raise _invalid(f"/{self._name}", f"there is no such field; known are {known}")
+            raise InvalidRequestError.at(
+                f"/{self._name}", f"there is no such field; known are {known}"
+            )
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._target is None:
             self._text += data[start:end]
             if len(self._text) > MAX_FIELD_BYTES:
-                raise _invalid(f"/{self._name}", f"is longer than {MAX_FIELD_BYTES} bytes")
+                raise InvalidRequestError.at(
+                    f"/{self._name}", f"is longer than {MAX_FIELD_BYTES} bytes"
+                )
             return
         self._bytes += end - start
         if self._bytes > self._max_bytes:
@@ -216,7 +226,7 @@ class _Form:
         try:
             self.fields[self._name] = self._text.decode()
         except UnicodeDecodeError as error:
-            raise _invalid(f"/{self._name}", "is no UTF-8 text") from error
+            raise InvalidRequestError.at(f"/{self._name}", "is no UTF-8 text") from error
 
     def _finish(self) -> None:
         self._complete = True
@@ -237,8 +247,3 @@ def _not_stored(error: OSError) -> UnavailableError:
     return UnavailableError(
         f"the upload cannot be stored: {error.strerror or type(error).__name__}"
     )
-
-
-def _invalid(pointer: str, detail: str) -> InvalidRequestError:
-    said = f"{pointer}: {detail}" if pointer else detail
-    return InvalidRequestError(said, errors=[FieldError(pointer, detail)])

@@ -29,7 +29,10 @@ from saf.data.sources.stream import Content
 from saf.errors import DataError
 from saf.registry import name_of
 
-_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".txz", ".7z", ".rar", ".zst", ".npz")
+ARCHIVES = (
+    *(".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar", ".npz"),
+)
+"""How the names of archives and compressed files end."""
 
 _UNREAD = {
     b"Rar!\x1a\x07": "a RAR archive",
@@ -143,7 +146,7 @@ def _recognised(source: Source, asked: str) -> tuple[type[Format], Recognised] |
     nested = [
         name
         for name in names
-        if name.lower().endswith(_ARCHIVES) and not any(kind.claims(name) for kind in kinds)
+        if name.lower().endswith(ARCHIVES) and not any(kind.claims(name) for kind in kinds)
     ]
     if nested and source.archive:
         raise DataError(

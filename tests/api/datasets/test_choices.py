@@ -20,6 +20,7 @@ from api.store.tables import Dataset
 from saf.data import load
 from tests.api.conftest import NO_BROKER, Server, serving
 from tests.api.datasets.asking import grid, interpreter
+from tests.api.datasets.test_routes import row
 from tests.api.web.test_problems import check
 
 
@@ -137,6 +138,39 @@ def test_an_answer_that_does_not_fit_is_refused_and_another_one_may_follow(askin
     assert problem["errors"][0]["pointer"] == "/colour"
     assert answer(asking, dataset, layout="N C H W").json()["status"] == "ready"
     assert asking.get(f"/v1/datasets/{dataset}")["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ('{"layout": "N H W C", "layout": "N C H W"}', "twice"),
+        ('{"layout": NaN}', "no number"),
+        ('{"layout": -1e999}', "no number"),
+        ('{"layout": "%s"}' % ("N" * 1001), "longer than 1000 bytes"),
+        (r'{"layout": "\u0000"}', "NUL"),
+        (r'{"layout": "\udfff"}', "no Unicode"),
+    ],
+)
+def test_an_answer_that_nobody_can_mean_is_refused_before_it_is_tried(
+    asking: Server, body: str, detail: str
+) -> None:
+    row(asking, id=f"ds_{abs(hash(body))}", name=f"meant {abs(hash(body))}", status="needs_choice")
+    path = f"/v1/datasets/ds_{abs(hash(body))}/choices"
+    answered = asking.http.post(path, content=body, headers={"Content-Type": "application/json"})
+    problem = check(answered, 422)
+    assert problem["errors"][0]["pointer"] == "/layout"
+    assert detail in problem["detail"]
+    assert asking.http.delete(path.removesuffix("/choices")).status_code == 204
+
+
+def test_an_answer_whose_machine_is_gone_is_not_asked_for_again(asking: Server) -> None:
+    asked: Any = {"questions": [{"setting": "layout"}], "answer": {"layout": "N C H W"}}
+    row(asking, id="ds_left", name="left", status="checking", **asked)
+    asking.service.part(Checks).expire()
+    with asking.service.database.reading() as session:
+        left = session.get_one(Dataset, "ds_left")
+        assert (left.status, left.questions, left.answer) == ("invalid", None, None)
+    assert asking.http.delete("/v1/datasets/ds_left").status_code == 204
 
 
 @pytest.mark.slow

@@ -73,7 +73,7 @@ def test_nothing_outside_of_the_roots_is_read(serves: Server, roots: Path) -> No
     ):
         problem = check(register(serves, path, "outside"), 422)
         assert problem["errors"][0]["pointer"] == "/folder", path
-        assert "SAF_DATASET_FOLDERS" in problem["detail"]
+        assert "SAF_DATASET_FOLDERS" in problem["detail"] or "NUL" in problem["detail"]
         assert str(roots / "allowed") not in problem["detail"].replace(repr(str(path)), "")
     inside = images(roots / "allowed" / "linked")
     (inside / "a" / "more").symlink_to(outside)

@@ -278,9 +278,52 @@ def test_a_check_that_was_cut_off_goes_on_when_the_server_starts(
         until(lambda: leftovers(server) == [])
 
 
+def test_a_check_that_has_waited_for_long_on_this_machine_is_not_given_up(
+    shared: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go, run, service = threading.Event(), Checks._run, shared.service.part(Checks)
+
+    def waits(self: Checks, *arguments: Any) -> Any:
+        assert let_go.wait(30)
+        return run(self, *arguments)
+
+    monkeypatch.setattr(Checks, "_run", waits)
+    row(shared, id="ds_waits", name="waits", status="checking", created_at=1.0)
+    (service.directory / "ds_waits" / "file").mkdir(parents=True)
+    (service.directory / "ds_waits" / "file" / "mine.npz").write_bytes(IMAGES)
+    service.resume()
+    assert shared.get("/v1/datasets/waits")["status"] == "checking"
+    let_go.set()
+    until(lambda: shared.get("/v1/datasets/waits")["status"] == "ready")
+
+
+def test_an_upload_that_begins_to_wait_for_an_answer_while_a_server_starts_stays(
+    shared: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = shared.service.part(Checks)
+    folder = service.directory / "ds_asks" / "file"
+
+    def meanwhile(self: Checks) -> None:
+        row(shared, id="ds_asks", name="asks", status="needs_choice")
+        folder.mkdir(parents=True)
+
+    monkeypatch.setattr(Checks, "expire", meanwhile)
+    service.resume()
+    assert folder.is_dir()
+    assert shared.http.delete("/v1/datasets/ds_asks").status_code == 204
+    assert not folder.exists()
+
+
+def test_a_name_is_made_of_the_files_without_the_endings_of_archives(shared: Server) -> None:
+    for ending in ("tar.zst", "tbz2"):
+        sent = upload(shared, IMAGES, f"endings-{ending.replace('.', '-')}.{ending}")
+        assert sent.json()["name"] == f"endings-{ending.replace('.', '-')}", sent.text
+
+
 @pytest.mark.parametrize(
     ("fields", "status", "pointer"),
     [
+        ({"layout": "a\x00"}, 422, "/layout"),
         ({"name": "digits"}, 409, "/name"),
         ({"name": "taken"}, 409, "/name"),
         ({"name": "ds_01"}, 422, "/name"),

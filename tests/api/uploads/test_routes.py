@@ -107,7 +107,12 @@ def test_a_file_in_pieces_becomes_a_data_set(small: Server) -> None:
     made = finish(small, at, name="in pieces")
     assert made.status_code == 201, made.text
     assert (made.json()["status"], made.json()["bytes"]) == ("ready", len(IMAGES))
-    assert small.http.head(at, headers=TUS).status_code == 404, "it has become a data set"
+    assert offset(small, at) == len(IMAGES), "whoever lost the answer sends nothing again"
+    assert small.get(at)["dataset"] == made.json()["id"]
+    directory = small.service.part(Uploads).directory / at.rpartition("/")[2]
+    assert not (directory / "data").exists(), "the bytes are those of the data set"
+    assert "delete that one" in check(small.http.delete(at, headers=TUS), 409)["detail"]
+    check(send(small, at, len(IMAGES), b""), 409)
 
 
 def test_an_upload_that_is_begun_twice_with_one_key_is_one(small: Server) -> None:
@@ -197,10 +202,15 @@ def test_what_is_no_tus_is_refused_with_what_to_send(small: Server) -> None:
     check(send(small, at, 0, b"x" * 11), 413)
     assert offset(small, at) == 0
     check(send(small, "/saf/v1/uploads/up_nothing", 0, b"x"), 404)
-    bodies: list[Any] = [[], {"name": "x"}, {"upload": "up_nothing/../x"}, {"upload": 3}]
+    for offset_ in ("-1", "x", str(2**53)):
+        answer = small.http.patch(at, content=b"", headers={**BYTES, "Upload-Offset": offset_})
+        assert check(answer, 422)["errors"][0]["pointer"] == "upload-offset"
+    check(small.http.post("/saf/v1/uploads", headers={**TUS, "Upload-Length": "-1"}), 422)
+    bodies: list[Any] = [[], {"name": "x"}, {"upload": 3}]
     for body in bodies:
-        answer = small.http.post("/saf/v1/datasets", json=body)
-        assert answer.status_code in (404, 422), answer.text
+        problem = check(small.http.post("/saf/v1/datasets", json=body), 422)
+        assert '"upload"' in problem["detail"] or problem["errors"][0]["pointer"] == "/upload"
+    check(small.http.post("/saf/v1/datasets", json={"upload": "up_nothing/../x"}), 404)
 
 
 def test_uploads_are_bounded_for_one_for_a_user_and_for_all(small: Server) -> None:
@@ -231,7 +241,11 @@ def test_an_upload_that_is_refused_as_data_may_be_tried_again(small: Server) -> 
     made, twice = (finish(small, at, name="again") for _ in range(2))
     assert (made.status_code, twice.status_code) == (201, 200), twice.text
     assert made.json() == twice.json(), "the answer to the first may have been lost"
-    assert small.http.head(at, headers=TUS).status_code == 404
+    other = check(finish(small, at, name="again", layout="N C H W"), 409)
+    assert other["errors"][0]["pointer"] == "/upload"
+    assert "by other fields" in other["detail"]
+    assert small.http.delete(f"/saf/v1/datasets/{made.json()['id']}").status_code == 204
+    assert "begin it again" in check(finish(small, at, name="again"), 410)["detail"]
 
 
 def test_an_upload_goes_when_nothing_comes_any_more(small: Server) -> None:
