@@ -35,9 +35,18 @@ def holdout(labels: NDArray[np.int64], keys: Sequence[str], classes: int) -> NDA
     """Which samples become the test split: ⌈20 %⌉ of all, the same share of each class.
 
     The choice depends on nothing but the labels and the keys (unique texts, one per sample): in
-    each class those go whose SHA-256 of the key is smallest. A class of one sample keeps it.
+    each class those go whose SHA-256 of the key is smallest. A class of one sample keeps it. Raises
+    DataError where all classes have one: then none is left.
     """
     counts = np.bincount(labels, minlength=classes)
+    if counts.max(initial=0) < 2:
+        raise DataError(
+            f"each of the {np.count_nonzero(counts)} classes has one sample, and a fifth of each "
+            "is to be held out for testing",
+            hint="Give several samples of each class, or test samples of their own. Labels that "
+            "are all different are rather names or captions of samples: say where the classes "
+            "are (labels_from).",
+        )
     share = np.where(counts > 1, counts * HOLDOUT_FRACTION, 0.0)
     taken = np.floor(share).astype(np.int64)
     missing = math.ceil(round(len(labels) * HOLDOUT_FRACTION, 6)) - int(taken.sum())

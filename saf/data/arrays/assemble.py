@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from saf.data.arrays.axes import Axes, Open, Smooth, axes_of, said
-from saf.data.arrays.classes import Classes, classes_of
+from saf.data.arrays.axes import Axes, Open, Smooth, axes_of, check_alike, said
+from saf.data.arrays.classes import BaseError, Classes, classes_of
 from saf.data.arrays.names import ALL, Roles, roles_of
 from saf.data.arrays.pictures import SHOWN, picture
 from saf.data.arrays.placing import Convert, Rows, Target, place, sample_shape
 from saf.data.arrays.splits import listed, splits
 from saf.data.arrays.stored import Stored
-from saf.data.arrays.survey import Survey, survey
+from saf.data.arrays.survey import Survey, survey, together
 from saf.data.arrays.values import OpenRange, Range, range_of, said_range
 from saf.data.dataset import COUNTS, PIXELS, Array, Dataset, Decision
 from saf.data.formats.format import Candidate, Format, NeedsChoiceError, Question
@@ -41,6 +42,9 @@ class ArrayFormat(Format):
     value_range: ValueRange = None
     size: Size = None
     labels_from: LabelsFrom = None
+    first_class: Annotated[
+        int | None, Field(ge=0, le=1, description="0 or 1, what labels count classes from")
+    ] = None
     split: Split = None
 
 
@@ -61,13 +65,16 @@ def assemble(
     layout: str | None = None,
     by_columns: bool = False,
     class_names: tuple[str, ...] | None = None,
+    first_class: int | None = None,
+    first_sample: int = 0,
     decisions: Sequence[Decision] = (),
     skipped: Sequence[str] = (),
 ) -> Dataset:
-    """The data set in arrays by name, or by their roles where the format knows those. `layout` and
-    `class_names` are what the format knows; the settings win. `by_columns` says that rows of pixels
-    may hold images column by column. Raises DataError, and
-    NeedsChoiceError with what only the owner knows."""
+    """The data set in arrays by name, or by their roles where the format knows those. `layout`,
+    `class_names` and `first_class` (by which number labels mean the first name) are what the format
+    knows; the settings win. Lists of samples count from `first_sample`. `by_columns` says that rows
+    of pixels may hold images column by column. Raises DataError, and NeedsChoiceError with what
+    only the owner knows."""
     if settings.split not in (None, "holdout"):
         raise DataError(
             f"the split of arrays cannot be {settings.split!r}",
@@ -77,7 +84,10 @@ def assemble(
     if not isinstance(roles, Roles):
         roles = roles_of(roles, source.label, settings.labels_from)
     _check_kinds(roles)
-    classes = _classes(roles, source, class_names)
+    base = first_class if settings.first_class is None else settings.first_class
+    if base is None and class_names is not None:
+        base = 0
+    classes = _classes(roles, source, class_names, base)
     parts = {
         split: _Part(roles.samples[split], survey(roles.samples[split]), classes.labels[split])
         for split in (*_ORDER, ALL)
@@ -90,14 +100,12 @@ def assemble(
     assert not isinstance(ranges, OpenRange)
     told = [*decisions, *_told(roles, axes, ranges, classes)]
     given = {split: part.labels for split, part in parts.items()}
-    lists = {split: array.whole(source.limits) for split, array in roles.lists.items()}
-    names = ", ".join(array.name for array in roles.lists.values())
-    decision: Decision | None
-    if lists and settings.split is None:
-        goals, decision = listed(lists, names, len(given[ALL]))
+    if roles.lists and settings.split is None:
+        lists = {array.name: (s, array.whole(source.limits)) for s, array in roles.lists.items()}
+        goals, of_splits = listed(lists, len(given[ALL]), first_sample)
     else:
-        goals, decision = splits(given, len(classes.names), said=settings.split is not None)
-    told += [decision] if decision else []
+        goals, of_splits = splits(given, len(classes.names), said=settings.split is not None)
+    told += of_splits
     samples, labels = _write(parts, axes, ranges, settings, source, goals)
     fields: dict[str, Any] = {f"x_{split}": x for split, x in samples.items()}
     fields |= {f"y_{split}": y for split, y in labels.items()}
@@ -130,7 +138,9 @@ def _check_kinds(roles: Roles) -> None:
             )
 
 
-def _classes(roles: Roles, source: Source, known: tuple[str, ...] | None) -> Classes:
+def _classes(
+    roles: Roles, source: Source, known: tuple[str, ...] | None, base: int | None
+) -> Classes:
     limits = source.limits
     for y in roles.labels.values():
         if y.size * y.dtype.itemsize > _MAX_LABEL_BYTES:
@@ -139,16 +149,17 @@ def _classes(roles: Roles, source: Source, known: tuple[str, ...] | None) -> Cla
                 hint="Give one class number per sample.",
             )
     names = roles.class_names.whole(limits) if roles.class_names is not None else None
-    if names is not None and names.dtype.kind not in "SU":
-        if names.dtype.kind in "biuf" and known is None:
-            raise DataError(
-                f"{roles.class_names.name if roles.class_names else ''} is no list of texts",
-                hint="Save numpy.array(['cat', 'dog', …]).",
-            )
-        names = None
     labels = {split: y.whole(limits) for split, y in roles.labels.items()}
     titles = {split: y.name for split, y in roles.labels.items()}
-    return classes_of(labels, names, known=known, titles=titles)
+    try:
+        return classes_of(labels, names, known=known, titles=titles, base=base)
+    except BaseError as error:
+        ways = tuple(
+            Candidate(str(first), f"the label {error.lowest} is {name!r}")
+            for first, name in enumerate(error.ways)
+        )
+        asks = str(error)[:1].upper() + str(error)[1:]
+        raise NeedsChoiceError(source.label, (Question("first_class", asks, ways),)) from error
 
 
 def _axes(parts: Mapping[str, _Part], layout: str | None, *, by_columns: bool) -> Axes | Open:
@@ -158,8 +169,15 @@ def _axes(parts: Mapping[str, _Part], layout: str | None, *, by_columns: bool) -
         return said(layout, shapes, counts)
     first = next(iter(parts.values()))
     return axes_of(
-        shapes, counts, first.values, lambda: _smooth(first.stored), by_columns=by_columns
+        shapes, counts, _values(parts), lambda: _smooth(first.stored), by_columns=by_columns
     )
+
+
+def _values(parts: Mapping[str, _Part]) -> Survey:
+    """What the values of all splits are like; of splits that are whole numbers and others that are
+    floats those of the first kind."""
+    surveys = [part.values for part in parts.values()]
+    return together([each for each in surveys if each.is_integer == surveys[0].is_integer])
 
 
 def _ranges(
@@ -188,7 +206,8 @@ def _ask(
     part = next(iter(parts.values()))
     name = part.stored.name
     if isinstance(axes, Open):
-        spread = Range(part.values.lowest, max(part.values.highest, part.values.lowest + 1e-6), "")
+        values = _values(parts)
+        spread = Range(values.lowest, max(values.highest, values.lowest + 1e-6), "")
         candidates = []
         for order in axes.candidates:
             way = Axes(order, "")
@@ -285,7 +304,9 @@ def _write(
 ) -> tuple[dict[str, Array], dict[str, NDArray[np.int64]]]:
     """Samples and labels by split."""
     dtype, converts = _conversions(parts, axes, ranges)
-    shape = sample_shape(next(iter(parts.values())).stored, axes, settings.size)
+    shapes = {split: sample_shape(p.stored, axes, settings.size) for split, p in parts.items()}
+    check_alike(shapes)
+    shape = next(iter(shapes.values()))
     counts: dict[str, int] = {}
     for targets in goals.values():
         for split, rows in targets.items():

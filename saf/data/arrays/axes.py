@@ -108,6 +108,19 @@ def mismatch(split: str, samples: int, labels: int) -> DataError:
     )
 
 
+def check_alike(shapes: Mapping[str, Shape]) -> None:
+    """DataError unless the samples of all splits have one shape."""
+    (first, shape), *others = shapes.items()
+    called = {"train": "training", "val": "validation"}
+    for split, other in others:
+        if other != shape:
+            raise DataError(
+                f"{called.get(first, first)} samples have the shape {shape}, "
+                f"{called.get(split, split)} samples {other}",
+                hint="Bring all splits to one shape.",
+            )
+
+
 def folded(length: int, order: str, size: str | None, name: str) -> dict[str, int]:
     """The lengths of the axes into which rows of `length` values fold, by letter. `size` is
     "width x height". Raises DataError where they do not."""
@@ -160,14 +173,7 @@ def _sample_axes(shapes: Mapping[str, Shape], counts: Mapping[str, int]) -> list
     rests = {axis: {(*s[:axis], *s[axis + 1 :]) for s in shapes.values()} for axis in fit}
     alike = [axis for axis in fit if len(rests[axis]) == 1]
     if not alike:
-        one, *others = ((split, (*s[: fit[0]], *s[fit[0] + 1 :])) for split, s in shapes.items())
-        differing = next(each for each in others if each[1] != one[1])
-        called = {"train": "training", "val": "validation", "all": "all"}
-        raise DataError(
-            f"{called.get(one[0], one[0])} samples have the shape {one[1]}, "
-            f"{called.get(differing[0], differing[0])} samples {differing[1]}",
-            hint="Bring all splits to one shape.",
-        )
+        check_alike({split: (*s[: fit[0]], *s[fit[0] + 1 :]) for split, s in shapes.items()})
     if 0 in alike:
         # Another axis of this length in all splits is chance, unless time may come first.
         shape = next(iter(shapes.values()))

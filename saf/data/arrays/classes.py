@@ -6,7 +6,7 @@ the classes are the values that occur in training, in their order, named by them
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,23 +29,37 @@ class Classes:
     """How numbers and names were made, for the owner; empty where labels were taken as they are."""
 
 
+class BaseError(DataError):
+    """Labels may count the names of classes from 0 or from 1. `ways` are what the lowest label that
+    occurs is called then."""
+
+    def __init__(self, lowest: int, highest: int, names: Sequence[str]) -> None:
+        super().__init__(
+            f"the labels go from {lowest} to {highest}, and there are {len(names)} class names: do "
+            "they count from 0 or from 1?",
+            hint="Say first_class = 0 or 1.",
+        )
+        self.lowest = lowest
+        self.ways = names[lowest], names[lowest - 1]
+
+
 def classes_of(
     labels: Mapping[str, Array],
     names: Array | None = None,
     *,
     known: tuple[str, ...] | None = None,
     titles: Mapping[str, str] | None = None,
+    base: int | None = 0,
 ) -> Classes:
     """Class numbers of splits by name ("train" and others, or "all"), with names of classes where
     there are any: `names` as an array, or `known`. `titles` say what messages call the labels of a
-    split. Raises DataError where they are no classes."""
+    split. `base` is the label that has the first name, None where nobody said so. Raises DataError
+    where they are no classes, BaseError where no label says what they count from."""
     titles = titles or {split: f"y_{split}" for split in labels}
+    width = max((array.shape[1] for array in labels.values() if array.ndim == 2), default=1)
+    plain = {split: _plain(array, titles[split], width) for split, array in labels.items()}
     if names is not None:
-        known = _texts(names)
-    plain = {
-        split: _plain(values, f"y_{split}" if split != "all" else "y")
-        for split, values in labels.items()
-    }
+        known = _texts(names, [array for array, _ in plain.values()])
     reasons = {reason for _, reason in plain.values() if reason}
     values = {split: array for split, (array, _) in plain.items()}
     texts = {array.dtype.kind == "U" for array in values.values()}
@@ -60,17 +74,18 @@ def classes_of(
             "class names are the labels, in the order of the alphabet" if known is None else ""
         )
     else:
-        numbers = _of_numbers(values, known, titles)
-        found, reason = numbers
+        found, reason = _of_numbers(values, known, titles, base)
         reasons.add(reason)
     check_class_names(found.names)
     return Classes(found.labels, found.names, "; ".join(sorted(reasons - {""})))
 
 
-def _plain(values: Array, name: str) -> tuple[Array, str]:
-    """One label per sample, int64 or texts, and what was done for it."""
+def _plain(values: Array, name: str, width: int) -> tuple[Array, str]:
+    """One label per sample, int64 or texts, and what was done for it. `width` is how many values a
+    sample has in the split that has most of them."""
     reason = ""
-    if (values.ndim == 2 and 1 in values.shape) or (
+    one_row = values.shape == (1, width) and width > 1 and _is_one_hot(values)
+    if (values.ndim == 2 and 1 in values.shape and not one_row) or (
         values.ndim > 2 and values.size == max(values.shape)
     ):
         values = values.reshape(-1)
@@ -111,8 +126,7 @@ def _of_rows(values: Array, name: str) -> tuple[Array, str]:
     """One-hot rows (N, K), or columns (K, N), as class numbers."""
     if values.dtype.kind in "biuf":
         for rows, turned in ((values, ""), (values.T, ", one column per sample")):
-            hot = (rows != 0).sum(axis=1) == 1
-            if hot.all() and len({float(v) for v in np.unique(rows)} - {0.0}) == 1:
+            if _is_one_hot(rows):
                 return rows.argmax(axis=1).astype(np.int64), f"labels are one-hot rows{turned}"
     raise DataError(
         f"{name} has the shape {values.shape}, and its rows are not one-hot; one label per sample "
@@ -120,6 +134,11 @@ def _of_rows(values: Array, name: str) -> tuple[Array, str]:
         hint="A sample has one class here: give its number, from rows of probabilities by "
         "y.argmax(axis=1).",
     )
+
+
+def _is_one_hot(rows: Array) -> bool:
+    hot = (rows != 0).sum(axis=1) == 1
+    return bool(hot.all()) and len({float(v) for v in np.unique(rows)} - {0.0}) == 1
 
 
 @dataclass(frozen=True)
@@ -135,6 +154,8 @@ def _of_texts(
     occurring = [str(v) for v in np.unique(train)]
     if all(each.lstrip("-").isdigit() and len(each) < 10 for each in occurring):
         occurring.sort(key=int)
+    if known is None:
+        _check_repeated(len(occurring), len(train), "texts", _title(titles))
     names = known or tuple(occurring)
     index = {name: number for number, name in enumerate(names)}
     found = {}
@@ -149,24 +170,17 @@ def _of_texts(
 
 
 def _of_numbers(
-    values: Mapping[str, Array], known: tuple[str, ...] | None, titles: Mapping[str, str]
+    values: Mapping[str, Array],
+    known: tuple[str, ...] | None,
+    titles: Mapping[str, str],
+    base: int | None,
 ) -> tuple[_Found, str]:
     train = _training(values)
-    title = titles.get("train", "y")
+    title = _title(titles)
     occurring = np.unique(train)
     lowest, highest = int(occurring[0]), int(occurring[-1])
     if known is not None:
-        everywhere = [int(n) for array in values.values() for n in (array.min(), array.max())]
-        if min(everywhere) >= 0 and max(everywhere) < len(known):
-            return _Found(dict(values), known), ""
-        if min(everywhere) == 1 and max(everywhere) == len(known):
-            shifted = {split: array - 1 for split, array in values.items()}
-            return _Found(shifted, known), "labels count from 1"
-        raise DataError(
-            f"the labels go from {min(everywhere)} to {max(everywhere)}, and there are "
-            f"{len(known)} class names",
-            hint="Give one name for each class, in the order of the numbers 0, 1, 2, …",
-        )
+        return _of_known(values, known, base)
     if lowest < 0 and [int(n) for n in occurring] != [-1, 1]:
         index = int((train == lowest).argmax())
         raise DataError(
@@ -174,14 +188,7 @@ def _of_numbers(
             hint="Number the classes 0, 1, 2, … the same way in all splits; leave out samples "
             "without a label, which -1 often marks.",
         )
-    if len(occurring) > MAX_CLASSES or (
-        len(occurring) > 32 and len(occurring) > _MOSTLY_DIFFERENT * len(train)
-    ):
-        raise DataError(
-            f"the labels hold {len(occurring)} different numbers for {len(train)} samples, as "
-            "quantities or numbers of samples do",
-            hint="Give a class number for each sample: 0, 1, 2, …",
-        )
+    _check_repeated(len(occurring), len(train), "numbers", title)
     names = tuple(str(int(n)) for n in occurring)
     check_class_names(names)
     found = {}
@@ -204,9 +211,46 @@ def _of_numbers(
     return _Found(found, names), reason
 
 
+def _of_known(
+    values: Mapping[str, Array], names: tuple[str, ...], base: int | None
+) -> tuple[_Found, str]:
+    lowest = min(int(array.min()) for array in values.values())
+    highest = max(int(array.max()) for array in values.values())
+    if base is None and 1 <= lowest <= highest < len(names):
+        raise BaseError(lowest, highest, names)
+    if lowest >= 1 and highest == len(names):
+        base = 1
+    base = base or 0
+    if not base <= lowest <= highest < len(names) + base:
+        raise DataError(
+            f"the labels go from {lowest} to {highest}, and there are {len(names)} class names",
+            hint="Give one name for each class, in the order of the numbers 0, 1, 2, …",
+        )
+    if not base:
+        return _Found(dict(values), names), ""
+    return _Found({split: a - 1 for split, a in values.items()}, names), "labels count from 1"
+
+
+def _check_repeated(different: int, samples: int, what: str, title: str) -> None:
+    """DataError for labels of which most occur once."""
+    if different > MAX_CLASSES or (different > 32 and different > _MOSTLY_DIFFERENT * samples):
+        are = "quantities or numbers" if what == "numbers" else "names or captions"
+        raise DataError(
+            f"the labels, {title}, hold {different} different {what} for {samples} samples, as "
+            f"{are} of samples do",
+            hint="Give a class number or name for each sample: 0, 1, 2, …; where classes are "
+            "elsewhere, say where (labels_from).",
+        )
+
+
 def _training(values: Mapping[str, Array]) -> Array:
     train = values.get("train")
     return train if train is not None else next(iter(values.values()))
+
+
+def _title(titles: Mapping[str, str]) -> str:
+    """What messages call the labels of training."""
+    return titles.get("train") or next(iter(titles.values()))
 
 
 def _unknown(name: str, value: str, index: int, names: tuple[str, ...]) -> DataError:
@@ -219,8 +263,15 @@ def _unknown(name: str, value: str, index: int, names: tuple[str, ...]) -> DataE
     )
 
 
-def _texts(names: Array) -> tuple[str, ...]:
+def _texts(names: Array, labels: Sequence[Array]) -> tuple[str, ...] | None:
+    """The names of the classes. Numbers name them where they are not the labels themselves."""
     names = names.reshape(-1) if names.ndim == 2 and 1 in names.shape else names
+    if names.ndim == 1 and names.dtype.kind in "biuf":
+        is_list = len(np.unique(names)) == len(names) > 1
+        if not is_list or any(a.dtype.kind == "U" or np.isin(a, names).all() for a in labels):
+            return None
+        whole = (names == np.rint(names)).all() if names.dtype.kind == "f" else True
+        return tuple(str(int(name)) if whole else str(name) for name in names)
     if names.ndim == 1 and names.dtype.kind == "S":
         names = np.char.decode(names, "utf-8", "replace")
     if names.ndim != 1 or names.dtype.kind != "U":

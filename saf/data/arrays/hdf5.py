@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saf.data.arrays.names import check_filled
 from saf.data.arrays.stored import Index, InMemory, Stored, plan
 from saf.data.dataset import Array
 from saf.data.sources.limits import MIB
@@ -76,7 +77,12 @@ def hdf5_arrays(
     skipped: list[str] = []
     for path, dataset in datasets(file, name):
         full = f"{prefix}/{path}" if prefix else path
-        if matlab and (path.startswith("#refs#") or "MATLAB_empty" in dataset.attrs):
+        if matlab and path.startswith("#refs#"):
+            continue
+        empty = matlab and "MATLAB_empty" in dataset.attrs
+        if empty or (dataset.shape and not all(dataset.shape)):
+            check_filled(full, (0,) if empty else dataset.shape)
+            skipped.append(f"{full}: empty")
             continue
         array = _array(full, dataset, source, matlab=matlab)
         if array is None:

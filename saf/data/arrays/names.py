@@ -57,6 +57,9 @@ _NAMES = frozenset(
         "labelmap",
     ]
 )
+_LISTS = frozenset(
+    ["idx", "idxs", "ind", "inds", "index", "indices", "indexes", "ids", "mask", "list", "rows"]
+)
 _SPLITS = {
     "train": frozenset(["train", "training", "tr", "trn"]),
     "test": frozenset(["test", "testing", "te", "tst", "t10k", "eval", "evaluation"]),
@@ -101,6 +104,16 @@ class _Reading:
 def says_what_it_is(name: str) -> bool:
     """Whether a name says that it is samples or labels."""
     return _read(name).kind in ("samples", "labels")
+
+
+def check_filled(name: str, shape: Sequence[int]) -> None:
+    """DataError where an array without values is called as samples or labels of a split are."""
+    if not all(shape) and says_what_it_is(name):
+        raise DataError(
+            f"{name} has the shape {tuple(shape)}: it is empty",
+            hint="Write its values, or leave the array out: without test samples a fifth of each "
+            "class is held out.",
+        )
 
 
 def split_of(name: str) -> str:
@@ -157,8 +170,7 @@ def roles_of(arrays: Sequence[Stored], label: str, labels_from: str | None = Non
     if set(found.samples) == {ALL}:
         for array in arrays:
             reading = readings[array.name]
-            listed = not reading.kind and reading.split != ALL and len(array.shape) == 1
-            if listed and array.dtype.kind in "biu":
+            if not reading.kind and reading.split != ALL and _is_list(array):
                 found.lists.setdefault(reading.split, array)
     used = {a.name for a in (*found.samples.values(), *found.labels.values())}
     used |= {array.name for array in found.lists.values()}
@@ -245,6 +257,16 @@ def _by_shape(by_role: dict[tuple[str, str], list[Stored]], label: str) -> None:
 
 def _is_labels(array: Stored) -> bool:
     return len(array.shape) <= 1 or (len(array.shape) == 2 and 1 in array.shape)
+
+
+def _is_list(array: Stored) -> bool:
+    """Whether an array may list samples; of floats, which MATLAB has for all numbers, the name has
+    to say so."""
+    if len(array.shape) == 0 or not _is_labels(array):
+        return False
+    if array.dtype.kind == "f":
+        return not _LISTS.isdisjoint(_words(array.name))
+    return array.dtype.kind in "biu"
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from saf.data.arrays.stored import Stored
+from saf.data.dataset import Array
 from saf.errors import DataError
 
 
@@ -23,8 +25,6 @@ class Survey:
     """Whether all are whole numbers."""
     bytes_over_255: bool
     """Whether all are whole numbers divided by 255, as floats of images mostly are."""
-    mean: float
-    deviation: float
 
     @property
     def is_integer(self) -> bool:
@@ -43,7 +43,6 @@ def survey(array: Stored) -> Survey:
         )
     lowest, highest = np.inf, -np.inf
     whole = scaled = True
-    total = squares = 0.0
     for _, block in array.blocks():
         low, high = float(block.min()), float(block.max())
         if not (np.isfinite(low) and np.isfinite(high)):
@@ -52,31 +51,25 @@ def survey(array: Stored) -> Survey:
                 hint="Remove or replace those samples.",
             )
         lowest, highest = min(lowest, low), max(highest, high)
-        values = block.astype(np.float64)
-        total += float(values.sum())
-        squares += float(np.einsum("i,i->", values.ravel(), values.ravel()))
         if kind == "f":
-            whole = whole and bool((values == np.rint(values)).all())
-            if scaled:
-                levels = values * 255.0
-                scaled = bool((np.abs(levels - np.rint(levels)) < 0.02).all())
-    mean = total / array.size
-    variance = max(squares / array.size - mean * mean, 0.0)
-    return Survey(
-        kind, array.dtype.itemsize, lowest, highest, whole, scaled, mean, float(np.sqrt(variance))
-    )
+            whole = whole and bool((block == np.rint(block)).all())
+            scaled = scaled and low > -1 and high < 2 and _is_scaled(block)
+    return Survey(kind, array.dtype.itemsize, lowest, highest, whole, scaled)
 
 
-def together(surveys: list[Survey]) -> Survey:
-    """Of several arrays of one kind of type."""
-    first = surveys[0]
+def _is_scaled(block: Array) -> bool:
+    levels = block.astype(np.float32, copy=False) * np.float32(255)
+    return bool((np.abs(levels - np.rint(levels)) < 0.02).all())
+
+
+def together(surveys: Collection[Survey]) -> Survey:
+    """Of several arrays."""
+    kinds = {each.kind for each in surveys}
     return Survey(
-        first.kind,
+        next(kind for kind in "fiub" if kind in kinds),
         max(each.itemsize for each in surveys),
         min(each.lowest for each in surveys),
         max(each.highest for each in surveys),
         all(each.whole for each in surveys),
         all(each.bytes_over_255 for each in surveys),
-        first.mean,
-        first.deviation,
     )

@@ -18,6 +18,7 @@ from saf.data.formats.settings import ends_of
 from saf.errors import DataError
 
 _DARK = 128  # integers that stay below may have another range than 0…255
+_TRUTH = "truth values are black and white"
 _TINY = 1 / 128  # floats that stay below may have been divided by 255 twice
 
 
@@ -28,11 +29,6 @@ class Range:
     low: float
     high: float
     why: str
-
-    @property
-    def keeps_bytes(self) -> bool:
-        """Whether whole values are bytes of pixels as they are."""
-        return (self.low, self.high) == (0, 255)
 
     def __str__(self) -> str:
         return f"{_number(self.low)}..{_number(self.high)}"
@@ -65,9 +61,10 @@ def range_of(surveys: Mapping[str, Survey]) -> dict[str, Range] | OpenRange:
         if all(isinstance(found, Range) for found in each.values()):
             return {split: found for split, found in each.items() if isinstance(found, Range)}
         _refuse(surveys)
-    one = _range(together(list(surveys.values())))
-    if _differ(surveys):
+    if _differ(surveys) or _of_different_types(surveys):
         _refuse(surveys)
+    truth = any(each.kind == "b" for each in surveys.values())
+    one = Range(0, 1, _TRUTH) if truth else _range(together(surveys.values()))
     return one if isinstance(one, OpenRange) else dict.fromkeys(surveys, one)
 
 
@@ -91,7 +88,7 @@ def said_range(value: str, surveys: Mapping[str, Survey]) -> dict[str, Range]:
 def _range(values: Survey) -> Range | OpenRange:
     low, high = values.lowest, values.highest
     if values.kind == "b":
-        return Range(0, 1, "truth values are black and white")
+        return Range(0, 1, _TRUTH)
     if values.is_integer:
         return _of_integers(values)
     found = f"floats from {_number(low)} to {_number(high)}"
@@ -166,13 +163,22 @@ def _around_zero(found: str, low: float, high: float) -> OpenRange:
 def _differ(surveys: Mapping[str, Survey]) -> bool:
     """Whether splits were scaled differently: one fills [0, 1], another goes far beyond; or one
     has negative values and another none."""
-    if len(surveys) < 2:
-        return False
     tops = [max(abs(each.highest), abs(each.lowest)) for each in surveys.values()]
+    tops = [top for top in tops if top > 0]  # black samples are black in any range
+    if len(tops) < 2:
+        return False
     if min(tops) <= 1 < 16 <= max(tops):
         return True
-    tiny = max(tops) > 64 * max(min(tops), 1e-12) and max(tops) > _TINY
-    return tiny and min(tops) > 0
+    return max(tops) > 64 * max(min(tops), 1e-12) and max(tops) > _TINY
+
+
+def _of_different_types(surveys: Mapping[str, Survey]) -> bool:
+    """Whether some splits hold truth values or bytes, and others more than those can."""
+    for kind, most in (("b", 1), ("u", 255)):
+        if any(each.kind == kind and each.itemsize == 1 for each in surveys.values()):
+            found = together(surveys.values())
+            return found.lowest < 0 or found.highest > most
+    return False
 
 
 def _refuse(surveys: Mapping[str, Survey]) -> None:

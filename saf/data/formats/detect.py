@@ -138,7 +138,7 @@ def _is_tar(start: bytes) -> bool:
 
 
 def _recognised(source: Source, asked: str) -> tuple[type[Format], Recognised] | None:
-    """The most specific format that takes the files, that which was asked for among equals. Raises
+    """That which was asked for where it takes the files, else the most specific that does. Raises
     NeedsChoiceError where several are left, and DataError where none takes the files and one says
     what they lack."""
     kinds = sorted(FORMATS, key=lambda kind: -kind.specificity)
@@ -156,8 +156,15 @@ def _recognised(source: Source, asked: str) -> tuple[type[Format], Recognised] |
             hint="Send the inner archive itself. Or unpack all of them, "
             f"{', '.join(nested[:5])[:300]}, and send the folder: saf upload FOLDER.",
         )
-    found: list[tuple[type[Format], Recognised]] = []
     lacking: DataError | None = None
+    if asked != "auto":
+        try:
+            own = FORMATS[asked].detect(source)
+        except DataError as error:
+            own, lacking = None, error
+        if own is not None:
+            return FORMATS[asked], own
+    found: list[tuple[type[Format], Recognised]] = []
     for kind in kinds:
         if found and kind.specificity < found[0][0].specificity:
             break
@@ -168,8 +175,6 @@ def _recognised(source: Source, asked: str) -> tuple[type[Format], Recognised] |
             continue
         if answer is not None:
             found.append((kind, answer))
-    if len(found) > 1:
-        found = [each for each in found if name_of(each[0]) == asked] or found
     if len(found) > 1:
         candidates = tuple(Candidate(name_of(kind), kind.label) for kind, _ in found)
         raise NeedsChoiceError(

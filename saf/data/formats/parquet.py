@@ -7,7 +7,8 @@ The names of the classes are in the schema's metadata, the splits in the names o
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 MAGIC = b"PAR1"
 _IMAGES = ("image", "img", "picture", "photo", "pixel_values", "jpg", "png", "bytes")
 _LABELS = ("label", "labels", "fine_label", "class", "target", "y", "digit", "category", "cls")
+_PART = re.compile(r"(\d{3,})-of-(\d{3,})")
 _MOST_FILES = 256
 _BATCH = 64  # rows decoded together
 _HINT = (
@@ -56,11 +58,12 @@ class Parquet(LabelledImages):
         return Recognised() if _files(source) else None
 
     def read(self, source: Source, limits: Limits) -> Dataset:
-        shards = {name: _Shard(source, name, self.labels_from) for name in _files(source)}
         names: dict[str, list[str]] = {}
         labels: dict[str, list[Any]] = {}
-        told, skipped = [], []
-        class_names = next((s.class_names for s in shards.values() if s.class_names), None)
+        told: list[Decision] = []
+        files, skipped = _of_splits(_files(source), told)
+        shards = {name: _Shard(source, name, self.labels_from) for name in files}
+        class_names = _same(shards)
         for name, shard in shards.items():
             own = shard.labels()
             if all(label == -1 for label in own):
@@ -72,12 +75,17 @@ class Parquet(LabelledImages):
         if not names:
             raise DataError(f"{source.label} holds images without labels", hint=_HINT)
         if ALL in names and len(names) > 1:
+            told.append(Decision("split", "the others are for training", "their names say none"))
             for part in (names, labels):
-                part["train"] = part.get("train", []) + part.pop(ALL)
+                part["train"] = part.pop(ALL)
         first = next(iter(shards.values()))
         if first.others:
             told.append(
                 Decision("labels_from", first.label, f"there are {', '.join(first.others)}, too")
+            )
+        if first.left:
+            told.append(
+                Decision("", f"left out: {', '.join(first.left[:20])}", "columns of no use here")
             )
 
         def read(wanted: Collection[str]) -> Iterator[tuple[str, Load]]:
@@ -103,6 +111,55 @@ def _files(source: Source) -> list[str]:
         return [source.label] if source.head(source.label, 4) == MAGIC else []
     found = [m.name for m in source.members if m.name.lower().endswith(".parquet")]
     return found if len(found) <= _MOST_FILES else []
+
+
+def _same(shards: Mapping[str, _Shard]) -> tuple[str, ...] | None:
+    """The names of the classes. Raises DataError where files have other ones, or other labels."""
+    first: tuple[str, _Shard] | None = None
+    for name, shard in shards.items():
+        if first is None or (first[1].class_names is None and shard.label == first[1].label):
+            first = name, shard
+        elif shard.label != first[1].label or shard.class_names not in (None, first[1].class_names):
+            raise DataError(
+                f"{first[0]} and {name} have other columns of labels, or other classes",
+                hint="Send the files of one data set, of one configuration of it.",
+            )
+    return first[1].class_names if first else None
+
+
+def _of_splits(names: Sequence[str], told: list[Decision]) -> tuple[list[str], list[str]]:
+    """The files that are read, and those that are left out with the reason: where files are of
+    splits, the others. Raises DataError where a split has files of several kinds."""
+    split = {name: split_of(name) if len(names) > 1 else ALL for name in names}
+    left = []
+    if "train" in split.values():
+        left = [name for name, own in split.items() if own == ALL]
+    kinds: dict[str, dict[str, list[str]]] = {}
+    for name, own in split.items():
+        if name not in left:
+            kinds.setdefault(own, {}).setdefault(_kind(name), []).append(name)
+    for own, several in kinds.items():
+        called = "all samples" if own == ALL else own
+        if len(several) > 1:
+            named = " and ".join(files[0] for files in several.values())
+            raise DataError(
+                f"there are several tables of {called}: {named[:300]}",
+                hint="Send one of them, or number the parts of one as the hub does: "
+                "train-00000-of-00002.parquet.",
+            )
+        (files,) = several.values()
+        match = _PART.search(files[0])
+        if match is not None and len(files) != int(match[2]):
+            value = f"{len(files)} of {int(match[2])} files of {called}"
+            told.append(Decision("", value, "the others were not sent"))
+    skipped = [f"{name}: of no split, as others are" for name in left]
+    return [name for name in names if name not in left], skipped
+
+
+def _kind(name: str) -> str:
+    """What the parts of one table have in common."""
+    folder, _, base = name.rpartition("/")
+    return folder + "/" + re.sub(r"-[0-9a-f]{16}(?=\.)|\d+", "#", base)
 
 
 def _row(name: str, row: int) -> str:
@@ -152,6 +209,8 @@ class _Shard:
                 hint="Say labels_from = the name of the column with the classes.",
             )
         self.others = [key for key in labels if key != self.label and key.endswith(_LABELS)]
+        used = {self._image, self.label, *self.others}
+        self.left = [key for key in columns if key not in used]
         self.class_names = _class_names(metadata, self.label)
 
     def labels(self) -> list[Any]:

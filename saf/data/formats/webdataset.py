@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from saf.data.arrays.names import ALL, split_of
+from saf.data.arrays.names import ALL, names_a_split, split_of
 from saf.data.dataset import Dataset
-from saf.data.formats.format import FORMATS, Recognised
+from saf.data.formats.format import FORMATS, Candidate, Question, Recognised
 from saf.data.images.decode import MAX_FILE, is_image_name
 from saf.data.images.labelled import LabelledImages, labelled
 from saf.data.images.survey import Load
@@ -39,8 +39,23 @@ class WebDataset(LabelledImages):
         if source.single:
             return None
         images, labels = _members(source)
-        beside = sum(key in labels for key in images)
-        return Recognised() if beside and beside * 2 > len(images) else None
+        own = [labels[key] for key in images if key in labels]
+        if not own or len(own) * 2 <= len(images):
+            return None
+        jsons = [name for name in own if _is_json(name)]
+        folders = {_folder(key) for key in images}
+        if not jsons or len(folders) == 1 or all(names_a_split(folder) for folder in folders):
+            return Recognised()
+        # Classes may be folders, with something about each image beside it.
+        keys = [_key_of(source.head(name, _MAX_LABEL)) for name in jsons[:3]]
+        if None in keys:
+            return None
+        asks = "Which class has an image: its folder, or what the .json beside it says?"
+        ways = (
+            Candidate("folders", f"the folder of {jsons[0]}"),
+            Candidate(str(keys[0]), f"what {str(keys[0])!r} is in {jsons[0]}"),
+        )
+        return Recognised((Question("labels_from", asks, ways),))
 
     def read(self, source: Source, limits: Limits) -> Dataset:
         images, labels = _members(source)
@@ -53,7 +68,12 @@ class WebDataset(LabelledImages):
         keys = {name: key for key, name in labels.items() if key in images}
         for content in source.contents(list(keys)):
             text = content.read_whole(_MAX_LABEL).decode("utf-8", "replace").strip()
-            found[keys[content.name]] = _label(content.name, text, self.labels_from)
+            key = keys[content.name]
+            found[key] = (
+                _class_folder(key)
+                if self.labels_from == "folders"
+                else _label(content.name, text, self.labels_from)
+            )
         splits: dict[str, list[str]] = {}
         for key in images:
             splits.setdefault(split_of(key.rpartition("/")[0]), []).append(key)
@@ -90,8 +110,36 @@ def _members(source: Source) -> tuple[dict[str, str], dict[str, str]]:
     return images, labels
 
 
+def _is_json(name: str) -> bool:
+    return name.lower().endswith(".json")
+
+
+def _folder(key: str) -> str:
+    """The folder that a sample is in, without those above."""
+    return key.rpartition("/")[0].rpartition("/")[2]
+
+
+def _class_folder(key: str) -> str:
+    folder = _folder(key)
+    if not folder or names_a_split(folder):
+        raise DataError(
+            f"{key} lies in no folder of a class", hint="Say labels_from = the key in the .json."
+        )
+    return folder
+
+
+def _key_of(text: bytes) -> str | None:
+    """The key of a .json that holds a class; None where there is none."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    fields = values if isinstance(values, dict) else {}
+    return next((key for key in _KEYS if isinstance(fields.get(key), (int, str))), None)
+
+
 def _label(name: str, text: str, key: str | None) -> str:
-    if name.lower().endswith(".json"):
+    if _is_json(name):
         try:
             values = json.loads(text)
         except (ValueError, RecursionError):

@@ -10,6 +10,7 @@ import pytest
 
 from saf.data import BUILTIN, CATALOGUE, Dataset, digits
 from saf.data.labels import holdout
+from saf.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,6 @@ def test_the_holdout_of_one_class_does_not_depend_on_the_order_of_samples() -> N
         ([1, 9], [0, 2]),
         ([2, 2], [1, 0]),
         ([3, 3, 3], [1, 1, 0]),
-        ([1, 1], [0, 0]),
     ],
 )
 def test_a_fifth_is_held_out_and_no_class_loses_its_only_sample(
@@ -80,6 +80,11 @@ def test_a_fifth_is_held_out_and_no_class_loses_its_only_sample(
     labels = np.repeat(np.arange(len(counts)), counts)
     chosen = holdout(labels, [str(index) for index in range(len(labels))], len(counts))
     assert np.bincount(labels[chosen], minlength=len(counts)).tolist() == held_out
+
+
+def test_of_classes_of_one_sample_none_can_be_held_out() -> None:
+    with pytest.raises(DataError, match="each of the 3 classes has one sample"):
+        holdout(np.arange(3), ["a", "b", "c"], 3)
 
 
 def test_importing_the_package_loads_neither_torch_nor_scikit_learn() -> None:

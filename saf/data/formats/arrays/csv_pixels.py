@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from saf.data.arrays.assemble import ArrayFormat, assemble
+from saf.data.arrays.columns import HEAD, Columns, columns_of
 from saf.data.arrays.joined import Rows
 from saf.data.arrays.names import ALL, Roles, split_of
 from saf.data.arrays.stored import InMemory
-from saf.data.arrays.table import HEAD, Columns, Table, columns_of, read_table
-from saf.data.dataset import Dataset, Decision
+from saf.data.arrays.table import Table, read_table, texts_of
+from saf.data.dataset import Array, Dataset, Decision
 from saf.data.formats.format import (
     FORMATS,
     Candidate,
@@ -28,9 +28,9 @@ from saf.errors import DataError
 SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".csv.gz", ".tsv.gz", ".tra", ".tes")
 _MOST_FILES = 8
 _SPLITS = {
-    "train": "training train learn 0",
-    "val": "publictest val valid validation dev 1",
-    "test": "privatetest test testing 2",
+    "train": "training train learn",
+    "val": "publictest val valid validation dev",
+    "test": "privatetest test testing",
 }
 
 
@@ -59,19 +59,14 @@ class CsvPixels(ArrayFormat):
     def read(self, source: Source, limits: Limits) -> Dataset:
         roles, told, skipped = Roles(), [], []
         for name, columns in _tables(source, self.labels_from).items():
+            if self.split is not None:
+                columns = replace(columns, split=None)
             chosen = _with_label(source, name, columns)
             if chosen is None:
                 skipped.append(f"{name}: no column of labels")
                 continue
-            if chosen.names is None:
-                told.append(
-                    Decision(
-                        "labels_from",
-                        f"column {(chosen.label or 0) + 1}",
-                        f"{name} has no names of columns",
-                    )
-                )
-            _add(roles, name, read_table(source, name, chosen))
+            told += _told(name, chosen)
+            _add(roles, name, read_table(source, name, chosen), chosen)
         if not roles.samples:
             raise DataError(
                 f"{source.label} holds pixels without labels ({', '.join(skipped)})",
@@ -116,33 +111,51 @@ def _with_label(source: Source, name: str, columns: Columns) -> Columns | None:
     NeedsChoiceError where they do not either."""
     if columns.label is not None:
         return columns
-    if columns.ends is None:
+    if not columns.ends:
         return None
-    plain = read_table(source, name, replace(columns, ends=None)).pixels
-    values = plain.whole(source.limits)
-    fit = [
-        column for column in columns.ends if _are_labels(values[:, columns.pixels.index(column)])
-    ]
+    found = texts_of(source, name, columns, columns.ends)
+    fit = [column for column, values in found.items() if _are_labels(values)]
+    fit = [column for column in fit if column not in columns.pixels] or fit  # texts are no pixels
     if not fit:
         return None
     if len(fit) > 1:
         candidates = tuple(
             Candidate(str(column + 1), f"column {column + 1} holds the labels") for column in fit
         )
-        asks = f"Which column of {name} holds the labels, the first or the last?"
+        which = "the first or the last" if set(fit) == {0, columns.width - 1} else "of these"
+        asks = f"Which column of {name} holds the labels, {which}?"
         raise NeedsChoiceError(source.label, (Question("labels_from", asks, candidates),))
     pixels = tuple(column for column in columns.pixels if column != fit[0])
-    return replace(columns, label=fit[0], pixels=pixels, ends=None)
+    return replace(columns, label=fit[0], pixels=pixels, ends=())
 
 
-def _are_labels(values: NDArray[np.float32]) -> bool:
+def _are_labels(values: Array) -> bool:
     different = np.unique(values)
-    whole = bool((different == np.rint(different)).all())
+    whole = values.dtype.kind != "f" or bool((different == np.rint(different)).all())
     return whole and 2 <= len(different) <= max(2, min(1000, len(values) // 2))
 
 
-def _add(roles: Roles, name: str, table: Table) -> None:
+def _told(name: str, columns: Columns) -> list[Decision]:
+    told = []
+    if columns.names is None:
+        assert columns.label is not None
+        value = columns.title(columns.label)
+        told.append(Decision("labels_from", value, f"{name} has no names of columns"))
+        if columns.skip_first:
+            told.append(Decision("", f"left out: line 1 of {name}", f"it is {columns.skip_first}"))
+    if columns.left:
+        listed = ", ".join(columns.left[:20]) + (", …" if len(columns.left) > 20 else "")
+        told.append(Decision("", f"left out: {listed}", f"no label, split or pixels of {name}"))
+    if columns.split is not None:
+        value = columns.title(columns.split)
+        told.append(Decision("split", value, f"it names the split of each line of {name}"))
+    return told
+
+
+def _add(roles: Roles, name: str, table: Table, columns: Columns) -> None:
     assert table.labels is not None
+    assert columns.label is not None
+    title = f"{name}, {columns.title(columns.label)}"
     if table.splits is None:
         split = split_of(name)
         if split in roles.samples:
@@ -152,19 +165,20 @@ def _add(roles: Roles, name: str, table: Table) -> None:
                 hint="Send one of them, or name them train.csv and test.csv.",
             )
         roles.samples[split] = table.pixels
-        roles.labels[split] = InMemory(name, table.labels)
+        roles.labels[split] = InMemory(title, table.labels)
         return
     for split, words in _SPLITS.items():
         rows = np.flatnonzero([each.lower() in words.split() for each in table.splits])
         if len(rows):
             roles.samples[split] = Rows(table.pixels, rows)
-            roles.labels[split] = InMemory(name, table.labels[rows])
+            roles.labels[split] = InMemory(title, table.labels[rows])
     known = {word for words in _SPLITS.values() for word in words.split()}
     for each in dict.fromkeys(table.splits.tolist()):
         if each.lower() not in known:
             raise DataError(
-                f"{name} names the split {each[:40]!r}",
-                hint="Use train, val and test (or Training, PublicTest, PrivateTest).",
+                f"{name} names the split {each[:40]!r} in {columns.title(columns.split or 0)}",
+                hint="Use train, val and test (or Training, PublicTest, PrivateTest), or say "
+                "split = 'holdout' to do without the column.",
             )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from saf.data.arrays.assemble import ArrayFormat, assemble
 from saf.data.arrays.hdf5 import hdf5_arrays
+from saf.data.arrays.names import check_filled
 from saf.data.arrays.stored import InMemory, Stored
 from saf.data.dataset import Dataset, Decision
 from saf.data.formats.format import FORMATS, Recognised
@@ -67,7 +68,15 @@ class Mat(ArrayFormat):
             told.append(
                 Decision("", "label 10 is the digit 0", "SVHN's files, recognised by their names")
             )
-        return assemble(arrays, self, source, by_columns=True, decisions=told, skipped=skipped)
+        return assemble(
+            arrays,
+            self,
+            source,
+            by_columns=True,
+            first_sample=1,
+            decisions=told,
+            skipped=skipped,
+        )
 
 
 def _files(source: Source) -> list[str]:
@@ -94,8 +103,10 @@ def _variables(source: Source, name: str, prefix: str) -> tuple[list[Stored], li
     skipped: list[str] = []
     for variable, shape, kind in _scipy(name, "whosmat", content):
         full = f"{prefix}/{variable}" if prefix else variable
+        if kind in _NUMBERS:
+            check_filled(full, shape)
         if kind not in _NUMBERS or not all(shape):
-            skipped.append(f"{full}: no array of numbers")
+            skipped.append(f"{full}: {'no array of numbers' if all(shape) else 'empty'}")
             continue
         source.limits.check_array(full, shape[-1:], 8 * int(np.prod(shape[:-1], dtype=object)))
         content.seek(0)

@@ -63,6 +63,7 @@ class Stl10(ArrayFormat):
             source,
             layout="N C W H",
             class_names=_class_names(source, found.get(_NAMES)),
+            first_class=1,
             decisions=told,
             skipped=skipped,
         )

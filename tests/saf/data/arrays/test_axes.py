@@ -248,3 +248,29 @@ def test_floats_that_are_bytes_over_255_are_images_of_any_shape(npz: Npz) -> Non
     arrays = split(24, 40)
     floats = {k: a / 255 if k.startswith("x") else a for k, a in arrays.items()}
     assert read(npz(**floats)).sample_shape == (1, 24, 40)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "layout"),
+    [
+        ((1, 9, 7), (1, 8, 6), "N C H W"),
+        ((1, 8, 6), (1, 9, 7), "N C H W"),
+        ((64,), (81,), "N H W"),
+        ((81,), (64,), "N H W"),
+        ((6, 2, 9, 7), (5, 2, 9, 7), "N T C H W"),
+        ((6, 3), (6, 4), "N T C"),
+    ],
+)
+def test_splits_of_different_sizes_are_refused_although_a_layout_is_said(
+    train: tuple[int, ...], test: tuple[int, ...], layout: str, npz: Npz
+) -> None:
+    arrays = split(*train) | {"x_test": split(*test)["x_test"]}
+    with pytest.raises(DataError, match=r"training samples have the shape .*, test samples"):
+        read(npz(**arrays), settings={"layout": layout})
+
+
+def test_values_of_all_splits_tell_the_order_of_the_axes(npz: Npz) -> None:
+    bright = split(9, 7)
+    assert read(npz(**bright)).kind == "images"
+    dark = bright | {"x_train": bright["x_train"] // 4}  # alone they would be series of counts
+    assert read(npz(**dark)).kind == "images"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from saf.data import read
+from saf.data.formats.format import NeedsChoiceError
 
 Npz = Callable[..., Path]
 
@@ -70,3 +71,64 @@ def test_how_labels_were_taken_is_told(npz: Npz) -> None:
     y = np.array([1, 2] * 4)
     (decision,) = read(npz(y_train=y, y_test=y[:4])).decisions
     assert (decision.value, decision.why) == ("the classes 1, 2", "labels count from 1")
+
+
+NAMES = np.array(["ant", "bee", "cat"])
+
+
+def test_labels_that_may_count_names_from_0_or_from_1_are_a_question(npz: Npz) -> None:
+    path = npz(y_train=np.arange(8) % 2 + 1, y_test=np.arange(4) % 2 + 1, class_names=NAMES)
+    with pytest.raises(NeedsChoiceError, match="count from 0 or from 1") as caught:
+        read(path)
+    assert [c.means for c in caught.value.questions[0].candidates] == [
+        "the label 1 is 'bee'",
+        "the label 1 is 'ant'",
+    ]
+    for first, name in (("0", "bee"), ("1", "ant")):
+        data = read(path, settings={"first_class": first})
+        assert data.class_names[data.y_train[0]] == name
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 3), (2, 3)])
+def test_a_label_as_high_as_there_are_names_says_that_they_count_from_1(
+    low: int, high: int, npz: Npz
+) -> None:
+    data = read(npz(y_train=np.array([low, high] * 4), y_test=[high] * 4, class_names=NAMES))
+    assert [data.class_names[y] for y in data.y_train[:2]] == [NAMES[low - 1], NAMES[high - 1]]
+    assert "labels count from 1" in " ".join(d.why for d in data.decisions)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "names"),
+    [
+        (np.array([0, 1]), ("0", "1")),
+        (np.array([30, 50, 80]), ("30", "50", "80")),
+        (np.array([[0.5, 2.5]]), ("0.5", "2.5")),
+        (np.array([1, 1, 2]), ("0", "1")),
+    ],
+)
+def test_lists_of_classes_that_are_numbers_name_those_that_labels_count(
+    numbers: Any, names: tuple[str, ...], npz: Npz
+) -> None:
+    assert read(npz(list_classes=numbers)).class_names == names
+
+
+def test_one_row_of_truth_values_is_one_label(npz: Npz) -> None:
+    hot = np.eye(3)
+    x = np.full((4, 1, 9, 9), 255, np.uint8)
+    data = read(
+        npz(
+            y_train=hot[np.arange(8) % 3],
+            x_train=np.full((8, 1, 9, 9), 255, np.uint8),
+            x_test=x[:1],
+            y_test=hot[2:],
+        )
+    )
+    assert data.y_test.tolist() == [2]
+
+
+def test_texts_that_all_differ_are_no_classes(npz: Npz, refused: Callable[..., None]) -> None:
+    x = np.full((40, 1, 9, 9), 255, np.uint8)
+    texts = np.array([f"a picture of {n}" for n in range(40)])
+    path = npz(x_train=x, y_train=texts, x_test=x, y_test=texts)
+    refused(path, "40 different texts for 40 samples", "labels_from")

@@ -222,6 +222,6 @@ def test_a_published_split_is_kept(masks: bool, tmp_path: Path) -> None:
 
 def test_a_list_of_no_samples_or_of_some_twice_is_refused(tmp_path: Path, refused: Refused) -> None:
     lists = {"train_idx": np.arange(20), "test_idx": np.array([20])}
-    refused(write(tmp_path / "a.npz", x=X, y=Y, **lists), "list no samples of test", "holdout")
+    refused(write(tmp_path / "a.npz", x=X, y=Y, **lists), "test_idx lists no samples", "holdout")
     lists["test_idx"] = np.array([4])
     refused(write(tmp_path / "b.npz", x=X, y=Y, **lists), "sample 4 is in two", "holdout")

@@ -103,3 +103,35 @@ def test_bytes_here_and_shares_there_are_both_read(npz: Npz) -> None:
 def test_counts_of_event_frames_are_taken_as_they_are(npz: Npz) -> None:
     counts = RANDOM.poisson(0.3, (8, 6, 2, 9, 7)).astype(np.int16)
     np.testing.assert_array_equal(read(npz(**both(counts))).x_train, counts)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        (BYTES > 99, BYTES // 17),  # truth values and 0…15
+        (BYTES // 17, BYTES > 99),
+        (BYTES > 99, BYTES),
+        (BYTES, BYTES * np.uint16(16)),  # 8 and 12 bits
+        (BYTES * np.uint16(16), BYTES),
+        (BYTES, BYTES.astype(np.int16) - 128),
+        (BYTES, BYTES.astype(np.int8)),
+    ],
+)
+def test_splits_of_types_that_hold_other_ranges_are_refused(
+    train: Any, test: Any, npz: Npz
+) -> None:
+    with pytest.raises(DataError, match="values of different ranges"):
+        read(npz(x_train=train, x_test=test[:4]))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_split_of_black_samples_has_the_range_of_the_others(dtype: str, npz: Npz) -> None:
+    x = BYTES if dtype == "uint8" else (BYTES / 255).astype(dtype)
+    data = read(npz(x_train=x, x_test=np.zeros_like(x[:4])))
+    np.testing.assert_array_equal(data.x_train, x)
+    assert not data.x_test.any()
+
+
+def test_truth_values_beside_bytes_of_0_and_1_are_black_and_white(npz: Npz) -> None:
+    data = read(npz(x_train=BYTES > 99, x_test=(BYTES[:4] > 99).astype(np.uint8)))
+    np.testing.assert_array_equal(data.x_test, np.where(BYTES[:4] > 99, 255, 0))

@@ -247,3 +247,32 @@ def test_rows_of_pixels_of_matlab_may_be_columns_of_images(tmp_path: Path) -> No
     assert [c.value for c in caught.value.questions[0].candidates] == ["N H W", "N W H"]
     data = read(path, settings={"layout": "N W H"})
     assert {x.tobytes() for x in (*data.x_train, *data.x_test)} == {x.tobytes() for x in images}
+
+
+@pytest.mark.parametrize("empty", ["test", "val"])
+@pytest.mark.parametrize("suffix", [".h5", ".mat"])
+def test_an_empty_split_is_refused_and_nothing_is_held_out(
+    suffix: str, empty: str, tmp_path: Path
+) -> None:
+    arrays = {"x_train": X, "y_train": Y, f"x_{empty}": X[:0], f"y_{empty}": Y[:0]}
+    path = tmp_path / f"d{suffix}"
+    path.write_bytes(hdf5(arrays) if suffix == ".h5" else mat(**arrays))
+    with pytest.raises(DataError, match=rf"x_{empty} has the shape \(0, 9, 7, 3\): it is empty"):
+        read(path)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".mat"])
+def test_other_empty_arrays_are_left_out_and_told(suffix: str, tmp_path: Path) -> None:
+    arrays = {"x": X, "y": Y, "remarks": Y[:0]}
+    path = tmp_path / f"d{suffix}"
+    path.write_bytes(hdf5(arrays) if suffix == ".h5" else mat(**arrays))
+    assert read(path).skipped == ("remarks: empty",)
+
+
+def test_labels_of_stl10_count_from_1_also_where_the_last_class_lacks(pack: Pack) -> None:
+    labels = np.array([1, 2] * 5, np.uint8)
+    images = RANDOM.integers(0, 256, (10, 3 * 96 * 96), np.uint8).tobytes()
+    files = {"train_X.bin": images, "train_y.bin": labels.tobytes()}
+    files["class_names.txt"] = b"airplane\nbird\ncar\n"
+    data = read(pack(files, "tar"))
+    assert {data.class_names[y] for y in data.y_train} == {"airplane", "bird"}

@@ -151,3 +151,122 @@ def test_tables_that_cannot_be_used_are_refused_with_the_remedy(
         read(path)
     assert says in str(caught.value)
     assert remedy in caught.value.hint
+
+
+TEXTS = ["ant" if y == 0 else "bee" for y in Y]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        table(with_labels(), [str(n) for n in range(65)]),  # as pandas numbers columns
+        table(with_labels(), [str(n) for n in range(1, 66)]),
+        table(with_labels(), ["label", *(str(n) for n in range(64))]),
+        table(with_labels(last=True), [*(str(n) for n in range(64)), "label"]),
+        table(([n, *r] for n, r in enumerate(with_labels())), ["", "label", *map(str, range(64))]),
+        table(([f"{y}.0", *x] for y, x in zip(Y, X, strict=True)), ["label", *PIXELS]),
+    ],
+)
+def test_a_first_line_of_numbers_is_names_or_a_sample(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_bytes(content)
+    check(read(tmp_path / "d.csv"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        table(with_labels(y=TEXTS)),
+        table(with_labels(y=TEXTS, last=True)),
+        table(with_labels(y=TEXTS), ["label", *(str(n) for n in range(64))]),
+        table(with_labels(y=TEXTS, last=True), [*(str(n) for n in range(64)), "label"]),
+        table([[y, f"{n}.png", *x] for n, (y, x) in enumerate(zip(TEXTS, X, strict=True))]),
+        table([[f"{n}.png", *x, y] for n, (y, x) in enumerate(zip(TEXTS, X, strict=True))]),
+    ],
+)
+def test_no_sample_is_lost_where_labels_are_texts(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_bytes(content)
+    check(read(tmp_path / "d.csv"), ("ant", "bee"))
+
+
+def test_a_first_sample_of_fractions_is_no_line_of_names(tmp_path: Path) -> None:
+    rows = [[y, *(x / 255).round(3)] for x, y in zip(X, Y, strict=True)]
+    rows[1] = [1, *[0] * 64]
+    (tmp_path / "d.csv").write_bytes(table(rows))
+    data = read(tmp_path / "d.csv")
+    assert len(data.y_train) + len(data.y_test) == 20
+
+
+def test_a_sample_that_pandas_took_for_names_is_told(tmp_path: Path) -> None:
+    head = ["5", "0", *(f"0.{n}" for n in range(1, 40)), "9", *(f"9.{n}" for n in range(1, 24))]
+    (tmp_path / "d.csv").write_bytes(table(with_labels(), head))
+    data = read(tmp_path / "d.csv")
+    check(data)
+    assert "left out: line 1 of d.csv" in [decision.value for decision in data.decisions]
+
+
+@pytest.mark.parametrize("head", [None, ["label", *PIXELS]])
+@pytest.mark.parametrize("change", [lambda row: [*row, 7], lambda row: row[:-1]])
+@pytest.mark.parametrize("separator", [",", " "])
+def test_a_line_of_another_length_is_refused(
+    head: list[str] | None, change: Any, separator: str, tmp_path: Path
+) -> None:
+    rows = with_labels()
+    rows[17] = change(rows[17])
+    (tmp_path / "d.csv").write_bytes(table(rows, head, separator))
+    with pytest.raises(DataError, match=f"about line {19 if head else 18}: 6[46] fields"):
+        read(tmp_path / "d.csv")
+
+
+def test_pixels_of_another_number_in_one_column_are_refused(tmp_path: Path) -> None:
+    rows = [[label, " ".join(map(str, row))] for label, row in zip(Y, X, strict=True)]
+    rows[17][1] += " 9"
+    (tmp_path / "d.csv").write_bytes(table(rows, ["label", "pixels"]))
+    with pytest.raises(DataError, match="changed from 64 to 65"):
+        read(tmp_path / "d.csv")
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ([round(0.37 * n, 2) for n in range(20)], "values that are not whole"),
+        ([*range(18), 1, "nan"], "values that are not whole"),
+        ([1, 0, "", *[1, 0] * 8, 1], "sample 3 has no label"),
+        (range(20), "has one sample"),
+        ([f"photo {n}" for n in range(20)], "has one sample"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(labels: Any, says: str, tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_bytes(table(with_labels(y=labels), ["label", *PIXELS]))
+    with pytest.raises(DataError, match=says):
+        read(tmp_path / "d.csv")
+
+
+def test_a_column_that_names_splits_and_those_that_are_left_out_are_told(tmp_path: Path) -> None:
+    uses = ["train", "train", "valid", "test"] * 5
+    rows = [
+        [y, use, n % 5, "note", *x] for n, (x, y, use) in enumerate(zip(X, Y, uses, strict=True))
+    ]
+    path = tmp_path / "d.csv"
+    path.write_bytes(table(rows, ["label", "split", "fold", "remark", *PIXELS]))
+    data = read(path)
+    assert [len(data.y_train), len(data.y_val), len(data.y_test)] == [10, 5, 5]
+    told = [decision.value for decision in data.decisions]
+    assert "column 'split'" in told
+    assert "left out: column 'fold', column 'remark'" in told
+    held_out = read(path, settings={"split": "holdout"})
+    assert held_out.y_val is None
+    assert len(held_out.y_test) == 4
+
+
+@pytest.mark.parametrize("name", ["fold", "kfold"])
+def test_folds_of_a_cross_validation_are_no_splits(name: str, tmp_path: Path) -> None:
+    rows = [[y, n % 3, *x] for n, (x, y) in enumerate(zip(X, Y, strict=True))]
+    (tmp_path / "d.csv").write_bytes(table(rows, ["label", name, *PIXELS]))
+    check(read(tmp_path / "d.csv"))
+
+
+def test_splits_that_are_numbers_are_refused(tmp_path: Path) -> None:
+    rows = [[y, n % 2, *x] for n, (x, y) in enumerate(zip(X, Y, strict=True))]
+    (tmp_path / "d.csv").write_bytes(table(rows, ["label", "set", *PIXELS]))
+    with pytest.raises(DataError, match="names the split '0' in column 'set'"):
+        read(tmp_path / "d.csv")

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from saf.data import detect, read
+from saf.data.formats.format import NeedsChoiceError
 from saf.errors import DataError
 
 Place = Callable[[Mapping[str, bytes]], Path]
@@ -137,3 +138,112 @@ def test_an_image_without_a_label_in_a_shard_is_named(pack: Pack, png: Png) -> N
     files = {f"{n}.png": png(X[n]) for n in range(5)} | {f"{n}.cls": b"0" for n in range(4)}
     with pytest.raises(DataError, match=r"1 images are without a label: 4\.png"):
         read(pack(files, "tar"))
+
+
+def test_files_of_no_split_are_left_out_beside_those_of_splits(pack: Pack, png: Png) -> None:
+    blobs = [png(x) for x in X]
+    files = {
+        "data/train-00000-of-00001.parquet": parquet(blobs[:12], Y[:12]),
+        "data/test-00000-of-00001.parquet": parquet(blobs[12:16], Y[12:16]),
+        "data/extra-00000-of-00001.parquet": parquet(blobs[16:], Y[16:]),
+        "data/meta.parquet": b"PAR1",
+    }
+    data = read(pack(files, "zip"))
+    assert len(data.y_train) == 12
+    assert sorted(data.skipped) == [
+        "data/extra-00000-of-00001.parquet: of no split, as others are",
+        "data/meta.parquet: of no split, as others are",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a/train-00000-of-00001.parquet", "b/train-00000-of-00001.parquet"),
+        ("train-00000-of-00001.parquet", "train_extra-00000-of-00001.parquet"),
+        ("cropped/images.parquet", "full/images.parquet"),
+        ("set1/train.parquet", "set2/train.parquet"),
+    ],
+)
+def test_tables_of_several_sets_are_not_joined(one: str, other: str, pack: Pack, png: Png) -> None:
+    blobs = [png(x) for x in X]
+    files = {one: parquet(blobs[:10], Y[:10]), other: parquet(blobs[10:], Y[10:])}
+    with pytest.raises(DataError, match="several tables of") as caught:
+        read(pack(files, "zip"))
+    assert "Send one of them" in caught.value.hint
+
+
+def test_files_with_other_classes_are_not_joined(pack: Pack, png: Png) -> None:
+    blobs = [png(x) for x in X]
+    files = {
+        "train-00000-of-00002.parquet": parquet(blobs[:10], Y[:10]),
+        "train-00001-of-00002.parquet": parquet(blobs[10:], Y[10:], names=["dog", "cat"]),
+    }
+    with pytest.raises(DataError, match="other classes"):
+        read(pack(files, "zip"))
+
+
+def test_missing_files_and_columns_that_are_left_out_are_told(pack: Pack, png: Png) -> None:
+    blobs = [png(x) for x in X]
+    inner = pq.read_table(pa.BufferReader(parquet(blobs, Y)))
+    buffer = io.BytesIO()
+    pq.write_table(inner.append_column("caption", pa.array(["x"] * 20)), buffer)
+    data = read(pack({"train-00001-of-00003.parquet": buffer.getvalue()}, "zip"))
+    told = [decision.value for decision in data.decisions]
+    assert "1 of 3 files of all samples" in told
+    assert "left out: caption" in told
+
+
+def test_captions_are_no_classes(tmp_path: Path, png: Png) -> None:
+    path = tmp_path / "d.parquet"
+    path.write_bytes(parquet([png(x) for x in X], [f"a picture of {n}" for n in range(20)], None))
+    with pytest.raises(DataError, match="has one sample") as caught:
+        read(path)
+    assert "captions" in caught.value.hint
+
+
+def _class_folders(png: Png, about: Callable[[int], Any], wrap: str = "") -> dict[str, bytes]:
+    files = {}
+    for n, (x, y) in enumerate(zip(X, Y, strict=True)):
+        files[f"{wrap}{'ab'[y]}/{n}.png"] = png(x)
+        files[f"{wrap}{'ab'[y]}/{n}.json"] = json.dumps(about(n)).encode()
+    return files
+
+
+@pytest.mark.parametrize("wrap", ["", "train/"])
+def test_class_folders_with_something_about_each_image_are_no_shard(
+    wrap: str, pack: Pack, png: Png
+) -> None:
+    path = pack(_class_folders(png, lambda n: {"camera": n}, wrap), "zip")
+    assert detect(path) == "image-folder"
+    assert read(path).class_names == ("a", "b")
+
+
+def test_class_folders_with_labels_beside_each_image_are_a_question(pack: Pack, png: Png) -> None:
+    path = pack(_class_folders(png, lambda n: {"label": n % 3}), "zip")
+    with pytest.raises(NeedsChoiceError, match="its folder, or what") as caught:
+        read(path)
+    assert [c.value for c in caught.value.questions[0].candidates] == ["folders", "label"]
+    assert read(path, settings={"labels_from": "folders"}).class_names == ("a", "b")
+    assert read(path, settings={"labels_from": "label"}).class_names == ("0", "1", "2")
+    assert read(path, "image-folder").class_names == ("a", "b")
+
+
+def test_the_splits_of_a_shard_may_be_folders(pack: Pack, png: Png) -> None:
+    files = {}
+    for n, (x, y) in enumerate(zip(X, Y, strict=True)):
+        folder = "train" if n < 12 else "test"
+        files[f"{folder}/{n}.png"] = png(x)
+        files[f"{folder}/{n}.json"] = json.dumps({"label": y}).encode()
+    data = read(pack(files, "zip"))
+    assert (len(data.y_train), len(data.y_test)) == (12, 8)
+
+
+def test_a_format_that_is_said_wins_where_it_takes_the_files(pack: Pack, png: Png) -> None:
+    files = {f"{'ab'[y]}/{n}.png": png(x) for n, (x, y) in enumerate(zip(X, Y, strict=True))}
+    labels = {f"{'ab'[y]}/{n}.cls": b"%d" % (n % 3) for n, y in enumerate(Y)}
+    path = pack(files | labels, "zip")
+    assert read(path).class_names == ("0", "1", "2")
+    assert read(path, "image-folder").class_names == ("a", "b")
+    with pytest.raises(DataError, match="was announced as idx, and looks like webdataset"):
+        read(path, "idx")
