@@ -218,8 +218,9 @@ def test_a_line_of_another_length_is_refused(
 
 
 def test_pixels_of_another_number_in_one_column_are_refused(tmp_path: Path) -> None:
-    rows = [[label, " ".join(map(str, row))] for label, row in zip(Y, X, strict=True)]
-    rows[17][1] += " 9"
+    texts = [" ".join(map(str, row)) for row in X]
+    texts[17] += " 9"
+    rows = list(zip(Y, texts, strict=True))
     (tmp_path / "d.csv").write_bytes(table(rows, ["label", "pixels"]))
     with pytest.raises(DataError, match="changed from 64 to 65"):
         read(tmp_path / "d.csv")
@@ -249,6 +250,7 @@ def test_a_column_that_names_splits_and_those_that_are_left_out_are_told(tmp_pat
     path = tmp_path / "d.csv"
     path.write_bytes(table(rows, ["label", "split", "fold", "remark", *PIXELS]))
     data = read(path)
+    assert data.y_val is not None
     assert [len(data.y_train), len(data.y_val), len(data.y_test)] == [10, 5, 5]
     told = [decision.value for decision in data.decisions]
     assert "column 'split'" in told
