@@ -25,6 +25,7 @@ from api.jobs import live
 from api.jobs import routes as jobs
 from api.jobs.compare import pages as compare_pages
 from api.jobs.compare import routes as compare
+from api.jobs.exports import routes as exports
 from api.jobs.live import Streams
 from api.jobs.pages import job_page, list_page, new_page
 from api.jobs.results import artifacts, events, logs, metrics, predict, spike_stats
@@ -70,6 +71,7 @@ TAGS = [
     {"name": "jobs", "description": "Trainings: submit, watch, steer, and read what came out."},
     {"name": "sweeps", "description": "Many jobs from one request, and the table of them."},
     {"name": "artifacts", "description": "The files that a job leaves behind."},
+    {"name": "exports", "description": "Networks of jobs, written for other tools."},
     {"name": "datasets", "description": "What can be trained on; uploads."},
     {"name": "uploads", "description": "Large files, in pieces (tus 1.0)."},
     {"name": "choices", "description": "Networks, methods and surrogates that a job can ask for."},
@@ -124,6 +126,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         spike_stats,
         predict,
         artifacts,
+        exports,
         datasets,
         choices,
         catalogue,

@@ -182,6 +182,11 @@ class Settings(ClientSettings):
     ] = 120.0
     """The prediction process ends when nobody has asked for so long."""
 
+    export_max_memory_bytes: Annotated[int, Field(gt=0)] = 8 * GIB
+    """Memory of the process of a worker that writes a network for another tool and replays it."""
+    export_max_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    """Time that an export may take."""
+
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
     """A job whose worker has not been heard of for so long is recovered."""
     heartbeat_seconds: Annotated[float, Field(gt=0)] = 5.0

@@ -26,6 +26,7 @@ from worker import devices
 from worker.attempts.supervisor import Supervisor
 from worker.backoff import Backoff
 from worker.devices import Slot
+from worker.exports.exporter import Exporter
 from worker.heartbeat import Presence
 from worker.measures import Measures
 from worker.processes.process import TRAINING
@@ -104,6 +105,7 @@ class Runner:
             measures=self._measures.now,
         )
         self._sweeper = Sweeper(self._database, settings, send_wakeup)
+        self.exporter = Exporter(self._database, self.store, settings, self._scratch, self.id)
 
     def start(self) -> None:
         """Clean up after dead workers, register, start the sweeper, and claim queued jobs once."""
@@ -111,6 +113,7 @@ class Runner:
         self._measures.start()
         self._presence.start()
         self._sweeper.start()
+        self.exporter.start()
         for reserve in self._reserves.values():
             reserve.start()
         for _ in self.slots:
@@ -129,6 +132,7 @@ class Runner:
 
     def work(self) -> None:
         """Claim and supervise jobs until none is queued: the answer to a wake-up."""
+        self.exporter.wake()
         slot = self._take_slot()
         if slot is None:  # all are in this loop already and look again when they are done
             return
@@ -161,6 +165,7 @@ class Runner:
     def close(self) -> None:
         """Claim no more jobs; running ones write a checkpoint and are handed back. Never blocks."""
         self._closing.set()
+        self.exporter.close()
         self._close_reserves()
 
     def drain(self, how: Drain) -> None:
@@ -170,6 +175,7 @@ class Runner:
         if not self._finishing.is_set():
             log.info("drained: takes no more jobs (%s)", how)
             self._finishing.set()
+            self.exporter.close()
             self._close_reserves()
         if how is Drain.hand_back or self.busy() == 0:
             self._closing.set()
@@ -182,6 +188,7 @@ class Runner:
                 return
             self._stopped = True
         self._closing.set()
+        self.exporter.stop()
         # Celery does not wait for its threads when it shuts down cold.
         while len(self._free) < len(self.slots):
             time.sleep(0.05)

@@ -41,7 +41,11 @@ LISTS = (
     "workers.devices",
 )  # columns of JSON that hold no object
 MAY_BE_NEGATIVE = ("jobs.priority", "checkpoints.attempt")
-INSTEAD = {"jobs.status": str(Status.failed), "datasets.status": "invalid"}
+INSTEAD = {
+    "jobs.status": str(Status.failed),
+    "datasets.status": "invalid",
+    "exports.status": "failed",
+}
 _STATUSES = frozenset(map(str, Status))
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -319,6 +323,16 @@ def _worker(row: Values) -> _Problems:
         yield "draining", "is no way to end"
 
 
+def _export(row: Values) -> _Problems:
+    if row.get("status") not in ("queued", "running", "succeeded", "failed"):
+        yield "status", f"is {_short(row.get('status'))}, which is none"
+    if row.get("verdict") not in (None, "identical", "equivalent", "differs", "not_replayed"):
+        yield "verdict", f"is {_short(row.get('verdict'))}, which is none"
+    error = row.get("error")
+    if isinstance(error, dict) and not all(isinstance(error.get(key), str) for key in _ERROR):
+        yield "error", "has no code, message and hint"
+
+
 def _chunk(row: Values) -> _Problems:
     points, count = row.get("points"), row.get("count")
     if isinstance(points, bytes) and len(points) != 16 * (count if isinstance(count, int) else 0):
@@ -333,5 +347,6 @@ _RULES: Mapping[str, Callable[[Values], _Problems]] = {
     "jobs": _job,
     "datasets": _dataset,
     "workers": _worker,
+    "exports": _export,
     "metric_chunks": _chunk,
 }

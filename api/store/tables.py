@@ -342,6 +342,34 @@ class Artifact(Base):
     __table_args__ = (UniqueConstraint("job_id", "name"),)
 
 
+class Export(Base):
+    """A job's network written for another tool and replayed there; `api.store.jobs.exports` alone
+    writes `status`. Its files are artifacts of the job."""
+
+    __tablename__ = "exports"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    target: Mapped[str] = mapped_column(String(100))
+    options: Mapped[dict[str, Any]]  # settings of the target
+    samples: Mapped[int]  # held-out ones to replay, at most
+    status: Mapped[str] = mapped_column(String(20))  # queued, running, succeeded, failed
+    attempt: Mapped[int] = mapped_column(default=0)  # the fence: raised by every claim
+    losses: Mapped[int] = mapped_column(default=0)  # attempts whose worker or process vanished
+    worker_id: Mapped[str | None] = mapped_column(String(40))
+    lease_until: Mapped[float | None]
+    replayed: Mapped[int | None]  # samples, of
+    to_replay: Mapped[int | None]  # so many
+    verdict: Mapped[str | None] = mapped_column(String(20))
+    certificate: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+
+    __table_args__ = (Index(None, "status", "created_at"), Index(None, "job_id", "target"))
+
+
 class Checkpoint(Base):
     """A state from which a job can go on, the last two and what it began from; or, of step 0, the
     state of another job whose weights it starts with."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from saf.cli.output import AsJson, complain, console, print_json, say
-from saf.config.targets import TARGETS, CannotExportError
+from saf.config.targets import TARGETS, CannotExportError, target_of
 from saf.cores import prepare_threads
 from saf.registry import name_of
 
@@ -38,7 +38,7 @@ def export(
     data = dataset_of(samples) if samples else None
     prepare_threads(os.environ)
     from saf.lif.certificate import spread
-    from saf.lif.exporting import Export, exported, target_of
+    from saf.lif.exporting import Export, exported
     from saf.lif.network import load_lif
 
     if target not in TARGETS:

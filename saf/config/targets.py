@@ -2,13 +2,14 @@
 
 A target is one file in `saf.lif.export` or in a plugin: a subclass of `Target` with a `name` and a
 `label`, registered by `@TARGETS.add`. Its docstring is what people read of it, its fields are its
-settings. This module and the head of such a file load no torch; `write` and `replay` do.
+settings. This module and the head of such a file load no torch, `unfit` neither; `obstacles`,
+`write` and `replay` do.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,7 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from saf.config.base import Strict
-from saf.registry import Registry
+from saf.registry import Registry, name_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saf.lif.network import LIFNetwork
+    from saf.networks.outline import Outline
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,14 @@ class Target(Strict):
 
     name: str = ""
 
-    @abstractmethod
+    def unfit(self, of: Outline) -> Iterator[Obstacle]:
+        """Why this target cannot express a network, as far as its weights need not be known; the
+        service asks before it takes an order."""
+        yield from ()
+
     def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
-        """Why this target cannot express `network`; nothing where it can."""
+        """What else stands in the way of `network`: what its weights say."""
+        yield from ()
 
     @abstractmethod
     def write(self, network: LIFNetwork, directory: Path) -> tuple[str, ...]:
@@ -128,6 +135,37 @@ def _is_installed(package: str) -> bool:
     except PackageNotFoundError:
         return find_spec(package.replace("-", "_")) is not None
     return True
+
+
+def target_of(name: str, settings: Mapping[str, Any] | None = None) -> Target:
+    """The target of a name, with its settings. Raises KeyError and ValueError with a sentence."""
+    kind = TARGETS[name]
+    return kind.model_validate({**(settings or {}), "name": name_of(kind)})
+
+
+def unfit_for(target: Target, of: Outline) -> tuple[Obstacle, ...]:
+    """Why `target` cannot express a network, as far as its weights need not be known."""
+    others = {} if target.other_neurons else of.neurons
+    own = (
+        Obstacle(
+            layer,
+            f"its neurons ({constants.get('name')}) are others than LIF neurons with the decay and "
+            "the threshold of the network",
+            "run lif.safetensors with this library, or train with neuron.name = lif",
+        )
+        for layer, constants in others.items()
+    )
+    late = (
+        Obstacle(
+            layer.name,
+            f"it hears {connection.source} with a delay of {connection.delay} time steps",
+            "run lif.safetensors with this library, or choose a network without delays",
+        )
+        for layer in of.architecture.layers
+        for connection in layer.connections
+        if connection.delay and not target.delays
+    )
+    return (*own, *late, *target.unfit(of))
 
 
 TARGETS: Registry[Target] = Registry("export target", "saf.lif.export")

@@ -19,18 +19,20 @@ from numpy.typing import NDArray
 
 from saf import tensorfile
 from saf.config.targets import (
-    TARGETS,
     CannotExportError,
     NoReaderError,
     Obstacle,
     Played,
     Reader,
     Target,
+    target_of,
+    unfit_for,
 )
 from saf.files import digest_of, write_bytes
 from saf.lif.network import LIFNetwork
 from saf.lif.verdict import ONE_OF, TOLERATED, tolerated_of
 from saf.model.inputs import floats
+from saf.networks.outline import outline_of
 from saf.registry import name_of
 
 Verdict = Literal["identical", "equivalent", "differs", "not_replayed"]
@@ -71,12 +73,6 @@ class Replaying(NamedTuple):
     total: int
 
 
-def target_of(name: str, settings: Mapping[str, Any] | None = None) -> Target:
-    """The target of a name, with its settings. Raises KeyError and ValueError with a sentence."""
-    kind = TARGETS[name]
-    return kind.model_validate({"name": name_of(kind), **(settings or {})})
-
-
 def check(network: LIFNetwork, target: str | Target) -> tuple[Obstacle, ...]:
     """Why `target` cannot express `network`; nothing where it can. Nothing is written."""
     chosen = target_of(target) if isinstance(target, str) else target
@@ -84,27 +80,7 @@ def check(network: LIFNetwork, target: str | Target) -> tuple[Obstacle, ...]:
 
 
 def _obstacles(network: LIFNetwork, target: Target) -> tuple[Obstacle, ...]:
-    others = {} if target.other_neurons else network.description.neurons
-    own = (
-        Obstacle(
-            layer,
-            f"its neurons ({constants['name']}) are others than LIF neurons with the decay and "
-            "the threshold of the network",
-            "run lif.safetensors with this library, or train with neuron.name = lif",
-        )
-        for layer, constants in others.items()
-    )
-    late = (
-        Obstacle(
-            layer.name,
-            f"it hears {connection.source} with a delay of {connection.delay} time steps",
-            "run lif.safetensors with this library, or choose a network without delays",
-        )
-        for layer in network.description.architecture.layers
-        for connection in layer.connections
-        if connection.delay and not target.delays
-    )
-    return (*own, *late, *target.obstacles(network))
+    return (*unfit_for(target, outline_of(network.description)), *target.obstacles(network))
 
 
 def export(

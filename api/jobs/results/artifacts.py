@@ -40,7 +40,7 @@ class ArtifactDocument(Document):
     job_id: str
     name: str
     kind: str
-    """network, certificate, report, checkpoint"""
+    """network, certificate, report, checkpoint; of an export: export, export certificate"""
     bytes: int
     sha256: str
     created_at: Timestamp
@@ -112,7 +112,7 @@ def find_artifacts(session: Session, job_id: str) -> list[ArtifactDocument]:
     rows = session.scalars(
         select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.name)
     )
-    return [_document(row) for row in rows]
+    return [artifact_document(row) for row in rows]
 
 
 @router.get(
@@ -188,7 +188,8 @@ def _media_type(name: str) -> str:
     return "application/json" if name.endswith(".json") else "application/octet-stream"
 
 
-def _document(artifact: Artifact) -> ArtifactDocument:
+def artifact_document(artifact: Artifact) -> ArtifactDocument:
+    """The JSON of a file."""
     return ArtifactDocument(
         id=artifact.id,
         job_id=artifact.job_id,

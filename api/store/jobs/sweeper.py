@@ -1,5 +1,5 @@
-"""The sweeper: every few seconds it recovers jobs with expired leases and sends lost wake-ups
-again.
+"""The sweeper: every few seconds it recovers jobs and exports with expired leases and sends lost
+wake-ups again.
 
 One runs beside every API and every worker; two at the same moment do each thing once, since each is
 one conditional UPDATE.
@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.settings import Settings
 from api.store.database import Database, clock, why_away
-from api.store.jobs import leases, lifecycle, queue
+from api.store.jobs import exports, leases, lifecycle, queue
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,7 @@ class Sweeper:
         settings = self._settings
         with self._database.writing() as session:
             leases.correct_times(session, lease_seconds=settings.lease_seconds)
+            exports.correct_times(session, lease_seconds=settings.lease_seconds)
             at = clock(session)
             recovered = []
             if self._grace.is_over(at):
@@ -110,6 +111,7 @@ class Sweeper:
                     max_losses=settings.max_losses,
                     retry_seconds=settings.retry_seconds,
                 )
+                exports.expire_leases(session, at=at)
             return recovered + queue.announce(session, after_seconds=3 * settings.sweep_seconds)
 
     def _run(self) -> None:

@@ -28,6 +28,7 @@ from saf.lif.export.templates.integer_source import IntegerSource, template
 
 if TYPE_CHECKING:
     from saf.lif.network import LIFNetwork
+    from saf.networks.outline import Outline
 
 REPLAY_SECONDS = 600
 MOST_BITS = 30
@@ -51,15 +52,18 @@ class C(Target):
 
     name: Literal["c"] = "c"
 
-    def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
-        from saf.lif.exactness import bounds
-
-        if network.description.grid is None:
+    def unfit(self, of: Outline) -> Iterator[Obstacle]:
+        if of.grid is None:
             yield Obstacle(
                 "",
                 "its weights are on no grid, so integers cannot hold them",
                 'train or convert it with conversion.grid_bits "auto", or take the target python',
             )
+
+    def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
+        from saf.lif.exactness import bounds
+
+        if network.description.grid is None:
             return
         for bound in bounds(network):
             if not bound.within:

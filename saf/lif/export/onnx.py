@@ -20,6 +20,7 @@ from saf.config.targets import TARGETS, NoReaderError, Obstacle, Played, Reader,
 if TYPE_CHECKING:
     from saf.lif.network import LIFNetwork
     from saf.model.layers import Layer
+    from saf.networks.outline import Outline
 
 OPSET = 18
 SEQUENCE, STEP = "network.onnx", "step.onnx"
@@ -49,12 +50,12 @@ class Onnx(Target):
 
     name: Literal["onnx"] = "onnx"
 
-    def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
-        nodes = network.timesteps * 8 * len(network.layers)
+    def unfit(self, of: Outline) -> Iterator[Obstacle]:
+        nodes = of.timesteps * 8 * len(of.architecture.layers)
         if nodes > MOST_NODES:
             yield Obstacle(
                 "",
-                f"its {network.timesteps} steps make some {nodes:,} nodes when they are unrolled",
+                f"its {of.timesteps} steps make some {nodes:,} nodes when they are unrolled",
                 "take the target torch-export or python",
             )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from saf.config.targets import TARGETS, Obstacle, Reader, Target
+from saf.config.targets import TARGETS, Reader, Target
 from saf.lif.export.templates.interpreter import interpreted
 
 if TYPE_CHECKING:
@@ -35,9 +35,6 @@ class Python(Target):
     )
 
     name: Literal["python"] = "python"
-
-    def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
-        yield from ()
 
     def write(self, network: LIFNetwork, directory: Path) -> tuple[str, ...]:
         program = (files("saf.lif.export") / "templates" / PROGRAM).read_text()

@@ -13,6 +13,7 @@ from saf.lif.export.templates.interpreter import interpreted
 
 if TYPE_CHECKING:
     from saf.lif.network import LIFNetwork
+    from saf.networks.outline import Outline
 
 PROGRAM = "network.pt2"
 MOST_STEPS = 256
@@ -48,11 +49,11 @@ class TorchExport(Target):
 
     name: Literal["torch-export"] = "torch-export"
 
-    def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
-        if network.timesteps > MOST_STEPS:
+    def unfit(self, of: Outline) -> Iterator[Obstacle]:
+        if of.timesteps > MOST_STEPS:
             yield Obstacle(
                 "",
-                f"its {network.timesteps} steps are more than the {MOST_STEPS} that are unrolled",
+                f"its {of.timesteps} steps are more than the {MOST_STEPS} that are unrolled",
                 "take the target python",
             )
 

@@ -1,0 +1,1 @@
+"""Exports of a job's network to other tools: ordered, watched, taken home."""
