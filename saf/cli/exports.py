@@ -3,36 +3,59 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
+from saf.cli import reading
 from saf.cli.output import AsJson, complain, console, print_json, say
-from saf.config.targets import TARGETS, CannotExportError, target_of
+from saf.config.targets import TARGETS, CannotExportError, Target, target_of
 from saf.cores import prepare_threads
 from saf.registry import name_of
 
 commands = typer.Typer()
+JOB = re.compile(r"job_[0-9a-z]+")
 
 
 @commands.command()
 def export(
-    network: Annotated[Path, typer.Argument(metavar="lif.safetensors")],
+    network: Annotated[
+        Path,
+        typer.Argument(
+            metavar="NETWORK", help="A lif.safetensors, or the id of a job on the server."
+        ),
+    ],
     target: Annotated[str, typer.Argument(help="`saf targets` lists them.")],
     samples: Annotated[
-        str, typer.Option(help="Data set whose test samples are replayed: digits, or a path.")
+        str,
+        typer.Option(
+            help="Data set whose test samples are replayed: digits, or a path; those of a job are "
+            "of its own."
+        ),
     ] = "",
     count: Annotated[int, typer.Option(min=1, help="At most so many of them.")] = 1000,
     out: Annotated[
-        Path | None, typer.Option(help="Folder; by default `export-TARGET` beside the network.")
+        Path | None,
+        typer.Option(
+            help="Folder; by default `export-TARGET` beside the network, of a job in `JOB`."
+        ),
     ] = None,
+    set_: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Settings of the target.")
+    ] = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
     """Write a network for another tool, run it there, and certify what came out.
 
-    Exit status 1 where the target cannot express the network, or makes another one of it.
+    Of a job, a worker of the service does it, and the files are brought here. Exit status 1 where
+    the target cannot express the network, or makes another one of it.
     """
+    options: dict[str, Any] = dict(reading.settings_of(set_))
+    if JOB.fullmatch(str(network)) and not network.exists():
+        return _of_job(str(network), target, count, samples, options, out, as_json)
     from saf.cli.offline import dataset_of
 
     data = dataset_of(samples) if samples else None
@@ -53,7 +76,7 @@ def export(
         with console(stderr=True).status(f"writing for {target}") as status:
             for done in exported(
                 load_lif(network),
-                target_of(target),
+                _chosen(target, options),
                 directory,
                 x,
                 y,
@@ -69,15 +92,57 @@ def export(
     except ModuleNotFoundError as error:
         complain(str(error))
         raise typer.Exit(1) from error
-    if as_json:
-        print_json(done.certificate)
-    else:
-        say(done.certificate["statement"])
-        for file in done.files:
-            say(str(directory / file))
-        if data is None:
-            say("next: --samples DATA replays it on held-out samples")
+    _tell(done.certificate, [directory / file for file in done.files], as_json)
+    if data is None and not as_json:
+        say("next: --samples DATA replays it on held-out samples")
     if done.verdict == "differs":
+        raise typer.Exit(1)
+    return None
+
+
+def _chosen(target: str, options: dict[str, Any]) -> Target:
+    try:
+        return target_of(target, options)
+    except ValidationError as error:
+        known = [name for name in TARGETS[target].model_fields if name != "name"]
+        has = f"{target} has {', '.join(known)}" if known else f"{target} has none"
+        found = error.errors(include_url=False)[0]
+        said = f"{'.'.join(map(str, found['loc']))}: {found['msg']}; {has}"
+        raise typer.BadParameter(said, param_hint="--set") from error
+
+
+def _tell(certificate: dict[str, Any], files: list[Path], as_json: bool) -> None:
+    if as_json:
+        return print_json(certificate)
+    say(certificate["statement"])
+    for file in files:
+        say(str(file))
+    return None
+
+
+def _of_job(
+    job_id: str,
+    target: str,
+    count: int,
+    samples: str,
+    options: dict[str, Any],
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from saf.cli.jobs import server_client
+
+    if samples:
+        raise typer.BadParameter("those of a job are of its own data set", param_hint="--samples")
+    with server_client() as client:
+        export = client.export(job_id, target, samples=count, **options)
+        with console(stderr=True).status(f"a worker writes for {target}"):
+            export.wait()
+        if export["status"] == "failed":
+            complain(f"{export['error']['message']}; {export['error']['hint']}")
+            raise typer.Exit(1)
+        files = export.download(out or Path(job_id, f"export-{target}"))
+    _tell(export["certificate"], files, as_json)
+    if export["verdict"] == "differs":
         raise typer.Exit(1)
 
 

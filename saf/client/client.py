@@ -22,6 +22,7 @@ from typing import Any, Self, cast
 import httpx
 
 from saf.client.datasets import Datasets
+from saf.client.exports import Exports
 from saf.client.job import Job
 from saf.client.results import Results
 from saf.client.settings import settings
@@ -54,7 +55,7 @@ Specification = Mapping[str, Any]
 """The body of a job, as `saf.config.JobSpecification` describes it; defaults may be left out."""
 
 
-class Client(Results, Datasets):
+class Client(Results, Datasets, Exports):
     """A connection to one server; a context manager. Not to be shared between threads.
 
     Every call raises `ApiError` when the server refuses and `UnreachableError` when none answers.

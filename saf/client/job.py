@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from saf.client.documents import Metrics, Prediction, SpikeStatistics
+from saf.client.exports import Export
 from saf.client.progress import moment_of, progress_bar
 from saf.client.sse import Message
 from saf.client.types import TERMINAL, Artifact, Event
@@ -127,6 +128,15 @@ class Job(dict[str, Any]):
     def download(self, directory: Path | str, names: Sequence[str] = ()) -> list[Path]:
         """Download its files, all or the named ones, into `directory`."""
         return self._client.download(self.id, directory, names)
+
+    def export(self, target: str, *, samples: int = 1000, **options: Any) -> Export:
+        """Let a worker write its network for another tool, run it there and certify what came out;
+        `job.export("c").wait().download("firmware")`. `options` are settings of the target."""
+        return self._client.export(self.id, target, samples=samples, **options)
+
+    def exports(self) -> list[Export]:
+        """Its exports, the newest first."""
+        return self._client.exports(self.id)
 
     def certificate(self) -> dict[str, Any]:
         """How its conversion was checked."""

@@ -109,6 +109,7 @@ class Pages(Service):
         arguments = ["uvicorn", "--factory", "api.main:create_app", "--log-level", "warning"]
         super().__init__(directory, arguments, settings)
         self.database = Database(settings["DATABASE_URL"])
+        self.directory = directory
 
     def close(self) -> None:
         super().close()

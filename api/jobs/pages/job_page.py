@@ -11,7 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from api.jobs.exports.queries import export_documents, find_exports
 from api.jobs.pages.class_table import class_table
+from api.jobs.pages.exports_section import exports_section
 from api.jobs.pages.new_form import with_auto
 from api.jobs.queries import read_job
 from api.jobs.results.artifacts import ArtifactDocument, find_artifacts
@@ -22,6 +24,7 @@ from api.jobs.schemas import JobDocument, event_document, job_document
 from api.store.blobs.base import ArtifactStore
 from api.store.blobs.verified import DamagedError
 from api.store.database import clock
+from api.store.jobs.exports import EXPORTS
 from api.store.runs import logs
 from api.store.tables import ACTIVE, TERMINAL, Event, Job, Status
 from api.web.dependencies import Service, ServiceDependency
@@ -72,6 +75,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
         after = max(0, row.events_count - SHOWN_EVENTS)
         events, _ = find_events(session, job_id, after=after, limit=SHOWN_EVENTS)
         files = find_artifacts(session, job_id)
+        exported = export_documents(session, find_exports(session, job_id))
         job = job_document(session, row)
         environment = _environment(session, job_id)
         context = {
@@ -91,7 +95,8 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
     report = _document(service.store, files, "report")
     certificate = _document(service.store, files, "certificate")
     context |= {
-        "files": files,
+        "files": [file for file in files if not file.name.startswith(EXPORTS)],
+        "exports": exports_section(service.store, files, exported),
         "network_damaged": any(file.name == NETWORK and file.damaged for file in files),
         "predicts_with": _predicts_with(files, job, context["samples"]),
         "certificate": certificate,

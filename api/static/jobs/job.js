@@ -5,6 +5,7 @@ import { offerActions } from "../web/actions.js";
 import { Charts } from "./chart.js";
 import { count, duration, metric, percent } from "../web/format.js";
 import { refreshSoon, set } from "../web/live.js";
+import { offerExports } from "./exports.js";
 import { offerMoreEpochs } from "./further.js";
 import { Log } from "./log.js";
 import { Stream } from "../web/stream.js";
@@ -108,6 +109,7 @@ offerActions(address, at("/"), {
   cancel: "Cancel this job? What it has learned since its last checkpoint is lost.",
 });
 offerMoreEpochs(address);
+offerExports(address);
 
 // Life
 

@@ -25,6 +25,8 @@ from saf.errors import WorkerLostError
 QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"
 STATUSES = (QUEUED, RUNNING, SUCCEEDED, FAILED)
 ENDED = (SUCCEEDED, FAILED)
+EXPORTS = "exports/"
+"""What the names of all files of exports begin with, among the artifacts of a job."""
 MOST_LOSSES = 3
 """An export whose worker vanished so often fails: it may be what ends them."""
 
@@ -193,7 +195,7 @@ def remove(session: Session, export: Export) -> list[str]:
 
 def folder(target: str) -> str:
     """What the names of the files of an export begin with, among the artifacts of its job."""
-    return f"exports/{target}/"
+    return f"{EXPORTS}{target}/"
 
 
 def files_of(session: Session, job_id: str, target: str) -> list[Artifact]:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from saf.client.client import Client
-from saf.client.types import ApiError, ClientError
+from saf.client.types import ApiError, ClientError, WaitTimeoutError
 from tests.api.conftest import Server
 from tests.api.datasets.test_routes import IMAGES
 from tests.saf.client.network import Network, finish, keep, put_away
@@ -109,6 +109,16 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     client.compare_svg([job], ["loss"], x="epoch", log=True, begin=0, end=5)
     with_file = client.get(keep(shared, {"report.json": b"{}"}))
     with_file.download(tmp_path)
+    with_network = client.get(keep(shared, {"lif.safetensors": b"not one of this version"}))
+    finish_waiting(shared, client, with_network.id)
+    export = with_network.export("python", samples=3)
+    assert (export["status"], export["samples"]) == ("queued", 3)
+    with pytest.raises(WaitTimeoutError, match="is queued"):
+        export.wait(timeout=0.01)
+    with pytest.raises(ClientError, match="no files"):
+        export.download(tmp_path)
+    assert with_network.exports() == [client.get_export(with_network.id, "python")]
+    export.delete()
     changes = client.changes(snapshot=True)
     assert next(changes).kind == "job"
     changes.close()  # type: ignore[attr-defined]

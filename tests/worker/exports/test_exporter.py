@@ -17,6 +17,7 @@ from api.settings import Settings
 from api.store.blobs.base import ArtifactStore
 from api.store.database import Database, clock
 from api.store.jobs import exports, lifecycle
+from api.store.jobs.leases import Fenced
 from api.store.jobs.sweeper import Sweeper
 from api.store.runs import artifacts
 from api.store.tables import Export, Status
@@ -163,12 +164,14 @@ def test_an_export_of_a_worker_that_vanished_is_taken_up_again(bench: Bench) -> 
     assert claim is not None
     bench.exporter().work()  # it waits for the lease
     assert bench.export(made).status == "running"
-    sweeper = Sweeper(bench.database, bench.settings.model_copy(update={"lease_seconds": 1.0}), str)
+    sweeper = Sweeper(
+        bench.database, bench.settings.model_copy(update={"lease_seconds": 1.0}), print
+    )
     until(lambda: sweeper.sweep() or bench.export(made).status == "queued")
     bench.exporter().work()
     export = bench.export(made)
     assert (export.status, export.attempt, export.losses) == ("succeeded", 2, 1)
-    with bench.database.writing() as session, pytest.raises(exports.Fenced):
+    with bench.database.writing() as session, pytest.raises(Fenced):
         exports.fail(session, claim, code="internal", message="late", hint="")
 
 
@@ -217,7 +220,7 @@ def test_a_killed_process_leaves_the_job_and_its_files_alone(bench: Bench) -> No
     for _ in range(exports.MOST_LOSSES):
         (pid,) = until(lambda: bench.desk.processes(made))
         os.kill(pid, signal.SIGKILL)
-        until(lambda pid=pid: pid not in bench.desk.processes(made))
+        until(lambda gone=pid: gone not in bench.desk.processes(made))  # type: ignore[misc]
     thread.join(timeout=30)
     assert bench.export(made).status == "failed"
     assert list(bench.desk.artifacts(job_id)) == ["lif.safetensors"]

@@ -142,7 +142,11 @@ def odd(neurons: dict[str, Any]) -> LIFNetwork:
     [
         ({}, "/target", "is required"),
         ({"target": "pdf"}, "/target", "there is no target 'pdf'; take c, python"),
-        ({"target": "c", "options": {"ints": 4}}, "/options/ints", "there is no such option; c has none"),
+        (
+            {"target": "c", "options": {"ints": 4}},
+            "/options/ints",
+            "there is no such option; c has none",
+        ),
         ({"target": "c", "options": {"name": "c"}}, "/options/name", "leave it out"),
         ({"target": "c", "samples": 0}, "/samples", "greater than or equal to 1"),
         ({"target": "c", "format": "zip"}, "/format", "there is no such key"),

@@ -1,0 +1,72 @@
+"""`saf export` of a job on a server: ordered, waited for, and brought here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from saf.client.client import Client
+from saf.lif.verifying import verify
+from tests.api.conftest import Server
+from tests.api.jobs.exports.test_routes import job_of
+from tests.api.jobs.results.test_predict import network
+from tests.saf.cli.test_commands import saf
+from worker.exports.exporter import Exporter
+from worker.processes.scratch import Scratch
+
+
+@contextmanager
+def worker(server: Server, directory: Path) -> Iterator[None]:
+    """Makes exports while it is there."""
+    service, scratch = server.service, Scratch(directory, "worker_1")
+    exporter = Exporter(service.database, service.store, service.settings, scratch, "worker_1")
+    exporter.start()
+    yield
+    exporter.stop()
+    scratch.remove()
+
+
+def test_a_job_is_exported_by_a_worker_and_its_files_are_brought(
+    server: Server, tmp_path: Path
+) -> None:
+    job_id = job_of(server, tmp_path, network())
+    out = tmp_path / "deployed"
+    with worker(server, tmp_path):
+        arguments = ("export", job_id, "python", "--count", "20", "--out", str(out))
+        ran = saf(*arguments, url=server.address)
+        assert ran.returncode == 0, ran.stderr
+        assert "It is the same network there." in ran.stdout
+        assert str(out / "lif_numpy.py") in ran.stdout
+        assert not verify(out / "python-certificate.json").problems
+        certificate = json.loads((out / "python-certificate.json").read_text())
+        assert certificate["samples"] == 20
+        with Client(server.address) as client:
+            job = client.get(job_id)
+            (made,) = job.exports()
+            assert made["verdict"] == "identical"
+            assert "It is the same" in repr(made)
+            files = job.export("onnx", samples=4).wait().download(tmp_path / "onnx")
+            assert [path.name for path in files] == [
+                "network.onnx",
+                "step.onnx",
+                "onnx-certificate.json",
+            ]
+
+
+def test_what_cannot_be_ordered_is_said(server: Server, tmp_path: Path) -> None:
+    job_id = job_of(server, tmp_path, network())
+    refused = saf("export", job_id, "c", url=server.address)
+    assert refused.returncode == 1
+    assert "its weights are on no grid" in refused.stderr
+    wrong = saf("export", job_id, "python", "--set", "bits=4", url=server.address)
+    assert wrong.returncode == 1
+    assert "/options/bits: there is no such option; python has none" in wrong.stderr
+    samples = saf("export", job_id, "python", "--samples", "digits", url=server.address)
+    assert samples.returncode == 2
+    assert "its own data set" in " ".join(samples.stderr.split())
+    network().save(tmp_path / "mine.safetensors")
+    here = saf("export", str(tmp_path / "mine.safetensors"), "python", "--set", "bits=4")
+    assert here.returncode == 2
+    assert "python has none" in " ".join(here.stderr.replace("│", "").split())
