@@ -26,8 +26,7 @@ from saf.client.exports import Exports
 from saf.client.job import Job
 from saf.client.results import Results
 from saf.client.settings import settings
-from saf.client.sse import Message
-from saf.client.stream import PATIENCE_SECONDS, Position, as_messages, follow
+from saf.client.stream import PATIENCE_SECONDS, Message, Position, as_messages, follow
 from saf.client.sweeps import Sweeps
 from saf.client.transport import Connection
 from saf.client.types import (

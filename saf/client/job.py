@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from saf.client.documents import Metrics, Prediction, SpikeStatistics
 from saf.client.exports import Export
 from saf.client.progress import moment_of, progress_bar
-from saf.client.sse import Message
+from saf.client.stream import Message
 from saf.client.types import TERMINAL, Artifact, Event
 
 if TYPE_CHECKING:

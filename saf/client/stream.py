@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import takewhile
 from math import inf
 from typing import Any
 
 import httpx
 
-from saf.client.sse import Message, messages
 from saf.client.transport import BUSY, FIRST_PAUSE, Connection, accepted
 from saf.client.types import TERMINAL, ApiError, Event, UnreachableError
 
@@ -18,6 +19,44 @@ SILENCE_SECONDS = 40.0  # the server says something every 15 s; a stream silent 
 POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 120.0  # with a server that does not answer
 STREAMS_TRIED = 3  # in a row without any message, before it is asked at intervals instead
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One message of a job's stream.
+
+    `kind`: `event` is a new line of the timeline (`saf.client.types.Event`), `progress` the
+    changing part of the job (`JobProgress`), `done` the job that has ended (`Job`), the last
+    message.
+    """
+
+    kind: str
+    data: Any
+    sequence: int | None = None  # of an `event`
+
+
+def messages(lines: Iterable[str]) -> Iterator[Message]:
+    """The messages of a stream, given its lines without their ends. Comments are left out."""
+    kind, identifier, data = "", "", list[str]()
+    for line in lines:
+        if not line:
+            if data:
+                yield Message(
+                    kind=kind or "event",
+                    data=json.loads("\n".join(data)),
+                    sequence=int(identifier) if identifier.isdecimal() else None,
+                )
+            kind, identifier, data = "", "", []
+            continue
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        match name:
+            case "event":
+                kind = value
+            case "id":
+                identifier = value
+            case "data":
+                data.append(value)
 
 
 class Position:
