@@ -143,9 +143,20 @@ class ImageFolder(Format):
             class_names=plan.class_names,
             x_val=stacks.x.get("val"),
             y_val=labels.get("val"),
-            decisions=(*told, *plan.decisions, *stacks.decisions),
+            decisions=(*told, *_counted(plan.decisions, len(stacks.skipped)), *stacks.decisions),
             skipped=(*plan.skipped, *stacks.skipped),
         )
+
+
+def _counted(decisions: tuple[Decision, ...], damaged: int) -> tuple[Decision, ...]:
+    """Decisions that counted images, with the word that damaged ones were among them."""
+    if not damaged:
+        return decisions
+    words = f"; {damaged:,} of the images counted here cannot be read and are left out"
+    return tuple(
+        each._replace(why=each.why + words) if each.setting in ("split", "labels_from") else each
+        for each in decisions
+    )
 
 
 def _folders(source: Source) -> str:

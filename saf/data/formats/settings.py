@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 _AXES = "NTCHW"
+LARGEST = 1e30
+"""Ends of ranges are no larger, and no nearer to one another than its inverse."""
 
 
 def _axes(value: str | None) -> str | None:
@@ -42,10 +44,12 @@ def _number(value: float) -> str:
 
 def ends_of(value: str) -> tuple[float, float]:
     """The lowest and highest value that "0..255" names. Raises ValueError."""
-    match = re.fullmatch(r"\s*(-?[\d.]+(?:e[+-]?\d+)?)\s*(?:\.\.|…)\s*(-?[\d.e+-]+)\s*", value)
-    if match is None or not float(match[1]) < float(match[2]):
+    number = r"(-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?)"
+    match = re.fullmatch(rf"\s*{number}\s*(?:\.\.|…)\s*{number}\s*", value, re.IGNORECASE)
+    low, high = (float(match[1]), float(match[2])) if match else (0.0, 0.0)
+    if not (low < high and max(-low, high) <= LARGEST and high - low >= 1 / LARGEST):
         raise ValueError("say the lowest and the highest value, such as '0..255' or '-1..1'")
-    return float(match[1]), float(match[2])
+    return low, high
 
 
 def sides_of(value: str) -> tuple[int, int]:

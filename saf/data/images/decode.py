@@ -95,10 +95,13 @@ def header_of(name: str, blob: bytes) -> Header:
 
 
 def values_of(name: str, blob: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
-    """The values `H W` of a gray image of more than 8 bits, or of floats. Raises DataError."""
+    """The values, in one row, of a gray image of more than 8 bits, or of floats, without those of
+    transparent pixels. Raises DataError."""
     with _opened(name, blob) as image:
         _check_pixels(name, image, limits)
-        return np.asarray(image)
+        values = np.asarray(image).ravel()
+        clear = _clear_value(image)
+        return values if clear is None else values[values != clear]
 
 
 def decode(
@@ -126,7 +129,11 @@ def decode(
             image.draft(None, (2 * wanted[0], 2 * wanted[1]))
         _check_pixels(name, image, limits)
         if image.mode.startswith("I") or image.mode == "F":
-            shown = Image.fromarray(to_bytes(np.asarray(image), value_range))
+            values = np.asarray(image)
+            gray = to_bytes(values, value_range)
+            if (clear := _clear_value(image)) is not None:
+                gray[values == clear] = 255 if background == "white" else 0
+            shown = Image.fromarray(gray)
         else:
             shown = _opaque(_shrunk(image, size), background)
         shown = _turned(shown, turn)
@@ -267,7 +274,17 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(turns[orientation]) if orientation in turns else image
 
 
+def _clear_value(image: Image.Image) -> int | None:
+    """The value that transparent pixels of a gray image of more than 8 bits have."""
+    value = image.info.get("transparency")
+    return value if isinstance(value, int) and image.mode.startswith("I") else None
+
+
 def _is_transparent(image: Image.Image) -> bool:
+    if image.mode == "F":
+        return False
+    if image.mode.startswith("I"):
+        return _clear_value(image) is not None
     return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
 
 

@@ -6,13 +6,15 @@ traffic signs as `Train/…` and `train/…`.
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
 
-from saf.data.images.decode import MAX_FILE
 from saf.data.images.sheet import spread
 from saf.data.images.words import is_no_class, masked
 from saf.data.sources.source import Source
+from saf.data.sources.stream import BLOCK, Content
 
 _COMPARED = 32
 
@@ -32,11 +34,10 @@ def without_repeats(source: Source, sizes: Mapping[str, int]) -> tuple[list[str]
             for other in others:
                 if sizes[other] == sizes[first] and _differ_above(first, other):
                     pairs[other] = first
-    if pairs and _are_equal(source, pairs):
-        for other, first in pairs.items():
-            tree = other.split("/")[0] if "/" in other else ""
-            again = _repeated(other, first)
-            left_out[other] = f"{again or tree}/ holds the same images again"
+    for other, first in _equal(source, pairs).items():
+        tree = other.split("/")[0] if "/" in other else ""
+        again = _repeated(other, first)
+        left_out[other] = f"{again or tree}/ holds the same images again"
     return [name for name in sorted(sizes) if name not in left_out], left_out
 
 
@@ -54,9 +55,10 @@ def _masks(sizes: Mapping[str, int]) -> dict[str, str]:
 
 
 def _canonical(name: str) -> tuple[str, ...]:
-    """The path without the case of folders and without folders in a folder of their own name."""
+    """The path in one Unicode form, without the case of folders and without folders in a folder of
+    their own name."""
     parts: list[str] = []
-    *folders, last = name.split("/")
+    *folders, last = unicodedata.normalize("NFC", name).split("/")
     for folder in folders:
         if not parts or parts[-1] != folder.casefold():
             parts.append(folder.casefold())
@@ -79,9 +81,20 @@ def _repeated(other: str, first: str) -> str:
     return "/".join(there[: at + 1])
 
 
-def _are_equal(source: Source, pairs: Mapping[str, str]) -> bool:
-    """Whether some of the pairs, from all over, have the same bytes."""
+def _equal(source: Source, pairs: Mapping[str, str]) -> dict[str, str]:
+    """The pairs of the same bytes. Where of some, from all over, none has, none is looked at."""
     chosen = spread(sorted(pairs), _COMPARED)
-    wanted = frozenset(chosen) | {pairs[name] for name in chosen}
-    blobs = {content.name: content.read_whole(MAX_FILE) for content in source.contents(wanted)}
-    return all(blobs[name] == blobs[pairs[name]] for name in chosen)
+    for names in (chosen, list(pairs)):
+        wanted = frozenset(names) | {pairs[name] for name in names}
+        digests = {each.name: _digest(each) for each in source.contents(wanted)}
+        found = {name: pairs[name] for name in names if digests[name] == digests[pairs[name]]}
+        if not found:
+            return {}
+    return found
+
+
+def _digest(content: Content) -> bytes:
+    digest = hashlib.sha256()
+    while block := content.read(BLOCK):
+        digest.update(block)
+    return digest.digest()

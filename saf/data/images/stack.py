@@ -16,7 +16,7 @@ from saf.data.dataset import SPLITS, Decision
 from saf.data.images.decode import Background, Pixels, decode
 from saf.data.images.sheet import spread
 from saf.data.images.survey import Read, Survey, size_for, survey
-from saf.data.images.values import Range, check_dark, range_for, table_for
+from saf.data.images.values import Range, check_dark, range_for, tables_for
 from saf.data.sources.limits import Budget, LimitError, Limits
 from saf.data.sources.source import Source
 from saf.errors import DataError
@@ -77,8 +77,8 @@ def stacked(
         for split, count in counts.items()
     }
     kept = {split: np.zeros(count, np.bool_) for split, count in counts.items()}
-    table = None if rules.value_range is None else table_for(rules.value_range)
-    brightest, brightest_deep = 0, 0
+    tables = tables_for(found, rules.value_range)
+    brightest, brightest_deep = dict.fromkeys(x, 0), 0
     for name, load in read([name for name in places if name not in found.damaged]):
         try:
             image = decode(
@@ -98,12 +98,12 @@ def stacked(
             found.damaged[name] = str(error)
             continue
         kind = found.headers[name].kind
-        if table is not None and kind in ("bytes", "deep colour"):
-            image = table[image]
-        most = int(image.max())
-        brightest = max(brightest, most)
-        brightest_deep = max(brightest_deep, most if kind == "deep colour" else 0)
+        if kind in tables:
+            image = tables[kind][image]
         split, row = places[name]
+        most = int(image.max())
+        brightest[split] = max(brightest[split], most)
+        brightest_deep = max(brightest_deep, most if kind == "deep colour" else 0)
         x[split][row], kept[split][row] = image, True
     _check_damage(found, len(places), rules)
     if rules.value_range is None:

@@ -6,11 +6,11 @@ bits that hold 0 and 1, or numbers of classes, are all but black as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from saf.data.dataset import Decision
+from saf.data.dataset import SPLITS, Decision
 from saf.data.formats.format import Candidate, NeedsChoiceError, Question
 from saf.data.images.decode import Pixels, decode, header_of, values_of
 from saf.data.images.sheet import COLUMNS, sheet, spread
@@ -34,11 +34,9 @@ def range_for(
     b among `BITS`; 0 to 1 where floats stay within. Raises NeedsChoiceError for anything else.
     """
     deep, floats = found.where(kind="deep"), found.where(kind="float")
-    if asked is not None:
-        told = Decision("value_range", said(asked), "the range that was asked for")
-        return asked, (told,)
+    why = "" if asked is None else _asked(found, asked)
     if not deep and not floats:
-        return None, ()
+        return asked, () if asked is None else (Decision("value_range", said(asked), why),)
     names = [*deep, *floats]
     low, high = np.inf, -np.inf
     for name, load in read(frozenset(names)):
@@ -53,16 +51,26 @@ def range_for(
         except DataError as error:
             found.damaged[name] = str(error)
         else:
-            low, high = min(low, float(values.min())), max(high, float(values.max()))
+            if values.size:
+                low, high = min(low, float(values.min())), max(high, float(values.max()))
+    spans = f"values from {low:g} to {high:g}"
+    if asked is not None:
+        if low < asked[0] or high > asked[1]:
+            why += f"; they hold {spans}, and those outside are cut off"
+        return asked, (Decision("value_range", said(asked), why),)
     if not low <= high:
         return None, ()
-    spans = f"values from {low:g} to {high:g}"
     if floats:
-        if not deep and low >= 0 and high <= 1:
+        if not deep and low >= 0 and (DARK / 255 < high <= 1 or high == 0):
             why = f"{len(floats):,} images hold floats, {spans}"
             return (0, 1), (Decision("value_range", "0..1", why),)
         ranges: list[Range] = [(0, 255)] if high > 1 and high <= 255 and low >= 0 else []
-        ranges.append((low, high) if low < high else (low, low + 1))
+        if low >= 0 and high <= 1:
+            ranges = [(0, high), (0, 1)]
+        elif low < high:
+            ranges.append((low, high))
+        else:
+            ranges.append((low, low + 1))
     else:
         for bits in BITS:
             if low >= 0 and 2 ** (bits - 1) <= high < 2**bits:
@@ -83,21 +91,70 @@ def range_for(
     )
 
 
-def check_dark(found: Survey, brightest: int, brightest_deep: int, read: Read) -> None:
-    """Raise where bytes of images are all but black: NeedsChoiceError with what they may mean.
-
-    `brightest` is the largest byte of all images, `brightest_deep` that of the images that have
-    colours of 16 bits, of which the upper 8 were read.
-    """
-    deep = found.where(kind="deep colour")
-    if deep and 0 < brightest_deep < 128:
+def _asked(found: Survey, asked: Range) -> str:
+    """Why a range that was asked for is taken, and of which images. Raises DataError where it is of
+    other images than there are."""
+    deep = [*found.where(kind="deep"), *found.where(kind="float")]
+    colour, plain = found.where(kind="deep colour"), found.where(kind="bytes")
+    low, high = asked
+    if not deep and not colour and plain and (low < 0 or high > 255):
         raise DataError(
-            f"{len(deep):,} images, such as {deep[0]}, have colours of 16 bits and use the lower "
-            f"{brightest_deep.bit_length() + 8} of them alone; of such images the upper 8 bits are "
-            "read, which are all but black",
+            f"value_range: all images have 8 bits, so that their values are from 0 to 255, and not "
+            f"from {low:g} to {high:g}",
+            hint="Leave value_range out, or say one within '0..255'.",
+        )
+    if colour and not found.where(kind="float") and not (low >= 0 and 2**15 <= high - low < 2**16):
+        raise DataError(
+            f"value_range: {len(colour):,} images, such as {colour[0]}, have colours of 16 bits, "
+            f"of which the upper 8 bits are read: from {low:g} to {high:g} next to nothing is left",
             hint="Scale their values so that white is 65535, or save them with 8 bits per channel.",
         )
-    if not 0 < brightest <= DARK:
+    if (deep or colour) and plain:
+        return (
+            f"the range that was asked for, of {len(deep) + len(colour):,} images of more than 8 "
+            f"bits; {len(plain):,} of 8 bits are from 0 to 255"
+        )
+    return "the range that was asked for"
+
+
+def tables_for(found: Survey, asked: Range | None) -> dict[str, Pixels]:
+    """What each of the bytes 0…255 becomes where a range is said, by kind of image: of images of 8
+    bits, if there are no deeper ones, and of colours of 16 bits, of which the upper 8 are read."""
+    if asked is None or found.where(kind="float"):
+        return {}
+    if found.where(kind="deep colour"):
+        return {"deep colour": table_for((asked[0] / 257, asked[1] / 257))}
+    return {} if found.where(kind="deep") else {"bytes": table_for(asked)}
+
+
+def check_dark(
+    found: Survey, brightest: Mapping[str, int], brightest_deep: int, read: Read
+) -> None:
+    """Raise where bytes of images are all but black: NeedsChoiceError with what they may mean.
+
+    `brightest` is the largest byte of the images of each split, `brightest_deep` that of the images
+    that have colours of 16 bits, of which the upper 8 were read.
+    """
+    deep = found.where(kind="deep colour")
+    if deep and brightest_deep < 128:
+        lower = "8" if brightest_deep == 0 else f"{brightest_deep.bit_length() + 8}"
+        raise DataError(
+            f"{len(deep):,} images, such as {deep[0]}, have colours of 16 bits and use the lower "
+            f"{lower} of them alone; of such images the upper 8 bits are "
+            f"read, which are {'black' if brightest_deep == 0 else 'all but black'}",
+            hint="Scale their values so that white is 65535, or save them with 8 bits per channel.",
+        )
+    most = max(brightest.values(), default=0)
+    if most > DARK:
+        for split, own in brightest.items():
+            if 0 < own <= DARK:
+                bright = next(other for other, top in brightest.items() if top > DARK)
+                raise DataError(
+                    f"the splits hold values of different ranges: the {SPLITS[split]} images from "
+                    f"0 to {own}, the {SPLITS[bright]} images to {brightest[bright]}",
+                    hint="Save the images of both with values from 0 to 255.",
+                )
+    if not 0 < most <= DARK:
         return
 
     def look(name: str, blob: bytes, each: Range) -> Pixels:
@@ -105,9 +162,9 @@ def check_dark(found: Survey, brightest: int, brightest_deep: int, read: Read) -
 
     names = sorted(found.headers)
     raise _question(
-        f"Which values are black and white? All pixels of all images are from 0 to {brightest}, "
+        f"Which values are black and white? All pixels of all images are from 0 to {most}, "
         "which of 0…255 is all but black.",
-        [(0, brightest), (0, 255)],
+        [(0, most), (0, 255)],
         names,
         look,
         read,

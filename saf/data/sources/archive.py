@@ -61,6 +61,7 @@ class Zip(Source):
         super().__init__(path, limits)
         self._size = check_archive_size(path, limits)
         self._encoding = ""
+        self._decoded: list[str] | None = None
 
     @cached_property
     def encodings(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -74,26 +75,28 @@ class Zip(Source):
             with self._open() as archive:
                 for info in archive.infolist():
                     (_raw_name(info) or b"").decode(encoding)
-        except (LookupError, UnicodeDecodeError) as error:
+        except (LookupError, ValueError) as error:  # also of codecs that are for no texts
             raise DataError(
                 f"the names in {self.label} are not in the encoding {encoding[:40]!r}",
                 hint=f"They may be in {', '.join(self.encodings)}.",
             ) from error
-        self._encoding = encoding
+        self._encoding, self._decoded = encoding, None
         self.__dict__.pop("members", None)
 
     def _names(self, archive: zipfile.ZipFile) -> list[tuple[zipfile.ZipInfo, str]]:
         """Entries with their decoded names."""
-        encoding = self._encoding or self.encodings[0]
-        found = []
-        for info in archive.infolist():
-            found.append((info, _name(info, encoding)))
-        if any("\\" in name for _, name in found) and not any("/" in name for _, name in found):
-            found = [(info, name.replace("\\", "/")) for info, name in found]
-        return found
+        infos = archive.infolist()
+        if self._decoded is None or len(self._decoded) != len(infos):
+            encoding = self._encoding or self.encodings[0]
+            names = [_name(info, encoding) for info in infos]
+            if any("\\" in name for name in names) and not any("/" in name for name in names):
+                names = [name.replace("\\", "/") for name in names]
+            self._decoded = names
+        return list(zip(infos, self._decoded, strict=True))
 
     def _contents(self, wanted: Collection[str]) -> Iterator[Content]:
         budget = Budget(self.limits, self._size, self.label)
+        wanted = frozenset(wanted)
         with self._open() as archive:
             for info, said in self._names(archive):
                 if said.endswith("/"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -236,24 +237,80 @@ def test_deep_integers_that_fill_no_usual_bits_are_a_question(top: int, place: P
     assert read(place(files), settings={"value_range": f"0..{top}"}).x_train.max() == 255
 
 
+def colour(top: int) -> bytes:
+    """A ramp of colours of 16 bits up to `top`."""
+    rows = np.linspace(0, top, 8 * 8 * 3).reshape(8, 24).astype(">u2")
+    body = b"".join(b"\0" + row.tobytes() for row in rows)
+    return png16(2, body)
+
+
+def png16(kind: int, body: bytes, *more: tuple[bytes, bytes]) -> bytes:
+    """A PNG of 8 × 8 values of 16 bits."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + check
+
+    head = struct.pack(">IIBBBBB", 8, 8, 16, kind, 0, 0, 0)
+    parts = [(b"IHDR", head), *more, (b"IDAT", zlib.compress(body)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
 def test_colours_of_16_bits_that_are_all_but_black_are_refused(place: Place) -> None:
-    def colour(top: int) -> bytes:
-        rows = np.linspace(0, top, 8 * 8 * 3).reshape(8, 24).astype(">u2")
-        body = b"".join(b"\0" + row.tobytes() for row in rows)
-        import zlib
-
-        def chunk(kind: bytes, content: bytes) -> bytes:
-            check = struct.pack(">I", zlib.crc32(kind + content))
-            return struct.pack(">I", len(content)) + kind + content + check
-
-        head = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
-        parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
-        return b"\x89PNG\r\n\x1a\n" + parts
-
     assert read(place(folders([colour(65535)] * 2))).x_train.max() == 255
-    with pytest.raises(DataError, match="use the lower 12 of them") as caught:
-        read(place(folders([colour(4095)] * 2)))
-    assert "65535" in caught.value.hint
+    for top, bits in ((4095, 12), (1023, 10), (255, 8), (1, 8)):
+        with pytest.raises(DataError, match=f"use the lower {bits} of them") as caught:
+            read(place(folders([colour(top)] * 2)))
+        assert "65535" in caught.value.hint
+        with pytest.raises(DataError, match="next to nothing is left"):
+            read(place(folders([colour(top)] * 2)), settings={"value_range": f"0..{top}"})
+    whole = read(place(folders([colour(65535)] * 2)))
+    said = read(place(folders([colour(65535)] * 2)), settings={"value_range": "0..65535"})
+    assert np.abs(said.x_train.astype(int) - whole.x_train).max() <= 1
+
+
+def test_a_range_is_that_of_the_deep_images_and_not_of_those_of_8_bits(place: Place) -> None:
+    shallow = encoded(cornered(8, 8)[:, :, 0])
+    files = folders([deep(4000), shallow])
+    for settings in ({}, {"value_range": "0..4095"}):
+        data = read(place(files), settings=settings)
+        assert data.x_train[0].max() == 4000 >> 4
+        np.testing.assert_array_equal(data.x_train[1, 0], cornered(8, 8)[:, :, 0])
+    assert "8 bits are from 0 to 255" in next(
+        each.why for each in data.decisions if each.setting == "value_range"
+    )
+    with pytest.raises(DataError, match="all images have 8 bits"):
+        read(place(folders([shallow] * 2)), settings={"value_range": "0..4095"})
+    with pytest.raises(DataError, match="from -1 to 1"):
+        read(place(folders([shallow] * 2)), settings={"value_range": "-1..1"})
+
+
+def test_values_outside_of_the_range_that_is_said_are_told(place: Place) -> None:
+    data = read(place(folders([deep(4000)] * 2)), settings={"value_range": "0..1000"})
+    assert any(
+        "values from 0 to 4000, and those outside are cut off" in d.why for d in data.decisions
+    )
+
+
+def test_a_split_that_is_all_but_black_beside_another_is_refused(place: Place) -> None:
+    bright, dark = encoded(cornered(8, 8)), encoded(cornered(8, 8) // 128)
+    files = folders([bright, bright])
+    files |= {name: dark for name in files if name.startswith("train")}
+    with pytest.raises(DataError, match="the training images from 0 to 1, the test images to 250"):
+        read(place(files))
+
+
+def test_transparent_pixels_of_deep_images_are_laid_on_white(place: Place) -> None:
+    values = np.linspace(0, 4000, 64).reshape(8, 8).astype(">u2")
+    values[0] = 65535
+    body = b"".join(b"\0" + row.tobytes() for row in values)
+    blob = png16(0, body, (b"tRNS", struct.pack(">H", 65535)))
+    data = read(place(folders([blob] * 2)))
+    assert decided(data)["value_range"] == "0..4095"
+    assert (data.x_train[0, 0, 0] == 255).all()
+    assert data.x_train[0, 0, -1, -1] == 4000 >> 4
+    black = read(place(folders([blob] * 2)), settings={"background": "black"})
+    assert (black.x_train[0, 0, 0] == 0).all()
 
 
 def test_floats_from_0_to_1_are_taken_and_others_are_a_question(place: Place) -> None:
@@ -262,6 +319,13 @@ def test_floats_from_0_to_1_are_taken_and_others_are_a_question(place: Place) ->
 
     data = read(place(folders([floats(1)] * 2, "tif")))
     assert (data.x_train.min(), data.x_train.max()) == (0, 255)
+    for top in (0.1, 1e-3):
+        with pytest.raises(NeedsChoiceError) as caught:
+            read(place(folders([floats(top)] * 2, "tif")))
+        least, most = sorted(question(caught), key=lambda said: float(said.split("..")[1]))
+        assert most == "0..1"
+        dark = read(place(folders([floats(top)] * 2, "tif")), settings={"value_range": least})
+        assert dark.x_train.max() == 255
     with pytest.raises(NeedsChoiceError) as caught:
         read(place(folders([floats(200)] * 2, "tif")))
     assert set(question(caught)) == {"0..255", "0..200"}
@@ -300,6 +364,13 @@ def test_all_damaged_files_are_named_at_once_and_can_be_left_out(
         "train/b/07.jpg",
     ]
     assert data.summary()["skipped"]["count"] == 3
+    held_out = read(
+        place({n: b for n, b in files.items() if n.startswith("train")}),
+        settings={"on_damaged": "skip"},
+    )
+    (split,) = [each for each in held_out.decisions if each.setting == "split"]
+    assert "4 of 20" in split.why
+    assert split.why.endswith("2 of the images counted here cannot be read and are left out")
     whole = [n for n in range(0, 20, 2) if n != 4] + [n for n in range(1, 20, 2) if n != 7]
     assert data.y_train.tolist() == [0] * 9 + [1] * 9
     middle = data.x_train[:, 0, 8, 8].astype(int)
