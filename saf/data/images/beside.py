@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from saf.data.images.sheet import spread
 from saf.data.images.tables.table import Texts
+from saf.data.images.words import composed
 from saf.data.sources.limits import MIB, LimitError
 from saf.data.sources.source import Source
 from saf.errors import DataError
@@ -55,14 +56,17 @@ def unread_labels(source: Source, images: Collection[str], texts: Texts) -> str:
 
 def _one_each(source: Source, images: Collection[str], endings: tuple[str, ...]) -> list[str]:
     """Files that are named as an image each, for at least half of the images."""
-    stems = {name.rpartition("/")[2].rpartition(".")[0] for name in images}
+    stems = {_stem(name) for name in images}
     found = [
         member.name
         for member in source.members
-        if member.name.lower().endswith(endings)
-        and member.name.rpartition("/")[2].rpartition(".")[0] in stems
+        if member.name.lower().endswith(endings) and _stem(member.name) in stems
     ]
     return found if len(found) * 2 >= len(stems) else []
+
+
+def _stem(name: str) -> str:
+    return composed(name).rpartition("/")[2].rpartition(".")[0]
 
 
 def _boxes(source: Source, images: Collection[str]) -> str | None:

@@ -19,7 +19,7 @@ from saf.data.images.tables.labels import Labelling, labellings, of_names
 from saf.data.images.tables.lists import Published, numbered, published, unread_lists
 from saf.data.images.tables.table import Index, Table, Texts, path_roles
 from saf.data.images.tree import LAYOUT, Structure, structure, tree
-from saf.data.images.words import Role, in_order, tokens
+from saf.data.images.words import Role, composed, in_order, is_no_class, tokens
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
 from saf.errors import DataError
@@ -71,8 +71,8 @@ class Planner:
             case None:
                 if found.doubts:
                     return self._of_tables_or_names(found)
-                if found.deep:
-                    raise self._deep_question(found)
+                if found.deep and len(ways := self._folder_candidates(found)) > 1:
+                    raise self._deep_question(ways)
                 return self._of_folders(found)
             case "folders" | "inner folders":
                 if not found.samples:
@@ -126,20 +126,14 @@ class Planner:
         if not ways and (named := of_names(self._trained(), self.images)) is not None:
             ways = [named]
         candidates = [self._candidate(each) for each in ways[:MAX_CANDIDATES]]
-        if not ways and len({name for _, name, _ in found.samples.values()}) > 1:
-            candidates.append(self._folders_candidate(FOLDERS, found))
-            if found.odd:
-                candidates.append(self._without_candidate(found))
-            inner = structure(tree(self.images), innermost=True, total=len(self.images))
-            if {name for _, name, _ in inner.samples.values()} != {
-                name for _, name, _ in found.samples.values()
-            }:
-                candidates.append(self._folders_candidate(INNER, inner))
+        if not ways:
+            candidates = self._folder_candidates(found)
         if not candidates:
             raise DataError(
                 f"{self.source.label} says no classes: {found.doubts}, no table (.csv, .tsv, .txt) "
                 f"labels the images{unread_labels(self.source, self.images, self.texts)}",
-                hint=f"{LAYOUT} Or add a labels.csv with the columns file_name and label.",
+                hint=f"{LAYOUT} Or add a labels.csv with the columns file_name and label"
+                + (", or say labels_from: 'folders'." if _classes(found) > 1 else "."),
             )
         asks = f"Which classes have the images? {found.doubts[0].upper()}{found.doubts[1:]}."
         raise NeedsChoiceError(
@@ -147,10 +141,10 @@ class Planner:
         )
 
     def _of_file(self, said: str) -> dict[str, Sample]:
+        said = composed(said)
         file, column = said, None
-        names = {m.name for m in self.source.members} | {
-            m.name.rpartition("/")[2] for m in self.source.members
-        }
+        members = [composed(member.name) for member in self.source.members]
+        names = {*members, *(name.rpartition("/")[2] for name in members)}
         if file not in names and ":" in said:
             file, _, column = said.rpartition(":")
         if file not in names:
@@ -199,14 +193,26 @@ class Planner:
 
     # --- questions -------------------------------------------------------------------------------
 
-    def _deep_question(self, found: Structure) -> NeedsChoiceError:
-        inner = structure(tree(self.images), innermost=True, total=len(self.images))
-        candidates = (
-            self._folders_candidate(FOLDERS, found),
-            self._folders_candidate(INNER, inner),
-        )
+    def _deep_question(self, candidates: Sequence[Candidate]) -> NeedsChoiceError:
         asks = "Which folders are the classes (train/<class>/…)? They hold further folders."
-        return NeedsChoiceError(self.source.label, (Question("labels_from", asks, candidates),))
+        question = Question("labels_from", asks, tuple(candidates))
+        return NeedsChoiceError(self.source.label, (question,))
+
+    def _folder_candidates(self, found: Structure) -> list[Candidate]:
+        """The ways in which folders may be the classes, without those of which all are named as no
+        classes are."""
+        candidates = []
+        if _may_be_classes(found):
+            candidates.append(self._folders_candidate(FOLDERS, found))
+            if found.odd:
+                candidates.append(self._without_candidate(found))
+        inner = structure(tree(self.images), innermost=True, total=len(self.images))
+        same = {c for _, c, _ in inner.samples.values()} == {
+            c for _, c, _ in found.samples.values()
+        }
+        if not same and _may_be_classes(inner):
+            candidates.append(self._folders_candidate(INNER, inner))
+        return candidates
 
     def _folders_candidate(self, value: str, found: Structure) -> Candidate:
         label = {name: class_name for name, (_, class_name, _) in found.samples.items()}
@@ -253,7 +259,12 @@ class Planner:
             raise DataError("no folders say which samples are for testing", hint=LAYOUT)
         ways = [] if self.split == FOLDERS else self._published(samples)
         if self.split not in (None, FOLDERS):
-            asked = [w for w in ways if self.split in (w.value, w.value.rpartition("/")[2])]
+            wanted = composed(self.split)
+            asked = [
+                way
+                for way in ways
+                if wanted in (said := composed(way.value), said.rpartition("/")[2])
+            ]
             if not asked:
                 known = ", ".join(repr(way.value) for way in ways) or "none is found"
                 raise DataError(
@@ -356,6 +367,16 @@ class Planner:
         self._leave_out(
             {n: f"nothing says the class of those in {place(n)}" for n in sorted(names)}
         )
+
+
+def _classes(found: Structure) -> int:
+    return len({name for _, name, _ in found.samples.values()})
+
+
+def _may_be_classes(found: Structure) -> bool:
+    """Whether folders are two or more, and not all named as no classes are."""
+    names = {name for _, name, _ in found.samples.values()}
+    return len(names) > 1 and not all(map(is_no_class, names))
 
 
 def _counted(roles: Mapping[str, Role | None]) -> str:

@@ -7,21 +7,21 @@ traffic signs as `Train/…` and `train/…`.
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping
 
 from saf.data.images.sheet import spread
-from saf.data.images.words import is_no_class, masked
+from saf.data.images.words import composed, is_no_class, masked
 from saf.data.sources.source import Source
 from saf.data.sources.stream import BLOCK, Content
+from saf.errors import DataError
 
 _COMPARED = 32
 
 
 def without_repeats(source: Source, sizes: Mapping[str, int]) -> tuple[list[str], dict[str, str]]:
     """The images that are samples, in the order of their names, and why others are left out.
-    `sizes` are bytes by name."""
+    `sizes` are bytes by name. Raises DataError where a tree is there twice but for some images."""
     left_out = _masks(sizes)
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name in sizes:
@@ -34,22 +34,25 @@ def without_repeats(source: Source, sizes: Mapping[str, int]) -> tuple[list[str]
             for other in others:
                 if sizes[other] == sizes[first] and _differ_above(first, other):
                     pairs[other] = first
-    for other, first in _equal(source, pairs).items():
-        tree = other.split("/")[0] if "/" in other else ""
-        again = _repeated(other, first)
-        left_out[other] = f"{again or tree}/ holds the same images again"
+    equal = _equal(source, pairs)
+    trees = {other: _repeated(other, first) for other, first in pairs.items()}
+    again = {trees[other] for other in equal}
+    for other, first in sorted(pairs.items()):
+        if other not in equal and trees[other] in again:
+            raise DataError(
+                f"{trees[other]}/ holds the same images again, but {other} differs from {first}",
+                hint=f"Leave out {trees[other]}/, or the other folder.",
+            )
+    left_out |= {other: f"{trees[other]}/ holds the same images again" for other in equal}
     return [name for name in sorted(sizes) if name not in left_out], left_out
 
 
 def _masks(sizes: Mapping[str, int]) -> dict[str, str]:
-    stems: set[tuple[str, str]] = set()
-    for name in sizes:
-        folder, _, last = name.rpartition("/")
-        stems.add((folder, last.rpartition(".")[0]))
+    stems = {composed(name).rpartition(".")[0] for name in sizes}
     found = {}
     for name in sizes:
-        folder, _, last = name.rpartition("/")
-        if (of := masked(last.rpartition(".")[0])) and (folder, of) in stems:
+        folder, _, last = composed(name).rpartition(".")[0].rpartition("/")
+        if (of := masked(last)) and (f"{folder}/{of}" if folder else of) in stems:
             found[name] = "masks of the images beside them are no samples"
     return found
 
@@ -58,7 +61,7 @@ def _canonical(name: str) -> tuple[str, ...]:
     """The path in one Unicode form, without the case of folders and without folders in a folder of
     their own name."""
     parts: list[str] = []
-    *folders, last = unicodedata.normalize("NFC", name).split("/")
+    *folders, last = composed(name).split("/")
     for folder in folders:
         if not parts or parts[-1] != folder.casefold():
             parts.append(folder.casefold())
@@ -75,10 +78,10 @@ def _differ_above(one: str, other: str) -> bool:
 
 
 def _repeated(other: str, first: str) -> str:
-    """The folder that `other` lies in and `first` does not."""
+    """The folder that `other` lies in and `first` does not, else that at the top."""
     there, here = other.split("/")[:-1], first.split("/")[:-1]
     at = next((i for i, (a, b) in enumerate(zip(there, here, strict=False)) if a != b), len(here))
-    return "/".join(there[: at + 1])
+    return "/".join(there[: at + 1]) or other.partition("/")[0]
 
 
 def _equal(source: Source, pairs: Mapping[str, str]) -> dict[str, str]:

@@ -49,7 +49,7 @@ _MASK = re.compile(r"^(.*)[-_ ](?:mask|segmentation)(?:[-_ ]?\d+)?$", re.IGNOREC
 
 def tokens(name: str) -> list[str]:
     """The words and numbers in a name, in lower case: "ibmGestureTrain_2" has four."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", name))
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", composed(name))
     return re.findall(r"[^\W\d_]+|\d+", apart.lower())
 
 
@@ -115,9 +115,14 @@ def masked(stem: str) -> str:
     return match[1] if match else ""
 
 
+def composed(name: str) -> str:
+    """A name in the one Unicode form in which names are compared; macOS writes another."""
+    return unicodedata.normalize("NFC", name)
+
+
 def alike(name: str) -> str:
     """What names have in common that differ in Unicode form, case or space at their ends alone."""
-    return unicodedata.normalize("NFC", name).strip().casefold()
+    return composed(name).strip().casefold()
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -38,6 +38,10 @@ _OTHERS = frozenset(
     | {"lat", "lon", "latitude", "longitude", "date", "datetime", "time", "timestamp", "bits"}
     | {"bbox", "boundingbox", "resolution", "aspectratio", "imagewidth", "imageheight"}
 )
+_LAST = frozenset(
+    {"id", "ids", "uuid", "url", "path", "file", "filename", "date", "time", "timestamp", "mask"}
+)
+"""Last words of headings that name or date something."""
 _OF_PERSONS = frozenset({"age", "sex", "gender", "patient", "patientid", "subject", "subjectid"})
 _FILES = frozenset(
     {"file", "files", "filename", "filenames", "filepath", "filepaths", "path", "paths", "fname"}
@@ -75,8 +79,8 @@ def is_label(column: str, columns: Iterable[str]) -> bool:
 
 def is_other(column: str) -> bool:
     """Whether a heading says something that is no class: a place, a size, a split, a number."""
-    said = heading(column)
-    if flag_of(column) is not None and len(tokens(column)) > 1:
+    said, words = heading(column), tokens(column)
+    if (words and words[-1] in _LAST) or (flag_of(column) is not None and len(words) > 1):
         return True
     return said in SPLITS | _OTHERS or _PLACE.match(said) is not None
 

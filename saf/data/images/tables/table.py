@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from functools import cached_property
 
 from saf.data.images.decode import is_image_name
 from saf.data.images.tables.columns import is_label, key_rank, without_twins
-from saf.data.images.words import MASKS, Role, joined, role_of, roles_of
+from saf.data.images.words import MASKS, Role, composed, joined, role_of, roles_of
 from saf.data.sources.limits import MIB, LimitError
 from saf.data.sources.source import Source
 from saf.errors import DataError
@@ -63,8 +62,8 @@ class Index:
             end = "/" + "/".join(folders)
             found = [name for name in found if self._folded[name].endswith(end)]
         if len(found) > 1 and is_image_name(last):
-            wanted = _composed(path.rpartition("/")[2])
-            found = [n for n in found if _composed(n.rpartition("/")[2]) == wanted] or found
+            wanted = composed(path.rpartition("/")[2])
+            found = [n for n in found if composed(n.rpartition("/")[2]) == wanted] or found
         if len(found) > 1:
             found = [n for n in found if beside and n.startswith(beside + "/")] or found
         if len(found) > 1 and role is not None:
@@ -78,12 +77,8 @@ def path_roles(name: str) -> set[Role]:
     return {role for role in said if role is not None}
 
 
-def _composed(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
 def _folded(text: str) -> str:
-    return _composed(text).casefold()
+    return composed(text).casefold()
 
 
 def _stem(last: str) -> str:
@@ -185,10 +180,11 @@ class Texts:
 
     def only(self, wanted: str, index: Index) -> list[Table]:
         """The tables of the files of a name, whatever it is. Raises DataError."""
+        wanted = composed(wanted)
         names = [
             member.name
             for member in self._source.members
-            if wanted in (member.name, member.name.rpartition("/")[2])
+            if wanted in (said := composed(member.name), said.rpartition("/")[2])
         ]
         found = []
         for content in self._source.contents(frozenset(names)):

@@ -7,6 +7,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -455,6 +456,60 @@ def test_a_tree_that_is_packed_twice_is_read_once_and_another_is_not(
         read(place(files | other))
 
 
+@pytest.mark.parametrize("changed", [1, 198])
+def test_one_image_that_differs_in_a_tree_that_is_packed_twice_is_not_lost(
+    changed: int, pictures: Pictures, place: Place
+) -> None:
+    files = pictures(*(f"x/train/{c}/{n:03}.png" for c in "ab" for n in range(100)))
+    again = {f"x/{name}": blob for name, blob in files.items()}
+    assert len(read(place(files | again)).skipped) == 200
+    name = sorted(again)[changed]
+    again[name] = again[name][:-1] + b"\x83"  # of the same size
+    with pytest.raises(DataError, match=name):
+        read(place(files | again))
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_in_another_unicode_form_than_in_tables_and_settings_are_found(
+    form: Literal["NFC", "NFD"], pictures: Pictures, place: Place
+) -> None:
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+
+    def here(text: str) -> str:
+        return unicodedata.normalize(form, text)
+
+    def there(text: str) -> str:
+        return unicodedata.normalize(other, text)
+
+    files = pictures(*(here(f"bilder/Fräulein Ö{n}.png") for n in range(10)))
+    rows = [[there(name), "ab"[n % 2]] for n, name in enumerate(files)]
+    path = place(files | {here("schön.csv"): table(["file", "Ä"], *rows)})
+    found = came(read(path, settings={"labels_from": there("schön.csv:Ä")}), files)
+    assert found["train"] | found["test"] == {n: "ab"[i % 2] for i, n in enumerate(files)}
+    lists = {
+        here(f"{split}_größe.txt"): "\n".join(there(n) for n in list(files)[own]).encode()
+        for split, own in (("train", slice(0, 6)), ("test", slice(6, 10)))
+    }
+    data = read(
+        place(files | lists | {"l.csv": table(["file", "label"], *rows)}),
+        settings={"split": there("train_größe.txt")},
+    )
+    assert len(data.y_test) == 4
+
+
+def test_folders_named_as_none_of_classes_are_no_candidates(
+    pictures: Pictures, place: Place
+) -> None:
+    for folders in (("train", "test"), ("part_1", "part_2"), ("images", "raw")):
+        path = place(pictures.many(*folders))
+        with pytest.raises(DataError, match="says no classes") as caught:
+            read(path)
+        assert "labels_from: 'folders'" in caught.value.hint
+        assert read(path, settings={"labels_from": "folders"}).classes == 2
+    data = read(place(pictures.many("cat/images", "dog/photos", "owl/raw")))
+    assert data.class_names == ("cat", "dog", "owl")
+
+
 def test_letters_of_both_cases_are_classes(pictures: Pictures, place: Place) -> None:
     files = pictures.many("A", "a", "B", "b")
     same = {name: files[f"A/{name[-5:]}"] for name in files}  # one letter, drawn alike
@@ -717,5 +772,5 @@ def test_classes_in_folders_that_are_parts_are_a_question(
     outer: str, pictures: Pictures, place: Place
 ) -> None:
     path = place(pictures.many(*(f"{outer.format(n)}/{c}" for n in (1, 2) for c in ("cat", "dog"))))
-    assert set(asked(path, "labels_from")) == {"folders", "inner folders"}
+    assert set(asked(path, "labels_from")) == {"inner folders"}
     assert read(path, settings={"labels_from": "inner folders"}).class_names == ("cat", "dog")

@@ -323,3 +323,17 @@ def test_training_and_test_tables_with_other_headings_are_one_where_their_classe
     tables["test.csv"] = table(["file", "class", "source"], *other)
     with pytest.raises(DataError, match=r"train.csv:label and test.csv:class label different"):
         read(place(files | tables))
+
+
+def test_columns_that_name_or_date_something_are_no_candidates(
+    pictures: Pictures, place: Place
+) -> None:
+    files = flat(pictures)
+    head = ["lesion_id", "file", "taken_date", "camera url", "mask", "width", "sex", "site"]
+    rows = [
+        [n // 2, f"{n}.png", n // 3, n // 4, n // 6, n % 3, "mf"[n % 2], n // 6]
+        for n in range(COUNT)
+    ]
+    path = place(files | {"metadata.csv": table(head, *rows)})
+    assert set(asked(path, "labels_from")) == {"metadata.csv:sex", "metadata.csv:site"}
+    assert set(labels(path, files, labels_from="metadata.csv:mask").values()) == {"0", "1"}

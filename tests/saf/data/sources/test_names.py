@@ -141,3 +141,16 @@ def test_the_icon_of_a_folder_on_macos_is_litter(
     files = {n.encode(): blob for n, blob in classes(image_files, "cat", "dog").items()}
     path = raw_zip(tmp_path / "data.zip", files | {b"train/cat/Icon\r": b"", b"Icon\r": b""})
     assert read(path).class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["hex", "idna", "punycode", "undefined", "rot13", "no such", "x\0y", "utf-16", "ascii", "../a"],
+)
+def test_an_encoding_that_names_are_not_in_or_that_is_none_is_refused(
+    encoding: str, image_files: Callable[..., Files], tmp_path: Path
+) -> None:
+    files = {n.encode("cp932"): blob for n, blob in classes(image_files, "猫", "犬").items()}
+    with pytest.raises(DataError, match="are not in the encoding") as caught:
+        read(raw_zip(tmp_path / "data.zip", files), settings={"encoding": encoding})
+    assert "cp932" in caught.value.hint
