@@ -473,7 +473,7 @@ def test_one_image_that_differs_in_a_tree_that_is_packed_twice_is_not_lost(
 def test_names_in_another_unicode_form_than_in_tables_and_settings_are_found(
     form: Literal["NFC", "NFD"], pictures: Pictures, place: Place
 ) -> None:
-    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    other: Literal["NFC", "NFD"] = "NFD" if form == "NFC" else "NFC"
 
     def here(text: str) -> str:
         return unicodedata.normalize(form, text)
