@@ -7,7 +7,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ import httpx
 from saf.client import uploads
 from saf.client.documents import Dataset
 from saf.client.transport import Connection
+from saf.client.types import ApiError
 
 POLL_SECONDS = 0.5
 
@@ -62,17 +63,8 @@ class Datasets:
         patient = httpx.Timeout(30.0, read=None, write=None)
         with _one_file(Path(path)) as file:
             if file.stat().st_size > uploads.PIECE:
-                try:
-                    sent = uploads.send(self._connection, file, patience=patience, report=progress)
-                except uploads.NoUploadsError:
-                    pass
-                else:
-                    body = fields | {"upload": sent}
-                    found = self._connection.change(
-                        "/v1/datasets", key=key, json=body, timeout=patient
-                    )
-                    uploads.forget(self._connection, file)
-                    return Dataset(found)
+                with suppress(uploads.NoUploadsError):
+                    return self._in_pieces(file, fields, key, patience, progress)
             with file.open("rb") as content:
                 found = self._connection.change(
                     "/v1/datasets",
@@ -81,6 +73,33 @@ class Datasets:
                     data=fields,
                     timeout=patient,
                 )
+        return Dataset(found)
+
+    def _in_pieces(
+        self,
+        file: Path,
+        fields: Mapping[str, str],
+        key: str,
+        patience: float,
+        progress: uploads.Report,
+    ) -> Dataset:
+        for may_begin_again in (True, False):
+            sent = uploads.send(self._connection, file, key=key, patience=patience, report=progress)
+            try:
+                found = self._connection.change(
+                    "/v1/datasets",
+                    key=key,
+                    json={**fields, "upload": sent},
+                    timeout=httpx.Timeout(30.0, read=None, write=None),
+                )
+            except ApiError as error:
+                # One that a call before this one has finished, and not forgotten.
+                if not (may_begin_again and uploads.is_spent(error)):
+                    raise
+                uploads.forget(self._connection, file)
+            else:
+                break
+        uploads.forget(self._connection, file)
         return Dataset(found)
 
     def register_dataset(

@@ -67,33 +67,45 @@ class Remembered:
         return found if isinstance(found, dict) else {}
 
 
-def send(connection: Connection, path: Path, *, patience: float, report: Report) -> str:
-    """Send a file, or what of it has not arrived; the id of the upload.
+def send(connection: Connection, path: Path, *, key: str, patience: float, report: Report) -> str:
+    """Send a file, or what of it has not arrived; the id of the upload. `key` tells this request
+    from others: where the answer to the first one was lost, it begins no second upload.
 
     Raises NoUploadsError, OSError, `UnreachableError` after `patience` seconds without progress,
     and `ApiError` for what the server refuses.
     """
     status = path.stat()
-    key = f"{connection.url} {path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    file = _identity(connection, path)
     remembered = Remembered()
     with path.open("rb") as content:
         sender = _Sender(connection, content, status.st_size, patience, report)
         for _ in range(3):  # an upload may go, and is begun again
-            id_ = remembered.find(key)
+            id_ = remembered.find(file)
             if id_ is None:
-                id_ = sender.begin(path.name)
-                remembered.keep(key, id_)
+                id_ = sender.begin(path.name, f"{key[:240]} upload")
+                remembered.keep(file, id_)
             if sender.send(id_):
                 return id_
-            remembered.keep(key, None)
+            remembered.keep(file, None)
     raise ClientError(f"the server does not keep what is sent of {path.name}; look at its disk")
 
 
 def forget(connection: Connection, path: Path) -> None:
     """The file has become a data set: it may be sent again as another one."""
+    Remembered().keep(_identity(connection, path), None)
+
+
+def is_spent(error: ApiError) -> bool:
+    """Whether the server refuses an upload that has become another data set, or is gone, so that it
+    has to be begun again."""
+    return error.status in _GONE or any(
+        error.status == 409 and each.get("pointer") == "/upload" for each in error.errors
+    )
+
+
+def _identity(connection: Connection, path: Path) -> str:
     status = path.stat()
-    key = f"{connection.url} {path.resolve()} {status.st_size} {status.st_mtime_ns}"
-    Remembered().keep(key, None)
+    return f"{connection.url} {path.resolve()} {status.st_size} {status.st_mtime_ns}"
 
 
 class _Sender:
@@ -111,9 +123,13 @@ class _Sender:
         self._patience = patience
         self._report = report
 
-    def begin(self, name: str) -> str:
+    def begin(self, name: str, key: str) -> str:
         encoded = base64.b64encode(name.encode()).decode()
-        headers = {"upload-length": str(self._length), "upload-metadata": f"filename {encoded}"}
+        headers = {
+            "upload-length": str(self._length),
+            "upload-metadata": f"filename {encoded}",
+            "idempotency-key": key,
+        }
         try:
             response = self._ask("POST", "/v1/uploads", headers=headers)
         except ApiError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.uploads.files import Uploads
 from saf.client import uploads
 from saf.client.client import ApiError, Client, UnreachableError
 from tests.api.conftest import Server
@@ -55,7 +56,7 @@ def test_a_network_that_breaks_costs_a_piece_and_no_byte(shared: Server, file: P
 
     def breaks(request: httpx.Request, response: httpx.Response | None) -> httpx.Response | None:
         nonlocal count
-        if request.method != "PATCH" or "x-again" in request.headers:
+        if request.method != "PATCH":
             return None
         count += 1
         if response is None and count % 5 == 1:
@@ -116,6 +117,54 @@ def test_an_answer_that_was_lost_makes_no_second_data_set(shared: Server, file: 
     with Client(shared.address, transport=Network(loses)) as client:
         found = client.upload_dataset(file, name="lost answer")
     assert (lost, found["status"]) == (1, "ready")
+
+
+def test_an_answer_to_the_beginning_that_was_lost_begins_no_second_upload(
+    shared: Server, file: Path
+) -> None:
+    def loses(request: httpx.Request, response: httpx.Response | None) -> None:
+        if request.url.path == "/v1/uploads" and response is not None and once:
+            once.clear()
+            raise httpx.ReadError("the answer was lost")
+
+    once = [True]
+    directory = shared.service.part(Uploads).directory
+    before = set(directory.glob("up_*"))
+    with Client(shared.address, transport=Network(loses)) as client:
+        assert client.upload_dataset(file, name="begun once")["status"] == "ready"
+    assert not once
+    assert len(set(directory.glob("up_*")) - before) == 1
+
+
+@pytest.mark.slow
+def test_a_call_that_ended_before_it_forgot_its_upload_costs_no_byte(
+    shared: Server, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Network(lambda request, response: None)
+    with monkeypatch.context() as patch, Client(shared.address, transport=network) as client:
+        patch.setattr(uploads, "forget", lambda connection, path: None)
+        first = client.upload_dataset(file, name="ended")
+    sent = len(pieces(network))
+    with Client(shared.address, transport=network) as client:
+        assert client.upload_dataset(file, name="ended") == first
+        assert len(pieces(network)) == sent, "the same data set, from what has arrived"
+    with monkeypatch.context() as patch, Client(shared.address, transport=network) as client:
+        patch.setattr(uploads, "forget", lambda connection, path: None)
+        client.upload_dataset(file, name="ended again")
+    with Client(shared.address, transport=network) as client:
+        assert client.upload_dataset(file, name="as another")["name"] == "as another"
+
+
+def test_the_same_key_gives_the_same_data_set_and_sends_nothing_again(
+    shared: Server, file: Path
+) -> None:
+    network = Network(lambda request, response: None)
+    with Client(shared.address, transport=network) as client:
+        first = client.upload_dataset(file, name="keyed", idempotency_key="one of mine")
+        sent = len(pieces(network))
+        again = client.upload_dataset(file, name="keyed", idempotency_key="one of mine")
+    assert again == first
+    assert len(pieces(network)) == sent
 
 
 def test_an_upload_that_the_server_has_forgotten_is_begun_again(shared: Server, file: Path) -> None:
