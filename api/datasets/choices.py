@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Request, Response
 from fastapi import Path as PathParameter
 from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 
 from api.datasets import accept
 from api.datasets.accept import refused
@@ -68,7 +69,15 @@ def choose(
             return document(session, row)
         if _is_said(row, choices):
             return document(session, row)
-    file, lock = _locked(checks, row)
+    try:
+        file, lock = _locked(checks, row)
+    except ConflictError:
+        # The same answer may have come at the same moment.
+        with service.database.reading() as session:
+            row = existing(session, row.id)
+            if _is_said(row, choices):
+                return document(session, row)
+        raise
     started = False
     try:
         with service.database.writing() as session:
@@ -87,6 +96,11 @@ def choose(
             settings = settings_of(asked)
         check = checks.start(row.id, file=file, settings=settings, lock=lock)
         started = True
+    except IntegrityError as error:  # it was looked for before, and came since
+        raise ConflictError(
+            f"the Idempotency-Key {idempotency_key!r} was used for another request at this moment; "
+            "use a new key"
+        ) from error
     finally:
         if not started:
             lock.release()
@@ -157,8 +171,8 @@ def _locked(checks: Checks, row: Dataset) -> tuple[Path, DirectoryLock]:
             "the request again, to reach another one, or upload the file again with these settings"
         )
     try:
-        return file, DirectoryLock(directory)
-    except DirectoryInUseError as error:
+        return file, DirectoryLock(directory, patience=0.5, make=False)
+    except (DirectoryInUseError, FileNotFoundError) as error:
         raise ConflictError(
             f"the data set {row.name} is being checked; try again in a moment"
         ) from error

@@ -260,6 +260,76 @@ def test_an_upload_that_is_stopped_leaves_nothing(tabs: Tabs, pages: Pages, tmp_
     expect(page.get_by_role("button", name="Upload")).to_be_enabled()
 
 
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (423, "The file had arrived, and its check goes on"),
+        (409, "The file had arrived, and its check goes on"),
+        (503, "Stopped; what has arrived goes by itself within a day."),
+        (410, "Stopped; nothing was kept."),
+    ],
+)
+def test_what_is_left_of_an_upload_that_is_stopped_is_told_as_the_server_says(
+    tabs: Tabs, pages: Pages, tmp_path: Path, status: int, text: str
+) -> None:
+    page = tabs.open(f"{pages.url}/datasets")
+    page.route("**/v1/datasets", lambda route: None)  # never answered
+
+    def refused(route: Route) -> None:
+        if route.request.method == "DELETE":
+            route.fulfill(status=status, json={"detail": "no", "errors": []})
+        else:
+            route.continue_()
+
+    page.route("**/v1/uploads/*", refused)
+    page.get_by_label("File").set_input_files(images(tmp_path, f"stopped-{status}"))
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_text("Sent, is being checked")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#said")).to_contain_text(text)
+    expect(page.get_by_role("button", name="Upload")).to_be_enabled()
+    tabs.complaints[:] = [t for t in tabs.complaints if f"status of {status}" not in t]
+
+
+def test_a_file_whose_last_upload_has_become_another_data_set_is_sent_again(
+    tabs: Tabs, pages: Pages, tmp_path: Path
+) -> None:
+    """As where the page was closed before it had the answer."""
+    file = images(tmp_path, "spent")
+    page = tabs.open(f"{pages.url}/datasets")
+    page.evaluate("tus.defaultOptions.urlStorage.removeUpload = () => Promise.resolve()")
+    for name in ("spent", "spent as another"):
+        page.get_by_label("File").set_input_files(file)
+        page.get_by_label("Name").fill(name)
+        page.get_by_role("button", name="Upload").click()
+        expect(page.get_by_text(f"{name} is ready.")).to_be_visible()
+        page.reload()
+    tabs.complaints[:] = [text for text in tabs.complaints if "status of 409" not in text]
+
+
+def test_an_upload_that_is_begun_again_after_a_lost_answer_is_one(
+    tabs: Tabs, pages: Pages, tmp_path: Path
+) -> None:
+    page = tabs.open(f"{pages.url}/datasets")
+    begun: list[str] = []
+
+    def loses(route: Route) -> None:
+        answer = route.fetch()
+        begun.append(answer.json()["id"])
+        if len(begun) == 1:
+            route.abort()
+        else:
+            route.fulfill(response=answer)
+
+    page.route("**/v1/uploads", loses)
+    page.get_by_label("File").set_input_files(images(tmp_path, "begun"))
+    page.get_by_role("button", name="Upload").click()
+    expect(page.get_by_text("begun is ready.")).to_be_visible()
+    assert len(begun) == 2
+    assert begun[0] == begun[1]
+    tabs.complaints[:] = [text for text in tabs.complaints if "ERR_FAILED" not in text]
+
+
 def test_a_file_is_dropped_on_the_form(tabs: Tabs, pages: Pages, tmp_path: Path) -> None:
     content = images(tmp_path, "dropped").read_bytes()
     page = tabs.open(f"{pages.url}/datasets")

@@ -3,7 +3,7 @@
 // was closed or a server that was started again costs the piece under way.
 import { at } from "../web/address.js";
 import { size } from "../web/format.js";
-import { ask, explain, parse, Refusal } from "../web/http.js";
+import { ask, explain, IdempotencyKeys, isOfRequest, parse, Refusal } from "../web/http.js";
 import { refreshSoon } from "../web/live.js";
 
 // Of vendor/tus-js-client, which knows no modules.
@@ -14,6 +14,8 @@ const KEPT_MS = 24 * 3600 * 1000; // as the server keeps what nobody goes on wit
 // A quarter of an hour without an answer; each piece that arrives begins them anew.
 const PAUSES = [0, 500, 1000, 2000, 5000, ...Array(60).fill(15000)];
 const LATER = [408, 409, 423, 460];
+const GONE = [404, 410];
+const keys = new IdempotencyKeys();
 const form = /** @type {HTMLFormElement} */ (document.getElementById("upload"));
 const file = /** @type {HTMLInputElement} */ (document.getElementById("file"));
 const drop = /** @type {HTMLElement} */ (document.getElementById("drop"));
@@ -61,17 +63,23 @@ void tellUnfinished();
 /**
  * Send a file, or what of it has not arrived, and make a data set of it.
  * @param {File} chosen
+ * @param {boolean} [mayBeginAgain] where an earlier upload of the file turns out to be spent
  */
-async function send(chosen) {
+async function send(chosen, mayBeginAgain = true) {
   complain("", []);
   bar.value = 0;
   setBusy(true);
   const stopped = new AbortController();
+  const key = new IdempotencyKeys().of("begin");
   const upload = new tus.Upload(chosen, {
     endpoint: new URL(at("/v1/uploads"), location.href).href,
     chunkSize: PIECE,
     metadata: { filename: chosen.name },
     retryDelays: PAUSES,
+    // Where the answer is lost, the next request begins no second upload.
+    onBeforeRequest: (/** @type {any} */ request) => {
+      if (request.getMethod() === "POST") request.setHeader("Idempotency-Key", key);
+    },
     onProgress: showProgress,
     onShouldRetry: (/** @type {any} */ error) => {
       const status = error.originalResponse?.getStatus() ?? 0;
@@ -91,17 +99,40 @@ async function send(chosen) {
       }
       offerAgain();
     },
-    onSuccess: () => void make(upload, chosen, stopped.signal),
+    onSuccess: () => void make(upload, chosen, stopped.signal, mayBeginAgain),
   });
   stop.onclick = async () => {
     stopped.abort();
+    stop.disabled = true;
+    said.textContent = "Stopping";
+    await Promise.allSettled([upload.abort(), forget(upload)]);
+    said.textContent = await giveUp(upload.url);
+    stop.disabled = false;
     setBusy(false);
-    said.textContent = "Stopped; nothing was kept.";
-    await Promise.allSettled([upload.abort(true), forget(upload)]);
   };
   const before = await upload.findPreviousUploads();
   if (before.length) upload.resumeFromPreviousUpload(before[0]);
   upload.start();
+}
+
+/**
+ * Delete what has arrived of an upload.
+ * @param {string | null} url
+ * @returns {Promise<string>} what is left of it, in words
+ */
+async function giveUp(url) {
+  try {
+    if (url) await ask(url, { method: "DELETE", headers: { "Tus-Resumable": "1.0.0" } });
+  } catch (error) {
+    if (!isOfRequest(error)) throw error;
+    const status = error instanceof Refusal ? error.status : 0;
+    if (status === 409 || status === 423) {
+      refreshSoon();
+      return "The file had arrived, and its check goes on: if it can be read, it appears in the list.";
+    }
+    if (!GONE.includes(status)) return "Stopped; what has arrived goes by itself within a day.";
+  }
+  return "Stopped; nothing was kept.";
 }
 
 /**
@@ -119,8 +150,9 @@ function showProgress(arrived, total) {
  * @param {any} upload
  * @param {File} chosen
  * @param {AbortSignal} signal
+ * @param {boolean} mayBeginAgain
  */
-async function make(upload, chosen, signal) {
+async function make(upload, chosen, signal, mayBeginAgain) {
   if (signal.aborted) return;
   showProgress(chosen.size, chosen.size);
   /** @type {Record<string, string>} */
@@ -131,13 +163,19 @@ async function make(upload, chosen, signal) {
   }
   try {
     const json = JSON.stringify(body);
-    const made = await ask(at("/v1/datasets"), { method: "POST", json, signal });
+    const headers = { "Idempotency-Key": keys.of(json) };
+    const made = await ask(at("/v1/datasets"), { method: "POST", json, headers, signal });
     setBusy(false);
     await forget(upload);
     refreshSoon();
     void watch(made);
   } catch (error) {
     if (signal.aborted) return;
+    if (mayBeginAgain && error instanceof Refusal && isSpent(error)) {
+      await forget(upload);
+      void send(chosen, false);
+      return;
+    }
     setBusy(false);
     said.textContent = "";
     if (error instanceof Refusal) {
@@ -148,6 +186,15 @@ async function make(upload, chosen, signal) {
       offerAgain();
     }
   }
+}
+
+/**
+ * Whether an upload has become another data set, or is gone, so that it has to be begun again.
+ * @param {Refusal} refusal
+ */
+function isSpent({ status, errors }) {
+  const isAnother = errors.some(({ pointer }) => pointer === "/upload");
+  return GONE.includes(status) || (status === 409 && isAnother);
 }
 
 function offerAgain() {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import update
 
+from api.datasets import choices
 from api.datasets.checks import Checks
 from api.maintenance.leftovers import Leftovers
 from api.maintenance.retention import Retention
@@ -37,6 +40,9 @@ def asking(python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         patch.setattr(sys, "executable", python)
         with serving(settings) as server:
             yield server
+
+
+TUS = {"Tus-Resumable": "1.0.0"}
 
 
 def upload(server: Server, name: str, **more: Any) -> Any:
@@ -191,6 +197,33 @@ def test_an_answer_may_come_twice_and_another_one_later_is_a_conflict(asking: Se
     check(asking.http.post(path, json={"layout": "N H W C"}, headers=keyed), 409)
     check(answer(asking, "digits", layout="N H W C"), 409)
     check(answer(asking, "ds_nothing", layout="N H W C"), 404)
+
+
+@pytest.mark.slow
+def test_the_same_answer_at_one_moment_is_one_and_a_key_for_two_is_a_conflict(
+    asking: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = upload(asking, "at one moment").json()["id"]
+    barrier = threading.Barrier(4)
+
+    def one(_: int) -> Any:
+        barrier.wait()
+        return answer(asking, dataset, layout="N C H W")
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(one, range(4)))
+    assert [each.status_code for each in answers] == [200] * 4, answers[-1].text
+    assert {each.json()["status"] for each in answers} <= {"checking", "ready"}
+    other = upload(asking, "key of another").json()["id"]
+    key = {"Idempotency-Key": "key of another"}
+    assert asking.http.post("/v1/uploads", headers={**TUS, **key, "Upload-Length": "1"}).is_success
+    # Between the look and the answer.
+    monkeypatch.setattr(choices, "made_before", lambda *_: None)
+    path, body = f"/v1/datasets/{other}/choices", {"layout": "N C H W"}
+    refused = check(asking.http.post(path, json=body, headers=key), 409)
+    assert "another request" in refused["detail"]
+    assert asking.get(f"/v1/datasets/{other}")["status"] == "needs_choice"
+    assert answer(asking, other, layout="N C H W").json()["status"] == "ready"
 
 
 def test_the_same_request_again_is_answered_the_same(asking: Server) -> None:
