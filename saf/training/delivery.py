@@ -18,6 +18,8 @@ from saf.estimate.memory import CHECKED_AT_ONCE
 from saf.kernels.precision import on_device
 from saf.lif.certificate import MOST_FOR_ROUNDING, Checked, Done, Kernels, check, samples_of
 from saf.lif.convert import convert, round_to_grid
+from saf.lif.costs.neurobench import most_samples, neurobench
+from saf.model.inputs import floats
 from saf.model.network import SpikingNetwork
 from saf.training import checkpoint as checkpoints
 from saf.training.batches import Samples
@@ -107,7 +109,10 @@ def deliver(
         device,
         timesteps_at_once,
     )
-    report["deployment"] = deployment(measured, lif.description)
+    few = min(len(test_set), most_samples(lif))
+    shown, _ = test_set.raw(torch.arange(few) * len(test_set) // few)
+    compared = neurobench(lif, floats(shown.to(device), lif.dtype, dataset.unit))
+    report["deployment"] = deployment(measured, lif.description, compared)
     yield _json(directory / "report.json", "report", report)
     snapshot().write(directory / "checkpoint.safetensors")
     yield Artifact(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from saf.config import ResolvedSpecification
-from saf.lif.energy import estimate
+from saf.lif.costs.energy import estimate
 from saf.lif.header import LIFDescription
 from saf.lif.measure import Measured
 from saf.networks.architecture import Architecture
@@ -76,11 +76,15 @@ def summarise(
     }
 
 
-def deployment(measured: Measured, description: LIFDescription) -> dict[str, Any]:
-    """The LIF network in use: accuracy after 1, 2 … T steps, firing rates, and its energy."""
+def deployment(
+    measured: Measured, description: LIFDescription, compared: dict[str, Any]
+) -> dict[str, Any]:
+    """The LIF network in use: accuracy after 1, 2 … T steps, firing rates, its energy, and what
+    `saf.lif.costs.neurobench` `compared`."""
     return {
         "samples": measured.samples,
         "accuracy_after": measured.accuracy_after,
         "firing_rates": measured.firing_rates,
         "energy": estimate(description, measured.spikes),
+        "neurobench": compared,
     }

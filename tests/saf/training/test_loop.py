@@ -119,6 +119,7 @@ def test_artifacts_hold_the_network_its_certificate_and_the_whole_run(tmp_path: 
     assert report["deployment"]["accuracy_after"][-1] == certified["accuracy_lif"]
     assert len(report["deployment"]["accuracy_after"]) == 3
     assert report["deployment"]["energy"]["synaptic_operations"] > 0
+    assert 0 < report["deployment"]["neurobench"]["activation_sparsity"] < 1
     assert 0 <= report["share_of_iterations_outside_the_network"] < 1
     assert 2**20 < report["summary"]["peak_memory_bytes"] <= peak_memory_bytes(torch.device("cpu"))
     certificate = json.loads(artifacts["certificate.json"][1].read_text())

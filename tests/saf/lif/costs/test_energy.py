@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from saf.lif.energy import estimate
+from saf.lif.costs.energy import estimate
 from saf.lif.header import LIFDescription
 from saf.networks.architecture import (
     Architecture,

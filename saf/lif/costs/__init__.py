@@ -1,0 +1,1 @@
+"""What a converted network costs: operations, energy, the numbers of NeuroBench."""
