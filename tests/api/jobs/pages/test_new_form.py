@@ -11,7 +11,7 @@ from api.jobs.pages.new_form import Field
 from saf.config import JobSpecification, automatic
 
 # Where one value is allowed, or the service writes it, nobody is asked.
-FIXED = {"/neuron/name", "/devices", "/method/readout", *new_form.NOT_ASKED}
+FIXED = {"/devices", "/method/readout", *new_form.NOT_ASKED}
 
 
 def fields(values: dict[str, Any] | None = None) -> dict[str, Field]:
