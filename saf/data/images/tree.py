@@ -344,7 +344,8 @@ def _doubt(node: Node, found: Structure) -> None:
         or (plain_role(name) in ("val", "test") and not found.splits)
     )
     if found.odd and len(names) > 1:
-        listed = ", ".join(name[:60] for name in names[:6]) + (", …" if len(names) > 6 else "")
+        others = [name[:60] for name in names if name != found.odd[0]]
+        listed = ", ".join(others[:6]) + (", …" if len(others) > 6 else "")
         found.doubts = f"the folder {found.odd[0]} beside {listed} is named as no class is"
 
 
