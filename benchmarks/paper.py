@@ -201,6 +201,8 @@ def iteration_peak(
     ).to(device)
     samples = Samples(dataset.x_train, dataset.y_train, device, torch.float32)
     assert specification.batch_size != "auto"
+    timesteps = specification.timesteps
+    assert timesteps != "auto"
     x, y = samples[torch.arange(specification.batch_size)]
 
     def iteration() -> None:
@@ -209,7 +211,7 @@ def iteration_peak(
             batch = Batch(
                 x=x,
                 y=y,
-                timesteps=specification.timesteps,
+                timesteps=timesteps,
                 loss=loss_function(specification.loss),
                 update=lambda: None,
                 chunk=chunk,

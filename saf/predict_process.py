@@ -3,9 +3,10 @@
 Over the socket (a file descriptor) come questions, one line of JSON each. `network` is the path of
 a `lif.safetensors`; or `checkpoint` is that of a checkpoint, and `summary` what `Dataset.summary()`
 says of its training data, as JSON in a string. One of `image` (a PNG or JPEG in base64), `pixels`
-(`C H W` in [0, 1]) or `sample` (`{"dataset": name or path, "builtin": bool, "index": i}`, of the
-evaluation split) is shown to it. An answer is one line as well: `{"ok": true, …}` as `run` has it,
-or `{"ok": false, "message": "…", "hint": "…"}`. The first line says whether networks can run here.
+(`C H W` in [0, 1]), `series` (`T C`), `file` (series as a CSV or .npy, in base64) or `sample`
+(`{"dataset": name or path, "builtin": bool, "index": i}`, of the evaluation split) is shown to it.
+An answer is one line as well: `{"ok": true, …}` as `run` has it, or `{"ok": false, "message": "…",
+"hint": "…"}`. The first line says whether networks can run here.
 
 Shapes: `T` steps, `C H W` channels, height, width, `K` classes.
 """
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from saf.data import BUILTIN, Dataset, Limits, load
+from saf.data.curves import HEIGHT, WIDTH, series_pixels
 from saf.data.images.decode import decode_image
 from saf.data.images.decode import fitted as scaled
 from saf.data.preview import brightest, frame_pixels
@@ -54,7 +56,7 @@ Floats = NDArray[Any]
 class Shown(NamedTuple):
     """A sample, and what is known of it."""
 
-    x: Floats  # C H W, or T C H W, float32
+    x: Floats  # C H W, T C H W, or T C of series, float32
     label: int | None  # the right class, where it is known
     scaled_from: tuple[int, int] | None  # width and height before it was fitted
 
@@ -133,6 +135,20 @@ def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
         is_scaled = x.dtype == np.uint8 and dataset.unit != 1
         as_floats = x.astype(np.float32) / dataset.unit if is_scaled else x.astype(np.float32)
         return Shown(as_floats, int(dataset.y_test[index]), None)
+    is_series = network.description.frames and tuple(shape[1:]) == (1, 1)
+    if "series" in question or "file" in question:
+        if not is_series:
+            raise DataError(
+                "the network takes no series",
+                hint="send an image, or a sample of the evaluation split",
+            )
+        return Shown(_series(question, network.timesteps, shape[0]), None, None)
+    if is_series:
+        raise DataError(
+            "the network takes series and no image",
+            hint=f"send a CSV of {network.timesteps} rows, one for each time step, and {shape[0]} "
+            'columns, or a sample of the evaluation split: {"sample": 0}',
+        )
     if network.description.frames:
         raise DataError(
             "the network takes event frames and no image",
@@ -149,6 +165,57 @@ def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
         return Shown(x, None, None)
     image = decode_image("the image", base64.b64decode(question["image"]), LARGEST_IMAGE)
     return fitted(image, shape)
+
+
+def _series(question: dict[str, Any], steps: int, channels: int) -> Floats:
+    """The series `T C` of a question, for a network of T `steps`. Raises DataError."""
+    wanted = f"{steps} rows, one for each time step, of {channels} value{'s' * (channels > 1)}"
+    hint = f"give {wanted}: numbers as they are in the training data"
+    try:
+        if "series" in question:
+            x = np.array(question["series"], np.float32)
+        else:
+            content = base64.b64decode(question["file"], validate=True)
+            x = _table(content)
+    except (TypeError, ValueError, OverflowError, RecursionError, EOFError):
+        raise DataError("the series are no rows of numbers of one length", hint=hint) from None
+    if x.ndim == 1 and channels == 1:
+        x = x[:, None]
+    if x.ndim == 3 and len(x) == 1:
+        x = x[0]
+    if x.shape != (steps, channels):
+        if x.shape == (channels, steps):
+            hint = f"turn rows and columns round: {hint}"
+        found = " × ".join(map(str, x.shape))
+        raise DataError(f"the series have {found} values, not {steps} × {channels}", hint=hint)
+    if not np.isfinite(x).all():
+        raise DataError("the series hold NaN or infinite values", hint=hint)
+    return x
+
+
+def _table(content: bytes) -> Floats:
+    """Numbers of a .npy, or of a CSV whose first line may be names. Raises ValueError."""
+    if content.startswith(b"\x93NUMPY"):
+        x = np.load(io.BytesIO(content), allow_pickle=False)
+        if x.dtype.kind not in "biuf":
+            raise ValueError("no numbers")
+        return np.asarray(x, np.float32)
+    lines = [line for line in content.decode("utf-8-sig").splitlines() if line.strip()]
+    if not lines:
+        raise ValueError("no lines")
+    separator = max(",;\t ", key=lines[-1].count)
+    rows = [[part.strip() for part in line.strip().split(separator)] for line in lines]
+    if not all(map(_is_number, rows[0])):
+        del rows[0]  # names of the columns
+    return np.array(rows, np.float32)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def fitted(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> Shown:
@@ -221,7 +288,7 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
         "label": what.label,
         "image": _picture(what.x),
         "frames": _strip(what.x) if what.x.ndim == 4 else None,
-        "frame_size": list(what.x.shape[-2:]),
+        "frame_size": [HEIGHT, WIDTH] if what.x.ndim == 2 else list(what.x.shape[-2:]),
         "scaled_from": what.scaled_from,
         "layers": list(layers.values()),
     }
@@ -237,7 +304,10 @@ def _some(count: int, most: int) -> Tensor:
 
 
 def _picture(x: Floats) -> str:
-    """The sample as a PNG in a data URL; of frames and other channels their mean."""
+    """The sample as a PNG in a data URL; of frames and other channels their mean, of series their
+    curves."""
+    if x.ndim == 2:
+        return _as_url(series_pixels(x, x.min(axis=0), x.max(axis=0)))
     image = x.mean(0) if x.ndim == 4 else x
     if len(image) not in (1, 3):
         image = image.mean(0, keepdims=True)

@@ -17,6 +17,7 @@ from api.store.tables import Job, JobLabel, new_id
 from api.telemetry import log
 from api.web.idempotency import fingerprint
 from saf.config import JobSpecification, ResolvedSpecification, automatic, json_pointer
+from saf.config.samples import Samples, misfits
 from saf.estimate.memory import Forecast, forecast
 from saf.networks.architecture import Architecture
 from saf.networks.build import NetworkError, build_for
@@ -55,28 +56,13 @@ def resolve(
     Raises InvalidRequestError, with a pointer to the field, where the job could not work.
     """
     dataset = find_facts(session, asked.dataset)
-    if dataset.kind == "series":
-        raise InvalidRequestError.at(
-            "/dataset",
-            f"the data set {dataset.name} holds series (N T C), values of channels in time, and "
-            "there are networks for images and event frames alone; upload series that are counts "
-            "as event frames of one pixel, N T C 1 1, and others when networks for them are there",
-        )
     own = asked if is_of_a_job else asked.model_copy(update={"automatic": ()})
+    samples = Samples(
+        f"the data set {dataset.name}", dataset.kind, dataset.timesteps, dataset.is_bounded
+    )
+    for misfit in misfits(own, samples):
+        raise InvalidRequestError.at(misfit.pointer, f"{misfit.message}; {misfit.remedy}")
     specification = _with_numbers(own, dataset)
-    if dataset.timesteps is not None and dataset.timesteps != specification.timesteps:
-        raise InvalidRequestError.at(
-            "/timesteps",
-            f"the data set {dataset.name} has {dataset.timesteps} event frames a sample; "
-            f"set timesteps to {dataset.timesteps}",
-        )
-    if specification.conversion.grid_bits is not None and not dataset.is_bounded:
-        raise InvalidRequestError.at(
-            "/conversion/grid_bits",
-            f"the data set {dataset.name} has event frames of counts, which are not in [0, 1], so "
-            "that nothing can be proven for all of them; set grid_bits to null, or upload frames "
-            "in bytes that mean value / 255, as saf.data.save writes a Dataset of unit 255",
-        )
     architecture = _architecture(specification, dataset)
     if origin is None:
         if specification.schedule.start_epoch:
@@ -149,8 +135,9 @@ def _architecture(specification: ResolvedSpecification, dataset: DatasetFacts) -
 
 
 def _with_numbers(asked: JobSpecification, dataset: DatasetFacts) -> ResolvedSpecification:
+    facts = automatic.DataFacts(dataset.train, dataset.val, dataset.timesteps)
     try:
-        return automatic.resolve(asked, automatic.DataFacts(dataset.train, dataset.val))
+        return automatic.resolve(asked, facts)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         pointer = "".join(f"/{part}" for part in first["loc"])

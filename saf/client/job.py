@@ -160,11 +160,12 @@ class Job(dict[str, Any]):
         sample: int | None = None,
         image: Path | str | bytes | None = None,
         pixels: Any = None,
+        series: Any = None,
         detail: bool = False,
     ) -> Prediction:
         """What its network says of one sample, on the server."""
         return self._client.predict(
-            self.id, sample=sample, image=image, pixels=pixels, detail=detail
+            self.id, sample=sample, image=image, pixels=pixels, series=series, detail=detail
         )
 
     def _json(self, name: str) -> dict[str, Any]:

@@ -124,25 +124,27 @@ class Results:
         sample: int | None = None,
         image: Path | str | bytes | None = None,
         pixels: Any = None,
+        series: Any = None,
         detail: bool = False,
     ) -> Prediction:
         """What the network of a job says of one sample, on the server; until the job has
         succeeded, that of its newest checkpoint.
 
         Exactly one of: `sample`, the number of one in the test set; `image`, a PNG or JPEG, by its
-        path or its bytes; `pixels`, `C H W` in [0, 1], nested lists, an array or a tensor. With
-        `detail` the answer has spikes and potentials of neurons. Raises `ClientError` unless it is
-        one, and OSError where the image cannot be read.
+        path or its bytes; `pixels`, `C H W` in [0, 1], or `series`, `T C` as in the data, nested
+        lists, an array or a tensor. With `detail` the answer has spikes and potentials of neurons.
+        Raises `ClientError` unless it is one, and OSError where the image cannot be read.
         """
-        given = {"sample": sample, "image": image, "pixels": pixels}
+        given = {"sample": sample, "image": image, "pixels": pixels, "series": series}
         question: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
         if len(question) != 1:
-            raise ClientError("give exactly one of sample, image and pixels")
+            raise ClientError("give exactly one of sample, image, pixels and series")
         if image is not None:
             content = image if isinstance(image, bytes) else Path(image).read_bytes()
             question = {"image": base64.b64encode(content).decode()}
-        if hasattr(pixels, "tolist"):  # an array of numpy or a tensor of torch
-            question = {"pixels": pixels.tolist()}
+        for name, value in question.items():
+            if hasattr(value, "tolist"):  # an array of numpy or a tensor of torch
+                question = {name: value.tolist()}
         found = self._connection.json(
             "POST",
             f"/v1/jobs/{job_id}/predict",

@@ -22,6 +22,8 @@ class Augmentation(Strict):
 
     label: ClassVar[str]
     place: ClassVar[int] = 100
+    of_images: ClassVar[bool] = True
+    """Whether it is about places in an image, so that there is nothing to change in series."""
     order: ClassVar[int] = 50
     """When it is made: changes of lower numbers come first, whatever order they are named in."""
 
@@ -29,9 +31,9 @@ class Augmentation(Strict):
 
     @abstractmethod
     def changed(self, x: Tensor, generator: Generator) -> Tensor:
-        """A batch `x`, N C H W or N T C H W in [0, 1], after the change, in the same shape and on
-        the same device. Random numbers come from `generator`, which is on the CPU; all steps of a
-        sample are changed alike. Loads torch."""
+        """A batch `x`, N C H W or N T C H W in [0, 1] (of series N T C 1 1), after the change, in
+        the same shape and on the same device. Random numbers come from `generator`, which is on the
+        CPU; all steps of a sample are changed alike. Loads torch."""
 
 
 AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", "saf.training.augmentations")

@@ -17,6 +17,7 @@ from saf.config import (
     ResolvedSpecification,
 )
 from saf.config.choice import plugins_of
+from saf.config.job import TIMESTEPS
 
 FEW_SAMPLES = 2000  # below which a fifth, and not a tenth, is kept for validation
 BATCHES_PER_EPOCH = 24  # aimed at, with a power of two for the batch
@@ -33,6 +34,7 @@ class DataFacts(NamedTuple):
 
     train: int  # training samples
     validation: int = 0  # samples of a validation split of its own
+    timesteps: int | None = None  # T that event frames and series have; None of images
 
 
 def resolve(specification: JobSpecification, facts: DataFacts) -> ResolvedSpecification:
@@ -50,6 +52,7 @@ def resolve(specification: JobSpecification, facts: DataFacts) -> ResolvedSpecif
         automatic.append(f"/{name}")
         return rule
 
+    timesteps = given("timesteps", facts.timesteps or TIMESTEPS)
     share = given("validation_share", validation_share(facts))
     held_out = 0 if facts.validation else ceil(share * facts.train)
     learnt_from = facts.train - held_out
@@ -60,15 +63,17 @@ def resolve(specification: JobSpecification, facts: DataFacts) -> ResolvedSpecif
     optimizer: SGD | AdamW
     if isinstance(chosen, AutomaticOptimizer):
         automatic.append("/optimizer")
-        optimizer = AdamW(learning_rate=_rate("adamw", specification, batch_size))
+        rate = _rate("adamw", specification, batch_size, timesteps)
+        optimizer = AdamW(learning_rate=rate)
     elif chosen.learning_rate == "auto":
         automatic.append("/optimizer/learning_rate")
-        rate = _rate(chosen.name, specification, batch_size)
+        rate = _rate(chosen.name, specification, batch_size, timesteps)
         optimizer = chosen.model_copy(update={"learning_rate": rate})
     else:
         optimizer = chosen
     norm = given("max_gradient_norm", GRADIENT_NORM)
     resolved = {
+        "timesteps": timesteps,
         "validation_share": share,
         "batch_size": batch_size,
         "epochs": epochs,
@@ -99,12 +104,14 @@ def epochs_for(samples: int, batch_size: int) -> int:
     return max(FEWEST_EPOCHS, min(MOST_EPOCHS, ceil(ITERATIONS / per_epoch)))
 
 
-def _rate(optimizer: str, specification: JobSpecification, batch_size: int) -> float:
+def _rate(
+    optimizer: str, specification: JobSpecification, batch_size: int, timesteps: int
+) -> float:
     """The learning rate of `RATES`, times the root of the batch's size over 32, at most 1; over the
     root of T for methods that update after every time step."""
     rate = RATES[optimizer] * min(1.0, batch_size / 32) ** 0.5
     if specification.method.updates_at_each_step:
-        rate /= specification.timesteps**0.5
+        rate /= timesteps**0.5
     return float(f"{rate:.2g}")
 
 

@@ -41,6 +41,7 @@ Precision = Literal["float32", "tf32", "float64", "bfloat16"]
 MOST_GRID_BITS = 20
 MOST_GRID_TIMESTEPS = 16
 MOST_TIMESTEPS = 1024
+TIMESTEPS = 6  # of images, unless told
 """λ = ½ halves T − 1 times and leaves 24 − (T − 1) bits of float32 to the weights."""
 MOST_IN_BFLOAT16 = 256
 """Accumulated spikes to which one more can be added in 8 significant bits."""
@@ -100,6 +101,7 @@ class Conversion(Strict):
         return value
 
 
+Timesteps = Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 BatchSize = Annotated[int, Field(ge=1, le=10_000_000)]
 ValidationShare = Annotated[float, Field(ge=0, le=0.5)]
@@ -136,8 +138,10 @@ class JobSpecification(Strict):
     network: Annotated[Network, NETWORK] = Field(default_factory=NETWORK.default)
     method: Annotated[Method, METHOD] = Field(default_factory=METHOD.default)
     neuron: Annotated[Neuron, NEURON] = Field(default_factory=NEURON.default)
-    timesteps: Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)] = 6
-    """T, the number of time steps that a sample is shown for."""
+    timesteps: Timesteps | Auto = "auto"
+    """T, the number of time steps that a sample is shown for. "auto": as many as the samples have,
+    where the data set holds event frames or series, and 6 of images. Another number than that of
+    event frames or series is refused."""
     conversion: Conversion = Conversion()
     epochs: Epochs | Auto = "auto"
     """Passes over the training samples. "auto" and the other automatic settings become numbers
@@ -249,7 +253,7 @@ class JobSpecification(Strict):
                 "the other; saf-f, spike-representation, and saf-e with one update per sequence "
                 "can take several"
             )
-        if steps > timesteps:
+        if timesteps != "auto" and steps > timesteps:
             raise ValueError(f"is {steps}, and there are only {timesteps} timesteps")
         return steps
 
@@ -257,7 +261,7 @@ class JobSpecification(Strict):
     @classmethod
     def _counts_every_spike(cls, precision: Precision, info: ValidationInfo) -> Precision:
         neuron, timesteps = info.data.get("neuron"), info.data.get("timesteps")
-        if precision != "bfloat16" or neuron is None or timesteps is None:
+        if precision != "bfloat16" or neuron is None or timesteps in (None, "auto"):
             return precision
         most = sum(neuron.largest_decay**k for k in range(timesteps))
         if most > MOST_IN_BFLOAT16:
@@ -301,7 +305,7 @@ class JobSpecification(Strict):
                 f"grid_bits needs neuron.threshold = 1, not {neuron.threshold:g}: the reset must "
                 "stay on the grid of the weights"
             )
-        if timesteps > MOST_GRID_TIMESTEPS:
+        if timesteps != "auto" and timesteps > MOST_GRID_TIMESTEPS:
             raise ValueError(
                 f"grid_bits needs timesteps of at most {MOST_GRID_TIMESTEPS}, not {timesteps}: "
                 "every step takes one of the 24 bits of float32"
@@ -312,6 +316,7 @@ class JobSpecification(Strict):
 class ResolvedSpecification(JobSpecification):
     """A training job whose automatic settings are numbers, see `saf.config.automatic`."""
 
+    timesteps: Timesteps = TIMESTEPS
     epochs: Epochs
     validation_share: ValidationShare
     batch_size: BatchSize

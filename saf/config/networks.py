@@ -32,7 +32,9 @@ class Network(Strict):
     sides: ClassVar[tuple[int, int]] = (1, 512)
     """The smallest and the largest number of pixels a side of images that it takes."""
     suggested: ClassVar[bool] = False
-    """Whether it is named to who has images that another network does not take."""
+    """Whether it is named to who has samples that another network does not take."""
+    of_images: ClassVar[bool] = True
+    """Whether it needs images (or event frames) of more than one pixel. Others take series."""
     in_time: ClassVar[bool] = False
     """Whether it is for samples that change over time alone, and not for images."""
     own_layers: ClassVar[bool] = False
@@ -46,8 +48,9 @@ class Network(Strict):
 
     @abstractmethod
     def architecture(self, input_shape: Shape, classes: int) -> Architecture:
-        """The layers and their connections, for samples of `input_shape`, C H W, the gains of
-        standardised maps as for `gain` = 1. Raises ValueError, or NetworkError with a pointer."""
+        """The layers and their connections, for samples of `input_shape`, C H W (of series C 1 1),
+        the gains of standardised maps as for `gain` = 1. Raises ValueError, or NetworkError with a
+        pointer."""
 
 
 NETWORKS: Registry[Network] = Registry("network", "saf.networks")

@@ -45,12 +45,13 @@ def baselines(
 ) -> Baselines:
     """The accuracies that a network has to beat; deterministic, with bounded memory.
 
-    Samples are `N C H W` or, with event frames, `N T C H W`; labels are integers in [0, classes).
-    There is at least one sample in either split.
+    Samples are `N C H W`, with event frames `N T C H W`, or series `N T C`; labels are integers in
+    [0, classes). There is at least one sample in either split.
 
     The linear classifier is a ridge regression on one-hot targets. A sample's features are its
     values, of event frames their means over time. With more than 1,024 of them, squares of f × f
-    pixels are averaged, with the smallest f that leaves no more (squares at the edge are smaller).
+    pixels, or f time steps of series, are averaged, with the smallest f that leaves no more (parts
+    at the edge are smaller).
     At most 10,000 training samples are taken, spread evenly over all. Features are standardised by
     mean and deviation of these samples; one that is constant among them is 0. With the features Z
     `N F` and the one-hot targets Y `N K`, from which its mean is taken, the weights minimise
@@ -58,6 +59,7 @@ def baselines(
     is of the class with the highest score, the lowest of equal ones.
     """
     began = perf_counter()
+    x_train, x_test = _as_images(x_train), _as_images(x_test)
     counts = np.bincount(y_train, minlength=classes)
     most_frequent = int(counts.argmax())
     linear: float | None = None
@@ -117,6 +119,11 @@ def _linear(x_train: Array, y_train: Array, x_test: Array, y_test: Array) -> flo
             right += int((named == y_test[seen : seen + len(named)]).sum())
             seen += len(named)
     return right / seen
+
+
+def _as_images(x: Array) -> Array:
+    """Series `N T C` as images of `T × 1` pixels, `N C T 1`, a view; others as they are."""
+    return x.transpose(0, 2, 1)[..., None] if x.ndim == 3 else x
 
 
 def _moments(z: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

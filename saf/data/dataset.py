@@ -6,7 +6,7 @@ Shapes: N samples, T time steps, C channels, H × W pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from saf.data.statistics import Statistics, channel_statistics, frames_of
 from saf.errors import DataError
 
 Array = NDArray[Any]
+Kind = Literal["images", "events", "series"]
 
 MAX_SIDE = 4096
 MAX_CHANNELS = 1024
@@ -127,9 +128,10 @@ class Dataset:
         return self.x_train.ndim == 3
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """ "images", "events" or "series"."""
-        return {3: "series", 4: "images", 5: "events"}[self.x_train.ndim]
+        kinds: dict[int, Kind] = {3: "series", 4: "images", 5: "events"}
+        return kinds[self.x_train.ndim]
 
     @property
     def timesteps(self) -> int | None:

@@ -78,12 +78,12 @@ def certify(
 ) -> dict[str, Any]:
     """Compare `network` as trained with the LIF network read back from the file at `path`.
 
-    `x` (`N C H W`, or `N T C H W`; bytes, which mean value / `unit`, or floats) and `y` (`N`) are
-    samples that the training did not see; `samples[precision]` of them, spread evenly, are used
-    (unless told, as many as `samples_of` says). Products in float32 are taken in float32 on every
-    device. A network that computes in lower precision, in bfloat16 or, as `tf32` says, with
-    products in TF32, is compared as it is with the LIF network in float32 too (`as_trained`, which
-    does not enter the verdict).
+    `x` (`N C H W`, `N T C H W` or `N T C`; bytes, which mean value / `unit`, or floats) and `y`
+    (`N`) are samples that the training did not see; `samples[precision]` of them, spread evenly,
+    are used (unless told, as many as `samples_of` says). Products in float32 are taken in float32
+    on every device. A network that computes in lower precision, in bfloat16 or, as `tf32` says,
+    with products in TF32, is compared as it is with the LIF network in float32 too (`as_trained`,
+    which does not enter the verdict).
 
     Where the file is on a grid, SAF runs on the trained network's weights rounded to that grid,
     `grid` holds the bounds of `saf.lif.exactness` and what the rounding cost, and the verdict may

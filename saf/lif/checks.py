@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saf.lif.fixed_point import is_on_grid
 from saf.lif.header import LIFDescription
+from saf.model.inputs import with_pixels
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -60,15 +61,21 @@ def _named(dtypes: Sequence[torch.dtype]) -> str:
     return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
 
 
-def check_input(description: LIFDescription, x: Tensor, *, sequence: bool) -> None:
-    """Raise ValueError, which says what is expected, unless `x` is an input of such a network: of
-    all T time steps (`sequence`), or of one."""
+def check_input(description: LIFDescription, x: Tensor, *, sequence: bool) -> Tensor:
+    """Return `x` with all axes: series `N T C`, and a step of them `N C`, get those of one pixel.
+
+    Raise ValueError, which says what is expected, unless `x` is an input of such a network: of all
+    T time steps (`sequence`), or of one."""
     shape = description.architecture.input_shape
+    if isinstance(x, Tensor):
+        x = with_pixels(x, shape, len(shape) + (2 if sequence else 1))
     if sequence:
         shape = (description.timesteps, *shape)
     expected = f"N {' '.join(map(str, shape))}"
     if sequence:
         expected += f" (frames of T = {description.timesteps} steps)"
+    if shape[-2:] == (1, 1):
+        expected += f" or, without the last two axes, N {' '.join(map(str, shape[:-2]))}"
     if not isinstance(x, Tensor) or not x.is_floating_point():
         what = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(
@@ -85,3 +92,4 @@ def check_input(description: LIFDescription, x: Tensor, *, sequence: bool) -> No
             f"the network takes values from 0 to 1, and these go from {float(x.min()):g} to "
             f"{float(x.max()):g}; it does its normalisation itself"
         )
+    return x

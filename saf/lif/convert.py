@@ -58,10 +58,11 @@ def convert(
     """Convert `network` to the LIF network, on the CPU, that has the same spikes.
 
     Folding is done in float64 and rounded once, to `dtype`. `frames` says that a sample is a
-    sequence of T frames and not one image. Raises ValueError for neurons that the format cannot
-    hold.
+    sequence of T frames and not one image. T is that of the specification; where it is "auto"
+    there, that of the network. Raises ValueError for neurons that the format cannot hold.
     """
     neuron, neurons = network.neuron, folded_neurons(network)
+    steps = specification.timesteps
     architecture, folded = fold(network.architecture, effective_weights(network))
     return LIFNetwork(
         LIFDescription(
@@ -69,7 +70,7 @@ def convert(
             architecture=architecture,
             decay=neuron.decay,
             threshold=neuron.threshold,
-            timesteps=specification.timesteps,
+            timesteps=network.timesteps if steps == "auto" else steps,
             readout=specification.method.readout,
             neurons=neurons,
             frames=frames,

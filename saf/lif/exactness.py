@@ -23,6 +23,7 @@ from saf.lif.network import LIFNetwork
 from saf.lif.sequence import LIFStep, wires
 from saf.model import operations
 from saf.model.forward.saf_forward import Neurons
+from saf.model.inputs import with_pixels
 from saf.model.layers import Layer, Wire, input_current, run_layers
 from saf.model.operations import channels_last
 from saf.networks.architecture import (
@@ -288,6 +289,7 @@ def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> I
     there are no potentials, and spikes of those alone that the readout listens to.
     """
     of = network.description
+    x = with_pixels(x, of.architecture.input_shape, len(of.architecture.input_shape) + 2)
     frames = x.transpose(0, 1) if of.frames else None
     arriving_now = network.currents_of_input(x if frames is None else frames[0])
     sums: dict[str, Tensor] = {}

@@ -95,9 +95,9 @@ def export(
 ) -> Export:
     """Write `network` for `target` into `directory`, replay it there and certify it.
 
-    `x` (`N C H W`, of event frames `N T C H W`; uint8 means value / `unit`, or floats as the
-    network takes them) and `y` (`N`, may be left out) are held-out samples; without `x` the
-    verdict is `not_replayed`. Raises CannotExportError where the target cannot express the
+    `x` (`N C H W`, of event frames `N T C H W`, of series `N T C`; uint8 means value / `unit`, or
+    floats as the network takes them) and `y` (`N`, may be left out) are held-out samples; without
+    `x` the verdict is `not_replayed`. Raises CannotExportError where the target cannot express the
     network, ReplayError where the reader cannot run it, ValueError for samples that do not fit,
     ModuleNotFoundError where a package that writing needs is missing, and OSError. Samples that do
     not fit are refused before anything is written.
@@ -139,6 +139,7 @@ def exported(
                 f"the network knows {classes} classes, and the labels go from {labels.min()} to "
                 f"{labels.max()}: are the samples of another data set?"
             )
+        samples = _with_pixels(network, samples)
         next(network.run(torch.from_numpy(_floats(samples[:1], unit))))  # do they fit?
     directory.mkdir(parents=True, exist_ok=True)
     files = target.write(network, directory)
@@ -330,6 +331,13 @@ def _described(path: Path) -> dict[str, Any]:
 
 def _as_numpy(x: Any) -> NDArray[Any]:
     return x.detach().cpu().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+
+
+def _with_pixels(network: LIFNetwork, samples: NDArray[Any]) -> NDArray[Any]:
+    """Series `N T C` as every reader takes them, `N T C 1 1`; others as they are."""
+    shape = network.description.architecture.input_shape
+    is_series = network.description.frames and tuple(shape[1:]) == (1, 1) and samples.ndim == 3
+    return samples[..., None, None] if is_series else samples
 
 
 def _floats(samples: NDArray[Any], unit: int) -> NDArray[np.float32]:

@@ -96,8 +96,8 @@ def measure(
 ) -> Measured:
     """Run `network` on all samples and compare with their labels.
 
-    `x` is `N C H W`, of event frames `N T C H W`; uint8 means value / `unit`. Raises ValueError
-    where the samples do not fit the network.
+    `x` is `N C H W`, of event frames `N T C H W`, of series `N T C`; uint8 means value / `unit`.
+    Raises ValueError where the samples do not fit the network.
     """
     if len(network.class_names) <= int(y.max()):
         raise ValueError(

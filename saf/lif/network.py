@@ -177,7 +177,8 @@ class LIFNetwork(torch.nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Class scores `N K` of images `N C H W` in [0, 1], or of event frames `N T C H W`.
+        """Class scores `N K` of images `N C H W` in [0, 1], of event frames `N T C H W`, or of
+        series `N T C`.
 
         Layers are computed one after another, at as many time steps at once as make up a batch of
         128 samples; `run`, which computes one time step at a time, may round differently. Inside
@@ -200,7 +201,7 @@ class LIFNetwork(torch.nn.Module):
         yield from self._chunks(x, at_once, potentials=True)
 
     def _chunks(self, x: Tensor, at_once: int | None, *, potentials: bool) -> Iterator[LIFChunk]:
-        check_input(self.description, x, sequence=self.description.frames)
+        x = check_input(self.description, x, sequence=self.description.frames)
         architecture = self.description.architecture
         at_once = min(at_once or self.timesteps, steps_at_once(len(x), self.timesteps))
         if architecture.has_feedback:
@@ -221,7 +222,7 @@ class LIFNetwork(torch.nn.Module):
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
         """Index of the class with the highest score, `N`, for any number of samples at a time."""
-        check_input(self.description, x, sequence=self.description.frames)
+        x = check_input(self.description, x, sequence=self.description.frames)
         per_sample = self.description.architecture.neurons + prod(x.shape[1:])
         chunks = torch.split(x, max(1, LARGEST_SAMPLES_AT_ONCE // per_sample))
         return torch.cat([self(chunk).argmax(1) for chunk in chunks])
@@ -230,7 +231,7 @@ class LIFNetwork(torch.nn.Module):
     def run(self, x: Tensor) -> Iterator[LIFStep]:
         """The T time steps on `x` (as for a call), one at a time. Raises ValueError at the
         first."""
-        check_input(self.description, x, sequence=self.description.frames)
+        x = check_input(self.description, x, sequence=self.description.frames)
         names = [layer.name for layer in self.description.architecture.spiking]
         static = None if self.description.frames else self._of_input(self._normalised(x))
         state, arrived = self._rest(len(x)), None
@@ -249,11 +250,12 @@ class LIFNetwork(torch.nn.Module):
 
     @torch.no_grad()
     def step(self, x_t: Tensor, state: SequenceState | None = None) -> tuple[Tensor, SequenceState]:
-        """Compute one time step on `x_t`, `N C H W`: the scores `N K` after it, and the next state.
+        """Compute one time step on `x_t`, `N C H W` (of series `N C`): the scores `N K` after it,
+        and the next state.
 
         `None` starts a sequence. Raises ValueError for an input that does not fit.
         """
-        check_input(self.description, x_t, sequence=False)
+        x_t = check_input(self.description, x_t, sequence=False)
         if state is not None and len(state.readout) != len(x_t):
             raise ValueError(
                 f"the state is of {len(state.readout)} samples and the input of {len(x_t)}"

@@ -1,7 +1,8 @@
-"""Inputs of a network: images that stay for all time steps, and event frames."""
+"""Inputs of a network: images that stay for all time steps, event frames, and series."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,14 @@ def floats(x: Tensor, dtype: torch.dtype, unit: int = 255) -> Tensor:
     """`x` in `dtype`; bytes are divided by `unit`: 255, or 1 where they are counts."""
     is_scaled = x.dtype == torch.uint8 and unit != 1
     return x.to(dtype).div_(unit) if is_scaled else x.to(dtype)
+
+
+def with_pixels(x: Tensor, shape: Sequence[int], axes: int) -> Tensor:
+    """`x` as a network for samples of `shape`, C H W, takes it: series come as `B T C`, a step of
+    them as `B C`, and get the two axes of one pixel, a view. Nothing else has so few axes; `axes`
+    are those of the samples."""
+    is_without = len(shape) == 3 and tuple(shape[1:]) == (1, 1) and x.dim() == axes - 2
+    return x[..., None, None] if is_without and x.shape[-1] == shape[0] else x
 
 
 class Stimulus(NamedTuple):

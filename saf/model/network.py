@@ -22,7 +22,7 @@ from saf.kernels.precision import compute_dtype, parameter_dtype
 from saf.model.dropout import dropout_masks
 from saf.model.forward.presentation import NO_DROPOUT, Constants, Effective, Masks, Presentation
 from saf.model.forward.readout import scores_of
-from saf.model.inputs import Stimulus
+from saf.model.inputs import Stimulus, with_pixels
 from saf.model.layers import Layer, Map, Wire
 from saf.model.operations import without_scales
 from saf.networks.architecture import INPUT, Architecture, Connection, Conv
@@ -128,7 +128,8 @@ class SpikingNetwork(torch.nn.Module):
             known.add(layer.name)
 
     def forward(self, x: Tensor, timesteps: int | None = None) -> Tensor:
-        """Class scores B K of images B C H W or event frames B T C H W with values in [0, 1].
+        """Class scores B K of images B C H W or event frames B T C H W with values in [0, 1], or
+        of series B T C with values of any sign.
 
         The scores are Σ_t (W s[t] + b) where `readout_kind` is `mean`, W (â[T] / c[T]) + b where it
         is `weighted`. `timesteps` is T (None: that of the network, or the number of frames).
@@ -138,6 +139,7 @@ class SpikingNetwork(torch.nn.Module):
         """
         if timesteps is None:
             timesteps = self.timesteps
+        x = with_pixels(x, self.architecture.input_shape, len(self.architecture.input_shape) + 2)
         if timesteps is None and x.dim() == len(self.architecture.input_shape) + 2:
             timesteps = x.shape[1]
         if timesteps is None:
@@ -275,7 +277,8 @@ class SpikingNetwork(torch.nn.Module):
         }
 
     def stimulus(self, x: Tensor, timesteps: int) -> Stimulus:
-        """Normalise `x`, images B C H W or event frames B T C H W with values in [0, 1].
+        """Normalise `x`, images B C H W or event frames B T C H W with values in [0, 1], or series
+        B T C.
 
         Raises UserConfigError when the frames are not `timesteps` many, ValueError when the shape
         is another than the network's.
@@ -283,6 +286,7 @@ class SpikingNetwork(torch.nn.Module):
         shape = self.architecture.input_shape
         if timesteps < 1:
             raise ValueError(f"a sequence has at least 1 time step, not {timesteps}")
+        x = with_pixels(x, shape, len(shape) + 2)
         if x.dim() not in (len(shape) + 1, len(shape) + 2) or x.shape[-len(shape) :] != shape:
             raise ValueError(
                 f"the network takes images of {shape} (or frames, with the time steps before), "
@@ -298,7 +302,7 @@ class SpikingNetwork(torch.nn.Module):
         if x.shape[1] != timesteps:
             raise UserConfigError(
                 f"the samples have {x.shape[1]} frames and the job asks for {timesteps} time steps",
-                hint=f"set timesteps to {x.shape[1]}, or bin the events into {timesteps} frames",
+                hint=f"set timesteps to {x.shape[1]}, or bring the samples to {timesteps} frames",
             )
         return Stimulus(None, self.normalise(x).transpose(0, 1))
 
@@ -321,7 +325,7 @@ def network_of(
         std=[deviation if deviation > FLAT_CHANNEL else 1.0 for deviation in std],
         seed=specification.seed,
         compute_dtype=compute_dtype(specification.precision),
-        timesteps=specification.timesteps,
+        timesteps=None if specification.timesteps == "auto" else specification.timesteps,
         readout=specification.method.readout,
     )
     return network.to(parameter_dtype(specification.precision))

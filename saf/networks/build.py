@@ -25,7 +25,8 @@ from saf.networks.architecture import (
 
 __all__ = ["NetworkError", "build", "build_for"]
 
-MAX_CHANNELS = 64
+MAX_CHANNELS = 64  # of images and event frames
+MAX_SERIES_CHANNELS = 4096
 MAX_CLASSES = 10_000
 
 
@@ -34,11 +35,11 @@ def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
 
     Raises NetworkError.
     """
-    _check_images(network, input_shape)
     if not 2 <= classes <= MAX_CLASSES:
         raise NetworkError(
             f"a data set needs 2 to {MAX_CLASSES} classes, not {classes}", pointer="/dataset"
         )
+    _check_samples(network, input_shape, classes)
     try:
         return _with_gain(network.architecture(input_shape, classes), network.gain)
     except ValidationError as error:
@@ -68,7 +69,7 @@ def build_for(
             pointer="/neuron/decays",
         )
     if (network.in_time or INPUT in delays) and not in_time:
-        others = " or ".join(_networks_for(input_shape))
+        others = " or ".join(_networks_for(input_shape, classes))
         raise NetworkError(
             f"{network.name} is for data in time, and an image is the same at every time step; "
             f"use {others or 'another network'}, or data in time"
@@ -82,33 +83,43 @@ def build_for(
     return architecture
 
 
-def _check_images(network: Network, input_shape: Shape) -> None:
+def _check_samples(network: Network, input_shape: Shape, classes: int) -> None:
     if len(input_shape) != 3:
         raise NetworkError(
             f"{network.name} takes images of C H W, and the data set has {input_shape}"
         )
     channels, height, width = input_shape
     small, large = network.sides
+    if network.of_images and (height, width) == (1, 1):
+        raise NetworkError(
+            f"{network.name} takes images, and the data set has values of {channels} "
+            f"channel{'s' if channels > 1 else ''} without a place (series, or frames of one "
+            f"pixel); use {' or '.join(_networks_for(input_shape, classes))}, or layers of kind "
+            "linear"
+        )
     if not (small <= min(height, width) and max(height, width) <= large):
-        others = " or ".join(_networks_for(input_shape))
+        others = " or ".join(_networks_for(input_shape, classes))
         remedy = f"use {others}, or resize the images" if others else "resize them"
         raise NetworkError(
             f"{network.name} takes images of {small} to {large} pixels a side, and the data set "
             f"has {height} × {width}; {remedy}"
         )
-    if channels > MAX_CHANNELS:
-        raise NetworkError(f"{network.name} takes 1 to {MAX_CHANNELS} channels, not {channels}")
+    most = MAX_CHANNELS if (height, width) != (1, 1) else MAX_SERIES_CHANNELS
+    if channels > most:
+        raise NetworkError(f"{network.name} takes 1 to {most} channels, not {channels}")
 
 
-def _networks_for(input_shape: Shape) -> list[str]:
+def _networks_for(input_shape: Shape, classes: int) -> list[str]:
     """Names of the networks that take samples of `input_shape` as they are by default."""
     found: list[str] = []
     for network in (kind() for kind in NETWORKS if kind.suggested):
+        if network.of_images and tuple(input_shape[1:]) == (1, 1):
+            continue
         small, large = network.sides
         if not (small <= min(input_shape[1:]) and max(input_shape[1:]) <= large):
             continue
         try:
-            build(network, input_shape, 2)
+            build(network, input_shape, classes)
         except NetworkError:
             continue
         found.append(network.name)

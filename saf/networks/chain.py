@@ -28,6 +28,15 @@ def scaled(channels: int, width: float) -> int:
     return max(1, round(width * channels))
 
 
+def is_without_place(shape: Shape) -> bool:
+    """Whether samples of `shape` are values of channels alone, C 1 1, as series are.
+
+    The first map on these is not standardised: there are few of them, of which standardised weights
+    see the differences alone (of two channels, one difference).
+    """
+    return len(shape) == 3 and tuple(shape[1:]) == (1, 1)
+
+
 def pooled(shape: Shape) -> list[Operation]:
     """The average pooling that ends a network in maps of `shape` (C H W): over all of a square, of
     other maps over the largest squares that cover them."""

@@ -20,7 +20,7 @@ from saf.networks.architecture import (
     Scale,
     Shape,
 )
-from saf.networks.chain import SPIKE_SCALE
+from saf.networks.chain import SPIKE_SCALE, is_without_place
 
 
 @NETWORKS.add
@@ -30,6 +30,7 @@ class Delay(Network):
 
     label: ClassVar[str] = "MLP with delays"
     place: ClassVar[int] = 92
+    of_images: ClassVar[bool] = False
     in_time: ClassVar[bool] = True
 
     name: Literal["delay"] = "delay"
@@ -58,8 +59,9 @@ class Delay(Network):
         layers, source, heard = [], INPUT, prod(input_shape)
         for number, features in enumerate(self.features, start=1):
             into: Operation = Flatten() if source == INPUT else Scale(factor=SPIKE_SCALE)
-            # One weight alone cannot be standardised.
-            operations = (into, Linear(out_features=features, standardised=heard > 1))
+            # One weight alone cannot be standardised, see `is_without_place` for few of them.
+            standardised = heard > 1 and not (source == INPUT and is_without_place(input_shape))
+            operations = (into, Linear(out_features=features, standardised=standardised))
             connections = tuple(
                 Connection(source=source, operations=operations, delay=delay)
                 for delay in self.delays

@@ -19,7 +19,7 @@ from saf.networks.architecture import (
     Operation,
     Shape,
 )
-from saf.networks.chain import MAX_POOLING, chained, output_shape
+from saf.networks.chain import MAX_POOLING, chained, is_without_place, output_shape
 
 
 class ConvLayer(Strict):
@@ -60,6 +60,7 @@ class LayerList(Network):
     label: ClassVar[str] = "Layers of your own"
     place: ClassVar[int] = 100
     own_layers: ClassVar[bool] = True
+    of_images: ClassVar[bool] = False
 
     name: Literal["layers"] = "layers"
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=128)]
@@ -87,6 +88,12 @@ def _listed(
                     raise NetworkError(MAX_POOLING, pointer=f"{pointer}/kind")
                 case PoolLayer():
                     before.append(AveragePool(kernel=layer.kernel))
+                case ConvLayer() if is_without_place(input_shape):
+                    raise NetworkError(
+                        "a convolution sees the places of an image, and the data set has values "
+                        'of channels alone; use {"kind": "linear", "features": 128}',
+                        pointer=f"{pointer}/kind",
+                    )
                 case ConvLayer():
                     padding = layer.kernel // 2 if layer.padding is None else layer.padding
                     before.append(
@@ -102,7 +109,8 @@ def _listed(
                     if len(shape) == 3:
                         before.append(Flatten())
                         shape = before[-1].output_shape(shape)
-                    before.append(Linear(out_features=layer.features, standardised=True))
+                    standardised = bool(layers) or not is_without_place(input_shape)
+                    before.append(Linear(out_features=layer.features, standardised=standardised))
             shape = before[-1].output_shape(shape)
         except NetworkError:
             raise

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from saf.data.statistics import frames_of
 from saf.kernels.transfer import sent, shared
 from saf.model.inputs import floats
 
@@ -57,8 +58,10 @@ class Samples:
         dtype: torch.dtype,
         unit: int = 255,
     ) -> None:
-        """`x` is `N C H W` or `N T C H W`, bytes, which mean value / `unit`, or floats; `y` the
-        classes, `N`. What is mapped into memory stays mapped."""
+        """`x` is `N C H W`, `N T C H W` or `N T C`, which becomes `N T C 1 1`; bytes, which mean
+        value / `unit`, or floats. `y` are the classes, `N`. What is mapped into memory stays
+        mapped."""
+        x = frames_of(x)
         self.device, self.dtype, self.unit = device, dtype, unit
         home = device
         if device.type == "cuda" and x.nbytes > DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:

@@ -11,6 +11,7 @@ import torch
 
 from saf.config import JobSpecification, ResolvedSpecification
 from saf.config.automatic import DataFacts, resolve
+from saf.config.samples import Samples, misfits
 from saf.data.dataset import Dataset
 from saf.data.findings import refuse
 from saf.errors import UserConfigError
@@ -88,9 +89,11 @@ def train(
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     refuse(dataset)
+    _check_samples(specification, dataset)
     validation = 0 if dataset.y_val is None else len(dataset.y_val)
+    facts = DataFacts(len(dataset.y_train), validation, dataset.timesteps)
     try:
-        resolved = resolve(specification, DataFacts(len(dataset.y_train), validation))
+        resolved = resolve(specification, facts)
     except ValueError as error:
         raise UserConfigError(str(error), hint="change one of the two settings") from error
     architecture = _architecture(resolved, dataset)
@@ -196,31 +199,16 @@ def _saved(checkpoint: checkpoints.Checkpoint, directory: Path) -> Path | None:
         return None
 
 
+def _check_samples(specification: JobSpecification, dataset: Dataset) -> None:
+    samples = Samples("the data set", dataset.kind, dataset.timesteps, dataset.is_bounded)
+    for misfit in misfits(specification, samples):
+        raise UserConfigError(misfit.message, hint=misfit.remedy)
+
+
 def _architecture(specification: ResolvedSpecification, dataset: Dataset) -> Architecture:
-    if dataset.is_series:
-        raise UserConfigError(
-            "the data set holds series (N T C), values of channels in time, and there are networks "
-            "for images and event frames alone",
-            hint="train on series that are counts as event frames of one pixel, N T C 1 1; series "
-            "can be kept and looked at, and not yet be trained on",
-        )
-    frames = dataset.timesteps
-    if frames is not None and frames != specification.timesteps:
-        raise UserConfigError(
-            f"the data set has {frames} frames a sample and timesteps is {specification.timesteps}",
-            hint=f'set "timesteps" to {frames}',
-        )
-    if specification.conversion.grid_bits is not None and not dataset.is_bounded:
-        raise UserConfigError(
-            "conversion.grid_bits needs samples in [0, 1]; these event frames are counts, so there "
-            "is no worst case to compute",
-            hint="store frames in bytes that mean value / 255 (a Dataset of unit 255), or set "
-            '"conversion.grid_bits" to null: the conversion is measured then',
-        )
+    in_time = dataset.timesteps is not None
     try:
-        return build_for(
-            specification, dataset.sample_shape, dataset.classes, in_time=frames is not None
-        )
+        return build_for(specification, dataset.sample_shape, dataset.classes, in_time=in_time)
     except ValueError as error:
         raise UserConfigError(
             str(error), hint="choose a network and a data set that fit together"

@@ -79,6 +79,68 @@ def test_event_frames_are_tried_with_a_sample_and_not_with_an_image(tmp_path: Pa
     assert (found["label"], len(found["scores"])) == (1, 3)
 
 
+def in_base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def test_series_are_tried_as_lists_a_csv_or_an_array(tmp_path: Path) -> None:
+    question = saved(tmp_path / "lif.safetensors", (2, 1, 1), frames=True)
+    x = np.array([[1.5, -2.0], [0.25, 3.0], [-1.0, 0.5]], np.float32)
+    array = io.BytesIO()
+    np.save(array, x)
+    lines = [",".join(map(str, row)) for row in x.tolist()]
+    asked: list[dict[str, Any]] = [
+        {"series": x.tolist()},
+        {"file": in_base64("\n".join(lines).encode())},
+        {"file": in_base64("\r\n".join(["left,right", *lines, ""]).encode("utf-8-sig"))},
+        {"file": in_base64("\n".join(lines).replace(",", ";").encode())},
+        {"file": in_base64(array.getvalue())},
+    ]
+    answers = [answer({**question, **each, "detail": True}) for each in asked]
+    assert all(each["ok"] for each in answers), answers
+    assert all(each == answers[0] for each in answers)
+    assert answers[0]["frames"] is None
+    assert answers[0]["image"].startswith("data:image/png")
+    assert [len(layer["raster"]) for layer in answers[0]["layers"]] == [3]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"series": [[1, 2]]}, "1 × 2 values, not 3 × 2"),
+        ({"series": [[1, 2, 3], [4, 5, 6]]}, "turn rows and columns round"),
+        ({"series": [[1, 2], [3], [4, 5]]}, "no rows of numbers"),
+        ({"series": [["a", "b"]] * 3}, "no rows of numbers"),
+        ({"series": [[1, None]] * 3}, "NaN"),
+        ({"file": in_base64(b"")}, "no rows of numbers"),
+        ({"file": in_base64(b"a,b\n")}, "values, not 3 × 2"),
+        ({"file": in_base64(b"\x93NUMPY\x01\x00broken")}, "no rows of numbers"),
+        ({"file": in_base64(b"\xff\xfe\x00")}, "no rows of numbers"),
+        ({"image": png((1, 1))}, "series and no image"),
+        ({"pixels": [[[0.5]], [[0.5]]]}, "series and no image"),
+    ],
+)
+def test_what_is_no_series_for_the_network_is_refused_in_words(
+    asked: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    refused = answer({**saved(tmp_path / "lif.safetensors", (2, 1, 1), frames=True), **asked})
+    assert not refused["ok"]
+    assert message in f"{refused['message']}; {refused['hint']}"
+
+
+def test_arrays_of_objects_are_not_unpickled(tmp_path: Path) -> None:
+    array = io.BytesIO()
+    np.save(array, np.array([[{}]], object), allow_pickle=True)
+    question = saved(tmp_path / "lif.safetensors", (2, 1, 1), frames=True)
+    refused = answer({**question, "file": in_base64(array.getvalue())})
+    assert "no rows of numbers" in refused["message"]
+
+
+def test_series_are_refused_by_a_network_for_images(tmp_path: Path) -> None:
+    refused = answer({**saved(tmp_path / "lif.safetensors", (1, 4, 4)), "series": [[1.0]]})
+    assert "takes no series" in refused["message"]
+
+
 def test_of_a_large_layer_some_neurons_are_shown_the_same_ones_always(tmp_path: Path) -> None:
     question = saved(tmp_path / "lif.safetensors", (1, 4, 4), neurons=1000)
     asked = {**question, "pixels": [[[0.5] * 4] * 4], "detail": True}

@@ -214,17 +214,21 @@ def _environment(session: Session, job_id: str) -> dict[str, Any]:
 
 def _evaluation(session: Session, job: Job) -> dict[str, Any]:
     """What can be shown to the network: how many samples its data set has for evaluation (0 where
-    it is gone), their shape, pixels on a side, classes, and whether they are event frames."""
+    it is gone), their shape, pixels on a side, classes, and whether they are event frames or
+    series."""
     summary = summary_of(session, job)
     if summary is None:
-        return {"samples": 0, "input_shape": [], "side": 28, "classes": 0, "frames": False}
+        nothing = {"samples": 0, "input_shape": [], "side": 28, "classes": 0}
+        return {**nothing, "frames": False, "series": False}
+    is_series = summary.get("kind") == "series"
     steps = [summary["timesteps"]] if summary.get("timesteps") is not None else []
     return {
         "samples": int(summary["counts"]["test"]),
-        "input_shape": [*steps, *summary["shape"]],
+        "input_shape": [*steps, *summary["shape"][: 1 if is_series else 3]],
         "side": max(summary["shape"][-2:]),
         "classes": summary["classes"],
         "frames": bool(steps),
+        "series": is_series,
     }
 
 

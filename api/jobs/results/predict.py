@@ -35,6 +35,8 @@ from saf.data import CATALOGUE
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 IMAGES = ("image/png", "image/jpeg")
+TABLES = ("text/csv", "application/octet-stream")
+IMAGE_SIGNS = (b"\x89PNG", b"\xff\xd8")  # that the files begin with
 NETWORK = "lif.safetensors"
 TRIES = 2  # newer checkpoints may remove the one that was found
 
@@ -50,11 +52,17 @@ class Question(BaseModel):
     """A PNG or JPEG in base64."""
     pixels: list[Any] | None = None
     """Nested lists `C H W`, values from 0 to 1."""
+    series: list[Any] | None = None
+    """Nested lists `T C`, the values of each channel at each time step, as they are in the data."""
+    file: Annotated[str, Field(max_length=1_400_000)] | None = None
+    """Series in base64: a CSV, a row for each time step and a column for each channel, or a `.npy`
+    of shape `T C`."""
 
     @model_validator(mode="after")
     def _is_one(self) -> Question:
-        if sum(value is not None for value in (self.sample, self.image, self.pixels)) != 1:
-            raise ValueError("give exactly one of sample, image and pixels")
+        given = (self.sample, self.image, self.pixels, self.series, self.file)
+        if sum(value is not None for value in given) != 1:
+            raise ValueError("give exactly one of sample, image, pixels, series and file")
         return self
 
 
@@ -92,9 +100,11 @@ class Prediction(Document):
     predictions: list[int]
     """The class with the highest score after each time step."""
     image: str
-    """What the network saw, as a data URL; of event frames their mean."""
+    """What the network saw, as a data URL; of event frames their mean, of series their curves, or
+    of many channels a map with time from left to right."""
     frames: str | None
-    """Event frames from left to right, likewise; null for images, and where they are too many."""
+    """Event frames from left to right, likewise; null for images and series, and where they are too
+    many."""
     frame_size: tuple[int, int]
     """Height and width of the image or of each frame, in pixels."""
     scaled_from: tuple[int, int] | None
@@ -108,6 +118,8 @@ _BODY = {
         "content": {
             "image/png": {"schema": {"type": "string", "format": "binary"}},
             "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
+            "text/csv": {"schema": {"type": "string"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -129,16 +141,20 @@ async def _question(request: Request) -> Question:
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise InvalidRequestError.at(
-                    "file", "send the image as the field `file`: -F file=@digit.png"
+                    "file",
+                    "send the image, or a CSV or .npy of series, as the field `file`: "
+                    "-F file=@digit.png",
                 )
-            return _image(await file.read())
+            return _file(await file.read())
     if kind in IMAGES:
         return _image(await request.body())
+    if kind in TABLES:
+        return _file(await request.body())
     if kind != "application/json":
         raise InvalidRequestError.at(
             "content-type",
             f"Content-Type is {kind!r}, and has to be one of "
-            f"{', '.join((*IMAGES, 'multipart/form-data', 'application/json'))}",
+            f"{', '.join((*IMAGES, *TABLES, 'multipart/form-data', 'application/json'))}",
         )
     try:
         return Question.model_validate_json(await request.body())
@@ -163,7 +179,9 @@ def predict(
 ) -> Prediction:
     """Runs `lif.safetensors` on one sample: `curl --data-binary @digit.png -H 'content-type:
     image/png'`, or `{"sample": 3}` for one of the evaluation split. An image is made gray or RGB,
-    cut to the network's proportions around its middle, scaled, and divided by 255.
+    cut to the network's proportions around its middle, scaled, and divided by 255. To a network for
+    series goes a CSV, a row for each time step and a column for each channel: `curl --data-binary
+    @vowel.csv -H 'content-type: text/csv'`; or a `.npy` of shape `T C`.
 
     Until the job has succeeded, the newest checkpoint is run, with its weights folded and LIF
     neurons in place, but not rounded to a grid."""
@@ -182,7 +200,7 @@ def predict(
             name, sha256 = dataset
             path = name if sha256 is None else _path(service, sha256, name)
             asked["sample"] = {"dataset": path, "builtin": sha256 is None, "index": question.sample}
-        asked |= question.model_dump(include={"image", "pixels"}, exclude_none=True)
+        asked |= question.model_dump(exclude={"sample"}, exclude_none=True)
         answer = service.part(Predictor).ask(asked)
         if answer["ok"]:
             found = {key: answer[key] for key in answer if key != "ok"}
@@ -263,6 +281,14 @@ def _path(service: Service, sha256: str, name: str) -> str:
         raise
     except OSError as error:
         raise unreadable(name, error) from error
+
+
+def _file(content: bytes) -> Question:
+    if content.startswith(IMAGE_SIGNS):
+        return _image(content)
+    if not content:
+        raise InvalidRequestError.at("file", "the file is empty")
+    return Question(file=base64.b64encode(content).decode())
 
 
 def _image(content: bytes) -> Question:

@@ -11,6 +11,7 @@ const INK = 20 / 28; // of the side, as in MNIST; images of few pixels are fille
 const FEW_PIXELS = 12;
 const WAIT_MS = 250; // after a stroke
 const STEP_MS = 420;
+const PLAY_MS = 8000; // of all steps, where there are many
 
 export class PredictForm {
   asked = 0;
@@ -47,7 +48,7 @@ export class PredictForm {
   #listen() {
     const file = /** @type {HTMLInputElement} */ (document.getElementById("predict-file"));
     file.addEventListener("change", () => {
-      if (file.files?.length) this.#ask(file.files[0], file.files[0].type);
+      if (file.files?.length) this.#ask(file.files[0], file.dataset.type ?? file.files[0].type);
       file.value = "";
     });
     const sample = /** @type {HTMLInputElement | null} */ (document.getElementById("sample"));
@@ -126,10 +127,11 @@ export class PredictForm {
   #play() {
     if (!this.answer) return;
     this.#stop();
+    const pause = Math.min(STEP_MS, PLAY_MS / this.answer.timesteps);
     const next = (/** @type {number} */ step) => {
       this.#show(step);
       if (step >= this.answer.timesteps) this.#stop();
-      else this.playing = window.setTimeout(() => next(step + 1), STEP_MS);
+      else this.playing = window.setTimeout(() => next(step + 1), pause);
     };
     next(1);
     label("play", this.playing ? "Stop" : "Play");

@@ -480,7 +480,7 @@ def canonical(tmp_path: Path, x: np.ndarray, unit: int = 255) -> bytes:
     return (tmp_path / "d.safetensors").read_bytes()
 
 
-def test_series_are_kept_and_shown_and_a_job_on_them_is_refused_in_words(
+def test_series_are_kept_and_shown_and_a_job_on_them_needs_a_network_for_them(
     shared: Server, tmp_path: Path
 ) -> None:
     x = np.random.default_rng(1).normal(size=(8, 12, 3)).astype(np.float32)
@@ -491,11 +491,21 @@ def test_series_are_kept_and_shown_and_a_job_on_them_is_refused_in_words(
     assert "One series" in page
     assert "12 time steps" in page
     assert shared.http.get("/v1/datasets/series/preview.png").status_code == 200
-    for body in ({"dataset": "series"}, {"dataset": "series", "timesteps": 12}):
-        refused = shared.http.post("/v1/jobs", json=body)
-        problem = check(refused, 422)
-        assert problem["errors"][0]["pointer"] == "/dataset"
-        assert "N T C 1 1" in problem["detail"]
+    for changes, pointer, said in (
+        ({"network": {"name": "convnet"}}, "/network", "use mlp"),
+        ({"timesteps": 6}, "/timesteps", "set timesteps to 12"),
+        ({"conversion": {"grid_bits": 8}}, "/conversion/grid_bits", "series of any values"),
+        ({"augment": ["flip"]}, "/augment/0", "flip changes the places of pixels"),
+    ):
+        body = {"dataset": "series", "network": {"name": "mlp"}, **changes}
+        problem = check(shared.http.post("/v1/jobs", json=body), 422)
+        assert problem["errors"][0]["pointer"] == pointer
+        assert said in problem["detail"]
+    body = {"dataset": "series", "network": {"name": "mlp"}}
+    told = shared.http.post("/v1/jobs", params={"validate_only": True}, json=body).json()
+    assert told["specification"]["timesteps"] == 12
+    assert {"pointer": "/timesteps", "value": 12} in told["automatic"]
+    assert told["neurons"] == 1024
 
 
 @pytest.mark.parametrize(("unit", "is_bounded"), [(1, False), (255, True)])

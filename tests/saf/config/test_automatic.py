@@ -24,7 +24,14 @@ from saf.training.events import Finished, Started
 from saf.training.loop import train
 from tests.saf.training.trainings import dataset, run, summary
 
-EVERYTHING = ("/validation_share", "/batch_size", "/epochs", "/optimizer", "/max_gradient_norm")
+EVERYTHING = (
+    "/timesteps",
+    "/validation_share",
+    "/batch_size",
+    "/epochs",
+    "/optimizer",
+    "/max_gradient_norm",
+)
 
 
 @given(st.integers(1, 10**7), st.integers(0, 10**6))
@@ -42,6 +49,7 @@ def test_every_automatic_setting_becomes_a_number_that_a_job_may_have(
 
 def test_what_was_asked_for_stays() -> None:
     asked: dict[str, Any] = {
+        "timesteps": 5,
         "epochs": 7,
         "batch_size": 33,
         "validation_share": 0.3,
@@ -129,3 +137,19 @@ def test_defaults_learn_digits_in_few_epochs(method: str, tmp_path: Path) -> Non
     assert isinstance(last, Finished)
     assert last.summary["test_accuracy"] > 0.9
     assert last.summary["findings"] == []
+
+
+@pytest.mark.parametrize(("fixed", "steps"), [(None, 6), (29, 29)])
+def test_automatic_timesteps_are_those_of_the_samples_or_six(fixed: int | None, steps: int) -> None:
+    found = resolve(JobSpecification(), DataFacts(100, timesteps=fixed))
+    assert found.timesteps == steps
+    assert "/timesteps" in found.automatic
+
+
+def test_automatic_timesteps_hold_what_other_settings_ask_of_them() -> None:
+    job = JobSpecification.model_validate({"conversion": {"grid_bits": 8}})
+    with pytest.raises(ValidationError, match="timesteps of at most 16, not 17"):
+        resolve(job, DataFacts(100, timesteps=17))
+    job = JobSpecification.model_validate({"timesteps_at_once": 4, "method": {"name": "saf-e"}})
+    with pytest.raises(ValidationError, match="only 3 timesteps"):
+        resolve(job, DataFacts(100, timesteps=3))

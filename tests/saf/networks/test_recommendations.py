@@ -16,7 +16,7 @@ SIZES = (1, 2, 3, 7, 8, 15, 16, 28, 31, 32, 50, 64, 95, 512)
 NAMES = sorted(model.model_fields["name"].default for model in NETWORKS)
 
 
-def network_of(settings: dict[str, str]) -> Any:
+def network_of(settings: dict[str, Any]) -> Any:
     return JobSpecification.model_validate({"network": settings}).network
 
 
@@ -44,15 +44,45 @@ def test_every_network_that_a_refusal_recommends_accepts_the_data_set(name: str)
         if not found:
             assert re.search("resize|crop or pad|standardised|neurons", said), said
             continue
-        for other in named.partition(", or resize")[0].split(" or "):
+        others, _, or_layers = named.partition(", or layers of kind ")
+        if or_layers:
+            layers = [{"kind": or_layers, "features": 7}]
+            build(network_of({"name": "layers", "layers": layers}), shape, 5)
+        for other in others.partition(", or resize")[0].replace(", ", " or ").split(" or "):
             build(network_of({"name": other}), shape, 5)
-    assert refused or name in ("convnet", "mlp", "delay")
+    assert refused or not NETWORKS[name].of_images
+
+
+@pytest.mark.parametrize("channels", [1, 2, 12, 1024])
+@pytest.mark.parametrize("classes", [2, 1000])
+def test_every_network_that_is_recommended_for_series_takes_them(
+    channels: int, classes: int
+) -> None:
+    for name in NAMES:
+        if not NETWORKS[name].of_images:
+            continue
+        with pytest.raises(NetworkError, match="without a place") as refused:
+            build(network_of({"name": name}), (channels, 1, 1), classes)
+        _, _, named = str(refused.value).partition("; use ")
+        others, _, kind = named.partition(", or layers of kind ")
+        assert "mlp" in others
+        for other in others.replace(", ", " or ").split(" or "):
+            build(network_of({"name": other}), (channels, 1, 1), classes)
+        layers = [{"kind": kind, "features": 5}]
+        build(network_of({"name": "layers", "layers": layers}), (channels, 1, 1), classes)
+
+
+def test_a_convolution_over_series_is_refused_where_it_stands() -> None:
+    layers = [{"kind": "linear", "features": 5}, {"kind": "conv", "channels": 5}]
+    with pytest.raises(NetworkError, match="places of an image") as refused:
+        build(network_of({"name": "layers", "layers": layers}), (4, 1, 1), 3)
+    assert refused.value.pointer == "/network/layers/1/kind"
 
 
 def test_images_of_every_size_have_a_network() -> None:
     for shape in shapes():
-        if shape[1:] == (1, 1) and shape[0] == 1:
-            continue  # one number alone
+        if shape[1:] == (1, 1):
+            continue  # values without a place
         build(network_of({"name": "convnet"}), shape, 5)
 
 

@@ -186,7 +186,7 @@ def test_warm_up_rises_linearly_to_the_peak(name: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "changes", "message"),
     [
-        ((4, 1, 8, 8), {}, "4 frames a sample and timesteps is 3"),
+        ((4, 1, 8, 8), {}, "4 event frames a sample and timesteps is 3"),
         ((1, 8, 8), {"network": {"name": "vgg11"}}, "16 to 512 pixels a side"),
         ((65, 8, 8), {}, "1 to 64 channels"),
         ((1, 8, 8), {"network": {"name": "convnet", "pooling": "max"}}, "max pooling breaks"),
@@ -291,7 +291,7 @@ def test_event_frames_in_bytes_on_a_grid_end_with_a_proof(method: str, tmp_path:
 @pytest.mark.parametrize(("dtype", "unit"), [(np.float32, 255), (np.uint8, 1)])
 def test_counts_on_a_grid_are_refused_with_a_hint(dtype: type, unit: int, tmp_path: Path) -> None:
     job = specification(conversion={"grid_bits": "auto"})
-    with pytest.raises(UserConfigError, match="event frames are counts") as refused:
+    with pytest.raises(UserConfigError, match="event frames of counts") as refused:
         run(job, replace(dataset(3, 2, 8, 8, dtype=dtype), unit=unit), tmp_path)
     assert "unit 255" in refused.value.hint
 

@@ -3,7 +3,7 @@
     u[t] = λ (u[t−1] − V s[t−1]) + Σ W s_in[t] + b        s[t] = 1 where u[t] ≥ V, else 0
 
     network = Network("lif.safetensors")
-    scores, spikes = network.run(images)      # N C H W in [0, 1]; frames: N T C H W
+    scores, spikes = network.run(images)  # N C H W in [0, 1]; frames: N T C H W, series: N T C
     network.class_names[scores[0].argmax()]   # spikes: by layer, N T and the layer's shape
 
     python lif_numpy.py lif.safetensors images.npy result.npz
@@ -49,6 +49,7 @@ class Network:
 
     def run(self, x):
         """Class scores, N K, and the spikes of every layer, by its name: N T …"""
+        x = x[..., None, None] if self.frames and x.ndim == 3 else x
         samples, fired = len(x), {}
         u, s = {}, {}  # potentials; what each layer has sent last
         total = 0.0

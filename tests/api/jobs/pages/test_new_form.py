@@ -87,6 +87,7 @@ def test_inputs_have_ids_of_their_own() -> None:
 
 
 AUTOMATIC = {
+    "/timesteps",
     "/epochs",
     "/validation_share",
     "/batch_size",

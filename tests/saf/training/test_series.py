@@ -1,0 +1,171 @@
+"""A job trains on series: what is shown at each step, what comes out, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import saf
+from saf.config import JobSpecification
+from saf.data.baseline import baselines
+from saf.data.dataset import Dataset
+from saf.errors import UserConfigError
+from saf.model.network import SpikingNetwork
+from saf.networks.architecture import Architecture
+from saf.networks.build import build
+from saf.training.batches import Samples
+from saf.training.loop import train
+from tests.saf.training.trainings import run, summary
+
+STEPS = 9
+
+
+def waves(samples: int, channels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sines of three frequencies around −5, one for each class."""
+    generator = np.random.default_rng(seed)
+    y = np.arange(samples) % 3
+    phase = generator.uniform(0, 0.5, (samples, 1, channels))
+    angle = np.arange(STEPS)[None, :, None] * (0.3 + 0.5 * y[:, None, None]) + phase
+    return (10 * np.sin(angle) - 5).astype(np.float32), y
+
+
+def series(channels: int = 3, samples: int = 60) -> Dataset:
+    x, y = waves(samples, channels, 0)
+    x_test, y_test = waves(15, channels, 1)
+    return Dataset(x_train=x, y_train=y, x_test=x_test, y_test=y_test, class_names=tuple("abc"))
+
+
+def job(**changes: Any) -> JobSpecification:
+    values: dict[str, Any] = {"network": {"name": "mlp", "features": [20, 20]}, "epochs": 2}
+    return JobSpecification.model_validate(values | changes)
+
+
+@pytest.mark.parametrize(
+    "method", ["saf-e", "saf-f", "ottt-a", "ottt-o", "spike-representation", "bptt"]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_method_trains_on_series_and_leaves_a_network_that_fires_the_same(
+    method: str, channels: int, tmp_path: Path
+) -> None:
+    data = series(channels)
+    reports = run(job(method={"name": method}), data, tmp_path)
+    lif = saf.load_lif(tmp_path / "lif.safetensors")
+    assert lif.timesteps == STEPS
+    x = torch.from_numpy(data.x_test)
+    accuracy = float((lif.predict(x).numpy() == data.y_test).mean())
+    assert summary(reports)["lif_accuracy"] == pytest.approx(accuracy)
+    certificate = json.loads((tmp_path / "certificate.json").read_text())
+    exact = certificate["checks"][1]
+    assert exact["precision"] == "float64"
+    assert exact["spikes_compared"] == 15 * STEPS * 40
+    assert exact["spikes_differing"] == 0
+    assert sum(layer["firing_rate_lif"] for layer in exact["layers"]) > 0
+
+
+def test_a_stream_of_values_has_the_scores_of_the_whole_series(tmp_path: Path) -> None:
+    data = series()
+    run(job(epochs=1), data, tmp_path)
+    lif = saf.load_lif(tmp_path / "lif.safetensors")
+    x = torch.from_numpy(data.x_test)
+    state = None
+    for t in range(STEPS):
+        scores, state = lif.step(x[:, t], state)
+    assert torch.equal(scores, lif(x))
+    with pytest.raises(ValueError, match=f"N {STEPS} 3 1 1 .*N {STEPS} 3,"):
+        lif(x[:, 1:])
+
+
+def test_waves_are_learnt(tmp_path: Path) -> None:
+    reports = run(job(epochs=25, method={"name": "saf-e"}), series(), tmp_path)
+    assert summary(reports)["test_accuracy"] >= 0.9
+
+
+def test_the_current_of_a_step_is_the_value_of_that_step() -> None:
+    """A neuron that copies channel 0, normalised, fires at the step whose value exceeds V."""
+    architecture = Architecture.model_validate(
+        build(job(network={"name": "mlp", "features": [1]}).network, (2, 1, 1), 2).model_dump()
+    )
+    network = SpikingNetwork(architecture, job().neuron, mean=[10, 0], std=[2, 1], seed=0)
+    with torch.no_grad():
+        network.layers[0].maps[0].weight.copy_(torch.tensor([[1.0, 0.0]]))
+    x = torch.tensor([[[10.0, 9.0], [12.0, 9.0], [8.0, 9.0], [9.0, 9.0]]])  # T C
+    fired: list[torch.Tensor] = []
+    network.layers[0].register_forward_hook(lambda _m, _i, sent: fired.append(sent.detach()))
+    network(x)
+    assert torch.cat(fired).flatten().tolist()[:2] == [0.0, 1.0]
+    assert torch.equal(network(x), network(x[..., None, None]))
+
+
+def test_series_in_bytes_mean_what_their_unit_says(tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+    x, y = generator.integers(0, 9, (30, STEPS, 2)).astype(np.uint8), np.arange(30) % 2
+    counts = Dataset(x, y, x[:6], y[:6], ("a", "b"), unit=1)
+    as_floats = x.astype(np.float32)
+    floats = Dataset(as_floats, y, as_floats[:6], y[:6], ("a", "b"))
+    for data, directory in ((counts, "counts"), (floats, "floats")):
+        run(job(epochs=1, validation_share=0), data, tmp_path / directory)
+    first, second = (
+        saf.load_lif(tmp_path / directory / "lif.safetensors") for directory in ("counts", "floats")
+    )
+    for name, tensor in first.tensors.items():
+        assert torch.equal(tensor, second.tensors[name])
+
+
+def test_series_in_bytes_over_255_can_be_proven(tmp_path: Path) -> None:
+    x, y = waves(30, 2, 0)
+    as_bytes = (127 + 7 * x).clip(0, 255).astype(np.uint8)
+    data = Dataset(as_bytes, y, as_bytes[:9], y[:9], tuple("abc"), unit=255)
+    reports = run(job(conversion={"grid_bits": "auto"}, epochs=1), data, tmp_path)
+    assert summary(reports)["verdict"] == "proven"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message", "hint"),
+    [
+        ({"timesteps": 6}, "9 time steps a sample and timesteps is 6", "set timesteps to 9"),
+        ({"conversion": {"grid_bits": 8}}, "series of any values", "null"),
+        ({"augment": ["flip"]}, "flip changes the places of pixels", "leave it out"),
+        ({"augment": ["crop", "cutout"]}, "crop changes the places", "leave it out"),
+        ({"network": {"name": "convnet"}}, "without a place .* use mlp", "fit together"),
+        ({"network": {"name": "vgg11"}}, "without a place .* use mlp", "fit together"),
+    ],
+)
+def test_what_series_cannot_be_trained_with_is_refused_in_words(
+    changes: dict[str, Any], message: str, hint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserConfigError, match=message) as refused:
+        next(train(job(**changes), series(), tmp_path))
+    assert hint in refused.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_series_that_are_too_long_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(6, 1025, 1)).astype(np.float32)
+    y = np.arange(6) % 2
+    data = Dataset(x, y, x, y, ("a", "b"))
+    with pytest.raises(UserConfigError, match="1,025 time steps") as refused:
+        next(train(job(), data, tmp_path))
+    assert "every n-th value" in refused.value.hint
+
+
+def test_samples_of_a_mapped_file_stay_views_with_the_axes_of_one_pixel() -> None:
+    data = series()
+    samples = Samples(data.x_train, data.y_train, torch.device("cpu"), torch.float32)
+    x, _ = samples[torch.tensor([2, 4])]
+    assert x.shape == (2, STEPS, 3, 1, 1)
+    assert np.array_equal(x[..., 0, 0].numpy(), data.x_train[[2, 4]])
+
+
+@pytest.mark.parametrize("steps", [9, 700])
+def test_the_linear_baseline_sees_the_values_of_series_or_means_over_time(steps: int) -> None:
+    generator = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    x = generator.normal(size=(40, steps, 2)).astype(np.float32)
+    x[:, : steps // 2, 1] += np.where(y, 3, -3)[:, None]
+    found = baselines(x[:30], y[:30], x[30:], y[30:], 2)
+    assert found.linear == 1.0
