@@ -103,6 +103,11 @@ def _delivered(found: Mapping[str, Any]) -> str:
     return f"; delivered is epoch {epoch}, the last one, as asked; epoch {best} was the best"
 
 
+def _at_most(steps: Any, most: int) -> bool:
+    """Whether T is a number, or may become one, of at most `most`."""
+    return not isinstance(steps, int) or steps <= most
+
+
 def _can_be_proven(specification: Mapping[str, Any]) -> bool:
     """Whether `conversion.grid_bits` would be accepted, as far as the settings tell."""
     neuron = specification.get("neuron") or {}
@@ -110,5 +115,5 @@ def _can_be_proven(specification: Mapping[str, Any]) -> bool:
         (specification.get("conversion") or {}).get("grid_bits") is None
         and neuron.get("decay") == 0.5
         and neuron.get("threshold") == 1.0
-        and specification.get("timesteps", 0) <= MOST_GRID_TIMESTEPS
+        and _at_most(specification.get("timesteps", 0), MOST_GRID_TIMESTEPS)
     )

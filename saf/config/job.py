@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from saf.config.augmentations import AUGMENTATIONS, Augmentation
-from saf.config.base import Auto, Strict
+from saf.config.base import Auto, OrAuto, Strict
 from saf.config.choice import Choice, Several
 from saf.config.methods import METHODS, Method
 from saf.config.networks import NETWORKS, Network
@@ -138,24 +138,24 @@ class JobSpecification(Strict):
     network: Annotated[Network, NETWORK] = Field(default_factory=NETWORK.default)
     method: Annotated[Method, METHOD] = Field(default_factory=METHOD.default)
     neuron: Annotated[Neuron, NEURON] = Field(default_factory=NEURON.default)
-    timesteps: Timesteps | Auto = "auto"
+    timesteps: Annotated[Timesteps | Auto, OrAuto()] = "auto"
     """T, the number of time steps that a sample is shown for. "auto": as many as the samples have,
     where the data set holds event frames or series, and 6 of images. Another number than that of
     event frames or series is refused."""
     conversion: Conversion = Conversion()
-    epochs: Epochs | Auto = "auto"
+    epochs: Annotated[Epochs | Auto, OrAuto()] = "auto"
     """Passes over the training samples. "auto" and the other automatic settings become numbers
     before the training starts, by the rules of `docs/defaults.md`."""
     patience: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """The training ends after so many epochs in a row that were not better on the validation
     samples than the best one before; null: never."""
-    validation_share: ValidationShare | Auto = "auto"
+    validation_share: Annotated[ValidationShare | Auto, OrAuto()] = "auto"
     """Share of the training samples of each class, chosen by `seed`, that is kept for validation:
     the best epoch, early stopping and the grid of the conversion are chosen by them, and the test
     samples are looked at once, at the end. "auto": 0 where the data set brings validation samples
     of its own, else 0.1, or 0.2 of fewer than 2,000 samples. Validation samples of its own are used
     in any case, and none of the training samples are kept then."""
-    batch_size: BatchSize | Auto = "auto"
+    batch_size: Annotated[BatchSize | Auto, OrAuto()] = "auto"
     """Samples per iteration, all devices together."""
     micro_batches: Annotated[int, Field(ge=1, le=10_000_000)] = 1
     """Parts that each batch is computed in, one after another. Their gradients are added up: less
@@ -172,7 +172,7 @@ class JobSpecification(Strict):
     last checkpoint; `fail` ends the job. Methods that update after every time step always fail."""
     optimizer: Optimizer = AutomaticOptimizer()
     schedule: Schedule = Schedule()
-    max_gradient_norm: GradientNorm | Auto | None = "auto"
+    max_gradient_norm: Annotated[GradientNorm | Auto | None, OrAuto()] = "auto"
     """The gradient of all weights together is scaled down to this norm where it is larger; null:
     never."""
     average_decay: Annotated[float, Field(gt=0, lt=1)] | None = None

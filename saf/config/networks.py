@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from saf.config.base import Auto, Strict
+from saf.config.base import Auto, OrAuto, Strict
 from saf.registry import Registry
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
 Features = Annotated[int, Field(ge=1, le=65_536)]
+Gain = Annotated[float, Field(gt=0, le=1000)]
 Width = Annotated[float, Field(gt=0, le=4)]
 
 
@@ -41,7 +42,7 @@ class Network(Strict):
     """Whether its owner lists its layers, so that no rule knows the learning rate it needs."""
 
     name: str = ""
-    gain: Annotated[float, Field(gt=0, le=1000)] | Auto = "auto"
+    gain: Annotated[Gain | Auto, OrAuto()] = "auto"
     """What the gains of the standardised weights start at. A number: that of every layer, times 1.3
     in `vgg16`; 1 is the published start. "auto": of each layer that on training samples, chosen by
     `seed`, it fires at a rate from which it can learn (`saf.training.first_pass`)."""

@@ -8,7 +8,7 @@ from pydantic import (
     Field,
 )
 
-from saf.config.base import Auto, Strict
+from saf.config.base import Auto, OrAuto, Strict
 
 LearningRate = Annotated[float, Field(gt=0, le=100)]
 
@@ -23,7 +23,7 @@ class SGD(Strict):
     """Stochastic gradient descent with momentum."""
 
     name: Literal["sgd"] = "sgd"
-    learning_rate: LearningRate | Auto = "auto"
+    learning_rate: Annotated[LearningRate | Auto, OrAuto()] = "auto"
     """"auto": by the rule of `docs/defaults.md`. Published with OTTT: 0.1."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -33,7 +33,7 @@ class AdamW(Strict):
     """Adam with decoupled weight decay."""
 
     name: Literal["adamw"] = "adamw"
-    learning_rate: LearningRate | Auto = "auto"
+    learning_rate: Annotated[LearningRate | Auto, OrAuto()] = "auto"
     """"auto": by the rule of `docs/defaults.md`."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999

@@ -125,7 +125,7 @@ def test_metrics_become_a_data_frame(shared: Server, client: Client) -> None:
 
 
 def test_jobs_are_compared_in_a_data_frame(client: Client) -> None:
-    one = client.submit({"seed": 1})
+    one = client.submit({"seed": 1, "timesteps": 6})
     other = client.submit({"seed": 2, "timesteps": 4})
     found = client.compare([one, other.id])
     assert repr(found) == "Comparison(2 jobs that differ in /timesteps, /seed)"
