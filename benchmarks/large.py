@@ -1,31 +1,40 @@
-"""Large data sets: memory and time of a check, and of trainings from the mapped file.
+"""Large data sets: memory and time of a check, of an upload, and of trainings from the mapped file.
 
     python -m benchmarks.large FOLDER --gib 2 --out benchmarks/results/large.md
 
 Makes `--gib` of images (PNG in a zip), of an .npz and of events (N-MNIST's .bin in a zip) below
-FOLDER, which needs ten times as much room, checks each as the service does, and trains on the
-images from the file, mapped, and from memory, in turns.
+FOLDER, which needs ten times as much room, checks each as the service does, sends the .npz in
+pieces to `saf serve`, whose web process is killed half-way, and trains on the images from the file,
+mapped, and from memory, in turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import os
+import shutil
+import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from PIL import Image
 
 from benchmarks.machine import machine
+from benchmarks.throughput import Service
+from benchmarks.viewers import processor_seconds, web_process
+from saf.client import Client
 from saf.config import JobSpecification
 from saf.config.automatic import DataFacts, resolve
 from saf.data import Dataset, load
@@ -38,7 +47,7 @@ SIDE = 128
 EVENTS = 4_200  # of a recording, as N-MNIST has in the mean
 MEMORY = 2 * GIB  # what the service gives a check
 ROUNDS = 3
-PARTS = ("images", "npz", "events", "training")
+PARTS = ("images", "npz", "events", "upload", "training")
 
 
 def main() -> None:
@@ -77,6 +86,8 @@ def main() -> None:
         )
         print(lines[-1], flush=True)
         path.unlink()
+    if "upload" in options.only:
+        lines += ["", "## An upload", "", *uploaded(npz(options.folder, size))]
     if "training" in options.only:
         lines += ["", "## Training", "", *training(options.folder / "images.kept")]
     text = "\n".join(lines) + "\n"
@@ -154,6 +165,107 @@ def checked(path: Path, kept: Path) -> dict[str, Any]:
         "mapped": mapped,
         "kept": kept.stat().st_size,
     }
+
+
+def uploaded(path: Path) -> list[str]:
+    """What it takes to send a file in pieces to a service of its own, which is killed half-way, and
+    to make a data set of it. The file is removed."""
+    folder = path.parent / "service"
+    folder.mkdir()
+    length, watched, killed = path.stat().st_size, Watched(), list[int]()
+    arrived: list[tuple[float, int]] = []
+    service = Service(folder, warm=False)
+    watch = threading.Thread(target=watched.until_done, args=(service.pid,))
+    watch.start()
+
+    def progress(sent: int, total: int) -> None:
+        arrived.append((time.perf_counter(), sent))
+        if sent > total / 2 and not killed:
+            killed.append(web_process(service.pid))
+            os.kill(killed[0], signal.SIGKILL)
+
+    try:
+        began, before = time.perf_counter(), time.process_time()
+        with Client(str(service.http.base_url)) as client:
+            dataset = client.upload_dataset(path, name="large", progress=progress)
+            client_seconds = time.process_time() - before
+            dataset = client.wait_dataset(dataset["id"])
+        ended = time.perf_counter()
+        assert dataset["status"] == "ready", dataset
+        assert killed
+        left = sum(f.stat().st_size for f in (folder / "data" / "uploads").rglob("data"))
+        kept = sum(f.stat().st_size for f in (folder / "data").rglob("*") if f.is_file())
+    finally:
+        watched.done.set()
+        watch.join()
+        service.stop()
+        shutil.rmtree(folder)
+        path.unlink()
+    sent = arrived[-1][0] - began
+    away = max(after[0] - before_[0] for before_, after in itertools.pairwise(arrived))
+    return [
+        "| | |",
+        "|---|---|",
+        f"| sent | {_gib(length)} in {sent:.0f} s, {length / sent / 2**20:.0f} MiB/s |",
+        f"| processor time of the client, with SHA-256 of each piece | {client_seconds:.0f} s |",
+        f"| processor time of the web process | {watched.seconds['web']:.0f} s |",
+        f"| private memory of the web process at most | {watched.private['web'] / 2**20:.0f} MiB |",
+        f"| longest time without a piece: the web process was killed | {away:.1f} s |",
+        f"| from the last piece until the data set is `ready` | {ended - arrived[-1][0]:.0f} s |",
+        f"| processor time of the check | {watched.seconds['check']:.0f} s |",
+        f"| private memory of the check at most | {watched.private['check'] / 2**20:.0f} MiB |",
+        f"| bytes of the upload that are left | {left} |",
+        f"| the data directory at the end | {_gib(kept)} |",
+    ]
+
+
+class Watched:
+    """Memory and processor time of the processes of a service, by what they do."""
+
+    NAMES: ClassVar[dict[str, bytes]] = {
+        "web": b"api.commands.web",
+        "check": b"saf.data.check_process",
+    }
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.private = dict.fromkeys(self.NAMES, 0)
+        self._seconds: dict[tuple[str, int], float] = {}
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Processor time of all processes of a kind."""
+        return {
+            name: sum(s for (kind, _), s in self._seconds.items() if kind == name)
+            for name in self.NAMES
+        }
+
+    def until_done(self, parent: int) -> None:
+        """Look at them again and again."""
+        while not self.done.wait(0.2):
+            for pid in _descendants(parent):
+                try:
+                    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                    seconds = processor_seconds(pid)
+                except (OSError, ValueError, IndexError):
+                    continue  # it has ended
+                for name, part in self.NAMES.items():
+                    if part in command:
+                        private = _status(pid).get("RssAnon", 0)
+                        self.private[name] = max(self.private[name], private)
+                        self._seconds[name, pid] = seconds
+
+
+def _descendants(parent: int) -> list[int]:
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            parents[int(entry.name)] = int(fields[1])
+    found = [parent]
+    for pid in found:
+        found += [child for child, above in parents.items() if above == pid]
+    return found[1:]
 
 
 def training(kept: Path) -> list[str]:

@@ -57,6 +57,11 @@ class Service:
             time.sleep(0.1)
         self.http = httpx.Client(base_url=address.read_text().split()[1], timeout=60)
 
+    @property
+    def pid(self) -> int:
+        """Of the process that keeps the others."""
+        return self._process.pid
+
     def stop(self) -> None:
         """Stop it as Ctrl-C does."""
         self.http.close()

@@ -144,7 +144,7 @@ def _stored(
     if earlier is not None:
         return document(session, earlier), None
     count_alone(session)
-    replaced = _make_place(session, row.name)
+    replaced = make_place(session, row.name)
     if why := lacking_for_upload(session, settings, row.uploaded_by):
         raise TooLargeError(f"{why}; delete some first, or answer what they ask")
     row.created_at = clock(session)
@@ -154,7 +154,7 @@ def _stored(
     return None, replaced
 
 
-def _make_place(session: Session, name: str) -> str | None:
+def make_place(session: Session, name: str) -> str | None:
     """Remove the upload of that name if it is invalid, or nobody has said how to read it: its id.
     ConflictError where it is any other."""
     # Locked, so that nobody answers it at this moment.

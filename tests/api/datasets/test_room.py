@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from api.datasets.accept import make_place
 from api.datasets.room import lacking
+from api.errors import ConflictError
 from api.settings import Settings
 from api.store.database import Database
 from api.store.datasets import count_alone
@@ -88,6 +90,39 @@ def test_uploads_that_wait_for_a_check_or_an_answer_take_room(small: Server) -> 
     again = send(small, user, "waits", 20, 7)
     assert again.status_code == 201, "it makes place for the same one with an answer"
     assert small.http.delete("/v1/datasets/is being checked").status_code == 204
+
+
+def test_an_upload_that_is_being_answered_makes_no_place_for_another_of_its_name(
+    postgres_url: str,
+) -> None:
+    database = Database(postgres_url)
+    migrate(database)
+    asked: dict[str, Any] = {"format": "npz", "problems": [], "upload_bytes": 1, "created_at": 1.0}
+    with database.writing() as session:
+        session.add(Dataset(id="ds_a", name="asked", status="needs_choice", **asked))
+    found: list[Any] = []
+
+    def other() -> None:
+        try:
+            with database.writing() as session:
+                found.append(make_place(session, "asked"))
+        except ConflictError as error:
+            found.append(error)
+
+    def is_waiting() -> bool:
+        with database.reading() as session:
+            locks = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(session.scalar(locks))
+
+    thread = threading.Thread(target=other)
+    with database.writing() as session:
+        session.get_one(Dataset, "ds_a").status = "checking"
+        session.flush()
+        thread.start()
+        until(lambda: found or is_waiting())
+    thread.join()
+    database.dispose()
+    assert isinstance(found[0], ConflictError), found
 
 
 def test_two_checks_that_end_at_one_moment_do_not_both_take_the_last_room(
