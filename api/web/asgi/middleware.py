@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -216,16 +218,26 @@ class Gate:
                 f"the body has more than {self._json_max_values} values; send fewer, or set "
                 "SAF_JSON_MAX_VALUES on the server",
             )
-        if body.count(b"[") + body.count(b"{") <= self._json_max_depth:
-            return None
         # Not in the event loop: a body of brackets takes a while.
-        too_deep: bool = await anyio.to_thread.run_sync(_is_deeper, body, self._json_max_depth)
-        if too_deep:
+        brackets = body.count(b"[") + body.count(b"{")
+        if brackets > self._json_max_depth and await anyio.to_thread.run_sync(
+            _is_deeper, body, self._json_max_depth
+        ):
             return (
                 400,
                 "invalid_json",
                 f"the body has more than {self._json_max_depth} objects and lists within one "
                 "another; make it flatter, or set SAF_JSON_MAX_DEPTH on the server",
+            )
+        if body.count(b":") < 2:
+            return None
+        twice: str | None = await anyio.to_thread.run_sync(_repeated_key, body)
+        if twice is not None:
+            return (
+                400,
+                "invalid_json",
+                f"the body has the key {twice[:100]!a} twice in one object, of which one would be "
+                "ignored; say it once",
             )
         return None
 
@@ -334,6 +346,29 @@ def _is_deeper(body: bytes, most: int) -> bool:
             case 0x5D | 0x7D:  # ] }
                 depth -= 1
     return False
+
+
+class _RepeatedKeyError(Exception):
+    pass
+
+
+def _repeated_key(body: bytes) -> str | None:
+    """A key that stands twice in one object of a body; None where there is none, or no JSON."""
+
+    def once(pairs: list[tuple[str, Any]]) -> None:
+        seen = set[str]()
+        for name, _ in pairs:
+            if name in seen:
+                raise _RepeatedKeyError(name)
+            seen.add(name)
+
+    try:
+        json.loads(body, object_pairs_hook=once)
+    except _RepeatedKeyError as error:
+        return str(error)
+    except (ValueError, RecursionError):
+        return None  # whoever reads it says what is wrong
+    return None
 
 
 def _host_name(host: str) -> str:

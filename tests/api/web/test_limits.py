@@ -86,8 +86,27 @@ def test_a_body_that_is_too_deep_is_refused(small: Server, shape: str) -> None:
     assert body["code"] == "invalid_json"
 
 
-def test_brackets_in_a_text_are_no_depth(small: Server) -> None:
-    answer = post(small, {"name": '[[[[[[[[[\\"{{{{{{{{{{'}, **as_user("192.0.2.1"))
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/jobs", '{"dataset": "digits", "epochs": 1, "epochs": 50}'),
+        ("/v1/jobs", r'{"dataset": "digits", "neuron": {"decay": 0.5, "dec\u0061y": 0.9}}'),
+        ("/v1/sweeps", '{"job": {}, "over": {"/seed": [1], "/seed": [2]}}'),
+        ("/v1/datasets/mine/choices", '{"layout": "N H W C", "layout": "N C H W"}'),
+    ],
+)
+def test_a_key_that_stands_twice_in_a_body_is_refused_as_one_would_be_ignored(
+    small: Server, path: str, body: str
+) -> None:
+    answer = small.http.post(path, content=body, headers={"content-type": "application/json"})
+    problem = check(answer, 400)
+    assert problem["code"] == "invalid_json"
+    assert "twice in one object" in problem["detail"]
+
+
+def test_brackets_in_a_text_are_no_depth_and_its_keys_none_of_the_body(small: Server) -> None:
+    texts = {"name": '[[[[[[[[[\\"{{{{{{{{{{ {"a": 1, "a": 2}', "metadata": {"name": "another"}}
+    answer = post(small, texts, **as_user("192.0.2.1"))
     assert answer.status_code == 201, answer.text
 
 
