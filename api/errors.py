@@ -2,6 +2,8 @@
 
 ServiceError
  ├── InvalidRequestError   422  invalid_request    a field is wrong; `errors` says which
+ ├── UnauthorizedError     401  unauthorized       nobody is known to ask
+ ├── ForbiddenError        403  forbidden          one may see it, and not do this
  ├── NotFoundError         404  not_found
  ├── ConflictError         409  conflict           the state forbids it
  ├── GoneError             410  gone               it was there and is no longer
@@ -50,6 +52,22 @@ class InvalidRequestError(ServiceError):
         of a parameter, which `detail` says as a whole sentence."""
         said = f"{pointer}: {detail}" if pointer.startswith("/") else detail
         return cls(said, errors=[FieldError(pointer, detail)])
+
+
+class UnauthorizedError(ServiceError):
+    """The request says nobody who may come in."""
+
+    status = 401
+    code = "unauthorized"
+    title = "Sign in first"
+
+
+class ForbiddenError(ServiceError):
+    """Whoever asks may see the thing, and may not do this with it."""
+
+    status = 403
+    code = "forbidden"
+    title = "Not allowed"
 
 
 class NotFoundError(ServiceError):

@@ -12,9 +12,14 @@ from types import FrameType
 from typing import cast
 
 import anyio.to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
 
+from api.accounts import pages as account_pages
+from api.accounts import routes as accounts
+from api.accounts.guard import Guard
+from api.accounts.opening import open_accounts
+from api.accounts.routing import check_decided
 from api.broker import wakeups
 from api.broker.wakeups import WakeUps, celery_app
 from api.datasets import catalogue, choices, previews
@@ -75,6 +80,7 @@ TAGS = [
     {"name": "datasets", "description": "What can be trained on; uploads."},
     {"name": "uploads", "description": "Large files, in pieces (tus 1.0)."},
     {"name": "choices", "description": "Networks, methods and surrogates that a job can ask for."},
+    {"name": "accounts", "description": "Users, their keys, and projects that they share."},
     {"name": "system", "description": "Workers and health."},
 ]
 
@@ -109,6 +115,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         summary="SAF and OTTT training, and verified conversion to LIF neurons.",
         version="0.1.0",
         lifespan=lifespan,
+        dependencies=[Depends(check_decided)],
         telemetry=cast(TelemetryConfig, traces.of_requests()),
         openapi_tags=TAGS,
         servers=[{"url": chosen.root_path}] if chosen.root_path else None,
@@ -135,18 +142,20 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         networks,
         workers,
         health,
+        accounts,
         openapi,
     )
     for module in routers:
         app.include_router(module.router)
     for pages in (
         *(list_page, compare, compare_pages, job_page, new_page),
-        *(dataset_pages, sweep_pages, system_pages),
+        *(dataset_pages, sweep_pages, system_pages, account_pages),
     ):
         app.include_router(pages.router)
     app.mount("/static", assets(), name="static")
     app.mount("/guide", Guide(), name="guide")
     # The last one added is the first that a request meets.
+    app.add_middleware(Guard, settings=chosen)
     app.add_middleware(
         Gate,
         allowed_hosts=chosen.allowed_hosts,
@@ -198,6 +207,7 @@ class _Running:
                 [
                     lambda: migrate(database),
                     partial(_know, database),
+                    partial(open_accounts, database, settings),
                     checks.resume,
                     self._sweeper.start,
                     self._janitor.start,

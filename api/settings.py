@@ -19,6 +19,7 @@ from saf.redaction import secrets_of
 MIB, GIB = 2**20, 2**30
 OWN_PATHS = (
     *("v1", "jobs", "new", "sweeps", "datasets", "compare", "system", "docs", "guide"),
+    *("login", "logout", "account"),
     *("static", "openapi.json", "healthz", "readyz", "metrics"),
 )
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+)+")
@@ -66,6 +67,23 @@ class Settings(ClientSettings):
     ]
     """A directory, plain or as `file:///…`, or `s3://BUCKET/PREFIX`; empty: in `data_dir`.
     Credentials, region and endpoint of S3 are read by its library, see docs/operating.md."""
+
+    auth: Literal["open", "keys", "proxy"] = "open"
+    """Who may come in: `open` whoever reaches the service, on this machine alone; `keys` who has a
+    key of an account; `proxy` who a proxy in `trusted_proxies` says it is, or has a key."""
+    open_beyond_loopback: bool = False
+    """Let a service without accounts listen on other addresses than loopback: something in front of
+    it asks who comes."""
+    session_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 72.0
+    """A browser that has signed in stays so for so long."""
+    proxy_user_header: str = "X-Forwarded-User"
+    """The header in which the proxy of `SAF_AUTH=proxy` names the user; it takes away what clients
+    send by this name. A user who comes for the first time is made."""
+    proxy_secret: str = Field(default="", repr=False)
+    """What that proxy sends as `Saf-Proxy-Secret`, so that no other process of its machine can take
+    its place; empty: nothing."""
+    admins: tuple[str, ...] = ()
+    """Names of users who are made admins when a proxy names them, as a JSON list."""
 
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     """Names under which the API answers; another `Host` is refused, so that a page of another
@@ -267,7 +285,7 @@ class Settings(ClientSettings):
         addresses = (self.database_url, self.broker_url, self.artifacts_url, self.url)
         kept = re.compile("authorization|cookie|token|key|secret", re.IGNORECASE)
         headers = [value for name, value in self.headers.items() if kept.search(name)]
-        return [*secrets_of(*addresses), self.token, *headers]
+        return [*secrets_of(*addresses), self.token, self.proxy_secret, *headers]
 
     @property
     def database(self) -> str:

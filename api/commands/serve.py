@@ -10,7 +10,7 @@ import typer
 from api.commands import demo
 from api.commands.failures import told_in_words
 from api.host.listener import DEFAULT_PORT, listen
-from api.local.serve import LOOPBACK, LocalService
+from api.local.serve import LOOPBACK, LocalService, check_accounts
 from api.settings import Settings, settings
 from api.telemetry import log
 from saf.cli.output import complain, console, say
@@ -43,11 +43,15 @@ def serve(
         chosen = chosen.model_copy(update={"data_dir": data_dir})
     if allow_host:
         chosen = chosen.model_copy(update={"allowed_hosts": (*chosen.allowed_hosts, *allow_host)})
+    check_accounts(host, chosen)
     service = LocalService(chosen, host=host, port=port)
     if host not in LOOPBACK:
+        who = "everybody who reaches this machine can use the service, and " * (
+            chosen.auth == "open"
+        )
         complain(
-            f"WARNING: on {host} everybody who reaches this machine can use the service: it asks "
-            "for no password, and what is sent is not encrypted. Put something in front that does."
+            f"WARNING: on {host} {who}what is sent is not encrypted. Put something in front that "
+            "does it (TLS)."
         )
     with service.stopped_by_signals():
         if service.start():
@@ -66,6 +70,7 @@ def web(
     """Start the API and the pages alone; workers and servers are elsewhere (docs/operating.md)."""
     from api.commands.web import run  # the application is made for this command only
 
+    check_accounts(host, settings())
     run(listen(host, port))
 
 

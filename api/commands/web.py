@@ -12,6 +12,7 @@ import socket
 import uvicorn
 
 from api.host.listener import DEFAULT_PORT, WAITING, ListenError, listen
+from api.local.serve import ServeError, check_accounts
 from api.main import create_app
 from api.settings import settings
 from api.store.private import keep_private
@@ -63,8 +64,9 @@ def main() -> None:
         run(socket.socket(fileno=asked.fd))
         return
     try:
+        check_accounts(asked.host, settings())
         run(listen(asked.host, asked.port))
-    except ListenError as error:
+    except (ListenError, ServeError) as error:
         raise SystemExit(str(error)) from error
 
 

@@ -16,9 +16,11 @@ from api.datasets.schemas import DatasetDocument
 from api.datasets.settings import check_format, check_settings
 from api.errors import ConflictError, FieldError, InvalidRequestError, TooLargeError
 from api.settings import Settings
+from api.store import viewer
 from api.store.database import clock
 from api.store.datasets import count_alone
 from api.store.tables import Dataset
+from api.store.visibility import EVERYTHING
 from api.web.dependencies import Service
 from api.web.idempotency import made_before, remember, written
 from api.web.multipart import Upload
@@ -158,10 +160,12 @@ def make_place(session: Session, name: str) -> str | None:
     """Remove the upload of that name if it is invalid, or nobody has said how to read it: its id.
     ConflictError where it is any other."""
     # Locked, so that nobody answers it at this moment.
-    before = session.scalar(select(Dataset).where(Dataset.name == name).with_for_update())
+    named = select(Dataset).where(Dataset.name == name).with_for_update()
+    before = session.scalar(named.execution_options(**EVERYTHING))
     if before is None:
         return None
-    if before.status not in ("invalid", "needs_choice"):
+    is_theirs = viewer.may_change(before.owner_id, before.project_id)
+    if before.status not in ("invalid", "needs_choice") or not is_theirs:
         raise _taken(name)
     session.delete(before)
     session.flush()

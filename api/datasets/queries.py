@@ -26,6 +26,7 @@ from api.store import pagesize
 from api.store.soundness import readable
 from api.store.tables import Blob, Dataset, Job
 from api.web.asgi import prefix
+from api.web.caller import Belonging, Names, conditions
 from api.web.schemas import iso, without_nan
 from saf.data import CATALOGUE
 
@@ -101,21 +102,28 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
 
 
 def find_datasets(
-    session: Session, *, limit: int, after: str = ""
+    session: Session, *, limit: int, after: str = "", of: Belonging | None = None
 ) -> tuple[list[DatasetDocument], bool]:
     """The built-in data sets, then up to `limit` uploads, fewer where they have very many classes,
     newest first; and whether there are more."""
     is_first = not after.startswith("ds_")
-    builtin: Sequence[str] = tuple(CATALOGUE) if is_first else ()
+    where = conditions(Dataset, of)
+    builtin: Sequence[str] = tuple(CATALOGUE) if is_first and not where else ()
     shown, has_more = pagesize.newest(
-        session, Dataset.id, Dataset.summary, limit=limit, after="" if is_first else after
+        session,
+        Dataset.id,
+        Dataset.summary,
+        limit=limit,
+        after="" if is_first else after,
+        where=where,
     )
     these = select(Dataset).where(Dataset.id.in_(shown)).order_by(Dataset.id.desc())
     rows = session.scalars(these).all()
     uses = _uses(session, [*builtin, *shown])
     documents = [_builtin_document(name, uses.get(name, 0)) for name in builtin]
     damaged = _damaged(session, rows)
-    documents += [_document(row, uses.get(row.id, 0), row.sha256 in damaged) for row in rows]
+    names = Names(session, ((row.owner_id, row.project_id) for row in rows))
+    documents += [_document(row, uses.get(row.id, 0), row.sha256 in damaged, names) for row in rows]
     return documents, has_more
 
 
@@ -135,7 +143,8 @@ def read_dataset(session: Session, name_or_id: str) -> DatasetDocument:
 def document(session: Session, row: Dataset) -> DatasetDocument:
     """An upload as it is sent."""
     damaged = bool(_damaged(session, [row]))
-    return _document(row, _uses(session, [row.id]).get(row.id, 0), damaged)
+    names = Names(session, [(row.owner_id, row.project_id)])
+    return _document(row, _uses(session, [row.id]).get(row.id, 0), damaged, names)
 
 
 def existing(session: Session, name_or_id: str) -> Dataset:
@@ -232,8 +241,9 @@ def _builtin_document(name: str, jobs: int) -> DatasetDocument:
     )
 
 
-def _document(dataset: Dataset, jobs: int, damaged: bool) -> DatasetDocument:
+def _document(dataset: Dataset, jobs: int, damaged: bool, names: Names) -> DatasetDocument:
     row, why = readable(dataset)
+    owner, project = names.of(dataset.owner_id, dataset.project_id)
     if why:
         hint = "`saf scrub` names such rows; upload the data set again, and delete this one."
         row.status, row.summary = "invalid", None
@@ -265,6 +275,8 @@ def _document(dataset: Dataset, jobs: int, damaged: bool) -> DatasetDocument:
         damaged=damaged,
         created_at=iso(row.created_at),
         jobs=jobs,
+        owner=owner,
+        project=project,
         urls=_urls(row.id),
     )
 

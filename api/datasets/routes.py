@@ -22,7 +22,9 @@ from api.datasets.schemas import DatasetDocument
 from api.errors import ConflictError
 from api.store.datasets import drop_dataset
 from api.store.tables import TERMINAL, Dataset, Job, new_id
+from api.store.visibility import EVERYTHING
 from api.uploads.files import Uploads
+from api.web.caller import CallerDependency, Mine, OfProject, ProjectHeader, belonging
 from api.web.dependencies import ServiceDependency
 from api.web.idempotency import IdempotencyKey
 from api.web.limits import UserDependency
@@ -63,7 +65,10 @@ def delete_dataset(session: Session, name_or_id: str) -> tuple[str, list[str]]:
     found = existing(session, name_or_id)
     session.scalar(select(Dataset.id).where(Dataset.id == found.id).with_for_update())
     jobs = session.scalars(
-        select(Job.id).where(Job.dataset_id == found.id, Job.status.not_in(TERMINAL)).limit(5)
+        select(Job.id)
+        .where(Job.dataset_id == found.id, Job.status.not_in(TERMINAL))
+        .limit(5)
+        .execution_options(**EVERYTHING)
     ).all()
     if jobs:
         raise ConflictError(
@@ -146,6 +151,7 @@ def upload_dataset(
     user: UserDependency,
     upload: Annotated[Upload | str, Depends(_receive, scope="function")],
     idempotency_key: IdempotencyKey = None,
+    saf_project: ProjectHeader = None,
 ) -> DatasetDocument:
     """Waits some seconds for the check: what cannot be used is refused with the reason. A longer
     check goes on, and `status` is `checking`. What can be read in more than one way is kept: then
@@ -162,15 +168,20 @@ def upload_dataset(
     return accept(service, response, upload, user, idempotency_key)
 
 
-@router.get("", summary="List data sets", responses=responses(422, 503))
+@router.get("", summary="List data sets", responses=responses(404, 409, 422, 503))
 def list_datasets(
     service: ServiceDependency,
+    caller: CallerDependency,
+    mine: Mine = False,
+    project: OfProject = "",
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
     after: Annotated[str, Query(description="`last_id` of the page before")] = "",
 ) -> Listing[DatasetDocument]:
-    """What is built in comes first, then uploads, newest first."""
+    """What is built in comes first, then uploads, newest first; with `mine` or `project` uploads
+    alone."""
     with service.database.reading() as session:
-        documents, has_more = find_datasets(session, limit=limit, after=after)
+        of = belonging(session, caller, mine, project)
+        documents, has_more = find_datasets(session, limit=limit, after=after, of=of)
     return Listing(
         data=documents,
         first_id=documents[0].id if documents else None,

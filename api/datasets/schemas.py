@@ -123,4 +123,8 @@ class DatasetDocument(Document):
     created_at: Timestamp | None
     jobs: int
     """Jobs that were submitted with it and still exist."""
+    owner: str | None = None
+    """Name of the user it belongs to; null: to everybody, or there were no accounts."""
+    project: str | None = None
+    """Name of the project it belongs to; null: to none."""
     urls: DatasetUrls

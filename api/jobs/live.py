@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response, StreamingResponse
 
 from api.jobs.schemas import event_document, job_document, job_documents, job_progress
+from api.store import viewer
 from api.store.database import Database
 from api.store.runs import logs
 from api.store.tables import ACTIVE, TERMINAL, Event, Job, LogChunk
@@ -299,7 +300,11 @@ class Streams:
 
     @asynccontextmanager
     async def _viewing(self, key: str, make: Callable[[], W]) -> AsyncIterator[tuple[_Poller, W]]:
-        """The poller for `key`, started for its first viewer and ended after the last."""
+        """The poller for `key`, started for its first viewer and ended after the last. Each account
+        has its own, which sees what is open to it: tasks keep the context that began them."""
+        asks = viewer.current()
+        if asks is not None and not asks.is_admin:
+            key = f"{key} of {asks}"
         if self._limiter is None:
             self._limiter = anyio.CapacityLimiter(POLLING_THREADS)
         poller = self._pollers.get(key)

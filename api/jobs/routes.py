@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query, Request, Response
@@ -16,9 +17,11 @@ from api.jobs.queries import metadata_filter, read_job
 from api.jobs.retry import Continuation, check_data, continue_job, specification_of, train_further
 from api.jobs.schemas import Health, JobDocument, job_document, job_documents
 from api.jobs.submission import job_row, resolve, validation
+from api.store import viewer
 from api.store.jobs import lifecycle
 from api.store.jobs.listing import NEWEST_FIRST, SORTS, JobFilter, find_jobs
 from api.store.tables import Job, Status, Sweep
+from api.web.caller import CallerDependency, Mine, OfProject, ProjectHeader, belonging
 from api.web.dependencies import Service, ServiceDependency
 from api.web.idempotency import IdempotencyKey, find_earlier, made_before, remember, written
 from api.web.limits import UserDependency, check_jobs
@@ -82,6 +85,7 @@ def submit_job(
         bool, Query(description="Only say what the job would need; nothing is stored")
     ] = False,
     idempotency_key: IdempotencyKey = None,
+    saf_project: ProjectHeader = None,
 ) -> Any:
     """Everything that has a default may be left out; unknown keys are refused."""
     if validate_only:
@@ -106,10 +110,11 @@ def submit_job(
     return document
 
 
-@router.get("", summary="List jobs", responses=responses(422, 503))
+@router.get("", summary="List jobs", responses=responses(404, 409, 422, 503))
 def list_jobs(
     service: ServiceDependency,
     request: Request,
+    caller: CallerDependency,
     status: Annotated[list[Status] | None, Query(description="May be given repeatedly")] = None,
     health: Annotated[
         list[Health] | None,
@@ -130,6 +135,8 @@ def list_jobs(
     sort: Annotated[
         str, Query(description=f"One of {', '.join(SORTS)}; with a minus the largest first")
     ] = NEWEST_FIRST,
+    mine: Mine = False,
+    project: OfProject = "",
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     after: Annotated[str, Query(description="`last_id` of the page before")] = "",
     before: Annotated[str, Query(description="`first_id` of the page after")] = "",
@@ -151,6 +158,8 @@ def list_jobs(
         q=q,
     )
     with service.database.reading() as session:
+        of = belonging(session, caller, mine, project)
+        wanted = replace(wanted, owner=of.owner_id, project=of.project_id)
         page = find_jobs(session, wanted, limit=limit, sort=sort, after=after, before=before)
         documents = job_documents(session, page.jobs)
     return Listing(
@@ -309,8 +318,14 @@ def _retry(
     check_jobs(session, service.settings, user)
     job = job_row(submission, retry_of=job_id)
     job.submitted_by, job.continues = user, old.continues
+    job.project_id = viewer.inherited(old.project_id)
+    of_theirs = viewer.may_change(old.owner_id, old.project_id)
     # The lock: nobody deletes the sweep meanwhile.
-    if old.sweep_id and session.get(Sweep, old.sweep_id, with_for_update=True) is not None:
+    if (
+        old.sweep_id
+        and of_theirs
+        and session.get(Sweep, old.sweep_id, with_for_update=True) is not None
+    ):
         job.sweep_id, job.sweep_index = old.sweep_id, old.sweep_index
     continue_job(session, job, old, submission.origin, from_start=from_start)
     remember(session, key, job.id, "retry", job_id, from_start)
@@ -347,7 +362,7 @@ def _continue(
     old = read_job(session, job_id)
     check_jobs(session, service.settings, user)
     job = train_further(session, old, more, service.settings)
-    job.submitted_by = user
+    job.submitted_by, job.project_id = user, viewer.inherited(old.project_id)
     session.flush()
     remember(session, key, job.id, *request)
     return job_document(session, job), True

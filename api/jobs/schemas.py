@@ -14,6 +14,7 @@ from api.store.runs import checkpoints
 from api.store.soundness import readable
 from api.store.tables import Event, Job, Status
 from api.web.asgi import prefix
+from api.web.caller import Names
 from api.web.schemas import Document, Timestamp, finite, iso, maybe_iso, without_nan
 
 
@@ -166,6 +167,10 @@ class JobDocument(JobProgress):
     micro_batches: int | None
     """Parts that a batch is computed in since memory ran out; null: as the specification says."""
     metadata: dict[str, str]
+    owner: str | None = None
+    """Name of the user it belongs to; null: there were no accounts."""
+    project: str | None = None
+    """Name of the project it belongs to; null: to none."""
     unreadable: str | None = None
     """Why the row of this job cannot be read, which then has other values in their place; null: it
     can."""
@@ -191,7 +196,8 @@ def job_documents(session: Session, jobs: Sequence[Job]) -> list[JobDocument]:
     ahead = queue.jobs_ahead(session, jobs)
     steps = checkpoints.newest_steps(session, [job.id for job in jobs])
     at = clock(session)
-    return [_job_document(job, ahead.get(job.id, 0), steps.get(job.id), at) for job in jobs]
+    names = Names(session, ((job.owner_id, job.project_id) for job in jobs))
+    return [_job_document(job, ahead.get(job.id, 0), steps.get(job.id), at, names) for job in jobs]
 
 
 def job_document(session: Session, job: Job) -> JobDocument:
@@ -219,8 +225,11 @@ def event_document(row: Event) -> EventDocument:
     )
 
 
-def _job_document(row: Job, ahead: int, checkpoint_step: int | None, at: float) -> JobDocument:
+def _job_document(
+    row: Job, ahead: int, checkpoint_step: int | None, at: float, names: Names
+) -> JobDocument:
     job, unreadable = readable(row)
+    owner, project = names.of(row.owner_id, row.project_id)
     specification = _whole(job)
     error = job.error
     if unreadable and job.status != row.status:
@@ -263,6 +272,8 @@ def _job_document(row: Job, ahead: int, checkpoint_step: int | None, at: float) 
         retry_from_step=job.inherited_step,
         micro_batches=job.micro_batches,
         metadata=specification["metadata"],
+        owner=owner,
+        project=project,
         unreadable=unreadable or None,
         urls=JobUrls(
             self=path,

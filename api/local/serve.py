@@ -310,6 +310,18 @@ def _temporary(directory: Path) -> dict[str, str]:
     return {}
 
 
+def check_accounts(host: str, settings: Settings) -> None:
+    """Raise `ServeError` where others could reach a service without accounts."""
+    if settings.auth != "open" or settings.open_beyond_loopback or host in LOOPBACK:
+        return
+    raise ServeError(
+        f"on {host} everybody who reaches this machine could use the service: it has no accounts. "
+        "`saf accounts first-key` makes the first key; then start it with SAF_AUTH=keys (which "
+        "makes and prints one by itself where there is none). Where something in front of it asks "
+        "who comes: SAF_AUTH=proxy, or SAF_OPEN_BEYOND_LOOPBACK=1"
+    )
+
+
 def _check_host(host: str, settings: Settings) -> None:
     if host in LOOPBACK:
         return

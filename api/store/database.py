@@ -2,7 +2,8 @@
 
 Two ways in: `reading()` and `writing()`. On SQLite a writing transaction takes the write lock at
 its beginning, so that two writers wait for each other instead of failing half-way; the threads of a
-process queue for it, and readers have connections of their own, which no writer holds.
+process queue for it, and readers have connections of their own, which no writer holds. Either shows
+what the viewer of the context may see (`api.store.visibility`).
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
+from api.store import visibility
+from api.store.accounts import tables as _accounts  # noqa: F401  (its tables are among ours)
 from api.store.identity import DatabaseReplacedError, FileIdentity, say_when_damaged
 from api.store.jsonvalues import read_json
 from api.store.tables import DatabaseIdentity
@@ -188,6 +191,7 @@ class Database:
     def reading(self) -> Iterator[Session]:
         """Context manager: a session for reading; nothing is committed."""
         with Session(self._reading, expire_on_commit=False) as session:
+            visibility.restrict(session)
             yield session
 
     @contextmanager
@@ -199,6 +203,7 @@ class Database:
             Session(self._writing, expire_on_commit=False) as session,
             session.begin(),
         ):
+            visibility.restrict(session)
             yield session
         if self._file is not None:
             self._file.check()  # before anybody takes the commit for done

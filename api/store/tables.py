@@ -24,6 +24,7 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
 from ulid import ULID
 
+from api.store import viewer
 from api.store.search import folded
 
 _Key = BigInteger().with_variant(Integer, "sqlite")
@@ -127,7 +128,9 @@ class Dataset(Base):
     settings: Mapped[dict[str, Any] | None]  # with which it is read; `format` is among them
     questions: Mapped[list[Any] | None]  # what it leaves open, while `needs_choice`
     answer: Mapped[dict[str, Any] | None]  # further settings that are being tried
-    uploaded_by: Mapped[str | None] = mapped_column(String(64))  # address that sent it
+    uploaded_by: Mapped[str | None] = mapped_column(String(64))  # address or user that sent it
+    owner_id: Mapped[str | None] = mapped_column(String(40), default=viewer.owner)
+    project_id: Mapped[str | None] = mapped_column(String(40), default=viewer.project)
 
 
 class CandidatePicture(Base):
@@ -181,7 +184,9 @@ class Job(Base):
     request_sha256: Mapped[str | None] = mapped_column(String(64))
     retry_of: Mapped[str | None] = mapped_column(String(40))
     continues: Mapped[str | None] = mapped_column(String(40))  # the job that it trains further
-    submitted_by: Mapped[str | None] = mapped_column(String(64))  # address that submitted it
+    submitted_by: Mapped[str | None] = mapped_column(String(64))  # address or user
+    owner_id: Mapped[str | None] = mapped_column(String(40), default=viewer.owner)
+    project_id: Mapped[str | None] = mapped_column(String(40), default=viewer.project)
     origin: Mapped[dict[str, Any] | None]  # ids of the request that it came with, for logs
     sweep_id: Mapped[str | None] = mapped_column(String(40))  # the sweep that it is a part of
     sweep_index: Mapped[int | None]  # its place there: 0, 1, …; a retry takes that of its original
@@ -233,6 +238,8 @@ class Job(Base):
         Index(None, "created_at"),
         Index(None, "submitted_by", "created_at"),
         Index(None, "sweep_id", "sweep_index"),
+        Index(None, "owner_id", "created_at"),
+        Index(None, "project_id", "created_at"),
     )
 
 
@@ -247,6 +254,8 @@ class Sweep(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     request_sha256: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[float]
+    owner_id: Mapped[str | None] = mapped_column(String(40), default=viewer.owner)
+    project_id: Mapped[str | None] = mapped_column(String(40), default=viewer.project)
 
 
 class RequestMade(Base):

@@ -15,6 +15,7 @@ from api.store.tables import Status
 from api.sweeps.request import value_told
 from api.sweeps.table import SweepRow, find_sweeps, read_sweep, sweep_document
 from api.web.asgi import prefix
+from api.web.caller import CallerDependency, belonging
 from api.web.dependencies import ServiceDependency
 from api.web.rendering import page
 from api.web.sorting import direction, next_order
@@ -35,14 +36,24 @@ ORDERS = ("index", "status", *(name for name, _, _, _ in COLUMNS))
 
 @router.get("/sweeps")
 def sweeps_page(
-    request: Request, service: ServiceDependency, after: Annotated[str, Query()] = ""
+    request: Request,
+    service: ServiceDependency,
+    caller: CallerDependency,
+    mine: bool = False,
+    project: str = "",
+    after: Annotated[str, Query()] = "",
 ) -> Response:
     """The list of sweeps, the newest first."""
     with service.database.reading() as session:
-        found, has_more = find_sweeps(session, limit=PAGE_SWEEPS, after=after)
+        of = belonging(session, caller, mine, project)
+        found, has_more = find_sweeps(session, limit=PAGE_SWEEPS, after=after, of=of)
+    kept = {"mine": "true"} if mine else {}
+    kept |= {"project": project} if project else {}
     context = {
         "sweeps": found,
-        "older": prefix.at("/sweeps?") + urlencode({"after": found[-1].id}) if has_more else None,
+        "older": prefix.at("/sweeps?") + urlencode({**kept, "after": found[-1].id})
+        if has_more
+        else None,
         "is_first": not after,
     }
     return page(request, "sweeps/sweeps.html", context)

@@ -33,6 +33,7 @@ from api.sweeps.table import (
     sweep_document,
     table_csv,
 )
+from api.web.caller import CallerDependency, Mine, OfProject, ProjectHeader, belonging
 from api.web.dependencies import Service, ServiceDependency
 from api.web.idempotency import (
     IdempotencyKey,
@@ -89,6 +90,7 @@ def submit_sweep(
         bool, Query(description="Only say what the sweep would be; nothing is stored")
     ] = False,
     idempotency_key: IdempotencyKey = None,
+    saf_project: ProjectHeader = None,
 ) -> Any:
     """All of them, or none: a combination that could not be a job is told with its values. Send
     `mode: zip` with as many values of each setting to name every job's values yourself."""
@@ -121,15 +123,19 @@ def submit_sweep(
     return document
 
 
-@router.get("", summary="List sweeps", responses=responses(422, 503))
+@router.get("", summary="List sweeps", responses=responses(404, 409, 422, 503))
 def list_sweeps(
     service: ServiceDependency,
+    caller: CallerDependency,
+    mine: Mine = False,
+    project: OfProject = "",
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     after: Annotated[str, Query(description="`last_id` of the page before")] = "",
 ) -> Listing[SweepSummary]:
     """The newest first, without their tables."""
     with service.database.reading() as session:
-        found, has_more = find_sweeps(session, limit=limit, after=after)
+        of = belonging(session, caller, mine, project)
+        found, has_more = find_sweeps(session, limit=limit, after=after, of=of)
     return Listing(
         data=found,
         first_id=found[0].id if found else None,

@@ -20,6 +20,7 @@ from api.store.soundness import readable, status_of
 from api.store.tables import TERMINAL, Job, Status, Sweep
 from api.sweeps.request import SweepRequest, short, told
 from api.web.asgi import prefix
+from api.web.caller import Belonging, Names, conditions
 from api.web.csv_export import as_csv
 from api.web.schemas import Document, Timestamp, finite, iso
 
@@ -113,6 +114,10 @@ class SweepSummary(Document):
     """How many of its jobs are in each status, the deleted ones apart."""
     ended: int
     """Jobs that succeeded, failed, were cancelled or deleted."""
+    owner: str | None = None
+    """Name of the user it belongs to; null: there were no accounts."""
+    project: str | None = None
+    """Name of the project it belongs to; null: to none."""
     urls: SweepUrls
 
 
@@ -131,11 +136,13 @@ class SweepDocument(SweepSummary):
 
 
 def find_sweeps(
-    session: Session, *, limit: int, after: str = ""
+    session: Session, *, limit: int, after: str = "", of: Belonging | None = None
 ) -> tuple[list[SweepSummary], bool]:
     """Up to `limit` sweeps, fewer where they are large, the newest first, and whether there are
     more."""
-    shown, has_more = pagesize.newest(session, Sweep.id, Sweep.request, limit=limit, after=after)
+    shown, has_more = pagesize.newest(
+        session, Sweep.id, Sweep.request, limit=limit, after=after, where=conditions(Sweep, of)
+    )
     found = list(
         session.scalars(select(Sweep).where(Sweep.id.in_(shown)).order_by(Sweep.id.desc()))
     )
@@ -150,7 +157,8 @@ def find_sweeps(
         newest[sweep_id, index] = status
     for (sweep_id, _), status in newest.items():
         counts[str(sweep_id)][status_of(status)] += 1
-    return [_summary(sweep, counts[sweep.id]) for sweep in found], has_more
+    names = Names(session, ((sweep.owner_id, sweep.project_id) for sweep in found))
+    return [_summary(sweep, counts[sweep.id], names) for sweep in found], has_more
 
 
 def sweep_document(session: Session, sweep: Sweep) -> SweepDocument:
@@ -166,7 +174,9 @@ def sweep_document(session: Session, sweep: Sweep) -> SweepDocument:
         row = jobs.get(index)
         job = None if row is None else documents[row.id]
         rows.append(_row(index, settings, job, at))
-    summary = _summary(sweep, Counter(row.status for row in rows if row.status is not None))
+    names = Names(session, [(sweep.owner_id, sweep.project_id)])
+    counts = Counter(row.status for row in rows if row.status is not None)
+    summary = _summary(sweep, counts, names)
     by = _judged_by(rows)
     return SweepDocument(
         **summary.model_dump(),
@@ -216,10 +226,11 @@ def _request(sweep: Sweep) -> SweepRequest | None:
         return None
 
 
-def _summary(row: Sweep, counts: Mapping[Status, int]) -> SweepSummary:
+def _summary(row: Sweep, counts: Mapping[Status, int], names: Names) -> SweepSummary:
     sweep, unreadable = readable(row)
+    owner, project = names.of(row.owner_id, row.project_id)
     request = _request(row)
-    names = short(request.over) if request else {}
+    short_names = short(request.over) if request else {}
     total = request.count if request else sum(counts.values())
     if request is None:
         unreadable = unreadable or "its settings are not those of a sweep of this version"
@@ -230,7 +241,7 @@ def _summary(row: Sweep, counts: Mapping[Status, int]) -> SweepSummary:
         name=sweep.name,
         created_at=iso(sweep.created_at),
         over=[
-            SweepSetting(pointer=place, name=names[place], values=values)
+            SweepSetting(pointer=place, name=short_names[place], values=values)
             for place, values in (request.over.items() if request else ())
         ],
         mode=request.mode if request else "grid",
@@ -238,6 +249,8 @@ def _summary(row: Sweep, counts: Mapping[Status, int]) -> SweepSummary:
         unreadable=unreadable or None,
         counts={status: counts[status] for status in Status if counts.get(status)},
         ended=total - going,
+        owner=owner,
+        project=project,
         urls=SweepUrls(self=path, csv=f"{path}?format=csv", page=prefix.at(f"/sweeps/{sweep.id}")),
     )
 

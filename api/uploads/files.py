@@ -24,6 +24,7 @@ from typing import Any
 from api.errors import ConflictError, GoneError, NotFoundError, TooManyError, UnavailableError
 from api.host.lock import DirectoryInUseError, DirectoryLock
 from api.settings import Settings
+from api.store import viewer
 from api.store.blobs.directory import file_clock
 from api.store.tables import new_id
 from saf import files
@@ -141,7 +142,12 @@ class Uploads:
 
     def became(self, id_: str) -> Became | None:
         """The data set that was made of an upload, which may be gone; None where none was."""
-        return _became(self.directory / id_) if _ID.fullmatch(id_) else None
+        if not _ID.fullmatch(id_):
+            return None
+        became = _became(self.directory / id_)
+        if became is not None:
+            self._existing(id_)  # NotFoundError where it is another user's
+        return became
 
     def settle(self, id_: str, dataset_id: str, *, was_read: bool) -> None:
         """A data set was read from an upload, whose bytes are forgotten; or could not be, and it is
@@ -173,9 +179,12 @@ class Uploads:
         if not _ID.fullmatch(id_):
             raise NotFoundError(f"there is no upload {id_[:60]!a}")
         try:
-            return self._read(self.directory / id_)
+            found = self._read(self.directory / id_)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise self._missing(id_) from error
+        if not _is_there_for_viewer(found):
+            raise self._missing(id_)
+        return found
 
     def _missing(self, id_: str) -> NotFoundError:
         return NotFoundError(
@@ -289,6 +298,12 @@ def _became(directory: Path) -> Became | None:
     except ValueError:  # of a version that kept the id alone
         return Became(dataset_id=content, fields=None)
     return Became(dataset_id=found["dataset"], fields=found["fields"])
+
+
+def _is_there_for_viewer(upload: Upload) -> bool:
+    """An upload is its user's alone, until it has become a data set."""
+    seen_by = viewer.current()
+    return seen_by is None or seen_by.is_admin or upload.user == seen_by.name
 
 
 class Writer:

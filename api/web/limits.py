@@ -1,4 +1,4 @@
-"""Limits of one user. There are no accounts: a user is the address of a client.
+"""Limits of one user. Without accounts a user is the address of a client.
 
 Behind a proxy all clients would be one user; so `SAF_TRUSTED_PROXIES` names the proxies whose
 `X-Forwarded-For` is believed. Of IPv6 the first 64 bits count, since a customer has all addresses
@@ -25,6 +25,7 @@ from api.errors import TooManyError
 from api.settings import Settings
 from api.store.database import now
 from api.store.tables import WAITING, Job
+from api.web.caller import caller_of
 
 HOUR = 3600.0
 SOON = 10  # seconds after which an upload or a stream may have ended
@@ -49,6 +50,9 @@ def user_of(scope: Scope, trusted: Collection[str]) -> str:
 
 
 async def _user(request: Request) -> str:
+    caller = caller_of(request.scope)
+    if caller is not None:
+        return caller.name
     settings: Settings = request.app.state.service.settings
     return user_of(request.scope, settings.trusted_proxies)
 
@@ -81,7 +85,7 @@ class ConcurrencyLimits:
         with self._lock:
             if self._taken[thing, user] >= most:
                 raise TooManyError(
-                    f"{user} has {most} {thing}s open already, the most for one address; end one "
+                    f"{user} has {most} {thing}s open already, the most for one user; end one "
                     f"first, or set {name} on the server",
                     retry_after=SOON,
                 )
@@ -122,7 +126,7 @@ def check_jobs(session: Session, settings: Settings, user: str, count: int = 1) 
         waiting = select(func.count()).where(Job.submitted_by == user, Job.status.in_(WAITING))
         if count > most:
             raise TooManyError(
-                f"these are {count} jobs, and {most} that wait are the most for one address; send "
+                f"these are {count} jobs, and {most} that wait are the most for one user; send "
                 "fewer, or set SAF_JOBS_QUEUED_PER_USER on the server",
                 retry_after=LATER,
             )
@@ -141,7 +145,7 @@ def check_jobs(session: Session, settings: Settings, user: str, count: int = 1) 
         )
         if count > most:
             raise TooManyError(
-                f"these are {count} jobs, and {most} within an hour are the most for one address; "
+                f"these are {count} jobs, and {most} within an hour are the most for one user; "
                 "send fewer, or set SAF_JOBS_PER_USER_HOUR on the server",
                 retry_after=LATER,
             )
@@ -150,7 +154,7 @@ def check_jobs(session: Session, settings: Settings, user: str, count: int = 1) 
         if first is not None:
             left = first + HOUR - session.execute(select(now())).scalar_one()
             raise TooManyError(
-                f"{most} jobs within an hour are the most for one address, and {user} would have "
+                f"{most} jobs within an hour are the most for one user, and {user} would have "
                 "submitted more; try again later, or set SAF_JOBS_PER_USER_HOUR on the server",
                 retry_after=max(1, math.ceil(left)),
             )

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse
 
 from api.web.asgi.prefix import root
 from api.web.assets import address
+from api.web.caller import CallerDependency
 from api.web.problems import MEDIA_TYPE, Problem, ProblemField, responses
 
 router = APIRouter(include_in_schema=False)
@@ -25,7 +26,7 @@ PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>HTTP interface</title>
+<title>HTTP interface</title>{csrf}
 <link rel="icon" href="{icon}">
 <link rel="stylesheet" href="{theirs}">
 <link rel="stylesheet" href="{style}">
@@ -72,9 +73,11 @@ def _with_problems(document: dict[str, Any]) -> dict[str, Any]:
 
 
 @router.get("/docs", response_class=HTMLResponse)
-def get_documentation() -> str:
+def get_documentation(caller: CallerDependency) -> str:
     """The page."""
+    token = caller.csrf if caller is not None else ""  # letters, digits, - and _
     return PAGE.format(
+        csrf=f'\n<meta name="csrf" content="{token}">' if token else "",
         root=root.get(),
         icon=address("icon.svg"),
         theirs=address("vendor/swagger-ui/swagger-ui.css"),

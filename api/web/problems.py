@@ -19,7 +19,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from api.errors import DamagedFileError, FieldError, ServiceError, TooManyError, UnavailableError
+from api.errors import (
+    DamagedFileError,
+    FieldError,
+    ServiceError,
+    TooManyError,
+    UnauthorizedError,
+    UnavailableError,
+)
 from api.store.blobs.base import StoreError
 from api.store.blobs.verified import DamagedError
 from api.store.database import is_starved, took_too_long, why_away
@@ -139,7 +146,7 @@ def handle(request: Request, error: Exception) -> Response:
                 code=error.code,
                 title=error.title,
                 errors=error.errors,
-                headers=_retry_after(error),
+                headers=_headers_of(error),
             )
         case RequestValidationError():
             return _invalid(request_id, request, error)
@@ -224,12 +231,14 @@ def _methods(request: Request, error: HTTPException) -> str:
     return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
 
 
-def _retry_after(error: ServiceError) -> dict[str, str]:
+def _headers_of(error: ServiceError) -> dict[str, str]:
     match error:
         case TooManyError():
             return {"Retry-After": str(error.retry_after)}
         case UnavailableError():
             return {"Retry-After": "5"}
+        case UnauthorizedError():
+            return {"WWW-Authenticate": 'Bearer realm="saf"'}
     return {}
 
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.web import assets, formatting, problems
 from api.web.asgi import prefix
+from api.web.caller import caller_of
 from saf import sizes
 from saf.config.methods import method_label
 
@@ -34,6 +35,22 @@ templates.env.filters.update(
 )
 templates.env.globals["static"] = assets.address
 templates.env.globals["root"] = prefix.root.get
+
+
+def _csrf(request: Request) -> str:
+    """What forms and scripts of a page have to say; empty where nobody asks for it."""
+    caller = caller_of(request.scope)
+    return caller.csrf if caller is not None else ""
+
+
+def _account(request: Request) -> str:
+    """The name of whoever looks; empty where there are no accounts."""
+    caller = caller_of(request.scope)
+    return caller.name if caller is not None else ""
+
+
+templates.env.globals["csrf"] = _csrf
+templates.env.globals["account"] = _account
 _FOR_PROGRAMS = ("/v1/", "/static/", "/metrics", "/healthz", "/readyz", "/openapi.json")
 
 

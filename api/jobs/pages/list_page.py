@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, get_args
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ from api.jobs.schemas import Health, job_documents
 from api.store.jobs.listing import NEWEST_FIRST, JobFilter, count_by_status, find_jobs
 from api.store.tables import TERMINAL, Status
 from api.web.asgi import prefix
+from api.web.caller import CallerDependency, belonging, own_names
 from api.web.dependencies import ServiceDependency
 from api.web.rendering import page
 from api.web.sorting import direction, next_order
@@ -42,12 +44,15 @@ COLUMNS = (  # (sort, heading, class, whether the first click sorts the largest 
 def jobs_page(
     request: Request,
     service: ServiceDependency,
+    caller: CallerDependency,
     status: Annotated[list[str] | None, Query()] = None,
     health: Annotated[list[str] | None, Query()] = None,
     method: str = "",
     network: str = "",
     dataset: str = "",
     sweep: str = "",
+    mine: bool = False,
+    project: str = "",
     q: Annotated[str, Query(max_length=200)] = "",
     sort: str = "",
     after: str = "",
@@ -66,10 +71,13 @@ def jobs_page(
     )
     order = sort or NEWEST_FIRST
     with service.database.reading() as session:
+        of = belonging(session, caller, mine, project)
+        wanted = replace(wanted, owner=of.owner_id, project=of.project_id)
         found = find_jobs(session, wanted, limit=PAGE_JOBS, sort=order, after=after, before=before)
         jobs = job_documents(session, found.jobs)
         counts = count_by_status(session, wanted)
         datasets = ready_names(session, most=OFFERED_DATASETS)
+        projects = [] if caller is None else own_names(session, caller)
     shown = _Address(request)
     chosen = sum(counts.get(one, 0) for one in wanted.status or tuple(Status))
     context = {
@@ -113,6 +121,10 @@ def jobs_page(
         "networks": new_form.choices("network"),
         "datasets": datasets,
         "terminal": TERMINAL,
+        "has_accounts": caller is not None,
+        "mine": mine,
+        "project": project,
+        "projects": projects,
     }
     return page(request, "jobs/jobs.html", context)
 

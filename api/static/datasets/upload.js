@@ -3,7 +3,7 @@
 // was closed or a server that was started again costs the piece under way.
 import { at } from "../web/address.js";
 import { size } from "../web/format.js";
-import { ask, explain, IdempotencyKeys, isOfRequest, parse, Refusal } from "../web/http.js";
+import { ask, explain, IdempotencyKeys, isOfRequest, parse, Refusal, token } from "../web/http.js";
 import { refreshSoon } from "../web/live.js";
 
 // Of vendor/tus-js-client, which knows no modules.
@@ -75,6 +75,7 @@ async function send(chosen, mayBeginAgain = true) {
     endpoint: new URL(at("/v1/uploads"), location.href).href,
     chunkSize: PIECE,
     metadata: { filename: chosen.name },
+    headers: token(),
     retryDelays: PAUSES,
     // Where the answer is lost, the next request begins no second upload.
     onBeforeRequest: (/** @type {any} */ request) => {

@@ -7,4 +7,9 @@ SwaggerUIBundle({
   validatorUrl: null,
   deepLinking: true,
   tryItOutEnabled: true,
+  requestInterceptor: (/** @type {any} */ request) => {
+    const meta = document.querySelector('meta[name="csrf"]');
+    if (meta instanceof HTMLMetaElement) request.headers["X-CSRF-Token"] = meta.content;
+    return request;
+  },
 });

@@ -50,12 +50,22 @@ export async function askText(url, options) {
 }
 
 /**
+ * What a browser that has signed in says with each request: that a page of this service sends it.
+ * @returns {Record<string, string>}
+ */
+export function token() {
+  const meta = document.querySelector('meta[name="csrf"]');
+  return meta instanceof HTMLMetaElement ? { "X-CSRF-Token": meta.content } : {};
+}
+
+/**
  * @param {string} url
  * @param {RequestInit & { json?: string }} [options]
  */
 async function send(url, { json, ...options } = {}) {
   const headers = new Headers(options.headers);
   if (json !== undefined) headers.set("Content-Type", "application/json");
+  for (const [name, value] of Object.entries(token())) headers.set(name, value);
   try {
     const body = json ?? options.body;
     const response = await fetch(url, { ...options, headers, body });

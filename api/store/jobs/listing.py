@@ -101,6 +101,8 @@ class JobFilter:
     metadata: Mapping[str, str] = field(default_factory=dict)
     sweep: str = ""  # id
     health: tuple[str, ...] = ()  # ok, warning, failed
+    owner: str = ""  # id
+    project: str = ""  # id
     q: str = ""  # words, each a part of the name or the id, whatever their case
 
 
@@ -187,6 +189,10 @@ def _restricted(query: S, wanted: JobFilter, *, by_status: bool = True) -> S:
         query = query.where(Job.network == wanted.network)
     if wanted.dataset:
         query = query.where(or_(Job.dataset == wanted.dataset, Job.dataset_id == wanted.dataset))
+    if wanted.owner:
+        query = query.where(Job.owner_id == wanted.owner)
+    if wanted.project:
+        query = query.where(Job.project_id == wanted.project)
     if wanted.sweep:
         query = query.where(Job.sweep_id == wanted.sweep)
     for label, value in wanted.metadata.items():

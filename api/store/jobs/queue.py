@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from api.store.database import now
 from api.store.tables import WAITING, Job, Worker
+from api.store.visibility import EVERYTHING
 
 
 def ready() -> ColumnElement[bool]:
@@ -19,14 +20,15 @@ def ready() -> ColumnElement[bool]:
 def jobs_ahead(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
     """For each of the queued jobs the number that are served before it, in one query.
 
-    A job that is tried again at a later time is ahead of none.
+    A job that is tried again at a later time is ahead of none. Those of others count, too.
     """
     waiting = [job.id for job in jobs if job.status in WAITING]
     if not waiting:
         return {}
     place = func.row_number().over(order_by=(Job.priority, Job.queued_at, Job.id)).label("place")
     line = select(Job.id, place).where(ready()).subquery()
-    found = session.execute(select(line.c.id, line.c.place).where(line.c.id.in_(waiting)))
+    places = select(line.c.id, line.c.place).where(line.c.id.in_(waiting))
+    found = session.execute(places.execution_options(**EVERYTHING))
     return {job_id: number - 1 for job_id, number in found}
 
 

@@ -1,0 +1,179 @@
+"""From what a request carries to an account: a key, a browser session, or the word of a proxy."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.types import Scope
+
+from api.errors import ConflictError, UnauthorizedError
+from api.settings import Settings
+from api.store.accounts import keys, projects, sessions, users
+from api.store.accounts.tables import ApiKey, User
+from api.store.database import Database, clock
+from api.store.viewer import Viewer
+from api.web.caller import Caller
+
+COOKIE = "saf_session"
+PROXY_SECRET = "saf-proxy-secret"
+ALL = frozenset({"read", "write", "admin", "metrics"})
+_UNFIT = re.compile(r"[^a-z0-9._@\-]+")
+log = logging.getLogger(__name__)
+
+
+class Identifier:
+    """Finds out who sends a request."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+
+    def caller(self, scope: Scope) -> Caller:
+        """The account that sends a request. Raises UnauthorizedError, with what to do."""
+        headers = Headers(scope=scope)
+        given = headers.get("authorization")
+        if given is not None:
+            return self._by_key(given)
+        if self._settings.auth == "proxy" and (name := self._named_by_proxy(scope, headers)):
+            return self._by_proxy(name)
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        if cookie:
+            return self._by_cookie(cookie)
+        if self._settings.auth == "proxy":
+            raise UnauthorizedError(
+                f"the proxy in front of this service names the user ({self._header}); it did not, "
+                "or is not one that SAF_TRUSTED_PROXIES names"
+            )
+        raise UnauthorizedError(
+            "send a key as Authorization: Bearer saf_…; `saf login` keeps one for the commands, "
+            "SAF_TOKEN is one, and browsers sign in at /login"
+        )
+
+    @property
+    def _header(self) -> str:
+        return self._settings.proxy_user_header
+
+    def _by_key(self, given: str) -> Caller:
+        scheme, _, secret = given.strip().partition(" ")
+        if scheme.lower() != "bearer":
+            raise UnauthorizedError("send a key as Authorization: Bearer saf_…")
+        with self._database.reading() as session:
+            at = clock(session)
+            key = keys.by_secret(session, secret.strip())
+            if key is None:
+                raise UnauthorizedError(
+                    "there is no such key; make one on the page /account or by `saf keys create`"
+                )
+            if why := keys.why_closed(key, at):
+                raise UnauthorizedError(f"the key {key.name} ({key.prefix}…) {why}; make another")
+            user = _enabled(session.get(User, key.user_id))
+            caller = Caller(
+                viewer=_viewer(session, user),
+                scopes=_scopes(user, key),
+                how="key",
+                key_id=key.id,
+            )
+            is_stale = key.last_used_at is None or key.last_used_at < at - keys.USED_SECONDS
+        if is_stale:
+            self._note_use(key.id)
+        return caller
+
+    def _by_cookie(self, cookie: str) -> Caller:
+        again = "sign in again at /login"
+        with self._database.reading() as session:
+            row = sessions.by_cookie(session, cookie)
+            if row is None:
+                raise UnauthorizedError(f"the session of this browser has ended; {again}")
+            key = session.get(ApiKey, row.key_id) if row.key_id else None
+            if key is not None and (why := keys.why_closed(key, clock(session))):
+                raise UnauthorizedError(f"the key that this browser signed in with {why}; {again}")
+            user = _enabled(session.get(User, row.user_id))
+            return Caller(
+                viewer=_viewer(session, user),
+                scopes=_scopes(user, key),
+                how="session",
+                key_id=row.key_id,
+                session_id=row.id,
+                csrf=row.csrf,
+            )
+
+    def _named_by_proxy(self, scope: Scope, headers: Headers) -> str:
+        """The user that a trusted proxy names; empty where none does."""
+        client = scope.get("client")
+        if not client or client[0] not in self._settings.trusted_proxies:
+            return ""
+        secret = self._settings.proxy_secret
+        given = headers.get(PROXY_SECRET, "")
+        if secret and not hmac.compare_digest(given.encode(), secret.encode()):
+            return ""
+        named = headers.getlist(self._header)
+        return named[0].strip() if len(named) == 1 else ""
+
+    def _by_proxy(self, subject: str) -> Caller:
+        name = _UNFIT.sub("-", subject.lower()).strip("-._@")[:64]
+        with self._database.reading() as session:
+            user = _of_subject(session, f"proxy:{subject}")
+            if user is not None:
+                _enabled(user)
+                viewer = _viewer(session, user)
+                return Caller(viewer=viewer, scopes=_scopes(user, None), how="proxy")
+        with self._database.writing() as session:
+            user = _of_subject(session, f"proxy:{subject}")
+            if user is None:
+                try:
+                    user = users.add(
+                        session,
+                        name,
+                        is_admin=subject in self._settings.admins,
+                        subject=f"proxy:{subject}",
+                    )
+                except ConflictError as error:
+                    raise UnauthorizedError(
+                        f"the proxy names {subject}, and there is another user {name}; an admin "
+                        "renames one of them at the proxy"
+                    ) from error
+                if user.is_admin:
+                    users.adopt(session)
+            viewer = _viewer(session, user)
+        log.info("%s came for the first time", user.name)
+        return Caller(viewer=viewer, scopes=_scopes(user, None), how="proxy")
+
+    def _note_use(self, key_id: str) -> None:
+        try:
+            with self._database.writing() as session:
+                keys.used(session, key_id)
+        except SQLAlchemyError:
+            log.warning("the time at which a key was used was not written", exc_info=True)
+
+
+def _of_subject(session: Session, subject: str) -> User | None:
+    return session.scalar(select(User).where(User.subject == subject))
+
+
+def _enabled(user: User | None) -> User:
+    if user is None or user.disabled_at is not None:
+        name = "this user" if user is None else user.name
+        raise UnauthorizedError(f"{name} was disabled by an admin")
+    return user
+
+
+def _scopes(user: User, key: ApiKey | None) -> frozenset[str]:
+    """What a user's key, or signing in without one, opens."""
+    given = ALL if key is None else frozenset(key.scopes)
+    return given if user.is_admin else given - {"admin", "metrics"}
+
+
+def _viewer(session: Session, user: User) -> Viewer:
+    return Viewer(
+        user_id=user.id,
+        name=user.name,
+        is_admin=user.is_admin,
+        projects=projects.roles(session, user.id),
+    )

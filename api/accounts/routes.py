@@ -1,0 +1,231 @@
+"""Who asks; users, keys, projects and their members; ending browser sessions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Query, Response
+
+from api.accounts.queries import keys_of, make_key, me, own_projects, whole_project
+from api.accounts.schemas import (
+    KeyDocument,
+    MeDocument,
+    MemberRole,
+    NewKey,
+    NewKeyDocument,
+    NewProject,
+    NewUser,
+    ProjectDocument,
+    UserChange,
+    UserDocument,
+    WholeProjectDocument,
+    user_document,
+)
+from api.errors import ForbiddenError
+from api.store.accounts import keys, projects, sessions, users
+from api.web.caller import AccountDependency, CallerDependency
+from api.web.dependencies import ServiceDependency
+from api.web.problems import responses
+from api.web.schemas import Listing
+
+router = APIRouter(prefix="/v1", tags=["accounts"])
+
+
+@router.get("/me", summary="Who asks", responses=responses(401, 503))
+def get_me(service: ServiceDependency, caller: CallerDependency) -> MeDocument:
+    """The account that the request is sent by, its scopes and projects."""
+    with service.database.reading() as session:
+        return me(session, service.settings, caller)
+
+
+@router.get("/users", summary="List users", responses=responses(401, 403, 409, 503))
+def list_users(service: ServiceDependency, caller: AccountDependency) -> Listing[UserDocument]:
+    """For admins: all of them, by name."""
+    with service.database.reading() as session:
+        found = [user_document(row) for row in users.everybody(session)]
+    return Listing(
+        data=found,
+        first_id=found[0].id if found else None,
+        last_id=found[-1].id if found else None,
+    )
+
+
+@router.post(
+    "/users",
+    status_code=201,
+    summary="Make a user",
+    responses=responses(401, 403, 409, 422, 503),
+)
+def add_user(
+    service: ServiceDependency, caller: AccountDependency, user: Annotated[NewUser, Body()]
+) -> UserDocument:
+    """For admins. The user has no key yet: `POST /v1/keys` with their name makes one."""
+    with service.database.writing() as session:
+        return user_document(users.add(session, user.name, is_admin=user.admin))
+
+
+@router.patch(
+    "/users/{user}",
+    summary="Change a user",
+    responses=responses(401, 403, 404, 409, 422, 503),
+)
+def change_user(
+    service: ServiceDependency,
+    caller: AccountDependency,
+    user: str,
+    changes: Annotated[UserChange, Body()],
+) -> UserDocument:
+    """For admins. Of one who is disabled neither keys nor browser sessions open anything; what is
+    theirs stays."""
+    with service.database.writing() as session:
+        row = users.find(session, user)
+        users.change(session, row, is_admin=changes.admin, disabled=changes.disabled)
+        if changes.disabled:
+            sessions.end_all(session, row.id)
+        return user_document(row)
+
+
+@router.get("/keys", summary="List keys", responses=responses(401, 403, 404, 409, 503))
+def list_keys(
+    service: ServiceDependency,
+    caller: AccountDependency,
+    user: Annotated[str, Query(description="For admins: those of this user", max_length=64)] = "",
+) -> Listing[KeyDocument]:
+    """Those of whoever asks, the newest first, revoked ones too."""
+    with service.database.reading() as session:
+        if user and user != caller.name and "admin" not in caller.scopes:
+            raise ForbiddenError("keys of others are for admins of the service")
+        found = keys_of(session, users.find(session, user or caller.viewer.user_id))
+    return Listing(
+        data=found,
+        first_id=found[0].id if found else None,
+        last_id=found[-1].id if found else None,
+    )
+
+
+@router.post(
+    "/keys",
+    status_code=201,
+    summary="Make a key",
+    responses=responses(401, 403, 404, 409, 422, 503),
+)
+def add_key(
+    service: ServiceDependency,
+    caller: AccountDependency,
+    response: Response,
+    key: Annotated[NewKey, Body()],
+) -> NewKeyDocument:
+    """`secret` is the key; it is in this answer and nowhere else."""
+    response.headers["Cache-Control"] = "no-store"
+    with service.database.writing() as session:
+        return make_key(session, caller, key)
+
+
+@router.delete(
+    "/keys/{key}",
+    status_code=204,
+    summary="Revoke a key",
+    responses=responses(401, 403, 404, 409, 503),
+)
+def revoke_key(service: ServiceDependency, caller: AccountDependency, key: str) -> None:
+    """For good. Browsers that signed in with it are signed out."""
+    with service.database.writing() as session:
+        keys.revoke(session, keys.find(session, key))
+
+
+@router.delete(
+    "/sessions",
+    status_code=204,
+    summary="End all browser sessions",
+    responses=responses(401, 403, 409, 503),
+)
+def end_sessions(service: ServiceDependency, caller: AccountDependency) -> None:
+    """Of whoever asks: every browser has to sign in again."""
+    with service.database.writing() as session:
+        sessions.end_all(session, caller.viewer.user_id)
+
+
+@router.get("/projects", summary="List projects", responses=responses(401, 409, 503))
+def list_projects(
+    service: ServiceDependency, caller: AccountDependency
+) -> Listing[ProjectDocument]:
+    """Those that whoever asks belongs to, by name; for admins of the service all."""
+    with service.database.reading() as session:
+        found = own_projects(session, caller)
+    return Listing(
+        data=found,
+        first_id=found[0].id if found else None,
+        last_id=found[-1].id if found else None,
+    )
+
+
+@router.post(
+    "/projects",
+    status_code=201,
+    summary="Make a project",
+    responses=responses(401, 403, 409, 422, 503),
+)
+def add_project(
+    service: ServiceDependency, caller: AccountDependency, project: Annotated[NewProject, Body()]
+) -> WholeProjectDocument:
+    """Whoever makes it is its first admin."""
+    with service.database.writing() as session:
+        row = projects.add(session, project.name, admin=users.find(session, caller.viewer.user_id))
+        return whole_project(session, row, caller)
+
+
+@router.get(
+    "/projects/{project}", summary="Read a project", responses=responses(401, 404, 409, 503)
+)
+def get_project(
+    service: ServiceDependency, caller: AccountDependency, project: str
+) -> WholeProjectDocument:
+    """By id or name: who belongs to it, and as what."""
+    with service.database.reading() as session:
+        return whole_project(session, projects.find(session, project), caller)
+
+
+@router.delete(
+    "/projects/{project}",
+    status_code=204,
+    summary="Delete an empty project",
+    responses=responses(401, 403, 404, 409, 503),
+)
+def delete_project(service: ServiceDependency, caller: AccountDependency, project: str) -> None:
+    """By its admins. 409 while jobs, sweeps or data sets belong to it."""
+    with service.database.writing() as session:
+        projects.drop(session, projects.find(session, project))
+
+
+@router.put(
+    "/projects/{project}/members/{user}",
+    summary="Add a member, or change their role",
+    responses=responses(401, 403, 404, 409, 422, 503),
+)
+def put_member(
+    service: ServiceDependency,
+    caller: AccountDependency,
+    project: str,
+    user: str,
+    member: Annotated[MemberRole, Body()],
+) -> WholeProjectDocument:
+    """By admins of the project. A `viewer` sees all of it; a `member` adds to it, and changes what
+    is their own; an `admin` changes all of it and who belongs to it."""
+    with service.database.writing() as session:
+        row = projects.find(session, project)
+        projects.put(session, row, users.find(session, user), member.role)
+        return whole_project(session, row, caller)
+
+
+@router.delete(
+    "/projects/{project}/members/{user}",
+    status_code=204,
+    summary="Remove a member",
+    responses=responses(401, 403, 404, 409, 503),
+)
+def remove_member(
+    service: ServiceDependency, caller: AccountDependency, project: str, user: str
+) -> None:
+    """By admins of the project. What is theirs stays in it."""
+    with service.database.writing() as session:
+        projects.remove(session, projects.find(session, project), users.find(session, user))

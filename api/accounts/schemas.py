@@ -1,0 +1,176 @@
+"""Users, keys and projects as the API shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.store.accounts.keys import MOST_DAYS
+from api.store.accounts.tables import ApiKey, Project, User
+from api.store.viewer import Role
+from api.web.asgi import prefix
+from api.web.schemas import Document, Timestamp, iso, maybe_iso
+
+Scope = Literal["read", "write", "admin", "metrics"]
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class UserDocument(Document):
+    """Somebody who uses the service."""
+
+    id: str
+    object: Literal["user"] = "user"
+    name: str
+    admin: bool
+    """Of the service: sees and changes everything."""
+    created_at: Timestamp
+    disabled_at: Timestamp | None
+    """Since when nothing of theirs opens anything; null: they may come in."""
+
+
+class KeyDocument(Document):
+    """A key by which programs come in; the key itself is shown once, when it is made."""
+
+    id: str
+    object: Literal["key"] = "key"
+    name: str
+    user: str
+    """The name of the user it is of."""
+    prefix: str
+    """What it begins with."""
+    scopes: list[Scope]
+    """`read`; `write`: submit, steer, delete; `admin`: users and all else, for admins; `metrics`:
+    the numbers for Prometheus alone, for admins."""
+    created_at: Timestamp
+    expires_at: Timestamp | None
+    """null: never."""
+    last_used_at: Timestamp | None
+    """To a minute; null: never."""
+    revoked_at: Timestamp | None
+
+
+class NewKeyDocument(KeyDocument):
+    """A key that was just made."""
+
+    secret: str
+    """The key: `saf_…`. It is kept nowhere, and not shown again."""
+
+
+class ProjectDocument(Document):
+    """Things that several people share."""
+
+    id: str
+    object: Literal["project"] = "project"
+    name: str
+    role: Role | None
+    """Of whoever asks; null of an admin of the service who does not belong to it."""
+    created_at: Timestamp
+    url: str
+
+
+class MemberDocument(Document):
+    """A user in a project."""
+
+    user: str
+    role: Role
+
+
+class WholeProjectDocument(ProjectDocument):
+    """A project and who belongs to it."""
+
+    members: list[MemberDocument]
+
+
+class MeDocument(Document):
+    """Who asks, and what is open to them."""
+
+    object: Literal["me"] = "me"
+    auth: Literal["open", "keys", "proxy"]
+    """How people come in: `open`: there are no accounts, and everybody may do everything."""
+    user: UserDocument | None
+    key: KeyDocument | None
+    """With which the request was sent, or the browser signed in."""
+    scopes: list[Scope]
+    projects: list[ProjectDocument]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class NewUser(_Strict):
+    """A user to be made."""
+
+    name: Name
+    admin: bool = False
+
+
+class UserChange(_Strict):
+    """What is to be changed of a user; what is left out stays."""
+
+    admin: bool | None = None
+    disabled: bool | None = None
+
+
+class NewKey(_Strict):
+    """A key to be made."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    """What it is for."""
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=4)] | None = None
+    """null: those of the key that this is sent with."""
+    expires_days: Annotated[float, Field(gt=0, le=MOST_DAYS)] | None = None
+    """null: never."""
+    user: Name | None = None
+    """By an admin: the user it is of; null: whoever asks."""
+
+
+class NewProject(_Strict):
+    """A project to be made; whoever makes it is its first admin."""
+
+    name: Name
+
+
+class MemberRole(_Strict):
+    """As what a user belongs to a project."""
+
+    role: Role
+
+
+def user_document(row: User) -> UserDocument:
+    """The JSON of a user."""
+    return UserDocument(
+        id=row.id,
+        name=row.name,
+        admin=row.is_admin,
+        created_at=iso(row.created_at),
+        disabled_at=maybe_iso(row.disabled_at),
+    )
+
+
+def key_document(row: ApiKey, user: str) -> KeyDocument:
+    """The JSON of a key of the user of that name."""
+    return KeyDocument(
+        id=row.id,
+        name=row.name,
+        user=user,
+        prefix=row.prefix,
+        scopes=row.scopes,
+        created_at=iso(row.created_at),
+        expires_at=maybe_iso(row.expires_at),
+        last_used_at=maybe_iso(row.last_used_at),
+        revoked_at=maybe_iso(row.revoked_at),
+    )
+
+
+def project_document(row: Project, roles: Mapping[str, Role]) -> ProjectDocument:
+    """The JSON of a project for somebody with those roles."""
+    return ProjectDocument(
+        id=row.id,
+        name=row.name,
+        role=roles.get(row.id),
+        created_at=iso(row.created_at),
+        url=prefix.at(f"/v1/projects/{row.id}"),
+    )

@@ -1,0 +1,73 @@
+"""`saf accounts`: what whoever has the database may do without a key, such as make the first one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from api.accounts.opening import first_admin
+from api.commands.failures import told_in_words
+from api.errors import ServiceError
+from api.settings import settings
+from api.store.accounts import keys, users
+from api.store.database import Database
+from api.store.migrate import migrate
+from saf.cli.output import complain, say
+
+commands = typer.Typer()
+accounts = typer.Typer(no_args_is_help=True, help="Make keys on the machine of the database.")
+commands.add_typer(accounts, name="accounts")
+
+
+@accounts.command(name="first-key")
+@told_in_words()
+def first_key(
+    name: Annotated[str, typer.Option(help="Of the first admin.")] = users.FIRST,
+) -> None:
+    """Make the first admin and print their key; what is stored already belongs to them."""
+    database = _database()
+    try:
+        with database.writing() as session:
+            if users.exist(session):
+                complain("there are accounts already; `saf accounts new-key NAME` makes a key")
+                raise typer.Exit(1)
+            _, secret = first_admin(session, name)
+            users.adopt(session)
+    except ServiceError as error:
+        complain(error.detail)
+        raise typer.Exit(1) from None
+    finally:
+        database.dispose()
+    say(secret)
+
+
+@accounts.command(name="new-key")
+@told_in_words()
+def new_key(
+    user: Annotated[str, typer.Argument(help="Whose.")],
+    enable: Annotated[
+        bool, typer.Option("--enable", help="Let a user who was disabled come in again.")
+    ] = False,
+) -> None:
+    """Print a new key of a user, where nobody has one any more that works."""
+    database = _database()
+    try:
+        with database.writing() as session:
+            row = users.find(session, user)
+            if enable:
+                users.change(session, row, disabled=False)
+            scopes = keys.SCOPES[:3] if row.is_admin else keys.SCOPES[:2]
+            _, secret = keys.add(session, row, "made on the server", scopes=scopes)
+    except ServiceError as error:
+        complain(error.detail)
+        raise typer.Exit(1) from None
+    finally:
+        database.dispose()
+    say(secret)
+
+
+def _database() -> Database:
+    database = Database(settings().database)
+    migrate(database)
+    return database

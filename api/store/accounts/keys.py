@@ -1,0 +1,100 @@
+"""Keys of programs: made, shown once, found by their hash, revoked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from api.errors import InvalidRequestError, NotFoundError
+from api.store.accounts import secrets
+from api.store.accounts.tables import ApiKey, User
+from api.store.database import clock, now
+from api.store.tables import new_id
+
+SCOPES = ("read", "write", "admin", "metrics")
+"""What a key opens: reading; submitting, steering and deleting; users and settings of all, for
+admins; the numbers for Prometheus alone, for admins."""
+USED_SECONDS = 60.0  # `last_used_at` is not written more often
+DAY = 86_400.0
+MOST_DAYS = 3650
+
+
+def add(
+    session: Session,
+    user: User,
+    name: str,
+    *,
+    scopes: Sequence[str] = ("read", "write", "admin"),
+    days: float | None = None,
+) -> tuple[ApiKey, str]:
+    """A new key of a user, and the secret, which is nowhere else. Raises InvalidRequestError."""
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown or not scopes:
+        detail = f"are one or more of {', '.join(SCOPES)}"
+        raise InvalidRequestError.at("/scopes", f"{detail}, not {', '.join(unknown) or 'none'}")
+    secret = secrets.new_key()
+    at = clock(session)
+    row = ApiKey(
+        id=new_id("key"),
+        user_id=user.id,
+        name=name,
+        prefix=secret[: secrets.SHOWN],
+        sha256=secrets.digest(secret),
+        scopes=[scope for scope in SCOPES if scope in scopes],
+        created_at=at,
+        expires_at=None if days is None else at + days * DAY,
+    )
+    session.add(row)
+    session.flush()
+    return row, secret
+
+
+def find(session: Session, key_id: str) -> ApiKey:
+    """The key of that id, or NotFoundError."""
+    found = session.get(ApiKey, key_id)
+    if found is None:
+        raise NotFoundError(f"there is no key {key_id[:64]}")
+    return found
+
+
+def by_secret(session: Session, secret: str) -> ApiKey | None:
+    """The key that this text is, whatever has become of it."""
+    if not secrets.KEY.fullmatch(secret):
+        return None
+    return session.scalar(select(ApiKey).where(ApiKey.sha256 == secrets.digest(secret)))
+
+
+def why_closed(key: ApiKey, at: float) -> str:
+    """Why a key opens nothing; empty where it does."""
+    if key.revoked_at is not None:
+        return "was revoked"
+    if key.expires_at is not None and key.expires_at <= at:
+        return "has expired"
+    return ""
+
+
+def of(session: Session, user_id: str | None = None) -> list[ApiKey]:
+    """The keys of a user, or of all, the newest first."""
+    query = select(ApiKey).order_by(ApiKey.id.desc())
+    if user_id is not None:
+        query = query.where(ApiKey.user_id == user_id)
+    return list(session.scalars(query))
+
+
+def revoke(session: Session, key: ApiKey) -> None:
+    """Close a key for good, and the browser sessions that it opened with it."""
+    if key.revoked_at is None:
+        key.revoked_at = clock(session)
+        session.flush()
+
+
+def used(session: Session, key_id: str) -> None:
+    """Write down that a key was used just now."""
+    session.execute(
+        update(ApiKey)
+        .where(ApiKey.id == key_id)
+        .values(last_used_at=now())
+        .execution_options(synchronize_session=False)
+    )

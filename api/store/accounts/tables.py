@@ -1,0 +1,80 @@
+"""The tables of accounts. Of a key or a session there is the SHA-256 alone: each is a random text of
+256 bits, which no list of words leads to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.store.tables import Base
+
+
+class User(Base):
+    """Somebody who uses the service; never deleted, as what they did is remembered by it."""
+
+    __tablename__ = "users"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    is_admin: Mapped[bool]
+    subject: Mapped[str | None] = mapped_column(String(255), unique=True)  # at a provider
+    created_at: Mapped[float]
+    disabled_at: Mapped[float | None]  # since then nothing of theirs opens anything
+
+
+class ApiKey(Base):
+    """A key by which programs come in."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    prefix: Mapped[str] = mapped_column(String(16))  # what is shown of it
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    last_used_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
+
+
+class BrowserSession(Base):
+    """A browser that somebody has signed in with; ends with the key that it was opened by."""
+
+    __tablename__ = "browser_sessions"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    key_id: Mapped[str | None] = mapped_column(ForeignKey("api_keys.id"))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    csrf: Mapped[str] = mapped_column(String(64))  # what its forms and scripts have to say
+    browser: Mapped[str] = mapped_column(String(200))  # as it names itself
+    address: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+
+
+class Project(Base):
+    """Things that several people share."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[float]
+
+
+class Membership(Base):
+    """A user in a project, and as what."""
+
+    __tablename__ = "memberships"
+
+    project_id: Mapped[str] = mapped_column(
+        ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True
+    )
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True, index=True)
+    role: Mapped[str] = mapped_column(String(10))  # viewer, member, admin
+    created_at: Mapped[float]
