@@ -1,7 +1,7 @@
 """The guard: decides for every request, before any endpoint runs, whether it may.
 
-Where there are accounts, what `api.accounts.access` does not name is denied, nobody comes in without
-an account (401), what one may not see is not there (404), and what one sees and may not change is
+Where there are accounts, what `api.accounts.access` does not name is denied, nobody comes in
+without one (401), what one may not see is not there (404), and what one sees and may not change is
 refused (403). Then the request goes on in the name of its account (`api.store.viewer`), so that
 every query leaves out what belongs to others.
 """

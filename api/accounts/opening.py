@@ -1,4 +1,4 @@
-"""What happens to accounts when the service starts: the first admin, and what belonged to nobody."""
+"""Accounts when the service starts: the first admin, and what belonged to nobody."""
 
 from __future__ import annotations
 

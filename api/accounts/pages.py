@@ -1,4 +1,4 @@
-"""Signing in and out in a browser, and the page of one's account: keys, sessions, projects, users."""
+"""Signing in and out in a browser, and the page of an account: keys, sessions, projects, users."""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ def own_projects(session: Session, caller: Caller) -> list[ProjectDocument]:
 def whole_project(session: Session, row: Project, caller: Caller) -> WholeProjectDocument:
     """A project and who belongs to it, as it is now."""
     found = projects.members(session, row)
-    roles = {row.id: role for user, role in found if user.id == caller.viewer.user_id}
+    own = [role for user, role in found if user.id == caller.viewer.user_id]
+    roles = dict.fromkeys([row.id], own[0]) if own else {}
     return WholeProjectDocument(
         **project_document(row, roles).model_dump(),
         members=[MemberDocument(user=user.name, role=role) for user, role in found],

@@ -1,4 +1,4 @@
-"""`saf accounts`: what whoever has the database may do without a key, such as make the first one."""
+"""`saf accounts`: what whoever has the database does without a key, such as make the first one."""
 
 from __future__ import annotations
 

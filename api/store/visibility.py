@@ -2,9 +2,9 @@
 
 Each SELECT of a session that was opened in the name of a viewer (`api.store.viewer`) leaves out the
 jobs, sweeps and data sets of others: lists, counts, `session.get`, subqueries. What has to know of
-all of them, such as whether somebody else needs a file, says so: `.execution_options(**EVERYTHING)`.
-UPDATE and DELETE are not restricted; who may change a thing is decided before
-(`api.accounts.guard`).
+all of them, such as whether somebody else needs a data set, says so:
+`.execution_options(**EVERYTHING)`. UPDATE and DELETE are not restricted; who may change a thing is
+decided before (`api.accounts.guard`).
 """
 
 from __future__ import annotations

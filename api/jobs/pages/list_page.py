@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
@@ -51,7 +51,7 @@ def jobs_page(
     network: str = "",
     dataset: str = "",
     sweep: str = "",
-    mine: bool = False,
+    mine: Literal["", "true", "false"] = "",
     project: str = "",
     q: Annotated[str, Query(max_length=200)] = "",
     sort: str = "",
@@ -71,7 +71,7 @@ def jobs_page(
     )
     order = sort or NEWEST_FIRST
     with service.database.reading() as session:
-        of = belonging(session, caller, mine, project)
+        of = belonging(session, caller, mine == "true", project)
         wanted = replace(wanted, owner=of.owner_id, project=of.project_id)
         found = find_jobs(session, wanted, limit=PAGE_JOBS, sort=order, after=after, before=before)
         jobs = job_documents(session, found.jobs)
@@ -122,7 +122,7 @@ def jobs_page(
         "datasets": datasets,
         "terminal": TERMINAL,
         "has_accounts": caller is not None,
-        "mine": mine,
+        "mine": mine == "true",
         "project": project,
         "projects": projects,
     }

@@ -1,5 +1,5 @@
-"""The tables of accounts. Of a key or a session there is the SHA-256 alone: each is a random text of
-256 bits, which no list of words leads to."""
+"""The tables of accounts. Of a key or a session there is the SHA-256 alone: each is a random text
+of 256 bits, which no list of words leads to."""
 
 from __future__ import annotations
 

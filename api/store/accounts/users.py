@@ -60,7 +60,8 @@ def exist(session: Session) -> bool:
 def change(
     session: Session, user: User, *, is_admin: bool | None = None, disabled: bool | None = None
 ) -> None:
-    """Make a user an admin or none, disable or enable. ConflictError where no admin would be left."""
+    """Make a user an admin or none, disable or enable. ConflictError where no admin would be
+    left."""
     loses = (is_admin is False or disabled is True) and user.is_admin and user.disabled_at is None
     if loses:
         others = select(User.id).where(

@@ -1,0 +1,245 @@
+"""Every route of the application × every credential × own, shared and foreign things: one table of
+the answers that are due. A route that is not in it fails the test until somebody has decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from api.accounts.access import ACCESS
+from api.accounts.routing import operations
+from tests.api.accounts.people import PLACES, TUS, Lab, make_lab, with_keys
+from tests.api.conftest import serving
+
+NOBODY = (None, "a wrong one", "mia, expired", "mia, revoked", "dora")
+SOMEBODY = ("root", "vera", "mia", "mia, reading", "ada", "otto")
+YES = "yes"  # the endpoint answers, with one of the statuses of the table
+SEE: dict[str, dict[str, Any]] = {
+    #              Mia's alone   in the project   of another project
+    "root": dict(zip(PLACES, (YES, YES, YES), strict=True)),
+    "vera": dict(zip(PLACES, (404, YES, 404), strict=True)),
+    "mia": dict(zip(PLACES, (YES, YES, 404), strict=True)),
+    "mia, reading": dict(zip(PLACES, (YES, YES, 404), strict=True)),
+    "ada": dict(zip(PLACES, (404, YES, 404), strict=True)),
+    "otto": dict(zip(PLACES, (404, 404, YES), strict=True)),
+}
+USE = SEE | {"mia, reading": dict.fromkeys(PLACES, 403)}
+CHANGE = USE | {"vera": dict(zip(PLACES, (404, 403, 404), strict=True))}
+LEAD = CHANGE | {
+    "mia": {"shared": 403, "ottos": 404},
+    "mia, reading": dict.fromkeys(PLACES, 403),
+    "ada": {"shared": YES, "ottos": 404},
+}
+KEYS = CHANGE | {"vera": dict.fromkeys(PLACES, 404)}
+ALL = dict.fromkeys(SOMEBODY, YES)
+WRITERS = ALL | {"mia, reading": 403}
+ADMINS = dict.fromkeys(SOMEBODY, 403) | {"root": YES}
+
+# Route: (who gets what, kind of the thing in the address, statuses of the endpoint, what is sent)
+ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] = {
+    "GET /": (ALL, "", (200,), {}),
+    "GET /new": (ALL, "", (200,), {}),
+    "GET /compare": (ALL, "", (200,), {}),
+    "GET /datasets": (ALL, "", (200,), {}),
+    "GET /sweeps": (ALL, "", (200,), {}),
+    "GET /system": (ALL, "", (200,), {}),
+    "GET /account": (ALL, "", (200,), {}),
+    "GET /docs": (ALL, "", (200,), {}),
+    "HEAD /openapi.json": (ALL, "", (200,), {}),
+    "GET /openapi.json": (ALL, "", (200,), {}),
+    "GET /guide/{path}": (ALL, "guide", (200, 404), {}),
+    "GET /jobs/{job_id}": (SEE, "job", (200,), {}),
+    "GET /datasets/{dataset}": (SEE, "dataset", (200,), {}),
+    "GET /sweeps/{sweep_id}": (SEE, "sweep", (200,), {}),
+    "GET /metrics": (ADMINS, "", (200,), {}),
+    "POST /v1/jobs": (WRITERS, "", (422,), {"json": {"timesteps": 0}}),
+    "GET /v1/jobs": (ALL, "", (200,), {}),
+    "HEAD /v1/artifacts/{artifact_id}": (SEE, "artifact", (410,), {}),
+    "GET /v1/stream": (ALL, "stream", (200,), {}),
+    "GET /v1/comparison": (ALL, "", (422,), {}),
+    "GET /v1/jobs/{job_id}": (SEE, "job", (200,), {}),
+    "GET /v1/jobs/{job_id}/events": (SEE, "job", (200,), {}),
+    "GET /v1/jobs/{job_id}/metrics": (SEE, "job", (200,), {}),
+    "GET /v1/jobs/{job_id}/logs": (SEE, "job", (200,), {}),
+    "GET /v1/jobs/{job_id}/vitals": (SEE, "job", (200,), {}),
+    "GET /v1/jobs/{job_id}/artifacts": (SEE, "job", (200,), {}),
+    "POST /v1/jobs/{job_id}/predict": (SEE, "job", (409, 422), {"json": {"sample": 0}}),
+    "POST /v1/jobs/{job_id}/retry": (USE, "job", (409,), {}),
+    "POST /v1/jobs/{job_id}/continue": (USE, "job", (409,), {"json": {"epochs": 1}}),
+    "POST /v1/jobs/{job_id}/cancel": (CHANGE, "job", (200, 409), {}),
+    "POST /v1/jobs/{job_id}/pause": (CHANGE, "job", (200, 409), {}),
+    "POST /v1/jobs/{job_id}/resume": (CHANGE, "job", (200, 409), {}),
+    "DELETE /v1/jobs/{job_id}": (CHANGE, "job", (409,), {}),
+    "GET /v1/artifacts/{artifact_id}": (SEE, "artifact", (410,), {}),
+    "POST /v1/sweeps": (WRITERS, "", (422,), {"json": {"over": {}}}),
+    "GET /v1/sweeps": (ALL, "", (200,), {}),
+    "GET /v1/sweeps/{sweep_id}": (SEE, "sweep", (200,), {}),
+    "POST /v1/sweeps/{sweep_id}/cancel": (CHANGE, "sweep", (200,), {}),
+    "DELETE /v1/sweeps/{sweep_id}": (CHANGE, "sweep", (409,), {}),
+    "POST /v1/datasets": (WRITERS, "", (415, 422), {"json": {}}),
+    "GET /v1/datasets": (ALL, "", (200,), {}),
+    "GET /v1/datasets/{dataset}": (SEE, "dataset", (200,), {}),
+    "GET /v1/datasets/{dataset}/preview": (SEE, "dataset", (404,), {}),
+    "GET /v1/datasets/{dataset}/preview.png": (SEE, "dataset", (404,), {}),
+    "GET /v1/datasets/{dataset}/candidates/{question}-{candidate}.png": (
+        *(SEE, "dataset", (404,), {}),
+    ),
+    "POST /v1/datasets/{dataset}/choices": (CHANGE, "dataset", (409,), {"json": {"layout": "x"}}),
+    "DELETE /v1/datasets/{dataset}": (CHANGE, "dataset", (409,), {}),
+    "GET /v1/catalogue": (ALL, "", (200,), {}),
+    "OPTIONS /v1/uploads": (ALL, "", (204,), {}),
+    "POST /v1/uploads": (WRITERS, "", (400,), {"headers": TUS}),
+    "GET /v1/uploads/{upload}": (SEE, "upload", (200,), {}),
+    "PATCH /v1/uploads/{upload}": (KEYS, "upload", (415,), {"headers": TUS}),
+    "DELETE /v1/uploads/{upload}": (KEYS, "upload", (412,), {}),
+    "GET /v1/networks": (ALL, "", (200,), {}),
+    "GET /v1/methods": (ALL, "", (200,), {}),
+    "GET /v1/neurons": (ALL, "", (200,), {}),
+    "GET /v1/surrogates": (ALL, "", (200,), {}),
+    "GET /v1/exports": (ALL, "", (200,), {}),
+    "GET /v1/workers": (ALL, "", (200,), {}),
+    "GET /v1/me": (ALL, "", (200,), {}),
+    "GET /v1/users": (ADMINS, "", (200,), {}),
+    "POST /v1/users": (ADMINS, "", (422,), {"json": {"name": "?"}}),
+    "PATCH /v1/users/{user}": (ADMINS, "user", (422,), {"json": {"name": "?"}}),
+    "GET /v1/keys": (ALL, "", (200,), {}),
+    "POST /v1/keys": (WRITERS, "", (422,), {"json": {}}),
+    "DELETE /v1/keys/{key}": (KEYS, "key", (204,), {}),
+    "GET /v1/projects": (ALL, "", (200,), {}),
+    "POST /v1/projects": (WRITERS, "", (422,), {"json": {"name": "?"}}),
+    "GET /v1/projects/{project}": (SEE, "project", (200,), {}),
+    "DELETE /v1/projects/{project}": (LEAD, "project", (409,), {}),
+    "PUT /v1/projects/{project}/members/{user}": (LEAD, "project", (422,), {"json": {}}),
+    "DELETE /v1/projects/{project}/members/{user}": (LEAD, "project", (404,), {}),
+    "DELETE /v1/sessions": (ALL, "", (204,), {}),
+    "POST /account/keys": (WRITERS, "", (422,), {"data": {"days": "never"}}),
+    "POST /account/keys/{key}/revoke": (KEYS, "key", (303,), {}),
+    "POST /account/sessions/end": (ALL, "", (303,), {}),
+    "POST /logout": (ALL, "", (303,), {}),
+}
+PUBLIC = {
+    "GET /healthz": 200,
+    "GET /readyz": 503,  # there is no broker
+    "GET /login": 200,
+    "POST /login": 401,
+    "GET /static/{path}": 200,
+}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    directory = tmp_path_factory.mktemp("lab")
+    url = f"sqlite:///{directory / 'lab.sqlite3'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").create_database(f"lab_{directory.name}")
+    with serving(with_keys(directory, url)) as server:
+        yield make_lab(server)
+
+
+def addresses(lab: Lab, route: str, kind: str) -> dict[str, str]:
+    """The addresses of a route by the place of the thing in it."""
+    template = route.partition(" ")[2]
+    if kind in ("", "stream", "guide", "user"):
+        only = {"guide": "index.html", "user": "mia"}.get(kind, "")
+        return {"": template.replace("{path}", only).replace("{user}", only)}
+    found = {}
+    for place, id_ in lab.things[kind].items():
+        first = template.index("{")
+        rest = template[template.index("}") + 1 :].replace("{user}", "nobody")
+        rest = rest.replace("{question}", "0").replace("{candidate}", "0")
+        found[place] = template[:first] + id_ + rest
+    return found
+
+
+def answer(lab: Lab, who: str | None, route: str, address: str, kind: str, sent: Any) -> int:
+    method = route.partition(" ")[0]
+    if kind == "stream":  # it has no end
+        headers = {} if who is None else {"authorization": f"Bearer {lab.keys[who]}"}
+        with lab.server.http.stream(method, address, headers=headers) as response:
+            return response.status_code
+    return lab.ask(who, method, address, **sent).status_code
+
+
+def test_every_route_of_the_application_is_decided(lab: Lab) -> None:
+    there = {f"{method} {template}" for method, template in operations(lab.server.app)}
+    assert there - ROUTES.keys() - PUBLIC.keys() == set(), "decide who may, here and in access.py"
+    assert (ROUTES.keys() | PUBLIC.keys()) - there == set()
+    decided = {route.replace("HEAD ", "GET ") for route in there}
+    assert decided == ACCESS.keys()
+
+
+def test_a_route_that_nobody_has_decided_is_denied(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    less = {route: access for route, access in ACCESS.items() if route != "GET /v1/workers"}
+    monkeypatch.setattr("api.accounts.access.ACCESS", less)
+    assert lab.ask("root", "GET", "/v1/workers").status_code == 404
+    assert lab.ask(None, "GET", "/v1/workers").status_code == 401
+
+
+@pytest.mark.parametrize("who", NOBODY)
+def test_without_a_key_that_opens_nothing_is_there_but_what_is_public(
+    lab: Lab, who: str | None
+) -> None:
+    wrong = {}
+    for route, (_, kind, _, sent) in ROUTES.items():
+        for place, address in addresses(lab, route, kind).items():
+            status = answer(lab, who, route, address, kind, sent)
+            if status != 401:
+                wrong[route, place] = status
+    for path in ("/v1/nothing", "/nothing", "/v1/jobs/", "/guide", "/static", "//v1/jobs"):
+        if lab.ask(who, "GET", path).status_code != 401:
+            wrong["GET", path] = "there"
+    assert lab.ask(who, "PUT", "/v1/jobs").status_code == 401
+    assert wrong == {}
+    for route, due in PUBLIC.items():
+        method, _, template = route.partition(" ")
+        sent = {"data": {"key": "saf_no"}} if method == "POST" else {}
+        path = template.replace("{path}", "icon.svg")
+        assert lab.ask(who, method, path, **sent).status_code == due, route
+
+
+@pytest.mark.parametrize("who", SOMEBODY)
+def test_every_route_gives_everybody_what_is_due(lab: Lab, who: str) -> None:
+    wrong = {}
+    for route, (table, kind, statuses, sent) in ROUTES.items():
+        if route in ("DELETE /v1/keys/{key}", "POST /account/keys/{key}/revoke"):
+            statuses = (*statuses, 204)
+        for place, address in addresses(lab, route, kind).items():
+            due = table[who][place] if place else table[who]
+            status = answer(lab, who, route, address, kind, sent)
+            if not (status in statuses if due == YES else status == due):
+                wrong[route, place] = (due, status)
+    assert wrong == {}
+
+
+def test_what_is_not_to_be_seen_reads_as_what_is_not_there(lab: Lab) -> None:
+    for kind, path in (
+        ("job", "/v1/jobs/"),
+        ("sweep", "/v1/sweeps/"),
+        ("dataset", "/v1/datasets/"),
+        ("artifact", "/v1/artifacts/"),
+        ("upload", "/v1/uploads/"),
+        ("project", "/v1/projects/"),
+    ):
+        foreign = lab.things[kind]["ottos"]
+        nowhere = foreign[:-4] + "zzzz"
+        answers = [lab.ask("mia", "GET", path + each).json() for each in (foreign, nowhere)]
+        told = [
+            {name: str(value).replace(each, "ID") for name, value in said.items()}
+            for said, each in zip(answers, (foreign, nowhere), strict=True)
+        ]
+        for one in told:
+            one.pop("request_id")
+        assert told[0] == told[1], kind
+
+
+def test_the_table_has_its_size(lab: Lab) -> None:
+    """Cells: requests, each with one answer that is due."""
+    cells = sum(
+        len(addresses(lab, route, kind)) * len(SOMEBODY + NOBODY)
+        for route, (_, kind, _, _) in ROUTES.items()
+    )
+    assert cells > 1300
