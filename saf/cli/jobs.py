@@ -124,6 +124,8 @@ def list_(
     method: Annotated[str, typer.Option()] = "",
     dataset: Annotated[str, typer.Option()] = "",
     search: Annotated[str, typer.Option(help="Words in the name or id, in any order.")] = "",
+    mine: Annotated[bool, typer.Option("--mine", help="Only yours.")] = False,
+    project: Annotated[str, typer.Option(help="Only of the project of this name.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -135,6 +137,8 @@ def list_(
             method=method,
             dataset=dataset,
             q=search,
+            mine=mine,
+            project=project,
             page=min(limit, 200),
         )
         jobs = [job for job, _ in zip(found, range(limit), strict=False)]

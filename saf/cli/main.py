@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from saf.cli import datasets, exports, jobs, known, reading, sweeps
+from saf.cli import accounts, datasets, exports, jobs, known, reading, sweeps
 from saf.cli import specification as specfile
 from saf.cli.offline import begun_with, run_network, train_here
 from saf.cli.outcome import next_steps, outcome, warnings
@@ -49,6 +49,7 @@ datasets.datasets.add_typer(known.commands)
 app.add_typer(datasets.commands)
 app.add_typer(exports.commands)
 app.add_typer(sweeps.commands, name="sweep")
+app.add_typer(accounts.commands)
 for _point in sorted(entry_points(group="saf.commands"), key=lambda point: point.name):
     # Those of the service, where it is installed. The library's own work without it.
     try:
@@ -68,7 +69,8 @@ def common(
         typer.Option("--header", metavar="NAME:VALUE", help="Sent to the server; repeatable."),
     ] = [],  # noqa: B006
 ) -> None:
-    """Train spiking neural networks, here or on a server. SAF_TOKEN is sent as a bearer token."""
+    """Train spiking neural networks, here or on a server. `saf login` keeps a key for a server that
+    has accounts; SAF_TOKEN goes before it."""
     jobs.server_url.set(url)
     jobs.headers.set(jobs.read_headers(header))
 

@@ -21,6 +21,8 @@ from typing import Any, Self, cast
 
 import httpx
 
+from saf.client import credentials
+from saf.client.accounts import Accounts
 from saf.client.datasets import Datasets
 from saf.client.exports import Exports
 from saf.client.job import Job
@@ -69,13 +71,16 @@ class Client(Results, Datasets, Exports):
         timeout: float = 30.0,
         retries: int = 4,
         token: str | None = None,
+        project: str | None = None,
         headers: Mapping[str, str] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         """`timeout` in seconds is for one answer; `transport` replaces the network.
 
-        `token` is sent as `Authorization: Bearer`, `headers` with every request; by default those
-        of the settings, `SAF_TOKEN` and `SAF_HEADERS`. Proxies (`HTTPS_PROXY`, `ALL_PROXY`,
+        `token` is sent as `Authorization: Bearer`, `headers` with every request, `project` names
+        the project that what is made belongs to; by default those of the settings, `SAF_TOKEN`,
+        `SAF_HEADERS` and `SAF_PROJECT`, and without a token the one that `saf login` has kept for
+        this server. Proxies (`HTTPS_PROXY`, `ALL_PROXY`,
         `NO_PROXY`) and certificate authorities (`SSL_CERT_FILE`) are those of the environment.
         Raises `ClientError` where one of these cannot be used.
         """
@@ -84,12 +89,16 @@ class Client(Results, Datasets, Exports):
             timeout=timeout,
             retries=retries,
             transport=transport,
-            token=settings().token if token is None else token,
-            headers=settings().headers if headers is None else headers,
+            token=(settings().token or credentials.find(url)) if token is None else token,
+            headers={
+                **(settings().headers if headers is None else headers),
+                **_of_project(settings().project if project is None else project),
+            },
         )
         self.url = self._connection.url
         """Where the server is, without a user and a password."""
         self.sweeps = Sweeps(self._connection)
+        self.accounts = Accounts(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -137,12 +146,15 @@ class Client(Results, Datasets, Exports):
         sweep: str = "",
         q: str = "",
         metadata: Mapping[str, str] | None = None,
+        mine: bool = False,
+        project: str = "",
         sort: str = "",
         page: int = 100,
     ) -> Iterator[Job]:
         """All jobs that match, newest first; asks for one page after the other as needed.
 
-        `sort` is another order, such as `name` or `-lif_accuracy`; `q` are words of names or ids.
+        `sort` is another order, such as `name` or `-lif_accuracy`; `q` are words of names or ids;
+        `mine` are those of whoever asks, `project` is the name of one.
         """
         params: dict[str, Any] = {
             "limit": page,
@@ -153,6 +165,8 @@ class Client(Results, Datasets, Exports):
             "network": network,
             "sweep": sweep,
             "q": q,
+            "mine": "true" if mine else "",
+            "project": project,
             "sort": sort,
             **{f"metadata[{key}]": value for key, value in (metadata or {}).items()},
         }
@@ -302,3 +316,7 @@ class Client(Results, Datasets, Exports):
 
         path = f"/v1/jobs/{job_id}/events"
         return follow(self._connection, path, look, position, patience)
+
+
+def _of_project(name: str) -> dict[str, str]:
+    return {"Saf-Project": name} if name else {}

@@ -26,9 +26,14 @@ class Datasets:
 
     _connection: Connection
 
-    def datasets(self, *, page: int = 100) -> Iterator[Dataset]:
-        """The catalogue and the uploaded data sets; asks for one page after the other as needed."""
-        yield from map(Dataset, self._connection.pages("/v1/datasets", {"limit": page}))
+    def datasets(
+        self, *, mine: bool = False, project: str = "", page: int = 100
+    ) -> Iterator[Dataset]:
+        """The catalogue and the uploaded data sets; asks for one page after the other as needed.
+        With `mine` or the name of a project uploads alone."""
+        of = {"mine": "true" if mine else "", "project": project}
+        params = {"limit": page, **{name: value for name, value in of.items() if value}}
+        yield from map(Dataset, self._connection.pages("/v1/datasets", params))
 
     def dataset(self, dataset: str) -> Dataset:
         """One data set, by its id or name."""

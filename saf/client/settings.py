@@ -11,7 +11,7 @@ S = TypeVar("S", bound="ClientSettings")
 
 
 class ClientSettings(BaseSettings):
-    """Read from `SAF_URL`, `SAF_TOKEN` and `SAF_HEADERS`."""
+    """Read from `SAF_URL`, `SAF_TOKEN`, `SAF_PROJECT` and `SAF_HEADERS`."""
 
     model_config = SettingsConfigDict(
         env_prefix="SAF_", frozen=True, extra="ignore", use_attribute_docstrings=True
@@ -21,6 +21,8 @@ class ClientSettings(BaseSettings):
     """Where the commands of `saf` find the server."""
     token: str = Field(default="", repr=False)
     """What they and the Python client send as `Authorization: Bearer`."""
+    project: str = ""
+    """Name of the project that what they make belongs to; empty: to the user alone."""
     headers: dict[str, str] = Field(default={}, repr=False)
     """Headers that they send with every request, as a JSON object."""
 

@@ -60,9 +60,12 @@ class Sweeps:
         params = {"format": "csv"}
         return self._connection.request("GET", f"/v1/sweeps/{sweep_id}", params=params).text
 
-    def list(self, *, page: int = 100) -> Iterator[Sweep]:
-        """All sweeps, newest first, without their tables."""
-        yield from map(Sweep, self._connection.pages("/v1/sweeps", {"limit": page}))
+    def list(self, *, mine: bool = False, project: str = "", page: int = 100) -> Iterator[Sweep]:
+        """All sweeps, newest first, without their tables; those of whoever asks, or of the project
+        of that name."""
+        of = {"mine": "true" if mine else "", "project": project}
+        params = {"limit": page, **{name: value for name, value in of.items() if value}}
+        yield from map(Sweep, self._connection.pages("/v1/sweeps", params))
 
     def wait(
         self,

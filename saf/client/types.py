@@ -117,6 +117,8 @@ class JobDocument(JobProgress):
     sweep: str | None
     micro_batches: int | None
     metadata: dict[str, str]
+    owner: str | None
+    project: str | None
     urls: dict[str, str]
 
 

@@ -21,6 +21,7 @@ from api.jobs.results.events import find_events
 from api.jobs.results.predict import NETWORK, summary_of
 from api.jobs.results.spike_stats import find_spike_statistics
 from api.jobs.schemas import JobDocument, event_document, job_document
+from api.store import viewer
 from api.store.blobs.base import ArtifactStore
 from api.store.blobs.verified import DamagedError
 from api.store.database import clock
@@ -83,7 +84,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
             "is_over": job.status in TERMINAL,
             "status_meaning": STATUS_MEANING[job.status],
             "silent_since": _silent_since(session, row, job),
-            "actions": ACTIONS[job.status],
+            "actions": ACTIONS[job.status] if _may_steer(row) else (),
             "events": [event_document(event) for event in reversed(events)],
             "earlier_events": after,
             "attempts": _attempts(session, job_id),
@@ -109,6 +110,10 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
         "can_predict": _can_predict(service),
     }
     return page(request, "jobs/job.html", context)
+
+
+def _may_steer(row: Job) -> bool:
+    return viewer.may_change(row.owner_id, row.project_id)
 
 
 def _silent_since(session: Session, row: Job, job: JobDocument) -> str | None:

@@ -156,6 +156,16 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     assert {"c", "python", "onnx"} <= {target["name"] for target in client.targets()}
     assert client.surrogates()
     client.workers()
+    accounts_of(client)
+    with Client(shared.address, transport=recorder, project="none") as of_project:
+        # This service has no accounts.
+        for refused in (
+            lambda: of_project.submit({"dataset": "digits"}),
+            lambda: of_project.sweeps.submit({"/seed": [0, 1]}, {"dataset": "digits"}),
+            lambda: of_project.upload_dataset(tmp_path / "mine.npz", name="of a project"),
+        ):
+            with pytest.raises(ApiError, match="no accounts"):
+                refused()
     assert client.is_alive()
     with pytest.raises(ApiError, match="broker"):
         client.readiness()
@@ -173,6 +183,32 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
                 known = parameter["in"] == "path" or parameter["name"] in OTHERWISE
                 known = known or (path, parameter["name"]) in OTHERWISE
                 assert known or parameter["name"] in used, (method, path, parameter["name"])
+
+
+def accounts_of(client: Client) -> None:
+    """Ask about accounts; this service has none."""
+    assert client.accounts.me()["user"] is None
+    accounts = client.accounts
+    for refused in (
+        lambda: list(client.jobs(mine=True, project="none")),
+        lambda: list(client.sweeps.list(mine=True, project="none")),
+        lambda: list(client.datasets(mine=True, project="none")),
+        lambda: accounts.users(),
+        lambda: accounts.add_user("anna", admin=True),
+        lambda: accounts.change_user("anna", disabled=True),
+        lambda: accounts.keys("anna"),
+        lambda: accounts.add_key("laptop", scopes=["read"], expires_days=1, user="anna"),
+        lambda: accounts.revoke_key("key_1"),
+        lambda: accounts.end_sessions(),
+        lambda: accounts.projects(),
+        lambda: accounts.project("vision"),
+        lambda: accounts.add_project("vision"),
+        lambda: accounts.delete_project("vision"),
+        lambda: accounts.put_member("vision", "anna", "viewer"),
+        lambda: accounts.remove_member("vision", "anna"),
+    ):
+        with pytest.raises(ApiError, match="no accounts"):
+            refused()
 
 
 def finish_waiting(server: Server, client: Client, job_id: str) -> None:

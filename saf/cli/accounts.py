@@ -1,0 +1,255 @@
+"""The commands of `saf` for accounts: signing in, keys, users, projects."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from saf.cli.jobs import headers, server_client, server_url
+from saf.cli.output import AsJson, complain, moment, print_json, say, table
+from saf.client import credentials
+from saf.client.client import Client
+from saf.client.settings import settings
+
+commands = typer.Typer()
+keys = typer.Typer(no_args_is_help=True, help="Keys by which programs come in.")
+users = typer.Typer(no_args_is_help=True, help="Users of the service; for its admins.")
+projects = typer.Typer(no_args_is_help=True, help="Projects that several people share.")
+commands.add_typer(keys, name="keys")
+commands.add_typer(users, name="users")
+commands.add_typer(projects, name="projects")
+UserName = Annotated[str, typer.Argument(metavar="USER", help="Name of the user.")]
+ProjectName = Annotated[str, typer.Argument(metavar="PROJECT", help="Name of the project.")]
+
+
+@commands.command()
+def login(
+    from_stdin: Annotated[
+        bool, typer.Option("--stdin", help="Read the key from standard input, for scripts.")
+    ] = False,
+) -> None:
+    """Keep a key for the server, for all commands and the Python client; asks for it."""
+    url = server_url.get() or settings().url
+    if from_stdin:
+        key = sys.stdin.readline().strip()
+    else:
+        key = typer.prompt("Key", hide_input=True, err=True).strip()
+    given = settings().headers | headers.get()
+    with Client(url, retries=2, headers=given, token=key, project="") as client:
+        me = client.accounts.me()
+    if me["user"] is None:
+        complain(f"the service at {client.url} has no accounts; nothing was kept")
+        raise typer.Exit(1)
+    place = credentials.keep(url, key)
+    say(f"{me['user']['name']} at {client.url}; the key is in {place}")
+    if settings().token:
+        complain("SAF_TOKEN is set, and goes before it")
+
+
+@commands.command()
+def logout(
+    revoke: Annotated[
+        bool, typer.Option("--revoke", help="Close the key for good, wherever else it is.")
+    ] = False,
+) -> None:
+    """Forget the key that is kept for the server."""
+    url = server_url.get() or settings().url
+    if revoke and (kept := credentials.find(url)):
+        with Client(url, retries=2, token=kept, project="") as client:
+            key = client.accounts.me()["key"]
+            if key is not None:
+                client.accounts.revoke_key(key["id"])
+    if not credentials.forget(url):
+        complain(f"no key is kept for {url}")
+        raise typer.Exit(1)
+    say("forgotten" + (", and revoked" if revoke else ""))
+
+
+@commands.command()
+def whoami(as_json: AsJson = False) -> None:
+    """Who the server takes you for, with which key and projects."""
+    with server_client() as client:
+        me = client.accounts.me()
+    if as_json:
+        return print_json(me)
+    if me["user"] is None:
+        return say(f"{client.url} has no accounts: whoever reaches it may do everything")
+    user, key = me["user"], me["key"]
+    say(f"{user['name']}{', an admin of the service' if user['admin'] else ''} at {client.url}")
+    if key is not None:
+        until = f", expires {moment(key['expires_at'])}" if key["expires_at"] else ""
+        say(f"key {key['name']} ({key['prefix']}…){until}")
+    say(f"may {', '.join(me['scopes'])}")
+    for project in me["projects"]:
+        say(f"project {project['name']}: {project['role'] or 'seen as an admin of the service'}")
+    return None
+
+
+@keys.command(name="create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What it is for.")],
+    scope: Annotated[
+        list[str],
+        typer.Option(help="read, write, admin or metrics; repeatable. By default those you have."),
+    ] = [],  # noqa: B006
+    days: Annotated[
+        float | None, typer.Option(help="Until it expires.", show_default="never")
+    ] = None,
+    user: Annotated[str, typer.Option(help="Whose; by an admin.", show_default="yours")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a key, and print it, which is the only time it is shown."""
+    with server_client() as client:
+        made = client.accounts.add_key(name, scopes=scope, expires_days=days, user=user)
+    print_json(made) if as_json else say(made["secret"])
+
+
+@keys.command(name="list")
+def list_keys(
+    user: Annotated[str, typer.Option(help="Whose; by an admin.", show_default="yours")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List keys, the newest first."""
+    with server_client() as client:
+        found = client.accounts.keys(user)
+    if as_json:
+        return print_json(found)
+    rows = [
+        (
+            *(key["id"], key["name"], f"{key['prefix']}…", " ".join(key["scopes"])),
+            moment(key["last_used_at"]) if key["last_used_at"] else "never",
+            _until(key),
+        )
+        for key in found
+    ]
+    head = ("Id", "Name", "Begins with", "Opens", "Last used", "Expires")
+    return table(head, rows, "There is no key.")
+
+
+@keys.command(name="revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(metavar="KEY", help="Its id.")]) -> None:
+    """Close a key for good; browsers that signed in with it are signed out."""
+    with server_client() as client:
+        client.accounts.revoke_key(key_id)
+
+
+@users.command(name="list")
+def list_users(as_json: AsJson = False) -> None:
+    """List users."""
+    with server_client() as client:
+        found = client.accounts.users()
+    if as_json:
+        return print_json(found)
+    rows = [
+        (
+            *(user["name"], "admin" if user["admin"] else "", moment(user["created_at"])),
+            f"since {moment(user['disabled_at'])}" if user["disabled_at"] else "",
+        )
+        for user in found
+    ]
+    return table(("Name", "", "Made", "Disabled"), rows, "There is no user.")
+
+
+@users.command(name="add")
+def add_user(
+    name: UserName,
+    admin: Annotated[bool, typer.Option("--admin", help="Of the service.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a user and their first key, and print it, which is the only time it is shown."""
+    with server_client() as client:
+        client.accounts.add_user(name, admin=admin)
+        made = client.accounts.add_key("first key", user=name)
+    print_json(made) if as_json else say(made["secret"])
+
+
+@users.command()
+def disable(name: UserName) -> None:
+    """Let neither keys nor browsers of a user in any more; what is theirs stays."""
+    _change(name, disabled=True)
+
+
+@users.command()
+def enable(name: UserName) -> None:
+    """Let a user come in again."""
+    _change(name, disabled=False)
+
+
+@users.command()
+def promote(name: UserName) -> None:
+    """Make a user an admin of the service."""
+    _change(name, admin=True)
+
+
+@users.command()
+def demote(name: UserName) -> None:
+    """Let a user be an admin no more."""
+    _change(name, admin=False)
+
+
+@projects.command(name="list")
+def list_projects(as_json: AsJson = False) -> None:
+    """List the projects that you see."""
+    with server_client() as client:
+        found = client.accounts.projects()
+    if as_json:
+        return print_json(found)
+    rows = [(project["name"], project["role"] or "") for project in found]
+    return table(("Name", "You are"), rows, "There is no project.")
+
+
+@projects.command(name="create")
+def create_project(name: ProjectName) -> None:
+    """Make a project, as its first admin. `SAF_PROJECT=NAME saf submit …` submits to it."""
+    with server_client() as client:
+        client.accounts.add_project(name)
+
+
+@projects.command(name="delete")
+def delete_project(name: ProjectName) -> None:
+    """Delete a project that nothing belongs to."""
+    with server_client() as client:
+        client.accounts.delete_project(name)
+
+
+@projects.command(name="members")
+def list_members(name: ProjectName, as_json: AsJson = False) -> None:
+    """List who belongs to a project, and as what."""
+    with server_client() as client:
+        found = client.accounts.project(name)["members"]
+    if as_json:
+        return print_json(found)
+    return table(("User", "Role"), [(each["user"], each["role"]) for each in found], "Nobody.")
+
+
+@projects.command(name="add")
+def add_member(
+    name: ProjectName,
+    user: UserName,
+    role: Annotated[
+        str, typer.Option(help="viewer: sees; member: adds, changes their own; admin: all.")
+    ] = "member",
+) -> None:
+    """Let a user belong to a project, or change their role."""
+    with server_client() as client:
+        client.accounts.put_member(name, user, role)
+
+
+@projects.command(name="remove")
+def remove_member(name: ProjectName, user: UserName) -> None:
+    """Let a user belong to a project no more; what is theirs stays in it."""
+    with server_client() as client:
+        client.accounts.remove_member(name, user)
+
+
+def _change(name: str, **changes: Any) -> None:
+    with server_client() as client:
+        client.accounts.change_user(name, **changes)
+
+
+def _until(key: dict[str, Any]) -> str:
+    if key["revoked_at"]:
+        return f"revoked {moment(key['revoked_at'])}"
+    return moment(key["expires_at"]) if key["expires_at"] else "never"

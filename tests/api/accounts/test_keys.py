@@ -1,0 +1,151 @@
+"""Keys, users and projects: made, used, closed; who may do what with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from api.settings import Settings
+from api.store.accounts.tables import ApiKey
+from tests.api.accounts.people import Lab, make_lab, with_keys
+from tests.api.conftest import NO_BROKER, serving
+
+
+def test_the_first_admins_key_is_printed_once_and_is_in_no_log(
+    tmp_path: Path,
+    database_url: str,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = with_keys(tmp_path, database_url)
+    caplog.set_level("DEBUG")
+    with serving(settings) as server:
+        printed = capsys.readouterr().out
+        key = next(line.strip() for line in printed.splitlines() if line.strip().startswith("saf_"))
+        me = server.http.get("/v1/me", headers={"authorization": f"Bearer {key}"}).json()
+        assert (me["user"]["name"], me["user"]["admin"]) == ("admin", True)
+        assert server.http.get("/v1/me").status_code == 401
+    with serving(settings) as server:
+        again = server.http.get("/v1/me", headers={"authorization": f"bearer {key}"})
+        assert again.status_code == 200
+    assert "saf_" not in capsys.readouterr().out
+    assert key not in caplog.text
+
+
+def test_a_key_opens_until_it_expires_or_is_revoked_and_says_when_it_was_used(
+    own_lab: Lab,
+) -> None:
+    body = {"name": "night", "scopes": ["read"], "expires_days": 1}
+    made = own_lab.ask("mia", "POST", "/v1/keys", json=body).json()
+    assert (made["scopes"], made["last_used_at"]) == (["read"], None)
+    assert made["secret"].startswith(made["prefix"])
+    own_lab.keys["night"] = made["secret"]
+    assert own_lab.ask("night", "GET", "/v1/jobs").status_code == 200
+    refused = own_lab.ask("night", "POST", "/v1/jobs", json={"dataset": "digits"})
+    assert "has the scopes read, and this needs write" in refused.json()["detail"]
+    listed = own_lab.ask("mia", "GET", "/v1/keys").json()["data"]
+    assert "secret" not in str(listed)
+    assert next(key for key in listed if key["id"] == made["id"])["last_used_at"] is not None
+
+    with own_lab.server.service.database.writing() as session:
+        row = session.get(ApiKey, made["id"])
+        assert row is not None
+        row.expires_at = row.created_at
+    late = own_lab.ask("night", "GET", "/v1/jobs")
+    assert (late.status_code, "has expired" in late.json()["detail"]) == (401, True)
+    assert late.headers["www-authenticate"].startswith("Bearer")
+    assert own_lab.ask("mia", "DELETE", f"/v1/keys/{made['id']}").status_code == 204
+    assert "was revoked" in own_lab.ask("night", "GET", "/v1/jobs").json()["detail"]
+
+
+def test_a_key_opens_no_more_than_what_it_is_made_with(own_lab: Lab) -> None:
+    for body in ({"name": "x", "scopes": ["admin"]}, {"name": "x", "scopes": ["write", "metrics"]}):
+        refused = own_lab.ask("mia", "POST", "/v1/keys", json=body)
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/scopes")
+    other = own_lab.ask("mia", "POST", "/v1/keys", json={"name": "x", "user": "otto"})
+    assert other.status_code == 403
+    for_otto = own_lab.ask("root", "POST", "/v1/keys", json={"name": "x", "user": "otto"}).json()
+    assert (for_otto["user"], for_otto["scopes"]) == ("otto", ["read", "write"])
+    own_lab.keys["numbers"] = own_lab.ask(
+        "root", "POST", "/v1/keys", json={"name": "prometheus", "scopes": ["metrics"]}
+    ).json()["secret"]
+    assert own_lab.ask("numbers", "GET", "/metrics").status_code == 200
+    assert own_lab.ask("numbers", "GET", "/v1/jobs").status_code == 403
+
+
+def test_a_disabled_user_is_out_at_once_and_the_last_admin_stays(own_lab: Lab) -> None:
+    change = own_lab.ask("root", "PATCH", "/v1/users/mia", json={"disabled": True})
+    assert change.json()["disabled_at"] is not None
+    assert "mia was disabled" in own_lab.ask("mia", "GET", "/v1/me").json()["detail"]
+    own_lab.ask("root", "PATCH", "/v1/users/mia", json={"disabled": False})
+    assert own_lab.ask("mia", "GET", "/v1/me").status_code == 200
+    for body in ({"disabled": True}, {"admin": False}):
+        last = own_lab.ask("root", "PATCH", "/v1/users/admin", json=body)
+        assert (last.status_code, "only admin" in last.json()["detail"]) == (409, True)
+    own_lab.ask("root", "PATCH", "/v1/users/ada", json={"admin": True})
+    body = {"name": "of an admin", "user": "ada"}
+    own_lab.keys["ada"] = own_lab.ask("root", "POST", "/v1/keys", json=body).json()["secret"]
+    assert own_lab.ask("ada", "GET", "/v1/users").status_code == 200
+
+
+def test_projects_are_led_by_their_admins(own_lab: Lab) -> None:
+    made = own_lab.ask("otto", "POST", "/v1/projects", json={"name": "radar"}).json()
+    assert made["members"] == [{"user": "otto", "role": "admin"}]
+    again = own_lab.ask("mia", "POST", "/v1/projects", json={"name": "radar"})
+    assert again.status_code == 409
+    member = "/v1/projects/radar/members/mia"
+    assert own_lab.ask("otto", "PUT", member, json={"role": "viewer"}).status_code == 200
+    assert own_lab.ask("mia", "GET", "/v1/projects/radar").json()["role"] == "viewer"
+    assert own_lab.ask("mia", "PUT", member, json={"role": "admin"}).status_code == 403
+    last = own_lab.ask("otto", "DELETE", "/v1/projects/radar/members/otto")
+    assert (last.status_code, "only admin" in last.json()["detail"]) == (409, True)
+    assert own_lab.ask("otto", "DELETE", member).status_code == 204
+    assert own_lab.ask("mia", "GET", "/v1/projects/radar").status_code == 404
+    assert own_lab.ask("otto", "DELETE", "/v1/projects/radar").status_code == 204
+    full = own_lab.ask("ada", "DELETE", "/v1/projects/vision")
+    assert (full.status_code, "has things" in full.json()["detail"]) == (409, True)
+
+
+def test_limits_are_of_users_and_not_of_addresses(tmp_path: Path) -> None:
+    settings = with_keys(tmp_path, f"sqlite:///{tmp_path / 'x'}", jobs_queued_per_user=6)
+    with serving(settings) as server:
+        lab = make_lab(server)
+        for _ in range(6):
+            lab.job("mia")
+        more = lab.ask("mia", "POST", "/v1/jobs", json={"dataset": "digits"})
+        assert (more.status_code, "6 jobs of mia wait" in more.json()["detail"]) == (429, True)
+        lab.job("otto")
+
+
+def test_a_proxy_names_users_and_nobody_else_does(tmp_path: Path) -> None:
+    settings = Settings(
+        data_dir=tmp_path,
+        broker_url=NO_BROKER,
+        auth="proxy",
+        trusted_proxies=("127.0.0.1",),
+        proxy_secret="between us",
+        admins=("Anna@lab.example",),
+    )
+    named = {"x-forwarded-user": "Anna@lab.example", "saf-proxy-secret": "between us"}
+    with serving(settings) as server:
+        me = server.http.get("/v1/me", headers=named).json()
+        assert (me["user"]["name"], me["user"]["admin"]) == ("anna@lab.example", True)
+        again = server.http.get("/v1/me", headers=named).json()
+        assert again["user"]["id"] == me["user"]["id"]
+        otto = server.http.get("/v1/me", headers={**named, "x-forwarded-user": "otto"}).json()
+        assert otto["user"]["admin"] is False
+        page = {"accept": "text/html"}
+        for wrong in (
+            {},
+            {"x-forwarded-user": "otto"},
+            {**named, "saf-proxy-secret": "guessed"},
+            {"saf-proxy-secret": "between us"},
+            page,
+        ):
+            assert server.http.get("/v1/jobs", headers=wrong).status_code == 401
+        twice = [("x-forwarded-user", "otto"), *named.items()]
+        assert server.http.get("/v1/me", headers=twice).status_code == 401
+    trusting = settings.model_copy(update={"trusted_proxies": ("10.0.0.1",)})
+    with serving(trusting) as server:
+        assert server.http.get("/v1/me", headers=named).status_code == 401

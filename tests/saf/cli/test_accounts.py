@@ -1,0 +1,119 @@
+"""`saf login`, `whoami`, `keys`, `users`, `projects`, against a service with accounts."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from saf.client import credentials
+from saf.client.client import Client
+from saf.client.types import ApiError, ClientError
+from tests.api.accounts.people import Lab, make_lab, with_keys
+from tests.api.conftest import serving
+from tests.saf.cli.test_commands import COMMAND
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    directory = tmp_path_factory.mktemp("cli")
+    with serving(with_keys(directory, f"sqlite:///{directory / 'lab.sqlite3'}")) as server:
+        yield make_lab(server)
+
+
+class Terminal:
+    """A terminal of somebody with a home of their own."""
+
+    def __init__(self, home: Path, url: str) -> None:
+        self.home = home
+        self._environment = {**os.environ, "XDG_CONFIG_HOME": str(home), "SAF_URL": url}
+
+    def saf(self, *arguments: str, given: str = "", **more: str) -> str:
+        """What is printed; AssertionError with the complaint where it fails."""
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            input=given,
+            capture_output=True,
+            text=True,
+            env={**self._environment, **more},
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+
+@pytest.fixture
+def terminal(lab: Lab, tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path, lab.server.address)
+
+
+def test_a_key_is_kept_for_its_server_where_nobody_else_reads_it(
+    terminal: Terminal, lab: Lab
+) -> None:
+    with pytest.raises(AssertionError, match="send a key as Authorization"):
+        terminal.saf("list")
+    said = terminal.saf("login", "--stdin", given=lab.keys["mia"] + "\n")
+    assert said.startswith("mia at http://127.0.0.1")
+    kept = terminal.home / "saf" / "credentials.json"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert json.loads(kept.read_text()) == {lab.server.address: lab.keys["mia"]}
+    assert terminal.saf("whoami").splitlines()[0].startswith("mia at")
+    assert "otto at" in terminal.saf("whoami", SAF_TOKEN=lab.keys["otto"])
+    assert len(json.loads(terminal.saf("list", "--mine", "--json"))) == 6
+
+    secret = terminal.saf("keys", "create", "night", "--scope", "read", "--days", "1")
+    assert secret.startswith("saf_")
+    made = next(
+        k for k in json.loads(terminal.saf("keys", "list", "--json")) if k["name"] == "night"
+    )
+    terminal.saf("keys", "revoke", made["id"])
+    with pytest.raises(AssertionError, match="was revoked"):
+        terminal.saf("whoami", SAF_TOKEN=secret)
+
+    kept.chmod(0o640)
+    with pytest.raises(AssertionError, match="other users can read the keys"):
+        terminal.saf("list")
+    kept.chmod(0o600)
+    assert terminal.saf("logout") == "forgotten"
+    with pytest.raises(AssertionError, match="send a key"):
+        terminal.saf("list")
+    with pytest.raises(AssertionError, match="there is no such key"):
+        terminal.saf("login", "--stdin", given="saf_wrong\n")
+    assert json.loads(kept.read_text()) == {}
+
+
+def test_an_admin_makes_a_user_and_they_share_a_project(terminal: Terminal, lab: Lab) -> None:
+    root = {"SAF_TOKEN": lab.keys["root"]}
+    lena = {"SAF_TOKEN": terminal.saf("users", "add", "lena", **root)}
+    assert "lena" in terminal.saf("users", "list", **root)
+    terminal.saf("projects", "create", "radar", **lena)
+    terminal.saf("projects", "add", "radar", "otto", "--role", "viewer", **lena)
+    assert "otto  viewer" in terminal.saf("projects", "members", "radar", **lena)
+    made = terminal.saf("submit", "--dataset", "digits", "--json", SAF_PROJECT="radar", **lena)
+    assert json.loads(made)["project"] == "radar"
+    otto = {"SAF_TOKEN": lab.keys["otto"]}
+    assert json.loads(made)["id"] in terminal.saf("list", "--project", "radar", **otto)
+    terminal.saf("users", "disable", "lena", **root)
+    with pytest.raises(AssertionError, match="lena was disabled"):
+        terminal.saf("whoami", **lena)
+
+
+def test_the_python_client_takes_the_key_that_is_kept(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    with Client(lab.server.address) as client, pytest.raises(ApiError, match="send a key"):
+        list(client.jobs())
+    credentials.keep(lab.server.address + "/", lab.keys["vera"])
+    with Client(lab.server.address) as client:
+        assert client.accounts.me()["user"]["name"] == "vera"
+        with pytest.raises(ApiError, match="admins"):
+            client.accounts.users()
+    (tmp_path / "saf" / "credentials.json").write_text("no JSON")
+    with pytest.raises(ClientError, match="remove it"):
+        Client(lab.server.address)
