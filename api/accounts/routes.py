@@ -25,10 +25,12 @@ from api.errors import ForbiddenError
 from api.store.accounts import keys, projects, sessions, users
 from api.web.caller import AccountDependency, CallerDependency
 from api.web.dependencies import ServiceDependency
+from api.web.idempotency import IdempotencyKey, forget, id_made_before, remember
 from api.web.problems import responses
 from api.web.schemas import Listing
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
+SAME = {"description": "The same request came before (Idempotency-Key)"}
 
 
 @router.get("/me", summary="Who asks", responses=responses(401, 503))
@@ -54,14 +56,25 @@ def list_users(service: ServiceDependency, caller: AccountDependency) -> Listing
     "/users",
     status_code=201,
     summary="Make a user",
-    responses=responses(401, 403, 409, 422, 503),
+    responses={200: SAME, **responses(401, 403, 409, 422, 503)},
 )
 def add_user(
-    service: ServiceDependency, caller: AccountDependency, user: Annotated[NewUser, Body()]
+    service: ServiceDependency,
+    caller: AccountDependency,
+    response: Response,
+    user: Annotated[NewUser, Body()],
+    idempotency_key: IdempotencyKey = None,
 ) -> UserDocument:
     """For admins. The user has no key yet: `POST /v1/keys` with their name makes one."""
+    request = ("users", user.name, user.admin)
     with service.database.writing() as session:
-        return user_document(users.add(session, user.name, is_admin=user.admin))
+        before = id_made_before(session, idempotency_key, *request)
+        if before is not None:
+            response.status_code = 200
+            return user_document(users.find(session, before))
+        row = users.add(session, user.name, is_admin=user.admin)
+        remember(session, idempotency_key, row.id, *request)
+        return user_document(row)
 
 
 @router.patch(
@@ -107,18 +120,28 @@ def list_keys(
     "/keys",
     status_code=201,
     summary="Make a key",
-    responses=responses(401, 403, 404, 409, 422, 503),
+    responses={200: SAME, **responses(401, 403, 404, 409, 422, 503)},
 )
 def add_key(
     service: ServiceDependency,
     caller: AccountDependency,
     response: Response,
     key: Annotated[NewKey, Body()],
+    idempotency_key: IdempotencyKey = None,
 ) -> NewKeyDocument:
-    """`secret` is the key; it is in this answer and nowhere else."""
+    """`secret` is the key; it is in this answer and nowhere else. The same request again, as where
+    the answer was lost, revokes the key that was made before and makes another one."""
     response.headers["Cache-Control"] = "no-store"
+    request = ("keys", key.model_dump(mode="json"))
     with service.database.writing() as session:
-        return make_key(session, caller, key)
+        before = id_made_before(session, idempotency_key, *request)
+        if before is not None:
+            keys.revoke(session, keys.find(session, before))
+            forget(session, idempotency_key)
+            response.status_code = 200
+        made = make_key(session, caller, key)
+        remember(session, idempotency_key, made.id, *request)
+        return made
 
 
 @router.delete(
@@ -163,14 +186,24 @@ def list_projects(
     "/projects",
     status_code=201,
     summary="Make a project",
-    responses=responses(401, 403, 409, 422, 503),
+    responses={200: SAME, **responses(401, 403, 409, 422, 503)},
 )
 def add_project(
-    service: ServiceDependency, caller: AccountDependency, project: Annotated[NewProject, Body()]
+    service: ServiceDependency,
+    caller: AccountDependency,
+    response: Response,
+    project: Annotated[NewProject, Body()],
+    idempotency_key: IdempotencyKey = None,
 ) -> WholeProjectDocument:
     """Whoever makes it is its first admin."""
+    request = ("projects", project.name)
     with service.database.writing() as session:
+        before = id_made_before(session, idempotency_key, *request)
+        if before is not None:
+            response.status_code = 200
+            return whole_project(session, projects.find(session, before), caller)
         row = projects.add(session, project.name, admin=users.find(session, caller.viewer.user_id))
+        remember(session, idempotency_key, row.id, *request)
         return whole_project(session, row, caller)
 
 

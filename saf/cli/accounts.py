@@ -9,7 +9,7 @@ import typer
 
 from saf.cli.jobs import headers, server_client, server_url
 from saf.cli.output import AsJson, complain, moment, print_json, say, table
-from saf.client import credentials
+from saf.client.accounts import credentials
 from saf.client.client import Client
 from saf.client.settings import settings
 

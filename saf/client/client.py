@@ -21,8 +21,8 @@ from typing import Any, Self, cast
 
 import httpx
 
-from saf.client import credentials
-from saf.client.accounts import Accounts
+from saf.client.accounts import credentials
+from saf.client.accounts.people import Accounts
 from saf.client.datasets import Datasets
 from saf.client.exports import Exports
 from saf.client.job import Job

@@ -153,7 +153,7 @@ def addresses(lab: Lab, route: str, kind: str) -> dict[str, str]:
     return found
 
 
-def answer(lab: Lab, who: str | None, route: str, address: str, kind: str, sent: Any) -> int:
+def answer(lab: Lab, who: str | None, route: str, address: str, kind: str, sent: Any) -> Any:
     method = route.partition(" ")[0]
     if kind == "stream":  # it has no end
         headers = {} if who is None else {"authorization": f"Bearer {lab.keys[who]}"}
@@ -183,7 +183,7 @@ def test_a_route_that_nobody_has_decided_is_denied(
 def test_without_a_key_that_opens_nothing_is_there_but_what_is_public(
     lab: Lab, who: str | None
 ) -> None:
-    wrong = {}
+    wrong: dict[tuple[str, str], Any] = {}
     for route, (_, kind, _, sent) in ROUTES.items():
         for place, address in addresses(lab, route, kind).items():
             status = answer(lab, who, route, address, kind, sent)

@@ -74,6 +74,24 @@ def test_a_key_opens_no_more_than_what_it_is_made_with(own_lab: Lab) -> None:
     assert own_lab.ask("numbers", "GET", "/v1/jobs").status_code == 403
 
 
+def test_a_request_whose_answer_was_lost_leaves_one_user_one_project_and_one_key(
+    own_lab: Lab,
+) -> None:
+    for path, body in (("/v1/users", {"name": "lena"}), ("/v1/projects", {"name": "radar"})):
+        sent = {"idempotency-key": path}
+        made = [own_lab.ask("root", "POST", path, json=body, headers=sent) for _ in range(2)]
+        assert [answer.status_code for answer in made] == [201, 200]
+        assert made[0].json()["id"] == made[1].json()["id"]
+    sent = {"idempotency-key": "key"}
+    first, second = (
+        own_lab.ask("mia", "POST", "/v1/keys", json={"name": "x"}, headers=sent) for _ in range(2)
+    )
+    assert (first.status_code, second.status_code) == (201, 200)
+    own_lab.keys |= {"first": first.json()["secret"], "second": second.json()["secret"]}
+    assert own_lab.ask("first", "GET", "/v1/me").status_code == 401
+    assert own_lab.ask("second", "GET", "/v1/me").status_code == 200
+
+
 def test_a_disabled_user_is_out_at_once_and_the_last_admin_stays(own_lab: Lab) -> None:
     change = own_lab.ask("root", "PATCH", "/v1/users/mia", json={"disabled": True})
     assert change.json()["disabled_at"] is not None
@@ -84,8 +102,8 @@ def test_a_disabled_user_is_out_at_once_and_the_last_admin_stays(own_lab: Lab) -
         last = own_lab.ask("root", "PATCH", "/v1/users/admin", json=body)
         assert (last.status_code, "only admin" in last.json()["detail"]) == (409, True)
     own_lab.ask("root", "PATCH", "/v1/users/ada", json={"admin": True})
-    body = {"name": "of an admin", "user": "ada"}
-    own_lab.keys["ada"] = own_lab.ask("root", "POST", "/v1/keys", json=body).json()["secret"]
+    wanted = {"name": "of an admin", "user": "ada"}
+    own_lab.keys["ada"] = own_lab.ask("root", "POST", "/v1/keys", json=wanted).json()["secret"]
     assert own_lab.ask("ada", "GET", "/v1/users").status_code == 200
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from api.store.accounts import users
 from api.store.database import Database
@@ -143,7 +143,7 @@ def test_what_was_there_before_accounts_belongs_to_the_first_admin(
 ) -> None:
     """A database of the version before, with a job, a data set and a sweep."""
     database = Database(database_url)
-    migrate(database, to="0015")
+    migrate(database, to="0016")
     empty = json.dumps({})
     with database.engine.begin() as connection:
         connection.execute(
@@ -175,7 +175,8 @@ def test_what_was_there_before_accounts_belongs_to_the_first_admin(
         server.service.database.reading() as s,
     ):
         admin = users.find(s, "admin")
-        for table, id_ in ((Job, "job_old"), (Sweep, "swp_old"), (Dataset, "ds_old")):
-            row = s.get(table, id_)
-            assert row is not None
-            assert row.owner_id == admin.id
+        owners = [
+            s.scalar(select(table.owner_id).where(table.id == id_))
+            for table, id_ in ((Job, "job_old"), (Sweep, "swp_old"), (Dataset, "ds_old"))
+        ]
+        assert owners == 3 * [admin.id]

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from api.host.listener import DEFAULT_PORT
-from api.local.serve import LocalService, ServeError, serving_at
+from api.local.serve import LocalService, ServeError, check_accounts, serving_at
 from api.settings import Settings
 from api.store.database import Database
 from api.store.migrate import migrate
@@ -266,3 +266,30 @@ def test_a_service_that_nohup_started_outlives_its_terminal(tmp_path: Path) -> N
     finally:
         signal.signal(signal.SIGHUP, before)
         service.stop()
+
+
+def test_without_accounts_it_listens_on_loopback_alone(
+    tmp_path: Path,
+) -> None:
+    named = Settings(data_dir=tmp_path, allowed_hosts=("trainer.example",))
+    with pytest.raises(ServeError, match="saf accounts first-key"):
+        check_accounts("0.0.0.0", named)
+    for changes in ({"auth": "keys"}, {"auth": "proxy"}, {"open_beyond_loopback": True}):
+        check_accounts("0.0.0.0", named.model_copy(update=changes))
+    for host in ("127.0.0.1", "localhost", "::1"):
+        check_accounts(host, named)
+
+
+@pytest.mark.parametrize("command", [["serve", "--allow-host", "x"], ["web"]])
+def test_the_commands_refuse_another_address_without_accounts(
+    command: list[str], tmp_path: Path
+) -> None:
+    environment = {**os.environ, "SAF_DATA_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "saf.cli", *command, "--host", "0.0.0.0", "--port", "0"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+    )
+    assert (done.returncode, "`saf accounts first-key` makes" in done.stderr) == (1, True)

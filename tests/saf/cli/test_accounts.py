@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from saf.client import credentials
+from saf.client.accounts import credentials
 from saf.client.client import Client
 from saf.client.types import ApiError, ClientError
 from tests.api.accounts.people import Lab, make_lab, with_keys

@@ -29,7 +29,7 @@ class Accounts:
     def add_user(self, name: str, *, admin: bool = False) -> Entry:
         """Make a user; for admins."""
         body = {"name": name, "admin": admin}
-        return cast(Entry, self._connection.json("POST", "/v1/users", json=body))
+        return cast(Entry, self._connection.change("/v1/users", json=body))
 
     def change_user(
         self, user: str, *, admin: bool | None = None, disabled: bool | None = None
@@ -59,7 +59,7 @@ class Accounts:
             body["expires_days"] = expires_days
         if user:
             body["user"] = user
-        return cast(Entry, self._connection.json("POST", "/v1/keys", json=body))
+        return cast(Entry, self._connection.change("/v1/keys", json=body))
 
     def revoke_key(self, key_id: str) -> None:
         """Close a key for good."""
@@ -79,7 +79,7 @@ class Accounts:
 
     def add_project(self, name: str) -> Entry:
         """Make a project, as its first admin."""
-        return cast(Entry, self._connection.json("POST", "/v1/projects", json={"name": name}))
+        return cast(Entry, self._connection.change("/v1/projects", json={"name": name}))
 
     def delete_project(self, name: str) -> None:
         """Delete a project that nothing belongs to."""

@@ -1,0 +1,1 @@
+"""Accounts of a service: who one is there, users, keys, projects, and the keys kept here."""
