@@ -64,7 +64,6 @@ AccountDependency = Annotated[Caller, Depends(_account)]
 ProjectHeader = Annotated[
     str | None,
     Header(
-        alias="Saf-Project",
         max_length=64,
         description="Name of the project that it belongs to; none: to the user alone",
     ),
