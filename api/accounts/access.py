@@ -95,6 +95,10 @@ ACCESS: Mapping[str, Access] = {
     "POST /v1/jobs/{job_id}/resume": change("job"),
     "DELETE /v1/jobs/{job_id}": change("job"),
     "GET /v1/artifacts/{artifact_id}": see("artifact"),
+    "GET /v1/jobs/{job_id}/exports": see("job"),
+    "GET /v1/jobs/{job_id}/exports/{export}": see("job"),
+    "POST /v1/jobs/{job_id}/exports": change("job"),
+    "DELETE /v1/jobs/{job_id}/exports/{export}": change("job"),
     # Sweeps.
     "POST /v1/sweeps": MAKE,
     "GET /v1/sweeps": READ,

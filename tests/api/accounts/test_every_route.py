@@ -72,6 +72,10 @@ ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] =
     "POST /v1/jobs/{job_id}/pause": (CHANGE, "job", (200, 409), {}),
     "POST /v1/jobs/{job_id}/resume": (CHANGE, "job", (200, 409), {}),
     "DELETE /v1/jobs/{job_id}": (CHANGE, "job", (409,), {}),
+    "GET /v1/jobs/{job_id}/exports": (SEE, "job", (200,), {}),
+    "GET /v1/jobs/{job_id}/exports/{export}": (SEE, "job", (404,), {}),
+    "POST /v1/jobs/{job_id}/exports": (CHANGE, "job", (409, 422), {"json": {"target": "c"}}),
+    "DELETE /v1/jobs/{job_id}/exports/{export}": (CHANGE, "job", (404,), {}),
     "GET /v1/artifacts/{artifact_id}": (SEE, "artifact", (410,), {}),
     "POST /v1/sweeps": (WRITERS, "", (422,), {"json": {"over": {}}}),
     "GET /v1/sweeps": (ALL, "", (200,), {}),
@@ -149,6 +153,7 @@ def addresses(lab: Lab, route: str, kind: str) -> dict[str, str]:
         first = template.index("{")
         rest = template[template.index("}") + 1 :].replace("{user}", "nobody")
         rest = rest.replace("{question}", "0").replace("{candidate}", "0")
+        rest = rest.replace("{export}", "0")
         found[place] = template[:first] + id_ + rest
     return found
 
