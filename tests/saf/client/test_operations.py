@@ -144,6 +144,15 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
         client.candidate_png(dataset["id"], 0, 0)
     client.delete_dataset(dataset["id"])
     client.delete_dataset(other["id"])
+    with Client(shared.address, transport=recorder, project="none") as of_project:
+        # This service has no accounts.
+        for refused in (
+            lambda: of_project.submit({"dataset": "digits"}),
+            lambda: of_project.sweeps.submit({"/seed": [0, 1]}, {"dataset": "digits"}),
+            lambda: of_project.upload_dataset(tmp_path / "mine.npz", name="of a project"),
+        ):
+            with pytest.raises(ApiError, match="no accounts"):
+                refused()
     monkeypatch.setattr("saf.client.uploads.PIECE", 100)
     in_pieces = client.upload_dataset(tmp_path / "mine.npz", name="in pieces")
     client.wait_dataset(in_pieces["id"])
@@ -157,15 +166,6 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     assert client.surrogates()
     client.workers()
     accounts_of(client)
-    with Client(shared.address, transport=recorder, project="none") as of_project:
-        # This service has no accounts.
-        for refused in (
-            lambda: of_project.submit({"dataset": "digits"}),
-            lambda: of_project.sweeps.submit({"/seed": [0, 1]}, {"dataset": "digits"}),
-            lambda: of_project.upload_dataset(tmp_path / "mine.npz", name="of a project"),
-        ):
-            with pytest.raises(ApiError, match="no accounts"):
-                refused()
     assert client.is_alive()
     with pytest.raises(ApiError, match="broker"):
         client.readiness()
