@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from saf.data.images.decode import is_image_name
 from saf.data.images.sheet import spread
-from saf.data.images.tables.table import Texts
+from saf.data.images.tables.table import Index, Texts
 from saf.data.images.words import composed
 from saf.data.sources.limits import MIB, LimitError
 from saf.data.sources.source import Source
@@ -15,6 +16,12 @@ from saf.errors import DataError
 _BOX = re.compile(r"^\s*\d+(?:\s+-?[\d.]+(?:e-?\d+)?){4,}\s*$", re.IGNORECASE)
 """A line of YOLO: the number of a class and a box, or a polygon."""
 _LOOKED_AT = 24
+_TEXTS = (
+    *(".txt", ".csv", ".tsv", ".lst", ".json", ".jsonl", ".xml", ".md", ".rst", ".html", ".htm"),
+    *(".yaml", ".yml", ".cls", ".pdf", ".doc", ".docx", ".py", ".ipynb", ".log", ".db", ".ini"),
+    *(".names", ".bib", ".xlsx", ".xls", ".pkl", ".cfg", ".toml", ".sh"),
+)
+_NOTES = re.compile(r"(?i)^(readme|licen[cs]e|copying|changelog|version|sha256sums|md5sums)\b")
 
 
 def detection(source: Source, images: Collection[str], doubts: str) -> str:
@@ -40,6 +47,19 @@ def detection(source: Source, images: Collection[str], doubts: str) -> str:
     return ""
 
 
+def no_images(source: Source, samples: Collection[str]) -> list[str]:
+    """Files in the folders of samples that are named neither as images nor as notes are."""
+    folders = {name.rpartition("/")[0] for name in samples}
+    return [
+        member.name
+        for member in source.members
+        if member.name.rpartition("/")[0] in folders
+        and not is_image_name(member.name)
+        and not member.name.lower().endswith(_TEXTS)
+        and not _NOTES.match(member.name.rpartition("/")[2])
+    ]
+
+
 def unread_labels(source: Source, images: Collection[str], texts: Texts) -> str:
     """Words for files that may hold labels and are not read, to end a refusal with."""
     others = [
@@ -48,7 +68,8 @@ def unread_labels(source: Source, images: Collection[str], texts: Texts) -> str:
         if member.name.lower().endswith((".mat", ".json", ".pkl", ".xlsx", ".xls", ".npy"))
     ]
     others = [*_one_each(source, images, (".txt", ".xml", ".cls"))[:1], *others]
-    words = [f"{name}: {why}" for name, why in sorted(texts.unread.items())[:2]]
+    unread = texts.strangers(Index(images)) | texts.unread
+    words = [f"{name}: {why}" for name, why in sorted(unread.items())[:2]]
     if others:
         words.append(f"{', '.join(others[:3])[:200]} beside them is not read for labels")
     return "".join(f"; {each}" for each in words)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 
 from saf.data.dataset import Decision
 from saf.data.formats.format import Candidate, NeedsChoiceError, Question
-from saf.data.images.beside import detection, unread_labels
+from saf.data.images.beside import detection, no_images, unread_labels
 from saf.data.images.decode import decode, is_image_name
 from saf.data.images.places import Plan, Sample, assembled
 from saf.data.images.repeats import without_repeats
 from saf.data.images.sheet import COLUMNS, ROWS, sheet, spread
 from saf.data.images.survey import Read
 from saf.data.images.tables.known import of_known
-from saf.data.images.tables.labels import Labelling, labellings, of_names
+from saf.data.images.tables.labels import Labelling, contradicting, labellings, of_names
 from saf.data.images.tables.lists import Published, numbered, published, unread_lists
 from saf.data.images.tables.table import Index, Table, Texts, path_roles
 from saf.data.images.tree import LAYOUT, Structure, structure, tree
@@ -60,6 +60,10 @@ class Planner:
             self._decide("", "splits by folders", words)
         samples = self._split(samples, found)
         plan = assembled(self.source.label, samples, found.splits)
+        if others := no_images(self.source, plan.places):
+            self.skipped |= dict.fromkeys(others, "it is named as no image is")
+            why = f"{len(others):,} files, such as {others[0]}, are named as no images are"
+            self._decide("", "files left out", why)
         skipped = tuple(f"{name}: {self.skipped[name]}" for name in sorted(self.skipped))
         decisions = (*self.decisions, *plan.decisions)
         return replace(plan, decisions=decisions, skipped=skipped)
@@ -71,8 +75,21 @@ class Planner:
             case None:
                 if found.doubts:
                     return self._of_tables_or_names(found)
-                if found.deep and len(ways := self._folder_candidates(found)) > 1:
-                    raise self._deep_question(ways)
+                ways = self._folder_candidates(found) if found.deep else []
+                folders = {name: c for name, (_, c, _) in found.samples.items()}
+                if (other := contradicting(self._tables(folders), folders)) is not None:
+                    ways = ways or [self._folders_candidate(FOLDERS, found)]
+                    raise self._folders_question(
+                        f"Which classes have the images? {other.value} says others than the "
+                        "folders do.",
+                        [self._candidate(other), *ways],
+                    )
+                if len(ways) > 1:
+                    raise self._folders_question(
+                        "Which folders are the classes (train/<class>/…)? They hold further "
+                        "folders.",
+                        ways,
+                    )
                 return self._of_folders(found)
             case "folders" | "inner folders":
                 if not found.samples:
@@ -193,10 +210,8 @@ class Planner:
 
     # --- questions -------------------------------------------------------------------------------
 
-    def _deep_question(self, candidates: Sequence[Candidate]) -> NeedsChoiceError:
-        asks = "Which folders are the classes (train/<class>/…)? They hold further folders."
-        question = Question("labels_from", asks, tuple(candidates))
-        return NeedsChoiceError(self.source.label, (question,))
+    def _folders_question(self, asks: str, ways: Sequence[Candidate]) -> NeedsChoiceError:
+        return NeedsChoiceError(self.source.label, (Question("labels_from", asks, tuple(ways)),))
 
     def _folder_candidates(self, found: Structure) -> list[Candidate]:
         """The ways in which folders may be the classes, without those of which all are named as no

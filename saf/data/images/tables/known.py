@@ -12,6 +12,8 @@ from saf.data.images.tables.table import Table
 from saf.data.images.words import alike
 from saf.errors import DataError
 
+_FEW = 10
+"""Images up to which one number for all of them is believed to be their class."""
 _DIGITS = re.compile(r"\d{1,15}")
 
 
@@ -78,7 +80,6 @@ def _known_column(
     """The column of a table that says known classes of images, and these."""
     fits: dict[int, dict[str, str]] = {}
     ranks: dict[int, int] = {}
-    confirmed = set()
     others = 0  # columns that could mean anything
     for index, column in enumerate(table.columns):
         sure = is_label(column, table.columns)
@@ -95,12 +96,20 @@ def _known_column(
             if said is not None and hits.setdefault(name, said) != said:
                 place = f"{table.name}:{column}"
                 clash = clash or two_classes(name, hits[name], place, said, place)
-        fitting = sum(classes.find(value) is not None for _, value in values)
-        if not values or fitting < 0.95 * len(values):
+        strange = [value for _, value in values if classes.find(value) is None]
+        numbers = all(is_number(value) for _, value in values)
+        if not values or len(strange) > 0.05 * len(values):
+            continue
+        if strange and numbers:  # of classes that are counted from elsewhere most fit, too
+            if sure:
+                raise DataError(
+                    f"{table.name}: the column {column!r} says {min(strange)[:60]!r}, and no "
+                    "folder of training images is named so",
+                    hint="Name the classes in the table as the folders, or leave the table out.",
+                )
             continue
         if clash is not None and sure:
             raise clash
-        numbers = all(is_number(value) for _, value in values)
         constant = len({value for _, value in values}) == 1 < len(values)
         right, wrong = _agreement(column, trained, classes, class_of)
         if wrong * 20 > right + wrong:
@@ -111,10 +120,9 @@ def _known_column(
                     hint="Remove the table, or name the folders as it names the classes.",
                 )
             continue
-        if clash is not None or (constant and not sure and numbers):
+        placeholder = constant and numbers and (not sure or len(values) >= _FEW)
+        if clash is not None or placeholder:
             continue
-        if right:
-            confirmed.add(index)
         fits[index] = hits
         ranks[index] = 3 if sure else 2 if right else 1 if not numbers else 0
     if not fits:

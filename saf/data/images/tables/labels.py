@@ -23,6 +23,8 @@ from saf.errors import DataError
 MANY = 20
 """Numbers up to which a column without a telling heading is taken for classes unasked."""
 _ROLE_ORDER: dict[Role | None, int] = {"train": 0, None: 1, "val": 2, "test": 3}
+_WHOLE = re.compile(r"^(-?\d+)\.0+$")
+"""What pandas adds to whole numbers in a column that has gaps: 3.0."""
 _BEFORE = re.compile(r"^(\D*?[^\W\d_])[\s._()\-]*\d[\d\s._()\-]*$")
 _AFTER = re.compile(r"^\d[\d\s._()\-]*([^\W\d_]\D*?)$")
 
@@ -77,12 +79,53 @@ def labellings(tables: Sequence[Table], column: str | None = None) -> list[Label
     for table in tables:
         kinds[(table.core, heading(table.columns[table.key]))].append(table)
     found = []
-    for kind in kinds.values():
+    for kind in _of_parts(list(kinds.values())):
         kind = sorted(kind, key=lambda table: (_ROLE_ORDER[table.role], table.name))
         found += _of_kind(kind, column)
     found = _distinct(found)
     sure = [each for each in found if each.sure]
     return sure if sure and column is None else found
+
+
+def _of_parts(kinds: list[list[Table]]) -> list[list[Table]]:
+    """Kinds of tables, those together that have the same headings and name different images."""
+    found: list[list[Table]] = []
+    for kind in kinds:
+        heads = {tuple(map(heading, table.columns)) for table in kind}
+        named = {name for table in kind for name in table.images}
+        for other in found:
+            there = {name for table in other for name in table.images}
+            same = {tuple(map(heading, table.columns)) for table in other} == heads
+            numbered = any(all(map(str.isdigit, each)) for each in heads)
+            if same and not numbered and not (named & there) - {None}:
+                other += kind
+                break
+        else:
+            found.append(list(kind))
+    return found
+
+
+def contradicting(tables: Sequence[Table], folders: Mapping[str, str]) -> Labelling | None:
+    """A column that is named as classes are and says others, of most images, than `folders` say:
+    the class of each image by its folder. The same classes by other names are no others, nor are
+    those of the innermost folders."""
+    try:
+        ways = [way for way in labellings(tables) if way.sure]
+    except DataError:
+        return None  # a table that contradicts itself, beside folders that say the classes
+    inner = {name: name.split("/")[-2] for name in folders if "/" in name}
+    for way in ways:
+        both = [name for name in folders if name in way.label]
+        if len(both) * 2 >= len(folders) and not any(
+            _same_by(way.label, each, both) for each in (folders, inner)
+        ):
+            return way
+    return None
+
+
+def _same_by(label: Mapping[str, str], folders: Mapping[str, str], names: Sequence[str]) -> bool:
+    pairs = {(alike(label[name]), alike(folders.get(name, ""))) for name in names}
+    return len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs})
 
 
 def of_names(images: Collection[str], others: Iterable[str] = ()) -> Labelling | None:
@@ -133,7 +176,7 @@ def _of_kind(kind: list[Table], wanted: str | None) -> list[Labelling]:
         said = Labelling(value, label, f"from the column {column!r} of {files}", sure)
         said.only = len(_columns(kind, free=True)) == 1
         found.append(said)
-    if wanted in (None, "columns") and (one_hot := _one_hot(kind[0])) is not None:
+    if wanted in (None, "columns") and (one_hot := _one_hots(kind)) is not None:
         binary = {f"{kind[0].name}:{column}" for column in set(one_hot.label.values())}
         found = [one_hot, *(each for each in found if each.value not in binary)]
     if refused and not any(each.sure for each in found):
@@ -180,6 +223,7 @@ def _pooled(kind: Sequence[Table], column: str) -> dict[str, str]:
     for table in kind:
         at = _at(table, column)
         for name, value in table.values(at) if at is not None else ():
+            value = _WHOLE.sub(r"\1", value)
             if label.setdefault(name, value) != value:
                 if told := boxes(table.columns):
                     raise DataError(
@@ -241,6 +285,21 @@ def is_number(value: str) -> bool:
 
 def _is_whole(value: str) -> bool:
     return is_number(value) and float(value).is_integer()
+
+
+def _one_hots(kind: Sequence[Table]) -> Labelling | None:
+    """Classes that have a column each, in all tables of a kind that are so."""
+    found = [(table, each) for table in kind if (each := _one_hot(table)) is not None]
+    if not found:
+        return None
+    label: dict[str, str] = {}
+    for table, each in found:
+        for name, value in each.label.items():
+            if label.setdefault(name, value) != value:
+                raise two_classes(name, label[name], found[0][0].name, value, table.name)
+    files = ", ".join(table.name for table, _ in found)
+    first = found[0][0].name
+    return Labelling(f"{first}:columns", label, f"from the columns of {files}", sure=True)
 
 
 def _one_hot(table: Table) -> Labelling | None:

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from saf.data.images.decode import is_image_name
 from saf.data.images.tables.columns import is_label, key_rank, without_twins
-from saf.data.images.words import MASKS, Role, composed, joined, role_of, roles_of
+from saf.data.images.words import MASKS, Role, composed, joined, plain_role, role_of, roles_of
 from saf.data.sources.limits import MIB, LimitError
 from saf.data.sources.source import Source
 from saf.errors import DataError
@@ -24,6 +24,9 @@ MAX_TABLE = 16 * MIB
 MAX_TABLES = 2000
 MAX_TEXT = 64 * MIB
 """Bytes of all texts together that are looked at for tables."""
+_EMPTY = frozenset({"nan", "<na>", "#n/a"})
+_PREAMBLE = re.compile(r"\A(?:(?:sep=|#[^\n,;\t|]*$)[^\n]*\n)+", re.MULTILINE)
+"""Lines before a table: comments, and what tells Excel how columns are divided."""
 _TRIED = 200  # rows that tell which column names the images
 
 
@@ -116,9 +119,11 @@ class Table:
         return len({name for name in self.images if name is not None})
 
     def values(self, index: int) -> Iterator[tuple[str, str]]:
-        """Image and value of each row in a column; empty ones are left out."""
+        """Image and value of each row in a column; empty ones are left out, also as pandas has
+        them."""
         for name, row in zip(self.images, self.rows, strict=True):
-            if name is not None and index < len(row) and (value := row[index].strip()):
+            value = row[index].strip() if index < len(row) else ""
+            if name is not None and value and value.lower() not in _EMPTY:
                 yield name, value
 
     def column(self, index: int) -> dict[str, str]:
@@ -178,6 +183,22 @@ class Texts:
                 found.append(table)
         return sorted(found, key=lambda table: (table.name.count("/"), table.name))
 
+    def strangers(self, index: Index) -> dict[str, str]:
+        """Files that look as tables of labels do and name no image, each with words."""
+        found = {}
+        for name, text in self._texts.items():
+            try:
+                ways = [] if _parsed(name, text, index) is not None else rows_of(name, text)
+            except DataError:
+                continue  # told in `unread`
+            for heads, rows in ways[:1]:
+                said = [cell.strip() for cell in (heads or rows[0])]
+                if len(rows) < 2 or not any(is_label(c, said) or key_rank(c) == 3 for c in said):
+                    continue
+                row = ", ".join(cell.strip()[:40] for cell in rows[0 if heads else 1][:4])
+                found[name] = f"it names no image that is here: its first row is {row!r}"
+        return found
+
     def only(self, wanted: str, index: Index) -> list[Table]:
         """The tables of the files of a name, whatever it is. Raises DataError."""
         wanted = composed(wanted)
@@ -205,6 +226,7 @@ def _text(blob: bytes) -> str:
 
 def rows_of(name: str, text: str) -> list[tuple[tuple[str, ...] | None, list[list[str]]]]:
     """The ways to read a text as rows; with headings where they are sure."""
+    text = _PREAMBLE.sub("", text.replace("\r\n", "\n"))
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return []
@@ -250,7 +272,12 @@ def _parsed(name: str, text: str, index: Index) -> Table | None:
         said = heads or (*first, *(str(number + 1) for number in range(len(first), width)))
         key = _key(name, rows, said, index, role)
         if key is None:
-            continue
+            for other in _rerooted(rows):
+                if (key := _key(name, other, said, index, role)) is not None:
+                    rows = other
+                    break
+            else:
+                continue
         if heads is None:
             if len(rows[0]) > key and index.find(rows[0][key], name, role) is not None:
                 said = tuple(str(number + 1) for number in range(width))
@@ -309,6 +336,31 @@ def _key(
                     hint="Leave the column that names the images, and remove the other.",
                 )
     return key
+
+
+def _rerooted(rows: list[list[str]]) -> Iterator[list[list[str]]]:
+    """Rows whose paths begin later: without the folders, of another machine, that all paths of a
+    column have in common, as far as these say no split."""
+    for column in range(min(max(map(len, rows[:_TRIED])), 20)):
+        cells = [row[column].strip() if len(row) > column else "" for row in rows[1:]]
+        paths = [cell.replace("\\", "/").split("/") for cell in cells if cell]
+        if not all(len(path) > 1 for path in paths) or any("://" in cell for cell in cells):
+            continue
+        common = [parts[0] for parts in zip(*paths, strict=False) if len(set(parts)) == 1]
+        for count, folder in enumerate(common, 1):
+            same = all(path[:count] == common[:count] and len(path) > count for path in paths)
+            if not same or plain_role(folder) is not None:
+                break
+            yield [
+                [
+                    "/".join(cell.strip().replace("\\", "/").split("/")[count:])
+                    if at == column
+                    and cell.strip().replace("\\", "/").split("/")[:count] == common[:count]
+                    else cell
+                    for at, cell in enumerate(row)
+                ]
+                for row in rows
+            ]
 
 
 def _covers(rows: list[list[str]], key: int, name: str, role: Role | None, index: Index) -> bool:

@@ -337,3 +337,145 @@ def test_columns_that_name_or_date_something_are_no_candidates(
     path = place(files | {"metadata.csv": table(head, *rows)})
     assert set(asked(path, "labels_from")) == {"metadata.csv:sex", "metadata.csv:site"}
     assert set(labels(path, files, labels_from="metadata.csv:mask").values()) == {"0", "1"}
+
+
+# --- tables as programs write them, and folders that they contradict -----------------------------
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["/kaggle/input/x/", "C:\\Users\\me\\data\\", "../data/", "gs://no/", "https://a.org/"],
+)
+@pytest.mark.parametrize("folder", ["", "all/"])
+def test_paths_of_another_machine_are_those_of_the_images(
+    prefix: str, folder: str, pictures: Pictures, place: Place
+) -> None:
+    files = pictures(*(f"{folder}{n}.png" for n in range(COUNT)))
+    between = "\\" if "\\" in prefix else "/"
+    said = [f"{prefix}{name.replace('/', between)}" for name in files]
+    rows = [[name, "ab"[n % 2]] for n, name in enumerate(said)]
+    path = place(files | {"labels.csv": table(["path", "label"], *rows)})
+    if "://" in prefix:
+        with pytest.raises(DataError, match=r"labels.csv: it names no image that is here"):
+            read(path)
+    else:
+        assert labels(path, files) == {f"{n}.png": "ab"[n % 2] for n in range(COUNT)}
+
+
+def test_paths_of_another_split_are_not_those_of_the_images(
+    pictures: Pictures, place: Place
+) -> None:
+    files = pictures(*(f"train/{n}.png" for n in range(COUNT)))
+    rows = [[f"/data/test/{n}.png", "ab"[n % 2]] for n in range(COUNT)]
+    with pytest.raises(DataError, match=r"its first row is '/data/test/0.png, a'"):
+        read(place(files | {"labels.csv": table(["path", "label"], *rows)}))
+
+
+def test_ids_that_lost_their_zeros_are_told(pictures: Pictures, place: Place) -> None:
+    files = pictures(*(f"images/{n:05}.png" for n in range(COUNT)))
+    rows = [[n, "ab"[n % 2]] for n in range(COUNT)]
+    with pytest.raises(DataError, match=r"labels.csv: it names no image .* row is '0, a'"):
+        read(place(files | {"labels.csv": table(["id", "label"], *rows)}))
+
+
+@pytest.mark.parametrize(
+    ("before", "mark"),
+    [
+        ("# made by hand\n# twice\n", ","),
+        ("sep=;\n", ";"),
+        ("sep=;\r\n", ";"),
+        ("#file,label\n", ""),
+    ],
+)
+def test_lines_before_a_table_are_no_headings(
+    before: str, mark: str, pictures: Pictures, place: Place
+) -> None:
+    files = flat(pictures)
+    rows = [[f"{n}.png", n % 3, "ab"[n % 2]] for n in range(COUNT)]
+    if mark:
+        content = before.encode() + table(["file", "part", "label"], *rows, mark=mark)
+    else:
+        content = before.encode() + table(None, *[[row[0], row[2]] for row in rows])
+    path = place(files | {"labels.csv": content})
+    assert labels(path, files) == {f"{n}.png": "ab"[n % 2] for n in range(COUNT)}
+
+
+def test_numbers_and_gaps_as_pandas_writes_them_are_one_class_and_none(
+    pictures: Pictures, place: Place
+) -> None:
+    files = flat(pictures)
+    tables = {
+        "train.csv": table(["file", "label"], *[[f"{n}.png", n % 2] for n in range(6)]),
+        "test.csv": table(
+            ["file", "label"],
+            *[[f"{n}.png", f"{n % 2}.0" if n < 10 else "NaN"] for n in range(6, COUNT)],
+        ),
+    }
+    data = read(place(files | tables))
+    assert data.class_names == ("0", "1")
+    assert (len(data.y_train), len(data.y_test), len(data.skipped)) == (6, 4, 2)
+
+
+def test_columns_of_classes_in_a_table_for_each_split_are_read(
+    pictures: Pictures, place: Place
+) -> None:
+    files = pictures.many("train", "valid", count=6)
+    tables = {
+        f"{split}/_classes.csv": table(
+            ["filename", " cat", " dog"], *[[f"{n}.png", n % 2, 1 - n % 2] for n in range(6)]
+        )
+        for split in ("train", "valid")
+    }
+    found = came(read(place(files | tables)), files)
+    assert found["test"] == {f"valid/{n}.png": ["dog", "cat"][n % 2] for n in range(6)}
+    assert len(found["train"]) == 6
+
+
+def test_tables_with_the_same_headings_for_different_images_are_one(
+    pictures: Pictures, place: Place
+) -> None:
+    files = flat(pictures)
+    tables = {
+        f"{c}.csv": table(["file", "label"], *[[f"{n}.png", c] for n in range(COUNT) if n % 2 == k])
+        for k, c in enumerate("ab")
+    }
+    assert labels(place(files | tables), files) == {f"{n}.png": "ab"[n % 2] for n in range(COUNT)}
+
+
+def test_labels_that_contradict_folders_are_a_question(pictures: Pictures, place: Place) -> None:
+    files = pictures.many("site 1", "site 2", count=6)
+    rows = [[name, "ab"[n % 2]] for n, name in enumerate(files)]
+    path = place(files | {"labels.csv": table(["file", "label"], *rows)})
+    assert set(asked(path, "labels_from")) == {"labels.csv:label", "folders"}
+    assert read(path, settings={"labels_from": "labels.csv:label"}).class_names == ("a", "b")
+    other_names = [[name, int("2" in name.split("/")[0])] for name in files]
+    data = read(place(files | {"labels.csv": table(["file", "label"], *other_names)}))
+    assert data.class_names == ("site 1", "site 2")
+    boxes = [[name, c] for name in files for c in "ab"]
+    assert read(place(files | {"boxes.csv": table(["file", "label"], *boxes)})).classes == 2
+
+
+def test_numbers_of_classes_that_are_no_folder_are_refused_and_placeholders_left_out(
+    pictures: Pictures, place: Place
+) -> None:
+    files = pictures.many(*(f"train/{c}" for c in range(1, 31)), count=1)
+    files |= pictures(*(f"test/t{n}.png" for n in range(30)))
+    shifted = [[f"t{n}", n] for n in range(30)]
+    with pytest.raises(DataError, match="the column 'label' says '0', and no folder"):
+        read(place(files | {"test.csv": table(["id", "label"], *shifted)}))
+    more = pictures.many("train/a", "train/0", count=5)
+    more |= pictures(*(f"test/t{n}.png" for n in range(30)))
+    placeholders = [[f"t{n}", 0] for n in range(30)]
+    data = read(place(more | {"test.csv": table(["id", "label"], *placeholders)}))
+    assert len(data.skipped) == 30
+
+
+def test_files_in_folders_of_classes_that_are_no_images_are_told(
+    pictures: Pictures, place: Place
+) -> None:
+    files = pictures.many("cat", "dog")
+    notes = {"cat/README": b"", "dog/notes.txt": b"", "LICENSE": b"", "dog/0.xml": b""}
+    others = {"cat/a.mp4": b"", "dog/without ending": b"", "dog/4.png?w=300": b""}
+    data = read(place(files | notes | others))
+    assert data.skipped == tuple(f"{name}: it is named as no image is" for name in sorted(others))
+    assert any("3 files, such as cat/a.mp4" in each.why for each in data.decisions)
