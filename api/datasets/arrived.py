@@ -63,7 +63,7 @@ async def read_fields(request: Request) -> dict[str, Any]:
 async def made_before(service: Service, uploads: Uploads, fields: Mapping[str, Any]) -> str | None:
     """The data set that the same request has made of an upload, checked or still being checked
     after some seconds; None where there is none, or what it made could not be used. ConflictError
-    where another request made it, GoneError where nothing is left to make it of."""
+    where a request with other fields made it."""
     deadline = anyio.current_time() + accept.CHECK_WAIT_SECONDS
     while (became := await run_sync(uploads.became, fields["upload"])) is not None:
         status = await run_sync(_status, service, became.dataset_id)
@@ -87,7 +87,7 @@ async def arrived(
 ) -> AsyncIterator[Upload]:
     """The upload that `fields` name, also in `directory`, which is made, to become the data set of
     that name. It stays an upload, to be tried again, until a data set was read from it.
-    ConflictError while bytes of it are missing."""
+    ConflictError while bytes of it are missing, GoneError once they are those of a data set."""
     async with held(uploads, fields["upload"]) as found:
         if not found.has_bytes:
             made = "" if found.became is None else found.became.dataset_id

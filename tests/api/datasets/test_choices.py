@@ -216,7 +216,8 @@ def test_the_same_answer_at_one_moment_is_one_and_a_key_for_two_is_a_conflict(
     assert {each.json()["status"] for each in answers} <= {"checking", "ready"}
     other = upload(asking, "key of another").json()["id"]
     key = {"Idempotency-Key": "key of another"}
-    assert asking.http.post("/v1/uploads", headers={**TUS, **key, "Upload-Length": "1"}).is_success
+    begun = asking.http.post("/v1/uploads", headers={**TUS, **key, "Upload-Length": "1"})
+    assert begun.is_success, begun.text
     # Between the look and the answer.
     monkeypatch.setattr(choices, "made_before", lambda *_: None)
     path, body = f"/v1/datasets/{other}/choices", {"layout": "N C H W"}
@@ -224,6 +225,7 @@ def test_the_same_answer_at_one_moment_is_one_and_a_key_for_two_is_a_conflict(
     assert "another request" in refused["detail"]
     assert asking.get(f"/v1/datasets/{other}")["status"] == "needs_choice"
     assert answer(asking, other, layout="N C H W").json()["status"] == "ready"
+    assert asking.http.delete(begun.headers["location"], headers=TUS).status_code == 204
 
 
 def test_the_same_request_again_is_answered_the_same(asking: Server) -> None:
