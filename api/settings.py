@@ -111,6 +111,8 @@ class Settings(ClientSettings):
     """Longest query of an address."""
     jobs_queued_per_user: Annotated[int, Field(ge=0)] = 2000
     """Jobs of one user that may wait; 0: any number. So in the next."""
+    admin_priority_below: Annotated[int, Field(ge=0, le=9)] = 3
+    """Numbers of priority below this one are for admins, where there are accounts; 0: none is."""
     jobs_per_user_hour: Annotated[int, Field(ge=0)] = 6000
     """Jobs that one user may submit within an hour."""
     statement_seconds: Annotated[float, Field(ge=0)] = 10.0

@@ -13,6 +13,7 @@ from api.errors import FieldError, InvalidRequestError
 from api.host.memory import physical_memory
 from api.jobs import origins
 from api.settings import Settings
+from api.store import viewer
 from api.store.tables import Job, JobLabel, new_id
 from api.telemetry import log
 from api.web.idempotency import fingerprint
@@ -55,6 +56,7 @@ def resolve(
     service has written it.
     Raises InvalidRequestError, with a pointer to the field, where the job could not work.
     """
+    check_priority(settings, asked)
     dataset = find_facts(session, asked.dataset)
     own = asked if is_of_a_job else asked.model_copy(update={"automatic": ()})
     samples = Samples(
@@ -95,6 +97,18 @@ def resolve(
         forecast=needed,
         origin=origin,
         warnings=tuple(_warnings(specification, dataset)),
+    )
+
+
+def check_priority(settings: Settings, asked: JobSpecification) -> None:
+    """InvalidRequestError for a priority that is for admins."""
+    seen_by, least = viewer.current(), settings.admin_priority_below
+    if seen_by is None or seen_by.is_admin or asked.priority >= least:
+        return
+    raise InvalidRequestError.at(
+        "/priority",
+        f"{asked.priority} is for admins of the service; others use {least} to 9 "
+        "(SAF_ADMIN_PRIORITY_BELOW)",
     )
 
 

@@ -19,7 +19,7 @@ from api.errors import (
     TooLargeError,
 )
 from api.jobs import origins
-from api.jobs.submission import Submission, job_row, resolve
+from api.jobs.submission import Submission, check_priority, job_row, resolve
 from api.store.database import clock
 from api.store.jobs import lifecycle
 from api.store.tables import TERMINAL, Sweep, new_id
@@ -226,6 +226,7 @@ def _resolved(
     for specification, settings in zip(wanted, request.settings(), strict=True):
         key = specification.model_dump_json(exclude=set(OF_ONE_JOB))
         try:
+            check_priority(service.settings, specification)
             if key not in alike:
                 alike[key] = resolve(session, specification, service.settings)
             own = {name: getattr(specification, name) for name in OF_ONE_JOB}

@@ -22,6 +22,7 @@ class User(Base):
     subject: Mapped[str | None] = mapped_column(String(255), unique=True)  # at a provider
     created_at: Mapped[float]
     disabled_at: Mapped[float | None]  # since then nothing of theirs opens anything
+    served_at: Mapped[float | None]  # when a worker last took a job of theirs
 
 
 class ApiKey(Base):

@@ -26,9 +26,9 @@ from sqlalchemy.orm import Session
 from api.errors import ConflictError, NotFoundError
 from api.store.blobs import references
 from api.store.database import clock, now
-from api.store.jobs import events, leases, result, retry_delay
+from api.store.jobs import events, fairness, leases, result, retry_delay
 from api.store.jobs.leases import Claim
-from api.store.jobs.queue import ready
+from api.store.jobs.queue import next_in_line
 from api.store.tables import ACTIVE, TERMINAL, WAITING, Job, Status
 from saf.errors import WorkerLostError
 
@@ -46,17 +46,9 @@ def submit(session: Session, job: Job, **data: Any) -> None:
 
 def claim(session: Session, *, worker_id: str, device: str, lease_seconds: float) -> Claim | None:
     """Take the job that is first in line; None when nothing waits."""
-    first = (
-        select(Job.id)
-        .where(ready())
-        .order_by(Job.priority, Job.queued_at, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
     row = session.execute(
         update(Job)
-        .where(Job.id == first, Job.status.in_(WAITING))
+        .where(Job.id == next_in_line(session), Job.status.in_(WAITING))
         .values(
             status=Status.starting,
             attempt=Job.attempt + 1,
@@ -78,11 +70,13 @@ def claim(session: Session, *, worker_id: str, device: str, lease_seconds: float
             Job.memory_bytes,
             Job.losses,
             Job.origin,
+            Job.owner_id,
         )
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
         return None
+    fairness.was_served(session, row.owner_id)
     events.add(session, row.id, Status.starting, worker_id=worker_id, device=device)
     readable = isinstance(row.specification, dict)
     specification = dict(row.specification) if readable else {}  # empty: the worker says why

@@ -1,13 +1,14 @@
-"""The queue of jobs that wait for a worker: by priority, then by age."""
+"""The queue of jobs that wait for a worker: by priority, fairly between users, then by age."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, and_, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from api.store.database import now
+from api.store.jobs import fairness
 from api.store.tables import WAITING, Job, Worker
 from api.store.visibility import EVERYTHING
 
@@ -25,8 +26,11 @@ def jobs_ahead(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
     waiting = [job.id for job in jobs if job.status in WAITING]
     if not waiting:
         return {}
-    place = func.row_number().over(order_by=(Job.priority, Job.queued_at, Job.id)).label("place")
-    line = select(Job.id, place).where(ready()).subquery()
+    if fairness.has_users(session):
+        line = fairness.places(ready()).subquery()
+    else:
+        place = func.row_number().over(order_by=(Job.priority, Job.queued_at, Job.id))
+        line = select(Job.id, place.label("place")).where(ready()).subquery()
     places = select(line.c.id, line.c.place).where(line.c.id.in_(waiting))
     found = session.execute(places.execution_options(**EVERYTHING))
     return {job_id: number - 1 for job_id, number in found}
@@ -36,9 +40,23 @@ def first(session: Session, *, limit: int) -> list[Job]:
     """The jobs that are served next, in order; those that are tried again later follow in the
     order of their times."""
     later = case((ready(), 0.0), else_=Job.retry_at)
-    query = select(Job).where(Job.status.in_(WAITING))
-    ordered = query.order_by(later, Job.priority, Job.queued_at, Job.id)
+    ordered = select(Job).where(Job.status.in_(WAITING)).order_by(later)
+    if fairness.has_users(session):
+        ordered = fairness.by_turn(ordered)
+    else:
+        ordered = ordered.order_by(Job.priority, Job.queued_at, Job.id)
     return list(session.scalars(ordered.limit(limit)))
+
+
+def next_in_line(session: Session) -> ScalarSelect[str]:
+    """The job that is served next, locked; other transactions go on to the one behind it."""
+    waiting = select(Job.id).where(ready())
+    if fairness.has_users(session):
+        waiting = fairness.by_turn(waiting)
+    else:
+        waiting = waiting.order_by(Job.priority, Job.queued_at, Job.id)
+    first = waiting.limit(1).with_for_update(skip_locked=True, of=Job)
+    return first.correlate(None).scalar_subquery()
 
 
 def announce(session: Session, *, after_seconds: float, limit: int = 10) -> list[str]:

@@ -11,7 +11,7 @@ from api.settings import Settings
 from api.store.accounts import keys, projects, users
 from api.store.database import now
 from api.store.tables import Artifact, Blob, Dataset, Job, new_id
-from tests.api.conftest import NO_BROKER, Server
+from tests.api.conftest import NO_BROKER, Server, until
 
 PLACES = ("mias", "shared", "ottos")
 """Mia's alone; Mia's in the project; Otto's in another project."""
@@ -48,7 +48,13 @@ class Lab:
         return str(answer.json()["id"])
 
 
+def opened(server: Server) -> None:
+    """Wait for the database: a busy machine takes its time."""
+    until(lambda: not server.service.opening.reason, 60)
+
+
 def make_lab(server: Server) -> Lab:
+    opened(server)
     lab = Lab(server)
     with server.service.database.writing() as session:
         people = {"root": users.find(session, "admin")}

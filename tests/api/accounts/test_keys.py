@@ -8,7 +8,7 @@ import pytest
 
 from api.settings import Settings
 from api.store.accounts.tables import ApiKey
-from tests.api.accounts.people import Lab, make_lab, with_keys
+from tests.api.accounts.people import Lab, make_lab, opened, with_keys
 from tests.api.conftest import NO_BROKER, serving
 
 
@@ -21,12 +21,14 @@ def test_the_first_admins_key_is_printed_once_and_is_in_no_log(
     settings = with_keys(tmp_path, database_url)
     caplog.set_level("DEBUG")
     with serving(settings) as server:
+        opened(server)
         printed = capsys.readouterr().out
         key = next(line.strip() for line in printed.splitlines() if line.strip().startswith("saf_"))
         me = server.http.get("/v1/me", headers={"authorization": f"Bearer {key}"}).json()
         assert (me["user"]["name"], me["user"]["admin"]) == ("admin", True)
         assert server.http.get("/v1/me").status_code == 401
     with serving(settings) as server:
+        opened(server)
         again = server.http.get("/v1/me", headers={"authorization": f"bearer {key}"})
         assert again.status_code == 200
     assert "saf_" not in capsys.readouterr().out
@@ -147,6 +149,7 @@ def test_a_proxy_names_users_and_nobody_else_does(tmp_path: Path) -> None:
     )
     named = {"x-forwarded-user": "Anna@lab.example", "saf-proxy-secret": "between us"}
     with serving(settings) as server:
+        opened(server)
         me = server.http.get("/v1/me", headers=named).json()
         assert (me["user"]["name"], me["user"]["admin"]) == ("anna@lab.example", True)
         again = server.http.get("/v1/me", headers=named).json()
@@ -166,4 +169,16 @@ def test_a_proxy_names_users_and_nobody_else_does(tmp_path: Path) -> None:
         assert server.http.get("/v1/me", headers=twice).status_code == 401
     trusting = settings.model_copy(update={"trusted_proxies": ("10.0.0.1",)})
     with serving(trusting) as server:
+        opened(server)
         assert server.http.get("/v1/me", headers=named).status_code == 401
+
+
+def test_low_numbers_of_priority_are_for_admins(own_lab: Lab) -> None:
+    high = {"dataset": "digits", "priority": 2}
+    refused = own_lab.ask("mia", "POST", "/v1/jobs", json=high)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/priority")
+    assert "others use 3 to 9" in refused.json()["detail"]
+    sweep = {"job": {"dataset": "digits"}, "over": {"/priority": [5, 0]}}
+    in_sweep = own_lab.ask("mia", "POST", "/v1/sweeps", json=sweep)
+    assert (in_sweep.status_code, "is for admins" in in_sweep.json()["detail"]) == (422, True)
+    assert own_lab.ask("root", "POST", "/v1/jobs", json=high).status_code == 201

@@ -12,8 +12,8 @@ from api.store.accounts import users
 from api.store.database import Database
 from api.store.migrate import migrate
 from api.store.tables import Dataset, Job, Sweep
-from tests.api.accounts.people import Lab, with_keys
-from tests.api.conftest import serving
+from tests.api.accounts.people import Lab, opened, with_keys
+from tests.api.conftest import Server, serving
 
 
 def ids(lab: Lab, who: str, path: str) -> set[str]:
