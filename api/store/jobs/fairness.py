@@ -34,7 +34,7 @@ def places(condition: ColumnElement[bool]) -> Select[tuple[str, int]]:
     else comes and no job ends."""
     in_order = (Job.queued_at, Job.id)
     own = func.row_number().over(partition_by=(Job.priority, Job.owner_id), order_by=in_order)
-    waiting: Select[Any] = select(Job.id, Job.priority, Job.queued_at)
+    waiting: Any = select(Job.id, Job.priority, Job.queued_at)
     query, held, served = _shares(waiting)
     turns = query.add_columns((held + own).label("turn"), served.label("served")).where(condition)
     line = turns.subquery()

@@ -170,10 +170,13 @@ def test_what_was_there_before_accounts_belongs_to_the_first_admin(
             )
         )
     database.dispose()
-    with (
-        serving(with_keys(tmp_path, database_url)) as server,
-        server.service.database.reading() as s,
-    ):
+    with serving(with_keys(tmp_path, database_url)) as server:
+        opened(server)
+        check_owners(server)
+
+
+def check_owners(server: Server) -> None:
+    with server.service.database.reading() as s:
         admin = users.find(s, "admin")
         owners = [
             s.scalar(select(table.owner_id).where(table.id == id_))
