@@ -58,9 +58,11 @@ def classes_of(
     titles = titles or {split: f"y_{split}" for split in labels}
     width = max((array.shape[1] for array in labels.values() if array.ndim == 2), default=1)
     plain = {split: _plain(array, titles[split], width) for split, array in labels.items()}
+    reasons = {reason for _, reason in plain.values() if reason}
     if names is not None:
         known = _texts(names, [array for array, _ in plain.values()])
-    reasons = {reason for _, reason in plain.values() if reason}
+        if known is None and names.dtype.kind in "SU":
+            reasons.add("there is a name for each sample, and names of classes are fewer")
     values = {split: array for split, (array, _) in plain.items()}
     texts = {array.dtype.kind == "U" for array in values.values()}
     if len(texts) > 1:
@@ -264,7 +266,8 @@ def _unknown(name: str, value: str, index: int, names: tuple[str, ...]) -> DataE
 
 
 def _texts(names: Array, labels: Sequence[Array]) -> tuple[str, ...] | None:
-    """The names of the classes. Numbers name them where they are not the labels themselves."""
+    """The names of the classes. Numbers name them where they are not the labels themselves; None of
+    names of samples."""
     names = names.reshape(-1) if names.ndim == 2 and 1 in names.shape else names
     if names.ndim == 1 and names.dtype.kind in "biuf":
         is_list = len(np.unique(names)) == len(names) > 1
@@ -278,4 +281,7 @@ def _texts(names: Array, labels: Sequence[Array]) -> tuple[str, ...] | None:
         raise DataError(
             "class_names is no list of texts", hint="Save numpy.array(['cat', 'dog', …])."
         )
+    samples = len(labels[0]), sum(len(array) for array in labels)
+    if len(names) in samples and len(names) > max(len(np.unique(array)) for array in labels):
+        return None
     return tuple(str(name).strip() if str(name).strip() else str(name) for name in names)

@@ -1,20 +1,16 @@
-"""Datasets of HDF5 as arrays, so that nothing but plain data of the file itself is ever read.
-
-A file may ask for other files (external storage, external and soft links, virtual datasets): those
-are refused before anything is read from them.
-"""
+"""Datasets of HDF5 as arrays, so that nothing but plain data of the file itself is ever read."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from saf.data.arrays.names import check_filled
 from saf.data.arrays.stored import Index, InMemory, Stored, plan
 from saf.data.dataset import Array
+from saf.data.sources.hdf5 import MAX_TEXTS, check, datasets, texts_of
 from saf.data.sources.limits import MIB
 from saf.data.sources.seekable import seekable
 from saf.data.sources.source import Source
@@ -23,20 +19,23 @@ from saf.errors import DataError
 if TYPE_CHECKING:
     import h5py
 
-_MAX_TEXTS = 64 * MIB
-MAX_OBJECTS = 1000
-_MAX_DEPTH = 16
-_MAX_CHUNK = 256 * MIB
+_MOST_CELLS = 65_536
+_REFERENCES = "#refs#"
+"""Where MATLAB keeps what is in cells."""
 
 
 class Hdf5Array(Stored):
-    """A dataset, read block by block; with `reversed_axes` in Fortran order, as MATLAB writes."""
+    """A dataset, read block by block; with `reversed_axes` in Fortran order, as MATLAB writes, and
+    with `truth` as truth values."""
 
-    def __init__(self, name: str, dataset: h5py.Dataset, *, reversed_axes: bool) -> None:
+    def __init__(
+        self, name: str, dataset: h5py.Dataset, *, reversed_axes: bool, truth: bool = False
+    ) -> None:
         shape = dataset.shape
         self._dataset = dataset
+        dtype = np.dtype(np.bool_) if truth else dataset.dtype
         super().__init__(
-            name, shape[::-1] if reversed_axes else shape, dataset.dtype, fortran=reversed_axes
+            name, shape[::-1] if reversed_axes else shape, dtype, fortran=reversed_axes
         )
 
     def blocks(self) -> Iterator[tuple[Index, Array]]:
@@ -49,7 +48,7 @@ class Hdf5Array(Stored):
                     hint="Check that the file opens on your own machine; write it again, without "
                     "unusual compression.",
                 ) from error
-            yield index, np.asarray(block)
+            yield index, np.asarray(block).astype(self.dtype, copy=False)
 
     def _plan(self) -> Iterator[Index]:
         """Blocks as large as chunks at least, so that none is decompressed many times over."""
@@ -75,16 +74,14 @@ def hdf5_arrays(
         ) from error
     arrays: list[Stored] = []
     skipped: list[str] = []
-    for path, dataset in datasets(file, name):
+    for path, dataset in datasets(file, name, without=(_REFERENCES,) if matlab else ()):
         full = f"{prefix}/{path}" if prefix else path
-        if matlab and path.startswith("#refs#"):
-            continue
         empty = matlab and "MATLAB_empty" in dataset.attrs
         if empty or (dataset.shape and not all(dataset.shape)):
             check_filled(full, (0,) if empty else dataset.shape)
             skipped.append(f"{full}: empty")
             continue
-        array = _array(full, dataset, source, matlab=matlab)
+        array = _matlab(full, dataset, source) if matlab else _array(full, dataset, source)
         if array is None:
             skipped.append(f"{full}: neither numbers nor texts")
         else:
@@ -92,95 +89,62 @@ def hdf5_arrays(
     return arrays, skipped
 
 
-def _array(name: str, dataset: h5py.Dataset, source: Source, *, matlab: bool) -> Stored | None:
+def _array(name: str, dataset: h5py.Dataset, source: Source) -> Stored | None:
+    if not dataset.shape or dataset.ndim > 8:
+        return None
+    texts = texts_of(dataset, name)
+    if texts is not None:
+        return InMemory(name, texts)
+    return _numbers(name, dataset, source)
+
+
+def _matlab(name: str, dataset: h5py.Dataset, source: Source) -> Stored | None:
+    """A variable as MATLAB keeps it: characters as numbers, cells as references to others."""
+    kind = bytes(dataset.attrs.get("MATLAB_class", b"")).decode("latin-1")
+    if not dataset.shape or dataset.ndim > 8:
+        return None
+    if kind == "char":
+        rows = _characters(dataset)
+        return None if rows is None else InMemory(name, np.array(rows))
+    if kind == "cell":
+        texts = _cells(name, dataset)
+        return None if texts is None else InMemory(name, np.array(texts))
+    return _numbers(name, dataset, source, matlab=True, truth=kind == "logical")
+
+
+def _numbers(
+    name: str, dataset: h5py.Dataset, source: Source, *, matlab: bool = False, truth: bool = False
+) -> Stored | None:
+    if dataset.dtype.kind not in "biuf":
+        return None
+    row = dataset.dtype.itemsize * max(1, dataset.size // dataset.shape[0])
+    source.limits.check_array(name, dataset.shape[:1], row)
+    return Hdf5Array(name, dataset, reversed_axes=matlab, truth=truth)
+
+
+def _characters(dataset: h5py.Dataset) -> list[str] | None:
+    """The rows of a matrix of characters, without the spaces behind."""
+    if dataset.dtype.kind != "u" or dataset.ndim != 2 or dataset.size * 8 > MAX_TEXTS:
+        return None
+    codes = dataset[()].T
+    return ["".join(map(chr, row.tolist())).rstrip() for row in codes]
+
+
+def _cells(name: str, dataset: h5py.Dataset) -> list[str] | None:
+    """The texts in cells; None where something else is in one."""
     import h5py
 
-    if dataset.shape is None or not all(dataset.shape) or dataset.ndim > 8:
+    if h5py.check_ref_dtype(dataset.dtype) is not h5py.Reference or dataset.size > _MOST_CELLS:
         return None
-    if h5py.check_string_dtype(dataset.dtype) is not None:
-        if dataset.size * 16 > _MAX_TEXTS:
+    file, texts, size = dataset.file, [], 0
+    for reference in dataset[()].reshape(-1):
+        found: Any = file[reference] if reference else None
+        if not isinstance(found, h5py.Dataset):
             return None
-        try:
-            texts = np.asarray(dataset.asstr(errors="replace")[()], str)
-        except Exception as error:
-            raise DataError(f"{name} cannot be read", hint="Write the file again.") from error
-        return InMemory(name, np.atleast_1d(texts))
-    if dataset.dtype.kind not in "biuf" or dataset.ndim == 0:
-        return None
-    size = source.limits.check_array(
-        name, dataset.shape[:1], dataset.dtype.itemsize * max(1, dataset.size // dataset.shape[0])
-    )
-    if size > source.limits.max_unpacked_bytes:
-        raise AssertionError("check_array refuses this")
-    return Hdf5Array(name, dataset, reversed_axes=matlab)
-
-
-def datasets(group: h5py.Group, label: str) -> Iterator[tuple[str, h5py.Dataset]]:
-    """All datasets below a group by path, without a leading "/". Raises DataError for what would
-    read other files, and for too many objects."""
-    import h5py
-
-    count = 0
-    waiting: list[tuple[str, h5py.Group]] = [("", group)]
-    while waiting:
-        path, here = waiting.pop()
-        for key in _keys(here, label):
-            count += 1
-            if count > MAX_OBJECTS or path.count("/") > _MAX_DEPTH:
-                raise DataError(
-                    f"{label} holds more than {MAX_OBJECTS} groups and datasets, or too deep ones",
-                    hint="Save all samples as one dataset: x_train, y_train, x_test, y_test.",
-                )
-            found = _own(here, key, label)
-            if found is None:
-                continue
-            full = f"{path}/{key}" if path else str(key)
-            if isinstance(found, h5py.Group):
-                waiting.append((full, found))
-            else:
-                check(found, full, label)
-                yield full, found
-
-
-def _keys(group: h5py.Group, label: str) -> list[str]:
-    try:
-        if len(group) > MAX_OBJECTS:
-            return [""] * (MAX_OBJECTS + 1)  # too many to be listed
-        return list(group)
-    except Exception as error:
-        raise DataError(f"{label} is damaged", hint="Write the file again.") from error
-
-
-def _own(group: h5py.Group, key: str, label: str) -> h5py.Group | h5py.Dataset | None:
-    import h5py
-
-    try:
-        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-            raise DataError(
-                f"{label}: {key!r} is a link", hint="Put the data themselves in place of links."
-            )
-        found = group[key]
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{label}: {key!r} is damaged", hint="Write the file again.") from error
-    return found if isinstance(found, (h5py.Group, h5py.Dataset)) else None
-
-
-def check(dataset: h5py.Dataset, name: str, label: str) -> None:
-    """DataError where reading a dataset would read other files or take unbounded memory."""
-    try:
-        elsewhere = bool(dataset.external) or dataset.is_virtual
-        chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
-    except Exception as error:
-        raise DataError(f"{label}: {name!r} is damaged", hint="Write the file again.") from error
-    if elsewhere:
-        raise DataError(
-            f"{label}: the data of {name!r} lie in other files",
-            hint="Write them into the file itself.",
-        )
-    if chunk > _MAX_CHUNK:
-        raise DataError(
-            f"{label}: {name!r} is stored in chunks of {chunk} bytes",
-            hint="Write it in chunks of some megabytes.",
-        )
+        check(found, name, file.filename if isinstance(file.filename, str) else name)
+        rows = _characters(found)
+        size += found.size
+        if rows is None or len(rows) != 1 or size * 8 > MAX_TEXTS:
+            return None
+        texts.append(rows[0])
+    return texts

@@ -64,6 +64,15 @@ def array_of(data: bytes, name: str) -> Array:
     return values.reshape(shape, order="F" if fortran else "C")
 
 
+def names_in(data: bytes) -> set[str]:
+    """The names of the arrays of an `.npz` file; none where it is damaged."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {name.removesuffix(".npy") for name in archive.namelist()}
+    except (*DAMAGE, EOFError):
+        return set()
+
+
 def arrays_of(data: bytes, name: str) -> dict[str, Array]:
     """The arrays of an `.npz` file by their names. Raises DataError."""
     found, left = {}, MOST_BYTES

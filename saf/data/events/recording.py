@@ -62,6 +62,31 @@ def none_of(name: str) -> DataError:
     return DataError(f"{name} holds no event", hint="Leave the recording out.")
 
 
+LONGEST = 2**53
+"""The largest difference of two times, which floats and sums of them still hold."""
+
+
+def since_first(times: Array) -> Array:
+    """Times counted from the smallest: int64 of integers, which may be those of a clock that counts
+    from 1970, else floats. Raises ValueError."""
+    if times.dtype.kind == "f":
+        values = times.astype(np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("times that are no numbers")
+        values = values - values.min()
+    elif times.dtype.kind in "iu":
+        low, high = int(times.min()), int(times.max())
+        if high - low > LONGEST:
+            raise ValueError(f"times from {low} to {high}")
+        wide = times.astype(np.int64) if times.dtype.kind == "i" else times
+        values = (wide - wide.dtype.type(low)).astype(np.int64)
+    else:
+        raise ValueError(f"times of type {times.dtype}")
+    if values.max() > LONGEST:
+        raise ValueError("times too large for numbers")
+    return values
+
+
 def unsigned(values: Array) -> Array:
     """Integers of any type as int64; floats that are whole numbers, too. Raises ValueError."""
     if values.dtype.kind == "f":

@@ -166,6 +166,8 @@ def _compact(x: Counts, kept: NDArray[np.bool_]) -> Counts:
 
 def _refusal(damaged: dict[str, DataError], count: int) -> DataError:
     hint = "Replace or remove the files, or go on without them: on_damaged: 'skip'."
+    if len(damaged) == count:
+        hint = "Check that these are recordings as the format has them, and send them again."
     names = sorted(damaged)
     if len(names) == 1:
         first = damaged[names[0]]

@@ -8,6 +8,7 @@ import numpy as np
 
 from saf.data.dataset import Array
 from saf.data.sources.source import Source
+from saf.data.sources.stream import BLOCK, Content
 from saf.errors import DataError
 
 
@@ -47,17 +48,24 @@ class Seekable(io.RawIOBase):
         return self._at
 
 
+def _length(content: Content) -> int:
+    size = 0
+    while block := content.read(BLOCK):
+        size += len(block)
+    return size
+
+
 def seekable(source: Source, name: str) -> Seekable:
     """A member as a file; its bytes are where samples are, see `Source.allocate`. Raises DataError
     where it is shorter or longer than announced."""
     announced = next(member.size for member in source.members if member.name == name)
+    if source.single and source.compressed:  # what is announced is the size before
+        announced = sum(_length(content) for content in source.contents([name]))
     for content in source.contents([name]):
-        if source.single and source.compressed:
-            return Seekable(np.frombuffer(content.read(content.budget.allowed + 1), np.uint8))
         content.budget.expect(announced, name)
-        whole = (
-            source.allocate(name, (announced,), np.uint8) if announced else np.zeros(0, np.uint8)
-        )
+        whole = np.zeros(0, np.uint8)
+        if announced:  # one row, for bytes are no samples
+            whole = source.allocate(name, (1, announced), np.uint8).reshape(-1)
         if content.fill(whole.data) < announced or content.read(1):
             raise DataError(
                 f"{name} has another length than its archive says",

@@ -6,6 +6,7 @@ is the digit 0.
 
 from __future__ import annotations
 
+import math
 import warnings
 from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
@@ -16,7 +17,7 @@ from saf.data.arrays.assemble import ArrayFormat, assemble
 from saf.data.arrays.hdf5 import hdf5_arrays
 from saf.data.arrays.names import check_filled
 from saf.data.arrays.stored import InMemory, Stored
-from saf.data.dataset import Dataset, Decision
+from saf.data.dataset import Array, Dataset, Decision
 from saf.data.formats.format import FORMATS, Recognised
 from saf.data.sources.limits import Limits
 from saf.data.sources.seekable import Seekable, seekable
@@ -25,6 +26,8 @@ from saf.errors import DataError
 
 _MATLAB_5, _MATLAB_73 = b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file"
 _MOST_FILES = 16
+_TEXTS = frozenset({"char", "cell"})
+_MOST_TEXTS = 2**20  # characters or cells
 _NUMBERS = frozenset(
     {"int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
     | {"single", "double", "logical"}
@@ -103,20 +106,38 @@ def _variables(source: Source, name: str, prefix: str) -> tuple[list[Stored], li
     skipped: list[str] = []
     for variable, shape, kind in _scipy(name, "whosmat", content):
         full = f"{prefix}/{variable}" if prefix else variable
-        if kind in _NUMBERS:
+        if not all(shape):
             check_filled(full, shape)
-        if kind not in _NUMBERS or not all(shape):
-            skipped.append(f"{full}: {'no array of numbers' if all(shape) else 'empty'}")
+            skipped.append(f"{full}: empty")
             continue
-        source.limits.check_array(full, shape[-1:], 8 * int(np.prod(shape[:-1], dtype=object)))
+        if kind not in _NUMBERS | _TEXTS or (kind in _TEXTS and math.prod(shape) > _MOST_TEXTS):
+            skipped.append(f"{full}: neither numbers nor texts")
+            continue
+        source.limits.check_array(full, shape[-1:], 8 * math.prod(shape[:-1]))
         content.seek(0)
-        values = _scipy(name, "loadmat", content, variable_names=[variable])[variable]
-        if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
-            skipped.append(f"{full}: no array of numbers")
+        found = _scipy(name, "loadmat", content, variable_names=[variable])[variable]
+        values = _texts(found) if kind in _TEXTS else found
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "biufU":
+            skipped.append(f"{full}: neither numbers nor texts")
             continue
+        if kind == "logical":
+            values = values.astype(np.bool_)
         fortran = values.flags.f_contiguous and not values.flags.c_contiguous
         arrays.append(InMemory(full, values.T if fortran else values, fortran=fortran))
     return arrays, skipped
+
+
+def _texts(found: Any) -> Array | None:
+    """Rows of characters, or the texts in cells; None where something else is in one."""
+    if not isinstance(found, np.ndarray):
+        return None
+    if found.dtype.kind == "U":
+        return np.char.rstrip(found.reshape(-1))
+    texts = [
+        each.item() if isinstance(each, np.ndarray) and each.size == 1 else None
+        for each in found.flat
+    ]
+    return np.array(texts) if all(isinstance(text, str) for text in texts) else None
 
 
 def _scipy(name: str, function: str, content: Seekable, **options: Any) -> Any:

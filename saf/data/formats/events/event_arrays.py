@@ -11,7 +11,14 @@ from saf.data.dataset import Dataset
 from saf.data.events.event_format import EventFormat, files
 from saf.data.events.folders import plan
 from saf.data.events.members import array_of, header_of, is_npy
-from saf.data.events.recording import MOST_BYTES, Array, Events, none_of, unsigned
+from saf.data.events.recording import (
+    MOST_BYTES,
+    Array,
+    Events,
+    none_of,
+    since_first,
+    unsigned,
+)
 from saf.data.formats.format import FORMATS, Recognised
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
@@ -90,11 +97,9 @@ def events_of(parts: dict[str, Array], name: str) -> Events:
         raise none_of(name)
     try:
         x, y, p = (unsigned(parts[field]) for field in ("x", "y", "p"))
-        t = parts["t"].astype(np.float64) if parts["t"].dtype.kind == "f" else unsigned(parts["t"])
+        t = since_first(parts["t"])
     except ValueError as error:
         raise DataError(f"{name} holds {error}", hint="Write the events again.") from None
-    if not np.isfinite(t).all() or np.abs(t).max() > 2**53:
-        raise DataError(f"{name} holds times that are no numbers", hint="Write it again.")
     if p.min() == -1 and p.max() <= 1 and not (p == 0).any():
         p = (p + 1) // 2  # polarities of −1 and 1
     if p.min() < 0 or p.max() > 1:

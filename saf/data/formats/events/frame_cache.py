@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from saf.data.dataset import LARGEST_COUNT, Dataset, Decision
 from saf.data.events.event_format import EventFormat, files
 from saf.data.events.folders import plan
-from saf.data.events.members import arrays_of
+from saf.data.events.members import arrays_of, names_in
 from saf.data.events.recording import MOST_BYTES, Array, Events
 from saf.data.events.stack import Counts, file_by_file, stacked
 from saf.data.formats.events.event_arrays import FIELDS, events_of
@@ -19,6 +20,7 @@ from saf.data.sources.source import Source
 from saf.errors import DataError
 
 KEY = "frames"
+_LOOKED_AT = 3  # files, of which one may be damaged
 
 
 @FORMATS.add
@@ -38,9 +40,11 @@ class FrameCache(EventFormat):
         names = _samples(source)
         if source.single or len({name.rsplit("/", 1)[0] for name in names}) < 2:
             return None
-        start = source.head(names[0], 4096)
-        keys = (f"{KEY}.npy", "t.npy")
-        return Recognised() if any(key.encode() in start for key in keys) else None
+        for name in names[:_LOOKED_AT]:
+            keys = names_in(source.head(name, MOST_BYTES))
+            if KEY in keys or set(FIELDS) <= keys:
+                return Recognised()
+        return None
 
     @classmethod
     def claims(cls, name: str) -> bool:
@@ -49,10 +53,10 @@ class FrameCache(EventFormat):
     def read(self, source: Source, limits: Limits) -> Dataset:
         names = _samples(source)
         chosen = plan(names)
-        arrays = arrays_of(source.head(names[0], MOST_BYTES), names[0])
+        name, arrays = _first(source, names)
         if KEY not in arrays:
             return self.framed(source, files(source, _events, MOST_BYTES), chosen)
-        frames = _checked(arrays[KEY], names[0])
+        frames = _checked(arrays[KEY], name)
         shape = frames.shape
         self._refuse_binning(shape)
         told = (
@@ -81,6 +85,18 @@ class FrameCache(EventFormat):
 
 def _samples(source: Source) -> list[str]:
     return [m.name for m in source.members if FrameCache.claims(m.name)]
+
+
+def _first(source: Source, names: Sequence[str]) -> tuple[str, dict[str, Array]]:
+    """The first of the files that can be read, by its name."""
+    refused: DataError | None = None
+    for name in names[:_LOOKED_AT]:
+        try:
+            return name, arrays_of(source.head(name, MOST_BYTES), name)
+        except DataError as error:
+            refused = refused or error
+    assert refused is not None
+    raise refused
 
 
 def _frames(data: bytes, name: str) -> Counts:

@@ -194,15 +194,10 @@ def _survey(content: Content, source: Source, limits: Limits) -> _Lists:
                 most = max(most, int(units[index].max()))
         if not np.isfinite(last):
             raise DataError(f"{name} holds spikes at infinite times", hint="Write it again.")
-        keys: tuple[str, ...] = ()
-        if "extra" in file and "keys" in file["extra"]:
-            found = hdf5.dataset_of(file, "extra/keys", name)
-            keys = tuple(_text(each) for each in found[()]) if found.ndim == 1 else ()
+        found = hdf5.find(file, "extra/keys", name)
+        texts = None if found is None or found.ndim != 1 else hdf5.texts_of(found, name)
+        keys = () if texts is None else tuple(str(text) for text in texts)
         return _Lists(labels[()].astype(np.int64), keys, last, most)
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _plan(lists: dict[str, _Lists], names: tuple[str, ...]) -> Plan:

@@ -132,3 +132,10 @@ def test_texts_that_all_differ_are_no_classes(npz: Npz, refused: Callable[..., N
     texts = np.array([f"a picture of {n}" for n in range(40)])
     path = npz(x_train=x, y_train=texts, x_test=x, y_test=texts)
     refused(path, "40 different texts for 40 samples", "labels_from")
+
+
+@pytest.mark.parametrize("count", [8, 12])
+def test_names_of_samples_are_no_names_of_classes(count: int, npz: Npz) -> None:
+    data = read(npz(names=np.array([f"photo{n}" for n in range(count)])))
+    assert data.class_names == ("0", "1")
+    assert "a name for each sample" in " ".join(d.why for d in data.decisions)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import tracemalloc
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -151,8 +154,12 @@ def test_variables_of_a_mat_file_are_arrays_by_name(tmp_path: Path) -> None:
     path = tmp_path / "data.mat"
     gray = X[..., 0]
     variables = {"trainX": gray[:14], "trainY": Y[:14] + 1, "testX": gray[14:], "testY": Y[14:] + 1}
-    path.write_bytes(mat(**variables, info={"by": "us"}, names=np.array(["a"], object)))
+    path.write_bytes(mat(**variables, info={"by": "us"}, cells=np.array(["a", 1], object)))
     data = read(path)
+    assert sorted(data.skipped) == [
+        "cells: neither numbers nor texts",
+        "info: neither numbers nor texts",
+    ]
     np.testing.assert_array_equal(data.x_train[:, 0], gray[:14])
     assert data.y_test.tolist() == Y[14:].tolist()
     assert data.class_names == ("1", "2")
@@ -276,3 +283,131 @@ def test_labels_of_stl10_count_from_1_also_where_the_last_class_lacks(pack: Pack
     files["class_names.txt"] = b"airplane\nbird\ncar\n"
     data = read(pack(files, "tar"))
     assert {data.class_names[y] for y in data.y_train} == {"airplane", "bird"}
+
+
+def packed_chunk(shape: tuple[int, ...], content: bytes, filters: Any = "gzip") -> bytes:
+    """An HDF5 of samples in one chunk that is said to be of this shape and holds `content`."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        x = file.create_dataset("x", shape, np.uint8, chunks=shape, compression=filters)
+        x.id.write_direct_chunk((0,) * len(shape), content)
+        file["y"] = np.arange(shape[0]) % 2
+    return buffer.getvalue()
+
+
+def test_chunks_that_unpack_to_more_than_they_say_are_refused_before_they_are(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "d.h5"
+    shape = (20, 1, 256, 256)
+    bomb = zlib.compress(bytes(640 * 2**20), 1)  # HDF5 would take 640 MiB
+    path.write_bytes(packed_chunk(shape, bomb))
+    with pytest.raises(DataError, match="unpack to more than the 1310720 bytes of a chunk"):
+        read(path)
+    path.write_bytes(packed_chunk(shape, RANDOM.bytes(5 * 2**20)))
+    with pytest.raises(DataError, match="unpack to more than"):
+        read(path)
+    right = RANDOM.integers(0, 256, shape, np.uint8)
+    path.write_bytes(packed_chunk(shape, zlib.compress(right.tobytes(), 1)))
+    assert len(read(path).x_train) == 16
+
+
+def test_filters_that_are_not_there_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "d.h5"
+    with h5py.File(path, "w") as file:
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_chunk((20, 9, 7, 3))
+        plist.set_filter(32015, h5py.h5z.FLAG_OPTIONAL)  # Zstandard
+        space = h5py.h5s.create_simple(X.shape)
+        h5py.h5d.create(file.id, b"x", h5py.h5t.NATIVE_UINT8, space, plist)
+        file["y"] = Y
+    with pytest.raises(DataError, match="is compressed by 32015, which is not read"):
+        read(path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_of_more_than_ten_million_bytes_are_read(packed: bool, tmp_path: Path) -> None:
+    x = np.zeros((20, 1, 720, 720), np.uint8)
+    x[:, 0, 0, 0] = 255
+    path = tmp_path / ("d.h5.gz" if packed else "d.h5")
+    content = hdf5({"x": x, "y": Y})
+    path.write_bytes(gzip.compress(content, 1) if packed else content)
+    assert len(read(path).x_train) == 16
+
+
+@pytest.mark.parametrize("kind", ["S2000000", "text"])
+def test_texts_that_are_no_names_are_not_loaded(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "d.h5"
+    with h5py.File(path, "w") as file:
+        file["x"], file["y"] = X, Y
+        if kind == "text":
+            file["notes"] = np.array(["a" * 9_000_000] * 8, h5py.string_dtype())
+        else:
+            file.create_dataset("notes", (40,), kind, chunks=(1,), compression="gzip")
+    tracemalloc.start()
+    try:
+        assert read(path).skipped == ("notes: neither numbers nor texts",)
+        assert tracemalloc.get_traced_memory()[1] < 150e6
+    finally:
+        tracemalloc.stop()
+
+
+def matlab_73(path: Path, **variables: Any) -> Path:
+    """A file as MATLAB writes version 7.3: axes reversed, texts as numbers, cells as references."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, (kind, values) in variables.items():
+            if kind == "cell":
+                inside = file.require_group("#refs#")
+                references = []
+                for text in values:
+                    codes = np.array([list(map(ord, text))], np.uint16).T
+                    own = inside.create_dataset(f"{name}{len(inside)}", data=codes)
+                    own.attrs["MATLAB_class"] = np.bytes_("char")
+                    references.append(own.ref)
+                data: Any = np.array([references], h5py.ref_dtype)
+            elif kind == "char":
+                data = np.array([list(map(ord, text)) for text in values], np.uint16).T
+            else:
+                data = np.asarray(values).T
+            file.create_dataset(name, data=data).attrs["MATLAB_class"] = np.bytes_(kind)
+    content = bytearray(path.read_bytes())
+    content[:19] = b"MATLAB 7.3 MAT-file"
+    path.write_bytes(content)
+    return path
+
+
+CELLS: Any = ("cell", ["ant", "bumblebee"])
+
+
+@pytest.mark.parametrize("names", [CELLS, ("char", ["ant      ", "bumblebee"])])
+def test_cells_and_characters_of_matlab_are_texts(names: Any, tmp_path: Path) -> None:
+    texts = [names[1][y].strip() for y in Y]
+    path = tmp_path / "d.mat"
+    matlab_73(path, X=("uint8", X), y=("double", Y[:, None] + 1.0), class_names=names)
+    assert read(path).class_names == ("ant", "bumblebee")
+    matlab_73(path, X=("uint8", X), y=("cell", texts))
+    assert read(path).class_names == ("ant", "bumblebee")
+    values = names[1] if names[0] == "char" else np.array(names[1], object)
+    path.write_bytes(mat(X=X, y=Y[:, None] + 1, class_names=values))
+    assert read(path).class_names == ("ant", "bumblebee")
+    path.write_bytes(mat(X=X, y=np.array(texts, object)))
+    assert read(path).class_names == ("ant", "bumblebee")
+
+
+def test_truth_values_of_matlab_are_black_and_white(tmp_path: Path) -> None:
+    path = tmp_path / "d.mat"
+    truth = X > 99
+    x, y = ("logical", truth.astype("u1")), ("double", Y[None])
+    wanted = np.where(truth, 255, 0).transpose(0, 3, 1, 2)
+    test = Y == 1
+    mask = ("logical", test[None].astype("u1"))
+    for content in (
+        matlab_73(path, X=x, y=y).read_bytes(),
+        mat(X=truth, y=Y, test_mask=test),
+        matlab_73(path, X=x, y=y, test_mask=mask).read_bytes(),
+    ):
+        path.write_bytes(content)
+        data = read(path)
+        both = {x.tobytes() for x in (*data.x_train, *data.x_test)}
+        assert both == {x.tobytes() for x in wanted.astype("u1")}
+    np.testing.assert_array_equal(data.x_test, wanted[test])

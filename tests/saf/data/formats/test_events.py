@@ -540,3 +540,66 @@ def test_recordings_of_a_newer_kind_are_refused_with_a_way_out(pack: Pack) -> No
     with pytest.raises(DataError, match="aedat4") as caught:
         read(pack({"airplane/0.aedat4": b"#!AER-DAT4.0\r\n"}, "zip"))
     assert "N T C H W" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("dtype", "first"),
+    [
+        ("i8", 1_760_000_000_000_000_000),  # ns since 1970
+        ("u8", 2**63 + 10**17),
+        ("i8", -(10**17)),
+        ("f8", 1.76e18),
+        ("i2", -20_000),
+    ],
+)
+def test_the_clock_of_events_may_begin_anywhere(dtype: str, first: Any, pack: Pack) -> None:
+    def write(events: np.ndarray) -> bytes:
+        fields = [("t", dtype), ("x", "i2"), ("y", "i2"), ("p", "i1")]
+        array = np.zeros(len(events), fields)
+        array["x"], array["y"], array["p"] = events[:, :3].T
+        times = events[:, 3] if first != 1.76e18 else events[:, 3] * 1024 * 1024
+        array["t"] = np.array([first + int(t) for t in times], dtype)
+        return npy(array)
+
+    data = read(pack(class_folders(write, "npy"), "zip"))
+    together = data.x_train.sum(axis=(3, 4))
+    np.testing.assert_array_equal(together[:, 0], [[4, 0]] * 8)
+    np.testing.assert_array_equal(together[:, 9], [[0, 4]] * 8)
+
+
+@pytest.mark.parametrize("last", [2**62, -(2**62)])
+def test_times_too_far_apart_are_refused(last: int, pack: Pack) -> None:
+    events = at(1, 2)
+    events[-1, 3] = last
+    files = class_folders(structured, "npy")
+    array = np.zeros(len(events), [("t", "i8"), ("x", "i2"), ("y", "i2"), ("p", "i1")])
+    array["x"], array["y"], array["p"], array["t"] = events.T
+    files["train/dog/1.npy"] = npy(array)
+    with pytest.raises(DataError, match="times from"):
+        read(pack(files, "zip"))
+
+
+def test_files_that_have_an_array_called_like_the_times_are_no_cache(pack: Pack) -> None:
+    one = npz(start=np.zeros(3), count=np.zeros(3))
+    files = {f"train/{label}/{n}.npz": one for label in "ab" for n in range(6)}
+    with pytest.raises(DataError) as caught:
+        read(pack(files, "zip"))
+    assert "has no array 'x'" not in str(caught.value)
+
+
+def test_a_cache_is_recognised_although_its_first_file_is_damaged(pack: Pack) -> None:
+    files = cache(lambda label, index: np.ones((6, 2, 12, 10), np.uint8))
+    first = min(files)
+    files[first] = files[first][:-60]
+    with pytest.raises(DataError, match="damaged") as caught:
+        read(pack(files, "zip"))
+    assert "on_damaged" in caught.value.hint
+    data = read(pack(files, "zip"), settings={"on_damaged": "skip"})
+    assert len(data.skipped) == 1
+
+
+def test_where_no_recording_can_be_read_leaving_them_out_is_no_remedy(pack: Pack) -> None:
+    files = class_folders(lambda events: structured(events)[:-3], "npy")
+    with pytest.raises(DataError, match="12 of 12") as caught:
+        read(pack(files, "zip"))
+    assert "on_damaged" not in caught.value.hint
