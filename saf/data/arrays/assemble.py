@@ -337,9 +337,9 @@ def _conversions(
 ) -> tuple[np.dtype[Any], dict[str, Convert]]:
     """The type of all samples, and how the values of each split become it."""
     if ranges is None:
-        # Bytes stay bytes; counts of wider types keep the file that they have as floats.
+        # Integers of a byte are bytes, whatever their type; floats stay what they are.
         if all(
-            part.stored.dtype.itemsize == 1 and part.values.is_integer and part.values.lowest >= 0
+            part.values.is_integer and 0 <= part.values.lowest <= part.values.highest <= 255
             for part in parts.values()
         ):
             return np.dtype(np.uint8), dict.fromkeys(parts, _to_bytes(0, 1))

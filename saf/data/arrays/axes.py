@@ -166,10 +166,8 @@ def _sample_axes(shapes: Mapping[str, Shape], counts: Mapping[str, int]) -> list
         if all(shape[axis] == counts[split] for split, shape in shapes.items())
     ]
     if not fit:
-        for split, shape in shapes.items():
-            if shape[0] != counts[split]:
-                raise mismatch(split, shape[0], counts[split])
-        raise AssertionError("one split does not fit its labels")
+        split = next(split for split, shape in shapes.items() if shape[0] != counts[split])
+        raise mismatch(split, shapes[split][0], counts[split])
     rests = {axis: {(*s[:axis], *s[axis + 1 :]) for s in shapes.values()} for axis in fit}
     alike = [axis for axis in fit if len(rests[axis]) == 1]
     if not alike:

@@ -281,7 +281,7 @@ def _texts(names: Array, labels: Sequence[Array]) -> tuple[str, ...] | None:
         raise DataError(
             "class_names is no list of texts", hint="Save numpy.array(['cat', 'dog', …])."
         )
-    samples = len(labels[0]), sum(len(array) for array in labels)
+    samples = max(map(len, labels)), sum(map(len, labels))
     if len(names) in samples and len(names) > max(len(np.unique(array)) for array in labels):
         return None
     return tuple(str(name).strip() if str(name).strip() else str(name) for name in names)

@@ -67,7 +67,7 @@ def test_event_frames_are_counts_of_any_type_and_not_scaled(dtype: str, npz: Npz
     counts = np.random.default_rng(0).poisson(3.0, (8, 4, 2, 5, 6)).astype(dtype)
     data = read(npz(x_train=counts, x_test=counts[:4]))
     assert (data.timesteps, data.sample_shape) == (4, (2, 5, 6))
-    assert data.x_train.dtype == (np.uint8 if dtype == "uint8" else np.float32)
+    assert data.x_train.dtype == (np.float32 if dtype == "float32" else np.uint8)
     assert data.unit == 1
     np.testing.assert_array_equal(data.x_train, counts)
 
