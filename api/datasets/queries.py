@@ -263,6 +263,7 @@ def _document(dataset: Dataset, jobs: int, damaged: bool, names: Names) -> Datas
         kind=_kind(summary) if summary else None,
         shape=summary.get("shape"),
         timesteps=summary.get("timesteps"),
+        lengths=summary.get("lengths"),
         classes=summary.get("classes"),
         class_names=summary.get("class_names"),
         counts=_counts(summary) if summary else None,

@@ -99,6 +99,9 @@ class DatasetDocument(Document):
     ready."""
     timesteps: int | None
     """Event frames or time steps in a sample; null for images."""
+    lengths: dict[str, float] | None = None
+    """Of samples in time that are padded: `shortest`, `longest` and `mean` number of time steps
+    that are their own; null where nothing tells them."""
     classes: int | None
     class_names: list[str] | None
     counts: dict[str, Any] | None

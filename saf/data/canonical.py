@@ -5,7 +5,9 @@ The tensors are `y_train y_test x_train x_test`; with a validation split `y_val 
 
 In version 1 samples are images or event frames, and bytes are divided by 255. Version 2 adds
 `unit`, which bytes are divided by (255, or 1 for counts), and samples that are series. It is
-written where version 1 cannot say what is meant, so that equal data keep equal files.
+written where version 1 cannot say what is meant, so that equal data keep equal files. Version 3
+adds `lengths_train lengths_test` (and `lengths_val`), int64: how many of the time steps of each
+sample are its own. It is written where there are such.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +28,11 @@ from saf.data.blocks import blocks
 from saf.data.dataset import COUNTS, MAX_SKIPPED, PIXELS, Array, Dataset, skipped_of
 from saf.errors import DataError
 
-VERSIONS = (1, 2)
+VERSIONS = (1, 2, 3)
+_PADDED = 3  # the version with lengths
 _KEY = "saf_dataset"
-_NAMES = ("y_train", "y_test", "x_train", "x_test")  # int64 first, so that all is aligned
-_NAMES_WITH_VALIDATION = ("y_train", "y_test", "y_val", "x_train", "x_test", "x_val")
+_KINDS = ("y", "lengths", "x")  # int64 first, so that all is aligned
+_SPLITS = ("train", "test", "val")
 _DTYPES: dict[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
     "F32": np.dtype("<f4"),
@@ -52,7 +56,7 @@ def save(dataset: Dataset, path: Path) -> Saved:
     and which holds the whole file in memory; the layout is that of its specification.
     """
     path = Path(path)
-    names = _NAMES if dataset.y_val is None else _NAMES_WITH_VALIDATION
+    names = _names(dataset.splits, padded=dataset.is_padded)
     arrays: dict[str, Array] = {name: getattr(dataset, name) for name in names}
     head = _header(arrays, dataset)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +94,8 @@ def load(path: Path) -> Dataset:
         raise _foreign(path, str(error)[:200]) from error
     described = _described(path, metadata)
     found = sorted(name for name, _ in layout)
-    if found not in (sorted(_NAMES), sorted(_NAMES_WITH_VALIDATION)):
+    padded = described["version"] == _PADDED
+    if found not in [sorted(_names(_SPLITS[:n], padded=padded)) for n in (2, 3)]:
         raise _foreign(path, f"its tensors are {found!a}"[:200])
     arrays: dict[str, Any] = {}
     for name, (dtype, shape) in layout:
@@ -102,7 +107,7 @@ def load(path: Path) -> Dataset:
         else:
             # Memory that may be written to, even on a copy, would count as this process's own.
             mapped = np.memmap(path, kind, mode="r", offset=start, shape=shape).view(np.ndarray)
-            arrays[name] = mapped.copy() if name.startswith("y_") else mapped
+            arrays[name] = mapped if name.startswith("x_") else mapped.copy()
         start += math.prod(shape) * kind.itemsize
     if described["version"] == 1 and arrays["x_train"].ndim == 3:
         raise _foreign(path, "series need version 2 of the format")
@@ -118,6 +123,8 @@ def _header(arrays: dict[str, Array], dataset: Dataset) -> bytes:
     said: dict[str, Any] = {"version": 1, "class_names": list(dataset.class_names)}
     if dataset.is_series or (dataset.unit == COUNTS and dataset.x_train.dtype == np.uint8):
         said |= {"version": 2, "unit": dataset.unit}
+    if dataset.is_padded:
+        said |= {"version": _PADDED, "unit": dataset.unit}
     if dataset.skipped:
         said["skipped"] = skipped_of(dataset)
     entries: dict[str, Any] = {"__metadata__": {_KEY: json.dumps(said)}}
@@ -133,6 +140,12 @@ def _header(arrays: dict[str, Array], dataset: Dataset) -> bytes:
     text = json.dumps(entries).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
+
+
+def _names(splits: Sequence[str], *, padded: bool) -> list[str]:
+    """The tensors of a file, in their order."""
+    kinds = [kind for kind in _KINDS if padded or kind != "lengths"]
+    return [f"{kind}_{split}" for kind in kinds for split in splits]
 
 
 def _stored(array: Array) -> np.dtype[Any]:
@@ -177,7 +190,7 @@ def _described(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     if described.get("version") not in VERSIONS:
         raise DataError(
             f"{path.name} has version {str(described.get('version'))[:20]!a} of the format; "
-            f"this program reads versions {' and '.join(map(str, VERSIONS))}",
+            f"this program reads versions {VERSIONS[0]} to {VERSIONS[-1]}",
             hint="Read it with the program that wrote it, and save the original files again.",
         )
     if described["version"] == 1:

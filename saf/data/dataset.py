@@ -56,6 +56,9 @@ class Dataset:
     of images in bytes 255. `y_*` are int64 in [0, classes); other integers are converted. A
     validation split is optional: `x_val` and `y_val` are both given or both None.
 
+    `lengths_*` are int64 `(N,)` where samples in time are padded: how many of the T steps of each
+    are its own, from the first, at least 1. All splits have them or none.
+
     `decisions` and `skipped` (files that were left out, by name, with the reason) tell how the
     samples were read; they are part of the summary. The canonical file has of these the skipped
     files, so that the report of a training tells of them.
@@ -71,6 +74,9 @@ class Dataset:
     decisions: tuple[Decision, ...] = ()
     skipped: tuple[str, ...] = ()
     unit: int = PIXELS
+    lengths_train: NDArray[np.int64] | None = None
+    lengths_test: NDArray[np.int64] | None = None
+    lengths_val: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         check_class_names(self.class_names)
@@ -87,6 +93,7 @@ class Dataset:
             labels = check_labels(getattr(self, f"y_{split}"), f"y_{split}", self.classes)
             object.__setattr__(self, f"y_{split}", labels)
             _check_samples(getattr(self, f"x_{split}"), f"x_{split}", len(labels))
+        self._check_lengths()
         for split in self.splits[1:]:
             x = getattr(self, f"x_{split}")
             if self.x_train.shape[1:] != x.shape[1:]:
@@ -100,6 +107,23 @@ class Dataset:
                     f"x_train is {self.x_train.dtype}, x_{split} is {x.dtype}",
                     hint="Store all splits as uint8, or all as float32.",
                 )
+
+    def _check_lengths(self) -> None:
+        given = [split for split in SPLITS if getattr(self, f"lengths_{split}") is not None]
+        if not given:
+            return
+        if set(given) != set(self.splits):
+            raise DataError(
+                f"there are lengths for {' and '.join(given)}, and the splits are "
+                f"{' and '.join(self.splits)}",
+                hint="Give the lengths of the samples of all splits, or of none.",
+            )
+        for split in given:
+            labels, steps = len(getattr(self, f"y_{split}")), self.timesteps
+            lengths = check_lengths(
+                getattr(self, f"lengths_{split}"), f"lengths_{split}", labels, steps
+            )
+            object.__setattr__(self, f"lengths_{split}", lengths)
 
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.x_train.shape[1:]))
@@ -134,6 +158,11 @@ class Dataset:
         return kinds[self.x_train.ndim]
 
     @property
+    def is_padded(self) -> bool:
+        """Whether samples are of different lengths, which `lengths_*` tell."""
+        return self.lengths_train is not None
+
+    @property
     def timesteps(self) -> int | None:
         """T of event frames and series, None for images."""
         return None if self.x_train.ndim == 4 else int(self.x_train.shape[1])
@@ -159,6 +188,16 @@ class Dataset:
         """
         return channel_statistics(self.x_train, self.unit)
 
+    def _lengths_summary(self) -> dict[str, Any] | None:
+        if not self.is_padded:
+            return None
+        every = np.concatenate([getattr(self, f"lengths_{split}") for split in self.splits])
+        return {
+            "shortest": int(every.min()),
+            "longest": int(every.max()),
+            "mean": float(every.mean()),
+        }
+
     def summary(self) -> dict[str, Any]:
         """What a catalogue shows of the data set, as JSON values. Looks at every sample."""
         mean, deviation = self.channel_statistics()
@@ -180,12 +219,39 @@ class Dataset:
             },
             "dtype": self.x_train.dtype.name,
             "unit": self.unit,
+            "lengths": self._lengths_summary(),
             "mean": mean.tolist(),
             "std": deviation.tolist(),
             "findings": [finding._asdict() for finding in findings(self)],
             "decisions": [decision._asdict() for decision in self.decisions],
             "skipped": skipped_of(self),
         }
+
+
+def check_lengths(
+    lengths: Array, name: str, samples: int, timesteps: int | None
+) -> NDArray[np.int64]:
+    """Lengths `(N,)` of padded samples as int64; DataError unless each is one of 1…T."""
+    if timesteps is None:
+        raise DataError(
+            f"there is {name}, and the samples are images, which have no time",
+            hint="Leave the lengths out.",
+        )
+    if lengths.shape != (samples,) or lengths.dtype.kind not in "iu":
+        raise DataError(
+            f"{name} is {lengths.dtype} of shape {lengths.shape}; one whole number for each of "
+            f"the {samples} samples is expected",
+            hint="Give for each sample how many of its time steps are its own.",
+        )
+    outside = (lengths < 1) | (lengths > timesteps)
+    if outside.any():
+        index = int(outside.argmax())
+        raise DataError(
+            f"{name}[{index}] is {int(lengths[index])}; samples have 1 to {timesteps} time steps",
+            hint="Give for each sample how many of its time steps are its own; leave out samples "
+            "of none.",
+        )
+    return lengths.astype(np.int64, copy=False)
 
 
 def skipped_of(dataset: Dataset) -> dict[str, Any]:

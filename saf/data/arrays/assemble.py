@@ -7,7 +7,6 @@ samples are written, in a second pass, to where they stay. Whatever was decided 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,12 +15,13 @@ from pydantic import Field
 
 from saf.data.arrays.axes import Axes, Open, Smooth, axes_of, check_alike, said
 from saf.data.arrays.classes import BaseError, Classes, classes_of
+from saf.data.arrays.lengths import Ragged, lengths_of, placed
 from saf.data.arrays.names import ALL, Roles, roles_of
-from saf.data.arrays.pictures import SHOWN, picture
 from saf.data.arrays.placing import Convert, Rows, Target, place, sample_shape
+from saf.data.arrays.questions import Part, allocated, ask, values_of
 from saf.data.arrays.splits import listed, splits
-from saf.data.arrays.stored import Stored
-from saf.data.arrays.survey import Survey, survey, together
+from saf.data.arrays.stored.array import Stored
+from saf.data.arrays.survey import Survey, survey
 from saf.data.arrays.values import OpenRange, Range, range_of, said_range
 from saf.data.dataset import COUNTS, PIXELS, Array, Dataset, Decision
 from saf.data.formats.format import Candidate, Format, NeedsChoiceError, Question
@@ -46,15 +46,6 @@ class ArrayFormat(Format):
         int | None, Field(ge=0, le=1, description="0 or 1, what labels count classes from")
     ] = None
     split: Split = None
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Samples of one split, where they lie."""
-
-    stored: Stored
-    values: Survey
-    labels: NDArray[np.int64]
 
 
 def assemble(
@@ -89,13 +80,15 @@ def assemble(
         base = 0
     classes = _classes(roles, source, class_names, base)
     parts = {
-        split: _Part(roles.samples[split], survey(roles.samples[split]), classes.labels[split])
+        split: Part(roles.samples[split], survey(roles.samples[split]), classes.labels[split])
         for split in (*_ORDER, ALL)
         if split in roles.samples
     }
-    axes = _axes(parts, settings.layout or layout, by_columns=by_columns)
+    ragged = [p.stored.layout for p in parts.values() if isinstance(p.stored, Ragged)]
+    layout = settings.layout or (ragged[0] if ragged else layout)
+    axes = _axes(parts, layout, by_columns=by_columns)
     ranges = _ranges(parts, axes, settings.value_range)
-    _ask(parts, axes, ranges, settings, source)
+    ask(parts, axes, ranges, settings.size, source)
     assert isinstance(axes, Axes)
     assert not isinstance(ranges, OpenRange)
     told = [*decisions, *_told(roles, axes, ranges, classes)]
@@ -106,9 +99,12 @@ def assemble(
     else:
         goals, of_splits = splits(given, len(classes.names), said=settings.split is not None)
     told += of_splits
+    lengths = lengths_of(roles, axes, source.limits, told)
     samples, labels = _write(parts, axes, ranges, settings, source, goals)
     fields: dict[str, Any] = {f"x_{split}": x for split, x in samples.items()}
     fields |= {f"y_{split}": y for split, y in labels.items()}
+    if lengths:
+        fields |= {f"lengths_{split}": own for split, own in placed(lengths, goals).items()}
     return Dataset(
         **fields,
         class_names=classes.names,
@@ -162,26 +158,19 @@ def _classes(
         raise NeedsChoiceError(source.label, (Question("first_class", asks, ways),)) from error
 
 
-def _axes(parts: Mapping[str, _Part], layout: str | None, *, by_columns: bool) -> Axes | Open:
+def _axes(parts: Mapping[str, Part], layout: str | None, *, by_columns: bool) -> Axes | Open:
     shapes = {split: part.stored.shape for split, part in parts.items()}
     counts = {split: len(part.labels) for split, part in parts.items()}
     if layout is not None:
         return said(layout, shapes, counts)
     first = next(iter(parts.values()))
     return axes_of(
-        shapes, counts, _values(parts), lambda: _smooth(first.stored), by_columns=by_columns
+        shapes, counts, values_of(parts), lambda: _smooth(first.stored), by_columns=by_columns
     )
 
 
-def _values(parts: Mapping[str, _Part]) -> Survey:
-    """What the values of all splits are like; of splits that are whole numbers and others that are
-    floats those of the first kind."""
-    surveys = [part.values for part in parts.values()]
-    return together([each for each in surveys if each.is_integer == surveys[0].is_integer])
-
-
 def _ranges(
-    parts: Mapping[str, _Part], axes: Axes | Open, value: str | None
+    parts: Mapping[str, Part], axes: Axes | Open, value: str | None
 ) -> dict[str, Range] | OpenRange | None:
     """None where values are taken as they are."""
     surveys = {split: part.values for split, part in parts.items()}
@@ -193,81 +182,6 @@ def _ranges(
             return None
         return range_of(surveys)
     return None if axes.is_temporal else range_of(surveys)
-
-
-def _ask(
-    parts: Mapping[str, _Part],
-    axes: Axes | Open,
-    ranges: dict[str, Range] | OpenRange | None,
-    settings: ArrayFormat,
-    source: Source,
-) -> None:
-    questions = []
-    part = next(iter(parts.values()))
-    name = part.stored.name
-    if isinstance(axes, Open):
-        values = _values(parts)
-        spread = Range(values.lowest, max(values.highest, values.lowest + 1e-6), "")
-        candidates = []
-        for order in axes.candidates:
-            way = Axes(order, "")
-            try:
-                shape = sample_shape(part.stored, way, settings.size)
-            except DataError:
-                continue
-            shown = _some(part, way, settings.size, spread.scaled, source)
-            candidates.append(Candidate(order, _described(way, shape, len(part.labels)), shown))
-        asks = (
-            f"Which axes has {name}, of shape {part.stored.shape}? N samples, T time steps, "
-            "C channels, H height, W width."
-        )
-        questions.append(Question("layout", asks, tuple(candidates)))
-    if isinstance(ranges, OpenRange):
-        candidates = []
-        for value, means in ranges.candidates:
-            shown = None
-            if isinstance(axes, Axes):
-                low, high = (float(end) for end in value.split(".."))
-                convert = Range(low, high, "").scaled
-                shown = _some(part, axes, settings.size, convert, source)
-            candidates.append(Candidate(value, means, shown))
-        asks = (
-            f"Which values are black and white? The samples ({name} and others) hold "
-            f"{ranges.found}; a network gets them in [0, 1], bytes of 0…255 as value / 255."
-        )
-        questions.append(Question("value_range", asks, tuple(candidates)))
-    if questions:
-        raise NeedsChoiceError(source.label, tuple(questions))
-
-
-def _described(axes: Axes, shape: tuple[int, ...], count: int) -> str:
-    if len(shape) == 2:
-        return f"{count:,} series of {shape[0]} time steps of {_counted(shape[1])}"
-    *steps, channels, height, width = shape
-    if steps:
-        return (
-            f"{count:,} samples of {steps[0]} time steps of {_counted(channels)}, {height} × "
-            f"{width} pixels (height × width)"
-        )
-    if height == width == 1:
-        return f"{count:,} samples of {_counted(channels)} without place or time"
-    return f"{count:,} images of {_counted(channels)}, {height} × {width} pixels (height × width)"
-
-
-def _counted(channels: int) -> str:
-    return f"{channels} channel{'' if channels == 1 else 's'}"
-
-
-def _some(
-    part: _Part, axes: Axes, size: str | None, convert: Convert, source: Source
-) -> bytes | None:
-    count = min(SHOWN, len(part.labels))
-    shape = sample_shape(part.stored, axes, size)
-    samples = _allocated(source, part.stored.name, (count, *shape), np.dtype(np.float32))
-    rows = np.full(len(part.labels), -1, np.int64)
-    rows[:count] = np.arange(count)
-    place(part.stored, axes, size, [Target(samples, rows)], convert)
-    return picture(samples)
 
 
 def _told(
@@ -295,7 +209,7 @@ def _told(
 
 
 def _write(
-    parts: Mapping[str, _Part],
+    parts: Mapping[str, Part],
     axes: Axes,
     ranges: Mapping[str, Range] | None,
     settings: ArrayFormat,
@@ -312,7 +226,7 @@ def _write(
         for split, rows in targets.items():
             counts[split] = max(counts.get(split, 0), int(rows.max(initial=-1)) + 1)
     samples = {
-        split: _allocated(source, f"x_{split}", (count, *shape), dtype)
+        split: allocated(source, f"x_{split}", (count, *shape), dtype)
         for split, count in counts.items()
     }
     labels = {split: np.zeros(count, np.int64) for split, count in counts.items()}
@@ -326,14 +240,8 @@ def _write(
     return samples, labels
 
 
-def _allocated(source: Source, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    if len(shape) > 3:
-        return source.allocate(name, shape, dtype)
-    return source.allocate(name, (*shape, 1, 1), dtype).reshape(shape)  # no sides of images
-
-
 def _conversions(
-    parts: Mapping[str, _Part], axes: Axes, ranges: Mapping[str, Range] | None
+    parts: Mapping[str, Part], axes: Axes, ranges: Mapping[str, Range] | None
 ) -> tuple[np.dtype[Any], dict[str, Convert]]:
     """The type of all samples, and how the values of each split become it."""
     if ranges is None:

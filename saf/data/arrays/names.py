@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from saf.data.arrays.stored import Stored
+from saf.data.arrays.stored.array import Stored
 from saf.errors import DataError
 
 SAMPLES = frozenset(
@@ -60,6 +60,7 @@ _NAMES = frozenset(
 _LISTS = frozenset(
     ["idx", "idxs", "ind", "inds", "index", "indices", "indexes", "ids", "mask", "list", "rows"]
 )
+_LENGTHS = frozenset(["lengths", "length", "lens", "len", "seqlen", "seqlens"])
 _SPLITS = {
     "train": frozenset(["train", "training", "tr", "trn"]),
     "test": frozenset(["test", "testing", "te", "tst", "t10k", "eval", "evaluation"]),
@@ -88,6 +89,8 @@ class Roles:
     class_names: Stored | None = None
     lists: dict[str, Stored] = field(default_factory=dict)
     """Where samples are of no split: numbers of those in a split, or a truth value for each."""
+    lengths: dict[str, Stored] = field(default_factory=dict)
+    """Of samples by split: how many of their time steps are their own."""
     left: list[str] = field(default_factory=list)
     """Names of arrays that are of no use."""
     by_shape: bool = False
@@ -97,7 +100,7 @@ class Roles:
 @dataclass(frozen=True)
 class _Reading:
     split: str
-    kind: str  # "samples", "labels", "names" or ""
+    kind: str  # "samples", "labels", "names", "lengths" or ""
     unknown: int  # words that say nothing
 
 
@@ -140,6 +143,9 @@ def roles_of(arrays: Sequence[Stored], label: str, labels_from: str | None = Non
         if reading.kind == "names":
             if found.class_names is None and len(array.shape) in (1, 2):
                 found.class_names = array
+        elif reading.kind == "lengths":
+            if array.shape and _is_labels(array) and array.dtype.kind in "iuf":
+                found.lengths.setdefault(reading.split, array)
         elif reading.kind:
             by_role.setdefault((reading.kind, reading.split), []).append(array)
         elif array.dtype.kind in "biuf":
@@ -173,7 +179,8 @@ def roles_of(arrays: Sequence[Stored], label: str, labels_from: str | None = Non
             if not reading.kind and reading.split != ALL and _is_list(array):
                 found.lists.setdefault(reading.split, array)
     used = {a.name for a in (*found.samples.values(), *found.labels.values())}
-    used |= {array.name for array in found.lists.values()}
+    found.lengths = {s: array for s, array in found.lengths.items() if s in found.samples}
+    used |= {array.name for array in (*found.lists.values(), *found.lengths.values())}
     if found.class_names is not None:
         used.add(found.class_names.name)
     found.left = [array.name for array in arrays if array.name not in used]
@@ -197,6 +204,8 @@ def _read(name: str) -> _Reading:
             unknown += 1
     if base in _NAMES:
         kind = "names"
+    elif not _LENGTHS.isdisjoint(_words(name.rsplit("/", 1)[-1])):
+        kind = "" if kind == "labels" else "lengths"
     return _Reading(split, kind, unknown)
 
 
@@ -277,7 +286,7 @@ def _complete(found: Roles, label: str) -> None:
     """Drop what cannot be meant, and refuse what lacks its other half."""
     named = [split for split in found.samples if split != ALL]
     if named and ALL in found.samples and "train" not in named:
-        for part in (found.samples, found.labels):  # x, y and x_test, y_test
+        for part in (found.samples, found.labels, found.lengths):  # x, y and x_test, y_test
             if ALL in part:
                 part["train"] = part.pop(ALL)
     elif named:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saf.data.arrays.axes import Axes, folded
-from saf.data.arrays.stored import Stored
+from saf.data.arrays.stored.array import Stored
 from saf.data.dataset import Array
 
 Rows = NDArray[np.int64]

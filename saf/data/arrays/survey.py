@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saf.data.arrays.stored import Stored
+from saf.data.arrays.stored.array import Stored
 from saf.data.dataset import Array
 from saf.errors import DataError
 

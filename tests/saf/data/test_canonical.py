@@ -213,7 +213,7 @@ def described(**changes: Any) -> Callable[[dict[str, Any]], object]:
         (lambda h: h["__metadata__"].update(saf_dataset="no"), "no JSON"),
         (lambda h: h["__metadata__"].update(saf_dataset="[" * 100_000), "no JSON"),
         (lambda h: h["__metadata__"].update(saf_dataset="[]"), "lack the class names"),
-        (described(version=3), "version '3'"),
+        (described(version=4), "version '4'"),
         (described(version=2), "lack the unit"),
         (described(version=2, unit="1"), "lack the unit"),
         (described(version=2, unit=7), "the unit of the samples is 7"),

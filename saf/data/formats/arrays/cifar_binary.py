@@ -12,10 +12,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from saf.data.arrays.assemble import ArrayFormat, assemble
-from saf.data.arrays.joined import Joined
 from saf.data.arrays.names import Roles
-from saf.data.arrays.stored import InMemory, Stored
-from saf.data.arrays.streamed import Columns, RawBytes
+from saf.data.arrays.stored.array import InMemory, Stored
+from saf.data.arrays.stored.joined import Joined
+from saf.data.arrays.stored.streamed import Columns, RawBytes
 from saf.data.dataset import Dataset
 from saf.data.formats.format import FORMATS, Recognised
 from saf.data.sources.limits import Limits

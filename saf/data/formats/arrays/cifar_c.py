@@ -12,11 +12,11 @@ import numpy as np
 from pydantic import Field
 
 from saf.data.arrays.assemble import ArrayFormat, assemble
-from saf.data.arrays.joined import Kept
 from saf.data.arrays.names import Roles
-from saf.data.arrays.npy import arrays_of
-from saf.data.arrays.npz import member
-from saf.data.arrays.stored import InMemory, Stored
+from saf.data.arrays.stored.array import InMemory, Stored
+from saf.data.arrays.stored.joined import Kept
+from saf.data.arrays.stored.npy import arrays_of
+from saf.data.arrays.stored.npz import member
 from saf.data.dataset import Dataset, Decision
 from saf.data.formats.format import (
     FORMATS,

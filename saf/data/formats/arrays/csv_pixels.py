@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from saf.data.arrays.assemble import ArrayFormat, assemble
-from saf.data.arrays.columns import HEAD, Columns, columns_of
-from saf.data.arrays.joined import Rows
 from saf.data.arrays.names import ALL, Roles, split_of
-from saf.data.arrays.stored import InMemory
-from saf.data.arrays.table import Table, read_table, texts_of
+from saf.data.arrays.stored.array import InMemory
+from saf.data.arrays.stored.columns import HEAD, Columns, columns_of
+from saf.data.arrays.stored.joined import Rows
+from saf.data.arrays.stored.table import Table, read_table, texts_of
 from saf.data.dataset import Array, Dataset, Decision
 from saf.data.formats.format import (
     FORMATS,

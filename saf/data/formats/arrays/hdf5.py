@@ -6,8 +6,8 @@ import re
 from typing import ClassVar, Literal
 
 from saf.data.arrays.assemble import ArrayFormat, assemble
-from saf.data.arrays.hdf5 import hdf5_arrays
-from saf.data.arrays.stored import Stored
+from saf.data.arrays.stored.array import Stored
+from saf.data.arrays.stored.hdf5 import hdf5_arrays
 from saf.data.dataset import Dataset
 from saf.data.formats.format import FORMATS, Recognised
 from saf.data.sources.hdf5 import MAGIC

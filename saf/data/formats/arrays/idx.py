@@ -17,7 +17,7 @@ import numpy as np
 
 from saf.data.arrays.assemble import ArrayFormat, assemble
 from saf.data.arrays.names import ALL, Roles
-from saf.data.arrays.stored import Index, InMemory, Stored, plan
+from saf.data.arrays.stored.array import Index, InMemory, Stored, plan
 from saf.data.dataset import Array, Dataset, Decision
 from saf.data.formats.format import FORMATS, Recognised
 from saf.data.sources.limits import Limits

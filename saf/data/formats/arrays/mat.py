@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from saf.data.arrays.assemble import ArrayFormat, assemble
-from saf.data.arrays.hdf5 import hdf5_arrays
 from saf.data.arrays.names import check_filled
-from saf.data.arrays.stored import InMemory, Stored
+from saf.data.arrays.stored.array import InMemory, Stored
+from saf.data.arrays.stored.hdf5 import hdf5_arrays
 from saf.data.dataset import Array, Dataset, Decision
 from saf.data.formats.format import FORMATS, Recognised
 from saf.data.sources.limits import Limits

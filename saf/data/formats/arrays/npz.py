@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from saf.data.arrays.assemble import ArrayFormat, assemble
 from saf.data.arrays.names import names_a_split
-from saf.data.arrays.npy import HINT, MAGIC
-from saf.data.arrays.npz import arrays_in, open_arrays
+from saf.data.arrays.stored.npy import HINT, MAGIC
+from saf.data.arrays.stored.npz import arrays_in, open_arrays
 from saf.data.dataset import Dataset
 from saf.data.formats.format import FORMATS, Recognised
 from saf.data.sources.limits import Limits

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from saf.data.arrays.assemble import ArrayFormat, assemble
 from saf.data.arrays.names import Roles
-from saf.data.arrays.streamed import Columns, RawBytes
+from saf.data.arrays.stored.streamed import Columns, RawBytes
 from saf.data.dataset import Dataset, Decision
 from saf.data.formats.format import FORMATS, Recognised
 from saf.data.sources.limits import Limits

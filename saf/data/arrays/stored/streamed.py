@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from saf.data.arrays.stored import Index, Stored, plan
+from saf.data.arrays.stored.array import Index, Stored, plan
 from saf.data.dataset import Array
 from saf.data.sources.source import Source
 from saf.errors import DataError

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from saf.data.arrays.stored import Index, InMemory, Stored, plan
+from saf.data.arrays.stored.array import Index, InMemory, Stored, plan
 from saf.data.dataset import Array
 from saf.errors import DataError
 

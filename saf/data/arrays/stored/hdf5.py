@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saf.data.arrays.names import check_filled
-from saf.data.arrays.stored import Index, InMemory, Stored, plan
+from saf.data.arrays.lengths import Ragged
+from saf.data.arrays.names import check_filled, says_what_it_is
+from saf.data.arrays.stored.array import Index, InMemory, Stored, plan
 from saf.data.dataset import Array
 from saf.data.sources.hdf5 import MAX_TEXTS, check, datasets, texts_of
 from saf.data.sources.limits import MIB
@@ -90,11 +92,20 @@ def hdf5_arrays(
 
 
 def _array(name: str, dataset: h5py.Dataset, source: Source) -> Stored | None:
+    import h5py
+
     if not dataset.shape or dataset.ndim > 8:
         return None
     texts = texts_of(dataset, name)
     if texts is not None:
         return InMemory(name, texts)
+    inner = h5py.check_vlen_dtype(dataset.dtype)
+    if inner is not None and np.dtype(inner).kind in "iuf" and dataset.ndim <= 2:
+        if not says_what_it_is(name):
+            return None
+        ragged = Ragged(name, dataset, np.dtype(inner))
+        source.limits.check_array(name, ragged.shape[:1], math.prod(ragged.shape[1:]) * 8)
+        return ragged
     return _numbers(name, dataset, source)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from saf.data.arrays.stored import Field, Index, Stored, plan
+from saf.data.arrays.stored.array import Field, Index, Stored, plan
 from saf.data.dataset import Array
 from saf.data.sources.limits import Limits
 from saf.data.sources.stream import BLOCK, Content

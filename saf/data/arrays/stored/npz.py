@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from saf.data.arrays.names import says_what_it_is
-from saf.data.arrays.npy import HINT, Opened, arrays_of
-from saf.data.arrays.stored import CompressedRows, Stored
+from saf.data.arrays.stored.array import CompressedRows, Stored
+from saf.data.arrays.stored.npy import HINT, Opened, arrays_of
 from saf.data.dataset import Array
 from saf.data.sources.limits import Budget
 from saf.data.sources.seekable import Seekable, seekable

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from saf.data.arrays.columns import Columns, fields_of
-from saf.data.arrays.stored import Index, InMemory
+from saf.data.arrays.stored.array import Index, InMemory
+from saf.data.arrays.stored.columns import Columns, fields_of
 from saf.data.dataset import Array
 from saf.data.sources.source import Source
 from saf.data.sources.stream import BLOCK, gunzip

@@ -1,0 +1,1 @@
+"""Arrays where they lie: in files of numpy, HDF5 and text, in memory, made of others."""
