@@ -182,7 +182,10 @@ class Folder(Source):
 
     @contextmanager
     def _root(self) -> Iterator[int]:
-        handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _unreadable(self.label, error) from error
         try:
             yield handle
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,12 @@ def test_a_pipe_in_the_place_of_a_file_makes_nobody_wait(tmp_path: Path) -> None
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "pipe")
     assert not pinned(tmp_path / "link", tmp_path).is_file()
+
+
+def test_a_folder_that_cannot_be_opened_is_refused_and_not_empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    with pytest.raises(DataError, match="data cannot be read"):
+        _ = Folder(folder, DEFAULT_LIMITS).members
 
 
 def test_litter_is_not_looked_into(folder: Path) -> None:
