@@ -110,9 +110,10 @@ def _at_most(steps: Any, most: int) -> bool:
 
 def _can_be_proven(specification: Mapping[str, Any]) -> bool:
     """Whether `conversion.grid_bits` would be accepted, as far as the settings tell."""
-    neuron = specification.get("neuron") or {}
+    neuron, conversion = specification.get("neuron") or {}, specification.get("conversion") or {}
     return (
-        (specification.get("conversion") or {}).get("grid_bits") is None
+        conversion.get("grid_bits") is None
+        and conversion.get("weight_bits") is None
         and neuron.get("decay") == 0.5
         and neuron.get("threshold") == 1.0
         and _at_most(specification.get("timesteps", 0), MOST_GRID_TIMESTEPS)

@@ -84,6 +84,17 @@ class Conversion(Strict):
     can be `proven`; `auto` takes the largest k that can be proven at 0.3 points of accuracy or
     less; null: no rounding. Needs images, or event frames in bytes, λ = 0.5, V = 1 and T ≤ 16."""
 
+    weight_bits: Annotated[int, Field(ge=2, le=8)] | None = None
+    """Bits of a weight: each becomes an integer of so many bits times a power of two, after a short
+    training of the quantised weights (`fine_tune_epochs`). They are on a grid, which follows from
+    them, so `grid_bits` is null, and all that is said of it holds. null: as `grid_bits` says."""
+    weight_scale: Literal["layer", "channel"] = "channel"
+    """What shares a power of two with `weight_bits`: the weights of a layer's map, or those of each
+    of its outputs."""
+    fine_tune_epochs: Annotated[int, Field(ge=0, le=1000)] = 3
+    """Epochs in which quantised weights are trained further, by the method of the job. The best on
+    the validation samples is delivered; 0: none, the weights are rounded."""
+
     samples: Annotated[int, Field(ge=1)] | None = None
     """At most so many of the test samples, spread evenly, are shown to the LIF network and compared
     in float32 with what was trained; in float64 a twentieth of them, at least 200 where there are
@@ -99,6 +110,20 @@ class Conversion(Strict):
         if not 1 <= value <= MOST_GRID_BITS:
             raise ValueError(f"is {value}; give 1 to {MOST_GRID_BITS} bits")
         return value
+
+    @field_validator("weight_bits")
+    @classmethod
+    def _choose_the_grid(cls, bits: int | None, info: ValidationInfo) -> int | None:
+        if bits is not None and info.data.get("grid_bits") is not None:
+            raise ValueError("chooses the grid itself: leave grid_bits out")
+        return bits
+
+    @property
+    def on_grid(self) -> str:
+        """The setting by which the delivered network is on a grid; empty where it is on none."""
+        if self.weight_bits is not None:
+            return "weight_bits"
+        return "" if self.grid_bits is None else "grid_bits"
 
 
 Timesteps = Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)]
@@ -283,31 +308,32 @@ class JobSpecification(Strict):
     @classmethod
     def _exact_on_a_grid(cls, conversion: Conversion, info: ValidationInfo) -> Conversion:
         neuron, timesteps = info.data.get("neuron"), info.data.get("timesteps")
-        if conversion.grid_bits is None or neuron is None or timesteps is None:
+        asked = conversion.on_grid
+        if not asked or neuron is None or timesteps is None:
             return conversion
         if not neuron.fits_grid:
             raise ValueError(
-                f"grid_bits needs neurons for which a bound is known, not {neuron.name}: take "
-                "neuron.name = lif, or grid_bits = null"
+                f"{asked} needs neurons for which a bound is known, not {neuron.name}: take "
+                f"neuron.name = lif, or {asked} = null"
             )
         if neuron.decays and set(neuron.decays) != {0.5}:
             raise ValueError(
-                "grid_bits needs λ = 0.5 in every layer: leave neuron.decays away, or take "
-                "grid_bits = null"
+                f"{asked} needs λ = 0.5 in every layer: leave neuron.decays away, or take "
+                f"{asked} = null"
             )
         if neuron.decay != 0.5:
             raise ValueError(
-                f"grid_bits needs neuron.decay = 0.5, not {neuron.decay:g}: halving is exact in "
+                f"{asked} needs neuron.decay = 0.5, not {neuron.decay:g}: halving is exact in "
                 "floating point, another λ leaves the grid at the first step"
             )
         if neuron.threshold != 1.0:
             raise ValueError(
-                f"grid_bits needs neuron.threshold = 1, not {neuron.threshold:g}: the reset must "
+                f"{asked} needs neuron.threshold = 1, not {neuron.threshold:g}: the reset must "
                 "stay on the grid of the weights"
             )
         if timesteps != "auto" and timesteps > MOST_GRID_TIMESTEPS:
             raise ValueError(
-                f"grid_bits needs timesteps of at most {MOST_GRID_TIMESTEPS}, not {timesteps}: "
+                f"{asked} needs timesteps of at most {MOST_GRID_TIMESTEPS}, not {timesteps}: "
                 "every step takes one of the 24 bits of float32"
             )
         return conversion

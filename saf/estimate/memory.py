@@ -68,7 +68,7 @@ def forecast(
         return fixed + number * per_sample * samples
 
     def checked(samples: int) -> int:
-        one_step = architecture.has_feedback or specification.conversion.grid_bits is not None
+        one_step = architecture.has_feedback or bool(specification.conversion.on_grid)
         in_float64 = min(samples, CHECKED_AT_ONCE_IN_FLOAT64)
         at_once_in_float64 = (
             1 if one_step else min(timesteps, CHECKED_AT_ONCE_IN_FLOAT64 // in_float64)

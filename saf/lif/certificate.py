@@ -127,18 +127,19 @@ def check(
     grid_refused: str | None = None,
     kernels: Kernels | None = None,
     unit: int = 255,
+    before: SpikingNetwork | None = None,
 ) -> Iterator[Done | Checked]:
     """`certify` as a generator: yields its progress after every batch, and the result at the end.
 
-    The LIF network runs once in each precision.
+    The LIF network runs once in each precision. `before` is the network as it was trained before
+    its weights were quantised, from which the cost of the grid is counted.
     """
     limits = samples_of(len(x)) if samples is None else samples
     kernels = kernels or Kernels()
     lif = load_lif(path)
-    trained = _as_trained(network, lif)
-    expected = None
+    trained, expected = _as_trained(before or network, lif), None
     if lif.description.grid is not None:
-        expected = on_grid(trained, lif.description.grid.bits)
+        expected = on_grid(_as_trained(network, lif), lif.description.grid.bits)
     trained_in = "tf32" if tf32 else _name(network.dtype)
     count = _Count(sum(min(limit, len(x)) for limit in limits.values()))
     checks: list[dict[str, Any]] = []

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from saf.kernels.saf_scan import Constant
-from saf.lif.fixed_point import Grid, fraction_bits, pixel_values
+from saf.lif.fixed_point import Grid, fewest_bits, fraction_bits, pixel_values
 from saf.lif.network import LIFNetwork
 from saf.lif.sequence import LIFStep, wires
 from saf.model import operations
@@ -243,7 +243,7 @@ def _multiplied(operation: Conv | Linear, weight: Tensor, reach: _Interval, bits
     return _Interval(
         products(positive, reach.low) + products(negative, reach.high),
         products(positive, reach.high) + products(negative, reach.low),
-        reach.fraction_bits + bits,
+        reach.fraction_bits + fewest_bits(weight, bits),
         reach.exponent,
     ).checked()
 

@@ -39,6 +39,12 @@ def is_on_grid(x: Tensor, bits: int) -> bool:
     return torch.equal(x, rounded(x, bits))
 
 
+def fewest_bits(x: Tensor, most: int) -> int:
+    """The smallest j from 0 to `most` for which all of `x`, which are multiples of 2^−most, are
+    multiples of 2^−j."""
+    return next((bits for bits in range(most) if is_on_grid(x, bits)), most)
+
+
 def fraction_bits(x: float) -> int:
     """The smallest j ≥ 0 for which `x` is a multiple of 2^−j."""
     return x.as_integer_ratio()[1].bit_length() - 1

@@ -17,7 +17,7 @@ from saf.data.dataset import Dataset
 from saf.estimate.memory import CHECKED_AT_ONCE
 from saf.kernels.precision import on_device
 from saf.lif.certificate import MOST_FOR_ROUNDING, Checked, Done, Kernels, check, samples_of
-from saf.lif.convert import convert, round_to_grid
+from saf.lif.convert import convert, on_grid, round_to_grid
 from saf.lif.costs.neurobench import most_samples, neurobench
 from saf.model.inputs import floats
 from saf.model.network import SpikingNetwork
@@ -28,6 +28,7 @@ from saf.training.evaluation.assessment import Assessment
 from saf.training.evaluation.health import of_certificate
 from saf.training.evaluation.report import deployment, summarise
 from saf.training.events import Artifact, Checking, Converting, Finished, Report
+from saf.training.quantisation import Quantised
 
 REPORT_SECONDS = 1.0  # between two reports of how far the check is
 
@@ -45,6 +46,7 @@ def deliver(
     timesteps_at_once: int | None,
     snapshot: Callable[[], checkpoints.Checkpoint],
     stop: Callable[[], bool] = lambda: False,
+    few_bits: Quantised | None = None,
 ) -> Iterator[Report]:
     """Convert the trained `network`, check it on `test_set`, and write everything to `directory`.
 
@@ -59,6 +61,9 @@ def deliver(
     device, dtype = network.device, network.parameter_dtype
     began = told = perf_counter()
     kernels = Kernels(winograd=True, in_cpp=bool(progress.native))
+    before = None
+    if few_bits is not None:
+        before, network = network, few_bits.network
     lif = convert(
         network,
         specification,
@@ -68,7 +73,9 @@ def deliver(
     )
     lif = lif.to(device)
     grid_refused = None
-    if (bits := specification.conversion.grid_bits) is not None:
+    if few_bits is not None:
+        lif = on_grid(lif, few_bits.grid_bits)
+    elif (bits := specification.conversion.grid_bits) is not None:
         count = min(MOST_FOR_ROUNDING, len(selection))
         chosen_by = selection.raw(torch.arange(count) * len(selection) // count)
         for rounding in round_to_grid(lif, bits, *chosen_by):
@@ -89,6 +96,7 @@ def deliver(
         grid_refused=grid_refused,
         kernels=kernels,
         unit=dataset.unit,
+        before=before,
     ):
         if stop():
             return
@@ -112,6 +120,8 @@ def deliver(
     few = min(len(test_set), most_samples(lif))
     shown, _ = test_set.raw(torch.arange(few) * len(test_set) // few)
     compared = neurobench(lif, floats(shown.to(device), lif.dtype, dataset.unit))
+    if few_bits is not None:
+        report["quantisation"] = few_bits.facts
     report["deployment"] = deployment(measured, lif.description, compared)
     yield _json(directory / "report.json", "report", report)
     snapshot().write(directory / "checkpoint.safetensors")

@@ -36,6 +36,7 @@ from saf.training.hardware.environment import (
     environment,
     threads_put_back,
 )
+from saf.training.quantisation import quantise
 from saf.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 60.0  # of training between two checkpoints, where an epoch is longer
@@ -175,6 +176,13 @@ def _train(
     yield Evaluation(
         step=progress.step, epoch=len(progress.history), metrics=dict(assessment.metrics)
     )
+    few_bits = None
+    if specification.conversion.weight_bits is not None:
+        began = perf_counter()
+        few_bits = yield from quantise(trainer, network, stop)
+        if few_bits is None:
+            return
+        progress.seconds["conversion"] += perf_counter() - began
     yield from deliver(
         network,
         specification,
@@ -187,6 +195,7 @@ def _train(
         timesteps_at_once=trainer.chunk,
         snapshot=trainer.snapshot,
         stop=stop,
+        few_bits=few_bits,
     )
 
 

@@ -6,7 +6,7 @@ Shapes: `N` samples, `T` steps, `C H W` channels, height, width, `K` classes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter
 
@@ -72,6 +72,7 @@ class Trainer:
         mean, std = (values.tolist() for values in dataset.channel_statistics())
         self.network = network_of(specification, architecture, mean=mean, std=std).to(device)
         self._split(dataset)
+        self.has_frames = dataset.timesteps is not None
         self.parameters = dict(self.network.named_parameters())
         learnt = [self.parameters[name] for name in self._learnt()]
         self.optimizer = optimizer_of(specification.optimizer, learnt)
@@ -133,11 +134,16 @@ class Trainer:
 
     def _learnt(self) -> list[str]:
         """Names of the parameters that are trained; the others need no gradient."""
+        learnt = self.learns(self.parameters)
+        for name, parameter in self.parameters.items():
+            parameter.requires_grad_(name in learnt)
+        return learnt
+
+    def learns(self, parameters: Mapping[str, torch.nn.Parameter]) -> list[str]:
+        """Names of those `parameters` of a network with these layers that are trained."""
         init = self.specification.init
         layers = trained_layers(self.architecture, init.freeze if init is not None else ())
-        for name, parameter in self.parameters.items():
-            parameter.requires_grad_(name.partition(".")[0] in layers)
-        return [name for name, parameter in self.parameters.items() if parameter.requires_grad]
+        return [name for name in parameters if name.partition(".")[0] in layers]
 
     def _begin(self, init_from: Path | None) -> None:
         """The first weights: those of another training, or drawn and fitted to the data."""
@@ -243,16 +249,34 @@ class Trainer:
         return self._looking
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Masks]:
+        return self._prepared(self.batches[step], step)
+
+    def _prepared(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor, Masks]:
+        """Training samples with what is random about an iteration."""
         specification = self.specification
-        x, y = self.train_set[self.batches[step]]
+        x, y = self.train_set[rows]
         if specification.augment:
             generator = generator_of(specification.seed, "augment", step)
             x = augment(x, specification.augment, generator)
         chance = generator_of(specification.seed, "dropout", step, self.network.device)
         return x, y, dropout_masks(self.network, len(y), chance)
 
+    def learn_from(
+        self, rows: Tensor, step: int, network: SpikingNetwork, update: Callable[[], None]
+    ) -> Outcome:
+        """Let `network`, which has the layers of the trained one, learn from training samples by
+        the method of the job; `update` is called when its gradients are there."""
+        x, y, masks = self._prepared(rows, self.progress.step + step)
+        return self._compute(x, y, masks, update, self.chunk, network)
+
     def _compute(
-        self, x: Tensor, y: Tensor, masks: Masks, update: Callable[[], None], chunk: int | None
+        self,
+        x: Tensor,
+        y: Tensor,
+        masks: Masks,
+        update: Callable[[], None],
+        chunk: int | None,
+        network: SpikingNetwork | None = None,
     ) -> Outcome:
         batch = Batch(
             x=x,
@@ -264,7 +288,7 @@ class Trainer:
             chunk=chunk,
         )
         with self._backend.entered():
-            return self._rule(self.network, batch)
+            return self._rule(self.network if network is None else network, batch)
 
     def _update(self) -> None:
         if self._looking:

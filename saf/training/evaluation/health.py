@@ -63,7 +63,8 @@ def of_certificate(certificate: Mapping[str, Any]) -> list[Finding]:
             "conversion_differs",
             f"the network that is delivered is not what was trained: its accuracy is "
             f"{check['accuracy_lif']:.2%} and was {before:.2%}",
-            'take more conversion.grid_bits, or "auto", or null for no rounding'
+            'take more conversion.grid_bits, or "auto", or null for no rounding; of '
+            "conversion.weight_bits more, or more conversion.fine_tune_epochs"
             if on_grid
             else "train in float32, or with a λ that is a power of two",
         )

@@ -331,21 +331,17 @@ int snn_run(const uint8_t *sample)
     ) -> tuple[str, int]:
         match operation.kind:
             case "conv":
-                weight, kind = self._weight(f"{layer.name}.{number}.weight")
+                weight, kind, unit = self._weight(f"{layer.name}.{number}.weight")
                 kernel = self._kernel("SNN_CONV", "conv", stage.kind, kind)
                 shape = ", ".join(map(str, (*before, *after)))
-                return (
-                    f"{kernel}({to}, {stage.at}, {weight}, {shape}, {operation.kernel}, "
-                    f"{operation.stride}, {operation.padding}, {operation.groups}, {times});",
-                    1,
-                )
+                how = (operation.kernel, operation.stride, operation.padding, operation.groups)
+                given = ", ".join(map(str, (*how, times * unit)))
+                return f"{kernel}({to}, {stage.at}, {weight}, {shape}, {given});", 1
             case "linear":
-                weight, kind = self._weight(f"{layer.name}.{number}.weight")
+                weight, kind, unit = self._weight(f"{layer.name}.{number}.weight")
                 kernel = self._kernel("SNN_LINEAR", "linear", stage.kind, kind)
-                return (
-                    f"{kernel}({to}, {stage.at}, {weight}, {before[0]}, {after[0]}, {times});",
-                    1,
-                )
+                size = f"{before[0]}, {after[0]}"
+                return f"{kernel}({to}, {stage.at}, {weight}, {size}, {times * unit});", 1
             case "sum_pool":
                 kernel = self._kernel("SNN_POOL", "pool", stage.kind)
                 shape = ", ".join(map(str, before))
@@ -371,15 +367,20 @@ int snn_run(const uint8_t *sample)
         self._kernels[name] = f"{macro}({kinds})"
         return name
 
-    def _weight(self, tensor: str) -> tuple[str, str]:
-        values = self.network.tensors[tensor].double().numpy()
-        whole = np.rint(values * 2.0**self._k).astype(np.int64)
+    def _weight(self, tensor: str) -> tuple[str, str, int]:
+        """Name and type of the integers of a weight, and how many units of 2^−k one of them is: a
+        weight of few bits may be on a coarser grid than the network."""
+        from saf.lif.fixed_point import fewest_bits
+
+        values = self.network.tensors[tensor].double()
+        bits = fewest_bits(values, self._k)
+        whole = np.rint(values.numpy() * 2.0**bits).astype(np.int64)
         if whole.ndim == 2:
             whole = whole.T  # in out: an event adds a row
         name = f"w_{tensor.removesuffix('.weight').replace('.', '_')}"
         kind = self._constant(name, whole)
         self.types[tensor] = kind.removesuffix("_t")
-        return name, kind
+        return name, kind, 1 << (self._k - bits)
 
     def _constant(self, name: str, values: NDArray[np.int64]) -> str:
         kind, size = next(
