@@ -50,13 +50,13 @@ def misfits(specification: JobSpecification, samples: Samples) -> Iterator[Misfi
             f"{samples.name} has {steps} {called} a sample and timesteps is {asked}",
             f'set timesteps to {steps}, or to "auto"',
         )
-    if (asked := specification.conversion.on_grid) and not samples.is_bounded:
+    if (setting := specification.conversion.on_grid) and not samples.is_bounded:
         of = "series of any values" if samples.kind == "series" else "event frames of counts"
         yield Misfit(
-            f"/conversion/{asked}",
+            f"/conversion/{setting}",
             f"{samples.name} has {of}, which are not in [0, 1], so that nothing can be proven for "
             "all of them",
-            f"set {asked} to null: the conversion is measured then; or upload samples in bytes "
+            f"set {setting} to null: the conversion is measured then; or upload samples in bytes "
             "that mean value / 255, as saf.data.save writes a Dataset of unit 255",
         )
     if samples.kind == "series":

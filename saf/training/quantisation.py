@@ -48,7 +48,7 @@ def quantise(
     conversion = trainer.specification.conversion
     bits = conversion.weight_bits
     assert bits is not None
-    plain = plain_network(network, trainer.specification)
+    plain = plain_network(network)
     values = {name: p.detach().clone() for name, p in plain.named_parameters()}
     most = config.MOST_GRID_BITS
     while True:
@@ -92,10 +92,7 @@ def quantise(
 
 
 def plain_network(
-    network: SpikingNetwork,
-    specification: config.JobSpecification,
-    *,
-    architecture: Architecture | None = None,
+    network: SpikingNetwork, architecture: Architecture | None = None
 ) -> SpikingNetwork:
     """`network` with plain weights: standardisation, gains and constants folded into them. With
     `architecture` it has that one, which is the same but for factors."""
@@ -107,8 +104,8 @@ def plain_network(
         std=network.std.flatten().tolist(),
         seed=0,
         compute_dtype=network.compute_dtype,
-        timesteps=specification.timesteps,
-        readout=specification.method.readout,
+        timesteps=network.timesteps,
+        readout=network.readout_kind,
     ).to(network.device, network.parameter_dtype)
     with torch.no_grad():
         for name, parameter in plain.named_parameters():

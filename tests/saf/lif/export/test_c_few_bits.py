@@ -32,7 +32,7 @@ def test_weights_of_each_map_are_in_its_own_unit(bits: int, tmp_path: Path) -> N
     with torch.no_grad():  # layers of very different sizes
         network.scale("layer1", 8.0)
         network.scale("readout", 30.0)
-    plain = plain_network(network, job)
+    plain = plain_network(network)
     values = {name: p.detach().clone() for name, p in plain.named_parameters()}
     exponents = exponents_of(plain, bits, "layer")
     assert len({float(each.max()) for each in exponents.values()}) > 1
