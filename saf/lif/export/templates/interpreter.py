@@ -23,12 +23,13 @@ class _Interpreter:
     command: Sequence[str]
     versions: dict[str, str]
     scratch: Path
+    python: str
 
     def play(self, samples: NDArray[np.float32]) -> Played:
         given, result = self.scratch / "samples.npy", self.scratch / "result.npz"
         np.save(given, samples)
         ran = subprocess.run(
-            [sys.executable, "-I", *self.command, str(given), str(result)],
+            [self.python, "-I", *self.command, str(given), str(result)],
             capture_output=True,
             text=True,
             timeout=REPLAY_SECONDS,
@@ -42,8 +43,10 @@ class _Interpreter:
 
 
 @contextmanager
-def interpreted(command: Sequence[str], versions: dict[str, str]) -> Iterator[Reader]:
+def interpreted(
+    command: Sequence[str], versions: dict[str, str], *, python: str = sys.executable
+) -> Iterator[Reader]:
     """A reader that runs `python command SAMPLES.npy RESULT.npz`; the result holds `scores` and,
     as `s_` and the name of each layer, its spikes, N T …."""
     with tempfile.TemporaryDirectory(prefix="saf-export-") as scratch:
-        yield _Interpreter(command, versions, Path(scratch))
+        yield _Interpreter(command, versions, Path(scratch), python)

@@ -1,0 +1,1 @@
+"""Targets that read NIR, one file each, and what they share."""

@@ -1,0 +1,73 @@
+"""NIR for Norse."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from saf.config.targets import TARGETS
+from saf.lif.export.nir.graph import Dialect
+from saf.lif.export.nir.target import NIRTarget
+from saf.networks.architecture import Shape
+
+DT = 2.0**-10  # seconds: about a millisecond, and every product with it is exact
+
+
+def _neuron(nir: Any, decay: float, threshold: float, shape: Shape) -> Any:
+    """Norse makes of a LIF a neuron with a hard reset whatever it is told, and of a CubaLIF one
+    with the reset that it is told: its synapse forgets all in a step, τ_syn = dt."""
+
+    def full(value: float) -> Any:
+        return np.full(shape, value, np.float32)
+
+    return nir.CubaLIF(
+        tau_syn=full(DT),
+        tau_mem=full(DT / (1 - decay)),
+        r=full(1 / (1 - decay)),
+        v_leak=full(0.0),
+        v_threshold=full(threshold),
+        v_reset=full(0.0),
+        w_in=full(1.0),
+    )
+
+
+@TARGETS.add
+class Norse(NIRTarget):
+    """`norse.nir` for Norse, whose reader takes the reset by subtraction and the time step as
+    arguments, and `run_norse.py`, which gives them."""
+
+    label: ClassVar[str] = "NIR for Norse"
+    place: ClassVar[int] = 50
+    can: ClassVar[tuple[str, ...]] = (
+        "convolutions, linear maps, pooling, skip connections, residual streams",
+        "networks on a grid, whose rounding of the input is written as maps",
+    )
+    cannot: ClassVar[tuple[str, ...]] = ("feedback", "upsampling", "λ = 1")
+    readers: ClassVar[tuple[str, ...]] = ("norse", "nirtorch")
+    loading: ClassVar[str] = (
+        "from run_norse import Network\n\n"
+        'scores, spikes = Network("{file}").run(images)  # N C H W in [0, 1]'
+    )
+    dialect: ClassVar[Dialect] = Dialect(neuron=_neuron, sums=True, at_threshold=False)
+    imports: ClassVar[str] = (
+        "import norse.torch\nfrom norse.torch.functional.reset import reset_subtract"
+    )
+    functions: ClassVar[str] = f"""
+def load(path):
+    graph = nir.read(path)
+    for node in graph.nodes.values():
+        if isinstance(node, nir.Flatten):
+            node.start_dim += 1  # the reader counts the samples as a dimension
+    return norse.torch.from_nir(graph, dt={DT!r}, reset_method=reset_subtract)
+
+
+def sequence(network, frames):
+    state, outputs = None, []
+    for frame in frames:
+        output, state = network(frame, state)
+        outputs.append(output)
+    return outputs
+"""
+
+    name: Literal["nir-norse"] = "nir-norse"
