@@ -204,6 +204,9 @@ class Settings(ClientSettings):
 
     export_max_memory_bytes: Annotated[int, Field(gt=0)] = 8 * GIB
     """Memory of the process of a worker that writes a network for another tool and replays it."""
+    export_python: str = ""
+    """A Python that has the readers of NIR, for exports that are replayed in them; empty: the one
+    that the worker runs in. `saf.lif.export.nir.target` reads it."""
     export_max_seconds: Annotated[float, Field(gt=0)] = 1800.0
     """Time that an export may take."""
 

@@ -16,6 +16,7 @@ from api.host.child import Child
 from worker.processes.process import environment
 
 EXPORTING = (sys.executable, "-P", "-m", "saf.export_process")
+PASSED_ON = ("CC", "SAF_EXPORT_PYTHON")
 LONGEST_LINE = 64 * 2**20
 SHOWN_LOG = 2000  # characters of what it printed
 
@@ -36,7 +37,7 @@ class ExportProcess:
         path.write_text(json.dumps(order), encoding="utf-8")
         self._log = directory / "log"
         slot = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        slot |= {name: os.environ[name] for name in ("CC",) if name in os.environ}
+        slot |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         self._pipe, pipe_of_child = os.pipe()
         try:
             with self._log.open("wb") as log:

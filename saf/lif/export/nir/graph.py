@@ -180,12 +180,10 @@ class _Graph:
         for number, connection, own in chains:
             before, bias = self._chain(layer, number, connection, own, sent, bias)
             (from_input if connection.source == INPUT else others).extend(before)
-        if bias is not None and np.any(bias):
-            raise _CannotError(
-                layer.name,
-                "it has a bias and no map with weights that could carry it",
-                "take the target onnx, torch-export or python",
-            )
+        if bias is not None and np.any(bias):  # no map with weights has taken it
+            carriers = from_input or others
+            shape = self._shapes[layer.name]
+            carriers[:] = [self._identity(layer.name, "bias", shape, tuple(carriers), shift=bias)]
         if from_input and grid is not None:
             from_input = [self._rounded(layer.name, tuple(from_input), grid.bits)]
         terms = (*from_input, *others)
@@ -264,9 +262,10 @@ class _Graph:
         terms: tuple[str, ...],
         *,
         factor: float = 1.0,
-        shift: float = 0.0,
+        shift: float | Array = 0.0,
     ) -> str:
-        """A map that multiplies every number of `shape` by a factor and adds another."""
+        """A map that multiplies every number of `shape` by a factor and adds another, or one for
+        each channel."""
         channels = shape[0]
         if channels > MOST_IDENTITY:
             raise _CannotError(
@@ -276,7 +275,7 @@ class _Graph:
                 "take the target onnx, torch-export or python",
             )
         matrix = np.eye(channels, dtype=np.float32) * np.float32(factor)
-        bias = np.full(channels, shift, np.float32)
+        bias = np.broadcast_to(np.float32(shift), channels).copy()
         name = f"map_{layer}_{what}"
         if len(shape) == 1:
             return self._add(name, self._affine(matrix, bias), terms)

@@ -8,7 +8,7 @@ import numpy as np
 
 from saf.config.targets import TARGETS
 from saf.lif.export.nir.graph import Dialect
-from saf.lif.export.nir.target import NIRTarget
+from saf.lif.export.nir.target import IN_ORDER, NIRTarget
 from saf.networks.architecture import Shape
 
 DT = 2.0**-10  # seconds: about a millisecond, and every product with it is exact
@@ -53,13 +53,14 @@ class Norse(NIRTarget):
     imports: ClassVar[str] = (
         "import norse.torch\nfrom norse.torch.functional.reset import reset_subtract"
     )
+    helpers: ClassVar[str] = IN_ORDER
     functions: ClassVar[str] = f"""
 def load(path):
     graph = nir.read(path)
     for node in graph.nodes.values():
         if isinstance(node, nir.Flatten):
             node.start_dim += 1  # the reader counts the samples as a dimension
-    return norse.torch.from_nir(graph, dt={DT!r}, reset_method=reset_subtract)
+    return in_order(norse.torch.from_nir(graph, dt={DT!r}, reset_method=reset_subtract))
 
 
 def sequence(network, frames):

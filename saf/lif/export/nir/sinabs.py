@@ -9,7 +9,7 @@ import numpy as np
 
 from saf.config.targets import TARGETS
 from saf.lif.export.nir.graph import Dialect
-from saf.lif.export.nir.target import NIRTarget
+from saf.lif.export.nir.target import IN_ORDER, NIRTarget
 from saf.networks.architecture import Shape
 
 
@@ -55,6 +55,7 @@ class Sinabs(NIRTarget):
         "import sinabs.layers\nfrom sinabs.activation import SingleSpike\n"
         "from sinabs.nir import from_nir"
     )
+    helpers: ClassVar[str] = IN_ORDER
     functions: ClassVar[str] = """
 def load(path):
     graph = nir.read(path)
@@ -73,7 +74,7 @@ def load(path):
                 module.train_alphas = True  # the decay itself, and not exp(-1 / tau)
                 module.alpha_mem = torch.nn.Parameter(torch.tensor(OF["decay"]))
                 module.alpha_syn = None
-    return network
+    return in_order(network)
 
 
 def sequence(network, frames):

@@ -25,6 +25,24 @@ if TYPE_CHECKING:
 
 INTERPRETER = "SAF_EXPORT_PYTHON"
 ASKED_SECONDS = 120
+IN_ORDER = """
+def in_order(network):
+    \"\"\"The reader of nirtorch.load begins a node where branches meet before all that it hears
+    has run; put every node behind those.\"\"\"
+    waiting = {node.name: node for node in network.execution_order}
+    order = []
+    while waiting:
+        for name, node in waiting.items():
+            heard = {each.name for each in network.graph.find_source_nodes_of(node)}
+            if not heard & waiting.keys():
+                break
+        else:
+            raise ValueError("the graph has a cycle")
+        order.append(waiting.pop(name))
+    network.execution_order = order
+    return network
+"""
+"""For programs whose reader is built on `nirtorch.load`."""
 _VERSIONS = """
 import json, sys
 from importlib.metadata import PackageNotFoundError, version
@@ -47,6 +65,8 @@ class NIRTarget(Target):
     functions: ClassVar[str]
     """`load(path)`, the module that the reader makes of the file, and `sequence(network, frames)`,
     the outputs of all time steps."""
+    helpers: ClassVar[str] = ""
+    """Further functions, that these two call."""
     packages: ClassVar[tuple[str, ...]] = ("nir",)
 
     def unfit(self, of: Outline) -> Iterator[Obstacle]:
@@ -86,7 +106,7 @@ class NIRTarget(Target):
             program=program,
             reader=self.label.removeprefix("NIR for "),
             imports=self.imports,
-            functions=self.functions.strip(),
+            functions="\n\n\n".join(filter(None, (self.helpers.strip(), self.functions.strip()))),
             constants=json.dumps(constants).replace("\\", "\\\\").replace('"""', '\\"\\"\\"'),
         )
         (directory / program).write_text(written, encoding="utf-8")
