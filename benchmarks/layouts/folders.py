@@ -187,6 +187,14 @@ FOLDERS = [
     Layout("`1.png`, `2.png`, … in one folder", flat),
     Layout("`train/*.png`, `test/*.png`", lambda: flat("train/{n}.png") | flat("test/{n}.png")),
     Layout(
+        "`cat_train/*.png`, `cat_test/*.png`, `dog_train/*.png`, …",
+        lambda: many("{c}_train/{n}.png", "{c}_test/{n}.png"),
+    ),
+    Layout(
+        "a film and a file without ending in folders of classes",
+        lambda: many(*SPLITS) | {"train/cat/a.mp4": b"", "train/dog/7": b""},
+    ),
+    Layout(
         "the same tree twice, `x/train/` and `x/x/train/`",
         lambda: many("x/train/{c}/{n}.png", "x/x/train/{c}/{n}.png"),
     ),
@@ -236,6 +244,24 @@ TABLES = [
                     *([png(n), CLASSES[b], 1, 1, 4, 4] for n in range(COUNT) for b in (0, 1)),
                 )
             }
+        ),
+    ),
+    Layout(
+        "paths of another machine, `/kaggle/input/x/images/1.png`",
+        lambda: labelled(["path", "label"], lambda n: f"/kaggle/input/x/images/{n}.png", kind),
+    ),
+    Layout(
+        "ids without the zeros that files have",
+        lambda: (
+            flat("images/{n:05}.png")
+            | {"labels.csv": table(["id", "label"], *([n, kind(n)] for n in range(COUNT)))}
+        ),
+    ),
+    Layout(
+        "folders `site 1`, `site 2` and a `label` that says other classes",
+        lambda: (
+            {f"site {1 + n % 4 // 2}/{n}.png": image(kind(n), n) for n in range(COUNT)}
+            | {"labels.csv": table(["file", "label"], *([png(n), kind(n)] for n in range(COUNT)))}
         ),
     ),
     Layout(

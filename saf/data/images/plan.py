@@ -19,7 +19,7 @@ from saf.data.images.tables.labels import Labelling, contradicting, labellings, 
 from saf.data.images.tables.lists import Published, numbered, published, unread_lists
 from saf.data.images.tables.table import Index, Table, Texts, path_roles
 from saf.data.images.tree import LAYOUT, Structure, structure, tree
-from saf.data.images.words import Role, composed, in_order, is_no_class, tokens
+from saf.data.images.words import Role, composed, in_order, tokens
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
 from saf.errors import DataError
@@ -41,6 +41,7 @@ class Planner:
     split: str | None
     decisions: list[Decision] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    _read: tuple[frozenset[str], list[Table]] = (frozenset(), [])
 
     def plan(self) -> Plan:
         """The plan. Raises DataError, and NeedsChoiceError with candidates and pictures where
@@ -51,7 +52,9 @@ class Planner:
         images, left_out = without_repeats(self.source, sizes)
         self._leave_out(left_out)
         self.images = images
-        self.texts = Texts(self.source, Index(images))
+        index = Index(images)
+        self.texts = Texts(self.source, index)
+        self._read = frozenset(images), self.texts.tables(index)
         said = self.labels_from or ""
         without = said.removeprefix(WITHOUT).split(",") if said.startswith(WITHOUT) else []
         found = structure(tree(images), innermost=said == INNER, total=len(images), without=without)
@@ -109,7 +112,7 @@ class Planner:
         self._leave_out(found.strays)
         samples: dict[str, Sample] = dict(found.samples)
         if found.unlabelled:
-            classes = {class_name for _, class_name, _ in samples.values()}
+            classes = found.classes
             class_of = {name: class_name for name, (_, class_name, _) in samples.items()}
             known = of_known(
                 self._tables(found.unlabelled),
@@ -150,7 +153,7 @@ class Planner:
                 f"{self.source.label} says no classes: {found.doubts}, no table (.csv, .tsv, .txt) "
                 f"labels the images{unread_labels(self.source, self.images, self.texts)}",
                 hint=f"{LAYOUT} Or add a labels.csv with the columns file_name and label"
-                + (", or say labels_from: 'folders'." if _classes(found) > 1 else "."),
+                + (", or say labels_from: 'folders'." if len(found.classes) > 1 else "."),
             )
         asks = f"Which classes have the images? {found.doubts[0].upper()}{found.doubts[1:]}."
         raise NeedsChoiceError(
@@ -202,7 +205,11 @@ class Planner:
         }
 
     def _tables(self, images: Iterable[str]) -> list[Table]:
-        return self.texts.tables(Index(images))
+        """The tables that name some of these images; those of the last call are kept."""
+        wanted = frozenset(images)
+        if wanted != self._read[0]:
+            self._read = wanted, self.texts.tables(Index(sorted(wanted)))
+        return self._read[1]
 
     def _trained(self) -> list[str]:
         """The images that are not in a folder of validation or test images."""
@@ -217,15 +224,12 @@ class Planner:
         """The ways in which folders may be the classes, without those of which all are named as no
         classes are."""
         candidates = []
-        if _may_be_classes(found):
+        if found.may_be_classes:
             candidates.append(self._folders_candidate(FOLDERS, found))
             if found.odd:
                 candidates.append(self._without_candidate(found))
         inner = structure(tree(self.images), innermost=True, total=len(self.images))
-        same = {c for _, c, _ in inner.samples.values()} == {
-            c for _, c, _ in found.samples.values()
-        }
-        if not same and _may_be_classes(inner):
+        if inner.classes != found.classes and inner.may_be_classes:
             candidates.append(self._folders_candidate(INNER, inner))
         return candidates
 
@@ -238,8 +242,7 @@ class Planner:
 
     def _without_candidate(self, found: Structure) -> Candidate:
         """The folders without those that are named as no classes are."""
-        known = {name for _, name, _ in found.samples.values()}
-        odd = [name for name in found.odd if name in known]
+        odd = [name for name in found.odd if name in found.classes]
         label = {n: c for n, (_, c, _) in found.samples.items() if c not in odd}
         return self._candidate(
             Labelling(f"{WITHOUT}{', '.join(odd)}", label, "from the other folders")
@@ -382,16 +385,6 @@ class Planner:
         self._leave_out(
             {n: f"nothing says the class of those in {place(n)}" for n in sorted(names)}
         )
-
-
-def _classes(found: Structure) -> int:
-    return len({name for _, name, _ in found.samples.values()})
-
-
-def _may_be_classes(found: Structure) -> bool:
-    """Whether folders are two or more, and not all named as no classes are."""
-    names = {name for _, name, _ in found.samples.values()}
-    return len(names) > 1 and not all(map(is_no_class, names))
 
 
 def _counted(roles: Mapping[str, Role | None]) -> str:

@@ -62,6 +62,18 @@ class Structure:
     told: list[str] = field(default_factory=list)
     """What else was decided, in words."""
 
+    @property
+    def classes(self) -> set[str]:
+        """The classes that the folders say."""
+        return {class_name for _, class_name, _ in self.samples.values()}
+
+    @property
+    def may_be_classes(self) -> bool:
+        """Whether these are two or more, and not all named as no classes are."""
+        names = self.classes
+        none = all(map(is_no_class, names)) or roles_of(names).keys() == names
+        return len(names) > 1 and not none
+
 
 def tree(images: Iterable[str]) -> Node:
     """The folders of images."""
@@ -368,6 +380,8 @@ def _doubts(node: Node, names: list[str], within_split: bool) -> str:
         return f"the folders {listed} hold images of the same names"
     if all(joined(n) in GENERIC or is_part(n) if within_split else is_no_class(n) for n in names):
         return f"the folders {listed} are named as no classes are"
+    if not within_split and roles_of(names).keys() == set(names):
+        return f"the folders {listed} are named as splits are"
     if any(plain_role(name) == "train" and node.folders[name].folders for name in names):
         return f"of the folders {listed}, train holds folders, as a split does and no class"
     return ""

@@ -500,12 +500,13 @@ def test_names_in_another_unicode_form_than_in_tables_and_settings_are_found(
 def test_folders_named_as_none_of_classes_are_no_candidates(
     pictures: Pictures, place: Place
 ) -> None:
-    for folders in (("train", "test"), ("part_1", "part_2"), ("images", "raw")):
+    splits = [("seg_train", "seg_test"), ("cat_train", "cat_test", "dog_train", "dog_test")]
+    for folders in (("train", "test"), ("part_1", "part_2"), ("images", "raw"), *splits):
         path = place(pictures.many(*folders))
         with pytest.raises(DataError, match="says no classes") as caught:
             read(path)
         assert "labels_from: 'folders'" in caught.value.hint
-        assert read(path, settings={"labels_from": "folders"}).classes == 2
+        assert read(path, settings={"labels_from": "folders"}).classes == len(folders)
     data = read(place(pictures.many("cat/images", "dog/photos", "owl/raw")))
     assert data.class_names == ("cat", "dog", "owl")
 
