@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from api.settings import Settings
 from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
 from api.store.migrate import migrate
-from api.store.tables import new_id
+from api.store.tables import DatabaseIdentity, new_id
 from tests.lanes import (  # noqa: F401  (hooks)
     pytest_collection_modifyitems,
     pytest_ignore_collect,
@@ -45,33 +47,78 @@ def own_server() -> Iterator[PostgresServer]:
     server.remove()
 
 
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'test.sqlite3'}"
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that the migrations built."""
+    path = tmp_path_factory.mktemp("template") / "template.sqlite3"
+    build(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer) -> str:
+    """The name of a database that the migrations built."""
+    build(postgres.create_database("template_of_tests"))
+    return "template_of_tests"
 
 
 @pytest.fixture
-def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+    """A SQLite file as the migrations build it, with nothing in it."""
+    path = shutil.copyfile(sqlite_template, tmp_path / "test.sqlite3")
+    return renamed(f"sqlite:///{path}")
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer, postgres_template: str) -> Iterator[str]:
+    """The same in the PostgreSQL server of all tests."""
     name = new_id("test")
-    yield postgres.create_database(name)
+    yield renamed(postgres.create_database(name, template=postgres_template))
     postgres.drop_database(name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """An empty database of either kind; a test that uses it runs on both."""
+    """A database of either kind with the newest tables; a test that uses it runs on both."""
     fixture = "sqlite_url" if request.param == "sqlite" else "postgres_url"
     url: str = request.getfixturevalue(fixture)
     return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of either kind without a table, to migrate."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.sqlite3'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    name = new_id("test")
+    yield server.create_database(name)
+    server.drop_database(name)
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """A database that the migrations built."""
     database = Database(database_url)
-    migrate(database)
     yield database
     database.dispose()
+
+
+def build(url: str) -> None:
+    """Let the migrations make the tables. Nothing stays connected."""
+    database = Database(url)
+    migrate(database)
+    database.dispose()
+
+
+def renamed(url: str) -> str:
+    """Give a copy an identity of its own."""
+    database = Database(url)
+    with database.writing() as session:
+        session.execute(update(DatabaseIdentity).values(id=new_id("db")))
+    database.dispose()
+    return url
 
 
 @pytest.fixture

@@ -58,10 +58,11 @@ class PostgresServer:
         """SQLAlchemy's address of a database of this server."""
         return f"postgresql+psycopg://saf@/{name}?host={self._directory}"
 
-    def create_database(self, name: str) -> str:
-        """Make an empty database and return its address."""
+    def create_database(self, name: str, *, template: str = "template1") -> str:
+        """Make a database, an empty one or a copy of one that nobody is connected to, and return
+        its address."""
         with self._connect() as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url(name)
 
     def drop_database(self, name: str) -> None:

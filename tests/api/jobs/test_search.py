@@ -80,8 +80,8 @@ def test_names_sort_without_case_in_every_alphabet(server: Server) -> None:
     assert sorted_ == ["А", "б", "В", "г"]
 
 
-def test_jobs_of_an_older_database_are_found_after_its_migration(database_url: str) -> None:
-    database = Database(database_url)
+def test_jobs_of_an_older_database_are_found_after_its_migration(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
     migrate(database, to="0007")
     columns: dict[str, Any] = {
         "id": "job_1",

@@ -68,9 +68,9 @@ def stored_before(database: Database, job_id: str, specification: str, status: s
 
 
 @pytest.fixture
-def before(database_url: str) -> Any:
+def before(empty_database_url: str) -> Any:
     """A database of the version before."""
-    database = Database(database_url)
+    database = Database(empty_database_url)
     migrate(database, to=BEFORE)
     yield database
     database.dispose()
