@@ -1,8 +1,11 @@
-"""Which lane a test runs in: `make test-fast` leaves out what is marked `slow`.
+"""Which lane a test runs in, and in what order: `make test-fast` leaves out what is marked `slow`.
 
 A test lands in its lane by itself: by the folder it is in, the servers that its fixtures start, and
 whether it starts processes. One that computes for more than 2 seconds carries the mark itself;
 `make test-fast` ends with a list of those that would deserve it.
+
+Processes that share the tests take whole files, in the order of `LONGEST_FIRST`: a file of few tests
+that take minutes must not begin when all others have ended.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ FAST = "not slow"  # the expression of `make test-fast`
 SLOW_FOLDERS = {"acceptance", "browser", "chaos", "docs", "fuzz", "worker"}
 SLOW_FIXTURES = {"postgres", "own_server", "s3", "browser"}
 SLOW_PARAMETERS = {"postgresql", "bucket"}
+LONGEST_FIRST = ("docs", "acceptance", "chaos", "fuzz", "browser", "worker", "api", "saf")
 PROCESSES = {"subprocess", "multiprocessing", "Popen"}
 
 
@@ -29,10 +33,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if is_slow(item):
             item.add_marker(pytest.mark.slow)
+    if hasattr(config, "workerinput"):  # one of pytest-xdist's processes
+        items.sort(key=place)
+
+
+def place(item: pytest.Item) -> int:
+    """Where its folder comes; files that are in none come first, they make whole installations."""
+    folder = item.path.relative_to(TESTS).parts[0]
+    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else -1
 
 
 def is_slow(item: pytest.Item) -> bool:
