@@ -3,7 +3,7 @@
 
 PYTHON := .venv/bin/python
 SAF := $(PYTHON) -m saf.cli
-# One more than two cores: a third of the time is spent waiting for leases, servers and browsers.
+# One more than the cores of a small machine: tests of leases, servers and browsers also wait.
 # Each takes whole files, whose servers are shared; tests/lanes.py says in what order.
 PROCESSES := -n 3 --dist loadfile --no-loadscope-reorder
 

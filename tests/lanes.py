@@ -4,8 +4,8 @@ A test lands in its lane by itself: by the folder it is in, the servers that its
 whether it starts processes. One that computes for more than 2 seconds carries the mark itself;
 `make test-fast` ends with a list of those that would deserve it.
 
-Processes that share the tests take whole files, in the order of `LONGEST_FIRST`: a file of few tests
-that take minutes must not begin when all others have ended.
+Processes that share the tests take whole files, in the order of `LONGEST_FIRST`: a file of few
+tests that take minutes must not begin when all others have ended.
 """
 
 from __future__ import annotations
