@@ -260,7 +260,7 @@ def test_streams_end_when_the_server_is_asked_to_stop(tmp_path: Path) -> None:
     )
     try:
         address = f"http://127.0.0.1:{port}"
-        until(lambda: process.poll() is not None or _answers(address), seconds=30)
+        until(lambda: process.poll() is not None or _answers(address), seconds=60)
         job = httpx.post(f"{address}/v1/jobs", json={}).json()
         events = httpx.Client(base_url=address, timeout=30)
         with events.stream(
