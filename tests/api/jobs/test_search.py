@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import MetaData, Table, insert, text
 
 from api.store.database import Database
 from api.store.jobs.listing import SORTS
@@ -96,8 +96,7 @@ def test_jobs_of_an_older_database_are_found_after_its_migration(empty_database_
         **dict.fromkeys(("step", "started_step", "events_count", "version"), 0),
         **dict.fromkeys(("created_at", "queued_at", "epoch"), 0.0),
     }
-    old = Job.__table__.to_metadata(type(Job.metadata)())  # type: ignore[attr-defined]
-    old._columns.remove(old.c.folded_name)
+    old = Table("jobs", MetaData(), autoload_with=database.engine)
     with database.writing() as session:
         session.execute(insert(old).values(**columns))
         session.execute(insert(old).values(**columns | {"id": "job_2", "name": ""}))
