@@ -129,6 +129,7 @@ ACCESS: Mapping[str, Access] = {
     "GET /v1/workers": READ,
     # Accounts.
     "GET /v1/me": READ,
+    "GET /v1/audit": ADMIN,
     "GET /v1/users": ADMIN,
     "POST /v1/users": ADMIN,
     "PATCH /v1/users/{user}": ADMIN,

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.accounts.access import Access, needed
 from api.accounts.identify import Identifier
 from api.accounts.objects import Owned, owned
+from api.accounts.recording import recorded
 from api.accounts.routing import EVERYTHING, Found, Routes
 from api.errors import (
     ForbiddenError,
@@ -65,13 +66,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
+        caller: Caller | None = None
         try:
             if self._settings.auth == "open":
                 _refuse_project(Headers(scope=scope))
                 state["decided"] = EVERYTHING
-                await self._app(scope, receive, send)
-                return
-            caller, receive = await self._admit(scope, receive)
+            else:
+                caller, receive = await self._admit(scope, receive)
         except _SignInError as error:
             await error.response(scope, receive, send)
             return
@@ -87,8 +88,13 @@ class Guard:
             return
         state["caller"] = caller
         logs.bind(user=caller.name)
-        with viewer.acting(caller.viewer):
-            await self._app(_in_own_name(scope, caller), receive, self._watched(scope, send))
+
+        async def answer(send: Send) -> None:
+            with viewer.acting(caller.viewer):
+                await self._app(_in_own_name(scope, caller), receive, self._watched(scope, send))
+
+        service: Service = scope["app"].state.service
+        await recorded(service, scope, caller, state.get("found"), send, answer)
 
     async def _admit(self, scope: Scope, receive: Receive) -> tuple[Caller | None, Receive]:
         """Who sends the request; None at a public address. Raises what refuses it."""
@@ -113,6 +119,7 @@ class Guard:
         if access is None:
             log.error("nobody decided who may %s %s", found.method, found.template)
             raise NotFoundError("there is nothing at this address")
+        scope["state"]["found"] = found
         if caller.csrf and caller.how == "session" and found.method not in SAFE_METHODS:
             receive = await _check_csrf(caller, access, scope, receive)
         _check_scope(caller, access)

@@ -13,13 +13,14 @@ from api.accounts.identify import COOKIE
 from api.accounts.queries import keys_of, make_key, own_projects, whole_project
 from api.accounts.schemas import NewKey, user_document
 from api.errors import InvalidRequestError, ServiceError
-from api.store.accounts import keys, projects, sessions, users
+from api.store.accounts import audit, keys, projects, sessions, users
 from api.store.accounts.tables import User
 from api.store.database import clock
 from api.web.asgi import prefix
 from api.web.caller import AccountDependency, Caller, CallerDependency
 from api.web.dependencies import Service, ServiceDependency
 from api.web.limits import user_of
+from api.web.problems import request_id_of
 from api.web.rendering import page
 from api.web.schemas import iso
 
@@ -103,15 +104,27 @@ def _sign_in(request: Request, form: dict[str, str]) -> Response:
         ):
             context = {"next": wanted, "problem": UNKNOWN}
             return page(request, "accounts/login.html", context, status=401)
-        _, cookie = sessions.begin(
+        address = user_of(request.scope, service.settings.trusted_proxies)
+        row, cookie = sessions.begin(
             session,
             user.id,
             key_id=key.id,
             hours=service.settings.session_hours,
             browser=request.headers.get("user-agent", ""),
-            address=user_of(request.scope, service.settings.trusted_proxies),
+            address=address,
         )
         keys.used(session, key.id)
+        audit.append(
+            session,
+            user=user.name,
+            user_id=user.id,
+            key_id=key.id,
+            address=address,
+            action="POST /login",
+            thing_id=row.id,
+            status=303,
+            request_id=request_id_of(request),
+        )
     response = RedirectResponse(prefix.at(wanted), 303)
     response.set_cookie(
         COOKIE,

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Query, Response
 
 from api.accounts.queries import keys_of, make_key, me, own_projects, whole_project
 from api.accounts.schemas import (
+    AuditDocument,
     KeyDocument,
     MeDocument,
     MemberRole,
@@ -19,10 +20,12 @@ from api.accounts.schemas import (
     UserChange,
     UserDocument,
     WholeProjectDocument,
+    audit_document,
     user_document,
 )
 from api.errors import ForbiddenError
-from api.store.accounts import keys, projects, sessions, users
+from api.store.accounts import audit, keys, projects, sessions, users
+from api.web.asgi import prefix
 from api.web.caller import AccountDependency, CallerDependency
 from api.web.dependencies import ServiceDependency
 from api.web.idempotency import IdempotencyKey, forget, id_made_before, remember
@@ -73,6 +76,7 @@ def add_user(
             response.status_code = 200
             return user_document(users.find(session, before))
         row = users.add(session, user.name, is_admin=user.admin)
+        response.headers["Location"] = prefix.at(f"/v1/users/{row.id}")
         remember(session, idempotency_key, row.id, *request)
         return user_document(row)
 
@@ -141,6 +145,7 @@ def add_key(
             response.status_code = 200
         made = make_key(session, caller, key)
         remember(session, idempotency_key, made.id, *request)
+        response.headers["Location"] = prefix.at(f"/v1/keys/{made.id}")
         return made
 
 
@@ -166,6 +171,30 @@ def end_sessions(service: ServiceDependency, caller: AccountDependency) -> None:
     """Of whoever asks: every browser has to sign in again."""
     with service.database.writing() as session:
         sessions.end_all(session, caller.viewer.user_id)
+
+
+@router.get("/audit", summary="Who changed what", responses=responses(401, 403, 409, 422, 503))
+def list_audit(
+    service: ServiceDependency,
+    caller: AccountDependency,
+    thing: Annotated[str, Query(description="Id of a job, data set …", max_length=200)] = "",
+    user: Annotated[str, Query(description="Name of a user", max_length=64)] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[
+        int, Query(ge=0, lt=2**63, description="`last_id` of the page before; 0: the newest")
+    ] = 0,
+) -> Listing[AuditDocument]:
+    """For admins, the newest first: a line for each request that was to change something, and each
+    signing in. Lines are only ever added; `saf audit verify` checks their chain of hashes."""
+    with service.database.reading() as session:
+        found = audit.newest(session, limit=limit + 1, before=after, thing_id=thing, user=user)
+    shown = [audit_document(row) for row in found[:limit]]
+    return Listing(
+        data=shown,
+        first_id=str(shown[0].number) if shown else None,
+        last_id=str(shown[-1].number) if shown else None,
+        has_more=len(found) > limit,
+    )
 
 
 @router.get("/projects", summary="List projects", responses=responses(401, 409, 503))
@@ -204,6 +233,7 @@ def add_project(
             return whole_project(session, projects.find(session, before), caller)
         row = projects.add(session, project.name, admin=users.find(session, caller.viewer.user_id))
         remember(session, idempotency_key, row.id, *request)
+        response.headers["Location"] = prefix.at(f"/v1/projects/{row.id}")
         return whole_project(session, row, caller)
 
 

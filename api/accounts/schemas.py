@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.store.accounts.keys import MOST_DAYS
-from api.store.accounts.tables import ApiKey, Project, User
+from api.store.accounts.tables import ApiKey, AuditLine, Project, User
 from api.store.viewer import Role
 from api.web.asgi import prefix
 from api.web.schemas import Document, Timestamp, iso, maybe_iso
@@ -96,6 +96,28 @@ class MeDocument(Document):
     projects: list[ProjectDocument]
 
 
+class AuditDocument(Document):
+    """A line of the record of who changed what."""
+
+    number: int
+    """1, 2, 3 …, without gaps."""
+    object: Literal["audit_line"] = "audit_line"
+    at: Timestamp
+    user: str
+    key: str | None
+    """Id of the key; null: by a proxy."""
+    address: str
+    action: str
+    """Method and address, with `{…}` for the thing."""
+    thing: str | None
+    """The job, data set, key … that the address names, or that was made."""
+    status: int
+    """Of the answer: below 400 it was done."""
+    request_id: str
+    sha256: str
+    """Of this line and the one before (`saf audit verify`)."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -137,6 +159,22 @@ class MemberRole(_Strict):
     """As what a user belongs to a project."""
 
     role: Role
+
+
+def audit_document(row: AuditLine) -> AuditDocument:
+    """The JSON of a line of the record."""
+    return AuditDocument(
+        number=row.number,
+        at=iso(row.at_ms / 1000),
+        user=row.user,
+        key=row.key_id,
+        address=row.address,
+        action=row.action,
+        thing=row.thing_id,
+        status=row.status,
+        request_id=row.request_id,
+        sha256=row.sha256,
+    )
 
 
 def user_document(row: User) -> UserDocument:

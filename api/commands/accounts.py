@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Annotated
 
 import typer
+from sqlalchemy.orm import Session
 
 from api.accounts.opening import first_admin
 from api.commands.failures import told_in_words
 from api.errors import ServiceError
 from api.settings import settings
-from api.store.accounts import keys, users
+from api.store.accounts import audit, keys, users
+from api.store.accounts.tables import User
 from api.store.database import Database
 from api.store.migrate import migrate
 from saf.cli.output import complain, say
@@ -32,8 +35,9 @@ def first_key(
             if users.exist(session):
                 complain("there are accounts already; `saf accounts new-key NAME` makes a key")
                 raise typer.Exit(1)
-            _, secret = first_admin(session, name)
+            row, secret = first_admin(session, name)
             users.adopt(session)
+            _record(session, row, "saf accounts first-key")
     except ServiceError as error:
         complain(error.detail)
         raise typer.Exit(1) from None
@@ -59,12 +63,28 @@ def new_key(
                 users.change(session, row, disabled=False)
             scopes = keys.SCOPES[:3] if row.is_admin else keys.SCOPES[:2]
             _, secret = keys.add(session, row, "made on the server", scopes=scopes)
+            _record(session, row, "saf accounts new-key")
     except ServiceError as error:
         complain(error.detail)
         raise typer.Exit(1) from None
     finally:
         database.dispose()
     say(secret)
+
+
+def _record(session: Session, user: User, command: str) -> None:
+    """A line of the record: whoever has the database acted, for that user."""
+    audit.append(
+        session,
+        user="on the server",
+        user_id=None,
+        key_id=None,
+        address=socket.gethostname(),
+        action=command,
+        thing_id=user.id,
+        status=0,
+        request_id="",
+    )
 
 
 def _database() -> Database:

@@ -22,6 +22,7 @@ from api.jobs.results.predict import NETWORK, summary_of
 from api.jobs.results.spike_stats import find_spike_statistics
 from api.jobs.schemas import JobDocument, event_document, job_document
 from api.store import viewer
+from api.store.accounts import audit
 from api.store.blobs.base import ArtifactStore
 from api.store.blobs.verified import DamagedError
 from api.store.database import clock
@@ -91,6 +92,11 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
             "spike_statistics": find_spike_statistics(session, job_id, newest=1),
             **_evaluation(session, row),
             "log": logs.tail(session, job_id, LOG_LINES),
+            "changes": [
+                {"at": iso(line.at_ms / 1000), "user": line.user, "action": _told(line.action)}
+                for line in audit.of_thing(session, job_id)
+                if line.status < 400
+            ],
             "log_lines": LOG_LINES,
         }
     report = _document(service.store, files, "report")
@@ -110,6 +116,13 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
         "can_predict": _can_predict(service),
     }
     return page(request, "jobs/job.html", context)
+
+
+def _told(action: str) -> str:
+    """What was done, from the route: `cancel` of `POST /v1/jobs/{job_id}/cancel`."""
+    method, _, template = action.partition(" ")
+    last = template.rpartition("/")[2]
+    return {"POST": last if last != "jobs" else "submit"}.get(method, f"{method.lower()} {last}")
 
 
 def _may_steer(row: Job) -> bool:

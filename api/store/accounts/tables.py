@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import BigInteger, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.store.tables import Base
@@ -79,3 +79,22 @@ class Membership(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), primary_key=True, index=True)
     role: Mapped[str] = mapped_column(String(10))  # viewer, member, admin
     created_at: Mapped[float]
+
+
+class AuditLine(Base):
+    """One line of the record of who changed what; never changed, and removed by nobody."""
+
+    __tablename__ = "audit"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    at_ms: Mapped[int] = mapped_column(BigInteger)
+    user: Mapped[str] = mapped_column(String(64))
+    user_id: Mapped[str | None] = mapped_column(String(40))
+    key_id: Mapped[str | None] = mapped_column(String(40))
+    address: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(200))  # method and template of the address
+    thing_id: Mapped[str | None] = mapped_column(String(200), index=True)
+    status: Mapped[int]  # of the answer
+    request_id: Mapped[str] = mapped_column(String(100))
+    previous: Mapped[str] = mapped_column(String(64))  # hash of the line before
+    sha256: Mapped[str] = mapped_column(String(64))

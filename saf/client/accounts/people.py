@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 from saf.client.transport import Connection
@@ -64,6 +64,12 @@ class Accounts:
     def revoke_key(self, key_id: str) -> None:
         """Close a key for good."""
         self._connection.request("DELETE", f"/v1/keys/{key_id}")
+
+    def audit(self, *, thing: str = "", user: str = "", before: int = 0) -> Iterator[Entry]:
+        """Who changed what, the newest first, lines before that number alone; for admins."""
+        given = {"thing": thing, "user": user, "after": before}
+        params = {name: value for name, value in given.items() if value}
+        yield from self._connection.pages("/v1/audit", params)
 
     def end_sessions(self) -> None:
         """Sign out all of one's browsers."""

@@ -104,6 +104,7 @@ ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] =
     "GET /v1/surrogates": (ALL, "", (200,), {}),
     "GET /v1/exports": (ALL, "", (200,), {}),
     "GET /v1/workers": (ALL, "", (200,), {}),
+    "GET /v1/audit": (ADMINS, "", (200,), {}),
     "GET /v1/me": (ALL, "", (200,), {}),
     "GET /v1/users": (ADMINS, "", (200,), {}),
     "POST /v1/users": (ADMINS, "", (422,), {"json": {"name": "?"}}),

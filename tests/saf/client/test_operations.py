@@ -200,6 +200,7 @@ def accounts_of(client: Client) -> None:
         lambda: accounts.add_key("laptop", scopes=["read"], expires_days=1, user="anna"),
         lambda: accounts.revoke_key("key_1"),
         lambda: accounts.end_sessions(),
+        lambda: list(accounts.audit(thing="job_1", user="anna", before=9)),
         lambda: accounts.projects(),
         lambda: accounts.project("vision"),
         lambda: accounts.add_project("vision"),

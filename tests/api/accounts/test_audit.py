@@ -1,0 +1,110 @@
+"""The record of who changed what: its lines, its chain, and a forged line found."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import httpx
+import pytest
+from sqlalchemy import text
+from typer.testing import CliRunner
+
+from api.commands.audit import commands
+from api.settings import Settings
+from api.store.accounts import audit
+from tests.api.accounts.people import Lab
+
+runner = CliRunner()
+
+
+def record(lab: Lab, **asked: str) -> list[tuple[str, str, str | None, int]]:
+    found = lab.ask("root", "GET", "/v1/audit", params=asked).json()["data"]
+    return [(line["user"], line["action"], line["thing"], line["status"]) for line in found]
+
+
+def test_what_was_changed_has_a_line_and_what_was_read_has_none(own_lab: Lab) -> None:
+    job = own_lab.job("mia")
+    own_lab.ask("mia", "GET", f"/v1/jobs/{job}")
+    own_lab.ask("mia", "POST", f"/v1/jobs/{job}/cancel")
+    own_lab.ask("mia", "POST", f"/v1/jobs/{job}/pause")
+    own_lab.ask("root", "DELETE", f"/v1/jobs/{job}")
+    assert record(own_lab, thing=job) == [
+        ("admin", "DELETE /v1/jobs/{job_id}", job, 204),
+        ("mia", "POST /v1/jobs/{job_id}/pause", job, 409),
+        ("mia", "POST /v1/jobs/{job_id}/cancel", job, 200),
+        ("mia", "POST /v1/jobs", job, 201),
+    ]
+    made = own_lab.ask("mia", "POST", "/v1/keys", json={"name": "x"}).json()
+    assert record(own_lab, user="mia")[0] == ("mia", "POST /v1/keys", made["id"], 201)
+    own_lab.ask("ada", "PUT", "/v1/projects/vision/members/otto", json={"role": "viewer"})
+    line = ("ada", "PUT /v1/projects/{project}/members/otto", "vision", 200)
+    assert record(own_lab, thing="vision") == [line]
+    first = own_lab.ask("root", "GET", "/v1/audit", params={"limit": 2}).json()
+    after = {"limit": 2, "after": first["last_id"]}
+    second = own_lab.ask("root", "GET", "/v1/audit", params=after).json()
+    assert first["data"][-1]["number"] == second["data"][0]["number"] + 1
+    assert made["secret"] not in json.dumps([first, second])
+
+
+def test_signing_in_has_a_line_and_a_job_shows_its_own(own_lab: Lab) -> None:
+    job = own_lab.things["job"]["shared"]
+    own_lab.ask("ada", "POST", f"/v1/jobs/{job}/cancel")
+    with httpx.Client(base_url=own_lab.server.address, timeout=30) as browser:
+        browser.post("/login", data={"key": own_lab.keys["vera"]})
+        assert record(own_lab, user="vera")[0][1] == "POST /login"
+        page = browser.get(f"/jobs/{job}").text
+    assert re.findall(r"</time> (\w+: \w+)</li>", page) == ["ada: cancel", "mia: submit"]
+
+
+@pytest.mark.parametrize(
+    ("forged", "told"),
+    [
+        (
+            "UPDATE audit SET user_id = 'usr_else' WHERE number = 3",
+            "line 3 is not what was written",
+        ),
+        ("DELETE FROM audit WHERE number = 2", "line 2 is missing"),
+        ("UPDATE audit SET previous = sha256 WHERE number = 4", "line 4 does not follow"),
+    ],
+)
+def test_a_forged_line_is_found(
+    own_lab: Lab, forged: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = own_lab.server.service.database
+    settings = Settings(database_url=own_lab.server.service.settings.database_url)
+    monkeypatch.setattr("api.commands.audit.settings", lambda: settings)
+    good = runner.invoke(commands, ["audit", "verify"])
+    assert good.exit_code == 0, good.output
+    assert " lines are as they were written" in good.output
+    sha256 = good.output.split()[-1]
+    own_lab.job("mia")
+    later = runner.invoke(commands, ["audit", "verify", "--expect", sha256])
+    assert later.exit_code == 0
+    lines = [
+        json.loads(line)
+        for line in runner.invoke(commands, ["audit", "export"]).stdout.splitlines()
+    ]
+    assert [line["number"] for line in lines] == list(range(1, len(lines) + 1))
+    assert sha256 in {line["sha256"] for line in lines}
+
+    with database.writer.connect() as connection:
+        connection.execute(text(forged))
+        connection.commit()
+    with database.reading() as session:
+        assert told in audit.verify(session)[2]
+    assert runner.invoke(commands, ["audit", "verify"]).exit_code == 4
+
+
+def test_lines_that_were_cut_off_are_found_by_a_hash_that_was_kept(
+    own_lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(database_url=own_lab.server.service.settings.database_url)
+    monkeypatch.setattr("api.commands.audit.settings", lambda: settings)
+    kept = runner.invoke(commands, ["audit", "verify"]).output.split()[-1]
+    with own_lab.server.service.database.writer.connect() as connection:
+        connection.execute(text("DELETE FROM audit WHERE number > 2"))
+        connection.commit()
+    assert runner.invoke(commands, ["audit", "verify"]).exit_code == 0
+    cut = runner.invoke(commands, ["audit", "verify", "--expect", kept])
+    assert (cut.exit_code, "cut off at the end" in cut.output) == (4, True)
