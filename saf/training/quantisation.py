@@ -60,11 +60,7 @@ def quantise(
         most = k - 1
         torch.nn.Module.load_state_dict(plain, values, strict=False)
     # The factors of connections without weights are rounded with the grid.
-    plain = plain_network(
-        plain,
-        trainer.specification,
-        architecture=_on_grid(plain, trainer, k).description.architecture,
-    )
+    plain = plain_network(plain, _on_grid(plain, trainer, k).description.architecture)
     accuracies = [_accuracy(trainer, plain)]
     best, at = {n: p.detach().clone() for n, p in plain.named_parameters()}, 0
     learner = _Learner(trainer, plain, values, exponents, bits)
