@@ -21,7 +21,7 @@ from saf.config import METHODS, ResolvedSpecification
 from saf.config.methods import method_label
 from saf.estimate.memory import forecast
 from saf.estimate.operations import evaluations, multiply_adds
-from saf.networks.build import NetworkError, build
+from saf.networks.build import NetworkError, build, encoded_shape
 
 SHOWN_TIMESTEPS = (1, 2, 4, 8, 16, 32)
 EARLIER_RUNS = 12
@@ -150,7 +150,8 @@ def _work(run: _Run) -> int | None:
     """Multiplications for one sample of an earlier run; None where its network is not made so any
     more."""
     try:
-        architecture = build(run.specification.network, run.dataset.shape, run.dataset.classes)
+        shape = encoded_shape(run.specification, run.dataset.shape)
+        architecture = build(run.specification.network, shape, run.dataset.classes)
     except NetworkError:
         return None
     return multiply_adds(architecture) * evaluations(run.specification)

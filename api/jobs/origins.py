@@ -16,7 +16,7 @@ from api.store.tables import Artifact, Blob, Checkpoint, Job
 from saf.config import JobSpecification
 from saf.errors import UserConfigError
 from saf.networks.architecture import Architecture
-from saf.networks.build import NetworkError, build
+from saf.networks.build import NetworkError, build, encoded_shape
 from saf.networks.finetuning import check_same_network, check_same_weights, trained_layers
 
 LEFT_BEHIND = "checkpoint.safetensors"
@@ -111,7 +111,8 @@ def check_fit(
     try:
         check_same_network(theirs.network, specification.network)
         if (samples := _samples_of(session, source)) is not None:
-            check_same_weights(build(theirs.network, samples.shape, samples.classes), architecture)
+            shape = encoded_shape(theirs, samples.shape)
+            check_same_weights(build(theirs.network, shape, samples.classes), architecture)
     except (UserConfigError, NetworkError) as error:
         hint = f"; {error.hint}" if isinstance(error, UserConfigError) else ""
         raise InvalidRequestError.at(

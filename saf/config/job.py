@@ -22,6 +22,7 @@ from pydantic import (
 from saf.config.augmentations import AUGMENTATIONS, Augmentation
 from saf.config.base import Auto, OrAuto, Strict
 from saf.config.choice import Choice, Several
+from saf.config.encodings import ENCODING, Encoding
 from saf.config.methods import METHODS, Method
 from saf.config.networks import NETWORKS, Network
 from saf.config.neurons import NEURON, Neuron
@@ -69,6 +70,14 @@ class Init(Strict):
     ] = ()
     """Layers whose weights stay as they are, by name ("layer1"), or by the beginning of it and an
     asterisk ("stage1*"); "*" is every layer but the readout."""
+
+
+class Input(Strict):
+    """How samples reach the network."""
+
+    encoding: Annotated[Encoding, ENCODING] = Field(default_factory=ENCODING.default)
+    """What the first layer gets of the values of a time step, after they are normalised channel by
+    channel. The network that is delivered encodes its input itself."""
 
 
 class Conversion(Strict):
@@ -160,6 +169,7 @@ class JobSpecification(Strict):
         "digits"
     )
     """Name or id of a data set of the catalogue (`GET /v1/datasets`)."""
+    input: Input = Input()
     network: Annotated[Network, NETWORK] = Field(default_factory=NETWORK.default)
     method: Annotated[Method, METHOD] = Field(default_factory=METHOD.default)
     neuron: Annotated[Neuron, NEURON] = Field(default_factory=NEURON.default)
@@ -311,6 +321,12 @@ class JobSpecification(Strict):
         asked = conversion.on_grid
         if not asked or neuron is None or timesteps is None:
             return conversion
+        shown = info.data.get("input")
+        if shown is not None and not shown.encoding.is_plain:
+            raise ValueError(
+                f"grid_bits needs input.encoding.name = current, not {shown.encoding.name}: of "
+                "other encodings nothing is proven"
+            )
         if not neuron.fits_grid:
             raise ValueError(
                 f"{asked} needs neurons for which a bound is known, not {neuron.name}: take "

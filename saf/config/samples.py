@@ -59,6 +59,14 @@ def misfits(specification: JobSpecification, samples: Samples) -> Iterator[Misfi
             f"set {setting} to null: the conversion is measured then; or upload samples in bytes "
             "that mean value / 255, as saf.data.save writes a Dataset of unit 255",
         )
+    encoding = specification.input.encoding
+    if encoding.in_time and samples.kind == "images":
+        yield Misfit(
+            "/input/encoding/name",
+            f"the encoding {encoding.name} is for data in time, and {samples.name} has images, "
+            "which are the same at every time step",
+            "take current or onoff",
+        )
     if samples.kind == "series":
         for number, change in enumerate(specification.augment):
             name = change if isinstance(change, str) else change.name

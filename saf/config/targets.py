@@ -95,6 +95,8 @@ class Target(Strict):
     """Whether it expresses layers with neurons of their own, `LIFDescription.neurons`."""
     delays: ClassVar[bool] = False
     """Whether it expresses connections with delays."""
+    encodings: ClassVar[tuple[str, ...]] = ()
+    """Encodings of the input, beside values as currents, that it expresses, by name."""
     loading: ClassVar[str]
     """The lines of code that load the export where it was written for; `{file}` is its name."""
 
@@ -165,7 +167,16 @@ def unfit_for(target: Target, of: Outline) -> tuple[Obstacle, ...]:
         for connection in layer.connections
         if connection.delay and not target.delays
     )
-    return (*own, *late, *target.unfit(of))
+    encoding = None if of.encoding is None else str(of.encoding.get("name"))
+    encoded = (
+        Obstacle(
+            "",
+            f"its input is encoded ({encoding})",
+            "run lif.safetensors with this library, or train with input.encoding.name = current",
+        ),
+    )
+    is_told = encoding is None or encoding in target.encodings
+    return (*own, *late, *(() if is_told else encoded), *target.unfit(of))
 
 
 TARGETS: Registry[Target] = Registry("export target", "saf.lif.export")

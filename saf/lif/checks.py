@@ -28,8 +28,9 @@ def check_description(description: LIFDescription, tensors: Mapping[str, Tensor]
             raise ValueError(
                 f"{name} has the shape {tuple(tensor.shape)} instead of {expected[name]}"
             )
-    channels = architecture.input_shape[0]
-    if not len(description.mean) == len(description.std) == channels:
+    channels, encoded = len(description.mean), architecture.input_shape[0]
+    fits = description.encoding_of_input().channels(channels) == encoded
+    if len(description.std) != channels or not fits:
         raise ValueError(f"mean and std are needed for each of {channels} channels")
     if len(description.class_names) != architecture.classes:
         raise ValueError(
@@ -66,7 +67,7 @@ def check_input(description: LIFDescription, x: Tensor, *, sequence: bool) -> Te
 
     Raise ValueError, which says what is expected, unless `x` is an input of such a network: of all
     T time steps (`sequence`), or of one."""
-    shape = description.architecture.input_shape
+    shape = description.sample_shape
     if isinstance(x, Tensor):
         x = with_pixels(x, shape, len(shape) + (2 if sequence else 1))
     if sequence:

@@ -63,10 +63,12 @@ def convert(
     """
     neuron, neurons = network.neuron, folded_neurons(network)
     steps = specification.timesteps
+    encoding = None if network.encoding.is_plain else network.encoding.model_dump()
     architecture, folded = fold(network.architecture, effective_weights(network))
     return LIFNetwork(
         LIFDescription(
-            format="saf-lif/3" if architecture.delays else "saf-lif/2",
+            format="saf-lif/3" if architecture.delays or encoding else "saf-lif/2",
+            encoding=encoding,
             architecture=architecture,
             decay=neuron.decay,
             threshold=neuron.threshold,

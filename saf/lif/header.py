@@ -7,9 +7,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from saf.config import MOST_GRID_TIMESTEPS, MOST_TIMESTEPS, NEURONS
+from saf.config.encodings import ENCODING, ENCODINGS, Encoding
 from saf.config.methods import Readout
 from saf.lif.fixed_point import Grid
 from saf.networks.architecture import (
@@ -31,7 +40,8 @@ class LIFDescription(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format: Literal["saf-lif/2", "saf-lif/3"] = "saf-lif/2"
-    """Version 3 has connections with delays, which readers of version 2 would overlook."""
+    """Version 3 has connections with delays, or an encoding of the input, which readers of version
+    2 would overlook."""
     architecture: Architecture
     decay: Annotated[float, Field(gt=0, le=1)]
     """λ"""
@@ -49,6 +59,9 @@ class LIFDescription(BaseModel):
     """Per channel, subtracted from the input …"""
     std: tuple[Annotated[float, Field(gt=0)], ...]
     """… which is then divided by this."""
+    encoding: dict[str, Any] | None = None
+    """What the first layer gets of the normalised input: the `name` of the encoding and its
+    settings; left out where values stay what they are."""
     class_names: tuple[str, ...]
     grid: Grid | None = None
     """What the weights, the pixels and the currents of the input are rounded to; null: nothing."""
@@ -86,22 +99,37 @@ class LIFDescription(BaseModel):
             for layer, constants in neurons.items()
         }
 
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: dict[str, Any] | None) -> dict[str, Any] | None:
+        if encoding is None:
+            return None
+        name = encoding.get("name")
+        if not isinstance(name, str) or name not in ENCODINGS:
+            raise ValueError(
+                f"the input is encoded by {str(name)[:64]!r}, which nothing here adds; install the "
+                "plugin that does"
+            )
+        return ENCODINGS[name].model_validate(encoding).model_dump()
+
     @model_validator(mode="after")
     def _can_be_on_a_grid(self) -> LIFDescription:
         spiking = {layer.name for layer in self.architecture.spiking}
         if odd := self.neurons.keys() - spiking:
             raise ValueError(f"there is no spiking layer {min(odd)} for its neurons")
         delays = self.architecture.delays
-        if (self.format == "saf-lif/3") != bool(delays):
-            raise ValueError("a network with delays, and no other, is of format saf-lif/3")
+        if (self.format == "saf-lif/3") != bool(delays or self.encoding):
+            raise ValueError(
+                "a network with delays or an encoding, and no other, is of format saf-lif/3"
+            )
         if INPUT in delays and not self.frames:
             raise ValueError("an image, which is the same at every time step, has no delay")
         if self.grid is None:
             return self
         if self.neurons:
             raise ValueError("a network on a grid has LIF neurons with one λ and one V")
-        if delays:
-            raise ValueError("a network on a grid has no delays")
+        if delays or self.encoding:
+            raise ValueError("a network on a grid has neither delays nor an encoding")
         if self.decay != 0.5 or self.threshold != 1.0 or self.timesteps > MOST_GRID_TIMESTEPS:
             raise ValueError(
                 f"a network on a grid has λ = 0.5, V = 1 and T ≤ {MOST_GRID_TIMESTEPS}"
@@ -113,6 +141,26 @@ class LIFDescription(BaseModel):
                 if isinstance(operation, Scale) and (operation.factor * 2**self.grid.bits) % 1:
                     raise ValueError(f"the factor {operation.factor} is not on the grid")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_no_encoding(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without an encoding that is none, so that files without one stay what they are."""
+        written: dict[str, Any] = handler(self)
+        if written.get("encoding") is None:
+            written.pop("encoding", None)
+        return written
+
+    def encoding_of_input(self) -> Encoding:
+        """How normalised values become the input of the first layer."""
+        found: Encoding = ENCODING.default()
+        if self.encoding is not None:
+            found = ENCODINGS[self.encoding["name"]].model_validate(self.encoding)
+        return found
+
+    @property
+    def sample_shape(self) -> Shape:
+        """Shape of an image, or of a time step of a sequence, before it is encoded."""
+        return (len(self.mean), *self.architecture.input_shape[1:])
 
     def tensor_shapes(self) -> dict[str, Shape]:
         """Shape of every tensor of the file, by name."""

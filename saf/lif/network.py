@@ -83,6 +83,7 @@ class LIFNetwork(torch.nn.Module):
                     full = ".".join(part for part in (layer.name, name, parameter) if part)
                     kept = torch.nn.Parameter(tensors[full].detach(), requires_grad=False)
                     module.register_parameter(parameter, kept)
+        self._encoding = description.encoding_of_input()
         self._set_normalisation()
         self.register_load_state_dict_post_hook(_check_loaded)  # type: ignore[no-untyped-call]
 
@@ -206,13 +207,13 @@ class LIFNetwork(torch.nn.Module):
         at_once = min(at_once or self.timesteps, steps_at_once(len(x), self.timesteps))
         if architecture.has_feedback:
             at_once = 1
-        static = None if self.description.frames else self._of_input(self._normalised(x))
+        static = None if self.description.frames else self._of_input(self._arriving_image(x))
         state, arrived = self._rest(len(x)), None
         while state.steps < self.timesteps:
             steps = min(at_once, self.timesteps - state.steps)
             if static is None:
                 frames = x[:, state.steps : state.steps + steps].transpose(0, 1)
-                arrived = self._normalised(frames.flatten(0, 1))
+                arrived, state = self._arriving(frames, state)
                 of_input = self._of_input(arrived, state, steps)
             else:
                 of_input = repeated(static, steps)
@@ -233,11 +234,11 @@ class LIFNetwork(torch.nn.Module):
         first."""
         x = check_input(self.description, x, sequence=self.description.frames)
         names = [layer.name for layer in self.description.architecture.spiking]
-        static = None if self.description.frames else self._of_input(self._normalised(x))
+        static = None if self.description.frames else self._of_input(self._arriving_image(x))
         state, arrived = self._rest(len(x)), None
         for t in range(self.timesteps):
             if static is None:
-                arrived = self._normalised(x[:, t])
+                arrived, state = self._arriving(x[None, :, t], state)
                 of_input = self._of_input(arrived, state)
             else:
                 of_input = static
@@ -261,7 +262,7 @@ class LIFNetwork(torch.nn.Module):
                 f"the state is of {len(state.readout)} samples and the input of {len(x_t)}"
             )
         state = self._rest(len(x_t)) if state is None else state
-        arrived = self._normalised(x_t)
+        arrived, state = self._arriving(x_t[None], state)
         state, chunk = self._advance(self._of_input(arrived, state), state, 1, arrived)
         return chunk.scores[-1], state
 
@@ -312,7 +313,8 @@ class LIFNetwork(torch.nn.Module):
             late[INPUT] = arrived
         lines = {name: line.after(late[name], steps) for name, line in state.sent.items()}
         neurons = step.neurons.values()
-        return SequenceState(state.steps + steps, tuple(neurons), readout, lines), chunk
+        steps += state.steps
+        return SequenceState(steps, tuple(neurons), readout, lines, state.encoding), chunk
 
     def _rest(self, samples: int) -> SequenceState:
         def zeros(layer: Layer) -> Tensor:
@@ -334,7 +336,7 @@ class LIFNetwork(torch.nn.Module):
     def currents_of_input(self, x: Tensor) -> dict[str, Tensor]:
         """Current of `x` (`N C H W`) and bias of each layer, by name: N …, or 1 C 1 1 (1 F) where
         it does not read the input."""
-        of_input = self._of_input(self._normalised(x))
+        of_input = self._of_input(self._arriving_image(x))
         return {layer.name: of_input(layer) for layer in (*self.layers, self.readout_layer)}
 
     def _of_input(
@@ -354,6 +356,19 @@ class LIFNetwork(torch.nn.Module):
             return found[layer.name]
 
         return of_input
+
+    def _arriving(self, x: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
+        """The input of the first layer at K time steps, K · N …, of `x`, K N …, normalised and
+        encoded; and `state` with the memory of the encoding."""
+        normalised = self._normalised(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        encoded, memory = self._encoding.encoded(normalised, state.encoding, state.steps)
+        return channels_last(encoded.flatten(0, 1)), state._replace(encoding=memory)
+
+    def _arriving_image(self, x: Tensor) -> Tensor:
+        """The input of the first layer, N …, of images, or of single time steps that need none
+        before."""
+        encoded, _ = self._encoding.encoded(self._normalised(x)[None], None, 0)
+        return channels_last(encoded[0])
 
     def _normalised(self, x: Tensor) -> Tensor:
         """The input as the network computes with it."""

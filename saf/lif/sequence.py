@@ -29,6 +29,8 @@ class SequenceState(NamedTuple):
     readout: Tensor  # N K, the sum or the decaying sum
     sent: Mapping[str, DelayLine] = MappingProxyType({})
     """Output of a layer, or the input, for connections with delays."""
+    encoding: Tensor | None = None
+    """Memory of the encoding of the input."""
 
 
 class LIFStep(NamedTuple):

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from saf.config import JobSpecification
 from saf.config import Neuron as NeuronSettings
+from saf.config.encodings import ENCODING, Encoding
 from saf.config.methods import Readout
 from saf.errors import UserConfigError
 from saf.kernels.precision import compute_dtype, parameter_dtype
@@ -25,7 +26,7 @@ from saf.model.forward.readout import scores_of
 from saf.model.inputs import Stimulus, with_pixels
 from saf.model.layers import Layer, Map, Wire
 from saf.model.operations import without_scales
-from saf.networks.architecture import INPUT, Architecture, Connection, Conv
+from saf.networks.architecture import INPUT, Architecture, Connection, Conv, Shape
 from saf.neurons.base import Neuron
 
 FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
@@ -60,13 +61,15 @@ class SpikingNetwork(torch.nn.Module):
         timesteps: int | None = None,
         readout: Readout = "mean",
         neurons: Mapping[str, Neuron] | None = None,
+        encoding: Encoding | None = None,
     ) -> None:
         """Draw the weights from `seed` (None: from the operating system); no global generator.
 
         `mean` and `std` are per input channel. `compute_dtype` is the type of the arithmetic where
         it is not that of the parameters (bfloat16 with float32 parameters); `.to` changes that of
         the parameters. `timesteps` and `readout` are those of a call. `neurons` are those of single
-        layers where they are others than `neuron` says. Raises ValueError.
+        layers where they are others than `neuron` says. `encoding` is that of the input, of which
+        the architecture has the channels (None: values are currents). Raises ValueError.
 
         Initialisation as in the code published with OTTT: convolutions Kaiming-normal over the
         fan-out (std = sqrt(2 / (out_channels / groups · k²))), linear maps normal with 0.01, gains
@@ -75,9 +78,14 @@ class SpikingNetwork(torch.nn.Module):
         weight, the faster it turns, and at 0.01 an MLP does not learn.
         """
         super().__init__()
-        channels = architecture.input_shape[0]
-        if not len(mean) == len(std) == channels:
-            raise ValueError(f"mean and std are needed for each of {channels} input channels")
+        self.encoding = encoding or ENCODING.default()
+        channels = len(mean)
+        encoded = self.encoding.channels(channels)
+        if len(std) != channels or encoded != architecture.input_shape[0]:
+            raise ValueError(
+                f"mean and std are needed for each of the input channels, which become "
+                f"{architecture.input_shape[0]}"
+            )
         if min(std) <= 0:
             raise ValueError("the standard deviation of an input channel must be positive")
         self.architecture = architecture
@@ -139,7 +147,7 @@ class SpikingNetwork(torch.nn.Module):
         """
         if timesteps is None:
             timesteps = self.timesteps
-        x = with_pixels(x, self.architecture.input_shape, len(self.architecture.input_shape) + 2)
+        x = with_pixels(x, self.sample_shape, len(self.sample_shape) + 2)
         if timesteps is None and x.dim() == len(self.architecture.input_shape) + 2:
             timesteps = x.shape[1]
         if timesteps is None:
@@ -150,6 +158,11 @@ class SpikingNetwork(torch.nn.Module):
         masks = dropout_masks(self, len(x), None) if self.training else NO_DROPOUT
         shown = present(self, self.stimulus(x, timesteps), masks)
         return scores_of(shown, timesteps, self.readout_kind)
+
+    @property
+    def sample_shape(self) -> Shape:
+        """Shape of a sample, or of a time step of it, before it is encoded."""
+        return (self.mean.shape[0], *self.architecture.input_shape[1:])
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -235,9 +248,9 @@ class SpikingNetwork(torch.nn.Module):
         return copy
 
     def normalise(self, x: Tensor) -> Tensor:
-        """(x − mean) / std of B C H W or B T C H W in [0, 1], on the network's device."""
+        """(x − mean) / std of B C H W or B T C H W, on the network's device."""
         mean, std = self.mean, self.std
-        return ((x.to(mean) - mean) / std).to(self.dtype)
+        return (x.to(mean) - mean) / std
 
     def effective(self) -> dict[str, Effective]:
         """Effective weights of every layer and of the readout, by name, with their graph.
@@ -277,13 +290,14 @@ class SpikingNetwork(torch.nn.Module):
         }
 
     def stimulus(self, x: Tensor, timesteps: int) -> Stimulus:
-        """Normalise `x`, images B C H W or event frames B T C H W with values in [0, 1], or series
+        """Normalise and encode `x`, images B C H W or event frames B T C H W with values in [0, 1],
+        or series
         B T C.
 
         Raises UserConfigError when the frames are not `timesteps` many, ValueError when the shape
         is another than the network's.
         """
-        shape = self.architecture.input_shape
+        shape = self.sample_shape
         if timesteps < 1:
             raise ValueError(f"a sequence has at least 1 time step, not {timesteps}")
         x = with_pixels(x, shape, len(shape) + 2)
@@ -298,13 +312,15 @@ class SpikingNetwork(torch.nn.Module):
                     "the network delays its input, and an image is the same at every time step",
                     hint="Give it data in time, or choose a network that does not delay its input.",
                 )
-            return Stimulus(self.normalise(x), None)
+            image, _ = self.encoding.encoded(self.normalise(x)[None], None, 0)
+            return Stimulus(image[0].to(self.dtype), None)
         if x.shape[1] != timesteps:
             raise UserConfigError(
                 f"the samples have {x.shape[1]} frames and the job asks for {timesteps} time steps",
                 hint=f"set timesteps to {x.shape[1]}, or bring the samples to {timesteps} frames",
             )
-        return Stimulus(None, self.normalise(x).transpose(0, 1))
+        frames, _ = self.encoding.encoded(self.normalise(x).transpose(0, 1), None, 0)
+        return Stimulus(None, frames.to(self.dtype))
 
 
 def network_of(
@@ -327,6 +343,7 @@ def network_of(
         compute_dtype=compute_dtype(specification.precision),
         timesteps=None if specification.timesteps == "auto" else specification.timesteps,
         readout=specification.method.readout,
+        encoding=specification.input.encoding,
     )
     return network.to(parameter_dtype(specification.precision))
 

@@ -23,7 +23,7 @@ from saf.networks.architecture import (
     Shape,
 )
 
-__all__ = ["NetworkError", "build", "build_for"]
+__all__ = ["NetworkError", "build", "build_for", "encoded_shape"]
 
 MAX_CHANNELS = 64  # of images and event frames
 MAX_SERIES_CHANNELS = 4096
@@ -51,6 +51,12 @@ def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
         raise NetworkError(str(error)) from error
 
 
+def encoded_shape(specification: JobSpecification, shape: Shape) -> Shape:
+    """Shape of what the first layer of a job gets of samples of `shape` (C H W)."""
+    channels, *sides = shape
+    return (specification.input.encoding.channels(channels), *sides)
+
+
 def build_for(
     specification: JobSpecification, input_shape: Shape, classes: int, *, in_time: bool
 ) -> Architecture:
@@ -60,6 +66,7 @@ def build_for(
     Raises NetworkError, also where other settings of the job do not fit the network.
     """
     network, neuron = specification.network, specification.neuron
+    input_shape = encoded_shape(specification, input_shape)
     architecture = build(network, input_shape, classes)
     layers, delays = len(architecture.spiking), architecture.delays
     if neuron.decays and len(neuron.decays) != layers:

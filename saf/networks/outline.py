@@ -37,6 +37,9 @@ class Outline(BaseModel):
     """Whether a sample is a sequence of T frames."""
     neurons: dict[str, dict[str, Any]] = {}
     """Layers with neurons of their own: the name of the model and its constants."""
+    encoding: dict[str, Any] | None = None
+    """What the normalised input becomes: the name of the encoding and its settings; null: nothing
+    else."""
     grid: dict[str, Any] | None = None
     """What the weights are rounded to; null: nothing."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from saf.lif.convert import convert
 from saf.lif.network import LIFNetwork
 from saf.model.network import network_of
-from saf.networks.build import build
+from saf.networks.build import build, encoded_shape
 from saf.training.checkpoint import Checkpoint, put
 
 
@@ -21,7 +21,7 @@ def lif_network(checkpoint: Checkpoint, summary: Mapping[str, Any]) -> LIFNetwor
     checkpoint does not belong to such data, or holds values that are no finite numbers.
     """
     specification = checkpoint.specification
-    shape = tuple(summary["shape"])
+    shape = encoded_shape(specification, tuple(summary["shape"]))
     architecture = build(specification.network, shape, summary["classes"])
     network = network_of(specification, architecture, mean=summary["mean"], std=summary["std"])
     put(checkpoint.average or checkpoint.weights, dict(network.named_parameters()))

@@ -23,6 +23,7 @@ Schema = Mapping[str, Any]
 LABELS = {
     "/name": "Name",
     "/dataset": "Data set",
+    "/input/encoding": "Encoding of the input",
     "/network/channels": "Channels of each layer",
     "/network/features": "Neurons of each layer",
     "/network/layers": "Layers (JSON)",
@@ -59,7 +60,7 @@ LABELS = {
     "/max_runtime_seconds": "Longest run time (seconds)",
 }
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "What to train": ("name", "dataset", "network", "init"),
+    "What to train": ("name", "dataset", "input", "network", "init"),
     "How it spikes": ("method", "timesteps", "neuron", "conversion"),
     "Training": (
         "epochs",

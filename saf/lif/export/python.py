@@ -23,16 +23,18 @@ NETWORK = "lif.safetensors"
 
 @TARGETS.add
 class Python(Target):
-    """`lif_numpy.py`, one file of numpy under 150 lines, and `lif.safetensors`, which it reads:
+    """`lif_numpy.py`, one file of numpy under 160 lines, and `lif.safetensors`, which it reads:
     for whoever has numpy alone, or wants to see what the network computes."""
 
     label: ClassVar[str] = "numpy"
     place: ClassVar[int] = 20
-    can: ClassVar[tuple[str, ...]] = ("every network",)
+    can: ClassVar[tuple[str, ...]] = ("every network whose values are currents, or on and off",)
     loading: ClassVar[str] = (
         "from lif_numpy import Network\n\n"
         'scores, spikes = Network("lif.safetensors").run(images)  # N C H W in [0, 1]'
     )
+
+    encodings: ClassVar[tuple[str, ...]] = ("onoff",)
 
     name: Literal["python"] = "python"
 

@@ -9,18 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 import saf
 from saf.config import JobSpecification
+from saf.config.encodings import ENCODINGS as ENCODINGS_BY_NAME
+from saf.config.targets import CannotExportError
 from saf.data.baseline import baselines
 from saf.data.dataset import Dataset
 from saf.errors import UserConfigError
+from saf.lif.exporting import export
+from saf.lif.header import LIFDescription
 from saf.model.network import SpikingNetwork
 from saf.networks.architecture import Architecture
 from saf.networks.build import build
 from saf.training.batches import Samples
 from saf.training.loop import train
-from tests.saf.training.trainings import run, summary
+from tests.saf.training.trainings import dataset, run, summary
 
 STEPS = 9
 
@@ -169,3 +174,135 @@ def test_the_linear_baseline_sees_the_values_of_series_or_means_over_time(steps:
     x[:, : steps // 2, 1] += np.where(y, 3, -3)[:, None]
     found = baselines(x[:30], y[:30], x[30:], y[30:], 2)
     assert found.linear == 1.0
+
+
+ENCODINGS: list[dict[str, Any]] = [
+    {"name": "onoff"},
+    {"name": "delta", "step": 0.3},
+    {"name": "rate", "seed": 5},
+]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda each: each["name"])
+@pytest.mark.parametrize("network", ["mlp", "rnn", "delay"])
+def test_what_is_delivered_encodes_its_input_as_the_training_did(
+    network: str, encoding: dict[str, Any], tmp_path: Path
+) -> None:
+    data = series()
+    asked = job(
+        network={"name": network, "features": [12, 12]},
+        method={"name": "saf-e"},
+        input={"encoding": encoding},
+    )
+    run(asked, data, tmp_path)
+    lif = saf.load_lif(tmp_path / "lif.safetensors")
+    assert lif.description.format == "saf-lif/3"
+    assert lif.description.encoding is not None
+    assert lif.description.encoding.items() >= encoding.items()
+    for check in json.loads((tmp_path / "certificate.json").read_text())["checks"]:
+        assert check["spikes_differing"] == 0
+        assert sum(layer["firing_rate_lif"] for layer in check["layers"]) > 0
+    x = torch.from_numpy(data.x_test)
+    state = None
+    for now in x.unbind(1):
+        scores, state = lif.step(now, state)
+    assert torch.equal(scores, lif(x))
+    assert torch.equal(list(lif.run(x))[-1].scores, scores)
+
+
+def test_the_rate_is_the_value_and_the_same_for_every_run() -> None:
+    encoding = ENCODINGS_BY_NAME["rate"].model_validate({"name": "rate"})
+    x = torch.tensor([-3.0, -1.0, 0.0, 1.0, 3.0]).expand(1000, 1, 5)[..., None, None]
+    spikes, _ = encoding.encoded(x, None, 0)
+    assert spikes.unique().tolist() == [0.0, 1.0]
+    wanted = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
+    assert torch.allclose(spikes.mean(0).flatten(), wanted, atol=0.01)
+    parts = [encoding.encoded(x[i : i + 100], None, i)[0] for i in range(0, 1000, 100)]
+    assert torch.equal(torch.cat(parts), spikes)
+    other, _ = encoding.model_copy(update={"seed": 1}).encoded(x, None, 0)
+    assert not torch.equal(other, spikes)
+
+
+def test_delta_modulation_counts_the_levels_that_are_crossed() -> None:
+    encoding = ENCODINGS_BY_NAME["delta"].model_validate({"name": "delta", "step": 0.5})
+    x = torch.tensor([0.4, 1.1, 1.2, -0.6]).view(4, 1, 1, 1, 1)
+    whole, last = encoding.encoded(x, None, 0)
+    on, off = whole[:, 0, :, 0, 0].T
+    assert on.tolist() == [0, 2, 0, 0]
+    assert off.tolist() == [0, 0, 0, 3]
+    first, memory = encoding.encoded(x[:1], None, 0)
+    rest, again = encoding.encoded(x[1:], memory, 1)
+    assert torch.equal(torch.cat([first, rest]), whole)
+    assert last is not None
+    assert again is not None
+    assert torch.equal(last, again)
+
+
+def test_on_and_off_are_what_is_above_and_below_the_mean() -> None:
+    encoding = ENCODINGS_BY_NAME["onoff"].model_validate({"name": "onoff"})
+    x = torch.tensor([[2.0, -3.0]]).view(1, 1, 2, 1, 1)
+    assert encoding.encoded(x, None, 0)[0].flatten().tolist() == [2, 0, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input": {"encoding": {"name": "rate"}}}, "rate is for data in time"),
+        ({"input": {"encoding": {"name": "delta"}}}, "delta is for data in time"),
+    ],
+)
+def test_images_have_no_encoding_in_time(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserConfigError, match=message):
+        next(train(job(**changes), dataset(1, 8, 8), tmp_path))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 2, 8, 8)])
+def test_images_and_event_frames_may_be_shown_as_on_and_off(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    onoff = {"encoding": {"name": "onoff"}}
+    asked = job(network={"name": "convnet", "channels": [4]}, input=onoff, epochs=1)
+    run(asked, dataset(*shape, dtype=np.float32), tmp_path)
+    lif = saf.load_lif(tmp_path / "lif.safetensors")
+    assert lif.description.sample_shape == shape[-3:]
+    assert lif.description.architecture.input_shape[0] == 2 * shape[-3]
+    exact = json.loads((tmp_path / "certificate.json").read_text())["checks"][1]
+    assert exact["spikes_differing"] == 0
+
+
+def test_an_encoding_on_a_grid_is_refused() -> None:
+    asked = {"input": {"encoding": {"name": "onoff"}}, "conversion": {"grid_bits": 8}}
+    with pytest.raises(ValidationError, match=r"needs input\.encoding\.name = current, not onoff"):
+        JobSpecification.model_validate(asked)
+
+
+def test_a_file_that_does_not_say_its_encoding_is_refused(tmp_path: Path) -> None:
+    run(job(input={"encoding": {"name": "onoff"}}, epochs=1), series(), tmp_path)
+    described = saf.load_lif(tmp_path / "lif.safetensors").description.model_dump()
+    for wrong in ({"format": "saf-lif/2"}, {"encoding": {"name": "nothing"}}, {"encoding": None}):
+        with pytest.raises(ValidationError):
+            LIFDescription.model_validate({**described, **wrong})
+
+
+def test_files_without_an_encoding_stay_what_they_are(tmp_path: Path) -> None:
+    run(job(epochs=1), series(), tmp_path)
+    described = saf.load_lif(tmp_path / "lif.safetensors").description
+    assert described.format == "saf-lif/2"
+    assert "encoding" not in described.model_dump(mode="json")
+
+
+def test_exports_write_series_and_what_they_have_no_words_for_is_said(tmp_path: Path) -> None:
+    data = series()
+    for name in ("current", "onoff", "delta"):
+        run(job(input={"encoding": {"name": name}}, epochs=1), data, tmp_path / name)
+        lif = saf.load_lif(tmp_path / name / "lif.safetensors")
+        if name == "delta":
+            with pytest.raises(CannotExportError, match=r"its input is encoded \(delta\)"):
+                export(lif, "python", tmp_path / "written", data.x_test)
+        else:
+            done = export(lif, "python", tmp_path / f"of-{name}", data.x_test, data.y_test)
+            assert done.verdict == "identical"
+    with pytest.raises(CannotExportError, match=r"its input is encoded \(onoff\)"):
+        export(saf.load_lif(tmp_path / "onoff/lif.safetensors"), "c", tmp_path / "written")

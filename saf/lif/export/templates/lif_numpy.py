@@ -28,7 +28,7 @@ class Network:
         start = 8 + int.from_bytes(content[:8], "little")
         header = json.loads(content[8:start])
         of = {key: json.loads(value) for key, value in header.pop("__metadata__").items()}
-        if of["format"] not in ("saf-lif/1", "saf-lif/2"):
+        if of["format"] not in ("saf-lif/1", "saf-lif/2", "saf-lif/3"):
             raise ValueError(f"this program does not know the format {of['format']!r}")
         if of.get("neurons"):
             raise ValueError(f"this program does not know the neurons {of['neurons']}")
@@ -40,10 +40,15 @@ class Network:
         self.decay, self.threshold, self.steps = of["decay"], of["threshold"], of["timesteps"]
         self.weighted = of["readout"] in ("weighted", "final")  # `final` in version 1
         self.frames, self.grid = of["frames"], of["grid"]
+        self.encoding = (of.get("encoding") or {"name": "current"})["name"]
+        if self.encoding not in ("current", "onoff"):
+            raise ValueError(f"this program does not know the encoding {self.encoding}")
         self.mean, self.std = np.array(of["mean"]), np.array(of["std"])
         architecture = of["architecture"]  # whose layers version 1 calls populations
         layers = architecture.get("layers", architecture.get("populations"))
         self.layers = [*layers, architecture["readout"]]
+        if any(c.get("delay") for layer in self.layers for c in layer["connections"]):
+            raise ValueError("this program does not know connections with delays")
         self.class_names = of["class_names"]
         self.type = next(iter(self.tensors.values())).dtype
 
@@ -56,6 +61,8 @@ class Network:
         for t in range(self.steps):
             if t == 0 or self.frames:  # an image brings the same at each step
                 pixels = self.normalised(x[:, t] if self.frames else x)
+                if self.encoding == "onoff":  # above the mean, and below it
+                    pixels = np.concatenate([np.maximum(pixels, 0), np.maximum(-pixels, 0)], 1)
                 constant = {layer["name"]: self.of_input(layer, pixels) for layer in self.layers}
             for layer in self.layers:
                 name = layer["name"]

@@ -1,0 +1,1 @@
+"""Encodings of values into the input of a network, a file each."""
