@@ -169,7 +169,7 @@ class JobSpecification(Strict):
         "digits"
     )
     """Name or id of a data set of the catalogue (`GET /v1/datasets`)."""
-    input: Input = Input()
+    input: Input = Field(default_factory=Input)
     network: Annotated[Network, NETWORK] = Field(default_factory=NETWORK.default)
     method: Annotated[Method, METHOD] = Field(default_factory=METHOD.default)
     neuron: Annotated[Neuron, NEURON] = Field(default_factory=NEURON.default)

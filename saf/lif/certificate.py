@@ -174,6 +174,7 @@ def check(
         "decay": lif.description.decay,
         "threshold": lif.description.threshold,
         "readout": lif.description.readout,
+        "encoding": lif.description.encoding,
         "weights": _name(lif.dtype),
         "trained_in": trained_in,
         "samples_available": len(x),

@@ -55,7 +55,7 @@ def test_importing_the_library_loads_no_plugin_and_asking_loads_no_torch() -> No
         "for each in registry._registries:\n"
         "    assert each.names()\n"
         "    assert all(kind.__doc__ and kind.label for kind in each)\n"
-        "assert len(registry._registries) == 6\n"
+        "assert len(registry._registries) == 7\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
