@@ -102,6 +102,7 @@ def plain_network(
         compute_dtype=network.compute_dtype,
         timesteps=network.timesteps,
         readout=network.readout_kind,
+        encoding=network.encoding,
     ).to(network.device, network.parameter_dtype)
     with torch.no_grad():
         for name, parameter in plain.named_parameters():
