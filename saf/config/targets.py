@@ -97,6 +97,8 @@ class Target(Strict):
     """Whether it expresses connections with delays."""
     encodings: ClassVar[tuple[str, ...]] = ()
     """Encodings of the input, beside values as currents, that it expresses, by name."""
+    is_check: ClassVar[bool] = False
+    """Whether it writes a report of what fits and nothing that runs; `facts` then has `fits`."""
     loading: ClassVar[str]
     """The lines of code that load the export where it was written for; `{file}` is its name."""
 

@@ -291,6 +291,8 @@ class _Comparison:
 
 
 def _statement(target: Target, verdict: Verdict, found: _Comparison, reason: str) -> str:
+    if target.is_check and reason:
+        return f"Checked against {target.label}: {reason}."
     if verdict == "not_replayed":
         return f"Written for {target.label} and not replayed: {reason}."
     counted = f"{found.predictions_differing:,} of {found.samples:,} predictions differ"

@@ -39,6 +39,7 @@ def exports_section(
                 "label": kind.label,
                 "description": " ".join((kind.__doc__ or "").split()),
                 "obstacles": [str(each) for each in obstacles],
+                "is_check": kind.is_check,
                 "export": newest.get(name),
             }
         )
