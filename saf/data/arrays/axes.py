@@ -255,6 +255,13 @@ def _three(rest: Shape, values: Survey, smooth: Callable[[], Smooth]) -> tuple[s
     image = _like_image(values) and (values.kind != "f" or values.bytes_over_255)
     if image and not _like_counts(values):
         return ("H W",) if min(a, b) > max(_FEW) else ("H W", "T C", "C T")
+    if (
+        values.kind == "f"
+        and values.whole
+        and values.lowest >= 0
+        and _FULL <= values.highest <= 255
+    ):
+        return ("H W", "T C", "C T")  # bytes of pixels as floats, or a signal of 8 bits
     found = smooth()
     if a < b and found.last and not found.second:
         return ("C T", "T C")

@@ -103,7 +103,7 @@ def _plain(values: Array, name: str, width: int) -> tuple[Array, str]:
         return values.astype(np.int64), "truth values are the classes 0 and 1"
     if values.dtype.kind == "f":
         whole = np.isfinite(values).all() and (values == np.rint(values)).all()
-        if not whole or np.abs(values).max() >= 2**53:
+        if not whole or float(np.abs(values).max()) >= 2**53:
             raise DataError(
                 f"{name} is {values.dtype} with values that are not whole; labels are integers",
                 hint="Give class numbers: a network here learns classes and no quantities. Remove "

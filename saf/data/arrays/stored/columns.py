@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from saf.errors import DataError
 
@@ -102,7 +101,8 @@ def columns_of(head: bytes, labels_from: str | None = None) -> Columns | None:
     ends: tuple[int, ...] = ()
     if label is None and names is None:
         texts = [column for column in others if column not in pixels]
-        ends = tuple(dict.fromkeys((*texts, 0, width - 1)))
+        numbers = () if in_one else (pixels[0], pixels[-1])
+        ends = tuple(dict.fromkeys((*texts, *numbers)))
     return Columns(separator, names, width, label, pixels, split, in_one, skip, ends)
 
 
@@ -115,7 +115,7 @@ def is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
         if field.strip()
         and all(len(row) > column and is_number(row[column], packed=True) for row in rows)
     ]
-    above = [first[column] for column in numbers if is_number(first[column], packed=True)]
+    above = {c: first[c] for c in numbers if is_number(first[c], packed=True)}
     return bool(numbers) and (not above or _counts(above))
 
 
@@ -137,12 +137,12 @@ def is_number(field: str, *, packed: bool = False) -> bool:
     return bool(parts)
 
 
-def _counts(fields: Sequence[str]) -> bool:
-    """Whether numbers go up by one from 0 or 1, as those do that count columns."""
-    if len(fields) < FEWEST_PIXELS:
+def _counts(fields: Mapping[int, str]) -> bool:
+    """Whether numbers by column go up as the columns do, as those do that count them."""
+    if len(fields) < FEWEST_PIXELS or not all(is_number(field) for field in fields.values()):
         return False
-    values = [float(field) if is_number(field) else -1.0 for field in fields]
-    return values[0] in (0, 1) and all(b - a == 1 for a, b in pairwise(values))
+    starts = {float(field) - column for column, field in fields.items()}
+    return len(starts) == 1 and float(next(iter(fields.values()))).is_integer()
 
 
 def _made_of_a_sample(first: Sequence[str]) -> bool:

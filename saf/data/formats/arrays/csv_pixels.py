@@ -58,6 +58,7 @@ class CsvPixels(ArrayFormat):
 
     def read(self, source: Source, limits: Limits) -> Dataset:
         roles, told, skipped = Roles(), [], []
+        first: Columns | None = None
         for name, columns in _tables(source, self.labels_from).items():
             if self.split is not None:
                 columns = replace(columns, split=None)
@@ -65,6 +66,8 @@ class CsvPixels(ArrayFormat):
             if chosen is None:
                 skipped.append(f"{name}: no column of labels")
                 continue
+            chosen = _in_order(chosen, first)
+            first = first or chosen
             told += _told(name, chosen)
             _add(roles, name, read_table(source, name, chosen), chosen)
         if not roles.samples:
@@ -127,6 +130,17 @@ def _with_label(source: Source, name: str, columns: Columns) -> Columns | None:
         raise NeedsChoiceError(source.label, (Question("labels_from", asks, candidates),))
     pixels = tuple(column for column in columns.pixels if column != fit[0])
     return replace(columns, label=fit[0], pixels=pixels, ends=())
+
+
+def _in_order(columns: Columns, first: Columns | None) -> Columns:
+    """The pixels of a table in the order in which the first table has them, by their names."""
+    if first is None or first.names is None or columns.names is None:
+        return columns
+    wanted = [first.names[column] for column in first.pixels]
+    place = {columns.names[column]: column for column in columns.pixels}
+    if len(place) != len(wanted) or set(place) != set(wanted):
+        return columns
+    return replace(columns, pixels=tuple(place[name] for name in wanted))
 
 
 def _are_labels(values: Array) -> bool:

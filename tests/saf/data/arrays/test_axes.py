@@ -274,3 +274,12 @@ def test_values_of_all_splits_tell_the_order_of_the_axes(npz: Npz) -> None:
     assert read(npz(**bright)).kind == "images"
     dark = bright | {"x_train": bright["x_train"] // 4}  # alone they would be series of counts
     assert read(npz(**dark)).kind == "images"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bytes_as_floats_are_images_or_series_as_the_owner_says(dtype: str, npz: Npz) -> None:
+    path = npz(**split(9, 12, dtype=dtype))
+    with pytest.raises(NeedsChoiceError) as caught:
+        read(path)
+    (layout, _) = caught.value.questions
+    assert [c.value for c in layout.candidates] == ["N H W", "N T C", "N C T"]

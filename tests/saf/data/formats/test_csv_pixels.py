@@ -179,6 +179,8 @@ def test_a_first_line_of_numbers_is_names_or_a_sample(content: bytes, tmp_path: 
         table(with_labels(y=TEXTS, last=True)),
         table(with_labels(y=TEXTS), ["label", *(str(n) for n in range(64))]),
         table(with_labels(y=TEXTS, last=True), [*(str(n) for n in range(64)), "label"]),
+        table(with_labels(y=TEXTS), [str(n) for n in range(1, 66)]),
+        table(with_labels(y=TEXTS, last=True), [str(n) for n in range(1, 66)]),
         table([[y, f"{n}.png", *x] for n, (y, x) in enumerate(zip(TEXTS, X, strict=True))]),
         table([[f"{n}.png", *x, y] for n, (y, x) in enumerate(zip(TEXTS, X, strict=True))]),
     ],
@@ -272,3 +274,26 @@ def test_splits_that_are_numbers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_bytes(table(rows, ["label", "set", *PIXELS]))
     with pytest.raises(DataError, match="names the split '0' in column 'set'"):
         read(tmp_path / "d.csv")
+
+
+@pytest.mark.parametrize("head", [None, [str(n) for n in range(66)]])
+def test_the_last_column_of_numbers_may_hold_labels_before_one_of_texts(
+    head: list[str] | None, tmp_path: Path
+) -> None:
+    rows = [[*x, y, f"{n}.png"] for n, (x, y) in enumerate(zip(X, Y, strict=True))]
+    rows = [[n % 5, *row[1:]] for n, row in enumerate(rows)]
+    (tmp_path / "d.csv").write_bytes(table(rows, head))
+    with pytest.raises(NeedsChoiceError, match="Which column") as caught:
+        read(tmp_path / "d.csv")
+    assert [c.value for c in caught.value.questions[0].candidates] == ["1", "65"]
+
+
+def test_columns_of_several_tables_are_matched_by_their_names(place: Place) -> None:
+    order = RANDOM.permutation(64)
+    files = {
+        "train.csv": table(with_labels(X[:14], Y[:14]), ["label", *PIXELS]),
+        "test.csv": table(
+            with_labels(X[14:][:, order], Y[14:], last=True), [*(PIXELS[n] for n in order), "label"]
+        ),
+    }
+    np.testing.assert_array_equal(read(place(files)).x_test, X[14:].reshape(-1, 1, 8, 8))
