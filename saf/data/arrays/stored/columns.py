@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from saf.errors import DataError
 
@@ -48,6 +48,19 @@ class Columns:
     def title(self, column: int) -> str:
         """What a column is called in messages."""
         return f"column {column + 1}" if self.names is None else f"column {self.names[column]!r}"
+
+    def by_number(self) -> Columns:
+        """The same with the pixels by the numbers in their names where these stand in the order of
+        texts, "pixel1", "pixel10", "pixel2", as programs leave them that sort columns."""
+        if self.names is None:
+            return self
+        names = {column: self.names[column] for column in self.pixels}
+        if len({re.sub(r"\d+", "#", name) for name in names.values()}) > 1:
+            return self
+        if list(names.values()) != sorted(names.values()):
+            return self
+        numbers = {c: [int(n) for n in re.findall(r"\d+", name)] for c, name in names.items()}
+        return replace(self, pixels=tuple(sorted(self.pixels, key=lambda c: numbers[c])))
 
     @property
     def left(self) -> tuple[str, ...]:

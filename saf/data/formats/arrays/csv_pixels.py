@@ -59,16 +59,23 @@ class CsvPixels(ArrayFormat):
     def read(self, source: Source, limits: Limits) -> Dataset:
         roles, told, skipped = Roles(), [], []
         first: Columns | None = None
-        for name, columns in _tables(source, self.labels_from).items():
+        tables = _tables(source, self.labels_from)
+        for name in sorted(tables, key=lambda name: split_of(name) in ("test", "val")):
+            columns = tables[name]
             if self.split is not None:
                 columns = replace(columns, split=None)
             chosen = _with_label(source, name, columns)
             if chosen is None:
                 skipped.append(f"{name}: no column of labels")
                 continue
-            chosen = _in_order(chosen, first)
-            first = first or chosen
             told += _told(name, chosen)
+            ordered = chosen.by_number()
+            if ordered.pixels != chosen.pixels:
+                first_few = ", ".join(ordered.title(column) for column in ordered.pixels[:3])
+                why = f"{name} has them in the order of texts, as 'pixel10' before 'pixel2'"
+                told.append(Decision("", f"pixels by number: {first_few}, …", why))
+            chosen = _in_order(ordered, first)
+            first = first or chosen
             _add(roles, name, read_table(source, name, chosen), chosen)
         if not roles.samples:
             raise DataError(

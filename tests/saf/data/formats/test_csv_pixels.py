@@ -297,3 +297,16 @@ def test_columns_of_several_tables_are_matched_by_their_names(place: Place) -> N
         ),
     }
     np.testing.assert_array_equal(read(place(files)).x_test, X[14:].reshape(-1, 1, 8, 8))
+
+
+@pytest.mark.parametrize("names", [PIXELS, [f"{r}x{c}" for r in range(2) for c in range(32)]])
+def test_columns_that_were_sorted_as_texts_are_in_the_order_of_their_numbers(
+    names: list[str], tmp_path: Path
+) -> None:
+    order = sorted(range(64), key=lambda n: names[n])
+    (tmp_path / "d.csv").write_bytes(
+        table(with_labels(X[:, order]), ["label", *(names[n] for n in order)])
+    )
+    data = read(tmp_path / "d.csv")
+    check(data)
+    assert any("by number" in decision.value for decision in data.decisions)
