@@ -13,8 +13,13 @@ from saf.data.dataset import Decision, check_class_names
 from saf.data.labels import holdout
 from saf.errors import DataError
 
-_SPLIT = re.compile(r"(.*?)(train|training|test|testing|val|valid|validation)(?:[-_ ]?set)?", re.I)
-_OF = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+_SPLIT = re.compile(
+    r"(.*?)(train|training|test|testing|eval|evaluation|val|valid|validation|dev)(?:[-_ ]?set)?",
+    re.I,
+)
+_OF = {"train": "train", "training": "train"} | dict.fromkeys(
+    ("test", "testing", "eval", "evaluation"), "test"
+)
 LAYOUT = (
     "Arrange the recordings as train/<class>/ and test/<class>/, or as <class>/ to have a fifth of "
     "each class held out for testing."

@@ -166,9 +166,11 @@ def _compact(x: Counts, kept: NDArray[np.bool_]) -> Counts:
 
 def _refusal(damaged: dict[str, DataError], count: int) -> DataError:
     hint = "Replace or remove the files, or go on without them: on_damaged: 'skip'."
-    if len(damaged) == count:
-        hint = "Check that these are recordings as the format has them, and send them again."
     names = sorted(damaged)
+    if len(damaged) == count:
+        hint = f"{damaged[names[0]].hint} None of the files can be read as this format has them."
+    if len(damaged) == count == 1:
+        return damaged[names[0]]
     if len(names) == 1:
         first = damaged[names[0]]
         return DataError(str(first), hint=f"{first.hint} {hint}")

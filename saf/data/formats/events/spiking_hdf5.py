@@ -8,7 +8,7 @@ Networks, 2020: `spikes/times` in s and `spikes/units` (lists of any length), `l
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from saf.data.arrays.classes import Classes, classes_of
 from saf.data.dataset import Dataset, Decision
 from saf.data.events.event_format import Timesteps
 from saf.data.events.folders import Plan
 from saf.data.events.stack import Counts, Load, stacked
 from saf.data.formats.format import FORMATS, Format, Recognised
 from saf.data.formats.settings import OnDamaged
-from saf.data.labels import class_names_of, holdout
+from saf.data.labels import holdout
 from saf.data.sources import hdf5
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
@@ -97,8 +98,9 @@ class SpikingHdf5(Format):
             )
         latest = max(found.last for found in lists.values())
         steps, width = self._steps(latest)
-        names = lists["train"].keys or class_names_of(lists["train"].labels, "labels")
-        chosen = _plan(lists, names)
+        classes = _classes(lists, files)
+        numbered = {s: own._replace(labels=classes.labels[s]) for s, own in lists.items()}
+        chosen = _plan(numbered, classes.names)
         bins = partial(_counts, steps=steps, width=width, units=units)
 
         def read(wanted: Collection[str]) -> Iterator[tuple[str, Load]]:
@@ -111,7 +113,7 @@ class SpikingHdf5(Format):
             chosen,
             (steps, units, 1, 1),
             skip=self.on_damaged == "skip",
-            decisions=self._told(steps, width, latest, units),
+            decisions=(*self._told(steps, width, latest, units), *_told_classes(classes)),
         )
 
     def _steps(self, latest: float) -> tuple[int, float]:
@@ -198,6 +200,27 @@ def _survey(content: Content, source: Source, limits: Limits) -> _Lists:
         texts = None if found is None or found.ndim != 1 else hdf5.texts_of(found, name)
         keys = () if texts is None else tuple(str(text) for text in texts)
         return _Lists(labels[()].astype(np.int64), keys, last, most)
+
+
+def _classes(lists: dict[str, _Lists], files: Mapping[str, str]) -> Classes:
+    """The classes, by the names in the files where there are such. Raises DataError where the files
+    have different ones."""
+    named = {split: found.keys for split, found in lists.items() if found.keys}
+    if len(set(named.values())) > 1:
+        raise DataError(
+            f"{' and '.join(files[split] for split in named)} name different classes (extra/keys)",
+            hint="Write the same names in the same order into all files, or none.",
+        )
+    known = next(iter(named.values()), None)
+    titles = {split: f"labels of {files[split]}" for split in lists}
+    return classes_of({s: own.labels for s, own in lists.items()}, known=known, titles=titles)
+
+
+def _told_classes(classes: Classes) -> tuple[Decision, ...]:
+    if not classes.why:
+        return ()
+    listed = ", ".join(classes.names[:8]) + (", …" if len(classes.names) > 8 else "")
+    return (Decision("", f"the classes {listed}", classes.why),)
 
 
 def _plan(lists: dict[str, _Lists], names: tuple[str, ...]) -> Plan:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -603,3 +604,62 @@ def test_where_no_recording_can_be_read_leaving_them_out_is_no_remedy(pack: Pack
     with pytest.raises(DataError, match="12 of 12") as caught:
         read(pack(files, "zip"))
     assert "on_damaged" not in caught.value.hint
+    assert "The file was cut short" in caught.value.hint
+
+
+def lists(labels: list[int], keys: list[bytes] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for path, dtype in (("spikes/times", np.float32), ("spikes/units", np.uint16)):
+            values = file.create_dataset(path, (len(labels),), h5py.vlen_dtype(dtype))
+            for row in range(len(labels)):
+                values[row] = (
+                    np.array([row / 10 + 0.1, 1.0], dtype) if dtype == np.float32 else [3, 5]
+                )
+        file["labels"] = np.array(labels)
+        if keys:
+            file["extra/keys"] = np.array(keys)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("labels", "keys", "names"),
+    [
+        ([1, 2, 3] * 2, None, ("1", "2", "3")),
+        ([0, 5, 9] * 2, None, ("0", "5", "9")),
+        ([1, 2, 3] * 2, [b"a", b"b", b"c"], ("a", "b", "c")),
+        ([0, 1, 2] * 2, [b"a", b"b", b"c"], ("a", "b", "c")),
+    ],
+)
+def test_classes_of_lists_of_spikes_are_those_that_occur_or_are_named(
+    labels: list[int], keys: Any, names: tuple[str, ...], pack: Pack
+) -> None:
+    files = {"my_train.h5": lists(labels, keys), "my_test.h5": lists(labels[:3], keys)}
+    data = read(pack(files, "zip"))
+    assert data.class_names == names
+    assert data.y_train.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_files_of_spikes_that_name_other_classes_are_refused(pack: Pack) -> None:
+    files = {
+        "my_train.h5": lists([0, 1] * 3, [b"a", b"b"]),
+        "my_test.h5": lists([0, 1], [b"b", b"a"]),
+    }
+    with pytest.raises(DataError, match="name different classes"):
+        read(pack(files, "zip"))
+
+
+@pytest.mark.parametrize(
+    ("folder", "split"), [("eval", "test"), ("Evaluation", "test"), ("dev", "val")]
+)
+def test_all_names_of_splits_are_known_for_recordings(folder: str, split: str, pack: Pack) -> None:
+    files = class_folders(structured, "npy")
+    more = {
+        f"{folder}/{name.partition('/')[2]}": own
+        for name, own in files.items()
+        if name.startswith("test/")
+    }
+    if split == "test":
+        files = {name: own for name, own in files.items() if not name.startswith("test/")}
+    data = read(pack(files | more, "zip"))
+    assert len(getattr(data, f"y_{split}")) == 4
