@@ -67,6 +67,9 @@ from api.web.guide import Guide
 from api.web.limits import ConcurrencyLimits
 from api.web.rendering import ProblemPages
 from api.web.startup import Opening
+from api.webhooks import pages as webhook_pages
+from api.webhooks import routes as webhooks
+from api.webhooks.sender import Sender
 from api.workers import routes as workers
 
 OPENING_SECONDS = 10.0  # that the start of the server waits for its database
@@ -81,6 +84,7 @@ TAGS = [
     {"name": "uploads", "description": "Large files, in pieces (tus 1.0)."},
     {"name": "choices", "description": "Networks, methods and surrogates that a job can ask for."},
     {"name": "accounts", "description": "Users, their keys, and projects that they share."},
+    {"name": "webhooks", "description": "Addresses that are told when a job or a sweep ends."},
     {"name": "system", "description": "Workers and health."},
 ]
 
@@ -143,13 +147,14 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         workers,
         health,
         accounts,
+        webhooks,
         openapi,
     )
     for module in routers:
         app.include_router(module.router)
     for pages in (
         *(list_page, compare, compare_pages, job_page, new_page),
-        *(dataset_pages, sweep_pages, system_pages, account_pages),
+        *(dataset_pages, sweep_pages, system_pages, account_pages, webhook_pages),
     ):
         app.include_router(pages.router)
     app.mount("/static", assets(), name="static")
@@ -201,6 +206,7 @@ class _Running:
         patient = database.patient()
         self._sweeper = Sweeper(patient, settings, wakeups.send)
         self._janitor = Janitor(patient, store, settings)
+        self._sender = Sender(patient, settings)
         self.service = Service(
             settings=settings,
             opening=Opening(
@@ -211,6 +217,7 @@ class _Running:
                     checks.resume,
                     self._sweeper.start,
                     self._janitor.start,
+                    self._sender.start,
                 ],
             ),
             database=database,
@@ -233,6 +240,7 @@ class _Running:
         """End everything but requests under way."""
         service = self.service
         service.opening.stop()
+        self._sender.stop()
         self._janitor.stop()
         self._sweeper.stop()
         service.part(Checks).close()

@@ -19,7 +19,7 @@ from saf.redaction import secrets_of
 MIB, GIB = 2**20, 2**30
 OWN_PATHS = (
     *("v1", "jobs", "new", "sweeps", "datasets", "compare", "system", "docs", "guide"),
-    *("login", "logout", "account"),
+    *("login", "logout", "account", "webhooks"),
     *("static", "openapi.json", "healthz", "readyz", "metrics"),
 )
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+)+")
@@ -74,6 +74,8 @@ class Settings(ClientSettings):
     open_beyond_loopback: bool = False
     """Let a service without accounts listen on other addresses than loopback: something in front of
     it asks who comes."""
+    webhooks_private: bool = False
+    """Let webhooks lead to addresses of this machine and network."""
     session_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 72.0
     """A browser that has signed in stays so for so long."""
     proxy_user_header: str = "X-Forwarded-User"

@@ -12,7 +12,7 @@ from typing import Literal
 
 Scope = Literal["public", "read", "write", "admin", "metrics"]
 Right = Literal["see", "change"]
-Kind = Literal["job", "artifact", "sweep", "dataset", "upload", "key", "project", "account"]
+Kind = Literal["job", "artifact", "sweep", "dataset", "upload", "key", "project", "webhook"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +50,9 @@ def use(kind: Kind) -> Access:
     return Access(scope="write", kind=kind)
 
 
-def change(kind: Kind) -> Access:
+def change(kind: Kind, *, of_form: bool = False) -> Access:
     """Steers, changes or deletes the thing."""
-    return Access(scope="write", kind=kind, right="change")
+    return Access(scope="write", kind=kind, right="change", of_form=of_form)
 
 
 ACCESS: Mapping[str, Access] = {
@@ -127,6 +127,17 @@ ACCESS: Mapping[str, Access] = {
     "GET /v1/surrogates": READ,
     "GET /v1/exports": READ,
     "GET /v1/workers": READ,
+    # Webhooks.
+    "POST /v1/webhooks": MAKE,
+    "GET /v1/webhooks": READ,
+    "GET /v1/webhooks/{webhook}": see("webhook"),
+    "GET /v1/webhooks/{webhook}/deliveries": see("webhook"),
+    "POST /v1/webhooks/{webhook}/test": change("webhook"),
+    "DELETE /v1/webhooks/{webhook}": change("webhook"),
+    "GET /webhooks": READ,
+    "POST /webhooks": FORM,
+    "POST /webhooks/{webhook}/test": change("webhook", of_form=True),
+    "POST /webhooks/{webhook}/remove": change("webhook", of_form=True),
     # Accounts.
     "GET /v1/me": READ,
     "GET /v1/audit": ADMIN,

@@ -15,6 +15,7 @@ from api.store.accounts import projects
 from api.store.accounts.tables import ApiKey
 from api.store.tables import Artifact, Dataset, Job, Sweep
 from api.store.viewer import Viewer
+from api.store.webhooks.tables import Webhook
 from api.uploads.files import Uploads
 from api.web.dependencies import Service
 from saf.data import CATALOGUE
@@ -71,6 +72,10 @@ def _dataset(session: Session, name: str) -> Owned:
     return _row(session, Dataset, or_(Dataset.id == name, Dataset.name == name), missing)
 
 
+def _webhook(session: Session, name: str) -> Owned:
+    return _row(session, Webhook, Webhook.id == name, f"there is no webhook {name[:60]}")
+
+
 def _key(session: Session, name: str) -> Owned:
     owner = session.scalar(select(ApiKey.user_id).where(ApiKey.id == name))
     missing = f"there is no key {name[:64]}"
@@ -115,5 +120,6 @@ _FINDERS: dict[Kind, Callable[[Session, str], Owned]] = {
     "sweep": _sweep,
     "dataset": _dataset,
     "key": _key,
+    "webhook": _webhook,
     "project": _project,
 }

@@ -17,8 +17,11 @@ from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 from api.store import viewer
 from api.store.tables import Dataset, Job, Sweep
 from api.store.viewer import Viewer
+from api.store.webhooks.tables import Webhook
 
-OWNED: tuple[type[Job] | type[Sweep] | type[Dataset], ...] = (Job, Sweep, Dataset)
+OWNED: tuple[type[Job] | type[Sweep] | type[Dataset] | type[Webhook], ...] = (
+    *(Job, Sweep, Dataset, Webhook),
+)
 EVERYTHING: dict[str, Any] = {"saf_everything": True}
 _VIEWER = "viewer"
 

@@ -20,6 +20,10 @@ projects = typer.Typer(no_args_is_help=True, help="Projects that several people 
 commands.add_typer(keys, name="keys")
 commands.add_typer(users, name="users")
 commands.add_typer(projects, name="projects")
+webhooks = typer.Typer(
+    no_args_is_help=True, help="Addresses that are told when a job or a sweep ends."
+)
+commands.add_typer(webhooks, name="webhooks")
 UserName = Annotated[str, typer.Argument(metavar="USER", help="Name of the user.")]
 ProjectName = Annotated[str, typer.Argument(metavar="PROJECT", help="Name of the project.")]
 
@@ -242,6 +246,71 @@ def remove_member(name: ProjectName, user: UserName) -> None:
     """Let a user belong to a project no more; what is theirs stays in it."""
     with server_client() as client:
         client.accounts.remove_member(name, user)
+
+
+WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Its id.")]
+EVENTS = ("job.succeeded", "job.failed", "job.cancelled", "job.paused", "sweep.ended")
+
+
+@webhooks.command(name="add")
+def add_webhook(
+    url: Annotated[str, typer.Argument(help="Where messages are sent to.")],
+    event: Annotated[
+        list[str], typer.Option(help=f"One of {', '.join(EVENTS)}; repeatable. By default all.")
+    ] = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """Make a webhook, and print the secret that its messages are signed with, once."""
+    with server_client() as client:
+        made = client.webhooks.add(url, event or EVENTS)
+    print_json(made) if as_json else say(f"{made['id']}\n{made['secret']}")
+
+
+@webhooks.command(name="list")
+def list_webhooks(as_json: AsJson = False) -> None:
+    """List webhooks."""
+    with server_client() as client:
+        found = client.webhooks.list()
+    if as_json:
+        return print_json(found)
+    rows = [
+        (each["id"], each["url"], " ".join(each["events"]), "off" if each["disabled_at"] else "")
+        for each in found
+    ]
+    return table(("Id", "Address", "Told of", ""), rows, "There is no webhook.")
+
+
+@webhooks.command(name="test")
+def test_webhook(webhook_id: WebhookId) -> None:
+    """Send a test message; `deliveries` says what became of it."""
+    with server_client() as client:
+        say(client.webhooks.test(webhook_id)["id"])
+
+
+@webhooks.command(name="deliveries")
+def list_deliveries(webhook_id: WebhookId, as_json: AsJson = False) -> None:
+    """List what was sent, the newest first."""
+    with server_client() as client:
+        found = list(client.webhooks.deliveries(webhook_id))
+    if as_json:
+        return print_json(found)
+    rows = [(each["id"], each["type"], str(each["tries"]), _became(each)) for each in found]
+    return table(("Id", "Type", "Tries", ""), rows, "Nothing was sent.")
+
+
+@webhooks.command(name="remove")
+def remove_webhook(webhook_id: WebhookId) -> None:
+    """Remove a webhook, and what of its messages has not arrived."""
+    with server_client() as client:
+        client.webhooks.remove(webhook_id)
+
+
+def _became(delivery: dict[str, Any]) -> str:
+    if delivery["delivered_at"]:
+        return f"arrived {moment(delivery['delivered_at'])}"
+    if delivery["next_at"]:
+        return f"{delivery['error'] or 'waits'}; next try {moment(delivery['next_at'])}"
+    return f"given up: {delivery['error']}"
 
 
 def _change(name: str, **changes: Any) -> None:

@@ -23,6 +23,7 @@ import httpx
 
 from saf.client.accounts import credentials
 from saf.client.accounts.people import Accounts
+from saf.client.accounts.webhooks import Webhooks
 from saf.client.datasets import Datasets
 from saf.client.exports import Exports
 from saf.client.job import Job
@@ -99,6 +100,7 @@ class Client(Results, Datasets, Exports):
         """Where the server is, without a user and a password."""
         self.sweeps = Sweeps(self._connection)
         self.accounts = Accounts(self._connection)
+        self.webhooks = Webhooks(self._connection)
 
     def __enter__(self) -> Self:
         return self

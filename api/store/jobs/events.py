@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from api.store.database import clock
 from api.store.tables import Event, Job
+from api.store.webhooks import outbox
 
 
 def add(session: Session, job_id: str, type_: str, **data: Any) -> None:
@@ -31,3 +32,4 @@ def add(session: Session, job_id: str, type_: str, **data: Any) -> None:
         )
     )
     session.flush()
+    outbox.job_became(session, job_id, str(type_))

@@ -11,6 +11,7 @@ from api.settings import Settings
 from api.store.accounts import keys, projects, users
 from api.store.database import now
 from api.store.tables import Artifact, Blob, Dataset, Job, new_id
+from api.store.webhooks.tables import Webhook
 from tests.api.conftest import NO_BROKER, Server, until
 
 PLACES = ("mias", "shared", "ottos")
@@ -84,7 +85,9 @@ def make_lab(server: Server) -> Lab:
 
 def _make_things(lab: Lab) -> None:
     of = {"mias": ("mia", ""), "shared": ("mia", "vision"), "ottos": ("otto", "audio")}
-    lab.things |= {kind: {} for kind in ("job", "sweep", "dataset", "artifact", "upload")}
+    lab.things |= {
+        kind: {} for kind in ("job", "sweep", "dataset", "artifact", "upload", "webhook")
+    }
     body = {"job": {"dataset": "digits"}, "over": {"/seed": [0, 1]}}
     for place, (who, project) in of.items():
         lab.things["job"][place] = lab.job(who, project)
@@ -105,6 +108,11 @@ def _make_things(lab: Lab) -> None:
                 id=new_id("art"), job_id=job.id, name="a", kind="report", sha256=sha256,
                 created_at=now(),
             )  # fmt: skip
+            hook = Webhook(id=new_id("whk"), url="http://127.0.0.1:9/", events=["job.failed"])
+            hook.secret, hook.created_at = "whsec_eA==", 1.0
+            hook.owner_id, hook.project_id = job.owner_id, job.project_id
+            session.add(hook)
+            lab.things["webhook"][place] = hook.id
             dataset = Dataset(
                 id=new_id("ds"), name=f"set of {place}", format="auto", status="invalid",
                 problems=[], upload_bytes=1, created_at=now(), owner_id=job.owner_id,

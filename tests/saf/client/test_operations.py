@@ -146,6 +146,8 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     client.delete_dataset(other["id"])
     with Client(shared.address, transport=recorder, project="none") as of_project:
         # This service has no accounts.
+        with pytest.raises(ApiError, match="no accounts"):
+            of_project.webhooks.add("http://example.org", ["job.failed"])
         for refused in (
             lambda: of_project.submit({"dataset": "digits"}),
             lambda: of_project.sweeps.submit({"/seed": [0, 1]}, {"dataset": "digits"}),
@@ -166,6 +168,12 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     assert client.surrogates()
     client.workers()
     accounts_of(client)
+    with pytest.raises(ApiError, match="SAF_WEBHOOKS_PRIVATE"):
+        client.webhooks.add("http://127.0.0.1:9/hook", ["job.failed"], idempotency_key="w")
+    assert client.webhooks.list() == []
+    for name in ("get", "test", "deliveries", "remove"):
+        with pytest.raises(ApiError, match="there is no webhook"):
+            getattr(client.webhooks, name)("whk_1")
     assert client.is_alive()
     with pytest.raises(ApiError, match="broker"):
         client.readiness()

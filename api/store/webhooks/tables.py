@@ -1,0 +1,47 @@
+"""The tables of webhooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.store import viewer
+from api.store.tables import Base
+
+
+class Webhook(Base):
+    """An address that is told when something ends."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner_id: Mapped[str | None] = mapped_column(String(40), default=viewer.owner, index=True)
+    project_id: Mapped[str | None] = mapped_column(String(40), default=viewer.project, index=True)
+    url: Mapped[str] = mapped_column(Text)
+    events: Mapped[list[Any]]
+    secret: Mapped[str] = mapped_column(String(100))  # whsec_…: messages are signed with it
+    created_at: Mapped[float]
+    disabled_at: Mapped[float | None]  # since it answered 410, or by its owner
+
+
+class Delivery(Base):
+    """A message of the outbox, until it has arrived or was given up."""
+
+    __tablename__ = "webhook_deliveries"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)  # msg_…: the same at each try
+    webhook_id: Mapped[str] = mapped_column(
+        ForeignKey("webhooks.id", ondelete="CASCADE"), index=True
+    )
+    type: Mapped[str] = mapped_column(String(40))
+    body: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[float]
+    tries: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[float | None]  # of the next try; null: there is none
+    delivered_at: Mapped[float | None]
+    status: Mapped[int | None]  # of the last answer
+    error: Mapped[str] = mapped_column(Text, default="")  # of the last try
+
+    __table_args__ = (Index(None, "next_at"),)

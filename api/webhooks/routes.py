@@ -1,0 +1,173 @@
+"""Webhooks: make, list, try, look at what was sent, remove."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Response
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.errors import InvalidRequestError, NotFoundError
+from api.settings import Settings
+from api.store.database import clock
+from api.store.tables import new_id
+from api.store.webhooks import outbox
+from api.store.webhooks.tables import Webhook
+from api.web.asgi import prefix
+from api.web.caller import Names, ProjectHeader
+from api.web.dependencies import ServiceDependency
+from api.web.idempotency import IdempotencyKey, id_made_before, remember
+from api.web.problems import responses
+from api.web.schemas import Listing
+from api.webhooks.addresses import RefusedAddressError, resolve
+from api.webhooks.schemas import (
+    DeliveryDocument,
+    NewWebhook,
+    NewWebhookDocument,
+    WebhookDocument,
+    delivery_document,
+    webhook_document,
+)
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+
+
+def find_webhooks(session: Session) -> list[WebhookDocument]:
+    """All that one sees, the newest first."""
+    rows = list(session.scalars(select(Webhook).order_by(Webhook.id.desc())))
+    names = Names(session, ((row.owner_id, row.project_id) for row in rows))
+    return [webhook_document(row, names) for row in rows]
+
+
+def read_webhook(session: Session, webhook_id: str) -> Webhook:
+    """The webhook, or NotFoundError."""
+    found = session.get(Webhook, webhook_id)
+    if found is None:
+        raise NotFoundError(f"there is no webhook {webhook_id[:60]}")
+    return found
+
+
+def check_address(settings: Settings, wanted: NewWebhook) -> None:
+    """InvalidRequestError for an address to which nothing is sent. It may take a while: not in a
+    transaction."""
+    try:
+        resolve(wanted.url, private=settings.webhooks_private)
+    except RefusedAddressError as error:
+        raise InvalidRequestError.at("/url", str(error)) from error
+
+
+def make_webhook(session: Session, wanted: NewWebhook) -> NewWebhookDocument:
+    """A new webhook."""
+    row = Webhook(
+        id=new_id("whk"),
+        url=wanted.url,
+        events=list(dict.fromkeys(wanted.events)),
+        secret="whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        created_at=clock(session),
+    )
+    session.add(row)
+    session.flush()
+    names = Names(session, [(row.owner_id, row.project_id)])
+    return NewWebhookDocument(**webhook_document(row, names).model_dump(), secret=row.secret)
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Make a webhook",
+    responses={
+        200: {"description": "The same request came before (Idempotency-Key)"},
+        **responses(401, 403, 409, 422, 503),
+    },
+)
+def add_webhook(
+    service: ServiceDependency,
+    response: Response,
+    webhook: Annotated[NewWebhook, Body()],
+    idempotency_key: IdempotencyKey = None,
+    saf_project: ProjectHeader = None,
+) -> NewWebhookDocument:
+    """Messages are sent by POST as JSON (`type`, `timestamp`, `data`), signed as the Standard
+    Webhooks specification says, and again with growing pauses, over three days, until the answer is
+    2xx."""
+    response.headers["Cache-Control"] = "no-store"
+    request = ("webhooks", webhook.url, *webhook.events)
+    check_address(service.settings, webhook)
+    with service.database.writing() as session:
+        before = id_made_before(session, idempotency_key, *request)
+        if before is not None:
+            row = read_webhook(session, before)
+            names = Names(session, [(row.owner_id, row.project_id)])
+            response.status_code = 200
+            said = webhook_document(row, names).model_dump()
+            return NewWebhookDocument(**said, secret=row.secret)
+        made = make_webhook(session, webhook)
+        remember(session, idempotency_key, made.id, *request)
+    response.headers["Location"] = prefix.at(f"/v1/webhooks/{made.id}")
+    return made
+
+
+@router.get("", summary="List webhooks", responses=responses(401, 503))
+def list_webhooks(service: ServiceDependency) -> Listing[WebhookDocument]:
+    """The newest first, without their secrets."""
+    with service.database.reading() as session:
+        found = find_webhooks(session)
+    return Listing(
+        data=found,
+        first_id=found[0].id if found else None,
+        last_id=found[-1].id if found else None,
+    )
+
+
+@router.get("/{webhook}", summary="Read a webhook", responses=responses(401, 404, 503))
+def get_webhook(service: ServiceDependency, webhook: str) -> WebhookDocument:
+    """Without its secret."""
+    with service.database.reading() as session:
+        row = read_webhook(session, webhook)
+        return webhook_document(row, Names(session, [(row.owner_id, row.project_id)]))
+
+
+@router.delete(
+    "/{webhook}",
+    status_code=204,
+    summary="Remove a webhook",
+    responses=responses(401, 403, 404, 503),
+)
+def remove_webhook(service: ServiceDependency, webhook: str) -> None:
+    """And what of its messages has not arrived."""
+    with service.database.writing() as session:
+        session.delete(read_webhook(session, webhook))
+
+
+@router.post(
+    "/{webhook}/test",
+    status_code=202,
+    summary="Send a test message",
+    responses=responses(401, 403, 404, 503),
+)
+def try_webhook(
+    service: ServiceDependency, webhook: str, idempotency_key: IdempotencyKey = None
+) -> DeliveryDocument:
+    """Of the type `test`; the deliveries say what became of it."""
+    with service.database.writing() as session:
+        return delivery_document(outbox.put_test(session, read_webhook(session, webhook)))
+
+
+@router.get(
+    "/{webhook}/deliveries",
+    summary="Messages of a webhook",
+    responses=responses(401, 404, 503),
+)
+def list_deliveries(service: ServiceDependency, webhook: str) -> Listing[DeliveryDocument]:
+    """The newest fifty; messages stay for 30 days after their last try."""
+    with service.database.reading() as session:
+        row = read_webhook(session, webhook)
+        found = [delivery_document(each) for each in outbox.of_webhook(session, row.id)]
+    return Listing(
+        data=found,
+        first_id=found[0].id if found else None,
+        last_id=found[-1].id if found else None,
+    )

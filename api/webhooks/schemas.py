@@ -1,0 +1,98 @@
+"""Webhooks as the API shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.store.webhooks.tables import Delivery, Webhook
+from api.web.asgi import prefix
+from api.web.caller import Names
+from api.web.schemas import Document, Timestamp, iso, maybe_iso
+
+EventType = Literal["job.succeeded", "job.failed", "job.cancelled", "job.paused", "sweep.ended"]
+
+
+class NewWebhook(BaseModel):
+    """A webhook to be made."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    url: Annotated[str, Field(min_length=1, max_length=2000)]
+    """Where messages are sent to, by POST."""
+    events: Annotated[list[EventType], Field(min_length=1, max_length=5)]
+    """What it is told of: jobs and sweeps of whoever makes it, or of the project that it is in."""
+
+
+class WebhookDocument(Document):
+    """An address that is told when something ends."""
+
+    id: str
+    object: Literal["webhook"] = "webhook"
+    url: str
+    events: list[EventType]
+    owner: str | None
+    project: str | None
+    created_at: Timestamp
+    disabled_at: Timestamp | None
+    """Since when nothing is sent: it answered 410 Gone."""
+    deliveries: str
+    """The address of what was sent."""
+
+
+class NewWebhookDocument(WebhookDocument):
+    """A webhook that was just made."""
+
+    secret: str
+    """`whsec_…`: messages are signed with it. It is not shown again."""
+
+
+class DeliveryDocument(Document):
+    """A message."""
+
+    id: str
+    """`webhook-id` of the message, the same at each try."""
+    object: Literal["delivery"] = "delivery"
+    type: str
+    body: str
+    """As it is sent."""
+    created_at: Timestamp
+    tries: int
+    next_at: Timestamp | None
+    """When it is tried again; null: it has arrived, or was given up."""
+    delivered_at: Timestamp | None
+    status: int | None
+    """Of the last answer."""
+    error: str
+    """Why the last try failed; empty where it did not."""
+
+
+def webhook_document(row: Webhook, names: Names) -> WebhookDocument:
+    """The JSON of a webhook."""
+    owner, project = names.of(row.owner_id, row.project_id)
+    return WebhookDocument(
+        id=row.id,
+        url=row.url,
+        events=row.events,
+        owner=owner,
+        project=project,
+        created_at=iso(row.created_at),
+        disabled_at=maybe_iso(row.disabled_at),
+        deliveries=prefix.at(f"/v1/webhooks/{row.id}/deliveries"),
+    )
+
+
+def delivery_document(row: Delivery) -> DeliveryDocument:
+    """The JSON of a message."""
+    return DeliveryDocument(
+        id=row.id,
+        type=row.type,
+        body=row.body,
+        created_at=iso(row.created_at),
+        tries=row.tries,
+        next_at=maybe_iso(row.next_at),
+        delivered_at=maybe_iso(row.delivered_at),
+        status=row.status,
+        error=row.error,
+    )
