@@ -198,7 +198,8 @@ class JobSpecification(Strict):
     timesteps_at_once: Annotated[int, Field(ge=1, le=1024)] | None = None
     """K, the time steps that `saf-e`, `saf-f` and `spike-representation` compute at once, layer by
     layer: 1 takes the least memory, whatever T is; T the most. The same training but for rounding.
-    null: as many as make up 128 samples; on a GPU, with `SAF_GPU_TUNING` on the worker, a training
+    null: as many as make up 128 samples, in small networks of
+    matrices more; on a GPU, with `SAF_GPU_TUNING` on the worker, a training
     of 1,000 iterations and a minute or more first tries whether more are faster by a tenth, within
     a quarter of the free memory.
     Networks with feedback take one."""

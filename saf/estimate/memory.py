@@ -57,7 +57,7 @@ def forecast(
     def at_once(samples: int) -> int:
         if architecture.has_feedback:
             return 1
-        return min(asked, timesteps) if asked else steps_at_once(samples, timesteps)
+        return min(asked, timesteps) if asked else steps_at_once(samples, timesteps, architecture)
 
     def needed(samples: int) -> int:
         kept = specification.method.kept(timesteps, at_once(samples))

@@ -337,7 +337,7 @@ def chunks(network: Layered, samples: int, timesteps: int, chunk: int | None) ->
     With None, `steps_at_once` chooses the length.
     """
     if chunk is None:
-        chunk = steps_at_once(samples, timesteps)
+        chunk = steps_at_once(samples, timesteps, network.architecture)
     if chunk < 1:
         raise ValueError(f"a chunk has at least 1 time step, not {chunk}")
     size = 1 if network.architecture.has_feedback else chunk

@@ -63,7 +63,7 @@ def chosen(
         return specification.timesteps_at_once
     if progress.timesteps_at_once is not None:
         return progress.timesteps_at_once
-    found = steps_at_once(samples, specification.timesteps)
+    found = steps_at_once(samples, specification.timesteps, architecture)
     if tuning.is_for(device) and iterations >= FEWEST_ITERATIONS:
         most = _most(specification, architecture, samples, device)
         seconds_with = seconds_of(iterate, device, clock, stop)

@@ -24,6 +24,8 @@ from saf.networks.architecture import (
     LayerDescription,
     Linear,
 )
+from saf.networks.build import build
+from saf.networks.mlp import MLP
 from tests.saf.methods import reference
 from tests.saf.methods.gradients import assert_close, firing_case, train
 from tests.saf.methods.rules import METHODS, Method
@@ -117,6 +119,15 @@ def test_a_small_batch_takes_several_steps_at_once_up_to_the_size_of_a_full_one(
     samples: int, timesteps: int, expected: list[int]
 ) -> None:
     assert chunks(firing_case().network, samples, timesteps, None) == expected
+
+
+@pytest.mark.parametrize(("samples", "expected"), [(8, [20]), (128, [8, 8, 4]), (4096, [1] * 20)])
+def test_a_network_of_matrices_takes_as_many_steps_as_its_size_allows(
+    samples: int, expected: list[int]
+) -> None:
+    architecture = build(MLP(features=(128, 128)), (1, 4, 4), 3)
+    network = SpikingNetwork(architecture, Neuron(), mean=[0.5], std=[0.3], seed=0)
+    assert chunks(network, samples, 20, None) == expected
 
 
 def test_a_chunk_of_no_steps_is_refused() -> None:
