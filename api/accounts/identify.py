@@ -95,8 +95,10 @@ class Identifier:
             if key is not None and (why := keys.why_closed(key, clock(session))):
                 raise UnauthorizedError(f"the key that this browser signed in with {why}; {again}")
             user = _enabled(session.get(User, row.user_id))
+            viewer = _viewer(session, user)
             return Caller(
-                viewer=_viewer(session, user),
+                viewer=viewer,
+                adds_to=_adds_to(session, viewer),
                 scopes=_scopes(user, key),
                 how="session",
                 key_id=row.key_id,
@@ -123,7 +125,12 @@ class Identifier:
             if user is not None:
                 _enabled(user)
                 viewer = _viewer(session, user)
-                return Caller(viewer=viewer, scopes=_scopes(user, None), how="proxy")
+                return Caller(
+                    viewer=viewer,
+                    adds_to=_adds_to(session, viewer),
+                    scopes=_scopes(user, None),
+                    how="proxy",
+                )
         with self._database.writing() as session:
             user = _of_subject(session, f"proxy:{subject}")
             if user is None:
@@ -177,3 +184,7 @@ def _viewer(session: Session, user: User) -> Viewer:
         is_admin=user.is_admin,
         projects=projects.roles(session, user.id),
     )
+
+
+def _adds_to(session: Session, viewer: Viewer) -> tuple[str, ...]:
+    return projects.creatable(session, None if viewer.is_admin else viewer.projects)

@@ -31,6 +31,8 @@ class Caller:
     how: Literal["key", "session", "proxy"]
     key_id: str | None = None
     session_id: str | None = None
+    adds_to: tuple[str, ...] = ()
+    """Names of the projects that new things of theirs may belong to; of browsers alone."""
     csrf: str = ""
     """What forms and scripts of its pages say; empty without a browser session."""
 

@@ -49,6 +49,13 @@ def _account(request: Request) -> str:
     return caller.name if caller is not None else ""
 
 
+def _adds_to(request: Request) -> tuple[str, ...]:
+    """Projects that whoever looks may add to."""
+    caller = caller_of(request.scope)
+    return caller.adds_to if caller is not None else ()
+
+
+templates.env.globals["adds_to"] = _adds_to
 templates.env.globals["csrf"] = _csrf
 templates.env.globals["account"] = _account
 _FOR_PROGRAMS = ("/v1/", "/static/", "/metrics", "/healthz", "/readyz", "/openapi.json")

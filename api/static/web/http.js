@@ -50,12 +50,18 @@ export async function askText(url, options) {
 }
 
 /**
- * What a browser that has signed in says with each request: that a page of this service sends it.
+ * What a browser that has signed in says with each request: that a page of this service sends it, and
+ * the project that new things belong to.
  * @returns {Record<string, string>}
  */
 export function token() {
   const meta = document.querySelector('meta[name="csrf"]');
-  return meta instanceof HTMLMetaElement ? { "X-CSRF-Token": meta.content } : {};
+  const project = document.getElementById("project");
+  return {
+    ...(meta instanceof HTMLMetaElement && { "X-CSRF-Token": meta.content }),
+    // Names are of letters, digits and . _ @ -
+    ...(project instanceof HTMLSelectElement && project.value && { "Saf-Project": project.value }),
+  };
 }
 
 /**

@@ -14,7 +14,7 @@ from api.store.accounts.tables import Membership, Project, User
 from api.store.accounts.users import NAME
 from api.store.database import clock
 from api.store.tables import new_id
-from api.store.viewer import Role
+from api.store.viewer import CREATING, Role
 from api.store.visibility import EVERYTHING, OWNED
 
 
@@ -57,6 +57,14 @@ def roles(session: Session, user_id: str) -> dict[str, Role]:
         select(Membership.project_id, Membership.role).where(Membership.user_id == user_id)
     )
     return {row.project_id: cast(Role, row.role) for row in rows}
+
+
+def creatable(session: Session, roles: Mapping[str, Role] | None) -> tuple[str, ...]:
+    """Names of the projects that somebody with those roles adds to, all where `roles` is None."""
+    adds = None if roles is None else {id_: role for id_, role in roles.items() if role in CREATING}
+    if adds is not None and not adds:
+        return ()
+    return tuple(row.name for row in listed(session, adds))
 
 
 def listed(session: Session, ids: Mapping[str, Role] | None) -> list[Project]:
