@@ -32,16 +32,16 @@ GRID: Mapping[str, Any] = {"grid_bits": "auto"}
 CONVNET = {"name": "convnet", "channels": [16, 32]}
 RESNET = {"name": "resnet18", "width": 0.125}
 NETWORKS: Mapping[str, tuple[Callable[[], Dataset], dict[str, Any]]] = {
-    "digits, convnet, on a grid": (digits, {"network": CONVNET, "conversion": GRID}),
+    "digits, convnet, grid_bits auto": (digits, {"network": CONVNET, "conversion": GRID}),
     "digits, convnet": (digits, {"network": CONVNET}),
     "digits, convnet, λ = 0.8": (digits, {"network": CONVNET, "neuron": {"decay": 0.8}}),
-    "28 × 28 shapes, convnet, on a grid": (
+    "28 × 28 shapes, convnet, grid_bits auto": (
         lambda: shapes(side=(28, 28)),
         {"network": CONVNET, "conversion": GRID},
     ),
-    "digits, ResNet-18, on a grid": (digits, {"network": RESNET, "conversion": GRID}),
+    "digits, ResNet-18, grid_bits auto": (digits, {"network": RESNET, "conversion": GRID}),
     "digits, ResNet-18": (digits, {"network": RESNET}),
-    "event frames, convnet, on a grid": (bars, {"network": CONVNET, "conversion": GRID}),
+    "event frames, convnet, grid_bits auto": (bars, {"network": CONVNET, "conversion": GRID}),
 }
 
 
@@ -88,10 +88,13 @@ def cell(found: Mapping[str, Any]) -> str:
     return str(found["verdict"]).replace("_", " ")
 
 
-def table(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def table(found: Mapping[str, Mapping[str, Mapping[str, Any]]], grids: Mapping[str, bool]) -> str:
     """Targets against networks, in Markdown."""
     names = list(found)
     lines = [f"| target | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    lines.append(
+        f"| *on a grid* | {' | '.join('yes' if grids[name] else 'no' for name in names)} |"
+    )
     for target in TARGETS.names():
         cells = (cell(found[name][target]) for name in names)
         lines.append(f"| `{target}` | {' | '.join(cells)} |")
@@ -106,10 +109,12 @@ def main() -> None:
     options = parser.parse_args()
     found: dict[str, dict[str, Any]] = {}
     readers: dict[str, str] = {}
+    grids: dict[str, bool] = {}
     for name, (make, settings) in NETWORKS.items():
         data = make()
         network = trained(data, settings, options.epochs)
         found[name] = {}
+        grids[name] = network.description.grid is not None
         for target in TARGETS.names():
             one = carried(network, target, data, options.samples)
             found[name][target] = one
@@ -126,12 +131,14 @@ def main() -> None:
 at most {options.samples} held-out samples, every spike of every layer at every step compared.
 Readers: {versions}.
 
-{table(found)}
+{table(found, grids)}
 """
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "exports.md").write_text(text)
     (RESULTS / "exports.json").write_text(
-        json.dumps({"machine": where, "readers": readers, "found": found}, indent=1)
+        json.dumps(
+            {"machine": where, "readers": readers, "on_a_grid": grids, "found": found}, indent=1
+        )
     )
 
 
