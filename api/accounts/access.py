@@ -93,6 +93,7 @@ ACCESS: Mapping[str, Access] = {
     "POST /v1/jobs/{job_id}/cancel": change("job"),
     "POST /v1/jobs/{job_id}/pause": change("job"),
     "POST /v1/jobs/{job_id}/resume": change("job"),
+    "PATCH /v1/jobs/{job_id}": change("job"),
     "DELETE /v1/jobs/{job_id}": change("job"),
     "GET /v1/artifacts/{artifact_id}": see("artifact"),
     "GET /v1/jobs/{job_id}/exports": see("job"),

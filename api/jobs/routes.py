@@ -15,10 +15,17 @@ from api.jobs import origins
 from api.jobs.forecast import MemoryCurve, TimeForecast, memory_curves, time_forecast
 from api.jobs.queries import metadata_filter, read_job
 from api.jobs.retry import Continuation, check_data, continue_job, specification_of, train_further
-from api.jobs.schemas import Health, JobDocument, job_document, job_documents
+from api.jobs.schemas import (
+    Health,
+    JobChange,
+    JobDocument,
+    job_document,
+    job_documents,
+    plain_tag,
+)
 from api.jobs.submission import job_row, resolve, validation
 from api.store import viewer
-from api.store.jobs import lifecycle
+from api.store.jobs import lifecycle, remarks
 from api.store.jobs.listing import NEWEST_FIRST, SORTS, JobFilter, find_jobs
 from api.store.tables import Job, Status, Sweep
 from api.web.caller import CallerDependency, Mine, OfProject, ProjectHeader, belonging
@@ -124,6 +131,11 @@ def list_jobs(
     dataset: Annotated[str, Query(description="Name or id")] = "",
     network: str = "",
     sweep: Annotated[str, Query(description="Id of the sweep that they are a part of")] = "",
+    tag: Annotated[
+        list[str] | None,
+        Query(description="May be given repeatedly: jobs that have all", max_length=16),
+    ] = None,
+    favourite: Annotated[bool | None, Query(description="Only favourites, or only others")] = None,
     q: Annotated[
         str,
         Query(
@@ -155,6 +167,8 @@ def list_jobs(
         network=network,
         metadata=metadata_filter(request),
         sweep=sweep,
+        tags=tuple(dict.fromkeys(map(plain_tag, tag or ()))),
+        favourite=favourite,
         q=q,
     )
     with service.database.reading() as session:
@@ -175,6 +189,21 @@ def get_job(service: ServiceDependency, job_id: str) -> JobDocument:
     """How far it is, what came out, and where the rest is."""
     with service.database.reading() as session:
         return job_document(session, read_job(session, job_id))
+
+
+@router.patch(
+    "/{job_id}",
+    summary="Name a job, tag it, write notes on it",
+    responses=responses(400, 403, 404, 413, 415, 422, 503),
+)
+def change_job(
+    service: ServiceDependency, job_id: str, changes: Annotated[JobChange, Body()]
+) -> JobDocument:
+    """At any time, also of a job that has ended: the training and its specification stay as they
+    are."""
+    with service.database.writing() as session:
+        given = changes.model_dump(exclude_unset=True)
+        return job_document(session, remarks.change(session, job_id, given))
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=responses(403, 404, 409, 503))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from sqlalchemy.orm import Session
 
 from api.store.database import clock
-from api.store.jobs import queue
+from api.store.jobs import queue, remarks
 from api.store.jobs.result import RESULT
 from api.store.runs import checkpoints
 from api.store.soundness import readable
@@ -16,6 +18,7 @@ from api.store.tables import Event, Job, Status
 from api.web.asgi import prefix
 from api.web.caller import Names
 from api.web.schemas import Document, Timestamp, finite, iso, maybe_iso, without_nan
+from saf.config.base import Strict
 
 
 class Progress(Document):
@@ -167,6 +170,11 @@ class JobDocument(JobProgress):
     micro_batches: int | None
     """Parts that a batch is computed in since memory ran out; null: as the specification says."""
     metadata: dict[str, str]
+    notes: str = ""
+    """Of people, in Markdown."""
+    tags: list[str] = Field(default_factory=list)
+    """In order of the alphabet."""
+    favourite: bool = False
     owner: str | None = None
     """Name of the user it belongs to; null: there were no accounts."""
     project: str | None = None
@@ -175,6 +183,42 @@ class JobDocument(JobProgress):
     """Why the row of this job cannot be read, which then has other values in their place; null: it
     can."""
     urls: JobUrls
+
+
+def plain_tag(text: str) -> str:
+    """A tag as it is stored, so that é typed on any keyboard is the same."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
+Tag = Annotated[
+    str,
+    StringConstraints(
+        min_length=1, max_length=50, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f,]+$"
+    ),
+    AfterValidator(plain_tag),
+]
+"""A word on a job: any characters but commas and those that control."""
+
+
+class JobChange(Strict):
+    """What people write on a job; what is left out stays as it is. None of it changes the training
+    or its specification."""
+
+    name: Annotated[
+        str, StringConstraints(max_length=200, strip_whitespace=True, pattern=r"^[^\x00]*$")
+    ] = ""
+    """The name that lists and pages show; that in the specification stays as it was sent."""
+    notes: Annotated[str, StringConstraints(max_length=20_000, pattern=r"^[^\x00]*$")] = ""
+    """In Markdown; HTML in it is shown as text."""
+    tags: Annotated[list[Tag], Field(max_length=20, default_factory=list)]
+    """All that it has from then on."""
+    favourite: bool = False
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("nothing is to be changed; give name, notes, tags or favourite")
+        return self
 
 
 class EventDocument(Document):
@@ -197,7 +241,13 @@ def job_documents(session: Session, jobs: Sequence[Job]) -> list[JobDocument]:
     steps = checkpoints.newest_steps(session, [job.id for job in jobs])
     at = clock(session)
     names = Names(session, ((job.owner_id, job.project_id) for job in jobs))
-    return [_job_document(job, ahead.get(job.id, 0), steps.get(job.id), at, names) for job in jobs]
+    tags = remarks.tags_of(session, [job.id for job in jobs])
+    return [
+        _job_document(
+            *(job, ahead.get(job.id, 0), steps.get(job.id), at, names, tags.get(job.id, ()))
+        )
+        for job in jobs
+    ]
 
 
 def job_document(session: Session, job: Job) -> JobDocument:
@@ -226,7 +276,12 @@ def event_document(row: Event) -> EventDocument:
 
 
 def _job_document(
-    row: Job, ahead: int, checkpoint_step: int | None, at: float, names: Names
+    row: Job,
+    ahead: int,
+    checkpoint_step: int | None,
+    at: float,
+    names: Names,
+    tags: Sequence[str],
 ) -> JobDocument:
     job, unreadable = readable(row)
     owner, project = names.of(row.owner_id, row.project_id)
@@ -272,6 +327,9 @@ def _job_document(
         retry_from_step=job.inherited_step,
         micro_batches=job.micro_batches,
         metadata=specification["metadata"],
+        notes=job.notes or "",
+        tags=list(tags),
+        favourite=job.favourite_at is not None,
         owner=owner,
         project=project,
         unreadable=unreadable or None,

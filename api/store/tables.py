@@ -225,6 +225,8 @@ class Job(Base):
     error: Mapped[dict[str, Any] | None]
     events_count: Mapped[int] = mapped_column(default=0)
     version: Mapped[int] = mapped_column(BigInteger, default=0)  # raised by every change
+    notes: Mapped[str | None] = mapped_column(Text)  # of people, in Markdown
+    favourite_at: Mapped[float | None]  # when it was made a favourite; null: it is none
 
     labels: Mapped[list[JobLabel]] = relationship(cascade="all", passive_deletes=True)
 
@@ -279,6 +281,15 @@ class JobLabel(Base):
     value: Mapped[str] = mapped_column(String(512))
 
     __table_args__ = (Index(None, "key", "value"),)
+
+
+class JobTag(Base):
+    """A word that somebody put on a job, to find it by."""
+
+    __tablename__ = "job_tags"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(50), primary_key=True, index=True)
 
 
 class Event(Base):

@@ -123,6 +123,8 @@ def list_(
     ] = [],  # noqa: B006
     method: Annotated[str, typer.Option()] = "",
     dataset: Annotated[str, typer.Option()] = "",
+    tag: Annotated[list[str], typer.Option(help="Only with this tag; repeatable.")] = [],  # noqa: B006
+    favourite: Annotated[bool, typer.Option("--favourite", help="Only favourites.")] = False,
     search: Annotated[str, typer.Option(help="Words in the name or id, in any order.")] = "",
     mine: Annotated[bool, typer.Option("--mine", help="Only yours.")] = False,
     project: Annotated[str, typer.Option(help="Only of the project of this name.")] = "",
@@ -137,6 +139,8 @@ def list_(
             method=method,
             dataset=dataset,
             q=search,
+            tags=tag,
+            favourite=True if favourite else None,
             mine=mine,
             project=project,
             page=min(limit, 200),
@@ -350,6 +354,9 @@ def _describe(client: Client, job: Job) -> None:
         f"{specification['network']['name']}, T = {specification['timesteps']}, "
         f"{job['parameters']} parameters"
     )
+    remarks = ["★"] * job["favourite"] + [f"tags: {', '.join(job['tags'])}"] * bool(job["tags"])
+    if remarks:
+        say(one_line("  ".join(remarks)))
     progress = job["progress"]
     say(
         f"step {progress['step']} of {progress['steps_total'] or '?'}, attempt {job['attempt']}"

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from saf.cli import accounts, datasets, exports, jobs, known, reading, sweeps
+from saf.cli import accounts, datasets, edit, exports, jobs, known, reading, sweeps
 from saf.cli import specification as specfile
 from saf.cli.offline import begun_with, run_network, train_here
 from saf.cli.outcome import next_steps, outcome, warnings
@@ -45,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(jobs.commands)
+app.add_typer(edit.commands)
 datasets.datasets.add_typer(known.commands)
 app.add_typer(datasets.commands)
 app.add_typer(exports.commands)

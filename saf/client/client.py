@@ -147,6 +147,8 @@ class Client(Results, Datasets, Exports):
         network: str = "",
         sweep: str = "",
         q: str = "",
+        tags: Sequence[str] = (),
+        favourite: bool | None = None,
         metadata: Mapping[str, str] | None = None,
         mine: bool = False,
         project: str = "",
@@ -156,7 +158,7 @@ class Client(Results, Datasets, Exports):
         """All jobs that match, newest first; asks for one page after the other as needed.
 
         `sort` is another order, such as `name` or `-lif_accuracy`; `q` are words of names or ids;
-        `mine` are those of whoever asks, `project` is the name of one.
+        `mine` are those of whoever asks, `project` is the name of one; `tags` are all to be there.
         """
         params: dict[str, Any] = {
             "limit": page,
@@ -167,6 +169,8 @@ class Client(Results, Datasets, Exports):
             "network": network,
             "sweep": sweep,
             "q": q,
+            "tag": list(tags),
+            "favourite": "" if favourite is None else str(favourite).lower(),
             "mine": "true" if mine else "",
             "project": project,
             "sort": sort,
@@ -174,6 +178,12 @@ class Client(Results, Datasets, Exports):
         }
         params = {name: value for name, value in params.items() if value}
         yield from map(self._job, self._connection.pages("/v1/jobs", params))
+
+    def edit(self, job_id: str, **changes: Any) -> Job:
+        """Change `name`, `notes` (Markdown), `tags` (all that it has from then on) and `favourite`
+        of a job; the training and its specification stay as they are."""
+        path = f"/v1/jobs/{job_id}"
+        return self._job(self._connection.json("PATCH", path, json=changes, safe=True))
 
     def cancel(self, job_id: str) -> Job:
         """Cancel it; a running job is `cancelling` until its process is gone."""

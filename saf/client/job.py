@@ -101,6 +101,12 @@ class Job(dict[str, Any]):
         """Train it for so many more epochs, after it succeeded; returns the new job."""
         return self._client.continue_job(self.id, epochs=epochs, **changes)
 
+    def edit(self, **changes: Any) -> Self:
+        """Change its `name`, `notes` (Markdown), `tags` (all that it has from then on) and
+        `favourite`: `job.edit(tags=["paper"], favourite=True)`. The training and its specification
+        stay as they are. (`update` is that of every dictionary.)"""
+        return self._become(self._client.edit(self.id, **changes))
+
     def delete(self) -> None:
         """Delete it, once it has ended, and its files."""
         self._client.delete(self.id)

@@ -117,6 +117,9 @@ class JobDocument(JobProgress):
     sweep: str | None
     micro_batches: int | None
     metadata: dict[str, str]
+    notes: str
+    tags: list[str]
+    favourite: bool
     owner: str | None
     project: str | None
     urls: dict[str, str]

@@ -15,6 +15,7 @@ from api.jobs.exports.queries import export_documents, find_exports
 from api.jobs.pages.class_table import class_table
 from api.jobs.pages.exports_section import exports_section
 from api.jobs.pages.new_form import with_auto
+from api.jobs.pages.notes import rendered
 from api.jobs.queries import read_job
 from api.jobs.results.artifacts import ArtifactDocument, find_artifacts
 from api.jobs.results.events import find_events
@@ -86,6 +87,8 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
             "status_meaning": STATUS_MEANING[job.status],
             "silent_since": _silent_since(session, row, job),
             "actions": ACTIONS[job.status] if _may_steer(row) else (),
+            "may_change": _may_steer(row),
+            "notes": rendered(job.notes),
             "events": [event_document(event) for event in reversed(events)],
             "earlier_events": after,
             "attempts": _attempts(session, job_id),

@@ -13,7 +13,7 @@ from api.datasets.queries import ready_names
 from api.errors import InvalidRequestError
 from api.jobs.pages import new_form
 from api.jobs.queries import metadata_filter
-from api.jobs.schemas import Health, job_documents
+from api.jobs.schemas import Health, job_documents, plain_tag
 from api.store.jobs.listing import NEWEST_FIRST, JobFilter, count_by_status, find_jobs
 from api.store.tables import TERMINAL, Status
 from api.web.asgi import prefix
@@ -51,6 +51,8 @@ def jobs_page(
     network: str = "",
     dataset: str = "",
     sweep: str = "",
+    tag: Annotated[list[str] | None, Query(max_length=16)] = None,
+    favourite: Literal["", "true", "false"] = "",
     mine: Literal["", "true", "false"] = "",
     project: str = "",
     q: Annotated[str, Query(max_length=200)] = "",
@@ -67,6 +69,8 @@ def jobs_page(
         dataset=dataset,
         metadata=metadata_filter(request),
         sweep=sweep,
+        tags=tuple(dict.fromkeys(plain_tag(one) for one in tag or () if one)),
+        favourite=favourite == "true" if favourite else None,
         q=q.strip(),
     )
     order = sort or NEWEST_FIRST
@@ -115,6 +119,8 @@ def jobs_page(
         "older": shown.but(after=found.last) if found.has_after and jobs else None,
         "newer": shown.but(before=found.first) if found.has_before and jobs else None,
         "first_page": shown.but(),
+        "favourites": shown.but(favourite="" if wanted.favourite else "true"),
+        "without_tags": shown.but(tag=""),
         "without_sweep": shown.but(sweep=""),
         "without_label": {key: shown.but(**{f"metadata[{key}]": ""}) for key in wanted.metadata},
         "methods": new_form.choices("method"),

@@ -7,6 +7,7 @@ import { count, duration, metric, percent } from "../web/format.js";
 import { refreshSoon, set } from "../web/live.js";
 import { offerExports } from "./exports.js";
 import { offerMoreEpochs } from "./further.js";
+import { offerRemarks } from "./remarks.js";
 import { Log } from "./log.js";
 import { Stream } from "../web/stream.js";
 import { PredictForm } from "./predict.js";
@@ -109,6 +110,7 @@ offerActions(address, at("/"), {
   cancel: "Cancel this job? What it has learned since its last checkpoint is lost.",
 });
 offerMoreEpochs(address);
+offerRemarks(address);
 offerExports(address);
 
 // Life

@@ -20,7 +20,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from api.errors import InvalidRequestError
 from api.store.search import words
 from api.store.soundness import status_of
-from api.store.tables import Job, JobLabel, Status
+from api.store.tables import Job, JobLabel, JobTag, Status
 
 S = TypeVar("S", bound=Select[*tuple[Any, ...]])
 _ORDER = (  # of statuses: what needs a look first
@@ -101,6 +101,8 @@ class JobFilter:
     metadata: Mapping[str, str] = field(default_factory=dict)
     sweep: str = ""  # id
     health: tuple[str, ...] = ()  # ok, warning, failed
+    tags: tuple[str, ...] = ()  # all of them
+    favourite: bool | None = None
     owner: str = ""  # id
     project: str = ""  # id
     q: str = ""  # words, each a part of the name or the id, whatever their case
@@ -197,6 +199,12 @@ def _restricted(query: S, wanted: JobFilter, *, by_status: bool = True) -> S:
         query = query.where(Job.sweep_id == wanted.sweep)
     for label, value in wanted.metadata.items():
         query = query.where(Job.labels.any((JobLabel.key == label) & (JobLabel.value == value)))
+    for tag in wanted.tags:
+        tagged = select(JobTag.job_id).where(JobTag.tag == tag)
+        query = query.where(Job.id.in_(tagged))
+    if wanted.favourite is not None:
+        is_none = Job.favourite_at.is_(None)
+        query = query.where(~is_none if wanted.favourite else is_none)
     searched = words(wanted.q)
     for word in searched:
         found = Job.folded_name.contains(word, autoescape=True)

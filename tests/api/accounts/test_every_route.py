@@ -74,6 +74,7 @@ ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] =
     "POST /v1/jobs/{job_id}/cancel": (CHANGE, "job", (200, 409), {}),
     "POST /v1/jobs/{job_id}/pause": (CHANGE, "job", (200, 409), {}),
     "POST /v1/jobs/{job_id}/resume": (CHANGE, "job", (200, 409), {}),
+    "PATCH /v1/jobs/{job_id}": (CHANGE, "job", (200,), {"json": {"tags": ["seen"]}}),
     "DELETE /v1/jobs/{job_id}": (CHANGE, "job", (409,), {}),
     "GET /v1/jobs/{job_id}/exports": (SEE, "job", (200,), {}),
     "GET /v1/jobs/{job_id}/exports/{export}": (SEE, "job", (404,), {}),

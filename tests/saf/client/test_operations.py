@@ -85,6 +85,8 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     job = client.submit(specification, idempotency_key="k")
     filters = {"status": ["queued"], "health": ["ok"], "method": "saf-f", "dataset": "digits"}
     list(client.jobs(**filters, network="convnet", sweep="sweep_1", q="job", sort="name", page=1))  # type: ignore[arg-type]
+    list(client.jobs(tags=["none"], favourite=True))
+    job.edit(tags=["seen"])
     job.pause()
     job.resume()
     job.cancel()
