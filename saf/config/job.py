@@ -23,7 +23,7 @@ from saf.config.augmentations import AUGMENTATIONS, Augmentation
 from saf.config.base import Auto, OrAuto, Strict
 from saf.config.choice import Choice, Several
 from saf.config.encodings import ENCODING, Encoding
-from saf.config.methods import METHODS, Method
+from saf.config.methods import AT_THE_END, METHODS, Method
 from saf.config.networks import NETWORKS, Network
 from saf.config.neurons import NEURON, Neuron
 from saf.config.optimisation import SGD, AdamW, AutomaticOptimizer, Loss, Optimizer, Schedule
@@ -325,8 +325,14 @@ class JobSpecification(Strict):
         shown = info.data.get("input")
         if shown is not None and not shown.encoding.is_plain:
             raise ValueError(
-                f"grid_bits needs input.encoding.name = current, not {shown.encoding.name}: of "
+                f"{asked} needs input.encoding.name = current, not {shown.encoding.name}: of "
                 "other encodings nothing is proven"
+            )
+        method = info.data.get("method")
+        if method is not None and method.readout in AT_THE_END:
+            raise ValueError(
+                f"{asked} needs the readout mean or weighted, not {method.readout}: of others "
+                "nothing is proven"
             )
         if not neuron.fits_grid:
             raise ValueError(

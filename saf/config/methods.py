@@ -8,9 +8,9 @@ read of it. This module and the head of such a file load no torch; `rule` does.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from saf.config.base import Strict
 from saf.config.neurons import Form
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from saf.model.batch import Rule
 
 
-Readout = Literal["mean", "weighted"]
-"""How scores are read from the outputs o[t] of the last layer at T time steps: from their mean, or
-from their mean with the weights λ^(T−t). The scores of `mean` are the sum of o[t], T times the
-mean, which stays exact on a grid."""
+Readout = Literal["mean", "weighted", "last", "max"]
+"""How scores are read from the outputs o[t] of the last layer at T time steps: from their mean,
+from their mean with the weights λ^(T−t), from the last one, or from the largest of each class. The
+scores of `mean` are the sum of o[t], T times the mean, which stays exact on a grid."""
+AT_THE_END: frozenset[Readout] = frozenset({"last", "max"})
+"""Readouts with one loss, that of the scores after all time steps."""
 
 
 class Method(Strict):
@@ -78,7 +80,20 @@ class AtEachStep(Method):
     readout: Readout = "mean"
     """How scores are read. `mean`: the mean of the scores of all time steps, each with a loss of
     its own, as published with OTTT. `weighted`: the mean with weights λ^(T−t), at each time step
-    over those so far, as `saf-f` takes it at the last one."""
+    over those so far, as `saf-f` takes it at the last one. `last`: the score of the last time step;
+    `max`: of each class the largest of all time steps. These two have one loss, at the end, whose
+    gradient goes to the time steps that the scores are of; `saf-e` and `ottt-a` run a batch twice
+    for it, so that memory stays what it is."""
+
+    @model_validator(mode="after")
+    def _read_out_once(self) -> Self:
+        if self.readout in AT_THE_END and self.updates_at_each_step:
+            raise ValueError(
+                f"the readout {self.readout} has one loss, at the end, and {self.name} as chosen "
+                "updates the weights after every time step; take readout = mean or weighted, or "
+                "saf-e with update = sequence, ottt-a or bptt"
+            )
+        return self
 
 
 class AtTheFinalStep(Method):
@@ -99,6 +114,11 @@ class AtTheFinalStep(Method):
             raise ValueError(
                 "saf-f and spike-representation train the weighted readout, and the mean would "
                 "lose accuracy; for readout = mean take saf-e, ottt-a, ottt-o or bptt"
+            )
+        if value in AT_THE_END:
+            raise ValueError(
+                f"saf-f and spike-representation train the weighted readout; for readout = {value} "
+                "take saf-e, ottt-a or bptt"
             )
         return value
 

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from saf.config.base import Strict
+from saf.config.methods import AT_THE_END
 from saf.registry import Registry, name_of
 
 if TYPE_CHECKING:
@@ -169,16 +170,24 @@ def unfit_for(target: Target, of: Outline) -> tuple[Obstacle, ...]:
         for connection in layer.connections
         if connection.delay and not target.delays
     )
+    return (*own, *late, *_unread(target, of), *target.unfit(of))
+
+
+def _unread(target: Target, of: Outline) -> Iterator[Obstacle]:
+    """What `target` has no words for of the input and the readout of a network."""
     encoding = None if of.encoding is None else str(of.encoding.get("name"))
-    encoded = (
-        Obstacle(
+    if encoding is not None and encoding not in target.encodings:
+        yield Obstacle(
             "",
             f"its input is encoded ({encoding})",
             "run lif.safetensors with this library, or train with input.encoding.name = current",
-        ),
-    )
-    is_told = encoding is None or encoding in target.encodings
-    return (*own, *late, *(() if is_told else encoded), *target.unfit(of))
+        )
+    if of.readout in AT_THE_END:
+        yield Obstacle(
+            "",
+            f"its scores are read out as {of.readout}, not as a mean over time",
+            "run lif.safetensors with this library, or train with the readout mean or weighted",
+        )
 
 
 TARGETS: Registry[Target] = Registry("export target", "saf.lif.export")

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from saf.config import MOST_GRID_BITS, JobSpecification
+from saf.config.methods import AT_THE_END
 from saf.lif.exactness import bounds, input_bounds
 from saf.lif.fixed_point import LEAST_INPUT_BITS, MOST_INPUT_BITS, Grid, rounded
 from saf.lif.header import LIFDescription, weight_names
@@ -65,9 +66,11 @@ def convert(
     steps = specification.timesteps
     encoding = None if network.encoding.is_plain else network.encoding.model_dump()
     architecture, folded = fold(network.architecture, effective_weights(network))
+    at_the_end = specification.method.readout in AT_THE_END
+    is_new = bool(architecture.delays or encoding or at_the_end)
     return LIFNetwork(
         LIFDescription(
-            format="saf-lif/3" if architecture.delays or encoding else "saf-lif/2",
+            format="saf-lif/3" if is_new else "saf-lif/2",
             encoding=encoding,
             architecture=architecture,
             decay=neuron.decay,

@@ -19,7 +19,7 @@ from pydantic import (
 
 from saf.config import MOST_GRID_TIMESTEPS, MOST_TIMESTEPS, NEURONS
 from saf.config.encodings import ENCODING, ENCODINGS, Encoding
-from saf.config.methods import Readout
+from saf.config.methods import AT_THE_END, Readout
 from saf.lif.fixed_point import Grid
 from saf.networks.architecture import (
     INPUT,
@@ -40,8 +40,8 @@ class LIFDescription(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format: Literal["saf-lif/2", "saf-lif/3"] = "saf-lif/2"
-    """Version 3 has connections with delays, or an encoding of the input, which readers of version
-    2 would overlook."""
+    """Version 3 has connections with delays, an encoding of the input, or the readout `last` or
+    `max`, which readers of version 2 would overlook."""
     architecture: Architecture
     decay: Annotated[float, Field(gt=0, le=1)]
     """λ"""
@@ -118,9 +118,11 @@ class LIFDescription(BaseModel):
         if odd := self.neurons.keys() - spiking:
             raise ValueError(f"there is no spiking layer {min(odd)} for its neurons")
         delays = self.architecture.delays
-        if (self.format == "saf-lif/3") != bool(delays or self.encoding):
+        at_the_end = self.readout in AT_THE_END
+        if (self.format == "saf-lif/3") != bool(delays or self.encoding or at_the_end):
             raise ValueError(
-                "a network with delays or an encoding, and no other, is of format saf-lif/3"
+                "a network with delays, an encoding or the readout last or max, and no other, is "
+                "of format saf-lif/3"
             )
         if INPUT in delays and not self.frames:
             raise ValueError("an image, which is the same at every time step, has no delay")
@@ -128,8 +130,11 @@ class LIFDescription(BaseModel):
             return self
         if self.neurons:
             raise ValueError("a network on a grid has LIF neurons with one λ and one V")
-        if delays or self.encoding:
-            raise ValueError("a network on a grid has neither delays nor an encoding")
+        if delays or self.encoding or at_the_end:
+            raise ValueError(
+                "a network on a grid has neither delays nor an encoding, nor the readout last or "
+                "max"
+            )
         if self.decay != 0.5 or self.threshold != 1.0 or self.timesteps > MOST_GRID_TIMESTEPS:
             raise ValueError(
                 f"a network on a grid has λ = 0.5, V = 1 and T ≤ {MOST_GRID_TIMESTEPS}"

@@ -3,7 +3,8 @@
     u[t] = λ (u[t−1] − V s[t−1]) + W s_in[t] + b        s[t] = H(u[t] − V)
 
 The output of a relay is W s_in[t] + b. The scores after T time steps depend on the readout that the
-network was trained with. `mean`: Σ_t (W s[t] + b). `weighted`: r[T] / c[T] with
+network was trained with. `mean`: Σ_t (W s[t] + b). `last`: W s[T] + b. `max`: of each class the
+largest W s[t] + b. `weighted`: r[T] / c[T] with
 r[t] = λ r[t−1] + W s[t] + b and c[T] = Σ_{k<T} λ^k, which is W applied to the weighted firing rate,
 plus b.
 
@@ -296,6 +297,12 @@ class LIFNetwork(torch.nn.Module):
             if self.description.readout == "weighted":
                 readout = last.decay * readout + of_step
                 scores.append(readout / last.accumulated_one(state.steps + k))
+            elif self.description.readout == "last":
+                readout = of_step
+                scores.append(readout)
+            elif self.description.readout == "max":
+                readout = of_step if state.steps + k == 1 else readout.maximum(of_step)
+                scores.append(readout)
             else:
                 readout = readout + of_step
                 scores.append(readout)

@@ -26,7 +26,7 @@ class SequenceState(NamedTuple):
 
     steps: int
     neurons: tuple[State, ...]  # u and s per spiking layer: N, then its shape
-    readout: Tensor  # N K, the sum or the decaying sum
+    readout: Tensor  # N K, the sum, the decaying sum, the last outputs or the largest
     sent: Mapping[str, DelayLine] = MappingProxyType({})
     """Output of a layer, or the input, for connections with delays."""
     encoding: Tensor | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from saf.config.methods import METHODS, AtEachStep, Readout
+from saf.config.methods import AT_THE_END, METHODS, AtEachStep, Readout
 
 if TYPE_CHECKING:
     from saf.model.batch import Batch, Rule
@@ -37,6 +37,7 @@ def bptt(network: SpikingNetwork, batch: Batch, *, readout: Readout = "mean") ->
     """
     import torch
 
+    from saf.model.each_step import read_out
     from saf.model.forward.lif_forward import lif_advance, lif_rest
     from saf.model.forward.presentation import plain
     from saf.model.network import present
@@ -46,7 +47,7 @@ def bptt(network: SpikingNetwork, batch: Batch, *, readout: Readout = "mean") ->
     shown = present(network, stimulus, batch.masks)
     state = lif_rest(network, stimulus)
     tally = Tally(network, len(batch.x), batch.timesteps, readout)
-    values = []
+    values, outputs = [], []
     for _ in range(batch.timesteps):
         scores, state = lif_advance(
             shown,
@@ -55,8 +56,16 @@ def bptt(network: SpikingNetwork, batch: Batch, *, readout: Readout = "mean") ->
             trace_bias_and_input=False,
             readout=readout,
         )
+        if readout in AT_THE_END:
+            outputs.append(scores)
+            tally.add(state.fired())
+            continue
         values.append(batch.loss(scores, batch.y) / batch.timesteps)
         tally.add(state.fired(), values[-1], scores)
+    if outputs:
+        scores = read_out(torch.stack(outputs), readout)
+        values.append(batch.loss(scores, batch.y))
+        tally.add(None, values[-1], scores)
     torch.stack(values).sum().backward()
     batch.update()
     return tally.outcome()

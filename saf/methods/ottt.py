@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from saf.config.methods import METHODS, AtEachStep, Readout
+from saf.config.methods import AT_THE_END, METHODS, AtEachStep, Readout
 
 if TYPE_CHECKING:
     from saf.model.batch import Batch, Rule
@@ -64,9 +64,12 @@ def ottt_a(
     effect: a LIF neuron needs its state after one time step before the next. With the `readout`
     `mean` the loss of time step t is that of o[t] = W s_N[t] + b, and the scores are the sum of
     o[t]. With `weighted` it is that of W (â_N[t] / c[t]) + b, the mean of o so far with the weights
-    λ^(t−τ), and the scores are its value at T.
+    λ^(t−τ), and the scores are its value at T. `last` and `max` have one loss, of the scores after
+    all time steps: these are computed without a graph before.
     """
-    from saf.model.each_step import learn_at_one_step
+    import torch
+
+    from saf.model.each_step import at_the_end, learn_at_one_step
     from saf.model.forward.detached import present_cut
     from saf.model.forward.lif_forward import lif_advance, lif_rest
     from saf.model.forward.presentation import traced as traced_synapse
@@ -75,8 +78,18 @@ def ottt_a(
     stimulus = network.stimulus(batch.x, batch.timesteps).channels_last()
     shown, pass_on = present_cut(network, stimulus, batch.masks)
     state = lif_rest(network, stimulus)
-    tally = Tally(network, len(batch.x), batch.timesteps, readout)
-    for _ in range(batch.timesteps):
+    tally, ended = Tally(network, len(batch.x), batch.timesteps, readout), None
+    if readout in AT_THE_END:
+        outputs = []
+        with torch.no_grad():
+            for _ in range(batch.timesteps):
+                scores, state = lif_advance(
+                    shown, state, synapse=traced_synapse, trace_bias_and_input=traced, track=False
+                )
+                outputs.append(scores)
+        ended = at_the_end(torch.stack(outputs), batch.y, readout, batch.loss)
+        state = lif_rest(network, stimulus)
+    for step in range(batch.timesteps):
         scores, state = lif_advance(
             shown,
             state.detached(),
@@ -84,7 +97,13 @@ def ottt_a(
             trace_bias_and_input=traced,
             readout=readout,
         )
-        learn_at_one_step(scores, batch.y, state, batch.loss, tally)
+        if ended is None:
+            learn_at_one_step(scores, batch.y, state, batch.loss, tally)
+        else:
+            torch.autograd.backward(scores, ended.gradients[step])
+            tally.add(state.fired())
+    if ended is not None:
+        tally.add(None, ended.loss, ended.scores)
     pass_on()
     batch.update()
     return tally.outcome()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from saf.config.methods import METHODS, AtEachStep, AtTheFinalStep, Readout
+from saf.config.methods import AT_THE_END, METHODS, AtEachStep, AtTheFinalStep, Readout
 from saf.config.neurons import Form
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def saf_e(
     from saf.model.forward.saf_forward import REST, advance, chunks, surrogate_gates
     from saf.model.outcome import Tally
 
+    if readout in AT_THE_END:
+        return _saf_e_at_the_end(network, batch, traced, readout)
     timesteps, samples = batch.timesteps, len(batch.x)
     stimulus = network.stimulus(batch.x, timesteps).channels_last()
     shown, pass_on = present_cut(network, stimulus, batch.masks)
@@ -112,6 +114,45 @@ def saf_e(
         value = torch.stack([batch.loss(o, batch.y) for o in scores]).sum() / timesteps
         value.backward()
         tally.add(done.fired, value, scores)
+    pass_on()
+    batch.update()
+    return tally.outcome()
+
+
+def _saf_e_at_the_end(
+    network: SpikingNetwork, batch: Batch, traced: bool, readout: Readout
+) -> Outcome:
+    """SAF-E with one loss, of the scores after all time steps: the outputs are computed without a
+    graph, and once more with one, from which each takes its gradient."""
+    import torch
+
+    from saf.model.each_step import at_the_end
+    from saf.model.forward.detached import present_cut
+    from saf.model.forward.readout import readout_at_each_step
+    from saf.model.forward.saf_forward import REST, advance, chunks, surrogate_gates
+    from saf.model.outcome import Tally
+
+    timesteps, samples = batch.timesteps, len(batch.x)
+    stimulus = network.stimulus(batch.x, timesteps).channels_last()
+    shown, pass_on = present_cut(network, stimulus, batch.masks)
+    lengths = chunks(network, samples, timesteps, batch.chunk)
+    tally, state, outputs = Tally(network, samples, timesteps, readout), REST, []
+    with torch.no_grad():
+        for steps in lengths:
+            done, state = advance(shown, state, steps)
+            times = range(state.step - steps + 1, state.step + 1)
+            outputs.append(readout_at_each_step(shown, done, times, traced))
+    ended, state = at_the_end(torch.cat(outputs), batch.y, readout, batch.loss), REST
+    for steps in lengths:
+        own = ended.gradients[state.step : state.step + steps]
+        learns = readout == "max" or state.step + steps == timesteps
+        gate = surrogate_gates if learns else None
+        done, state = advance(shown, state, steps, gate=gate, trace_bias_and_input=traced)
+        times = range(state.step - steps + 1, state.step + 1)
+        if learns:
+            torch.autograd.backward(readout_at_each_step(shown, done, times, traced), own)
+        tally.add(done.fired)
+    tally.add(None, ended.loss, ended.scores)
     pass_on()
     batch.update()
     return tally.outcome()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from saf.config.methods import Readout
@@ -12,6 +14,33 @@ from saf.model.forward.lif_forward import LIFNetworkState, NeuronStep, lif_advan
 from saf.model.forward.presentation import traced as traced_synapse
 from saf.model.network import SpikingNetwork, present
 from saf.model.outcome import Outcome, Tally
+
+
+class Ended(NamedTuple):
+    """The scores after all time steps, their loss, and its gradient."""
+
+    loss: Tensor  # scalar
+    scores: Tensor  # B classes
+    gradients: Tensor  # T B classes, of the outputs
+
+
+def at_the_end(
+    outputs: Tensor, y: Tensor, readout: Readout, loss: Callable[[Tensor, Tensor], Tensor]
+) -> Ended:
+    """The loss of the scores that the readout `last` or `max` takes from the outputs o[t], T B
+    classes, and its gradient: that of `max` goes to the time step of the largest output of each
+    class, the first of equal ones."""
+    leaf = outputs.detach().requires_grad_()
+    with torch.enable_grad():
+        scores = read_out(leaf, readout)
+        value = loss(scores, y)
+    (gradients,) = torch.autograd.grad(value, leaf)
+    return Ended(value.detach(), scores.detach(), gradients)
+
+
+def read_out(outputs: Tensor, readout: Readout) -> Tensor:
+    """Scores, B classes, of the readout `last` or `max`, of the outputs o[t], T B classes."""
+    return outputs[-1] if readout == "last" else outputs.max(0).values
 
 
 def learn_at_one_step(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saf.config.methods import Readout
+from saf.config.methods import AT_THE_END, Readout
 from saf.model.forward.readout import readout_at_each_step, readout_of_rates
 from saf.model.forward.saf_forward import REST, Neurons, advance, chunks
 from saf.model.network import SpikingNetwork, present
@@ -74,7 +74,7 @@ def infer_in_chunks(
     for steps in chunks(network, len(x), timesteps, chunk):
         done, state = advance(shown, state, steps, neurons=neurons)
         times = range(state.step - steps + 1, state.step + 1)
-        if readout == "mean":
+        if readout == "mean" or readout in AT_THE_END:
             scores = readout_at_each_step(shown, done, times, False)
         elif loss_at_each_step:
             scores = readout_of_rates(shown, done, times)
@@ -89,7 +89,9 @@ def infer_in_chunks(
             for of_step in scores:
                 tally.add(None, loss(of_step) / timesteps)
         elif loss is not None and state.step == timesteps:
-            tally.add(None, loss(scores[-1]))
+            of_all = tally.scores if readout in AT_THE_END else scores[-1]
+            assert of_all is not None
+            tally.add(None, loss(of_all))
         yield tally
 
 

@@ -27,7 +27,8 @@ class Tally:
     def __init__(
         self, network: Layered, samples: int, timesteps: int, readout: Readout = "mean"
     ) -> None:
-        """The scores are those of the last time step for `weighted`, and the sum for `mean`."""
+        """The scores are those of the last time step for `weighted` and `last`, the sum for `mean`,
+        and the largest for `max`."""
         shapes = network.architecture.shapes()
         self.timesteps = timesteps
         self._neurons = tuple(
@@ -53,8 +54,11 @@ class Tally:
             self._loss.append(loss.detach())
         if scores is not None:
             steps = scores.detach() if scores.dim() == 3 else scores.detach()[None]
-            if self._readout == "weighted":
+            if self._readout in ("weighted", "last"):
                 self._scores = steps[-1]
+            elif self._readout == "max":
+                most = steps.amax(0)
+                self._scores = most if self._scores is None else self._scores.maximum(most)
             else:
                 self._scores = steps.sum(0) if self._scores is None else self._scores + steps.sum(0)
 

@@ -85,7 +85,8 @@ def readout_of_rates(shown: Presentation, done: Chunk, times: Sequence[int]) -> 
 
 def scores_of(shown: Presentation, timesteps: int, readout: Readout) -> Tensor:
     """Scores, B classes, of T time steps, with a graph where gradients are enabled: Σ_t (W s[t]
-    + b), or with the readout `weighted` W (â[T] / c[T]) + b."""
+    + b), or with the readout `weighted` W (â[T] / c[T]) + b, with `last` W s[T] + b, with `max` the
+    largest W s[t] + b of each class."""
     gate = surrogate_gates if torch.is_grad_enabled() else None
     state, total = REST, None
     for steps in chunks(shown.network, shown.samples, timesteps, None):
@@ -94,6 +95,11 @@ def scores_of(shown: Presentation, timesteps: int, readout: Readout) -> Tensor:
         if readout == "mean":
             scores = readout_at_each_step(shown, done, times, True).sum(0)
             total = scores if total is None else total + scores
+        elif readout == "max":
+            scores = readout_at_each_step(shown, done, times, True).max(0).values
+            total = scores if total is None else total.maximum(scores)
+        elif readout == "last":
+            total = readout_at_each_step(shown, done, times, True)[-1]
         elif state.step == timesteps:
             (total,) = readout_of_rates(shown, done, times[-1:])
     assert total is not None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from saf.config import ResolvedSpecification
+from saf.config.methods import AT_THE_END
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork
 from saf.training.batches import Samples
@@ -71,17 +72,17 @@ def sums(
     samples: int = 0,
 ) -> Sums:
     """`evaluate` without its divisions and without waiting for the device."""
-    totals, predicted = [], []
+    totals, predicted, method = [], [], specification.method
     for indices in torch.split(torch.arange(len(data)), specification.samples_at_once):
         x, y = data[indices]
         shown = infer(
             network,
             x,
             specification.timesteps,
-            readout=specification.method.readout,
+            readout=method.readout,
             chunk=chunk if len(x) <= samples else None,
             loss=partial(_loss_of, loss, y),
-            loss_at_each_step=specification.method.loss_at_each_step,
+            loss_at_each_step=method.loss_at_each_step and method.readout not in AT_THE_END,
         )
         assert shown.loss is not None
         means = torch.cat([shown.loss.double()[None], shown.firing_rates.double()])
