@@ -15,6 +15,9 @@ from saf.model.forward.presentation import traced as traced_synapse
 from saf.model.network import SpikingNetwork, present
 from saf.model.outcome import Outcome, Tally
 
+ROUNDING = 64.0
+"""Units in the last place by which outputs of equal spikes may differ."""
+
 
 class Ended(NamedTuple):
     """The scores after all time steps, their loss, and its gradient."""
@@ -39,8 +42,18 @@ def at_the_end(
 
 
 def read_out(outputs: Tensor, readout: Readout) -> Tensor:
-    """Scores, B classes, of the readout `last` or `max`, of the outputs o[t], T B classes."""
-    return outputs[-1] if readout == "last" else outputs.max(0).values
+    """Scores, B classes, of the readout `last` or `max`, of the outputs o[t], T B classes.
+
+    Equal spikes give equal outputs, and rounding tells them apart: `max` takes the first of those
+    that are equal to the largest but for rounding, so that SAF and LIF neurons learn from the same
+    time step.
+    """
+    if readout == "last":
+        return outputs[-1]
+    most = outputs.detach().amax(0)
+    rounding = ROUNDING * torch.finfo(outputs.dtype).eps * (1.0 + most.abs())
+    first = (outputs.detach() >= most - rounding).to(torch.uint8).argmax(0)
+    return outputs.gather(0, first[None])[0]
 
 
 def learn_at_one_step(

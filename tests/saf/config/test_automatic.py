@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -34,6 +34,7 @@ EVERYTHING = (
 )
 
 
+@settings(deadline=None)  # the first example imports what is registered
 @given(st.integers(1, 10**7), st.integers(0, 10**6))
 def test_every_automatic_setting_becomes_a_number_that_a_job_may_have(
     train: int, validation: int

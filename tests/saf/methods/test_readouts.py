@@ -53,6 +53,7 @@ def outputs_of(case: Case) -> Tensor:
     return torch.stack(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("readout", READOUTS)
 @settings(max_examples=8, deadline=None)
 @given(case=cases(), traced=st.booleans(), chunk=st.integers(1, 3))
