@@ -38,6 +38,8 @@ LISTS = (
     "datasets.problems",
     "datasets.questions",
     "jobs.findings",
+    "api_keys.scopes",
+    "webhooks.events",
     "workers.devices",
 )  # columns of JSON that hold no object
 MAY_BE_NEGATIVE = ("jobs.priority", "checkpoints.attempt")

@@ -11,6 +11,7 @@ from sqlalchemy import select, text
 from api.store.accounts import users
 from api.store.database import Database
 from api.store.migrate import migrate
+from api.store.soundness import unsound_rows
 from api.store.tables import Dataset, Job, Sweep
 from tests.api.accounts.people import Lab, opened, with_keys
 from tests.api.conftest import Server, serving
@@ -183,3 +184,9 @@ def check_owners(server: Server) -> None:
             for table, id_ in ((Job, "job_old"), (Sweep, "swp_old"), (Dataset, "ds_old"))
         ]
         assert owners == 3 * [admin.id]
+
+
+def test_rows_of_accounts_are_sound_to_saf_scrub(own_lab: Lab) -> None:
+    own_lab.ask("mia", "POST", f"/v1/jobs/{own_lab.things['job']['mias']}/cancel")
+    with own_lab.server.service.database.engine.connect() as connection:
+        assert list(unsound_rows(connection)) == []
