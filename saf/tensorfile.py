@@ -89,8 +89,15 @@ def _check_size(path: Path) -> None:
     """ValueError before anything of a header or a file that cannot be right is read."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
+        beginning = file.read(8)
+    length = int.from_bytes(beginning, "little")
     if length > MOST_HEADER_BYTES or length > size:
+        if beginning[:4] == b"PK\x03\x04" or b"\x80\x00" < beginning[:2] <= b"\x80\x05":
+            raise ValueError(
+                f"{path.name} is a file of torch.save or of pickle, which can run code when it is "
+                "read and is never opened here; write the same tensors with "
+                "safetensors.torch.save_file"
+            )
         raise ValueError(
             f"{path.name} is damaged or no safetensors file: its header is said to have {length} "
             f"bytes; the file has {size}, and headers at most {MOST_HEADER_BYTES}"

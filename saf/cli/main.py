@@ -36,6 +36,7 @@ from saf.cli.specification import (
 from saf.client.client import ApiError, ClientError, UnreachableError
 from saf.data import BUILTIN
 from saf.errors import TrainingError
+from saf.networks.outline import is_lif
 
 app = typer.Typer(
     name="saf",
@@ -87,7 +88,10 @@ def train(
     timesteps: TimestepsOption = None,
     init: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A checkpoint to take the first weights from."),
+        typer.Option(
+            metavar="FILE",
+            help="A checkpoint, or a lif.safetensors, to take the first weights from.",
+        ),
     ] = None,
     freeze: FreezeOption = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
@@ -100,6 +104,9 @@ def train(
 
     Goes on from a checkpoint in the folder, also one that `saf download` put there; without any
     other setting than more epochs in all, with the specification of that.
+
+    With --init lif.safetensors the network, the neurons, the time steps and the method are those of
+    the file, unless they are given.
     """
     options = {
         "dataset": dataset,
@@ -110,7 +117,10 @@ def train(
         "timesteps": timesteps,
     }
     body = specfile.read(spec, options, set_)
-    specfile.put_init(body, None if init is None else init.name, freeze)
+    if init is not None and init.is_file() and is_lif(init):
+        body = specfile.starting_from(body, init, freeze)
+    else:
+        specfile.put_init(body, None if init is None else init.name, freeze)
     asked = {key for key, value in options.items() if value is not None}
     if spec is None and not set_ and init is None and not asked - {"dataset", "epochs"}:
         begun = begun_with(out) or {}

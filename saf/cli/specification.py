@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from saf.config import JobSpecification
 from saf.config.json_pointer import pointer, put
+from saf.cores import prepare_threads
 
 SpecificationFile = Annotated[
     Path | None,
@@ -83,12 +85,32 @@ def put_init(body: dict[str, Any], source: str | None, freeze: Sequence[str]) ->
     init = body.get("init")
     init = dict(init) if isinstance(init, dict) else {}
     if source is not None:
+        init.pop("network", None)
         init["job"] = source
-    if "job" not in init:
+    if not {"job", "network"} & init.keys():
         raise SpecificationError("--freeze needs --init: without it all weights are drawn anew")
     if freeze:
         init["freeze"] = list(freeze)
     body["init"] = init
+
+
+def starting_from(body: dict[str, Any], file: Path, freeze: Sequence[str]) -> dict[str, Any]:
+    """A specification of a training that starts from a `lif.safetensors`: what is not said is that
+    of the network. Raises `SpecificationError`."""
+    prepare_threads(os.environ)
+    from saf.lif.network import load_lif
+    from saf.lif.starting import settings_of, taken_over
+
+    try:
+        settings = settings_of(load_lif(file))
+    except (ValueError, OSError) as error:
+        raise SpecificationError(str(error)) from error
+    init = body.get("init")
+    begun = {**init, "network": file.name} if isinstance(init, dict) else {"network": file.name}
+    begun.pop("job", None)
+    if freeze:
+        begun["freeze"] = list(freeze)
+    return taken_over({**body, "init": begun}, settings)
 
 
 def read_over(

@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -55,10 +57,18 @@ MOST_CHECKED = 10_000
 class Init(Strict):
     """Weights to start from."""
 
-    job: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)]
+    job: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)] | None = (
+        None
+    )
     """A job that has left a checkpoint: its weights, those of its best epoch where there is one.
     The network has to be the same but for the number of classes: a readout of another shape starts
     anew."""
+    network: (
+        Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)] | None
+    ) = None
+    """In place of a job, an uploaded network (`POST /v1/networks`), by id or name. Where the
+    specification does not say otherwise, its layers, neurons, time steps, normalisation and readout
+    are taken over, so that it spikes as the file does before it learns further."""
     freeze: Annotated[
         tuple[
             Annotated[
@@ -70,6 +80,23 @@ class Init(Strict):
     ] = ()
     """Layers whose weights stay as they are, by name ("layer1"), or by the beginning of it and an
     asterisk ("stage1*"); "*" is every layer but the readout."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Init:
+        if (self.job is None) == (self.network is None):
+            raise ValueError("names what to start from: give either job or network")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_other(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is not named, so that specifications stay what they were."""
+        written: dict[str, Any] = handler(self)
+        return {key: value for key, value in written.items() if value is not None}
+
+    @property
+    def source(self) -> str:
+        """Name or id of what the weights are taken from."""
+        return str(self.job or self.network)
 
 
 class Input(Strict):

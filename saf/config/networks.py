@@ -47,6 +47,12 @@ class Network(Strict):
     in `vgg16`; 1 is the published start. "auto": of each layer that on training samples, chosen by
     `seed`, it fires at a rate from which it can learn (`saf.training.first_pass`)."""
 
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Mean and deviation of each channel of the input that belong to the network; None: those
+        of the training samples."""
+        return None
+
     @abstractmethod
     def architecture(self, input_shape: Shape, classes: int) -> Architecture:
         """The layers and their connections, for samples of `input_shape`, C H W (of series C 1 1),

@@ -332,13 +332,17 @@ def network_of(
 ) -> SpikingNetwork:
     """The network of a job before its training, on the CPU; in bfloat16 its parameters are float32.
 
-    `mean` and `std` are those of each input channel in the training data.
+    `mean` and `std` are those of each input channel in the training data; a network may bring its
+    own.
     """
+    std = [deviation if deviation > FLAT_CHANNEL else 1.0 for deviation in std]
+    if specification.network.normalisation is not None:
+        mean, std = specification.network.normalisation
     network = SpikingNetwork(
         architecture,
         specification.neuron,
         mean=mean,
-        std=[deviation if deviation > FLAT_CHANNEL else 1.0 for deviation in std],
+        std=std,
         seed=specification.seed,
         compute_dtype=compute_dtype(specification.precision),
         timesteps=None if specification.timesteps == "auto" else specification.timesteps,

@@ -66,6 +66,13 @@ def build_for(
     Raises NetworkError, also where other settings of the job do not fit the network.
     """
     network, neuron = specification.network, specification.neuron
+    own = network.normalisation
+    if own is not None and len(own[0]) != input_shape[0]:
+        raise NetworkError(
+            f"has {len(own[0])} values, and the samples have {input_shape[0]} channels; give one "
+            "for each channel",
+            pointer="/network/mean",
+        )
     input_shape = encoded_shape(specification, input_shape)
     architecture = build(network, input_shape, classes)
     layers, delays = len(architecture.spiking), architecture.delays

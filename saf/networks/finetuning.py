@@ -7,7 +7,13 @@ from fnmatch import fnmatchcase
 
 from saf.config.networks import Network
 from saf.errors import UserConfigError
-from saf.networks.architecture import Architecture
+from saf.networks.architecture import (
+    Architecture,
+    LayerDescription,
+    Linear,
+    Operation,
+    weighted,
+)
 
 
 def check_same_network(source: Network, network: Network) -> None:
@@ -21,6 +27,45 @@ def check_same_network(source: Network, network: Network) -> None:
             f"the network to start from is another one: it has {told}",
             hint="take the network of the job that init names",
         )
+
+
+def check_layers_fit(source: Architecture, architecture: Architecture) -> None:
+    """Raise UserConfigError, which names the first layer that does not fit, unless `architecture`
+    computes with the plain weights of `source`, those of a file, what the file does; the readout
+    may have other outputs."""
+    hint = "leave network out, and the job has that of the file"
+    given = {layer.name: layer for layer in source.layers}
+    for layer in architecture.layers:
+        theirs = given.get(layer.name)
+        if theirs is None:
+            raise UserConfigError(f"the file has no layer {layer.name}", hint=hint)
+        if any(op.standardised for c in layer.connections for op in weighted(c)):
+            raise UserConfigError(
+                f"layer {layer.name} has standardised weights with gains, and those of the file "
+                "are plain",
+                hint=hint,
+            )
+        if layer != theirs:
+            raise UserConfigError(f"layer {layer.name} is another one in the file", hint=hint)
+    if left := given.keys() - {layer.name for layer in architecture.layers}:
+        raise UserConfigError(f"the network has no layer {min(left)} as the file", hint=hint)
+    ours, readout = architecture.readout, source.readout
+    if _without_outputs(ours) != _without_outputs(readout):
+        raise UserConfigError(f"layer {ours.name} is another one in the file", hint=hint)
+    check_same_weights(source, architecture)
+
+
+def _without_outputs(readout: LayerDescription) -> LayerDescription:
+    def plain(operation: Operation) -> Operation:
+        if not isinstance(operation, Linear):
+            return operation
+        return operation.model_copy(update={"out_features": 1})
+
+    connections = tuple(
+        c.model_copy(update={"operations": (*c.operations[:-1], *map(plain, c.operations[-1:]))})
+        for c in readout.connections
+    )
+    return readout.model_copy(update={"connections": connections})
 
 
 def check_same_weights(source: Architecture, architecture: Architecture) -> None:

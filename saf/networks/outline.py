@@ -4,6 +4,7 @@ read without torch."""
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -49,6 +50,19 @@ def outline_of(description: _Described) -> Outline:
     found = {name: getattr(description, name) for name in Outline.model_fields if name != "grid"}
     grid = description.grid
     return Outline(**found, grid=None if grid is None else grid.model_dump(mode="json"))
+
+
+def is_lif(path: Path) -> bool:
+    """Whether a file calls itself a `lif.safetensors`, of whatever version. Raises OSError."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MOST_HEADER_BYTES:
+            return False
+        try:
+            format_ = json.loads(json.loads(file.read(length))["__metadata__"]["format"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return False
+    return isinstance(format_, str) and format_.startswith("saf-lif/")
 
 
 def read_outline(file: BinaryIO) -> Outline | None:

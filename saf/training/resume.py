@@ -6,12 +6,14 @@ import logging
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from saf.config import ResolvedSpecification
 from saf.errors import UserConfigError
 from saf.estimate.chunking import steps_at_once
+from saf.lif.network import load_lif
 from saf.model.network import SpikingNetwork
-from saf.networks.finetuning import check_same_network
+from saf.networks.finetuning import check_layers_fit, check_same_network
 from saf.training import checkpoint as checkpoints
 from saf.training.optimisation.range_test import is_unsure
 
@@ -95,16 +97,41 @@ def _differ_in_rate(one: ResolvedSpecification, other: ResolvedSpecification) ->
     return one.optimizer.model_copy(update=rate) == other.optimizer
 
 
-@torch.no_grad()
 def initialise(
     network: SpikingNetwork, path: Path, specification: ResolvedSpecification
 ) -> list[str]:
-    """Give `network`, that of `specification`, the weights of the checkpoint at `path`: of its best
-    epoch where it has one.
+    """Give `network`, that of `specification`, the weights in the file at `path`: those of the best
+    epoch of a checkpoint, or of a `lif.safetensors` where `init` names a network.
 
     A readout of another shape, that of other classes, stays as it was drawn; its parameters are
     returned. Raises UserConfigError where any other layer differs, and for a damaged file.
     """
+    init = specification.init
+    if init is not None and init.network is not None:
+        weights = _weights_of_file(network, path)
+    else:
+        weights = _weights_of_checkpoint(path, specification)
+    return _put(network, weights)
+
+
+def _weights_of_file(network: SpikingNetwork, path: Path) -> dict[str, Tensor]:
+    try:
+        lif = load_lif(path)
+    except (ValueError, OSError) as error:
+        raise UserConfigError(
+            f"the network to start from cannot be read: {error}",
+            hint="start from another file",
+        ) from error
+    check_layers_fit(lif.description.architecture, network.architecture)
+    if lif.dtype == torch.float64 and network.parameter_dtype != torch.float64:
+        raise UserConfigError(
+            "the weights of the file are float64, and would be rounded",
+            hint="set precision to float64",
+        )
+    return lif.tensors
+
+
+def _weights_of_checkpoint(path: Path, specification: ResolvedSpecification) -> dict[str, Tensor]:
     saved, problems = checkpoints.newest(path)
     if saved is None:
         why = "; ".join(problems) or "it is not there"
@@ -113,7 +140,12 @@ def initialise(
             hint="start from another job",
         )
     check_same_network(saved.specification.network, specification.network)
-    weights = saved.best or saved.average or saved.weights
+    return saved.best or saved.average or saved.weights
+
+
+@torch.no_grad()
+def _put(network: SpikingNetwork, weights: dict[str, Tensor]) -> list[str]:
+    """Give a network these weights, and return what of its readout has another shape."""
     readout = network.architecture.readout.name + "."
     fresh, odd = [], sorted(weights.keys() ^ dict(network.named_parameters()).keys())
     for name, parameter in network.named_parameters():

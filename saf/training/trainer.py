@@ -158,8 +158,8 @@ class Trainer:
         if specification.init is not None:
             if init_from is None:
                 raise UserConfigError(
-                    "init names a job to start from, and there is no checkpoint of it",
-                    hint="give the checkpoint as init_from (saf train --init FILE)",
+                    f"init names {specification.init.source}, and there is no file of it",
+                    hint="give its file as init_from (saf train --init FILE)",
                 )
             initialise(self.network, init_from, specification)
         elif specification.network.gain == "auto":

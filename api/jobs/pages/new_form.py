@@ -10,7 +10,7 @@ import contextlib
 import copy
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -27,6 +27,9 @@ LABELS = {
     "/network/channels": "Channels of each layer",
     "/network/features": "Neurons of each layer",
     "/network/layers": "Layers (JSON)",
+    "/network/description": "Layers and connections of the file (JSON)",
+    "/network/mean": "Mean of each channel",
+    "/network/std": "Deviation of each channel",
     "/network/width": "Width factor",
     "/method/trace_bias_and_input": "Trace on bias and first layer",
     "/method/update": "The optimizer steps once per",
@@ -47,6 +50,7 @@ LABELS = {
     "/loss/mse_share": "Share of squared error in the loss",
     "/loss/label_smoothing": "Label smoothing",
     "/init/job": "Job to start from",
+    "/init/network": "Uploaded network to start from",
     "/init/freeze": "Layers that stay as they are there",
     "/network/gain": "Gain of the layers",
     "/patience": "Epochs without a better one (patience)",
@@ -84,7 +88,31 @@ EXAMPLES = {  # what a field without a default begins with
         {"kind": "average_pool"},
         {"kind": "linear", "features": 128},
     ],
+    "/network/description": {
+        "input_shape": [1, 8, 8],
+        "layers": [
+            {
+                "name": "layer1",
+                "connections": [
+                    {
+                        "source": "input",
+                        "operations": [
+                            {"kind": "flatten"},
+                            {"kind": "linear", "out_features": 128},
+                        ],
+                    }
+                ],
+            }
+        ],
+        "readout": {
+            "name": "readout",
+            "connections": [
+                {"source": "layer1", "operations": [{"kind": "linear", "out_features": 10}]}
+            ],
+        },
+    },
 }
+AS_JSON = ("/network/description",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +196,8 @@ def _of_object(
         value = default.get(name, entry.get("default", EXAMPLES.get(here)))
         if "discriminator" in entry:
             yield from _of_union(entry, definitions, here, value)
+        elif here in AS_JSON:
+            yield replace(_of_value({**entry, "type": "json"}, here, value, when), kind="json")
         elif (reference := _reference(entry)) is not None:
             inner = definitions[reference.rpartition("/")[2]]
             yield from _of_object(inner, definitions, here, value or {}, when)

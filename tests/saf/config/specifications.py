@@ -48,6 +48,33 @@ def networks() -> list[Values]:
     return [smallest(model) for model in networkchoice.NETWORKS]
 
 
+DESCRIPTION: Values = {
+    "input_shape": [1, 8, 8],
+    "layers": [
+        {
+            "name": "layer1",
+            "connections": [
+                {
+                    "source": "input",
+                    "operations": [
+                        {"kind": "conv", "out_channels": 4, "standardised": False},
+                        {"kind": "sum_pool", "kernel": 4},
+                        {"kind": "flatten"},
+                    ],
+                }
+            ],
+        }
+    ],
+    "readout": {
+        "name": "readout",
+        "connections": [
+            {"source": "layer1", "operations": [{"kind": "linear", "out_features": 3}]}
+        ],
+    },
+}
+"""Of the samples of most tests."""
+
+
 def smallest(model: type[BaseModel]) -> Values:
     """The settings of a network for a quick try."""
     small: Values = {
@@ -56,6 +83,9 @@ def smallest(model: type[BaseModel]) -> Values:
         "channels": [3, 4],
         "features": [5, 4],
         "delays": [0, 1],
+        "description": DESCRIPTION,
+        "mean": [],
+        "std": [],
         "layers": [
             {"kind": "conv", "channels": 4, "stride": 2},
             {"kind": "average_pool"},

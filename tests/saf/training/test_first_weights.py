@@ -129,7 +129,7 @@ def test_gains_method_and_neuron_may_be_others(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_is_missing_or_damaged_is_told(tmp_path: Path) -> None:
     job = specification(init={"job": "j"})
-    with pytest.raises(UserConfigError, match="there is no checkpoint of it"):
+    with pytest.raises(UserConfigError, match="there is no file of it"):
         run(job, dataset(), tmp_path)
     with pytest.raises(UserConfigError, match="cannot be read"):
         starting(job, tmp_path / "nowhere.safetensors", tmp_path, dataset())
