@@ -37,6 +37,7 @@ from api.jobs.results import artifacts, events, logs, metrics, predict, spike_st
 from api.jobs.results.predict_process import Predictor
 from api.maintenance.collector import Janitor
 from api.networks import routes as networks
+from api.networks import uploaded as uploaded_networks
 from api.settings import Settings
 from api.settings import settings as process_settings
 from api.store import database as databases
@@ -82,6 +83,7 @@ TAGS = [
     {"name": "exports", "description": "Networks of jobs, written for other tools."},
     {"name": "datasets", "description": "What can be trained on; uploads."},
     {"name": "uploads", "description": "Large files, in pieces (tus 1.0)."},
+    {"name": "networks", "description": "Networks of one's own, to start jobs from."},
     {"name": "choices", "description": "Networks, methods and surrogates that a job can ask for."},
     {"name": "accounts", "description": "Users, their keys, and projects that they share."},
     {"name": "webhooks", "description": "Addresses that are told when a job or a sweep ends."},
@@ -143,6 +145,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         catalogue,
         uploads,
         previews,
+        uploaded_networks,
         networks,
         workers,
         health,

@@ -12,7 +12,9 @@ from typing import Literal
 
 Scope = Literal["public", "read", "write", "admin", "metrics"]
 Right = Literal["see", "change"]
-Kind = Literal["job", "artifact", "sweep", "dataset", "upload", "key", "project", "webhook"]
+Kind = Literal[
+    "job", "artifact", "sweep", "dataset", "network", "upload", "key", "project", "webhook"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +123,11 @@ ACCESS: Mapping[str, Access] = {
     "GET /v1/uploads/{upload}": see("upload"),
     "PATCH /v1/uploads/{upload}": change("upload"),
     "DELETE /v1/uploads/{upload}": change("upload"),
+    # Networks of one's own.
+    "POST /v1/networks": MAKE,
+    "GET /v1/networks/uploaded": READ,
+    "GET /v1/networks/{network}": see("network"),
+    "DELETE /v1/networks/{network}": change("network"),
     # Choices of a job, workers.
     "GET /v1/networks": READ,
     "GET /v1/methods": READ,

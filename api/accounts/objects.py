@@ -13,7 +13,7 @@ from api.accounts.access import Kind
 from api.errors import GoneError, NotFoundError
 from api.store.accounts import projects
 from api.store.accounts.tables import ApiKey
-from api.store.tables import Artifact, Dataset, Job, Sweep
+from api.store.tables import Artifact, Dataset, Job, Sweep, UploadedNetwork
 from api.store.viewer import Viewer
 from api.store.webhooks.tables import Webhook
 from api.uploads.files import Uploads
@@ -72,6 +72,11 @@ def _dataset(session: Session, name: str) -> Owned:
     return _row(session, Dataset, or_(Dataset.id == name, Dataset.name == name), missing)
 
 
+def _network(session: Session, name: str) -> Owned:
+    own = UploadedNetwork.id == name
+    return _row(session, UploadedNetwork, own, f"there is no uploaded network {name[:64]}")
+
+
 def _webhook(session: Session, name: str) -> Owned:
     return _row(session, Webhook, Webhook.id == name, f"there is no webhook {name[:60]}")
 
@@ -119,6 +124,7 @@ _FINDERS: dict[Kind, Callable[[Session, str], Owned]] = {
     "artifact": _artifact,
     "sweep": _sweep,
     "dataset": _dataset,
+    "network": _network,
     "key": _key,
     "webhook": _webhook,
     "project": _project,

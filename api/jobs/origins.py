@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.datasets.queries import DatasetFacts, find_facts
 from api.errors import InvalidRequestError, ServiceError
+from api.networks.queries import starting_network
 from api.store.jobs import lifecycle
 from api.store.runs import checkpoints
 from api.store.tables import Artifact, Blob, Checkpoint, Job
@@ -17,7 +20,12 @@ from saf.config import JobSpecification
 from saf.errors import UserConfigError
 from saf.networks.architecture import Architecture
 from saf.networks.build import NetworkError, build, encoded_shape
-from saf.networks.finetuning import check_same_network, check_same_weights, trained_layers
+from saf.networks.finetuning import (
+    check_layers_fit,
+    check_same_network,
+    check_same_weights,
+    trained_layers,
+)
 
 LEFT_BEHIND = "checkpoint.safetensors"
 """The artifact of a job that succeeded with its last state."""
@@ -62,7 +70,7 @@ def kept_for(session: Session, job: Job) -> Origin | None:
     if row is None:
         return None
     init = (job.specification or {}).get("init") or {}
-    source = init.get("job") if row.step == 0 else job.continues
+    source = init.get("job") or init.get("network") if row.step == 0 else job.continues
     return Origin(job_id=str(source or job.id), step=row.step, sha256=row.sha256)
 
 
@@ -80,6 +88,8 @@ def of_init(
     init = specification.init
     if init is None:
         return None
+    if init.network is not None:
+        return _of_network(session, init.network, specification, architecture)
     source = session.get(Job, init.job)
     if source is None:
         raise InvalidRequestError.at("/init/job", f"there is no job {init.job}")
@@ -92,6 +102,47 @@ def of_init(
         )
     check_fit(session, source, specification, dataset, architecture)
     return Origin(job_id=origin.job_id, step=0, sha256=origin.sha256)
+
+
+def with_network(session: Session, asked: JobSpecification) -> JobSpecification:
+    """A specification as it was sent, with what it does not say itself taken over from the uploaded
+    network that `init` names. Raises InvalidRequestError."""
+    if asked.init is None or asked.init.network is None:
+        return asked
+    settings = starting_network(session, asked.init.network).settings
+    said = asked.model_dump(mode="json")
+    body = {**settings, **{key: said[key] for key in asked.model_fields_set}}
+    try:
+        return JobSpecification.model_validate(body)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
+        ) from error
+
+
+def _of_network(
+    session: Session,
+    network_id: str,
+    specification: JobSpecification,
+    architecture: Architecture,
+) -> Origin:
+    """The file of an uploaded network, which has to fit."""
+    network = starting_network(session, network_id)
+    theirs = Architecture.model_validate(network.settings["network"]["description"])
+    try:
+        check_layers_fit(theirs, architecture)
+    except UserConfigError as error:
+        raise InvalidRequestError.at(
+            "/init/network", f"network {network.id} does not fit: {error}; {error.hint}"
+        ) from error
+    if network.settings.get("precision") == "float64" != specification.precision:
+        raise InvalidRequestError.at(
+            "/precision",
+            f"the weights of {network.id} are float64 and would be rounded; set precision to "
+            "float64, or leave it out",
+        )
+    check_freeze(specification, architecture)
+    return Origin(job_id=network.id, step=0, sha256=network.sha256)
 
 
 def check_fit(

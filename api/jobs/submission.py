@@ -59,6 +59,8 @@ def resolve(
     check_priority(settings, asked)
     dataset = find_facts(session, asked.dataset)
     own = asked if is_of_a_job else asked.model_copy(update={"automatic": ()})
+    if origin is None:
+        own = origins.with_network(session, own)
     samples = Samples(
         f"the data set {dataset.name}", dataset.kind, dataset.timesteps, dataset.is_bounded
     )

@@ -19,7 +19,15 @@ from api.store.blobs.cache import Cache
 from api.store.blobs.damage import DamageRecord
 from api.store.database import Database
 from api.store.soundness import unsound_rows
-from api.store.tables import Artifact, Blob, Checkpoint, Dataset, DatasetPreview, Job
+from api.store.tables import (
+    Artifact,
+    Blob,
+    Checkpoint,
+    Dataset,
+    DatasetPreview,
+    Job,
+    UploadedNetwork,
+)
 from saf import files
 
 _ROWS_AT_ONCE = 500
@@ -167,6 +175,13 @@ def _uses(session: Session, sha256: str) -> Iterator[Use]:
         yield Use(
             what=f"data set {name}",
             again="upload the original files again, under any name: the same data take its place",
+            can_be_made_again=False,
+        )
+    networks = select(UploadedNetwork.name).where(UploadedNetwork.sha256 == sha256)
+    for name in session.scalars(networks):
+        yield Use(
+            what=f"uploaded network {name}",
+            again="upload the same file again, under any name: it takes its place",
             can_be_made_again=False,
         )
     pictures = select(Dataset.name).join(DatasetPreview).where(DatasetPreview.sha256 == sha256)

@@ -403,6 +403,23 @@ class Checkpoint(Base):
     created_at: Mapped[float]
 
 
+class UploadedNetwork(Base):
+    """A network of somebody's own, to start jobs from: a file that was checked."""
+
+    __tablename__ = "networks"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    sha256: Mapped[str] = mapped_column(ForeignKey("blobs.sha256"), index=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    settings: Mapped[dict[str, Any]]  # that a job takes over
+    facts: Mapped[dict[str, Any]]  # shape, classes, layers, counts
+    created_at: Mapped[float]
+    uploaded_by: Mapped[str | None] = mapped_column(String(64))  # address or user that sent it
+    owner_id: Mapped[str | None] = mapped_column(String(40), default=viewer.owner)
+    project_id: Mapped[str | None] = mapped_column(String(40), default=viewer.project)
+
+
 class Worker(Base):
     """A worker process; alive while `seen_at` is recent."""
 

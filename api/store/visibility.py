@@ -15,13 +15,12 @@ from sqlalchemy import ColumnElement, event, false, or_
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
 from api.store import viewer
-from api.store.tables import Dataset, Job, Sweep
+from api.store.tables import Dataset, Job, Sweep, UploadedNetwork
 from api.store.viewer import Viewer
 from api.store.webhooks.tables import Webhook
 
-OWNED: tuple[type[Job] | type[Sweep] | type[Dataset] | type[Webhook], ...] = (
-    *(Job, Sweep, Dataset, Webhook),
-)
+Kinds = type[Job] | type[Sweep] | type[Dataset] | type[UploadedNetwork] | type[Webhook]
+OWNED: tuple[Kinds, ...] = (Job, Sweep, Dataset, UploadedNetwork, Webhook)
 EVERYTHING: dict[str, Any] = {"saf_everything": True}
 _VIEWER = "viewer"
 

@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session
 
 from api.errors import ConflictError
 from api.store.database import clock
-from api.store.tables import Dataset, Export, Job, RequestMade, Sweep
+from api.store.tables import Dataset, Export, Job, RequestMade, Sweep, UploadedNetwork
 from api.web.dependencies import Service
 
 KEPT_SECONDS = 30 * 86_400.0  # that a request is remembered which made no job or sweep
 T = TypeVar("T")
 Thing = TypeVar("Thing", Job, Sweep)
-Row = TypeVar("Row", Job, Sweep, Dataset, Export)
+Row = TypeVar("Row", Job, Sweep, Dataset, Export, UploadedNetwork)
 
 IdempotencyKey = Annotated[
     str | None,

@@ -66,7 +66,7 @@ class Init(Strict):
     network: (
         Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)] | None
     ) = None
-    """In place of a job, an uploaded network (`POST /v1/networks`), by id or name. Where the
+    """In place of a job, an uploaded network (`POST /v1/networks`), by its id. Where the
     specification does not say otherwise, its layers, neurons, time steps, normalisation and readout
     are taken over, so that it spikes as the file does before it learns further."""
     freeze: Annotated[

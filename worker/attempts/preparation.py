@@ -145,9 +145,10 @@ class Preparation:
             problem = "is not in the artifact store"
         if not is_needed:
             return None
+        what = f"checkpoint of {source['job']}" if source.get("job") else source.get("network")
         raise DataError(
-            f"the checkpoint of {source.get('job')} that the job starts from {problem}",
-            hint="submit the job again with another job in init, or without init",
+            f"the {what} that the job starts from {problem}",
+            hint="submit the job again with another job or network in init, or without init",
         )
 
 

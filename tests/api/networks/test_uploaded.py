@@ -1,0 +1,169 @@
+"""Networks of one's own over HTTP: uploaded, read, started from, deleted."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+
+from api.store.tables import Blob
+from saf import tensorfile
+from tests.api.conftest import Server
+from tests.saf.training.test_starting_from_files import left
+from tests.saf.training.trainings import dataset
+
+
+@pytest.fixture(scope="module")
+def lif(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("lif")
+    ten = type(dataset())(**{**vars(dataset()), "class_names": tuple("0123456789")})
+    left(directory, ten, neuron={"decay": 0.7, "threshold": 0.9})
+    return directory / "lif.safetensors"
+
+
+def upload(server: Server, file: Path, **fields: str) -> httpx.Response:
+    with file.open("rb") as content:
+        return server.http.post("/v1/networks", files={"file": (file.name, content)}, data=fields)
+
+
+@pytest.fixture(scope="module")
+def network(shared: Server, lif: Path) -> dict[str, Any]:
+    answer = upload(shared, lif, name="mine")
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    assert answer.headers["location"] == found["url"]
+    return found
+
+
+def refusal(answer: httpx.Response, pointer: str) -> str:
+    assert answer.status_code == 422, answer.text
+    return next(e["detail"] for e in answer.json()["errors"] if e["pointer"] == pointer)
+
+
+def test_an_upload_says_what_it_is_and_is_listed(shared: Server, network: dict[str, Any]) -> None:
+    assert (network["name"], network["shape"], network["classes"]) == ("mine", [1, 8, 8], 10)
+    assert network["layers"] == ["layer1", "layer2", "readout"]
+    assert network["settings"]["neuron"] == {"name": "lif", "decay": 0.7, "threshold": 0.9}
+    assert shared.get(network["url"]) == network
+    assert network["id"] in {each["id"] for each in shared.get("/v1/networks/uploaded")["data"]}
+    kinds = shared.get("/v1/networks")["data"]
+    assert "uploaded" in {each["name"] for each in kinds}
+
+
+def test_a_job_takes_over_what_it_does_not_say(shared: Server, network: dict[str, Any]) -> None:
+    job = shared.submit(init={"network": network["id"]}, timesteps=3)
+    specification = job["specification"]
+    assert specification["init"] == {"network": network["id"], "freeze": []}
+    assert specification["network"]["name"] == "uploaded"
+    assert specification["neuron"]["decay"] == 0.7
+    assert specification["timesteps"] == 3
+    assert specification["method"]["name"] == "saf-e"
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "words"),
+    [
+        ({"init": {"network": "net_none"}}, "/init/network", "there is no uploaded network"),
+        ({"init": {"freeze": ["stage1"]}}, "/init/freeze", "no such layer"),
+        ({"init": {"job": "job_1"}}, "/init", "either job or network"),
+        (
+            {"network": {"name": "convnet", "channels": [4, 5]}},
+            "/init/network",
+            "layer1 has standardised weights with gains",
+        ),
+        ({"network": {"name": "mlp"}}, "/init/network", "leave network out"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    change: dict[str, Any], pointer: str, words: str, shared: Server, network: dict[str, Any]
+) -> None:
+    init = {"network": network["id"], **change.get("init", {})}
+    body = {"dataset": "digits", **change, "init": init}
+    assert words in refusal(shared.http.post("/v1/jobs", json=body), pointer)
+
+
+def test_a_network_of_other_samples_is_refused(shared: Server, tmp_path: Path) -> None:
+    left(tmp_path, dataset(3, 8, 8))
+    network = upload(shared, tmp_path / "lif.safetensors").json()
+    body = {"dataset": "digits", "init": {"network": network["id"]}}
+    answer = shared.http.post("/v1/jobs", json=body)
+    assert answer.status_code == 422
+    assert "3 × 8 × 8" in answer.text or "3 values" in answer.text
+
+
+def test_what_is_no_network_is_refused_in_words(shared: Server, lif: Path, tmp_path: Path) -> None:
+    file = tmp_path / "lif.safetensors"
+    file.write_bytes(pickle.dumps({"weight": [1.0]}))
+    assert "can run code" in refusal(upload(shared, file), "/file")
+    torch.save({"weight": torch.ones(2)}, file)
+    assert "never opened" in refusal(upload(shared, file), "/file")
+    file.write_bytes(lif.read_bytes()[:-5])
+    assert "damaged" in refusal(upload(shared, file), "/file")
+    changed = bytearray(lif.read_bytes())
+    changed[-1] ^= 1
+    file.write_bytes(bytes(changed))
+    assert "not those that were written" in refusal(upload(shared, file), "/file")
+    file.write_bytes(b"")
+    assert "no safetensors file" in refusal(upload(shared, file), "/file")
+
+
+def test_values_that_are_no_numbers_are_refused(shared: Server, tmp_path: Path) -> None:
+    network = left(tmp_path)
+    tensors = {**network.tensors, "layer1.bias": network.tensors["layer1.bias"] * float("nan")}
+    header = network.description.model_dump(mode="json")
+    tensorfile.write(tmp_path / "nan.safetensors", tensors, header)
+    assert "finite" in refusal(upload(shared, tmp_path / "nan.safetensors"), "/file")
+
+
+def test_the_same_request_makes_one_network(shared: Server, lif: Path) -> None:
+    def send(name: str) -> httpx.Response:
+        with lif.open("rb") as content:
+            return shared.http.post(
+                "/v1/networks",
+                files={"file": (lif.name, content)},
+                data={"name": name},
+                headers={"idempotency-key": "once"},
+            )
+
+    first, second = send("twice"), send("twice")
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json()["id"] == second.json()["id"]
+    assert send("another").status_code == 409
+
+
+def test_a_deleted_network_leaves_its_file_to_jobs_that_start_from_it(
+    server: Server, lif: Path
+) -> None:
+    first, second = upload(server, lif).json(), upload(server, lif).json()
+    job = server.submit(init={"network": first["id"]})
+    for each in (first, second):
+        assert server.http.delete(each["url"]).status_code == 204
+        assert server.http.get(each["url"]).status_code == 404
+
+    def kept() -> bool:
+        with server.service.database.reading() as session:
+            return session.get(Blob, first["sha256"]) is not None
+
+    assert kept()
+    assert server.http.post(f"/v1/jobs/{job['id']}/cancel").status_code in (200, 202)
+    retried = server.http.post(f"/v1/jobs/{job['id']}/retry")
+    assert retried.status_code == 201, retried.text
+    for each in (job, retried.json()):
+        server.http.post(f"/v1/jobs/{each['id']}/cancel")
+        assert server.http.delete(f"/v1/jobs/{each['id']}").status_code == 204
+    assert not kept()
+
+
+def test_a_damaged_file_is_no_start(server: Server, lif: Path) -> None:
+    network = upload(server, lif).json()
+    with server.service.database.writing() as session:
+        blob = session.get(Blob, network["sha256"])
+        assert blob is not None
+        blob.damaged_at = 1.0
+    assert server.get(network["url"])["damaged"] is True
+    body = {"dataset": "digits", "init": {"network": network["id"]}}
+    assert "upload it again" in refusal(server.http.post("/v1/jobs", json=body), "/init/network")
