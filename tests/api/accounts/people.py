@@ -10,7 +10,7 @@ import httpx
 from api.settings import Settings
 from api.store.accounts import keys, projects, users
 from api.store.database import now
-from api.store.tables import Artifact, Blob, Dataset, Job, new_id
+from api.store.tables import Artifact, Blob, Dataset, Job, UploadedNetwork, new_id
 from api.store.webhooks.tables import Webhook
 from tests.api.conftest import NO_BROKER, Server, until
 
@@ -86,7 +86,7 @@ def make_lab(server: Server) -> Lab:
 def _make_things(lab: Lab) -> None:
     of = {"mias": ("mia", ""), "shared": ("mia", "vision"), "ottos": ("otto", "audio")}
     lab.things |= {
-        kind: {} for kind in ("job", "sweep", "dataset", "artifact", "upload", "webhook")
+        kind: {} for kind in ("job", "sweep", "dataset", "network", "artifact", "upload", "webhook")
     }
     body = {"job": {"dataset": "digits"}, "over": {"/seed": [0, 1]}}
     for place, (who, project) in of.items():
@@ -113,6 +113,14 @@ def _make_things(lab: Lab) -> None:
             hook.owner_id, hook.project_id = job.owner_id, job.project_id
             session.add(hook)
             lab.things["webhook"][place] = hook.id
+            facts = {"shape": [1, 8, 8], "frames": False, "classes": 2, "class_names": ["a", "b"]}
+            network = UploadedNetwork(
+                id=new_id("net"), name=f"network of {place}", sha256=sha256, bytes=1, settings={},
+                facts={**facts, "layers": ["readout"], "parameters": 1, "neurons": 1},
+                created_at=now(), owner_id=job.owner_id, project_id=job.project_id,
+            )  # fmt: skip
+            session.add(network)
+            lab.things["network"][place] = network.id
             dataset = Dataset(
                 id=new_id("ds"), name=f"set of {place}", format="auto", status="invalid",
                 problems=[], upload_bytes=1, created_at=now(), owner_id=job.owner_id,

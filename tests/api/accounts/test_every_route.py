@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.accounts.access import ACCESS
 from api.accounts.routing import operations
-from api.store.tables import new_id
+from api.store.tables import UploadedNetwork, new_id
 from api.store.webhooks.tables import Webhook
 from tests.api.accounts.people import PLACES, TUS, Lab, make_lab, with_keys
 from tests.api.conftest import serving
@@ -96,6 +96,10 @@ ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] =
     ),
     "POST /v1/datasets/{dataset}/choices": (CHANGE, "dataset", (409,), {"json": {"layout": "x"}}),
     "DELETE /v1/datasets/{dataset}": (CHANGE, "dataset", (409,), {}),
+    "POST /v1/networks": (WRITERS, "", (415, 422), {"json": {}}),
+    "GET /v1/networks/uploaded": (ALL, "", (200,), {}),
+    "GET /v1/networks/{network}": (SEE, "network", (200,), {}),
+    "DELETE /v1/networks/{network}": (CHANGE, "gone network", (204,), {}),
     "GET /v1/catalogue": (ALL, "", (200,), {}),
     "OPTIONS /v1/uploads": (ALL, "", (204,), {}),
     "POST /v1/uploads": (WRITERS, "", (400,), {"headers": TUS}),
@@ -177,8 +181,14 @@ def addresses(lab: Lab, route: str, kind: str) -> dict[str, str]:
     return found
 
 
-def copied(session: Session, webhook_id: str) -> str:
-    old = session.get(Webhook, webhook_id)
+def copied(session: Session, id_: str) -> str:
+    network = session.get(UploadedNetwork, id_)
+    if network is not None:
+        columns = {key: getattr(network, key) for key in UploadedNetwork.__table__.columns.keys()}  # noqa: SIM118
+        another = UploadedNetwork(**{**columns, "id": new_id("net")})
+        session.add(another)
+        return another.id
+    old = session.get(Webhook, id_)
     assert old is not None
     new = Webhook(
         id=new_id("whk"), url=old.url, events=old.events, secret=old.secret, created_at=1,
@@ -253,6 +263,7 @@ def test_what_is_not_to_be_seen_reads_as_what_is_not_there(lab: Lab) -> None:
         ("job", "/v1/jobs/"),
         ("sweep", "/v1/sweeps/"),
         ("dataset", "/v1/datasets/"),
+        ("network", "/v1/networks/"),
         ("artifact", "/v1/artifacts/"),
         ("upload", "/v1/uploads/"),
         ("project", "/v1/projects/"),

@@ -56,6 +56,10 @@ def test_what_others_have_is_nothing_that_a_request_can_name(own_lab: Lab) -> No
     init = {"dataset": "digits", "init": {"job": job["mias"]}}
     started = own_lab.ask("vera", "POST", "/v1/jobs", json=init)
     assert f"there is no job {job['mias']}" in started.json()["detail"]
+    network = own_lab.things["network"]["mias"]
+    init = {"dataset": "digits", "init": {"network": network}}
+    started = own_lab.ask("vera", "POST", "/v1/jobs", json=init)
+    assert f"there is no uploaded network {network}" in started.json()["detail"]
     compared = own_lab.ask("vera", "GET", f"/v1/comparison?jobs={job['mias']},{job['shared']}")
     assert compared.json()["missing"] == [job["mias"]]
     upload = {"upload": own_lab.things["upload"]["mias"]}

@@ -41,7 +41,8 @@ def network(shared: Server, lif: Path) -> dict[str, Any]:
 
 def refusal(answer: httpx.Response, pointer: str) -> str:
     assert answer.status_code == 422, answer.text
-    return next(e["detail"] for e in answer.json()["errors"] if e["pointer"] == pointer)
+    errors = answer.json()["errors"]
+    return str(next(each["detail"] for each in errors if each["pointer"] == pointer))
 
 
 def test_an_upload_says_what_it_is_and_is_listed(shared: Server, network: dict[str, Any]) -> None:
