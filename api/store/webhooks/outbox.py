@@ -24,7 +24,11 @@ KEPT_SECONDS = 30 * 86_400.0  # that a message stays after its last try
 
 def job_became(session: Session, job_id: str, status: str) -> None:
     """Put the messages into the outbox that a job has ended, or waits for somebody."""
-    if status not in TOLD or session.scalar(select(Webhook.id).limit(1)) is None:
+    if status not in TOLD:
+        return
+    # Whoever ends it: those of its owner are told, whom that one need not see.
+    any_ = select(Webhook.id).limit(1).execution_options(**EVERYTHING)
+    if session.scalar(any_) is None:
         return
     job = session.scalar(
         select(Job).where(Job.id == job_id).execution_options(populate_existing=True, **EVERYTHING)
@@ -37,7 +41,7 @@ def job_became(session: Session, job_id: str, status: str) -> None:
     going = select(Job.id).where(
         Job.sweep_id == job.sweep_id, Job.status.not_in(TERMINAL), Job.id != job_id
     )
-    sweep = session.get(Sweep, job.sweep_id)
+    sweep = session.get(Sweep, job.sweep_id, execution_options=EVERYTHING)
     if sweep is not None and session.scalar(going.limit(1).execution_options(**EVERYTHING)) is None:
         data = {"id": sweep.id, "object": "sweep", "name": sweep.name}
         _put(session, "sweep.ended", sweep.owner_id, sweep.project_id, data)
