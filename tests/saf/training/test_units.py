@@ -105,9 +105,9 @@ def test_samples_that_are_mapped_stay_in_their_file(unit: int, tmp_path: Path) -
     np.testing.assert_array_equal(x, data.x_train[[3, 1]].astype(np.float32) / np.float32(unit))
 
 
-def test_series_are_refused_by_a_training_with_what_can_be_done(tmp_path: Path) -> None:
+def test_series_are_refused_by_a_network_of_images_with_what_can_be_done(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(20, 3, 2)).astype(np.float32)
     data = counts(x_train=x, x_test=x[:10])
-    with pytest.raises(UserConfigError, match="N T C") as refused:
-        run(specification(), data, tmp_path)
-    assert "N T C 1 1" in refused.value.hint
+    with pytest.raises(UserConfigError, match="convnet takes images") as refused:
+        run(specification(timesteps=3), data, tmp_path)
+    assert "use mlp or rnn" in str(refused.value)
