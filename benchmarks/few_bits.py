@@ -84,8 +84,8 @@ def table(lines: Sequence[Line], seeds: int) -> str:
         f"`python -m benchmarks.few_bits --seeds {seeds}` on {where['cores']} cores "
         f"({where['processor']}). The handwritten digits, "
         f"the network `convnet` of the defaults, {EPOCHS} epochs; {FINE_TUNE} more epochs on the "
-        f"grid where it says so. Means over {seeds} seed(s), on the 360 test samples. As trained, in "
-        f"float32: {before:.2%}.",
+        f"grid where it says so. Means over {seeds} seed(s), on the 360 test samples. As trained, "
+        f"in float32: {before:.2%}.",
         "",
         "| bits | a scale for each | rounded | trained further | verdicts | bytes in C |",
         "|---|---|---|---|---|---|",
