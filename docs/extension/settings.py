@@ -17,13 +17,17 @@ def chapter() -> str:
     definitions: dict[str, Schema] = schema["$defs"]
     own = {k: v for k, v in schema["properties"].items() if not _models(v)}
     parts = ["## The job\n", _settings("", {**schema, "properties": own})]
+    told: set[str] = set()
     for name, field in schema["properties"].items():
-        parts += _group(name, field, definitions, level=2)
+        parts += _group(name, field, definitions, 2, told)
     return "\n".join(parts)
 
 
-def _group(path: str, field: Schema, definitions: dict[str, Schema], level: int) -> list[str]:
-    """The section of a setting that has settings of its own, one below it for each choice."""
+def _group(
+    path: str, field: Schema, definitions: dict[str, Schema], level: int, told: set[str]
+) -> list[str]:
+    """The section of a setting that has settings of its own, one below it for each choice. What
+    `told` names, as of the surrogate of another neuron, stands above already."""
     models = _models(field)
     if not models:
         return []
@@ -35,6 +39,10 @@ def _group(path: str, field: Schema, definitions: dict[str, Schema], level: int)
     for model in models:
         found = definitions[model]
         choice = _constant(found)
+        if f"{path}-{choice}" in told:
+            parts.append(f"`{choice}`, as above.\n")
+            continue
+        told.add(f"{path}-{choice}")
         within = level
         if len(models) > 1:
             within = level + 1
@@ -42,7 +50,7 @@ def _group(path: str, field: Schema, definitions: dict[str, Schema], level: int)
         parts.append(text(found.get("description", "")) + "\n")
         parts.append(_settings(f"{path}.", found, anchor=f"{path}-{choice}."))
         for name, inner in found["properties"].items():
-            parts += _group(f"{path}.{name}", inner, definitions, within + 1)
+            parts += _group(f"{path}.{name}", inner, definitions, within + 1, told)
     return parts
 
 
@@ -88,6 +96,8 @@ def _allowed(field: Schema) -> str:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if "const" in field:
         return f"`{_value(field['const'])}`"
+    if "$ref" in field:  # an object that is described in its own chapter
+        return f"`{str(field['$ref']).rpartition('/')[2]}`"
     kind = field.get("type")
     if kind == "array":
         return f"a list of {_allowed(field['items'])}" if "items" in field else "a list"
