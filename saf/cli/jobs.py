@@ -67,6 +67,14 @@ def submit(
     epochs: EpochsOption = None,
     timesteps: TimestepsOption = None,
     init: InitOption = None,
+    init_network: Annotated[
+        str | None,
+        typer.Option(
+            "--init-network",
+            metavar="FILE",
+            help="A lif.safetensors to upload and take the first weights from, or the id of one.",
+        ),
+    ] = None,
     freeze: FreezeOption = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     dry: Annotated[bool, typer.Option("--dry", help="Only say what the job would need.")] = False,
@@ -89,8 +97,14 @@ def submit(
         },
         set_,
     )
-    specfile.put_init(body, init, freeze)
+    if init is not None and init_network is not None:
+        raise specfile.SpecificationError("give either --init or --init-network")
+    specfile.put_init(body, init, freeze, network=init_network)
     with server_client() as client:
+        if init_network is not None and not init_network.startswith("net_"):
+            network_id = client.upload_network(init_network)["id"]
+            body["init"]["network"] = network_id
+            complain(f"uploaded {init_network} as {network_id}")
         if dry:
             found = client.validate(body)
             if as_json:

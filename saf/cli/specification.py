@@ -78,15 +78,25 @@ def read(path: Path | None, options: Mapping[str, Any], settings: Iterable[str])
     return body
 
 
-def put_init(body: dict[str, Any], source: str | None, freeze: Sequence[str]) -> None:
-    """Put what `--init` and `--freeze` say into a specification. Raises `SpecificationError`."""
-    if source is None and not freeze:
+def put_init(
+    body: dict[str, Any],
+    source: str | None,
+    freeze: Sequence[str],
+    *,
+    network: str | None = None,
+) -> None:
+    """Put what `--init`, `--init-network` and `--freeze` say into a specification. Raises
+    `SpecificationError`."""
+    if source is None and network is None and not freeze:
         return
     init = body.get("init")
     init = dict(init) if isinstance(init, dict) else {}
     if source is not None:
         init.pop("network", None)
         init["job"] = source
+    if network is not None:
+        init.pop("job", None)
+        init["network"] = network
     if not {"job", "network"} & init.keys():
         raise SpecificationError("--freeze needs --init: without it all weights are drawn anew")
     if freeze:

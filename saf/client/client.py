@@ -27,6 +27,7 @@ from saf.client.accounts.webhooks import Webhooks
 from saf.client.datasets import Datasets
 from saf.client.exports import Exports
 from saf.client.job import Job
+from saf.client.networks import Networks
 from saf.client.results import Results
 from saf.client.settings import settings
 from saf.client.stream import PATIENCE_SECONDS, Message, Position, as_messages, follow
@@ -57,7 +58,7 @@ Specification = Mapping[str, Any]
 """The body of a job, as `saf.config.JobSpecification` describes it; defaults may be left out."""
 
 
-class Client(Results, Datasets, Exports):
+class Client(Results, Datasets, Networks, Exports):
     """A connection to one server; a context manager. Not to be shared between threads.
 
     Every call raises `ApiError` when the server refuses and `UnreachableError` when none answers.

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from api.datasets.queries import find_datasets, ready_names
 from api.jobs.pages import list_page, new_form, presets
 from api.jobs.queries import read_job
+from api.networks.queries import read_network
 from api.store.soundness import readable
 from api.web.dependencies import ServiceDependency
 from api.web.rendering import page
@@ -25,9 +26,11 @@ def new_page(
     preset: str = "",
     from_job: Annotated[str, Query(alias="from")] = "",
     init: str = "",
+    network: str = "",
 ) -> Response:
     """The form to submit a job; `from` fills it with the specification of another, `preset` with
-    one to start from, `init` with a network to start with and the specification of its job."""
+    one to start from, `init` with a network to start with and the specification of its job,
+    `network` with an uploaded network and what a job takes over of it."""
     chosen = presets.find_preset(preset)
     with service.database.reading() as session:
         offered, _ = find_datasets(session, limit=list_page.OFFERED_DATASETS)
@@ -38,6 +41,8 @@ def new_page(
             if source
             else {}
         )
+        if network:
+            values = {**read_network(session, network).settings, "init": {"network": network}}
     if chosen is not None:
         values = presets.filled(chosen, offered)
     if init:
