@@ -36,6 +36,7 @@ from api.jobs.pages import job_page, list_page, new_page
 from api.jobs.results import artifacts, events, logs, metrics, predict, spike_stats
 from api.jobs.results.predict_process import Predictor
 from api.maintenance.collector import Janitor
+from api.networks import pages as network_pages
 from api.networks import routes as networks
 from api.networks import uploaded as uploaded_networks
 from api.settings import Settings
@@ -157,7 +158,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         app.include_router(module.router)
     for pages in (
         *(list_page, compare, compare_pages, job_page, new_page),
-        *(dataset_pages, sweep_pages, system_pages, account_pages, webhook_pages),
+        *(dataset_pages, network_pages, sweep_pages, system_pages, account_pages, webhook_pages),
     ):
         app.include_router(pages.router)
     app.mount("/static", assets(), name="static")

@@ -69,6 +69,7 @@ ACCESS: Mapping[str, Access] = {
     "GET /new": READ,
     "GET /compare": READ,
     "GET /datasets": READ,
+    "GET /networks": READ,
     "GET /sweeps": READ,
     "GET /system": READ,
     "GET /docs": READ,

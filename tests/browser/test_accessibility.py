@@ -42,6 +42,7 @@ def addresses(pages_server: Pages, tmp_path_factory: pytest.TempPathFactory) -> 
         "/new",
         "/new?preset=saf-e-cifar10",
         "/datasets",
+        "/networks",
         "/datasets/digits",
         f"/datasets/{events}",
         "/system",

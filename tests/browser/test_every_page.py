@@ -66,7 +66,7 @@ def test_pages_fit_their_width_and_log_no_error(
     page = tabs.open(pages.url, viewport={"width": width, "height": 900}, color_scheme=scheme)
     backgrounds = set()
     for path in (
-        *("/", f"/jobs/{job_id}", "/new", "/datasets", "/system", "/sweeps"),
+        *("/", f"/jobs/{job_id}", "/new", "/datasets", "/networks", "/system", "/sweeps"),
         *(f"/compare?jobs={job_id}", f"/sweeps/{swept(pages)}"),
     ):
         page.goto(pages.url + path)

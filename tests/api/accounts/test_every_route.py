@@ -46,6 +46,7 @@ ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] =
     "GET /new": (ALL, "", (200,), {}),
     "GET /compare": (ALL, "", (200,), {}),
     "GET /datasets": (ALL, "", (200,), {}),
+    "GET /networks": (ALL, "", (200,), {}),
     "GET /sweeps": (ALL, "", (200,), {}),
     "GET /system": (ALL, "", (200,), {}),
     "GET /account": (ALL, "", (200,), {}),

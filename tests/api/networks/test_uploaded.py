@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from api.store.tables import Blob
 from saf import tensorfile
+from saf.cli.main import app
 from tests.api.conftest import Server
 from tests.saf.training.test_starting_from_files import left
 from tests.saf.training.trainings import dataset
@@ -168,3 +171,26 @@ def test_a_damaged_file_is_no_start(server: Server, lif: Path) -> None:
     assert server.get(network["url"])["damaged"] is True
     body = {"dataset": "digits", "init": {"network": network["id"]}}
     assert "upload it again" in refusal(server.http.post("/v1/jobs", json=body), "/init/network")
+
+
+def test_the_command_uploads_a_file_and_starts_from_it(
+    shared: Server, lif: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAF_URL", shared.address)
+    command = ["submit", "--dataset", "digits", "--json", "--init-network"]
+    runner = CliRunner()
+    done = runner.invoke(app, [*command, str(lif), "--freeze", "*"])
+    assert done.exit_code == 0, done.output
+    init = json.loads(done.stdout)["specification"]["init"]
+    assert init["freeze"] == ["*"]
+    assert "uploaded" in done.stderr
+    again = runner.invoke(app, [*command, init["network"]])
+    assert json.loads(again.stdout)["specification"]["init"]["network"] == init["network"]
+
+
+def test_the_pages_offer_an_uploaded_network(shared: Server, network: dict[str, Any]) -> None:
+    listed = shared.http.get("/networks").text
+    assert f"/new?network={network['id']}" in listed
+    form = shared.http.get(f"/new?network={network['id']}").text
+    assert network["id"] in form
+    assert "layer2" in form

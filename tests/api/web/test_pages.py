@@ -50,7 +50,15 @@ def test_a_status_that_does_not_exist_is_refused_with_those_that_do(shared: Serv
 
 def test_pages_ask_for_nothing_from_elsewhere_and_hold_no_inline_code(shared: Server) -> None:
     job_id = shared.submit()["id"]
-    for path in ("/", "/new", "/datasets", "/system", f"/jobs/{job_id}", f"/compare?jobs={job_id}"):
+    for path in (
+        "/",
+        "/new",
+        "/datasets",
+        "/networks",
+        "/system",
+        f"/jobs/{job_id}",
+        f"/compare?jobs={job_id}",
+    ):
         page = shared.http.get(path, headers=PAGE)
         assert page.status_code == 200, path
         # A link that a person follows asks for nothing by itself.
@@ -63,7 +71,7 @@ def test_pages_ask_for_nothing_from_elsewhere_and_hold_no_inline_code(shared: Se
 def test_every_file_that_a_page_names_is_there(shared: Server) -> None:
     job_id = shared.submit()["id"]
     named = set()
-    for path in ("/", "/new", "/datasets", "/system", f"/jobs/{job_id}"):
+    for path in ("/", "/new", "/datasets", "/networks", "/system", f"/jobs/{job_id}"):
         page = shared.http.get(path, headers=PAGE).text
         named |= set(re.findall(r'"(/static/[^"]+)"', page))
     assert len(named) >= 9

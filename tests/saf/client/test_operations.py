@@ -18,6 +18,7 @@ from saf.client.types import ApiError, ClientError, WaitTimeoutError
 from tests.api.conftest import Server
 from tests.api.datasets.test_routes import IMAGES
 from tests.saf.client.network import Network, finish, keep, put_away
+from tests.saf.training.test_starting_from_files import left
 
 OTHERWISE = {
     "before",  # lists go forward, page by page
@@ -146,6 +147,11 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
         client.candidate_png(dataset["id"], 0, 0)
     client.delete_dataset(dataset["id"])
     client.delete_dataset(other["id"])
+    left(tmp_path)
+    network = client.upload_network(tmp_path / "lif.safetensors", name="mine")
+    assert network in list(client.uploaded_networks(page=1))
+    assert client.uploaded_network(network["id"]) == network
+    client.delete_network(network["id"])
     with Client(shared.address, transport=recorder, project="none") as of_project:
         # This service has no accounts.
         with pytest.raises(ApiError, match="no accounts"):
@@ -154,6 +160,7 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
             lambda: of_project.submit({"dataset": "digits"}),
             lambda: of_project.sweeps.submit({"/seed": [0, 1]}, {"dataset": "digits"}),
             lambda: of_project.upload_dataset(tmp_path / "mine.npz", name="of a project"),
+            lambda: of_project.upload_network(tmp_path / "lif.safetensors"),
         ):
             with pytest.raises(ApiError, match="no accounts"):
                 refused()
@@ -203,6 +210,7 @@ def accounts_of(client: Client) -> None:
         lambda: list(client.jobs(mine=True, project="none")),
         lambda: list(client.sweeps.list(mine=True, project="none")),
         lambda: list(client.datasets(mine=True, project="none")),
+        lambda: list(client.uploaded_networks(mine=True, project="none")),
         lambda: accounts.users(),
         lambda: accounts.add_user("anna", admin=True),
         lambda: accounts.change_user("anna", disabled=True),
