@@ -219,7 +219,7 @@ class Connection(H11Protocol):
 
 def _is_upload(scope: Any) -> bool:
     path = str(scope["path"])
-    return path.endswith(("/v1/datasets", "/v1/uploads")) or "/v1/uploads/" in path
+    return path.endswith(("/v1/datasets", "/v1/networks", "/v1/uploads")) or "/v1/uploads/" in path
 
 
 def bound(connection: socket.socket | None) -> None:

@@ -315,7 +315,7 @@ def _too_large(limit: int, setting: str) -> Refusal:
 
 def _is_upload(scope: Scope) -> bool:
     method, path = scope["method"], scope["path"]
-    return (method == "POST" and path in ("/v1/datasets", "/v1/uploads")) or (
+    return (method == "POST" and path in ("/v1/datasets", "/v1/networks", "/v1/uploads")) or (
         method == "PATCH" and path.startswith("/v1/uploads/")
     )
 

@@ -123,6 +123,18 @@ def test_values_that_are_no_numbers_are_refused(shared: Server, tmp_path: Path) 
     assert "finite" in refusal(upload(shared, tmp_path / "nan.safetensors"), "/file")
 
 
+def test_a_large_network_is_no_body_of_json(shared: Server, tmp_path: Path) -> None:
+    """Neither the limit on the bytes of other bodies holds, nor that on brackets within brackets."""
+    left(tmp_path, network={"name": "mlp", "features": [3000, 512]})
+    file = tmp_path / "lif.safetensors"
+    assert file.stat().st_size > shared.service.settings.body_max_bytes
+    answer = upload(shared, file)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["parameters"] > 1_500_000
+    left(tmp_path, dataset(3, 32, 32, samples=6), network={"name": "resnet18", "width": 0.05})
+    assert upload(shared, file).status_code == 201
+
+
 def test_the_same_request_makes_one_network(shared: Server, lif: Path) -> None:
     def send(name: str) -> httpx.Response:
         with lif.open("rb") as content:

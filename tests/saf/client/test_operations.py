@@ -149,6 +149,7 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     client.delete_dataset(other["id"])
     left(tmp_path)
     network = client.upload_network(tmp_path / "lif.safetensors", name="mine")
+    client.upload_network(tmp_path / "lif.safetensors")
     assert network in list(client.uploaded_networks(page=1))
     assert client.uploaded_network(network["id"]) == network
     client.delete_network(network["id"])
