@@ -124,7 +124,7 @@ def test_values_that_are_no_numbers_are_refused(shared: Server, tmp_path: Path) 
 
 
 def test_a_large_network_is_no_body_of_json(shared: Server, tmp_path: Path) -> None:
-    """Neither the limit on the bytes of other bodies holds, nor that on brackets within brackets."""
+    """Neither the limit on the bytes of other bodies holds, nor that on their brackets."""
     left(tmp_path, network={"name": "mlp", "features": [3000, 512]})
     file = tmp_path / "lif.safetensors"
     assert file.stat().st_size > shared.service.settings.body_max_bytes
