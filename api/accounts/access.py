@@ -142,6 +142,7 @@ ACCESS: Mapping[str, Access] = {
     "GET /v1/webhooks/{webhook}": see("webhook"),
     "GET /v1/webhooks/{webhook}/deliveries": see("webhook"),
     "POST /v1/webhooks/{webhook}/test": change("webhook"),
+    "PATCH /v1/webhooks/{webhook}": change("webhook"),
     "DELETE /v1/webhooks/{webhook}": change("webhook"),
     "GET /webhooks": READ,
     "POST /webhooks": FORM,

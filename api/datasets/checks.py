@@ -33,6 +33,7 @@ from api.store.blobs.base import ArtifactStore
 from api.store.database import Database, now
 from api.store.datasets import INTERRUPTED, count_alone
 from api.store.tables import CandidatePicture, Dataset, DatasetPreview
+from api.store.webhooks import outbox
 from api.uploads.files import Uploads
 from api.web.multipart import stored_file
 
@@ -325,6 +326,7 @@ class Checks:
                     row.sha256 = self._store.keep(session, files[0])
                 _put(session, row, verdict)
                 row.checked_at = session.execute(select(now())).scalar_one()
+                outbox.dataset_became(session, row)
                 if verdict.layout is not None:
                     self._store.keep(session, files[1])
                     preview = DatasetPreview(

@@ -27,20 +27,20 @@ from sqlalchemy import (
     select,
 )
 
+from api.store.accounts import tables as _accounts  # noqa: F401  (they are among ours)
 from api.store.jsonvalues import Unreadable
 from api.store.tables import Base, Status
+from api.store.webhooks import tables as _webhooks  # noqa: F401
 from api.store.workers import Drain
 
 LAST_SECOND = 253_402_300_799  # of the year 9999
 DEEPEST = 100
 """Objects and lists within one another in a value of JSON."""
-LISTS = (
-    "datasets.problems",
-    "datasets.questions",
-    "jobs.findings",
-    "api_keys.scopes",
-    "webhooks.events",
-    "workers.devices",
+LISTS = frozenset(
+    f"{mapper.local_table}.{name}"
+    for mapper in Base.registry.mappers
+    for name, said in mapper.class_.__annotations__.items()
+    if "list[Any]" in str(said)
 )  # columns of JSON that hold no object
 MAY_BE_NEGATIVE = ("jobs.priority", "checkpoints.attempt")
 INSTEAD = {

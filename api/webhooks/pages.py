@@ -62,7 +62,7 @@ def _add(request: Request, form: dict[str, list[str]]) -> Response:
         wanted = NewWebhook.model_validate(
             {"url": form.get("url", [""])[0].strip(), "events": form.get("events", [])}
         )
-        check_address(service.settings, wanted)
+        check_address(service.settings, wanted.url)
         with service.database.writing() as session:
             made = make_webhook(session, wanted)
     except ServiceError as error:

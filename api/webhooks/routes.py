@@ -27,6 +27,7 @@ from api.webhooks.schemas import (
     DeliveryDocument,
     NewWebhook,
     NewWebhookDocument,
+    WebhookChange,
     WebhookDocument,
     delivery_document,
     webhook_document,
@@ -50,11 +51,11 @@ def read_webhook(session: Session, webhook_id: str) -> Webhook:
     return found
 
 
-def check_address(settings: Settings, wanted: NewWebhook) -> None:
+def check_address(settings: Settings, url: str) -> None:
     """InvalidRequestError for an address to which nothing is sent. It may take a while: not in a
     transaction."""
     try:
-        resolve(wanted.url, private=settings.webhooks_private)
+        resolve(url, private=settings.webhooks_private)
     except RefusedAddressError as error:
         raise InvalidRequestError.at("/url", str(error)) from error
 
@@ -95,7 +96,7 @@ def add_webhook(
     2xx."""
     response.headers["Cache-Control"] = "no-store"
     request = ("webhooks", webhook.url, *webhook.events)
-    check_address(service.settings, webhook)
+    check_address(service.settings, webhook.url)
     with service.database.writing() as session:
         before = id_made_before(session, idempotency_key, *request)
         if before is not None:
@@ -127,6 +128,32 @@ def get_webhook(service: ServiceDependency, webhook: str) -> WebhookDocument:
     """Without its secret."""
     with service.database.reading() as session:
         row = read_webhook(session, webhook)
+        return webhook_document(row, Names(session, [(row.owner_id, row.project_id)]))
+
+
+@router.patch(
+    "/{webhook}",
+    summary="Change a webhook, switch it off or on",
+    responses=responses(401, 403, 404, 422, 503),
+)
+def change_webhook(
+    service: ServiceDependency, webhook: str, change: Annotated[WebhookChange, Body()]
+) -> WebhookDocument:
+    """Its secret stays. One that was disabled is told again, and gets what waits."""
+    given = change.model_fields_set
+    if "url" in given:
+        check_address(service.settings, change.url)
+    with service.database.writing() as session:
+        row = read_webhook(session, webhook)
+        if "url" in given:
+            row.url = change.url
+        if "events" in given:
+            row.events = list(dict.fromkeys(change.events))
+        if "enabled" in given and change.enabled:
+            row.disabled_at = row.disabled_why = row.failing_since = None
+        elif "enabled" in given and row.disabled_at is None:
+            row.disabled_at, row.disabled_why = clock(session), "switched off"
+        session.flush()
         return webhook_document(row, Names(session, [(row.owner_id, row.project_id)]))
 
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.store.webhooks.tables import Delivery, Webhook
 from api.web.asgi import prefix
 from api.web.caller import Names
 from api.web.schemas import Document, Timestamp, iso, maybe_iso
 
-EventType = Literal["job.succeeded", "job.failed", "job.cancelled", "job.paused", "sweep.ended"]
+EventType = Literal[
+    "job.succeeded",
+    "job.failed",
+    "job.cancelled",
+    "job.paused",
+    "sweep.ended",
+    "dataset.ready",
+    "dataset.invalid",
+    "dataset.needs_choice",
+]
+Url = Annotated[str, Field(min_length=1, max_length=2000)]
+Events = Annotated[list[EventType], Field(min_length=1, max_length=20)]
 
 
 class NewWebhook(BaseModel):
@@ -19,10 +30,27 @@ class NewWebhook(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    url: Annotated[str, Field(min_length=1, max_length=2000)]
+    url: Url
     """Where messages are sent to, by POST."""
-    events: Annotated[list[EventType], Field(min_length=1, max_length=5)]
+    events: Events
     """What it is told of: jobs and sweeps of whoever makes it, or of the project that it is in."""
+
+
+class WebhookChange(BaseModel):
+    """What is left out stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    url: Url = ""
+    events: Events = Field(default_factory=list)
+    enabled: bool = True
+    """true: what waits is sent, and further events are told."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("nothing is to be changed; give url, events or enabled")
+        return self
 
 
 class WebhookDocument(Document):
@@ -36,7 +64,10 @@ class WebhookDocument(Document):
     project: str | None
     created_at: Timestamp
     disabled_at: Timestamp | None
-    """Since when nothing is sent: it answered 410 Gone."""
+    """Since when nothing is sent; null: it is."""
+    disabled_why: str | None
+    failing_since: Timestamp | None
+    """When the first message did not arrive, since when none has; null: the last one has."""
     deliveries: str
     """The address of what was sent."""
 
@@ -79,6 +110,8 @@ def webhook_document(row: Webhook, names: Names) -> WebhookDocument:
         project=project,
         created_at=iso(row.created_at),
         disabled_at=maybe_iso(row.disabled_at),
+        disabled_why=row.disabled_why,
+        failing_since=maybe_iso(row.failing_since),
         deliveries=prefix.at(f"/v1/webhooks/{row.id}/deliveries"),
     )
 

@@ -5,25 +5,28 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-import httpx
-from sqlalchemy import select, update
+import httpcore
 from sqlalchemy.exc import SQLAlchemyError
 from standardwebhooks import Webhook as Signature
 
 from api.settings import Settings
-from api.store.database import Database, clock, why_away
+from api.store.database import Database, why_away
 from api.store.webhooks import outbox
-from api.store.webhooks.tables import Delivery, Webhook
 from api.webhooks.addresses import RefusedAddressError, resolve
+from api.webhooks.connection import post
 
 LOOK_SECONDS = 2.0
 ANSWER_SECONDS = 15.0
 PAUSES = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
 """Before each further try, as the specification proposes; then a message is given up."""
+AT_ONCE = 8  # messages, of different webhooks
+DISABLE_SECONDS = 5 * 86_400.0  # in which nothing has arrived at a webhook: it is disabled
 LEASE_SECONDS = 60.0  # in which no other process sends a message that one has taken
 GONE = 410
 log = logging.getLogger(__name__)
@@ -64,10 +67,11 @@ class Sender:
     def send_due(self) -> int:
         """Send what is due; how many. Raises what the database raises."""
         sent = 0
-        while not self._stop.is_set() and (attempt := self._take()) is not None:
-            status, error = self._post(attempt)
-            self._note(attempt, status, error)
-            sent += 1
+        while not self._stop.is_set() and (attempts := self._take()):
+            # One at a time to each webhook, so that a slow one keeps no other waiting for long.
+            with ThreadPoolExecutor(len(attempts), thread_name_prefix="webhook") as threads:
+                list(threads.map(self._try, attempts))
+            sent += len(attempts)
         return sent
 
     def _run(self) -> None:
@@ -86,95 +90,78 @@ class Sender:
 
     def _is_any_due(self) -> bool:
         with self._database.reading() as session:
-            due = select(Delivery.id).where(Delivery.next_at <= clock(session)).limit(1)
-            found = session.scalar(due) is not None
+            found = outbox.has_news(session)
         if time.monotonic() - self._cleared > 3600:
             self._cleared = time.monotonic()
             with self._database.writing() as session:
                 outbox.forget_old(session)
         return found
 
-    def _take(self) -> Attempt | None:
+    def _take(self) -> list[Attempt]:
         with self._database.writing() as session:
-            at = clock(session)
-            row = session.execute(
-                select(Delivery, Webhook)
-                .join(Webhook, Webhook.id == Delivery.webhook_id)
-                .where(Delivery.next_at <= at)
-                .order_by(Delivery.next_at, Delivery.id)
-                .limit(1)
-                .with_for_update(skip_locked=True, of=Delivery)
-            ).one_or_none()
-            if row is None:
-                return None
-            delivery, webhook = row.Delivery, row.Webhook
-            delivery.tries += 1
-            delivery.next_at = at + LEASE_SECONDS
-            return Attempt(
-                id=delivery.id,
-                webhook_id=webhook.id,
-                url=webhook.url,
-                secret=webhook.secret,
-                body=delivery.body,
-                tries=delivery.tries,
+            outbox.sweeps_ended(session)
+            return [
+                Attempt(
+                    id=delivery.id,
+                    webhook_id=webhook.id,
+                    url=webhook.url,
+                    secret=webhook.secret,
+                    body=delivery.body,
+                    tries=delivery.tries,
+                )
+                for delivery, webhook in outbox.take(session, AT_ONCE, seconds=LEASE_SECONDS)
+            ]
+
+    def _try(self, attempt: Attempt) -> None:
+        try:
+            status, error = self._post(attempt)
+        except Exception as unexpected:  # the others are sent all the same
+            log.exception("the message %s could not be sent", attempt.id)
+            status, error = None, f"it could not be sent: {type(unexpected).__name__}"
+        gives_up = status == GONE or attempt.tries > len(PAUSES)
+        with self._database.writing() as session:
+            outbox.tried(
+                session,
+                attempt.id,
+                attempt.tries,
+                status=status,
+                error=error[:500],
+                again_in=None if gives_up else PAUSES[attempt.tries - 1],
+                disable_seconds=DISABLE_SECONDS,
+                is_gone=status == GONE,
             )
+        if error:
+            log.warning("the message %s did not arrive: %s", attempt.id, error)
 
     def _post(self, attempt: Attempt) -> tuple[int | None, str]:
-        """Status of the answer, None without one, and what went wrong."""
+        """Status of the answer, None without one, and what went wrong; empty: it has arrived."""
         try:
-            host, address = resolve(attempt.url, private=self._settings.webhooks_private)
-            return self._send(attempt, host, address), ""
+            addresses = resolve(attempt.url, private=self._settings.webhooks_private)
+            status = self._send(attempt, addresses)
         except RefusedAddressError as error:
             return None, str(error)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return None, f"{type(error).__name__}: {error}"[:500]
+        except httpcore.TimeoutException:
+            return None, f"there was no answer within {ANSWER_SECONDS:g} s"
+        except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+            return None, f"{type(error).__name__}: {error}"
+        if 200 <= status < 300:
+            return status, ""
+        if 300 <= status < 400:
+            return status, f"it answered {status}; redirects are not followed"
+        return status, f"it answered {status}"
 
-    def _send(self, attempt: Attempt, host: str, address: str) -> int:
+    def _send(self, attempt: Attempt, addresses: Sequence[str]) -> int:
         at = datetime.now(UTC)
-        parts = urlsplit(attempt.url)
-        port = f":{parts.port}" if parts.port else ""
-        there = httpx.URL(attempt.url).copy_with(host=address)
         headers = {
-            "host": (f"[{host}]" if ":" in host else host) + port,
+            "host": urlsplit(attempt.url).netloc,
+            "connection": "close",
             "content-type": "application/json",
             "user-agent": "saf-webhooks",
             "webhook-id": attempt.id,
             "webhook-timestamp": str(int(at.timestamp())),
             "webhook-signature": Signature(attempt.secret).sign(attempt.id, at, attempt.body),
         }
-        with httpx.Client(timeout=ANSWER_SECONDS, trust_env=False) as http:
-            request = http.build_request(
-                "POST",
-                there,
-                content=attempt.body.encode(),
-                headers=headers,
-                extensions={"sni_hostname": host},
-            )
-            response = http.send(request, stream=True)  # what it says is not read
-            response.close()
-            return response.status_code
-
-    def _note(self, attempt: Attempt, status: int | None, error: str) -> None:
-        arrived = status is not None and 200 <= status < 300
-        gives_up = status == GONE or attempt.tries > len(PAUSES)
-        if not arrived and not error:
-            error = f"it answered {status}"
-        with self._database.writing() as session:
-            at = clock(session)
-            later = None if arrived or gives_up else at + PAUSES[attempt.tries - 1]
-            session.execute(
-                update(Delivery)
-                .where(Delivery.id == attempt.id)
-                .values(
-                    status=status,
-                    error=error,
-                    next_at=later,
-                    delivered_at=at if arrived else None,
-                )
-            )
-            if status == GONE:
-                session.execute(
-                    update(Webhook).where(Webhook.id == attempt.webhook_id).values(disabled_at=at)
-                )
-        if not arrived:
-            log.warning("the message %s did not arrive: %s", attempt.id, error)
+        content = attempt.body.encode()
+        return post(
+            attempt.url, addresses, content=content, headers=headers, seconds=ANSWER_SECONDS
+        )

@@ -249,7 +249,10 @@ def remove_member(name: ProjectName, user: UserName) -> None:
 
 
 WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Its id.")]
-EVENTS = ("job.succeeded", "job.failed", "job.cancelled", "job.paused", "sweep.ended")
+EVENTS = (
+    *("job.succeeded", "job.failed", "job.cancelled", "job.paused", "sweep.ended"),
+    *("dataset.ready", "dataset.invalid", "dataset.needs_choice"),
+)
 
 
 @webhooks.command(name="add")
@@ -278,6 +281,14 @@ def list_webhooks(as_json: AsJson = False) -> None:
         for each in found
     ]
     return table(("Id", "Address", "Told of", ""), rows, "There is no webhook.")
+
+
+@webhooks.command(name="enable")
+def enable_webhook(webhook_id: WebhookId) -> None:
+    """Let one that was disabled be told again; what waits is sent."""
+    with server_client() as client:
+        client.webhooks.change(webhook_id, enabled=True)
+    say(f"{webhook_id} is told again")
 
 
 @webhooks.command(name="test")

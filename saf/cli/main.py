@@ -20,7 +20,7 @@ from saf.cli import specification as specfile
 from saf.cli.offline import begun_with, run_network, train_here
 from saf.cli.outcome import next_steps, outcome, warnings
 from saf.cli.output import AsJson, StrictOption, complain, console, print_json, say
-from saf.cli.running import SPLITS, described, document
+from saf.cli.run_alone import SPLITS, described, document
 from saf.cli.specification import (
     DatasetOption,
     EpochsOption,

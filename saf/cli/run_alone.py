@@ -1,4 +1,4 @@
-"""`saf run` where typer and rich, the extra `client`, are not installed."""
+"""`saf run` where typer and rich, the extra `client`, are not installed; and what either prints."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from saf.cli.offline import run_network
 from saf.cli.reading import HELP, settings_of
-from saf.cli.running import SPLITS, described, document
 from saf.errors import TrainingError
-from saf.printable import json_document, lines
+from saf.printable import json_document, lines, one_line
+
+if TYPE_CHECKING:
+    from saf.lif.measure import Measured
+
+SPLITS = ("test", "train")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,3 +64,18 @@ def _batch_size(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 1")
     return int(text)
+
+
+def described(found: Measured) -> list[str]:
+    """Lines for a person."""
+    return [
+        f"accuracy {found.accuracy:.2%} on {found.samples} samples, firing rate "
+        f"{found.firing_rate:.3f} spikes per neuron and step, "
+        f"{found.samples_per_second:.0f} samples/s",
+        *(f"  {one_line(layer)}: {rate:.3f}" for layer, rate in found.firing_rates.items()),
+    ]
+
+
+def document(found: Measured) -> dict[str, Any]:
+    """For a script; without the spikes of each neuron."""
+    return {key: value for key, value in vars(found).items() if key != "spikes"}

@@ -23,7 +23,9 @@ class Webhook(Base):
     events: Mapped[list[Any]]
     secret: Mapped[str] = mapped_column(String(100))  # whsec_…: messages are signed with it
     created_at: Mapped[float]
-    disabled_at: Mapped[float | None]  # since it answered 410, or by its owner
+    failing_since: Mapped[float | None]  # the first failure that no arrival has followed
+    disabled_at: Mapped[float | None]  # since then nothing is sent
+    disabled_why: Mapped[str | None] = mapped_column(Text)
 
 
 class Delivery(Base):
@@ -45,3 +47,12 @@ class Delivery(Base):
     error: Mapped[str] = mapped_column(Text, default="")  # of the last try
 
     __table_args__ = (Index(None, "next_at"),)
+
+
+class SweepNews(Base):
+    """A job of a sweep has ended: whoever sends looks whether it was the last one."""
+
+    __tablename__ = "sweep_news"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    sweep_id: Mapped[str] = mapped_column(String(40), index=True)

@@ -118,6 +118,7 @@ ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] =
     "GET /v1/webhooks/{webhook}": (SEE, "webhook", (200,), {}),
     "GET /v1/webhooks/{webhook}/deliveries": (SEE, "webhook", (200,), {}),
     "POST /v1/webhooks/{webhook}/test": (CHANGE, "webhook", (202,), {}),
+    "PATCH /v1/webhooks/{webhook}": (CHANGE, "webhook", (200,), {"json": {"enabled": True}}),
     "DELETE /v1/webhooks/{webhook}": (CHANGE, "gone webhook", (204,), {}),
     "GET /webhooks": (ALL, "", (200,), {}),
     "POST /webhooks": (WRITERS, "", (422,), {"data": {"url": "x"}}),

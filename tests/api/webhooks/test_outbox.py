@@ -6,10 +6,12 @@ import pytest
 from sqlalchemy import select
 
 from api.store import viewer
+from api.store.accounts.tables import User
 from api.store.database import Database
 from api.store.jobs import lifecycle
 from api.store.tables import Job, Sweep, new_id
 from api.store.viewer import Viewer
+from api.store.webhooks import outbox
 from api.store.webhooks.tables import Delivery, Webhook
 
 
@@ -29,7 +31,8 @@ def stored(database: Database) -> str:
             id=new_id("whk"), owner_id="usr_mia", url="http://x", secret="whsec_eA==",
             events=["job.cancelled", "sweep.ended"], created_at=1,
         )  # fmt: skip
-        session.add_all([sweep, hook])
+        mia = User(id="usr_mia", name="mia", is_admin=False, created_at=1)
+        session.add_all([mia, sweep, hook])
         lifecycle.submit(session, job)
         return job.id
 
@@ -39,6 +42,8 @@ def test_the_owner_is_told_by_whoever_it_is_ended(database: Database) -> None:
     ada = Viewer(user_id="usr_ada", name="ada", projects={"prj_1": "admin"})
     with viewer.acting(ada), database.writing() as session:
         lifecycle.cancel(session, job_id)
+    with database.writing() as session:
+        outbox.sweeps_ended(session)
     with database.reading() as session:
         types = session.scalars(select(Delivery.type).order_by(Delivery.id)).all()
     assert types == ["job.cancelled", "sweep.ended"]

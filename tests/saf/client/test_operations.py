@@ -185,6 +185,8 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     for name in ("get", "test", "deliveries", "remove"):
         with pytest.raises(ApiError, match="there is no webhook"):
             getattr(client.webhooks, name)("whk_1")
+    with pytest.raises(ApiError, match="there is no webhook"):
+        client.webhooks.change("whk_1", enabled=True)
     assert client.is_alive()
     with pytest.raises(ApiError, match="broker"):
         client.readiness()
