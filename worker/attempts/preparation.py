@@ -148,7 +148,7 @@ class Preparation:
         what = f"checkpoint of {source['job']}" if source.get("job") else source.get("network")
         raise DataError(
             f"the {what} that the job starts from {problem}",
-            hint="submit the job again with another job or network in init, or without init",
+            hint="submit the job again with another job in init, another network, or without init",
         )
 
 
