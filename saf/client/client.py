@@ -24,15 +24,15 @@ import httpx
 from saf.client.accounts import credentials
 from saf.client.accounts.people import Accounts
 from saf.client.accounts.webhooks import Webhooks
+from saf.client.connection.stream import PATIENCE_SECONDS, Message, Position, as_messages, follow
+from saf.client.connection.transport import Connection
 from saf.client.datasets import Datasets
 from saf.client.exports import Exports
 from saf.client.job import Job
 from saf.client.networks import Networks
 from saf.client.results import Results
 from saf.client.settings import settings
-from saf.client.stream import PATIENCE_SECONDS, Message, Position, as_messages, follow
 from saf.client.sweeps import Sweeps
-from saf.client.transport import Connection
 from saf.client.types import (
     ApiError,
     ChecksumError,

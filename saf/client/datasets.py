@@ -14,8 +14,8 @@ from typing import Any, cast
 import httpx
 
 from saf.client import uploads
+from saf.client.connection.transport import Connection
 from saf.client.documents import Dataset
-from saf.client.transport import Connection
 from saf.client.types import ApiError
 
 POLL_SECONDS = 0.5

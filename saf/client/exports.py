@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from saf.client import download as downloads
-from saf.client.transport import Connection
+from saf.client.connection import download as downloads
+from saf.client.connection.transport import Connection
 from saf.client.types import Artifact, ClientError, WaitTimeoutError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from saf.client import proxies
+from saf.client.connection import proxies
 from saf.client.types import ClientError
 from saf.data.wellknown import KNOWN, RemoteFile, check, steps
 from saf.errors import DataError

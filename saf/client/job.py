@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from saf.client.connection.stream import Message
 from saf.client.documents import Metrics, Prediction, SpikeStatistics
 from saf.client.exports import Export
 from saf.client.progress import moment_of, progress_bar
-from saf.client.stream import Message
 from saf.client.types import TERMINAL, Artifact, Event
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from saf.client.transport import Connection
+from saf.client.connection.transport import Connection
 
 
 class Networks:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from saf.client import download as downloads
+from saf.client.connection import download as downloads
+from saf.client.connection.stream import PATIENCE_SECONDS, Position, follow
+from saf.client.connection.transport import Connection
 from saf.client.documents import (
     Comparison,
     Metrics,
@@ -15,8 +17,6 @@ from saf.client.documents import (
     SpikeStatistics,
     identifiers,
 )
-from saf.client.stream import PATIENCE_SECONDS, Position, follow
-from saf.client.transport import Connection
 from saf.client.types import Artifact, ClientError, Event
 
 Jobs = Iterable[str | Mapping[str, Any]]

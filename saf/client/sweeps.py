@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Any, Literal, cast
 
+from saf.client.connection.transport import Connection
 from saf.client.documents import Sweep
-from saf.client.transport import Connection
 from saf.client.types import SweepValidation, WaitTimeoutError
 
 POLL_SECONDS = 1.0

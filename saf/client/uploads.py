@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import httpx
 
 from saf import files
-from saf.client.transport import BUSY, Connection, accepted
+from saf.client.connection.transport import BUSY, Connection, accepted
 from saf.client.types import ApiError, ClientError
 
 PIECE = 8 * 2**20

@@ -26,7 +26,7 @@ from saf.kernels import native, winograd
 from saf.kernels.precision import products
 from saf.lif.comparison import Comparison
 from saf.lif.convert import count_correct, effective_weights, fold, in_precision, on_grid
-from saf.lif.exactness import SIGNIFICANT_BITS, LayerBound, bounds
+from saf.lif.grid.exactness import SIGNIFICANT_BITS, LayerBound, bounds
 from saf.lif.measure import Measured, Use
 from saf.lif.network import LIFNetwork, load_lif
 from saf.lif.saf_form import SAFForm, saf_form, saf_form_on_grid
@@ -86,8 +86,8 @@ def certify(
     which does not enter the verdict).
 
     Where the file is on a grid, SAF runs on the trained network's weights rounded to that grid,
-    `grid` holds the bounds of `saf.lif.exactness` and what the rounding cost, and the verdict may
-    be `proven`. `grid_refused` says why a grid was asked for and not taken.
+    `grid` holds the bounds of `saf.lif.grid.exactness` and what the rounding cost, and the verdict
+    may be `proven`. `grid_refused` says why a grid was asked for and not taken.
 
     Memory does not grow with T. The result holds JSON values alone. Raises ValueError when the
     file is damaged, and InternalError when a spike differs that is proven not to.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from saf.lif.fixed_point import is_on_grid
+from saf.lif.grid.fixed_point import is_on_grid
 from saf.lif.header import LIFDescription
 from saf.model.inputs import with_pixels
 

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from saf.config import MOST_GRID_BITS, JobSpecification
 from saf.config.methods import AT_THE_END
-from saf.lif.exactness import bounds, input_bounds
-from saf.lif.fixed_point import LEAST_INPUT_BITS, MOST_INPUT_BITS, Grid, rounded
+from saf.lif.grid.exactness import bounds, input_bounds
+from saf.lif.grid.fixed_point import LEAST_INPUT_BITS, MOST_INPUT_BITS, Grid, rounded
 from saf.lif.header import LIFDescription, weight_names
 from saf.lif.network import LIFNetwork
 from saf.model.inputs import floats

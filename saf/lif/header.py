@@ -20,7 +20,7 @@ from pydantic import (
 from saf.config import MOST_GRID_TIMESTEPS, MOST_TIMESTEPS, NEURONS
 from saf.config.encodings import ENCODING, ENCODINGS, Encoding
 from saf.config.methods import AT_THE_END, Readout
-from saf.lif.fixed_point import Grid
+from saf.lif.grid.fixed_point import Grid
 from saf.networks.architecture import (
     INPUT,
     Architecture,

@@ -31,7 +31,7 @@ from saf.estimate.chunking import steps_at_once
 from saf.kernels import winograd
 from saf.kernels.precision import sums_of_products
 from saf.lif.checks import check_description, check_input, check_weights
-from saf.lif.fixed_point import look_up, pixel_values, rounded
+from saf.lif.grid.fixed_point import look_up, pixel_values, rounded
 from saf.lif.header import LIFDescription
 from saf.lif.sequence import LayerSteps, LIFChunk, LIFStep, OfInput, SequenceState, repeated, wires
 from saf.model.forward.delays import DelayLine

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from saf.lif.fixed_point import LEVELS, pixel_values
+from saf.lif.grid.fixed_point import LEVELS, pixel_values
 from saf.lif.network import LIFNetwork
 from saf.networks.architecture import (
     INPUT,

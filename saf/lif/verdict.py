@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from saf.errors import InternalError
-from saf.lif.exactness import SIGNIFICANT_BITS
+from saf.lif.grid.exactness import SIGNIFICANT_BITS
 
 TOLERATED = 0.002  # of the samples
 ONE_OF = 20  # samples of which one is tolerated, where the share above is less than one

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from saf import config
 from saf.lif.convert import convert, effective_weights, fold, on_grid
-from saf.lif.exactness import bounds
-from saf.lif.few_bits import exponents_of, grid_of, put_quantised
+from saf.lif.grid.exactness import bounds
+from saf.lif.grid.few_bits import exponents_of, grid_of, put_quantised
 from saf.lif.network import LIFNetwork
 from saf.model.network import SpikingNetwork
 from saf.networks.architecture import Architecture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-from saf.client.transport import Connection
+from saf.client.connection.transport import Connection
 
 Entry = dict[str, Any]
 """A user, a key or a project, as the server sent it."""

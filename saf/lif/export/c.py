@@ -61,7 +61,7 @@ class C(Target):
             )
 
     def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
-        from saf.lif.exactness import bounds
+        from saf.lif.grid.exactness import bounds
 
         if network.description.grid is None:
             return

@@ -229,7 +229,7 @@ class _Graph:
             mean = self._constant(np.array(of.mean, np.float32).reshape(shape))
             std = self._constant(np.array(of.std, np.float32).reshape(shape))
             return self._add("Div", [self._add("Sub", [x, mean]), std])
-        from saf.lif.fixed_point import pixel_values
+        from saf.lif.grid.fixed_point import pixel_values
 
         table = pixel_values(of.mean, of.std, of.grid.input_bits).float().numpy()
         levels = self._add("Round", [self._add("Mul", [x, self._scalar(255.0)])])

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from api.store.runs import artifacts
-from saf.client import stream, transport
 from saf.client.client import (
     Client,
 )
+from saf.client.connection import stream, transport
 from tests.api.conftest import Server
 
 Change = Callable[[httpx.Request, httpx.Response | None], httpx.Response | None]

@@ -17,7 +17,7 @@ from saf.client.client import (
     UnreachableError,
     WaitTimeoutError,
 )
-from saf.client.stream import messages
+from saf.client.connection.stream import messages
 from tests.api.conftest import Server
 from tests.api.datasets.test_routes import IMAGES
 from tests.saf.client.network import (

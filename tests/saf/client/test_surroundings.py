@@ -29,7 +29,7 @@ from api.main import create_app
 from api.settings import Settings
 from saf.cli.specification import SpecificationError, read
 from saf.client.client import Client, ClientError, UnreachableError
-from saf.client.proxies import is_excepted, proxy_of
+from saf.client.connection.proxies import is_excepted, proxy_of
 from tests.api.conftest import NO_BROKER, Server, until
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from saf.config import Neuron
 from saf.lif.convert import convert, on_grid
-from saf.lif.exactness import bounds
-from saf.lif.fixed_point import Grid
+from saf.lif.grid.exactness import bounds
+from saf.lif.grid.fixed_point import Grid
 from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork
 from saf.model.network import SpikingNetwork

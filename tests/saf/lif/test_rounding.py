@@ -6,7 +6,7 @@ import pytest
 
 from saf.config import JobSpecification
 from saf.lif.convert import on_grid, round_to_grid
-from saf.lif.exactness import bounds
+from saf.lif.grid.exactness import bounds
 from saf.lif.network import LIFNetwork
 from tests.saf.lif.grid_networks import architecture_of_one_layer, converted, exact_grid, images
 

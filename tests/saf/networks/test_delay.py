@@ -32,7 +32,7 @@ def test_one_channel_is_enough() -> None:
 
 
 def test_images_and_grids_have_no_delays() -> None:
-    with pytest.raises(NetworkError, match=r"for data in time.*use convnet or .*mlp, or"):
+    with pytest.raises(NetworkError, match=r"for data in time.*use convnet or .*mlp or rnn, or"):
         build_for(specification(), (3, 8, 8), 5, in_time=False)
     asked = specification(conversion={"grid_bits": 8})
     with pytest.raises(NetworkError, match="delays, for which nothing is proven") as refused:

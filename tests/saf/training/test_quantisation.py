@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from saf import load_lif
 from saf.config import JobSpecification
 from saf.data import digits
-from saf.lif.fixed_point import is_on_grid
+from saf.lif.grid.fixed_point import is_on_grid
 from saf.training.events import Converting, Finished
 from saf.training.loop import train
 

@@ -79,7 +79,7 @@ def _potentials(network: LIFNetwork) -> Iterator[Limit]:
             "train it with conversion.weight_bits or grid_bits",
         )
         return
-    from saf.lif.exactness import bounds
+    from saf.lif.grid.exactness import bounds
 
     for bound in bounds(network):
         bits = int(np.ceil(bound.exponent)) + 1

@@ -177,7 +177,7 @@ int snn_run(const uint8_t *sample)
         return [layer for layer in self.network.layers if layer.neuron is not None]
 
     def _pixels(self) -> None:
-        from saf.lif.fixed_point import pixel_values
+        from saf.lif.grid.fixed_point import pixel_values
 
         of = self.network.description
         levels = pixel_values(of.mean, of.std, self._m).numpy() * 2.0**self._m
@@ -196,7 +196,7 @@ int snn_run(const uint8_t *sample)
         )
 
     def _arriving(self, layer: Layer) -> list[tuple[str, int]]:
-        from saf.lif.fixed_point import fraction_bits
+        from saf.lif.grid.fixed_point import fraction_bits
 
         found = []
         for connection in layer.description.connections:
@@ -351,7 +351,7 @@ int snn_run(const uint8_t *sample)
                 shape = ", ".join(map(str, before))
                 return f"{kernel}({to}, {stage.at}, {shape}, {operation.factor}, {times});", 0
             case "scale":
-                from saf.lif.fixed_point import fraction_bits
+                from saf.lif.grid.fixed_point import fraction_bits
 
                 factor = round(operation.factor * 2.0 ** fraction_bits(operation.factor))
                 kernel = self._kernel("SNN_ADD", "add", stage.kind)
@@ -370,7 +370,7 @@ int snn_run(const uint8_t *sample)
     def _weight(self, tensor: str) -> tuple[str, str, int]:
         """Name and type of the integers of a weight, and how many units of 2^−k one of them is: a
         weight of few bits may be on a coarser grid than the network."""
-        from saf.lif.fixed_point import fewest_bits
+        from saf.lif.grid.fixed_point import fewest_bits
 
         values = self.network.tensors[tensor].double()
         bits = fewest_bits(values, self._k)

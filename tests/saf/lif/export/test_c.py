@@ -25,8 +25,8 @@ from saf.networks.architecture import (
     LayerDescription,
     Linear,
 )
+from tests.saf.lif.grid.test_exactness import networks
 from tests.saf.lif.grid_networks import architecture_of_one_layer, converted, exact_grid, samples
-from tests.saf.lif.test_exactness import networks
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import torch
 from saf.config import JobSpecification, Neuron
 from saf.lif.convert import convert, on_grid
 from saf.lif.exporting import export
-from saf.lif.few_bits import exponents_of, grid_of, put_quantised
+from saf.lif.grid.few_bits import exponents_of, grid_of, put_quantised
 from saf.model.network import SpikingNetwork
 from saf.networks.convnet import ConvNet
 from saf.training.quantisation import plain_network

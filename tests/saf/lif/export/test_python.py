@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from saf.lif.exporting import export
 from saf.lif.network import LIFNetwork
+from tests.saf.lif.grid.test_exactness import networks
 from tests.saf.lif.grid_networks import exact_grid, samples
-from tests.saf.lif.test_exactness import networks
 
 
 @pytest.mark.slow

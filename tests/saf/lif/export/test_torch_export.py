@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from saf.lif.exporting import export
 from saf.lif.network import LIFNetwork
 from saf.lif.plain import PlainNetwork
+from tests.saf.lif.grid.test_exactness import networks
 from tests.saf.lif.grid_networks import (
     architecture_of_one_layer,
     converted,
     exact_grid,
     samples,
 )
-from tests.saf.lif.test_exactness import networks
 
 
 @pytest.mark.slow

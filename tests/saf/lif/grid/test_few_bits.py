@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saf.lif.few_bits import exponents, grid_of, largest_integer, quantised
-from saf.lif.fixed_point import fewest_bits, is_on_grid
+from saf.lif.grid.few_bits import exponents, grid_of, largest_integer, quantised
+from saf.lif.grid.fixed_point import fewest_bits, is_on_grid
 
 
 @given(

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from saf.client.transport import BUSY, FIRST_PAUSE, Connection, accepted
+from saf.client.connection.transport import BUSY, FIRST_PAUSE, Connection, accepted
 from saf.client.types import TERMINAL, ApiError, Event, UnreachableError
 
 SILENCE_SECONDS = 40.0  # the server says something every 15 s; a stream silent for longer is dead

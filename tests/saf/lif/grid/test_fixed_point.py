@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from saf.lif.convert import on_grid
-from saf.lif.fixed_point import Grid, is_on_grid, look_up, pixel_values
+from saf.lif.grid.fixed_point import Grid, is_on_grid, look_up, pixel_values
 from saf.lif.network import LIFNetwork, load_lif
 from tests.saf.lif.grid_networks import (
     architecture_of_one_layer,

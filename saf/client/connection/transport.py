@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from saf.client import proxies
+from saf.client.connection import proxies
 from saf.client.types import ApiError, ClientError, UnreachableError
 from saf.config.json_pointer import pointer
 from saf.redaction import Redaction

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from saf.kernels.saf_scan import Constant
-from saf.lif.fixed_point import Grid, fewest_bits, fraction_bits, pixel_values
+from saf.lif.grid.fixed_point import Grid, fewest_bits, fraction_bits, pixel_values
 from saf.lif.network import LIFNetwork
 from saf.lif.sequence import LIFStep, wires
 from saf.model import operations

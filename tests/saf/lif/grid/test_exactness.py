@@ -14,8 +14,8 @@ from torch import Tensor
 
 from saf.config import Neuron
 from saf.lif.convert import on_grid
-from saf.lif.exactness import SIGNIFICANT_BITS, bounds, run_saf
-from saf.lif.fixed_point import Grid, is_on_grid
+from saf.lif.grid.exactness import SIGNIFICANT_BITS, bounds, run_saf
+from saf.lif.grid.fixed_point import Grid, is_on_grid
 from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork
 from saf.lif.sequence import LIFStep, wires

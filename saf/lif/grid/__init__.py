@@ -1,0 +1,1 @@
+"""Networks on a grid, where arithmetic is exact: numbers, bounds, weights of few bits."""
