@@ -69,7 +69,8 @@ class Guard:
         caller: Caller | None = None
         try:
             if self._settings.auth == "open":
-                _refuse_project(Headers(scope=scope))
+                if scope["method"] == "POST":  # which alone makes something in a project
+                    _refuse_project(Headers(scope=scope))
                 state["decided"] = EVERYTHING
             else:
                 caller, receive = await self._admit(scope, receive)
