@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -218,9 +218,16 @@ def _methods(request: Request, error: HTTPException) -> str:
     """All methods of the address, of whichever route; the framework names those of the first.
 
     Routes may be nested, so each is asked whether it takes a method. One that takes all of them is
-    an application of its own, which has named them.
+    an application of its own, which has named them. Where an address has a route of its own, those
+    that take it for the value of a parameter do not count.
     """
+    path = request.scope["path"]
     found = {
+        method
+        for route in iter_route_contexts(request.app.routes)
+        if route.path_format and "{" not in route.path_format and route.path_regex.match(path)
+        for method in route.methods or ()
+    } or {
         method
         for method in METHODS
         for route in request.app.routes
