@@ -30,6 +30,7 @@ from saf.cli.specification import (
     DatasetOption,
     EpochsOption,
     FreezeOption,
+    InitNetworkOption,
     InitOption,
     MethodOption,
     NameOption,
@@ -67,14 +68,7 @@ def submit(
     epochs: EpochsOption = None,
     timesteps: TimestepsOption = None,
     init: InitOption = None,
-    init_network: Annotated[
-        str | None,
-        typer.Option(
-            "--init-network",
-            metavar="FILE",
-            help="A lif.safetensors to upload and take the first weights from, or the id of one.",
-        ),
-    ] = None,
+    init_network: InitNetworkOption = None,
     freeze: FreezeOption = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     dry: Annotated[bool, typer.Option("--dry", help="Only say what the job would need.")] = False,
@@ -97,14 +91,9 @@ def submit(
         },
         set_,
     )
-    if init is not None and init_network is not None:
-        raise specfile.SpecificationError("give either --init or --init-network")
     specfile.put_init(body, init, freeze, network=init_network)
     with server_client() as client:
-        if init_network is not None and not init_network.startswith("net_"):
-            network_id = client.upload_network(init_network)["id"]
-            body["init"]["network"] = network_id
-            complain(f"uploaded {init_network} as {network_id}")
+        upload_init(client, body, init_network)
         if dry:
             found = client.validate(body)
             if as_json:
@@ -289,6 +278,14 @@ def watched(client: Client, job_id: str, bar: TrainingBar) -> Job:
     job = client.wait(job_id, progress=show)
     bar.show(moment_of(job))
     return job
+
+
+def upload_init(client: Client, body: dict[str, Any], file: str | None) -> None:
+    """Upload the file of `--init-network`, unless it is the id of a network, and put its id into
+    the specification."""
+    if file is not None and not file.startswith("net_"):
+        body["init"]["network"] = client.upload_network(file)["id"]
+        complain(f"uploaded {file} as {body['init']['network']}")
 
 
 def server_client() -> Client:

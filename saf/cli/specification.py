@@ -30,6 +30,14 @@ TimestepsOption = Annotated[int | None, typer.Option("--timesteps", help="T.")]
 InitOption = Annotated[
     str | None, typer.Option("--init", metavar="JOB", help="A job to take the first weights from.")
 ]
+InitNetworkOption = Annotated[
+    str | None,
+    typer.Option(
+        "--init-network",
+        metavar="FILE",
+        help="A lif.safetensors to upload and take the first weights from, or the id of one.",
+    ),
+]
 FreezeOption = Annotated[
     list[str],
     typer.Option(
@@ -87,6 +95,8 @@ def put_init(
 ) -> None:
     """Put what `--init`, `--init-network` and `--freeze` say into a specification. Raises
     `SpecificationError`."""
+    if source is not None and network is not None:
+        raise SpecificationError("give either --init or --init-network")
     if source is None and network is None and not freeze:
         return
     init = body.get("init")

@@ -8,7 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from saf.cli import specification
-from saf.cli.jobs import server_client
+from saf.cli.jobs import server_client, upload_init
 from saf.cli.output import (
     AsJson,
     StrictOption,
@@ -27,6 +27,7 @@ from saf.cli.specification import (
     DatasetOption,
     EpochsOption,
     FreezeOption,
+    InitNetworkOption,
     InitOption,
     MethodOption,
     NameOption,
@@ -64,6 +65,7 @@ def submit(
     epochs: EpochsOption = None,
     timesteps: TimestepsOption = None,
     init: InitOption = None,
+    init_network: InitNetworkOption = None,
     freeze: FreezeOption = [],  # noqa: B006
     set_: SetOption = [],  # noqa: B006
     zip_: Annotated[
@@ -85,10 +87,11 @@ def submit(
         "timesteps": timesteps,
     }
     body = specification.read(spec, options, set_)
-    specification.put_init(body, init, freeze)
+    specification.put_init(body, init, freeze, network=init_network)
     values = specification.read_over(over, body)
     mode: Any = "zip" if zip_ else "grid"
     with server_client() as client:
+        upload_init(client, body, init_network)
         if dry:
             found = client.sweeps.validate(values, body, name=name or "", mode=mode)
             if as_json:

@@ -9,21 +9,31 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from saf import config
 from saf.config import JobSpecification
 from saf.config import networks as networkchoice
 from saf.config.augmentations import AUGMENTATIONS
+from saf.config.encodings import ENCODINGS
 from saf.config.neurons import NEURONS, SURROGATES
 
 Values = dict[str, Any]
 
 
 def methods() -> list[Values]:
-    """Every method with every combination of its settings."""
-    return [values for model in config.METHODS for values in combinations(model)]
+    """Every method with every combination of its settings that a job can ask for."""
+    every = [values for model in config.METHODS for values in combinations(model)]
+    return [values for values in every if _is_accepted(values)]
+
+
+def _is_accepted(method: Values) -> bool:
+    try:
+        JobSpecification.model_validate({"method": method})
+    except ValidationError:
+        return False
+    return True
 
 
 def combinations(model: type[BaseModel]) -> list[Values]:
@@ -123,6 +133,7 @@ OTHERWISE: Values = {
     "name": ["named"],
     "dataset": [],
     "metadata": [{"key": "value"}],
+    "input/encoding/name": list(ENCODINGS.members())[1:],  # the first one is the default
     "neuron/name": list(NEURONS.members())[1:],  # the first one is the default
     "neuron/decay": [1.0, 0.3],
     "neuron/decays": [],  # as many as there are layers: see tests/saf/neurons/test_models.py

@@ -141,7 +141,7 @@ def test_where_a_delay_cannot_be() -> None:
         class_names="abcd",
         frames=True,
     )
-    with pytest.raises(ValueError, match="a network on a grid has no delays"):
+    with pytest.raises(ValueError, match="a network on a grid has neither delays"):
         on_grid(half, 8)
 
 

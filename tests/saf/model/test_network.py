@@ -240,8 +240,8 @@ def test_a_layer_cannot_take_the_name_of_something_else() -> None:
 @pytest.mark.parametrize(
     ("mean", "std", "message"),
     [
-        ([0.5], [1.0], "each of 2 input channels"),
-        ([0.5, 0.5], [1.0], "each of 2 input channels"),
+        ([0.5], [1.0], "each of the input channels, which become 2"),
+        ([0.5, 0.5], [1.0], "each of the input channels, which become 2"),
         ([0.5, 0.5], [1.0, 0.0], "positive"),
     ],
 )

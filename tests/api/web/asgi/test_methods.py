@@ -74,7 +74,7 @@ def test_head_of_a_live_stream_ends_and_gives_its_place_back(shared: Server) -> 
     ("method", "path", "allowed"),
     [
         ("PUT", "/v1/jobs", "GET, HEAD, POST"),
-        ("PATCH", "/v1/jobs/job_1", "DELETE, GET, HEAD"),
+        ("PUT", "/v1/jobs/job_1", "DELETE, GET, HEAD, PATCH"),
         ("GET", "/v1/jobs/job_1/cancel", "POST"),
         ("HEAD", "/v1/jobs/job_1/cancel", "POST"),
         ("POST", "/", "GET, HEAD"),
