@@ -23,7 +23,6 @@ from saf.model.network import SpikingNetwork, network_of
 from saf.model.outcome import Outcome
 from saf.networks.build import build
 from saf.networks.convnet import ConvNet
-from saf.networks.layers import ConvLayer, LayerList
 from saf.networks.mlp import MLP
 from saf.training import checkpoint as checkpoints
 from saf.training.batches import Batches, Samples
@@ -99,14 +98,14 @@ def test_images_of_any_side_have_the_gradients_of_the_loop_reference(
     side: int, samples: int, frames: bool
 ) -> None:
     """One image of one pixel has the shape of a bias, one of one channel that of a feature."""
-    layers = LayerList(layers=(ConvLayer(channels=1), ConvLayer(channels=4)))
+    layers = ConvNet(channels=(1, 4))
     for asked, shape in (
         (layers, (3, side, side)),
         (layers, (3, 1, side)),
         (MLP(features=(5, 4)), (2, side, side)),
     ):
         network = SpikingNetwork(
-            build(asked, shape, 3),
+            asked.architecture(shape, 3),  # also of one pixel, which a job cannot ask for
             Neuron(threshold=0.7, surrogate=Surrogate(slope=1.0)),
             mean=[0.5] * shape[0],
             std=[0.3] * shape[0],
