@@ -19,9 +19,12 @@ _HARMFUL = (
 )
 _ANY_BUT_LINES = re.compile(f"[{_HARMFUL}]")
 _ANY = re.compile(f"[\t\n{_HARMFUL}]")
-_COLOUR = re.compile(r"(?:\x1b\[|\x9b)[0-9;:]{0,60}m")
+_SEQUENCE = r"(?:\x1b\[|\x9b)[0-9;:]{0,60}m"
+_COLOUR = re.compile(_SEQUENCE)
 _LINE_END = re.compile(r"\r+\n?")
-_BEGUN = re.compile(r"(?:\r+|\x1b(?:\[[0-9;:]{0,60})?|\x9b[0-9;:]{0,60})\Z")
+_PART = r"(?:\x1b(?:\[[0-9;:]{0,60})?|\x9b[0-9;:]{0,60})"
+# Carriage returns are one end of a line, also with colours between them.
+_BEGUN = re.compile(rf"(?:\r(?:\r|{_SEQUENCE}){{0,200}}{_PART}?|{_PART})\Z")
 
 
 def one_line(text: str) -> str:

@@ -73,3 +73,9 @@ def test_an_escaped_document_holds_the_same_values(text: str) -> None:
     written = json_escaped(json.dumps({"name": text}, indent=2, ensure_ascii=False))
     assert json.loads(written) == {"name": text}
     assert lines(written) == written
+
+
+def test_carriage_returns_with_colours_between_them_are_one_end_of_a_line() -> None:
+    cleaner = LineCleaner()
+    pieces = ["a\r", "\x9b", "m", "\r", "\x1b[31m\n", "b"]
+    assert "".join(map(cleaner.clean, pieces)) == "a\nb" == lines("".join(pieces))
