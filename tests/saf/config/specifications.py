@@ -16,7 +16,6 @@ from saf import config
 from saf.config import JobSpecification
 from saf.config import networks as networkchoice
 from saf.config.augmentations import AUGMENTATIONS
-from saf.config.encodings import ENCODINGS
 from saf.config.neurons import NEURONS, SURROGATES
 
 Values = dict[str, Any]
@@ -133,7 +132,7 @@ OTHERWISE: Values = {
     "name": ["named"],
     "dataset": [],
     "metadata": [{"key": "value"}],
-    "input/encoding/name": list(ENCODINGS.members())[1:],  # the first one is the default
+    "input": [{"encoding": {"name": "onoff"}}],  # the others are for data in time alone
     "neuron/name": list(NEURONS.members())[1:],  # the first one is the default
     "neuron/decay": [1.0, 0.3],
     "neuron/decays": [],  # as many as there are layers: see tests/saf/neurons/test_models.py
