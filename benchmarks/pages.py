@@ -26,8 +26,9 @@ from sqlalchemy import insert
 from api.main import create_app
 from api.settings import Settings
 from api.store.database import Database
+from api.store.ids import new_id
 from api.store.runs import metrics
-from api.store.tables import Job, Status, new_id
+from api.store.tables import Job, Status
 from benchmarks.machine import machine
 
 RESULTS = Path(__file__).parent / "results"

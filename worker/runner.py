@@ -15,11 +15,11 @@ from api.settings import Settings
 from api.store.blobs.damage import DamageRecord
 from api.store.blobs.open import open_store
 from api.store.database import Database, why_away
+from api.store.ids import new_id
 from api.store.jobs import lifecycle
 from api.store.jobs.leases import Claim
 from api.store.jobs.sweeper import Sweeper
 from api.store.migrate import NewerDatabaseError, refuse_newer
-from api.store.tables import new_id
 from api.store.workers import Drain
 from api.telemetry.tracing import Tracing, open_tracing
 from worker import devices

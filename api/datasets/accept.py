@@ -19,6 +19,7 @@ from api.settings import Settings
 from api.store import viewer
 from api.store.database import clock
 from api.store.datasets import count_alone
+from api.store.ids import is_id
 from api.store.tables import Dataset
 from api.store.visibility import EVERYTHING
 from api.web.dependencies import Service
@@ -105,7 +106,7 @@ def _new_row(upload: Upload, user: str) -> Dataset:
             f"{name!r} is no name: use 1 to 200 letters, digits, spaces and . + - _, beginning "
             "with a letter or digit",
         )
-    if _ID.fullmatch(name):
+    if _ID.fullmatch(name) or is_id(name):
         raise InvalidRequestError.at(
             "/name", f"{name!r} looks like an identifier; use another name"
         )

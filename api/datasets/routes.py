@@ -21,7 +21,8 @@ from api.datasets.queries import existing, find_datasets, read_dataset
 from api.datasets.schemas import DatasetDocument
 from api.errors import ConflictError
 from api.store.datasets import drop_dataset
-from api.store.tables import TERMINAL, Dataset, Job, new_id
+from api.store.ids import new_id
+from api.store.tables import TERMINAL, Dataset, Job
 from api.store.visibility import EVERYTHING
 from api.uploads.files import Uploads
 from api.web.caller import CallerDependency, Mine, OfProject, ProjectHeader, belonging

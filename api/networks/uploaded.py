@@ -18,7 +18,8 @@ from api.networks.queries import documents, existing, find_networks, read_networ
 from api.networks.schemas import NetworkDocument
 from api.store.blobs.base import Incoming
 from api.store.database import clock
-from api.store.tables import UploadedNetwork, new_id
+from api.store.ids import new_id
+from api.store.tables import UploadedNetwork
 from api.uploads.files import Uploads
 from api.web.caller import CallerDependency, Mine, OfProject, ProjectHeader, belonging
 from api.web.dependencies import ServiceDependency

@@ -22,17 +22,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, validates
-from ulid import ULID
 
 from api.store import viewer
 from api.store.search import folded
 
 _Key = BigInteger().with_variant(Integer, "sqlite")
-
-
-def new_id(prefix: str) -> str:
-    """An identifier such as `job_01J…`; identifiers of one kind sort by time."""
-    return f"{prefix}_{str(ULID()).lower()}"
 
 
 class Status(StrEnum):

@@ -21,8 +21,9 @@ from api.errors import (
 from api.jobs import origins
 from api.jobs.submission import Submission, check_priority, job_row, resolve
 from api.store.database import clock
+from api.store.ids import new_id
 from api.store.jobs import lifecycle
-from api.store.tables import TERMINAL, Sweep, new_id
+from api.store.tables import TERMINAL, Sweep
 from api.sweeps.request import SweepRequest, specifications, told
 from api.sweeps.table import (
     SweepDocument,

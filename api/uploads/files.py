@@ -26,7 +26,7 @@ from api.host.lock import DirectoryInUseError, DirectoryLock
 from api.settings import Settings
 from api.store import viewer
 from api.store.blobs.directory import file_clock
-from api.store.tables import new_id
+from api.store.ids import new_id
 from saf import files
 from saf.sizes import readable
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from api.errors import InvalidRequestError, NotFoundError
 from api.settings import Settings
 from api.store.database import clock
-from api.store.tables import new_id
+from api.store.ids import new_id
 from api.store.webhooks import outbox
 from api.store.webhooks.tables import Webhook
 from api.web.asgi import prefix

@@ -32,9 +32,10 @@ from api.main import create_app
 from api.settings import Settings
 from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
+from api.store.ids import new_id
 from api.store.jobs import lifecycle
 from api.store.runs import artifacts, logs, metrics
-from api.store.tables import Job, JobLabel, new_id
+from api.store.tables import Job, JobLabel
 from saf.config import JobSpecification
 from tests.acceptance.hostile import Known, addresses, bodies, queries
 from tests.postgres import PostgresServer

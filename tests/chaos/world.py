@@ -12,14 +12,11 @@ from sqlalchemy import select, update
 
 from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
+from api.store.ids import new_id
 from api.store.jobs import lifecycle
 from api.store.migrate import migrate
 from api.store.runs import artifacts, metrics
-from api.store.tables import (
-    Artifact,
-    Job,
-    new_id,
-)
+from api.store.tables import Artifact, Job
 from saf.config import JobSpecification
 from tests.chaos.invariants import ARTIFACTS, Remains
 from tests.chaos.memory import Memory

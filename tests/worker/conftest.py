@@ -20,9 +20,10 @@ from api.settings import Settings
 from api.store.blobs.base import ArtifactStore
 from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
+from api.store.ids import new_id
 from api.store.jobs import lifecycle
 from api.store.runs import metrics
-from api.store.tables import Artifact, Event, Job, Status, new_id
+from api.store.tables import Artifact, Event, Job, Status
 from saf.config import ResolvedSpecification
 from tests.saf.training.trainings import resolved
 from worker.runner import Runner

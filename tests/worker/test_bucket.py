@@ -13,8 +13,9 @@ from sqlalchemy import select
 from api.settings import Settings
 from api.store.blobs.open import open_store
 from api.store.database import Database, now
+from api.store.ids import new_id
 from api.store.runs import logs
-from api.store.tables import Blob, Checkpoint, Dataset, Job, Status, new_id
+from api.store.tables import Blob, Checkpoint, Dataset, Job, Status
 from tests.chaos.proxy import Proxy
 from tests.s3 import S3Server
 from tests.worker.conftest import Crew, Desk, undisturbed, until

@@ -11,7 +11,7 @@ from api.errors import InvalidRequestError, NotFoundError
 from api.store.accounts import secrets
 from api.store.accounts.tables import ApiKey, User
 from api.store.database import clock, now
-from api.store.tables import new_id
+from api.store.ids import new_id
 
 SCOPES = ("read", "write", "admin", "metrics")
 """What a key opens: reading; submitting, steering and deleting; users and settings of all, for

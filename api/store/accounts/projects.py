@@ -9,22 +9,18 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from api.errors import ConflictError, InvalidRequestError, NotFoundError
+from api.errors import ConflictError, NotFoundError
 from api.store.accounts.tables import Membership, Project, User
-from api.store.accounts.users import NAME
+from api.store.accounts.users import check_name
 from api.store.database import clock
-from api.store.tables import new_id
+from api.store.ids import named, new_id
 from api.store.viewer import CREATING, Role
 from api.store.visibility import EVERYTHING, OWNED
 
 
 def add(session: Session, name: str, *, admin: User | None) -> Project:
     """A new project with its first admin. Raises InvalidRequestError and ConflictError."""
-    if not NAME.fullmatch(name):
-        raise InvalidRequestError.at(
-            "/name",
-            "is 1 to 64 small letters, digits and . _ @ -, beginning with a letter or digit",
-        )
+    check_name(name)
     row = Project(id=new_id("prj"), name=name, created_at=clock(session))
     session.add(row)
     try:
@@ -38,9 +34,7 @@ def add(session: Session, name: str, *, admin: User | None) -> Project:
 
 def lookup(session: Session, name_or_id: str) -> Project | None:
     """The project of that name or id."""
-    return session.scalar(
-        select(Project).where((Project.name == name_or_id) | (Project.id == name_or_id)).limit(1)
-    )
+    return session.scalar(select(Project).where(named(Project, name_or_id)))
 
 
 def find(session: Session, name_or_id: str) -> Project:

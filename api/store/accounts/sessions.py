@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from api.store.accounts import secrets
 from api.store.accounts.tables import BrowserSession
 from api.store.database import clock
-from api.store.tables import new_id
+from api.store.ids import new_id
 
 
 def begin(

@@ -11,21 +11,28 @@ from sqlalchemy.orm import Session
 from api.errors import ConflictError, InvalidRequestError, NotFoundError
 from api.store.accounts.tables import BrowserSession, User
 from api.store.database import clock
-from api.store.tables import new_id
+from api.store.ids import is_id, named, new_id
 from api.store.visibility import OWNED
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._@\-]{0,63}")
 FIRST = "admin"
 
 
-def add(session: Session, name: str, *, is_admin: bool = False, subject: str | None = None) -> User:
-    """A new user. Raises InvalidRequestError for what is no name, ConflictError for one that is
-    taken."""
+def check_name(name: str) -> None:
+    """Raise InvalidRequestError for what can be no name of a user or project."""
     if not NAME.fullmatch(name):
         raise InvalidRequestError.at(
             "/name",
             "is 1 to 64 small letters, digits and . _ @ -, beginning with a letter or digit",
         )
+    if is_id(name):
+        raise InvalidRequestError.at("/name", f"{name} has the form of an id; use another name")
+
+
+def add(session: Session, name: str, *, is_admin: bool = False, subject: str | None = None) -> User:
+    """A new user. Raises InvalidRequestError for what is no name, ConflictError for one that is
+    taken."""
+    check_name(name)
     row = User(
         id=new_id("usr"), name=name, is_admin=is_admin, subject=subject, created_at=clock(session)
     )
@@ -39,9 +46,7 @@ def add(session: Session, name: str, *, is_admin: bool = False, subject: str | N
 
 def find(session: Session, name_or_id: str) -> User:
     """The user of that name or id, or NotFoundError."""
-    found = session.scalar(
-        select(User).where((User.name == name_or_id) | (User.id == name_or_id)).limit(1)
-    )
+    found = session.scalar(select(User).where(named(User, name_or_id)))
     if found is None:
         raise NotFoundError(f"there is no user {name_or_id[:64]}")
     return found

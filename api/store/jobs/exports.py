@@ -18,8 +18,9 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from api.store.database import now
+from api.store.ids import new_id
 from api.store.jobs.leases import Fenced
-from api.store.tables import Artifact, Export, new_id
+from api.store.tables import Artifact, Export
 from saf.errors import WorkerLostError
 
 QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"

@@ -6,7 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.store.database import clock
-from api.store.tables import Artifact, new_id
+from api.store.ids import new_id
+from api.store.tables import Artifact
 
 
 def register(session: Session, *, job_id: str, name: str, kind: str, sha256: str) -> Artifact:

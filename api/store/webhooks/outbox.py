@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from api.store.accounts.tables import Membership, User
 from api.store.database import clock, now
-from api.store.tables import TERMINAL, Dataset, Job, Status, Sweep, new_id
+from api.store.ids import new_id
+from api.store.tables import TERMINAL, Dataset, Job, Status, Sweep
 from api.store.visibility import EVERYTHING
 from api.store.webhooks.tables import Delivery, SweepNews, Webhook
 

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.store.tables import new_id
+from api.store.ids import new_id
 from api.telemetry import log as logs
 from api.telemetry.tracing import Tracing
 from api.web.asgi.measures import Measures

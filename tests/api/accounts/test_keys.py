@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import Settings
+from api.store.accounts import projects, users
 from api.store.accounts.tables import ApiKey
 from tests.api.accounts.people import Lab, make_lab, opened, with_keys
 from tests.api.conftest import NO_BROKER, serving
@@ -72,7 +73,8 @@ def test_a_key_opens_no_more_than_what_it_is_made_with(own_lab: Lab) -> None:
     own_lab.keys["numbers"] = own_lab.ask(
         "root", "POST", "/v1/keys", json={"name": "prometheus", "scopes": ["metrics"]}
     ).json()["secret"]
-    assert own_lab.ask("numbers", "GET", "/metrics").status_code == 200
+    numbers = own_lab.ask("numbers", "GET", "/metrics")
+    assert (numbers.status_code, 'saf_jobs{status="running"} 9.0' in numbers.text) == (200, True)
     assert own_lab.ask("numbers", "GET", "/v1/jobs").status_code == 403
 
 
@@ -127,6 +129,41 @@ def test_projects_are_led_by_their_admins(own_lab: Lab) -> None:
     assert (full.status_code, "has things" in full.json()["detail"]) == (409, True)
 
 
+def test_no_name_has_the_form_of_an_id(own_lab: Lab) -> None:
+    project = own_lab.things["project"]["ottos"]
+    user = own_lab.ask("otto", "GET", "/v1/me").json()["user"]["id"]
+    for taken in (project, user, own_lab.things["job"]["mias"], "usr_" + 26 * "0"):
+        for path in ("/v1/projects", "/v1/users"):
+            refused = own_lab.ask("root", "POST", path, json={"name": taken})
+            assert refused.status_code == 422
+            assert refused.json()["errors"][0]["pointer"] == "/name"
+            assert "has the form of an id; use another name" in refused.json()["detail"]
+    for fit in ("usr_anna", "prj_" + 26 * "u", "usr_" + 25 * "0"):
+        assert own_lab.ask("root", "POST", "/v1/projects", json={"name": fit}).status_code == 201
+
+
+def test_a_name_of_before_that_has_the_form_of_an_id_takes_nothing_over(own_lab: Lab) -> None:
+    """Such names were let in once: they stand for nothing, and their rows are found by their id."""
+    project = own_lab.things["project"]["ottos"]
+    user = own_lab.ask("otto", "GET", "/v1/me").json()["user"]["id"]
+    with own_lab.server.service.database.writing() as session:
+        mia = users.find(session, "mia")
+        shadow = projects.add(session, "shadow", admin=mia)
+        shadow.name = project
+        impostor = users.add(session, "impostor")
+        impostor.name = user
+        session.flush()
+        shadow_id, impostor_id = shadow.id, impostor.id
+    assert own_lab.ask("mia", "GET", f"/v1/projects/{project}").status_code == 404
+    assert own_lab.ask("otto", "GET", f"/v1/projects/{project}").json()["name"] == "audio"
+    member = f"/v1/projects/audio/members/{user}"
+    assert "otto is the only admin" in own_lab.ask("otto", "DELETE", member).json()["detail"]
+    assert own_lab.ask("mia", "GET", f"/v1/projects/{shadow_id}").json()["name"] == project
+    change = own_lab.ask("root", "PATCH", f"/v1/users/{impostor_id}", json={"disabled": True})
+    assert (change.status_code, change.json()["name"]) == (200, user)
+    assert own_lab.ask("otto", "GET", "/v1/me").json()["user"]["name"] == "otto"
+
+
 def test_limits_are_of_users_and_not_of_addresses(tmp_path: Path) -> None:
     settings = with_keys(tmp_path, f"sqlite:///{tmp_path / 'x'}", jobs_queued_per_user=6)
     with serving(settings) as server:
@@ -165,6 +202,9 @@ def test_a_proxy_names_users_and_nobody_else_does(tmp_path: Path) -> None:
             page,
         ):
             assert server.http.get("/v1/jobs", headers=wrong).status_code == 401
+        taken = {**named, "x-forwarded-user": otto["user"]["id"].upper()}
+        refused = server.http.get("/v1/me", headers=taken)
+        assert (refused.status_code, "has the form of an id" in refused.text) == (401, True)
         twice = [("x-forwarded-user", "otto"), *named.items()]
         assert server.http.get("/v1/me", headers=twice).status_code == 401
     trusting = settings.model_copy(update={"trusted_proxies": ("10.0.0.1",)})

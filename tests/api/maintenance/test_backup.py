@@ -22,10 +22,11 @@ from api.settings import Settings
 from api.store.blobs import references
 from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
+from api.store.ids import new_id
 from api.store.jobs import lifecycle
 from api.store.migrate import migrate
 from api.store.runs import artifacts
-from api.store.tables import Artifact, Dataset, Job, new_id
+from api.store.tables import Artifact, Dataset, Job
 
 Change = Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]
 

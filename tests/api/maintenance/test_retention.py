@@ -17,19 +17,10 @@ from api.store.blobs import references
 from api.store.blobs.base import ArtifactStore
 from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database, now
+from api.store.ids import new_id
 from api.store.jobs import lifecycle
 from api.store.runs import artifacts, checkpoints, logs, metrics
-from api.store.tables import (
-    Artifact,
-    Blob,
-    Checkpoint,
-    Dataset,
-    Job,
-    LogChunk,
-    MetricChunk,
-    Status,
-    new_id,
-)
+from api.store.tables import Artifact, Blob, Checkpoint, Dataset, Job, LogChunk, MetricChunk, Status
 from tests.api.conftest import until
 from tests.api.store.conftest import files
 

@@ -12,8 +12,9 @@ from api.settings import Settings
 from api.store.blobs.base import ArtifactStore
 from api.store.blobs.open import open_store
 from api.store.database import Database
+from api.store.ids import new_id
 from api.store.jobs import lifecycle
-from api.store.tables import Job, JobLabel, new_id
+from api.store.tables import Job, JobLabel
 
 
 @pytest.fixture(params=["directory", "bucket"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from api.store.accounts import audit, keys, projects, users
 from api.store.database import Database, now
+from api.store.ids import new_id
 from api.store.soundness import unsound_rows
-from api.store.tables import new_id
 from api.store.webhooks import outbox
 from api.store.webhooks.tables import Webhook
 

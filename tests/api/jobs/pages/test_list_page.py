@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, insert
 
-from api.store.tables import Job, Status, new_id
+from api.store.ids import new_id
+from api.store.tables import Job, Status
 
 if TYPE_CHECKING:
     from tests.api.conftest import Server

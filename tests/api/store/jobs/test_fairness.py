@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 from api.store.accounts import users
 from api.store.accounts.tables import User
 from api.store.database import Database
+from api.store.ids import new_id
 from api.store.jobs import lifecycle, queue
-from api.store.tables import Job, new_id
+from api.store.tables import Job
 
 
 def add_jobs(session: Session, owner: User | None, count: int, *, priority: int = 5) -> list[str]:

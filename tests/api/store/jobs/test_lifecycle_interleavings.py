@@ -16,10 +16,11 @@ from sqlalchemy.orm import Session
 from api.errors import ConflictError
 from api.store import workers
 from api.store.database import Database, now
+from api.store.ids import new_id
 from api.store.jobs import leases, lifecycle, progress, queue
 from api.store.migrate import migrate
 from api.store.runs import metrics
-from api.store.tables import ACTIVE, TERMINAL, WAITING, Event, Job, Status, new_id
+from api.store.tables import ACTIVE, TERMINAL, WAITING, Event, Job, Status
 from api.store.workers import Drain
 
 MAX_LOSSES = 3
