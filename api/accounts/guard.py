@@ -186,11 +186,12 @@ def _check_scope(caller: Caller, access: Access) -> None:
         return
     if access.scope == "metrics" and "admin" in caller.scopes:
         return
-    if access.scope in ("admin", "metrics") and not caller.viewer.is_admin:
-        raise ForbiddenError("this is for admins of the service")
+    of_admins = access.scope in ("admin", "metrics")
     raise ForbiddenError(
         f"the key has the scopes {', '.join(sorted(caller.scopes)) or 'none'}, and this needs "
-        f"{access.scope}; make a key that has it"
+        f"{access.scope}; "
+        + ("it is for admins of the service, by" if of_admins else "make")
+        + " a key that has it"
     )
 
 

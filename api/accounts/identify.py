@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 import re
+from collections.abc import Collection
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -13,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import Scope
 
-from api.errors import ConflictError, UnauthorizedError
+from api.errors import ConflictError, InvalidRequestError, UnauthorizedError
 from api.settings import Settings
 from api.store.accounts import keys, projects, sessions, users
 from api.store.accounts.tables import ApiKey, User
@@ -23,6 +24,7 @@ from api.web.caller import Caller
 
 COOKIE = "saf_session"
 PROXY_SECRET = "saf-proxy-secret"
+_PROXY = "proxy:"  # what the subjects of users of a proxy begin with
 ALL = frozenset({"read", "write", "admin", "metrics"})
 _UNFIT = re.compile(r"[^a-z0-9._@\-]+")
 log = logging.getLogger(__name__)
@@ -74,9 +76,10 @@ class Identifier:
             if why := keys.why_closed(key, at):
                 raise UnauthorizedError(f"the key {key.name} ({key.prefix}…) {why}; make another")
             user = _enabled(session.get(User, key.user_id))
+            scopes = _scopes(user, key)
             caller = Caller(
-                viewer=_viewer(session, user),
-                scopes=_scopes(user, key),
+                viewer=_viewer(session, user, scopes),
+                scopes=scopes,
                 how="key",
                 key_id=key.id,
             )
@@ -95,11 +98,12 @@ class Identifier:
             if key is not None and (why := keys.why_closed(key, clock(session))):
                 raise UnauthorizedError(f"the key that this browser signed in with {why}; {again}")
             user = _enabled(session.get(User, row.user_id))
-            viewer = _viewer(session, user)
+            scopes = _scopes(user, key)
+            viewer = _viewer(session, user, scopes)
             return Caller(
                 viewer=viewer,
                 adds_to=_adds_to(session, viewer),
-                scopes=_scopes(user, key),
+                scopes=scopes,
                 how="session",
                 key_id=row.key_id,
                 session_id=row.id,
@@ -119,38 +123,39 @@ class Identifier:
         return named[0].strip() if len(named) == 1 else ""
 
     def _by_proxy(self, subject: str) -> Caller:
-        name = _UNFIT.sub("-", subject.lower()).strip("-._@")[:64]
         with self._database.reading() as session:
-            user = _of_subject(session, f"proxy:{subject}")
-            if user is not None:
-                _enabled(user)
-                viewer = _viewer(session, user)
-                return Caller(
-                    viewer=viewer,
-                    adds_to=_adds_to(session, viewer),
-                    scopes=_scopes(user, None),
-                    how="proxy",
-                )
-        with self._database.writing() as session:
-            user = _of_subject(session, f"proxy:{subject}")
-            if user is None:
-                try:
-                    user = users.add(
-                        session,
-                        name,
-                        is_admin=subject in self._settings.admins,
-                        subject=f"proxy:{subject}",
-                    )
-                except ConflictError as error:
-                    raise UnauthorizedError(
-                        f"the proxy names {subject}, and there is another user {name}; an admin "
-                        "renames one of them at the proxy"
-                    ) from error
+            user = _of_subject(session, subject)
+        if user is None:
+            user = self._first_came(subject)
+        scopes = _scopes(_enabled(user), None)
+        with self._database.reading() as session:
+            viewer = _viewer(session, user, scopes)
+            return Caller(
+                viewer=viewer, adds_to=_adds_to(session, viewer), scopes=scopes, how="proxy"
+            )
+
+    def _first_came(self, subject: str) -> User:
+        """The new user of somebody whom the proxy names. Several of their requests may come at the
+        same moment."""
+        name = _UNFIT.sub("-", subject.lower()).strip("-._@")[:64]
+        is_admin = subject in self._settings.admins
+        try:
+            with self._database.writing() as session:
+                if (user := _of_subject(session, subject)) is not None:
+                    return user
+                user = users.add(session, name, is_admin=is_admin, subject=_PROXY + subject)
                 if user.is_admin:
                     users.adopt(session)
-            viewer = _viewer(session, user)
+        except (ConflictError, InvalidRequestError) as error:
+            with self._database.reading() as session:
+                if (user := _of_subject(session, subject)) is not None:
+                    return user
+            raise UnauthorizedError(
+                f"the proxy names {subject}, who cannot be the user {name!r} here: {error.detail}. "
+                "An admin gives them another name at the proxy"
+            ) from error
         log.info("%s came for the first time", user.name)
-        return Caller(viewer=viewer, scopes=_scopes(user, None), how="proxy")
+        return user
 
     def _note_use(self, key_id: str) -> None:
         try:
@@ -161,7 +166,7 @@ class Identifier:
 
 
 def _of_subject(session: Session, subject: str) -> User | None:
-    return session.scalar(select(User).where(User.subject == subject))
+    return session.scalar(select(User).where(User.subject == _PROXY + subject))
 
 
 def _enabled(user: User | None) -> User:
@@ -177,11 +182,12 @@ def _scopes(user: User, key: ApiKey | None) -> frozenset[str]:
     return given if user.is_admin else given - {"admin", "metrics"}
 
 
-def _viewer(session: Session, user: User) -> Viewer:
+def _viewer(session: Session, user: User, scopes: Collection[str]) -> Viewer:
+    """An admin whose key lacks that scope sees and changes what any user would in their place."""
     return Viewer(
         user_id=user.id,
         name=user.name,
-        is_admin=user.is_admin,
+        is_admin="admin" in scopes,
         projects=projects.roles(session, user.id),
     )
 

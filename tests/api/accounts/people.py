@@ -10,7 +10,8 @@ import httpx
 from api.settings import Settings
 from api.store.accounts import keys, projects, users
 from api.store.database import now
-from api.store.tables import Artifact, Blob, Dataset, Job, UploadedNetwork, new_id
+from api.store.ids import new_id
+from api.store.tables import Artifact, Blob, Dataset, Job, UploadedNetwork
 from api.store.webhooks.tables import Webhook
 from tests.api.conftest import NO_BROKER, Server, until
 
@@ -64,6 +65,8 @@ def make_lab(server: Server) -> Lab:
         for name, row in people.items():
             scopes = keys.SCOPES if row.is_admin else keys.SCOPES[:2]
             _, lab.keys[name] = keys.add(session, row, "all", scopes=scopes)
+        for name, some in (("root, reading", ["read"]), ("root, writing", ["read", "write"])):
+            _, lab.keys[name] = keys.add(session, people["root"], name, scopes=some)
         _, lab.keys["mia, reading"] = keys.add(session, people["mia"], "r", scopes=["read"])
         old, lab.keys["mia, expired"] = keys.add(session, people["mia"], "old", days=1)
         old.expires_at = old.created_at - 1
