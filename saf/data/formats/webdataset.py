@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from saf.data.arrays.names import ALL, names_a_split, split_of
-from saf.data.dataset import Dataset
-from saf.data.formats.format import FORMATS, Candidate, Question, Recognised
-from saf.data.images.decode import MAX_FILE, is_image_name
+from saf.data.dataset import Dataset, Decision
+from saf.data.formats.format import (
+    FORMATS,
+    Candidate,
+    NeedsChoiceError,
+    Question,
+    Recognised,
+)
+from saf.data.images.decode import MAX_FILE, decode, is_image_name
 from saf.data.images.labelled import LabelledImages, labelled
-from saf.data.images.survey import Load
+from saf.data.images.sheet import COLUMNS, TILE, sheet, spread
+from saf.data.images.survey import Load, Read
+from saf.data.images.tables.records import published, says_a_split
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
 from saf.errors import DataError
@@ -26,7 +35,9 @@ _MAX_LABEL = 2**20
 @FORMATS.add
 class WebDataset(LabelledImages):
     """A shard as `webdataset` writes it: for each sample an image and, under the same name, its
-    class as `.cls`, or in a `.json` with a key `label` (`labels_from` names another)."""
+    class as `.cls`, or in a `.json` with a key `label` (`labels_from` names another). A key `split`
+    of the `.json` says which samples are for testing. Of several images of a sample, such as
+    `000.left.jpg` and `000.right.jpg`, `images_from` names the one: `left.jpg`."""
 
     label: ClassVar[str] = "a WebDataset shard of images and .cls files"
     place: ClassVar[int] = 49
@@ -38,7 +49,8 @@ class WebDataset(LabelledImages):
     def detect(cls, source: Source) -> Recognised | None:
         if source.single:
             return None
-        images, labels = _members(source)
+        members = _members(source)
+        images, labels = members.images, members.labels
         own = [labels[key] for key in images if key in labels]
         if not own or len(own) * 2 <= len(images):
             return None
@@ -58,56 +70,147 @@ class WebDataset(LabelledImages):
         return Recognised((Question("labels_from", asks, ways),))
 
     def read(self, source: Source, limits: Limits) -> Dataset:
-        images, labels = _members(source)
+        members = _members(source)
+        images = self._images(source, members, limits)
+        others = sum(map(len, members.images.values())) - len(images)
+        why = f"samples have several images; {others:,} others are left out"
+        told = [Decision("images_from", self.images_from or "", why)] if others else []
+        labels = members.labels
         if without := [images[key] for key in images if key not in labels]:
             raise DataError(
                 f"{len(without)} images are without a label: {', '.join(without[:10])}",
                 hint="Give each image a .cls file with the number of its class.",
             )
         found: dict[str, str] = {}
-        keys = {name: key for key, name in labels.items() if key in images}
+        records: dict[str, dict[str, Any]] = {}
+        keys = {labels[key]: key for key in images}
+        keys |= {members.jsons[key]: key for key in images if key in members.jsons}
         for content in source.contents(list(keys)):
             text = content.read_whole(_MAX_LABEL).decode("utf-8", "replace").strip()
             key = keys[content.name]
-            found[key] = (
-                _class_folder(key)
-                if self.labels_from == "folders"
-                else _label(content.name, text, self.labels_from)
-            )
+            if content.name == labels[key]:
+                found[key] = (
+                    _class_folder(key)
+                    if self.labels_from == "folders"
+                    else _label(content.name, text, self.labels_from)
+                )
+            if _is_json(content.name):
+                fields = _fields(text)
+                records[images[key]] = {k: fields[k] for k in fields if says_a_split(k)}
         splits: dict[str, list[str]] = {}
         for key in images:
             splits.setdefault(split_of(key.rpartition("/")[0]), []).append(key)
         if "train" not in splits or ALL in splits:
             splits = {ALL: list(images)}
-
-        def read(wanted: Collection[str]) -> Iterator[tuple[str, Load]]:
-            for content in source.contents(list(wanted)):
-                yield content.name, partial(content.read_whole, MAX_FILE)
-
         return labelled(
             source,
-            read,
+            _reader(source),
             {split: [images[key] for key in own] for split, own in splits.items()},
             {split: np.array([found[key] for key in own]) for split, own in splits.items()},
             self,
             limits,
+            ways=published(source.label, records, "key"),
+            decisions=told,
         )
 
+    def _images(self, source: Source, members: _Members, limits: Limits) -> dict[str, str]:
+        """The one image of each sample. Raises NeedsChoiceError where samples have several."""
+        parts = members.parts
+        chosen = (self.images_from or "").lstrip(".")
+        chosen = chosen if chosen in parts else chosen.lower()
+        if self.images_from is None:
+            twice = [key for key, own in members.images.items() if len(own) > 1]
+            if not twice:
+                return {key: next(iter(own.values())) for key, own in members.images.items()}
+            several = " and ".join(members.images[twice[0]].values())
+            whole = [part for part, names in parts.items() if len(names) == len(members.images)]
+            if not whole:
+                raise DataError(
+                    f"{len(twice):,} of {len(members.images):,} samples have several images, such "
+                    f"as {several}, and none of {', '.join(parts)} is there for all samples",
+                    hint="Leave one image for each sample, under the same ending in all of them.",
+                )
+            raise _which(source, several, {part: parts[part] for part in whole}, limits)
+        lacking = [key for key, own in members.images.items() if chosen not in own]
+        if chosen not in parts or lacking:
+            where = f", and {lacking[0]} has none" if chosen in parts else ""
+            raise DataError(
+                f"images_from: {len(lacking):,} of {len(members.images):,} samples have no "
+                f"{self.images_from!r}{where}",
+                hint=f"Say one of {', '.join(parts)} that all samples have.",
+            )
+        return {key: own[chosen] for key, own in members.images.items()}
 
-def _members(source: Source) -> tuple[dict[str, str], dict[str, str]]:
-    """The files with images and those with labels by the name of the sample: what is before the
-    first dot."""
-    images: dict[str, str] = {}
-    labels: dict[str, str] = {}
+
+@dataclass
+class _Members:
+    """Files by the name of the sample: what is before the first dot."""
+
+    images: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By what is behind the dot: "jpg", "left.jpg"."""
+    labels: dict[str, str] = field(default_factory=dict)
+    jsons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> dict[str, list[str]]:
+        """The images by what is behind the dot."""
+        found: dict[str, list[str]] = {}
+        for own in self.images.values():
+            for part, name in own.items():
+                found.setdefault(part, []).append(name)
+        return found
+
+
+def _members(source: Source) -> _Members:
+    found = _Members()
     for member in source.members:
         folder, _, base = member.name.rpartition("/")
         stem, _, suffix = base.partition(".")
         key = f"{folder}/{stem}" if folder else stem
+        part = suffix.lower()
         if is_image_name(member.name):
-            images.setdefault(key, member.name)
-        elif suffix.lower() == "cls" or (suffix.lower() == "json" and key not in labels):
-            labels[key] = member.name
-    return images, labels
+            own = found.images.setdefault(key, {})
+            if (other := own.pop(part, None)) is not None:  # 000.PNG beside 000.png
+                own[other.rpartition("/")[2].partition(".")[2]] = other
+                part = suffix
+            own[part] = member.name
+        elif part == "json":
+            found.jsons[key] = member.name
+        elif part == "cls":
+            found.labels[key] = member.name
+    found.labels = found.jsons | found.labels
+    return found
+
+
+def _reader(source: Source) -> Read:
+    def read(wanted: Collection[str]) -> Iterator[tuple[str, Load]]:
+        for content in source.contents(list(wanted)):
+            yield content.name, partial(content.read_whole, MAX_FILE)
+
+    return read
+
+
+def _which(
+    source: Source, several: str, parts: Mapping[str, Sequence[str]], limits: Limits
+) -> NeedsChoiceError:
+    """The question which of several images of a sample is the one, with some of each."""
+    shown = {part: spread(names, COLUMNS) for part, names in parts.items()}
+    pixels = {}
+    for name, load in _reader(source)({name for names in shown.values() for name in names}):
+        try:
+            pixels[name] = decode(name, load(), size=(TILE, TILE), limits=limits)
+        except DataError:
+            continue  # told later, with all others
+    ways = tuple(
+        Candidate(
+            part,
+            f"{len(parts[part]):,} images such as {names[0]}",
+            sheet([(part, [pixels[name] for name in names if name in pixels])]),
+        )
+        for part, names in shown.items()
+    )
+    asks = f"Which image is to be taken of a sample that has several, such as {several}?"
+    return NeedsChoiceError(source.label, (Question("images_from", asks, ways),))
 
 
 def _is_json(name: str) -> bool:
@@ -128,24 +231,25 @@ def _class_folder(key: str) -> str:
     return folder
 
 
-def _key_of(text: bytes) -> str | None:
-    """The key of a .json that holds a class; None where there is none."""
+def _fields(text: bytes | str) -> dict[str, Any]:
+    """What a .json holds by key; nothing where it is none."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):
-        return None
-    fields = values if isinstance(values, dict) else {}
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _key_of(text: bytes) -> str | None:
+    """The key of a .json that holds a class; None where there is none."""
+    fields = _fields(text)
     return next((key for key in _KEYS if isinstance(fields.get(key), (int, str))), None)
 
 
 def _label(name: str, text: str, key: str | None) -> str:
     if _is_json(name):
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError):
-            values = None
         keys = (key,) if key else _KEYS
-        fields = values if isinstance(values, dict) else {}
+        fields = _fields(text)
         value = next((fields[k] for k in keys if k in fields), None)
         if not isinstance(value, (int, str)):
             raise DataError(

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from saf.data.arrays.classes import classes_of
-from saf.data.dataset import Array, Dataset, Decision
+from saf.data.arrays.names import ALL
+from saf.data.dataset import SPLITS, Array, Dataset, Decision
 from saf.data.formats.format import Format
 from saf.data.formats.settings import (
     LabelsFrom,
@@ -23,6 +25,8 @@ from saf.data.formats.settings import (
 from saf.data.images.decode import Background, require_pillow
 from saf.data.images.stack import Rules, stacked
 from saf.data.images.survey import Read
+from saf.data.images.tables.lists import Published
+from saf.data.images.tables.records import HOLDOUT, Parts, by_records
 from saf.data.labels import holdout
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
@@ -38,6 +42,9 @@ class LabelledImages(Format):
     on_damaged: OnDamaged = None
     labels_from: LabelsFrom = None
     split: Split = None
+    images_from: str | None = Field(
+        None, max_length=200, description="which image of a sample that has several: 'left.jpg'"
+    )
 
     @property
     def rules(self) -> Rules:
@@ -59,29 +66,29 @@ def labelled(
     limits: Limits,
     *,
     class_names: tuple[str, ...] | None = None,
+    ways: Sequence[Published] = (),
     decisions: Sequence[Decision] = (),
     skipped: Sequence[str] = (),
 ) -> Dataset:
     """The data set of images by name and of their labels, by split ("train", "test", "val" or
-    "all"). Without a split for testing a fifth of each class is held out, or the validation split
-    taken. Raises DataError."""
+    "all"). `ways` are splits that stand beside the labels. Without a split for testing a fifth of
+    each class is held out, or the validation split taken. Raises DataError, and NeedsChoiceError
+    where `ways` leave the split open."""
     require_pillow()
-    if settings.split not in (None, "holdout"):
-        raise DataError(
-            f"the split cannot be {settings.split!r}",
-            hint="Say holdout, or tell splits by the names of the files: train-…, test-….",
-        )
-    told = list(decisions)
-    classes = classes_of(labels, known=class_names, titles={s: f"labels of {s}" for s in labels})
+    parts = by_records(source.label, Parts(names, labels), ways, settings.split)
+    names, labels = parts.names, parts.labels
+    told = [*decisions, *parts.told]
+    titles = {split: f"the list of labels{_of(split)}" for split in labels}
+    classes = classes_of(labels, known=class_names, titles=titles)
     if classes.why:
         listed = ", ".join(classes.names[:8]) + (", …" if len(classes.names) > 8 else "")
         told.append(Decision("", f"the classes {listed}", classes.why))
     places: dict[str, tuple[str, int]] = {}
     numbers: dict[str, NDArray[np.int64]] = {}
     pooled = [s for s in names if s != "val"]
-    if settings.split is None and "test" in names:
+    if settings.split != HOLDOUT and "test" in names:
         pooled = []
-    elif settings.split is None and "val" in names:
+    elif settings.split != HOLDOUT and "val" in names:
         pooled = []
         names = {("test" if s == "val" else s): own for s, own in names.items()}
         classes.labels["test"] = classes.labels.pop("val")
@@ -115,5 +122,10 @@ def labelled(
         **fields,
         class_names=classes.names,
         decisions=(*told, *stacks.decisions),
-        skipped=(*skipped, *stacks.skipped),
+        skipped=(*skipped, *parts.skipped, *stacks.skipped),
     )
+
+
+def _of(split: str) -> str:
+    """The words that say of which samples something is."""
+    return "" if split == ALL else f" of {SPLITS[split]} samples"

@@ -16,10 +16,10 @@ from saf.data.images.sheet import COLUMNS, ROWS, sheet, spread
 from saf.data.images.survey import Read
 from saf.data.images.tables.known import of_known
 from saf.data.images.tables.labels import Labelling, contradicting, labellings, of_names
-from saf.data.images.tables.lists import Published, numbered, published, unread_lists
+from saf.data.images.tables.lists import Published, counted, numbered, published, unread_lists
 from saf.data.images.tables.table import Index, Table, Texts, path_roles
 from saf.data.images.tree import LAYOUT, Structure, structure, tree
-from saf.data.images.words import Role, composed, in_order, tokens
+from saf.data.images.words import composed, in_order, tokens
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
 from saf.errors import DataError
@@ -296,7 +296,7 @@ class Planner:
                     raise self._split_question(
                         f"The folders and {way.value} tell different splits, such as of {name}",
                         [way],
-                        Candidate(FOLDERS, f"{_counted(roles)}, as the folders say"),
+                        Candidate(FOLDERS, f"{counted(roles)}, as the folders say"),
                     )
             return self._with_a_split(samples)
         if len(ways) == 1 and ways[0].sure:
@@ -326,17 +326,14 @@ class Planner:
     def _split_question(
         self, asks: str, ways: Sequence[Published], other: Candidate | None
     ) -> NeedsChoiceError:
-        candidates = [
-            Candidate(way.value, f"{_counted(way.roles)}, {way.why}")
-            for way in ways[:MAX_CANDIDATES]
-        ]
+        candidates = [Candidate(way.value, way.words()) for way in ways[:MAX_CANDIDATES]]
         if other is not None:
             candidates.append(other)
         return NeedsChoiceError(self.source.label, (Question("split", asks, tuple(candidates)),))
 
     def _listed(self, samples: Mapping[str, Sample], way: Published) -> dict[str, Sample]:
         """The samples that a published split lists, with their splits."""
-        self._decide("split", way.value, f"{_counted(way.roles)}, {way.why}")
+        self._decide("split", way.value, way.words())
         unlisted = [name for name in samples if name not in way.roles]
         self._leave_out(dict.fromkeys(unlisted, f"it is not listed by {way.value}"))
         return {
@@ -385,9 +382,3 @@ class Planner:
         self._leave_out(
             {n: f"nothing says the class of those in {place(n)}" for n in sorted(names)}
         )
-
-
-def _counted(roles: Mapping[str, Role | None]) -> str:
-    counts = Counter(roles.values())
-    order: tuple[Role, ...] = ("train", "val", "test")
-    return ", ".join(f"{counts[role]:,} {role}" for role in order if counts[role])

@@ -30,6 +30,10 @@ class Published:
     sure: bool = True
     """Whether it can be taken unasked: it lists most images, and says which are for testing."""
 
+    def words(self) -> str:
+        """How many images are in each split, and who says so."""
+        return f"{counted(self.roles)}, {self.why}"
+
     def contradicts(self, roles: Mapping[str, Role | None]) -> str:
         """An image that it tests on and `roles` train on, or the reverse; "" if there is none."""
         for name, role in self.listed.items():
@@ -38,9 +42,16 @@ class Published:
         return ""
 
 
+def counted(roles: Mapping[str, Role | None]) -> str:
+    """How many images are in each split, in words."""
+    counts = Counter(roles.values())
+    order: tuple[Role, ...] = ("train", "val", "test")
+    return ", ".join(f"{counts[role]:,} {role}" for role in order if counts[role])
+
+
 def published(tables: Sequence[Table], images: Collection[str]) -> list[Published]:
     """The splits that tables publish: files named train and test, columns, those of folds."""
-    found = [each for table in tables for each in _of_columns(table, images)]
+    found = [each for table in tables for each in _of_table(table, images)]
     kinds: dict[tuple[object, ...], dict[Role, Table]] = defaultdict(dict)
     for table in tables:
         role = table.role
@@ -128,7 +139,12 @@ def _covers(roles: dict[str, Role], images: Collection[str]) -> bool:
     return sum(name in wanted for name in roles) >= 0.5 * len(wanted)
 
 
-def _of_columns(table: Table, images: Collection[str]) -> list[Published]:
+def _of_table(table: Table, images: Collection[str]) -> list[Published]:
+    found = of_columns(table, images)
+    return [replace(found[0], value=table.name)] if len(found) == 1 else found
+
+
+def of_columns(table: Table, images: Collection[str]) -> list[Published]:
     """The splits that columns of a table say: by words, by CelebA's numbers, by columns such as
     `is_test`; or one for each fold, of which none is sure."""
     found = []
@@ -153,8 +169,7 @@ def _of_columns(table: Table, images: Collection[str]) -> list[Published]:
             why = f"by the columns of {table.name} that say so"
             value = f"{table.name}:columns"
             found.append(Published(value, roles, why, roles, _covers(roles, images)))
-    found = _distinct(found)
-    return [replace(found[0], value=table.name)] if len(found) == 1 else found
+    return _distinct(found)
 
 
 def _of_values(

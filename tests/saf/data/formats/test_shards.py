@@ -91,7 +91,8 @@ def test_a_damaged_image_is_named_by_its_row_and_can_be_skipped(tmp_path: Path, 
     [
         ([None] * 4, [0, 1] * 2, "holds no bytes of an image"),
         ([b"x"] * 4, [0, 1, None, 1], "row 2 has no label"),
-        ([b"x"] * 4, [0.5] * 4, "no column of labels"),
+        ([b"x"] * 4, [0.5] * 4, "values that are not whole"),
+        ([b"x"] * 4, [[0]] * 4, r"beside the images there are label \(list<"),
     ],
 )
 def test_rows_that_cannot_be_used_are_refused(
