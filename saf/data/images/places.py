@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,26 @@ from saf.errors import DataError
 
 Sample = tuple[Role | None, str, str]
 """Split, class, and the text by which the image is held out or not."""
+
+
+@dataclass
+class Told:
+    """What is told of the way in which images were read."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Images that are left out, each with the reason."""
+
+    def decide(self, setting: str, value: str, why: str) -> None:
+        """Tell a decision."""
+        self.decisions.append(Decision(setting, value, why))
+
+    def leave_out(self, reasons: Mapping[str, str]) -> None:
+        """Leave images out, each for a reason."""
+        self.skipped |= reasons
+        for reason, count in Counter(reasons.values()).items():
+            if count:
+                self.decide("", "left out", f"{count:,} images: {reason}")
 
 
 @dataclass(frozen=True)

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from saf.data.dataset import Decision
 from saf.data.formats.format import Candidate, NeedsChoiceError, Question
 from saf.data.images.beside import detection, no_images, unread_labels
 from saf.data.images.decode import decode, is_image_name
-from saf.data.images.places import Plan, Sample, assembled
+from saf.data.images.folds import chosen_fold, folds_of
+from saf.data.images.places import Plan, Sample, Told, assembled
 from saf.data.images.repeats import without_repeats
 from saf.data.images.sheet import COLUMNS, ROWS, sheet, spread
+from saf.data.images.splitting import FOLDERS, Splitter
 from saf.data.images.survey import Read
 from saf.data.images.tables.known import of_known
 from saf.data.images.tables.labels import Labelling, contradicting, labellings, of_names
-from saf.data.images.tables.lists import Published, counted, numbered, published, unread_lists
+from saf.data.images.tables.lists import Published
 from saf.data.images.tables.table import Index, Table, Texts, path_roles
 from saf.data.images.tree import LAYOUT, Structure, structure, tree
-from saf.data.images.words import composed, in_order, tokens
+from saf.data.images.words import composed, in_order
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
 from saf.errors import DataError
 
-FOLDERS, INNER, NAMES = "folders", "inner folders", "names"
+INNER, NAMES = "inner folders", "names"
 WITHOUT = "folders without "
 """Followed by names of folders, with commas between them, that are no classes."""
 MAX_CANDIDATES = 12
@@ -39,8 +40,7 @@ class Planner:
     limits: Limits
     labels_from: str | None
     split: str | None
-    decisions: list[Decision] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)
+    told: Told = field(default_factory=Told)
     _read: tuple[frozenset[str], list[Table]] = (frozenset(), [])
 
     def plan(self) -> Plan:
@@ -50,26 +50,51 @@ class Planner:
         if not sizes:
             raise DataError(f"{self.source.label} holds no image files", hint=LAYOUT)
         images, left_out = without_repeats(self.source, sizes)
-        self._leave_out(left_out)
+        self.told.leave_out(left_out)
+        images, split, parts = self._of_folds(sizes, images)
         self.images = images
         index = Index(images)
         self.texts = Texts(self.source, index)
         self._read = frozenset(images), self.texts.tables(index)
         said = self.labels_from or ""
         without = said.removeprefix(WITHOUT).split(",") if said.startswith(WITHOUT) else []
-        found = structure(tree(images), innermost=said == INNER, total=len(images), without=without)
+        found = self._structure(images, innermost=said == INNER, without=without)
         samples = self._samples(found)
         for words in found.told if found.samples else ():
-            self._decide("", "splits by folders", words)
-        samples = self._split(samples, found)
+            self.told.decide("", "splits by folders", words)
+        splitter = Splitter(self.source, self.texts, self.told, split, parts)
+        samples = splitter.split(samples, self._tables(samples), of_folders=found.splits)
         plan = assembled(self.source.label, samples, found.splits)
         if others := no_images(self.source, plan.places):
-            self.skipped |= dict.fromkeys(others, "it is named as no image is")
+            self.told.skipped |= dict.fromkeys(others, "it is named as no image is")
             why = f"{len(others):,} files, such as {others[0]}, are named as no images are"
-            self._decide("", "files left out", why)
-        skipped = tuple(f"{name}: {self.skipped[name]}" for name in sorted(self.skipped))
-        decisions = (*self.decisions, *plan.decisions)
+            self.told.decide("", "files left out", why)
+        left_out = self.told.skipped
+        skipped = tuple(f"{name}: {left_out[name]}" for name in sorted(left_out))
+        decisions = (*self.told.decisions, *plan.decisions)
         return replace(plan, decisions=decisions, skipped=skipped)
+
+    def _of_folds(
+        self, sizes: Mapping[str, int], images: list[str]
+    ) -> tuple[list[str], str | None, Sequence[Published]]:
+        """The images, those of one fold where each is a split; what was said of the split beside
+        that; and where folds are parts, the splits that test on one of them."""
+        folds = folds_of(self.source, sizes, images)
+        self.shown: Mapping[str, str] = {} if folds is None else folds.shown
+        if folds is None:
+            return images, self.split, ()
+        if folds.whole:
+            kept = chosen_fold(self.source, images, folds, self.split, self.told)
+            return sorted(kept), None, ()
+        if len(self._structure(images, innermost=False).classes) < 2:
+            self.shown = {}
+        return images, self.split, folds.published()
+
+    def _structure(
+        self, images: Sequence[str], *, innermost: bool, without: Iterable[str] = ()
+    ) -> Structure:
+        root = tree(images, self.shown)
+        return structure(root, innermost=innermost, total=len(images), without=without)
 
     # --- classes ---------------------------------------------------------------------------------
 
@@ -109,7 +134,7 @@ class Planner:
                 return self._of_file(said)
 
     def _of_folders(self, found: Structure) -> dict[str, Sample]:
-        self._leave_out(found.strays)
+        self.told.leave_out(found.strays)
         samples: dict[str, Sample] = dict(found.samples)
         if found.unlabelled:
             classes = found.classes
@@ -122,7 +147,7 @@ class Planner:
                 class_of,
             )
             if known.label:
-                self._decide(
+                self.told.decide(
                     "labels_from",
                     known.value,
                     f"of {len(known.label):,} images that no folder of a class holds, {known.why}",
@@ -141,7 +166,7 @@ class Planner:
             )
         ways = labellings(self._tables(self.images))
         if len(ways) == 1 and ways[0].plain and (ways[0].sure or ways[0].only):
-            self._decide("labels_from", ways[0].value, f"{found.doubts}; {ways[0].words()}")
+            self.told.decide("labels_from", ways[0].value, f"{found.doubts}; {ways[0].words()}")
             return self._of(ways[0])
         if not ways and (named := of_names(self._trained(), self.images)) is not None:
             ways = [named]
@@ -228,7 +253,7 @@ class Planner:
             candidates.append(self._folders_candidate(FOLDERS, found))
             if found.odd:
                 candidates.append(self._without_candidate(found))
-        inner = structure(tree(self.images), innermost=True, total=len(self.images))
+        inner = self._structure(self.images, innermost=True)
         if inner.classes != found.classes and inner.may_be_classes:
             candidates.append(self._folders_candidate(INNER, inner))
         return candidates
@@ -266,119 +291,10 @@ class Planner:
         rows = [(c, [pixels[n] for n in names if n in pixels]) for c, names in shown.items()]
         return sheet(rows)
 
-    # --- splits ----------------------------------------------------------------------------------
-
-    def _split(self, samples: dict[str, Sample], found: Structure) -> dict[str, Sample]:
-        if self.split == "holdout":
-            return {name: (None, c, key) for name, (_, c, key) in samples.items()}
-        roles = {name: role for name, (role, _, _) in samples.items()}
-        by_folders = bool(set(roles.values()) - {None, "train"})
-        if self.split == FOLDERS and not by_folders:
-            raise DataError("no folders say which samples are for testing", hint=LAYOUT)
-        ways = [] if self.split == FOLDERS else self._published(samples)
-        if self.split not in (None, FOLDERS):
-            wanted = composed(self.split)
-            asked = [
-                way
-                for way in ways
-                if wanted in (said := composed(way.value), said.rpartition("/")[2])
-            ]
-            if not asked:
-                known = ", ".join(repr(way.value) for way in ways) or "none is found"
-                raise DataError(
-                    f"split: {self.split!r} lists no training and test images",
-                    hint=f"Say 'holdout' or a file inside that lists them: {known}.",
-                )
-            return self._listed(samples, asked[0])
-        if by_folders:
-            for way in ways:
-                if name := way.contradicts(roles):
-                    raise self._split_question(
-                        f"The folders and {way.value} tell different splits, such as of {name}",
-                        [way],
-                        Candidate(FOLDERS, f"{counted(roles)}, as the folders say"),
-                    )
-            return self._with_a_split(samples)
-        if len(ways) == 1 and ways[0].sure:
-            return self._listed(samples, ways[0])
-        if not ways:
-            if not found.splits and (unread := self._unread_splits()):
-                self._ask_for_holdout(unread)
-            return samples
-        if len(ways) > 1:
-            asks = "Several splits are published with the images; which one is it to be?"
-        else:
-            count = sum(name in ways[0].listed for name in samples)
-            asks = (
-                f"Which images are for testing? {ways[0].value} lists {count:,} of the "
-                f"{len(samples):,} images."
-            )
-        holdout = Candidate("holdout", "a fifth of each class, always the same, is for testing")
-        every_sure = all(way.sure for way in ways)
-        raise self._split_question(asks, ways, None if every_sure else holdout)
-
-    def _published(self, samples: Mapping[str, Sample]) -> list[Published]:
-        there = self._tables(samples)
-        if (cub := numbered(self.source, there)) is not None:
-            return [cub]
-        return published(there, samples)
-
-    def _split_question(
-        self, asks: str, ways: Sequence[Published], other: Candidate | None
-    ) -> NeedsChoiceError:
-        candidates = [Candidate(way.value, way.words()) for way in ways[:MAX_CANDIDATES]]
-        if other is not None:
-            candidates.append(other)
-        return NeedsChoiceError(self.source.label, (Question("split", asks, tuple(candidates)),))
-
-    def _listed(self, samples: Mapping[str, Sample], way: Published) -> dict[str, Sample]:
-        """The samples that a published split lists, with their splits."""
-        self._decide("split", way.value, way.words())
-        unlisted = [name for name in samples if name not in way.roles]
-        self._leave_out(dict.fromkeys(unlisted, f"it is not listed by {way.value}"))
-        return {
-            name: (way.roles[name], *samples[name][1:]) for name in samples if name in way.roles
-        }
-
-    def _with_a_split(self, samples: Mapping[str, Sample]) -> dict[str, Sample]:
-        """The samples of which a folder says the split, where folders say it of others."""
-        without = [name for name, (role, _, _) in samples.items() if role is None]
-        self._leave_out(dict.fromkeys(without, "it lies in no folder of a split, as others do"))
-        return {name: sample for name, sample in samples.items() if sample[0] is not None}
-
-    def _unread_splits(self) -> list[str]:
-        """Files that may hold a published split and are not read."""
-        words = {"train", "test", "val", "split", "splits", "partition"}
-        tables = [
-            name
-            for name in self.texts.unread
-            if words & set(tokens(name.rpartition("/")[2].rpartition(".")[0]))
-        ]
-        return [*unread_lists(self.source), *tables]
-
-    def _ask_for_holdout(self, unread: Sequence[str]) -> None:
-        listed = ", ".join(unread[:3])[:300]
-        asks = (
-            f"Which images are for testing? {listed} may hold a published split and is not read. "
-            "Put it into train/ and test/ folders, or into train.txt and test.txt, or hold out a "
-            "fifth of each class."
-        )
-        candidate = Candidate("holdout", "a fifth of each class, always the same, is for testing")
-        raise NeedsChoiceError(self.source.label, (Question("split", asks, (candidate,)),))
-
-    def _decide(self, setting: str, value: str, why: str) -> None:
-        self.decisions.append(Decision(setting, value, why))
-
-    def _leave_out(self, reasons: Mapping[str, str]) -> None:
-        self.skipped |= reasons
-        for reason, count in Counter(reasons.values()).items():
-            if count:
-                self._decide("", "left out", f"{count:,} images: {reason}")
-
     def _leave_out_unlabelled(self, names: set[str]) -> None:
         def place(name: str) -> str:
             return name.rpartition("/")[0] or "the top"
 
-        self._leave_out(
+        self.told.leave_out(
             {n: f"nothing says the class of those in {place(n)}" for n in sorted(names)}
         )

@@ -34,16 +34,16 @@ def without_repeats(source: Source, sizes: Mapping[str, int]) -> tuple[list[str]
             for other in others:
                 if sizes[other] == sizes[first] and _differ_above(first, other):
                     pairs[other] = first
-    equal = _equal(source, pairs)
+    twins = equal(source, pairs)
     trees = {other: _repeated(other, first) for other, first in pairs.items()}
-    again = {trees[other] for other in equal}
+    again = {trees[other] for other in twins}
     for other, first in sorted(pairs.items()):
-        if other not in equal and trees[other] in again:
+        if other not in twins and trees[other] in again:
             raise DataError(
                 f"{trees[other]}/ holds the same images again, but {other} differs from {first}",
                 hint=f"Leave out {trees[other]}/, or the other folder.",
             )
-    left_out |= {other: f"{trees[other]}/ holds the same images again" for other in equal}
+    left_out |= {other: f"{trees[other]}/ holds the same images again" for other in twins}
     return [name for name in sorted(sizes) if name not in left_out], left_out
 
 
@@ -84,8 +84,9 @@ def _repeated(other: str, first: str) -> str:
     return "/".join(there[: at + 1]) or other.partition("/")[0]
 
 
-def _equal(source: Source, pairs: Mapping[str, str]) -> dict[str, str]:
-    """The pairs of the same bytes. Where of some, from all over, none has, none is looked at."""
+def equal(source: Source, pairs: Mapping[str, str]) -> dict[str, str]:
+    """The pairs of files of the same bytes. Where of some, from all over, none has the same, no
+    others are looked at."""
     chosen = spread(sorted(pairs), _COMPARED)
     for names in (chosen, list(pairs)):
         wanted = frozenset(names) | {pairs[name] for name in names}

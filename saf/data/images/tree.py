@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from saf.data.images.doubts import note_doubts
 from saf.data.images.words import (
     GENERIC,
-    MASKS,
     NO_CLASSES,
     Role,
     alike,
@@ -36,9 +36,14 @@ class Node:
 
     def all_files(self) -> Iterator[str]:
         """The images in it and below."""
-        yield from self.files
+        yield from (file for file, _ in self.all_places())
+
+    def all_places(self) -> Iterator[tuple[str, str]]:
+        """The images in it and below, each with the folder that it lies in."""
+        own = self.path.rstrip("/").rpartition("/")[2]
+        yield from ((file, own) for file in self.files)
         for folder in self.folders.values():
-            yield from folder.all_files()
+            yield from folder.all_places()
 
 
 @dataclass
@@ -75,12 +80,12 @@ class Structure:
         return len(names) > 1 and not none
 
 
-def tree(images: Iterable[str]) -> Node:
-    """The folders of images."""
+def tree(images: Iterable[str], shown: Mapping[str, str] | None = None) -> Node:
+    """The folders of images; of those in `shown`, that of the path there."""
     root = Node()
     for name in images:
         node = root
-        *folders, _ = name.split("/")
+        *folders, _ = (shown or {}).get(name, name).split("/")
         for folder in folders:
             path = f"{node.path}{folder}/"
             node = node.folders.setdefault(folder, Node(path))
@@ -103,7 +108,7 @@ def structure(root: Node, *, innermost: bool, total: int, without: Iterable[str]
         _read_classes(node, found, None, innermost)
         for file in node.files:
             found.unlabelled[file] = None
-        _doubt(node, found)
+        note_doubts(node, found)
     if node.files and found.samples and not found.doubts:
         _put_aside(node.files, found, total)
     _leave_out(found, {alike(name) for name in without})
@@ -175,6 +180,8 @@ def _is_class_first(node: Node) -> bool:
 def _read_class_first(node: Node, found: Structure, innermost: bool, total: int) -> None:
     """`<class>/train/…` and `<class>/test/…`; a few images that lie elsewhere are no samples."""
     found.splits = True
+    if any(joined(name) in GENERIC or is_part(name) for name in node.folders):
+        note_doubts(node, found)
     aside: list[str] = []
     for name, folder in node.folders.items():
         roles = roles_of(folder.folders)
@@ -191,8 +198,8 @@ def _read_class_first(node: Node, found: Structure, innermost: bool, total: int)
                 aside += below.all_files()
                 continue
             found.deep |= bool(below.folders)
-            for file in below.all_files():
-                class_name = file.split("/")[-2] if innermost else name
+            for file, own in below.all_places():
+                class_name = own if innermost else name
                 found.samples[file] = (roles[inner], class_name, _below(file, node))
     if not _few(len(aside), total):
         raise DataError(
@@ -230,7 +237,7 @@ def _read_splits(
             _put_aside(split.files, found, total)
         if roles[name] == "train":
             trained |= {alike(each) for each in split.folders}
-            _doubt(split, found)
+            note_doubts(split, found)
         _read_classes(split, found, roles[name], innermost)
     if not found.samples:
         listed = ", ".join(node.folders[name].path for name in sorted(roles))
@@ -320,8 +327,8 @@ def _read_classes(node: Node, found: Structure, role: Role | None, innermost: bo
             why = f"{folder.path} is no class of this published set"
             found.strays |= dict.fromkeys(folder.all_files(), why)
             continue
-        for file in folder.all_files():
-            class_name = file.split("/")[-2] if innermost else name
+        for file, own in folder.all_places():
+            class_name = own if innermost else name
             found.samples[file] = (role, class_name, _below(file, node))
     if role in (None, "train"):
         found.deep |= _is_deep(node)
@@ -329,59 +336,23 @@ def _read_classes(node: Node, found: Structure, role: Role | None, innermost: bo
 
 def _is_deep(node: Node) -> bool:
     """Whether the folders inside those of classes may be the classes: not where most classes hold
-    images themselves, and not where each holds the same single folder, or one such as `images`."""
+    images themselves, and not where each holds the same single folder, or one such as `images`,
+    and no further folders below it."""
     if len(node.folders) < 2:
         return any(inner.folders for inner in node.folders.values())
-    direct = sum(bool(folder.files) for folder in node.folders.values())
     deep = [folder for folder in node.folders.values() if folder.folders]
+    direct = len(node.folders) - sum(not _holds_images(folder) for folder in deep)
     if not deep or direct * 2 >= len(node.folders):
         return False
     inner = {alike(name) for folder in deep for name in folder.folders}
     only_one = all(len(folder.folders) == 1 for folder in deep) and len(inner) == 1
     generic = all(joined(name) in GENERIC for folder in deep for name in folder.folders)
-    return not (only_one or generic)
+    if not (only_one or generic):
+        return True
+    below = [each for folder in deep for each in folder.folders.values()]
+    return sum(len(each.folders) > 1 for each in below) * 2 >= len(below)
 
 
-def _doubt(node: Node, found: Structure) -> None:
-    """Note why folders that would be classes may be none, in words, if anything says so."""
-    names = sorted(node.folders)
-    found.doubts, found.odd = _doubts(node, names, found.splits), ()
-    if found.doubts:
-        return
-    found.odd = tuple(
-        name
-        for name in names
-        if joined(name) in GENERIC
-        or is_part(name)
-        or (plain_role(name) in ("val", "test") and not found.splits)
-    )
-    if found.odd and len(names) > 1:
-        others = [name[:60] for name in names if name != found.odd[0]]
-        listed = ", ".join(others[:6]) + (", …" if len(others) > 6 else "")
-        found.doubts = f"the folder {found.odd[0]} beside {listed} is named as no class is"
-
-
-def _doubts(node: Node, names: list[str], within_split: bool) -> str:
-    """Why all of the folders may be no classes."""
-    if not names:
-        return "all images lie in one folder, and no folder says their classes"
-    if len(names) == 1:
-        if node.folders[names[0]].folders or within_split:
-            return ""
-        return f"all images lie in one folder, {names[0][:100]}, and no folder says their classes"
-    listed = ", ".join(name[:60] for name in names[:6]) + (", …" if len(names) > 6 else "")
-    stems = {
-        name: {file.rpartition("/")[2].rpartition(".")[0] for file in folder.all_files()}
-        for name, folder in node.folders.items()
-        if joined(name) in GENERIC
-    }
-    masks = any(joined(name) in MASKS for name in names)
-    if masks and len(stems) == len(names) > 1 and len(set(map(frozenset, stems.values()))) == 1:
-        return f"the folders {listed} hold images of the same names"
-    if all(joined(n) in GENERIC or is_part(n) if within_split else is_no_class(n) for n in names):
-        return f"the folders {listed} are named as no classes are"
-    if not within_split and roles_of(names).keys() == set(names):
-        return f"the folders {listed} are named as splits are"
-    if any(plain_role(name) == "train" and node.folders[name].folders for name in names):
-        return f"of the folders {listed}, train holds folders, as a split does and no class"
-    return ""
+def _holds_images(folder: Node) -> bool:
+    """Whether a folder holds images itself, and not just a few beside those in its folders."""
+    return len(folder.files) * 2 > sum(1 for _ in folder.all_files()) - len(folder.files)

@@ -42,6 +42,7 @@ _NUMBERED = GENERIC | _FILLERS - {"label", "labels"}
 _PARTS = frozenset(
     {"part", "parts", "batch", "chunk", "shard", "fold", "subset", "volume", "zip", "archive"}
 )
+_FOLDS = frozenset({"fold", "folds", "kfold", "cv", "cvfold", "split", "splits", "xval"})
 NO_CLASSES = frozenset({"background_google"})
 """Folders of published sets that are no class although they lie beside classes."""
 _MASK = re.compile(r"^(.*)[-_ ](?:mask|segmentation)(?:[-_ ]?\d+)?$", re.IGNORECASE)
@@ -102,6 +103,13 @@ def is_part(name: str) -> bool:
     return bool(letters) and (
         bool(set(letters) & _PARTS) or all(word in _NUMBERED for word in letters)
     )
+
+
+def is_fold(name: str) -> bool:
+    """Whether a folder is named as a part of a cross-validation: "fold_1", "split0", "cv3"."""
+    words = tokens(name)
+    numbers = [word for word in words if word.isdigit()]
+    return bool(numbers) and len(words) == len(numbers) + 1 and bool(set(words) & _FOLDS)
 
 
 def is_no_class(name: str) -> bool:

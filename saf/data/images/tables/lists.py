@@ -75,7 +75,7 @@ def published(tables: Sequence[Table], images: Collection[str]) -> list[Publishe
         if len(set(roles.values())) > 1:
             sure = _covers(roles, images) and set(kind) != {"train"}
             found.append(Published(first.name, roles, why, listed, sure))
-    return _distinct(found)
+    return distinct(found)
 
 
 def _listed(kind: Mapping[Role, Table]) -> tuple[dict[str, Role], str]:
@@ -94,7 +94,8 @@ def _listed(kind: Mapping[Role, Table]) -> tuple[dict[str, Role], str]:
     )
 
 
-def _distinct(found: Sequence[Published]) -> list[Published]:
+def distinct(found: Sequence[Published]) -> list[Published]:
+    """The first of those that say the same splits."""
     kept: list[Published] = []
     for each in found:
         if not any(each.roles == other.roles for other in kept):
@@ -169,7 +170,7 @@ def of_columns(table: Table, images: Collection[str]) -> list[Published]:
             why = f"by the columns of {table.name} that say so"
             value = f"{table.name}:columns"
             found.append(Published(value, roles, why, roles, _covers(roles, images)))
-    return _distinct(found)
+    return distinct(found)
 
 
 def _of_values(

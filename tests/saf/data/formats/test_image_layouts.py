@@ -768,7 +768,7 @@ def test_values_that_are_no_single_class_are_a_question(
     assert data.classes == len(values)
 
 
-@pytest.mark.parametrize("outer", ["part_{}", "fold{}", "images_{}"])
+@pytest.mark.parametrize("outer", ["part_{}", "batch{}", "images_{}"])
 def test_classes_in_folders_that_are_parts_are_a_question(
     outer: str, pictures: Pictures, place: Place
 ) -> None:
