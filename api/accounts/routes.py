@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Response
+from sqlalchemy.orm import Session
 
 from api.accounts.queries import keys_of, make_key, me, own_projects, whole_project
 from api.accounts.schemas import (
@@ -25,10 +26,11 @@ from api.accounts.schemas import (
 )
 from api.errors import ForbiddenError
 from api.store.accounts import audit, keys, projects, sessions, users
+from api.store.accounts.tables import ApiKey, Project, User
 from api.web.asgi import prefix
 from api.web.caller import AccountDependency, CallerDependency
 from api.web.dependencies import ServiceDependency
-from api.web.idempotency import IdempotencyKey, forget, id_made_before, remember
+from api.web.idempotency import IdempotencyKey, forget, made_before, remember, written
 from api.web.problems import responses
 from api.web.schemas import Listing
 
@@ -70,15 +72,19 @@ def add_user(
 ) -> UserDocument:
     """For admins. The user has no key yet: `POST /v1/keys` with their name makes one."""
     request = ("users", user.name, user.admin)
-    with service.database.writing() as session:
-        before = id_made_before(session, idempotency_key, *request)
-        if before is not None:
-            response.status_code = 200
-            return user_document(users.find(session, before))
+
+    def make(session: Session) -> tuple[UserDocument, bool]:
+        earlier = made_before(session, User, idempotency_key, *request)
+        if earlier is not None:
+            return user_document(earlier), False
         row = users.add(session, user.name, is_admin=user.admin)
-        response.headers["Location"] = prefix.at(f"/v1/users/{row.id}")
         remember(session, idempotency_key, row.id, *request)
-        return user_document(row)
+        return user_document(row), True
+
+    made, is_new = written(service, make)
+    response.headers["Location"] = prefix.at(f"/v1/users/{made.id}")
+    response.status_code = 201 if is_new else 200
+    return made
 
 
 @router.patch(
@@ -137,16 +143,20 @@ def add_key(
     the answer was lost, revokes the key that was made before and makes another one."""
     response.headers["Cache-Control"] = "no-store"
     request = ("keys", key.model_dump(mode="json"))
-    with service.database.writing() as session:
-        before = id_made_before(session, idempotency_key, *request)
-        if before is not None:
-            keys.revoke(session, keys.find(session, before))
+
+    def make(session: Session) -> tuple[NewKeyDocument, bool]:
+        earlier = made_before(session, ApiKey, idempotency_key, *request)
+        if earlier is not None:
+            keys.revoke(session, earlier)
             forget(session, idempotency_key)
-            response.status_code = 200
         made = make_key(session, caller, key)
         remember(session, idempotency_key, made.id, *request)
-        response.headers["Location"] = prefix.at(f"/v1/keys/{made.id}")
-        return made
+        return made, earlier is None
+
+    made, is_new = written(service, make)
+    response.headers["Location"] = prefix.at(f"/v1/keys/{made.id}")
+    response.status_code = 201 if is_new else 200
+    return made
 
 
 @router.delete(
@@ -226,15 +236,21 @@ def add_project(
 ) -> WholeProjectDocument:
     """Whoever makes it is its first admin."""
     request = ("projects", project.name)
-    with service.database.writing() as session:
-        before = id_made_before(session, idempotency_key, *request)
-        if before is not None:
-            response.status_code = 200
-            return whole_project(session, projects.find(session, before), caller)
-        row = projects.add(session, project.name, admin=users.find(session, caller.viewer.user_id))
+    maker = caller.viewer.user_id
+
+    def make(session: Session) -> tuple[WholeProjectDocument, bool]:
+        earlier = made_before(session, Project, idempotency_key, *request)
+        if earlier is not None and earlier.id in projects.roles(session, maker):
+            return whole_project(session, earlier, caller), False
+        # Whoever left it since reads no more of it than that the name is taken.
+        row = projects.add(session, project.name, admin=users.find(session, maker))
         remember(session, idempotency_key, row.id, *request)
-        response.headers["Location"] = prefix.at(f"/v1/projects/{row.id}")
-        return whole_project(session, row, caller)
+        return whole_project(session, row, caller), True
+
+    made, is_new = written(service, make)
+    response.headers["Location"] = made.url
+    response.status_code = 201 if is_new else 200
+    return made
 
 
 @router.get(

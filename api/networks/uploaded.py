@@ -23,7 +23,7 @@ from api.store.tables import UploadedNetwork
 from api.uploads.files import Uploads
 from api.web.caller import CallerDependency, Mine, OfProject, ProjectHeader, belonging
 from api.web.dependencies import ServiceDependency
-from api.web.idempotency import IdempotencyKey, made_before, remember, written
+from api.web.idempotency import IdempotencyKey, id_made_before, made_before, remember, written
 from api.web.limits import UserDependency
 from api.web.multipart import Upload, receive
 from api.web.problems import responses
@@ -104,9 +104,10 @@ def upload_network(
     name = _name_of(upload)
     request = ("network", name, upload.sha256)
     with service.database.reading() as session:
-        earlier = made_before(session, UploadedNetwork, idempotency_key, *request)
-        if earlier is not None:
-            return _answer(response, documents(session, [earlier])[0], status=200)
+        made = id_made_before(session, idempotency_key, *request)
+        before = None if made is None else session.get(UploadedNetwork, made)
+        if before is not None:
+            return _answer(response, documents(session, [before])[0], status=200)
     found = check(service.settings, upload.file)
     incoming = service.store.receive(upload.file)
     try:

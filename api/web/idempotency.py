@@ -1,27 +1,34 @@
-"""Requests that may come twice: under one `Idempotency-Key` they make one thing."""
+"""Requests that may come twice: under one `Idempotency-Key` they make one thing.
+
+The same key for another request is refused; the project that the thing would belong to is a part of
+the request.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 from fastapi import Header
 from pydantic import BaseModel
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api.errors import ConflictError
+from api.store import viewer
 from api.store.database import clock
-from api.store.tables import Dataset, Export, Job, RequestMade, Sweep, UploadedNetwork
+from api.store.tables import Base, Job, RequestMade, Sweep
 from api.web.dependencies import Service
 
 KEPT_SECONDS = 30 * 86_400.0  # that a request is remembered which made no job or sweep
+_LOCK = 0x1DE  # the first number of advisory locks of PostgreSQL: the second is of the key
 T = TypeVar("T")
 Thing = TypeVar("Thing", Job, Sweep)
-Row = TypeVar("Row", Job, Sweep, Dataset, Export, UploadedNetwork)
+Row = TypeVar("Row", bound=Base)
 
 IdempotencyKey = Annotated[
     str | None,
@@ -35,7 +42,7 @@ IdempotencyKey = Annotated[
 
 def fingerprint(request: BaseModel) -> str:
     """Equal for requests that say the same, in whatever order their keys come."""
-    content = json.dumps(request.model_dump(mode="json"), sort_keys=True)
+    content = json.dumps(_in_project(request.model_dump(mode="json")), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -75,8 +82,17 @@ def made_before(
 
 def id_made_before(session: Session, key: str | None, *request: object) -> str | None:
     """The id of what the same request with this key made, which may be gone; None where it is the
-    first one. ConflictError where another one had the key."""
-    made = session.get(RequestMade, key) if key is not None else None
+    first one. ConflictError where another one had the key.
+
+    One that comes at the same moment waits here until this transaction has ended, as all that write
+    to SQLite do.
+    """
+    if key is None:
+        return None
+    if session.get_bind().dialect.name == "postgresql":
+        of_key = zlib.crc32(key.encode()) - 2**31  # a signed number of 32 bits
+        session.execute(select(func.pg_advisory_xact_lock(_LOCK, of_key)))
+    made = session.get(RequestMade, key)
     if made is None:
         return None
     if made.request_sha256 != _digest(request):
@@ -108,12 +124,19 @@ def remember(session: Session, key: str | None, thing_id: str, *request: object)
 
 
 def _digest(request: tuple[object, ...]) -> str:
-    return hashlib.sha256(json.dumps(request).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_in_project(request)).encode()).hexdigest()
+
+
+def _in_project(request: object) -> object:
+    """A request with the project of what it makes, if it names one."""
+    project = viewer.project()
+    return request if project is None else {"project": project, "request": request}
 
 
 def written(service: Service, write: Callable[[Session], T]) -> T:
-    """What `write` returns, committed. The same key, or the deletion of a data set, may come at the
-    same moment: then it looks again, and finds it."""
+    """What `write` returns, committed, in the database that the process began with. The same key,
+    or the deletion of a data set, may come at the same moment: then it looks again, and finds
+    it."""
     try:
         with service.database.writing() as session:
             service.database.confirm(session)

@@ -15,11 +15,11 @@ from api.settings import Settings
 from api.store.database import clock
 from api.store.ids import new_id
 from api.store.webhooks import outbox
-from api.store.webhooks.tables import Webhook
+from api.store.webhooks.tables import Delivery, Webhook
 from api.web.asgi import prefix
 from api.web.caller import Names, ProjectHeader
 from api.web.dependencies import ServiceDependency
-from api.web.idempotency import IdempotencyKey, id_made_before, remember
+from api.web.idempotency import IdempotencyKey, made_before, remember, written
 from api.web.problems import responses
 from api.web.schemas import Listing
 from api.webhooks.addresses import RefusedAddressError, resolve
@@ -71,6 +71,10 @@ def make_webhook(session: Session, wanted: NewWebhook) -> NewWebhookDocument:
     )
     session.add(row)
     session.flush()
+    return _with_secret(session, row)
+
+
+def _with_secret(session: Session, row: Webhook) -> NewWebhookDocument:
     names = Names(session, [(row.owner_id, row.project_id)])
     return NewWebhookDocument(**webhook_document(row, names).model_dump(), secret=row.secret)
 
@@ -97,17 +101,18 @@ def add_webhook(
     response.headers["Cache-Control"] = "no-store"
     request = ("webhooks", webhook.url, *webhook.events)
     check_address(service.settings, webhook.url)
-    with service.database.writing() as session:
-        before = id_made_before(session, idempotency_key, *request)
-        if before is not None:
-            row = read_webhook(session, before)
-            names = Names(session, [(row.owner_id, row.project_id)])
-            response.status_code = 200
-            said = webhook_document(row, names).model_dump()
-            return NewWebhookDocument(**said, secret=row.secret)
+
+    def make(session: Session) -> tuple[NewWebhookDocument, bool]:
+        earlier = made_before(session, Webhook, idempotency_key, *request)
+        if earlier is not None:
+            return _with_secret(session, earlier), False
         made = make_webhook(session, webhook)
         remember(session, idempotency_key, made.id, *request)
+        return made, True
+
+    made, is_new = written(service, make)
     response.headers["Location"] = prefix.at(f"/v1/webhooks/{made.id}")
+    response.status_code = 201 if is_new else 200
     return made
 
 
@@ -179,8 +184,16 @@ def try_webhook(
     service: ServiceDependency, webhook: str, idempotency_key: IdempotencyKey = None
 ) -> DeliveryDocument:
     """Of the type `test`; the deliveries say what became of it."""
-    with service.database.writing() as session:
-        return delivery_document(outbox.put_test(session, read_webhook(session, webhook)))
+    request = ("webhook test", webhook)
+
+    def put(session: Session) -> DeliveryDocument:
+        sent = made_before(session, Delivery, idempotency_key, *request)
+        if sent is None:
+            sent = outbox.put_test(session, read_webhook(session, webhook))
+            remember(session, idempotency_key, sent.id, *request)
+        return delivery_document(sent)
+
+    return written(service, put)
 
 
 @router.get(
