@@ -326,12 +326,12 @@ class JobSpecification(Strict):
         neuron, timesteps = info.data.get("neuron"), info.data.get("timesteps")
         if precision != "bfloat16" or neuron is None or timesteps in (None, "auto"):
             return precision
-        most = sum(neuron.largest_decay**k for k in range(timesteps))
+        most = neuron.most_accumulated(timesteps)
         if most > MOST_IN_BFLOAT16:
             raise ValueError(
                 f"bfloat16 has 8 significant bits: of more than {MOST_IN_BFLOAT16} accumulated "
                 f"spikes the next one is lost, and here there may be {most:.0f}; take float32, "
-                "fewer timesteps or a smaller neuron.decay"
+                "fewer timesteps or neurons that decay faster"
             )
         return precision
 

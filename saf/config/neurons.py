@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
@@ -114,6 +115,10 @@ class Neuron(Strict):
             return self
         return self.model_copy(update={"decay": self.decays[number], "decays": ()})
 
+    def most_accumulated(self, timesteps: int) -> float:
+        """The largest number that a layer can accumulate of spikes, one in each of `timesteps`."""
+        return accumulated(timesteps, self.largest_decay)
+
     @property
     def largest_decay(self) -> float:
         """The largest λ that a layer can have."""
@@ -127,6 +132,18 @@ class Neuron(Strict):
         """The settings that matter where the neurons of a layer are deployed: neither those of the
         gradient nor the dropout, nor those of other layers."""
         return self.model_dump(exclude={"surrogate", "dropout", "decays"})
+
+
+@lru_cache(2**16)
+def accumulated(timesteps: int, *decays: float) -> float:
+    """The accumulation of a constant 1 after `timesteps` by filters with these decays, one after
+    the other: a ← λ a + 1, and the next one accumulates a."""
+    states = [0.0] * len(decays)
+    for _ in range(timesteps):
+        arriving = 1.0
+        for number, decay in enumerate(decays):
+            arriving = states[number] = decay * states[number] + arriving
+    return states[-1]
 
 
 NEURONS: Registry[Neuron] = Registry("neuron", "saf.neurons.models")

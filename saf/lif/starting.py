@@ -53,9 +53,9 @@ def _neuron(of: LIFDescription) -> dict[str, Any]:
     first = of_layers[0]
     if _are_alike(of_layers) and first["decay"] == of.decay:
         return dict(first)
-    lif = all(each["name"] == "lif" for each in of_layers)
-    if lif and all(each["threshold"] == of.threshold for each in of_layers):
-        return plain | {"decays": [each["decay"] for each in of_layers]}
+    if _are_alike([{**each, "decay": of.decay} for each in of_layers]):
+        decays = [each["decay"] for each in of_layers]
+        return {**first, "decay": of.decay, "decays": decays}
     odd = next(
         layer.name
         for layer, each in zip(of.architecture.spiking, of_layers, strict=True)
@@ -63,9 +63,9 @@ def _neuron(of: LIFDescription) -> dict[str, Any]:
     )
     models = ", ".join(sorted({str(each["name"]) for each in of_layers} & {*NEURONS.members()}))
     raise ValueError(
-        f"a job has neurons of one kind with one threshold in all layers, and the layers of the "
-        f"file differ ({models}; {odd} is the first that is no LIF neuron with the λ and V of the "
-        "file)"
+        "a job has neurons of one kind in all layers, which may differ in λ alone, and those of "
+        f"the file differ in more ({models}; {odd} is the first that is no LIF neuron with the λ "
+        "and V of the file)"
     )
 
 
@@ -73,7 +73,9 @@ def _method(of: LIFDescription, neuron: str) -> dict[str, Any]:
     """A method that trains such neurons and reads the scores off as the file does."""
     if NEURONS[neuron].lacks:
         return {"name": "ottt-a", "readout": of.readout}
-    return {"name": "saf-f"} if of.readout == "weighted" else {"name": "saf-e"}
+    if of.readout == "weighted":
+        return {"name": "saf-f"}
+    return {"name": "saf-e", "readout": of.readout}
 
 
 def _are_alike(constants: Iterable[Mapping[str, Any]]) -> bool:

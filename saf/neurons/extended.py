@@ -8,14 +8,14 @@ Shapes: `K` time steps, `B` samples, `…` the shape of the layer. λ, V, u, s, 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from saf.config import Neuron as NeuronSettings
 from saf.config import Surrogate
+from saf.config.neurons import accumulated
 from saf.kernels.saf_scan import Constant, Gate, count_spikes, several
 from saf.neurons.base import Accumulated, Filters, Fire, Neuron
 from saf.neurons.dynamics import accumulated_one, heaviside
@@ -113,6 +113,10 @@ class ExtendedLIF(Neuron):
             read = self._read = (learned, learned._version, learned.dtype, found)
         return read[3]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy gets other values without its versions telling them apart: it reads its own.
+        return self.__dict__ | {"_read": None}
+
     @property
     def threshold(self) -> float:
         return self._threshold
@@ -126,7 +130,7 @@ class ExtendedLIF(Neuron):
     def accumulated_one(self, t: int) -> float:
         if self.synaptic_decay is None:
             return accumulated_one(t, self.decay)
-        return _filtered_one(t, self.synaptic_decay, self.decay)
+        return accumulated(t, self.synaptic_decay, self.decay)
 
     @property
     def _adapts(self) -> bool:
@@ -278,13 +282,3 @@ class ExtendedLIF(Neuron):
 
 def _detached(x: Tensor | None) -> Tensor | None:
     return None if x is None else x.detach()
-
-
-@lru_cache(2**16)
-def _filtered_one(t: int, first: float, second: float) -> float:
-    """Accumulation of a constant 1 by two filters, one after the other, after t time steps."""
-    inner = outer = 0.0
-    for _ in range(t):
-        inner = first * inner + 1.0
-        outer = second * outer + inner
-    return outer

@@ -145,9 +145,12 @@ def _weights_of_checkpoint(path: Path, specification: ResolvedSpecification) -> 
 
 @torch.no_grad()
 def _put(network: SpikingNetwork, weights: dict[str, Tensor]) -> list[str]:
-    """Give a network these weights, and return what of its readout has another shape."""
+    """Give a network these weights, and return what of its readout has another shape. What neurons
+    learn and the weights do not hold, as λ, begins as the settings of the neurons say."""
     readout = network.architecture.readout.name + "."
-    fresh, odd = [], sorted(weights.keys() ^ dict(network.named_parameters()).keys())
+    own = dict(network.named_parameters()).keys()
+    lacking = {name for name in own - weights.keys() if ".neuron." not in name}
+    fresh, odd = [], sorted(lacking | (weights.keys() - own))
     for name, parameter in network.named_parameters():
         if name not in weights:
             continue
@@ -157,6 +160,12 @@ def _put(network: SpikingNetwork, weights: dict[str, Tensor]) -> list[str]:
             fresh.append(name)
         else:
             odd.append(name)
+    if odd and all(".neuron." in name for name in odd):
+        raise UserConfigError(
+            "the neurons of the network to start from have learned what these neurons do not "
+            f"have: {', '.join(odd[:5])}",
+            hint="take the neuron of the job that init names (plif, where λ is learned)",
+        )
     if odd:
         raise UserConfigError(
             f"the network to start from is another one: {', '.join(odd[:5])} differ",

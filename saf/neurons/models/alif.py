@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from saf.config.neurons import NEURONS, Form, Neuron
+from saf.config.neurons import NEURONS, Form, Neuron, accumulated
 
 if TYPE_CHECKING:
     from saf.networks.architecture import Shape
@@ -28,6 +28,9 @@ class AdaptiveLIF(Neuron):
     """β: what a spike adds to the threshold."""
     adaptation_decay: Annotated[float, Field(ge=0, le=1)] = 0.9
     """ρ: how much of that is left after a step."""
+
+    def most_accumulated(self, timesteps: int) -> float:
+        return accumulated(timesteps, max(self.largest_decay, self.adaptation_decay))
 
     def neurons(self, shape: Shape) -> ExtendedLIF:
         from saf.neurons.extended import ExtendedLIF

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from saf.config.neurons import NEURONS, Form, Neuron
+from saf.config.neurons import NEURONS, Form, Neuron, accumulated
 
 if TYPE_CHECKING:
     from saf.networks.architecture import Shape
@@ -26,6 +26,9 @@ class CurrentBasedLIF(Neuron):
     name: Literal["cuba"] = "cuba"
     synaptic_decay: Annotated[float, Field(ge=0, le=1)] = 0.5
     """α: how much of the synaptic current is left after a step; 0 is the LIF neuron."""
+
+    def most_accumulated(self, timesteps: int) -> float:
+        return accumulated(timesteps, self.synaptic_decay, self.largest_decay)
 
     def neurons(self, shape: Shape) -> ExtendedLIF:
         from saf.neurons.extended import ExtendedLIF

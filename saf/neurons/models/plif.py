@@ -26,6 +26,8 @@ class ParametricLIF(Neuron):
     name: Literal["plif"] = "plif"
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """λ at the start, in (0, 1)."""
+    decays: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(max_length=512)] = ()
+    """λ at the start of each spiking layer, from the first on, in place of `decay`."""
 
     @property
     def largest_decay(self) -> float:

@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from saf.config import JobSpecification
+from saf.config.neurons import accumulated
 from saf.data import digits
 from saf.kernels.precision import cudnn, on_device, products, sums_of_products
 from saf.lif import saf_form
@@ -127,3 +128,32 @@ def test_bfloat16_is_refused_where_spikes_would_not_be_counted(
             JobSpecification.model_validate(values)
     else:
         JobSpecification.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "timesteps"),
+    [
+        ({"name": "lif", "decay": 0.999}, 300),
+        ({"name": "lif", "decay": 0.5, "decays": [0.5, 1.0]}, 257),
+        ({"name": "plif", "decay": 0.5}, 257),
+        ({"name": "cuba", "decay": 0.95, "synaptic_decay": 0.95}, 150),
+        ({"name": "cuba", "decay": 0.5, "decays": [0.5, 0.95], "synaptic_decay": 0.95}, 150),
+        ({"name": "alif", "decay": 0.5, "adaptation_decay": 1.0}, 257),
+    ],
+    ids=str,
+)
+def test_bfloat16_is_refused_where_a_filter_of_any_neuron_may_lose_a_spike(
+    neuron: dict[str, Any], timesteps: int
+) -> None:
+    asked = {"neuron": neuron, "timesteps": timesteps}
+    with pytest.raises(ValidationError, match="of more than 256 accumulated spikes"):
+        JobSpecification.model_validate(asked | {"precision": "bfloat16"})
+    JobSpecification.model_validate(asked)
+    JobSpecification.model_validate(asked | {"timesteps": 6, "precision": "bfloat16"})
+
+
+def test_what_filters_accumulate_of_a_constant_one() -> None:
+    assert accumulated(0, 0.5) == 0
+    assert accumulated(3, 0.5) == 1 + 0.5 + 0.25
+    assert accumulated(3, 0.5, 0.25) == 1.75 + 0.25 * (1.5 + 0.25 * 1)
+    assert accumulated(3, 0.25, 0.5) == 1.3125 + 0.5 * (1.25 + 0.5 * 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from saf.neurons.models.alif import AdaptiveLIF
 from saf.neurons.models.cuba import CurrentBasedLIF
 from saf.neurons.models.lif import LeakyIntegrateAndFire
 from saf.neurons.models.plif import ParametricLIF
+from saf.training.optimisation.ema import MovingAverage
 from tests.saf.methods.rules import METHODS
 
 T = 9
@@ -296,6 +298,38 @@ def test_the_decay_that_is_used_follows_its_parameter() -> None:
     assert made.decay == 1 - 1e-4
     state = made.init_state(torch.zeros(2, 3))
     made.step(torch.ones(2, 3), state)[1].u.sum().backward()
+
+
+@pytest.mark.parametrize("updates", [0, 1, 2])
+@pytest.mark.parametrize("read", [False, True], ids=["unread", "read before"])
+def test_copies_with_other_weights_have_their_decay(updates: int, read: bool) -> None:
+    """Copies begin with versions of their own, which may equal those of the original."""
+
+    def decays(of: SpikingNetwork) -> list[float]:
+        return [float(layer.decay) for layer in of.layers]
+
+    of = network(MODELS["plif"])
+    logits = [layer.neuron.logit for layer in of.layers if isinstance(layer.neuron, ExtendedLIF)]
+    average = MovingAverage(dict(of.named_parameters()), 0.9)
+    before = {name: p.detach().clone() for name, p in of.named_parameters()}
+    for iteration in range(updates):
+        with torch.no_grad():
+            for logit in logits:
+                assert logit is not None
+                logit.add_(0.5)
+        average.update(iteration + 1)
+        if read:
+            decays(of)
+    after = {name: p.detach().clone() for name, p in of.named_parameters()}
+    for weights, copy in (
+        (average.weights, average.applied_to(of)),
+        (before, of.with_weights(before)),
+        (after, of.with_weights(after)),
+        (after, deepcopy(of)),
+    ):
+        expected = [float(torch.sigmoid(weights[f"layer{n}.neuron.logit"])) for n in (1, 2)]
+        assert decays(copy) == pytest.approx(expected, abs=1e-12)
+        assert [copy.layers[n].neuron.fold().decay for n in (0, 1)] == decays(copy)
 
 
 @pytest.mark.parametrize("name", ["plif", "cuba", "alif"])

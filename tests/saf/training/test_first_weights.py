@@ -12,10 +12,12 @@ from saf import config
 from saf.config import ResolvedSpecification
 from saf.data.dataset import Dataset
 from saf.errors import UserConfigError
+from saf.networks.build import build_for
 from saf.training.checkpoint import Checkpoint
 from saf.training.events import Checkpoint as CheckpointReport
 from saf.training.events import Finished
 from saf.training.loop import train
+from saf.training.trainer import Trainer
 from tests.saf.training.continuations import (
     after,
     assert_same_bits,
@@ -125,6 +127,27 @@ def test_gains_method_and_neuron_may_be_others(tmp_path: Path) -> None:
     reports = starting(job, left(tmp_path / "source"), tmp_path / "new", dataset())
     assert isinstance(reports[-1], Finished)
     assert Checkpoint.read(left(tmp_path / "new")).progress.gains == {}
+
+
+def test_a_decay_that_is_learned_begins_as_the_job_says_where_the_weights_hold_none(
+    tmp_path: Path,
+) -> None:
+    run(specification(epochs=1), dataset(), tmp_path / "source")
+    learned = {"name": "plif", "decays": [0.7, 0.2]}
+    job = specification(neuron=learned, method={"name": "ottt-a"}, epochs=1, init={"job": "j"})
+    source = left(tmp_path / "source")
+    data = dataset()
+    architecture = build_for(job, data.sample_shape, data.classes, in_time=False)
+    trainer = Trainer(
+        job, data, architecture, torch.device("cpu"), resume_from=None, init_from=source
+    )
+    assert [layer.decay for layer in trainer.network.layers] == pytest.approx([0.7, 0.2])
+    starting(job, source, tmp_path / "learned", data)
+    with pytest.raises(UserConfigError, match=r"have learned .* layer1\.neuron\.logit") as refused:
+        starting(
+            specification(init={"job": "j"}), left(tmp_path / "learned"), tmp_path / "new", data
+        )
+    assert "plif" in str(refused.value.hint)
 
 
 def test_a_checkpoint_that_is_missing_or_damaged_is_told(tmp_path: Path) -> None:

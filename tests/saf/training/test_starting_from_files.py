@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
 
 from saf.config import JobSpecification, ResolvedSpecification
+from saf.config.methods import Readout
 from saf.data.dataset import Dataset
 from saf.errors import UserConfigError
 from saf.lif.convert import convert, on_grid
@@ -26,6 +27,8 @@ NEURONS: list[dict[str, Any]] = [
     {"decay": 0.8, "threshold": 0.7},
     {"decay": 0.5, "decays": [0.25, 0.75]},
     {"name": "cuba", "synaptic_decay": 0.3},
+    {"name": "cuba", "synaptic_decay": 0.3, "decay": 0.4, "decays": [0.25, 0.75]},
+    {"name": "alif", "decays": [0.9, 0.9]},
     {"name": "alif"},
     {"name": "plif", "decay": 0.6},
 ]
@@ -87,15 +90,16 @@ def assert_same_spikes(one: LIFNetwork, other: LIFNetwork, data: Dataset) -> Non
 
 
 @pytest.mark.parametrize("neuron", NEURONS, ids=lambda neuron: str(neuron))
-@pytest.mark.parametrize("method", ["ottt-a", "weighted"])
+@pytest.mark.parametrize("readout", get_args(Readout))
 def test_without_further_learning_it_spikes_as_the_file(
-    neuron: dict[str, Any], method: str, tmp_path: Path
+    neuron: dict[str, Any], readout: str, tmp_path: Path
 ) -> None:
     data = dataset()
-    how = {"name": "ottt-a", "readout": "weighted" if method == "weighted" else "mean"}
-    left(tmp_path, neuron=neuron, method=how)
+    left(tmp_path, neuron=neuron, method={"name": "ottt-a", "readout": readout})
     file = load_lif(tmp_path / "lif.safetensors")
-    trainer = begun(job_from(file), tmp_path / "lif.safetensors", data)
+    job = job_from(file)
+    assert job.method.readout == readout
+    trainer = begun(job, tmp_path / "lif.safetensors", data)
     assert_same_spikes(delivered(trainer, data), file, data)
 
 
