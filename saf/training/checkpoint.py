@@ -68,15 +68,9 @@ class Progress(BaseModel):
     otherwise; None before it is chosen, and for methods that take one step after the other."""
 
     def note_best(self, balanced: bool) -> bool:
-        """Whether the last epoch is the best so far, which `best_epoch` then says: by (balanced)
-        accuracy on the validation samples, among equals by their loss."""
-        key = "val_balanced_accuracy" if balanced else "val_accuracy"
-
-        def merit(epoch: dict[str, float]) -> tuple[float, float]:
-            return epoch[key], -epoch["val_loss"]
-
-        last = self.history[-1]
-        if self.best_epoch and merit(last) <= merit(self.history[self.best_epoch - 1]):
+        """Whether the last epoch is the best so far, by `merit`, which `best_epoch` then says."""
+        last = merit(self.history[-1], balanced)
+        if self.best_epoch and last <= merit(self.history[self.best_epoch - 1], balanced):
             return False
         self.best_epoch = len(self.history)
         return True
@@ -84,6 +78,12 @@ class Progress(BaseModel):
     def counted_seconds(self) -> float:
         """The time that a limit is for: iterations, evaluations and checkpoints."""
         return sum(self.seconds[part] for part in ("iterations", "evaluations", "checkpoints"))
+
+
+def merit(metrics: Mapping[str, float], balanced: bool) -> tuple[float, float]:
+    """By what networks are chosen, larger being better: (balanced) accuracy on the validation
+    samples, among equals their loss."""
+    return metrics["val_balanced_accuracy" if balanced else "val_accuracy"], -metrics["val_loss"]
 
 
 class _Header(BaseModel):

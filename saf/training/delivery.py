@@ -28,9 +28,11 @@ from saf.training.evaluation.assessment import Assessment
 from saf.training.evaluation.health import of_certificate
 from saf.training.evaluation.report import deployment, summarise
 from saf.training.events import Artifact, Checking, Converting, Finished, Report
+from saf.training.failures import silenced
 from saf.training.quantisation import Quantised
 
 REPORT_SECONDS = 1.0  # between two reports of how far the check is
+ENOUGH_FOR_SILENCE = 1_000  # samples that say that a network does not fire
 
 
 def deliver(
@@ -54,8 +56,11 @@ def deliver(
     `lif.safetensors`, `certificate.json`, `report.json` and `checkpoint.safetensors`, which holds
     `snapshot()`; `Finished`. `stop` is asked after every batch: when it says True, the generator
     returns, without `Finished`. What has to be chosen, as the grid of `auto`, is chosen by the
-    samples of `selection`, which are no test samples. `assessment` is what the test samples showed
-    of `network`.
+    samples of `selection`, which are no test samples. `few_bits` are its weights of few bits, which
+    are delivered then. `assessment` is what the test samples showed of the network to be delivered.
+
+    Raises `SilentNetworkError` where the network fired as it was trained and, rounded to a grid,
+    fires on no sample.
     """
     yield Converting(step=progress.step)
     device, dtype = network.device, network.parameter_dtype
@@ -106,6 +111,9 @@ def deliver(
     assert isinstance(found, Checked)
     certificate, measured = found
     progress.seconds["conversion"] += perf_counter() - began
+    enough = measured.samples >= min(len(test_set), ENOUGH_FOR_SILENCE)
+    if lif.description.grid is not None and enough and not measured.firing_rate:
+        raise silenced(specification.conversion)
     yield _json(directory / "certificate.json", "certificate", certificate)
     assessment = replace(assessment, findings=[*of_certificate(certificate), *assessment.findings])
     report = summarise(
@@ -122,6 +130,7 @@ def deliver(
     compared = neurobench(lif, floats(shown.to(device), lif.dtype, dataset.unit))
     if few_bits is not None:
         report["quantisation"] = few_bits.facts
+        report["summary"]["val_accuracy"] = few_bits.val_accuracy
     report["deployment"] = deployment(measured, lif.description, compared)
     yield _json(directory / "report.json", "report", report)
     snapshot().write(directory / "checkpoint.safetensors")

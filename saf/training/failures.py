@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from saf.config import ResolvedSpecification
+from saf.config import Conversion, ResolvedSpecification
 from saf.errors import DivergedError, OutOfMemoryError, SilentNetworkError, TimeLimitError
 from saf.estimate.memory import forecast
 from saf.networks.architecture import Architecture
@@ -154,6 +154,22 @@ def silence(
         f"{layer} has not fired once in {len(progress.history)} epoch(s), so that nothing reaches "
         "the layers after it",
         hint=remedy,
+    )
+
+
+def silenced(conversion: Conversion) -> SilentNetworkError:
+    """The error for a network that fired as it was trained and does not with rounded weights."""
+    if conversion.weight_bits is not None:
+        return SilentNetworkError(
+            f"with weights of {conversion.weight_bits} bits no neuron fires on any sample",
+            hint="set conversion.weight_bits to more, or conversion.fine_tune_epochs",
+        )
+    return SilentNetworkError(
+        f"on a grid of 2^−{conversion.grid_bits} no neuron fires on any sample"
+        if conversion.grid_bits != "auto"
+        else "on the grid no neuron fires on any sample",
+        hint='set conversion.grid_bits to more or to "auto", which takes a grid only where it '
+        "costs little, or leave it out",
     )
 
 

@@ -169,22 +169,22 @@ def _train(
         if asked:
             return
 
-    network = trainer.delivered()
+    trained, few_bits = trainer.delivered(), None
+    if specification.conversion.weight_bits is not None:
+        began = perf_counter()
+        few_bits = yield from quantise(trainer, trained, stop)
+        if few_bits is None:
+            return
+        progress.seconds["conversion"] += perf_counter() - began
     began = perf_counter()
-    assessment = assess(trainer, network, dataset)
+    network = trained if few_bits is None else few_bits.network
+    assessment = assess(trainer, network, dataset, rounded=few_bits is not None)
     progress.seconds["evaluations"] += perf_counter() - began
     yield Evaluation(
         step=progress.step, epoch=len(progress.history), metrics=dict(assessment.metrics)
     )
-    few_bits = None
-    if specification.conversion.weight_bits is not None:
-        began = perf_counter()
-        few_bits = yield from quantise(trainer, network, stop)
-        if few_bits is None:
-            return
-        progress.seconds["conversion"] += perf_counter() - began
     yield from deliver(
-        network,
+        trained,
         specification,
         dataset,
         trainer.test_set,

@@ -24,6 +24,7 @@ from saf.lif.network import LIFNetwork
 from saf.model.network import SpikingNetwork
 from saf.networks.architecture import Architecture
 from saf.training.batches import Batches
+from saf.training.checkpoint import merit
 from saf.training.events import Converting, Report
 from saf.training.optimisation.optimizers import optimizer_of
 from saf.training.trainer import Trainer
@@ -37,6 +38,8 @@ class Quantised(NamedTuple):
     network: SpikingNetwork
     grid_bits: int
     facts: dict[str, Any]
+    val_accuracy: float | None
+    """Of the validation samples; None where there are none."""
 
 
 def quantise(
@@ -61,7 +64,8 @@ def quantise(
         torch.nn.Module.load_state_dict(plain, values, strict=False)
     # The factors of connections without weights are rounded with the grid.
     plain = plain_network(plain, _on_grid(plain, trainer, k).description.architecture)
-    accuracies = [_accuracy(trainer, plain)]
+    samples = trainer.val_set if len(trainer.val_set) else trainer.train_set
+    found = [trainer.metrics_of(plain, samples)]
     best, at = {n: p.detach().clone() for n, p in plain.named_parameters()}, 0
     learner = _Learner(trainer, plain, values, exponents, bits)
     for epoch in range(1, conversion.fine_tune_epochs + 1):
@@ -70,8 +74,8 @@ def quantise(
                 return None
             learner.iterate((epoch - 1) * learner.batches.per_epoch + step)
         yield Converting(step=trainer.progress.step)
-        accuracies.append(_accuracy(trainer, plain))
-        if accuracies[-1] > accuracies[at]:
+        found.append(trainer.metrics_of(plain, samples))
+        if merit(found[-1], trainer.is_balanced) > merit(found[at], trainer.is_balanced):
             best, at = {n: p.detach().clone() for n, p in plain.named_parameters()}, epoch
     torch.nn.Module.load_state_dict(plain, best, strict=False)
     facts = {
@@ -80,11 +84,14 @@ def quantise(
         "exponents": {name: [int(each.min()), int(each.max())] for name, each in exponents.items()},
         "fine_tune_epochs": conversion.fine_tune_epochs,
         "delivered_epoch": at,
-        "accuracy_before": _accuracy(trainer, network),
-        "accuracy_after_epoch": accuracies,
-        "chosen_by": "validation" if len(trainer.val_set) else "training",
+        "accuracy_before": trainer.metrics_of(network, samples)["val_accuracy"],
+        "accuracy_after_epoch": [metrics["val_accuracy"] for metrics in found],
+        "balanced_accuracy_after_epoch": [metrics["val_balanced_accuracy"] for metrics in found],
+        "loss_after_epoch": [metrics["val_loss"] for metrics in found],
+        "chosen_by": "validation" if samples is trainer.val_set else "training",
     }
-    return Quantised(plain, k, facts)
+    chosen = found[at]["val_accuracy"] if samples is trainer.val_set else None
+    return Quantised(plain, k, facts, chosen)
 
 
 def plain_network(
@@ -118,12 +125,6 @@ def _on_grid(plain: SpikingNetwork, trainer: Trainer, k: int) -> LIFNetwork:
         frames=trainer.has_frames,
     )
     return on_grid(lif, k)
-
-
-def _accuracy(trainer: Trainer, network: SpikingNetwork) -> float:
-    samples = trainer.val_set if len(trainer.val_set) else trainer.train_set
-    found = trainer.evaluated(network, samples, "validation")
-    return float((found.predicted == samples.labels).sum()) / len(samples)
 
 
 class _Learner:

@@ -313,23 +313,30 @@ class Trainer:
                 samples=self.samples_at_once,
             )
 
+    @property
+    def is_balanced(self) -> bool:
+        """Whether networks are chosen by the mean of the accuracies of all classes."""
+        return self.specification.loss.class_weights == "balanced"
+
+    def metrics_of(self, network: SpikingNetwork, samples: Samples) -> dict[str, float]:
+        """What `network` is worth on `samples`, by the names that those of validation have."""
+        found, labels = self.evaluated(network, samples, "validation"), samples.labels
+        return {
+            "val_loss": found.loss,
+            "val_accuracy": count_right(found.predicted, labels) / len(labels),
+            "val_balanced_accuracy": shares_right(found.predicted, labels, network.classes).mean,
+        }
+
     def validate(self) -> dict[str, float]:
         """Metrics of the validation samples after an epoch, which is remembered if it is the best;
         none without such samples."""
         if not len(self.val_set):
             return {}
         began = perf_counter()
-        found = self.evaluated(self.shown(), self.val_set, "validation")
-        labels = self.val_set.labels
-        balanced = shares_right(found.predicted, labels, self.network.classes)
-        metrics = {
-            "val_loss": found.loss,
-            "val_accuracy": count_right(found.predicted, labels) / len(labels),
-            "val_balanced_accuracy": balanced.mean,
-        }
+        metrics = self.metrics_of(self.shown(), self.val_set)
         progress = self.progress
         progress.history[-1] |= metrics
-        if progress.note_best(self.specification.loss.class_weights == "balanced"):
+        if progress.note_best(self.is_balanced):
             weights = self.shown().named_parameters()
             self.best = {name: w.detach().to("cpu", copy=True) for name, w in weights}
         patience = self.specification.patience

@@ -20,6 +20,7 @@ Scale = Literal["layer", "channel"]
 
 
 AROUND = range(-1, 5)  # halvings of the scale beyond the finest at which nothing is clipped
+LEAST_EXPONENT = -100  # of weights up to 2^100, beyond which float32 has no room for sums of them
 
 
 def largest_integer(bits: int) -> int:
@@ -30,15 +31,16 @@ def largest_integer(bits: int) -> int:
 def exponents(weight: Tensor, bits: int, scale: Scale, most: int = MOST_GRID_BITS) -> Tensor:
     """The exponent g of each output of `weight`, O 1 …, in float64: a weight of `bits` becomes
     n · 2^−g with an integer n. Of the finest g at which no weight is clipped and those around it,
-    that with the smallest squared error; from 0 to `most`."""
+    that with the smallest squared error; at most `most`. Negative ones are those of weights beyond
+    the integers: of 2 bits, which are −1, 0 and 1, a weight of 3 becomes 4 = 1 · 2^2."""
     rows = weight.detach().double().flatten(1)
     rows = rows if scale == "channel" else rows.view(1, -1)
     largest = largest_integer(bits)
     found = []
     for row in rows:
         magnitude = float(row.abs().max())
-        fitting = most if magnitude == 0.0 else floor(log2(largest / magnitude))
-        tried = sorted({min(max(fitting + n, 0), most) for n in AROUND})
+        fitting = most if magnitude == 0.0 else floor(log2(largest) - log2(magnitude))
+        tried = sorted({min(max(fitting + n, LEAST_EXPONENT), most) for n in AROUND})
         errors = [float((row - _quantised(row, 2.0**g, largest)).square().sum()) for g in tried]
         found.append(float(tried[errors.index(min(errors))]))
     own = torch.tensor(found, dtype=torch.float64, device=weight.device)

@@ -13,7 +13,7 @@ from saf.data.findings import findings as findings_of_data
 from saf.model.network import SpikingNetwork
 from saf.training.evaluation.classes import by_class, count_right, right_by_luck
 from saf.training.evaluation.health import Tested, findings
-from saf.training.failures import silence
+from saf.training.failures import silence, silenced
 from saf.training.trainer import Trainer
 
 LEAKS = ("test_in_training", "validation_in_test")
@@ -46,8 +46,11 @@ class Assessment:
         }
 
 
-def assess(trainer: Trainer, network: SpikingNetwork, dataset: Dataset) -> Assessment:
-    """Test `network`, which is the one to be delivered.
+def assess(
+    trainer: Trainer, network: SpikingNetwork, dataset: Dataset, *, rounded: bool = False
+) -> Assessment:
+    """Test `network`, which is the one to be delivered; `rounded`: one whose weights were given
+    few bits.
 
     Raises `SilentNetworkError` where not one neuron fires on any test sample: its answer is the
     same for every sample, whatever its accuracy.
@@ -55,6 +58,8 @@ def assess(trainer: Trainer, network: SpikingNetwork, dataset: Dataset) -> Asses
     specification, labels = trainer.specification, trainer.test_set.labels
     found = trainer.evaluated(network, trainer.test_set, "test")
     if not any(found.firing_rates.values()):
+        if rounded:
+            raise silenced(specification.conversion)
         layer = next(iter(found.firing_rates))
         raise silence(specification, trainer.progress, layer, trainer.firing_threshold)
     classes = by_class(found.predicted, labels, dataset.class_names)
