@@ -225,11 +225,10 @@ class JobSpecification(Strict):
     timesteps_at_once: Annotated[int, Field(ge=1, le=1024)] | None = None
     """K, the time steps that `saf-e`, `saf-f` and `spike-representation` compute at once, layer by
     layer: 1 takes the least memory, whatever T is; T the most. The same training but for rounding.
-    null: as many as make up 128 samples, in small networks of
-    matrices more; on a GPU, with `SAF_GPU_TUNING` on the worker, a training
-    of 1,000 iterations and a minute or more first tries whether more are faster by a tenth, within
-    a quarter of the free memory.
-    Networks with feedback take one."""
+    null: as many as make up 128 samples, in small networks of matrices more; on a GPU, with
+    `SAF_GPU_TUNING` on the worker, a training of 1,000 iterations and a minute or more first tries
+    whether more are faster by a tenth, within a quarter of the free memory. Networks with feedback
+    take one."""
     on_out_of_memory: Literal["split", "fail"] = "split"
     """When memory runs out: `split` tries again with at least twice as many micro-batches, from the
     last checkpoint; `fail` ends the job. Methods that update after every time step always fail."""

@@ -13,7 +13,7 @@ def steps_at_once(samples: int, timesteps: int, architecture: Architecture | Non
 
     With fewer samples convolutions lose speed, and with more they gain none, only memory. Of a
     network of matrices alone, where a time step is little work, they are as many as have
-    `FEW_NUMBERS` spikes, if those are more (`benchmarks.long_sequences`).
+    `FEW_NUMBERS` neurons at all steps and samples together, if those are more.
     """
     found = FULL_BATCH // samples
     if architecture is not None and not _has_convolutions(architecture):

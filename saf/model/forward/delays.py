@@ -37,7 +37,7 @@ class DelayLine(NamedTuple):
         if steps == 0:
             return self
         arrived = now.chunk(steps)[-self.depth :]
-        if steps > len(arrived) or steps > 1:
+        if steps > 1:
             arrived = tuple(each.clone() for each in arrived)
         return self._replace(values=(*self.values, *arrived)[-self.depth :])
 
