@@ -116,6 +116,27 @@ def test_a_delay_brings_a_spike_later_and_feedback_at_the_next_step_at_the_earli
     assert fired[3] == 10.0
 
 
+@pytest.mark.parametrize("delay", [0, 1, 2, 3, 4])
+def test_feedback_comes_back_after_its_delay(delay: int) -> None:
+    """A layer that is fired once and then hears itself alone fires every `delay` steps."""
+    layer = LayerDescription(
+        name="layer1", connections=(linear(INPUT, 10), linear("layer1", 10, delay))
+    )
+    readout = LayerDescription(name="readout", connections=(linear("layer1", 4),))
+    of = network(Architecture(input_shape=(3,), layers=(layer,), readout=readout))
+    with torch.no_grad():
+        for name, parameter in of.named_parameters():
+            parameter.fill_({"layer1.0.weight": 1.0, "layer1.1.weight": 0.1}.get(name, 0.0))
+    of.mean.zero_()
+    impulse = torch.zeros(1, T, 3, dtype=torch.float64)
+    impulse[0, 0] = 0.12  # of a standard deviation of 0.3, three times: 1.2 times the threshold
+    fired = [float(step[0][0].sum()) for step in record(of, impulse, T)]
+    every = max(delay, 1)
+    assert fired == [10.0 if t % every == 0 else 0.0 for t in range(T)]
+    lif = convert(of, JobSpecification(timesteps=T), class_names="abcd", frames=True)
+    assert [float(step.spikes["layer1"].sum()) for step in lif.run(impulse.float())] == fired
+
+
 def test_files_of_networks_without_delays_are_what_they_were() -> None:
     written = linear("layer1", 8).model_dump(mode="json")
     assert written.keys() == {"source", "operations"}
