@@ -3,6 +3,7 @@
 import { at } from "../web/address.js";
 import { ask, explain, Refusal, Unreachable } from "../web/http.js";
 import { onRefresh, poll } from "../web/live.js";
+import { ready } from "../web/ready.js";
 
 const LOOK_MS = 1000;
 const STEP_MS = 160;
@@ -109,6 +110,7 @@ choices?.addEventListener("click", async (event) => {
   for (const each of buttons) each.disabled = false;
   chosen.focus();
 });
+ready();
 
 /** @param {string} text */
 function refuse(text) {

@@ -5,6 +5,7 @@ import { at } from "../web/address.js";
 import { size } from "../web/format.js";
 import { ask, explain, IdempotencyKeys, isOfRequest, parse, Refusal, token } from "../web/http.js";
 import { refreshSoon } from "../web/live.js";
+import { ready } from "../web/ready.js";
 
 // Of vendor/tus-js-client, which knows no modules.
 const tus = /** @type {any} */ (globalThis).tus;
@@ -58,6 +59,7 @@ form.addEventListener("submit", (event) => {
   if (chosen) void send(chosen);
 });
 again.addEventListener("click", () => form.requestSubmit());
+ready();
 void tellUnfinished();
 
 /**

@@ -3,6 +3,7 @@
 import { at } from "../web/address.js";
 import { duration, size } from "../web/format.js";
 import { ask, explain, IdempotencyKeys, Refusal, Unreachable } from "../web/http.js";
+import { ready } from "../web/ready.js";
 import { draw } from "./memory.js";
 
 const PAUSE_MS = 300;
@@ -365,5 +366,6 @@ form.addEventListener("input", () => {
   timer = window.setTimeout(check, PAUSE_MS);
 });
 
+ready();
 choose();
 check();

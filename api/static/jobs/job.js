@@ -5,6 +5,7 @@ import { offerActions } from "../web/actions.js";
 import { Charts } from "./chart.js";
 import { count, duration, metric, percent } from "../web/format.js";
 import { refreshSoon, set } from "../web/live.js";
+import { ready } from "../web/ready.js";
 import { offerExports } from "./exports.js";
 import { offerMoreEpochs } from "./further.js";
 import { offerRemarks } from "./remarks.js";
@@ -112,6 +113,7 @@ offerActions(address, at("/"), {
 offerMoreEpochs(address);
 offerRemarks(address);
 offerExports(address);
+ready();
 
 // Life
 

@@ -2,6 +2,7 @@
 // Uploading and deleting a network of one's own; the page is loaded again with what there is then.
 import { at } from "../web/address.js";
 import { ask, explain, IdempotencyKeys } from "../web/http.js";
+import { ready } from "../web/ready.js";
 
 const form = /** @type {HTMLFormElement} */ (document.getElementById("upload"));
 const file = /** @type {HTMLInputElement} */ (document.getElementById("file"));
@@ -43,3 +44,4 @@ for (const each of document.querySelectorAll("button[data-network]")) {
     void change("", () => ask(url, { method: "DELETE" }));
   });
 }
+ready();

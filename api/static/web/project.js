@@ -7,4 +7,5 @@ if (select instanceof HTMLSelectElement) {
   const before = localStorage.getItem(KEPT) ?? "";
   if ([...select.options].some((option) => option.value === before)) select.value = before;
   select.addEventListener("change", () => localStorage.setItem(KEPT, select.value));
+  select.disabled = false; // a choice made before would be lost
 }
