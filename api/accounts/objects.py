@@ -32,8 +32,6 @@ class Owned:
     owner_id: str | None = None
     project_id: str | None = None
     is_everybodys: bool = False
-    needs_admin: bool = False
-    """Of a project: only its admins change it."""
 
     def is_seen_by(self, viewer: Viewer) -> bool:
         """Whether it is there for that viewer."""
