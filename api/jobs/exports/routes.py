@@ -107,6 +107,7 @@ def delete_export(service: ServiceDependency, job_id: str, export: str) -> None:
     """With its files. One that is queued or running ends."""
     with service.database.writing() as session:
         read_job(session, job_id)
+        exports.hold(session, job_id)
         hashes = exports.remove(session, read_export(session, job_id, export))
     service.store.remove_unused_of(service.database, hashes)
 

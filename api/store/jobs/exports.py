@@ -181,9 +181,17 @@ def correct_times(session: Session, *, lease_seconds: float) -> None:
     )
 
 
+def hold(session: Session, job_id: str) -> None:
+    """Let nobody else write to the exports of a job until the transaction ends: a worker that just
+    stores one has ended that, or meets what is done here. The newest first, as a worker does, which
+    removes older ones that its own replaces."""
+    held = select(Export).where(Export.job_id == job_id).order_by(Export.id.desc())
+    session.execute(held.with_for_update().execution_options(populate_existing=True)).all()
+
+
 def remove(session: Session, export: Export) -> list[str]:
     """Delete an export, and its files unless another export has replaced them; returns their
-    hashes. A worker that makes it stops."""
+    hashes. A worker that makes it stops. The caller holds the exports of the job."""
     hashes = []
     if export.status == SUCCEEDED:
         for artifact in files_of(session, export.job_id, export.target):
