@@ -23,7 +23,8 @@ from saf.data.images.decode import MAX_FILE, decode, is_image_name
 from saf.data.images.labelled import LabelledImages, labelled
 from saf.data.images.sheet import COLUMNS, TILE, sheet, spread
 from saf.data.images.survey import Load, Read
-from saf.data.images.tables.records import published, says_a_split
+from saf.data.images.tables.columns import says_a_split
+from saf.data.images.tables.records import published
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
 from saf.errors import DataError

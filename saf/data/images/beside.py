@@ -7,7 +7,8 @@ from collections.abc import Collection
 
 from saf.data.images.decode import is_image_name
 from saf.data.images.sheet import spread
-from saf.data.images.tables.table import Index, Texts
+from saf.data.images.tables.index import Index
+from saf.data.images.tables.table import Texts
 from saf.data.images.words import composed
 from saf.data.sources.limits import MIB, LimitError
 from saf.data.sources.source import Source

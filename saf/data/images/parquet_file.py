@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from saf.data.formats.format import Candidate, NeedsChoiceError, Question
 from saf.data.images.decode import MAX_FILE
 from saf.data.images.survey import Load
-from saf.data.images.tables.records import says_a_split
+from saf.data.images.tables.columns import says_a_split
 from saf.data.sources.seekable import Seekable, seekable
 from saf.data.sources.source import Source
 from saf.errors import DataError

@@ -15,10 +15,17 @@ from saf.data.images.repeats import without_repeats
 from saf.data.images.sheet import COLUMNS, ROWS, sheet, spread
 from saf.data.images.splitting import FOLDERS, Splitter
 from saf.data.images.survey import Read
+from saf.data.images.tables.index import Index, path_roles
 from saf.data.images.tables.known import of_known
-from saf.data.images.tables.labels import Labelling, contradicting, labellings, of_names
+from saf.data.images.tables.labels import (
+    Labelling,
+    contradicting,
+    labellings,
+    of_names,
+    says_others,
+)
 from saf.data.images.tables.lists import Published
-from saf.data.images.tables.table import Index, Table, Texts, path_roles
+from saf.data.images.tables.table import Table, Texts
 from saf.data.images.tree import LAYOUT, Structure, structure, tree
 from saf.data.images.words import composed, in_order
 from saf.data.sources.limits import Limits
@@ -64,6 +71,8 @@ class Planner:
             self.told.decide("", "splits by folders", words)
         splitter = Splitter(self.source, self.texts, self.told, split, parts)
         samples = splitter.split(samples, self._tables(samples), of_folders=found.splits)
+        for table in self.texts.faulty:
+            self.told.decide("", f"not used: {table.name}", str(table.fault))
         plan = assembled(self.source.label, samples, found.splits)
         if others := no_images(self.source, plan.places):
             self.told.skipped |= dict.fromkeys(others, "it is named as no image is")
@@ -112,6 +121,9 @@ class Planner:
                         "folders do.",
                         [self._candidate(other), *ways],
                     )
+                for table in self.texts.faulty:
+                    if table.fault is not None and says_others(table, found.classes):
+                        raise table.fault
                 if len(ways) > 1:
                     raise self._folders_question(
                         "Which folders are the classes (train/<class>/…)? They hold further "
@@ -168,6 +180,8 @@ class Planner:
         if len(ways) == 1 and ways[0].plain and (ways[0].sure or ways[0].only):
             self.told.decide("labels_from", ways[0].value, f"{found.doubts}; {ways[0].words()}")
             return self._of(ways[0])
+        if not ways:
+            self._refuse_faulty()
         if not ways and (named := of_names(self._trained(), self.images)) is not None:
             ways = [named]
         candidates = [self._candidate(each) for each in ways[:MAX_CANDIDATES]]
@@ -184,6 +198,12 @@ class Planner:
         raise NeedsChoiceError(
             self.source.label, (Question("labels_from", asks, tuple(candidates)),)
         )
+
+    def _refuse_faulty(self) -> None:
+        """Raise the fault of a table that labels images and does not say for sure which."""
+        for table in self.texts.faulty:
+            if table.fault is not None and says_others(table, ()):
+                raise table.fault
 
     def _of_file(self, said: str) -> dict[str, Sample]:
         said = composed(said)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from saf.data.formats.format import Candidate, NeedsChoiceError, Question
 from saf.data.images.places import Sample, Told
+from saf.data.images.tables.columns import says_a_split
 from saf.data.images.tables.lists import (
     Published,
     counted,
@@ -23,6 +24,7 @@ from saf.errors import DataError
 
 FOLDERS = "folders"
 MAX_CANDIDATES = 12
+_HOLDOUT = Candidate("holdout", "a fifth of each class, always the same, is for testing")
 
 
 @dataclass
@@ -70,11 +72,14 @@ class Splitter:
                         Candidate(FOLDERS, f"{counted(roles)}, as the folders say"),
                     )
             return self._with_a_split(samples)
+        if (fault := self._faulty()) is not None:
+            self._ask_for_holdout(f"{fault}.", ways)
         if len(ways) == 1 and ways[0].sure:
             return self._listed(samples, ways[0])
         if not ways:
             if not of_folders and (unread := self._unread_splits()):
-                self._ask_for_holdout(unread)
+                listed = ", ".join(unread[:3])[:300]
+                self._ask_for_holdout(f"{listed} may hold a published split and is not read.")
             return samples
         if len(ways) > 1:
             asks = "Several splits are published with the images; which one is it to be?"
@@ -84,9 +89,8 @@ class Splitter:
                 f"Which images are for testing? {ways[0].value} lists {count:,} of the "
                 f"{len(samples):,} images."
             )
-        holdout = Candidate("holdout", "a fifth of each class, always the same, is for testing")
         every_sure = all(way.sure for way in ways)
-        raise self._split_question(asks, ways, None if every_sure else holdout)
+        raise self._split_question(asks, ways, None if every_sure else _HOLDOUT)
 
     def _published(self, samples: Mapping[str, Sample], tables: Sequence[Table]) -> list[Published]:
         if (cub := numbered(self.source, tables)) is not None:
@@ -126,12 +130,17 @@ class Splitter:
         ]
         return [*unread_lists(self.source), *tables]
 
-    def _ask_for_holdout(self, unread: Sequence[str]) -> None:
-        listed = ", ".join(unread[:3])[:300]
+    def _faulty(self) -> DataError | None:
+        """The fault of a table that says splits and not for sure of which images."""
+        for table in self.texts.faulty:
+            if table.role is not None or any(map(says_a_split, table.columns)):
+                return table.fault
+        return None
+
+    def _ask_for_holdout(self, why: str, ways: Sequence[Published] = ()) -> None:
         asks = (
-            f"Which images are for testing? {listed} may hold a published split and is not read. "
-            "Put it into train/ and test/ folders, or into train.txt and test.txt, or hold out a "
-            "fifth of each class."
+            f"Which images are for testing? {why} Put the split into train/ and test/ folders, or "
+            "into train.txt and test.txt with the paths of images, or hold out a fifth of each "
+            "class."
         )
-        candidate = Candidate("holdout", "a fifth of each class, always the same, is for testing")
-        raise NeedsChoiceError(self.source.label, (Question("split", asks, (candidate,)),))
+        raise self._split_question(asks, ways, _HOLDOUT)

@@ -91,6 +91,11 @@ def flag_of(column: str) -> Role | None:
     return role if set(rest) <= {"is", "in", "for", "use", "used", "flag"} else None
 
 
+def says_a_split(column: str) -> bool:
+    """Whether a column is named as those are that say the split, such as `split` or `is_test`."""
+    return heading(column) in SPLITS or flag_of(column) is not None
+
+
 def is_of_persons(column: str) -> bool:
     """Whether a heading says something of a person, which classes seldom are."""
     return heading(column) in _OF_PERSONS

@@ -123,6 +123,21 @@ def contradicting(tables: Sequence[Table], folders: Mapping[str, str]) -> Labell
     return None
 
 
+def says_others(table: Table, classes: Collection[str]) -> bool:
+    """Whether a column that is named as classes are, or the only one, says others than `classes`,
+    and more or fewer of them."""
+    free = _columns([table], free=True)
+    known = set(map(alike, classes))
+    for index, column in enumerate(table.columns):
+        if index != table.key and (
+            is_label(column, table.columns) or (free == [column] and not known)
+        ):
+            values = {alike(row[index]) for row in table.rows if index < len(row)} - {""}
+            if not values <= known and len(values) not in (0, 1, len(known)):
+                return True
+    return False
+
+
 def _same_by(label: Mapping[str, str], folders: Mapping[str, str], names: Sequence[str]) -> bool:
     pairs = {(alike(label[name]), alike(folders.get(name, ""))) for name in names}
     return len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs})

@@ -11,18 +11,12 @@ import numpy as np
 from saf.data.arrays.names import ALL
 from saf.data.dataset import Array, Decision
 from saf.data.formats.format import Candidate, NeedsChoiceError, Question
-from saf.data.images.tables.columns import SPLITS, flag_of, heading
 from saf.data.images.tables.lists import Published, of_columns
 from saf.data.images.tables.table import Table
 from saf.data.images.words import Role
 from saf.errors import DataError
 
 FILES, HOLDOUT = "files", "holdout"
-
-
-def says_a_split(column: str) -> bool:
-    """Whether a column is named as those are that say the split, such as `split` or `is_test`."""
-    return heading(column) in SPLITS or flag_of(column) is not None
 
 
 def published(label: str, records: Mapping[str, Mapping[str, Any]], what: str) -> list[Published]:

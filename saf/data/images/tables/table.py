@@ -6,14 +6,15 @@ import csv
 import io
 import json
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from saf.data.images.decode import is_image_name
 from saf.data.images.tables.columns import is_label, key_rank, without_twins
-from saf.data.images.words import MASKS, Role, composed, joined, plain_role, role_of, roles_of
+from saf.data.images.tables.faults import several_images, shifted
+from saf.data.images.tables.index import Index
+from saf.data.images.words import MASKS, Role, composed, joined, plain_role, role_of
 from saf.data.sources.limits import MIB, LimitError
 from saf.data.sources.source import Source
 from saf.errors import DataError
@@ -30,64 +31,6 @@ _PREAMBLE = re.compile(r"\A(?:(?:sep=|#[^\n,;\t|]*$)[^\n]*\n)+", re.MULTILINE)
 _TRIED = 200  # rows that tell which column names the images
 
 
-class Index:
-    """Finds images by what tables call them: a path or its end, with or without the ending; in any
-    case and either Unicode form."""
-
-    def __init__(self, images: Iterable[str]) -> None:
-        self._by_end: dict[tuple[str, ...], list[str]] = defaultdict(list)
-        self._folded: dict[str, str] = {}
-        self._found: dict[tuple[str, str, Role | None], str | None] = {}
-        for name in images:
-            *folders, last = folded = _folded(name).split("/")
-            self._folded[name] = "/" + "/".join(folded[:-1])
-            stem = _stem(last)
-            self._by_end[(stem,)].append(name)
-            if folders:
-                self._by_end[(folders[-1], stem)].append(name)
-        self.count = len(self._folded)
-
-    def find(self, said: str, table: str, role: Role | None) -> str | None:
-        """The image that `said` names; of several, that which lies below the folder of the table,
-        or in the split that the table's name says. None if there is none, or more than one."""
-        path = said.strip().strip("'\"").replace("\\", "/").removeprefix("./").lstrip("/")
-        if not path or len(path) > 1024:
-            return None
-        place = (path, table.rpartition("/")[0], role)
-        if place not in self._found:
-            self._found[place] = self._find(*place)
-        return self._found[place]
-
-    def _find(self, path: str, beside: str, role: Role | None) -> str | None:
-        *folders, last = _folded(path).split("/")
-        found = self._by_end.get((*folders[-1:], _stem(last)), [])
-        if folders:
-            end = "/" + "/".join(folders)
-            found = [name for name in found if self._folded[name].endswith(end)]
-        if len(found) > 1 and is_image_name(last):
-            wanted = composed(path.rpartition("/")[2])
-            found = [n for n in found if composed(n.rpartition("/")[2]) == wanted] or found
-        if len(found) > 1:
-            found = [n for n in found if beside and n.startswith(beside + "/")] or found
-        if len(found) > 1 and role is not None:
-            found = [n for n in found if role in path_roles(n)]
-        return found[0] if len(found) == 1 else None
-
-
-def path_roles(name: str) -> set[Role]:
-    """The splits that the folders of an image say."""
-    said = (roles_of([part]).get(part) for part in name.split("/")[:-1])
-    return {role for role in said if role is not None}
-
-
-def _folded(text: str) -> str:
-    return composed(text).casefold()
-
-
-def _stem(last: str) -> str:
-    return last.rpartition(".")[0] if is_image_name(last) else last
-
-
 @dataclass
 class Table:
     """A table whose rows name images."""
@@ -100,6 +43,8 @@ class Table:
     """The image that each row names."""
     key: int
     """The column that names it."""
+    fault: DataError | None = None
+    """Why the images that it names cannot be told for sure."""
 
     @property
     def role(self) -> Role | None:
@@ -140,6 +85,8 @@ class Texts:
     def __init__(self, source: Source, images: Index) -> None:
         self.unread: dict[str, str] = {}
         """Files that may hold a table and are not used, each with the reason."""
+        self.faulty: list[Table] = []
+        """Of the last call of `tables`, those that do not say for sure which images they name."""
         self._source = source
         names = []
         for member in source.members:
@@ -171,8 +118,9 @@ class Texts:
                 self.unread[content.name] = str(error)
 
     def tables(self, index: Index) -> list[Table]:
-        """All tables that name images. What is to be handed in is left out."""
-        found = []
+        """All tables that name images for sure. What is to be handed in is left out."""
+        found: list[Table] = []
+        self.faulty = []
         for name, text in self._texts.items():
             try:
                 table = _parsed(name, text, index)
@@ -180,7 +128,7 @@ class Texts:
                 self.unread[name] = str(error)
                 continue
             if table is not None:
-                found.append(table)
+                (found if table.fault is None else self.faulty).append(table)
         return sorted(found, key=lambda table: (table.name.count("/"), table.name))
 
     def strangers(self, index: Index) -> dict[str, str]:
@@ -200,7 +148,8 @@ class Texts:
         return found
 
     def only(self, wanted: str, index: Index) -> list[Table]:
-        """The tables of the files of a name, whatever it is. Raises DataError."""
+        """The tables of the files of a name, whatever it is. Raises DataError, also where one does
+        not say for sure which images it names."""
         wanted = composed(wanted)
         names = [
             member.name
@@ -211,6 +160,8 @@ class Texts:
         for content in self._source.contents(frozenset(names)):
             text = _text(content.read_whole(MAX_TABLE))
             if (table := _parsed(content.name, text, index)) is not None:
+                if table.fault is not None:
+                    raise table.fault
                 found.append(table)
         return sorted(found, key=lambda table: (table.name.count("/"), table.name))
 
@@ -279,12 +230,14 @@ def _parsed(name: str, text: str, index: Index) -> Table | None:
             else:
                 continue
         if heads is None:
-            if len(rows[0]) > key and index.find(rows[0][key], name, role) is not None:
+            if len(rows[0]) > key and index.all(rows[0][key], name, role):
                 said = tuple(str(number + 1) for number in range(width))
             else:
                 rows = rows[1:]
         images = [index.find(row[key], name, role) if len(row) > key else None for row in rows]
-        return Table(name, without_twins(said), rows, images, key)
+        named = [row[key].strip() if len(row) > key else "" for row in rows]
+        fault = several_images(name, named, role, index) or shifted(name, named, images, index)
+        return Table(name, without_twins(said), rows, images, key, fault)
     return None
 
 
@@ -302,6 +255,7 @@ def _key(
         return [index.find(cell, name, role) for cell in cells]
 
     ranks: dict[int, tuple[bool, int]] = {}
+    unsure: dict[int, tuple[bool, int]] = {}  # of columns that name several images in a row
     elsewhere = -1  # how plainly a column names files that are not here
     hits = {}
     for column in range(len(heads)):
@@ -317,12 +271,17 @@ def _key(
             hits[column] and _covers(rows, column, name, role, index)
         ):
             ranks[column] = rank
+        elif max(rank) and sum(bool(index.all(cell, name, role)) for cell in cells) * 2 >= len(
+            tried
+        ):
+            unsure[column] = rank
         elif rank[0]:
             elsewhere = max(elsewhere, rank[1])
     if elsewhere >= 0 and not any(as_files for as_files, _ in ranks.values()):
         # Beside names of files that are not here, the number of a row is no name.
         weak = 3 if elsewhere == 3 else 1
         ranks = {column: rank for column, rank in ranks.items() if rank[1] >= weak}
+    ranks = ranks or {at: rank for at, rank in unsure.items() if rank[0] or rank[1] >= 2}
     if not ranks:
         return None
     best = [column for column in ranks if ranks[column] == max(ranks.values())]
