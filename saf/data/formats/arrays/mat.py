@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
@@ -66,11 +67,10 @@ class Mat(ArrayFormat):
             arrays += found
             skipped += left
         told = []
-        if all("32x32" in name for name in files):
-            arrays = [_digits(a) if a.name.endswith("y") else a for a in arrays]
-            told.append(
-                Decision("", "label 10 is the digit 0", "SVHN's files, recognised by their names")
-            )
+        if _are_svhn(arrays, files, source):
+            arrays = [_digits(a) if _last(a) == "y" else a for a in arrays]
+            why = "X of 32 × 32 × 3 × N with labels y from 1 to 10 are SVHN's digits"
+            told.append(Decision("", "label 10 is the digit 0", why))
         return assemble(
             arrays,
             self,
@@ -155,6 +155,28 @@ def _scipy(name: str, function: str, content: Seekable, **options: Any) -> Any:
             hint="Save it again in MATLAB, or as .npz with numpy.savez(path, x_train=…, "
             "y_train=…).",
         ) from error
+
+
+def _last(array: Stored) -> str:
+    """The name of a variable without that of its file."""
+    return array.name.rpartition("/")[2]
+
+
+def _are_svhn(arrays: Sequence[Stored], files: Sequence[str], source: Source) -> bool:
+    """Whether each file holds SVHN's variables: X of 32 × 32 × 3 × N, and y of N digits from 1 to
+    10, which stands for 0."""
+    images = [array for array in arrays if _last(array) == "X"]
+    labels = {array.name.removesuffix("y"): array for array in arrays if _last(array) == "y"}
+    if not len(images) == len(labels) == len(files):
+        return False
+    for x in images:
+        y = labels.get(x.name.removesuffix("X"))
+        if y is None or y.dtype.kind not in "iuf":
+            return False
+        if len(x.shape) != 4 or x.shape[:3] != (32, 32, 3) or y.size != x.shape[3]:
+            return False
+    digits = np.concatenate([np.unique(y.whole(source.limits)) for y in labels.values()])
+    return bool(1 <= digits.min() <= digits.max() == 10)
 
 
 def _digits(labels: Stored) -> Stored:

@@ -134,11 +134,12 @@ def test_a_damaged_hdf5_is_refused(tmp_path: Path) -> None:
         read(path)
 
 
-def test_svhn_is_read_with_10_as_the_digit_0(pack: Pack) -> None:
+@pytest.mark.parametrize("name", ["{}_32x32.mat", "svhn/{}.mat"])
+def test_svhn_is_read_with_10_as_the_digit_0(name: str, pack: Pack) -> None:
     x = RANDOM.integers(0, 256, (32, 32, 3, 30), np.uint8)
     y = np.arange(30) % 10
     files = {
-        f"{split}_32x32.mat": mat(X=x[..., own], y=np.where(y == 0, 10, y)[own, None].astype("u1"))
+        name.format(split): mat(X=x[..., own], y=np.where(y == 0, 10, y)[own, None].astype("u1"))
         for split, own in (("train", slice(20)), ("test", slice(20, 30)))
     }
     path = pack(files, "zip")
@@ -148,6 +149,26 @@ def test_svhn_is_read_with_10_as_the_digit_0(pack: Pack) -> None:
     np.testing.assert_array_equal(data.y_test, y[20:])
     assert data.class_names == tuple("0123456789")
     assert "label 10 is the digit 0" in [d.value for d in data.decisions]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "labels"),
+    [
+        ("x", (80, 32, 32), 40),  # ORL, 40 faces
+        ("x", (80, 32, 32), 10),
+        ("X", (32, 32, 3, 80), 12),
+        ("X", (32, 32, 3, 80), 9),
+        ("images", (32, 32, 3, 80), 10),
+    ],
+)
+def test_only_svhns_variables_are_svhn_whatever_the_file_is_called(
+    name: str, shape: tuple[int, ...], labels: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "ORL_32x32.mat"
+    y = np.arange(80) % labels + 1
+    path.write_bytes(mat(**{name: RANDOM.integers(0, 256, shape, np.uint8), "y": y[:, None]}))
+    data = read(path)
+    assert data.class_names == tuple(str(n) for n in range(1, labels + 1))
 
 
 def test_variables_of_a_mat_file_are_arrays_by_name(tmp_path: Path) -> None:
