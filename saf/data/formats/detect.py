@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from saf.data.constant import check_constant
 from saf.data.dataset import Dataset
 from saf.data.formats.format import (
     FORMATS,
@@ -86,6 +87,7 @@ def read(
     kind.check_packages(source.label)
     dataset = chosen.read(source, limits)
     limits.check_classes(dataset.classes)
+    check_constant(dataset)
     return dataset
 
 

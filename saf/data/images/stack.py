@@ -64,7 +64,8 @@ def stacked(
     found = survey(read, places.keys())
     _check_damage(found, len(places), rules)
     size, sized = size_for(found, rules.size, read, limits)
-    value_range, ranged = range_for(found, rules.value_range, read, limits)
+    split_of = {name: split for name, (split, _) in places.items()}
+    value_range, ranged = range_for(found, rules.value_range, split_of, read, limits)
     background, laid = _background(found, rules.background, size, read, limits)
     width, height = size or next(iter(found.sizes))
     shape = (found.channels, height, width)

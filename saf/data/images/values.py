@@ -21,17 +21,23 @@ from saf.errors import DataError
 Range = tuple[float, float]
 
 BITS = (8, 10, 12, 14, 16)
+_BEYOND = 16  # floats beyond are no shares of 1
 DARK = 31
 """Of images of 8 bits, the largest value of all up to which they are taken for something else."""
 
 
 def range_for(
-    found: Survey, asked: Range | None, read: Read, limits: Limits
+    found: Survey,
+    asked: Range | None,
+    split_of: Mapping[str, str],
+    read: Read,
+    limits: Limits,
 ) -> tuple[Range | None, tuple[Decision, ...]]:
     """The range of images of more than 8 bits and of floats; None where there are none.
 
     Looks at all of them: b bits are taken where the largest value lies in the upper half of b bits,
-    b among `BITS`; 0 to 1 where floats stay within. Raises NeedsChoiceError for anything else.
+    b among `BITS`; 0 to 1 where floats stay within. Raises NeedsChoiceError for anything else, and
+    DataError where the splits, by the name of an image in `split_of`, have different ranges.
     """
     deep, floats = found.where(kind="deep"), found.where(kind="float")
     why = "" if asked is None else _asked(found, asked)
@@ -39,6 +45,7 @@ def range_for(
         return asked, () if asked is None else (Decision("value_range", said(asked), why),)
     names = [*deep, *floats]
     low, high = np.inf, -np.inf
+    tops: dict[str, float] = {}
     for name, load in read(frozenset(names)):
         try:
             values = values_of(name, load(), limits)
@@ -52,7 +59,10 @@ def range_for(
             found.damaged[name] = str(error)
         else:
             if values.size:
-                low, high = min(low, float(values.min())), max(high, float(values.max()))
+                least, most = float(values.min()), float(values.max())
+                low, high, split = min(low, least), max(high, most), split_of[name]
+                tops[split] = max(tops.get(split, 0), most, -least)
+    _check_alike(tops, said_so=asked is not None, floats=bool(floats))
     spans = f"values from {low:g} to {high:g}"
     if asked is not None:
         if low < asked[0] or high > asked[1]:
@@ -89,6 +99,25 @@ def range_for(
         lambda name, blob, each: decode(name, blob, value_range=each, limits=limits),
         read,
     )
+
+
+def _check_alike(tops: Mapping[str, float], *, said_so: bool, floats: bool) -> None:
+    """Raise DataError where splits were scaled differently. `tops` are the largest values of each;
+    where a range is said, it is wrong where floats of one split fill [0, 1] alone."""
+    lowest, highest = min(tops.values(), default=0), max(tops.values(), default=0)
+    if said_so:
+        apart = floats and lowest <= 1 and highest >= _BEYOND
+    else:
+        apart = lowest * 255 <= DARK * highest and highest > 0
+    if apart:
+        raise _apart(
+            " and ".join(f"the {SPLITS[s]} images up to {tops[s]:g}" for s in SPLITS if s in tops),
+            "Scale the images of all splits alike.",
+        )
+
+
+def _apart(ranges: str, hint: str) -> DataError:
+    return DataError(f"the splits hold values of different ranges: {ranges}", hint=hint)
 
 
 def _asked(found: Survey, asked: Range) -> str:
@@ -149,10 +178,10 @@ def check_dark(
         for split, own in brightest.items():
             if 0 < own <= DARK:
                 bright = next(other for other, top in brightest.items() if top > DARK)
-                raise DataError(
-                    f"the splits hold values of different ranges: the {SPLITS[split]} images from "
-                    f"0 to {own}, the {SPLITS[bright]} images to {brightest[bright]}",
-                    hint="Save the images of both with values from 0 to 255.",
+                raise _apart(
+                    f"the {SPLITS[split]} images from 0 to {own}, the {SPLITS[bright]} images to "
+                    f"{brightest[bright]}",
+                    "Save the images of both with values from 0 to 255.",
                 )
     if not 0 < most <= DARK:
         return

@@ -124,14 +124,6 @@ def test_splits_of_types_that_hold_other_ranges_are_refused(
         read(npz(x_train=train, x_test=test[:4]))
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_a_split_of_black_samples_has_the_range_of_the_others(dtype: str, npz: Npz) -> None:
-    x = BYTES if dtype == "uint8" else (BYTES / 255).astype(dtype)
-    data = read(npz(x_train=x, x_test=np.zeros_like(x[:4])))
-    np.testing.assert_array_equal(data.x_train, x)
-    assert not data.x_test.any()
-
-
 def test_truth_values_beside_bytes_of_0_and_1_are_black_and_white(npz: Npz) -> None:
     data = read(npz(x_train=BYTES > 99, x_test=(BYTES[:4] > 99).astype(np.uint8)))
     np.testing.assert_array_equal(data.x_test, np.where(BYTES[:4] > 99, 255, 0))

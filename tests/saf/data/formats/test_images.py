@@ -300,6 +300,37 @@ def test_a_split_that_is_all_but_black_beside_another_is_refused(place: Place) -
         read(place(files))
 
 
+@pytest.mark.parametrize(
+    ("kind", "train", "test"),
+    [("deep", 60000, 255), ("deep", 60000, 4095), ("float", 255, 1), ("float", 1, 0.1)],
+)
+def test_splits_of_deep_images_and_floats_of_different_ranges_are_refused(
+    kind: str, train: float, test: float, place: Place
+) -> None:
+    def ramp(top: float) -> bytes:
+        values = np.linspace(0, top, 64).reshape(8, 8)
+        if kind == "deep":
+            return encoded(values.astype(np.uint16))
+        return encoded(values.astype(np.float32), "TIFF")
+
+    files = {
+        f"{split}/{c}/{n}.{'png' if kind == 'deep' else 'tif'}": ramp(top)
+        for split, top in (("train", train), ("test", test))
+        for c in "ab"
+        for n in range(3)
+    }
+    path = place(files)
+    says = rf"different ranges: the training images up to {train} and the test images up to {test}"
+    with pytest.raises(DataError, match=says) as caught:
+        read(path)
+    assert "all splits alike" in caught.value.hint
+    if kind == "float" and train > 1:
+        with pytest.raises(DataError, match=says):
+            read(path, settings={"value_range": "0..255"})
+    else:
+        assert read(path, settings={"value_range": f"0..{train}"}).classes == 2
+
+
 def test_transparent_pixels_of_deep_images_are_laid_on_white(place: Place) -> None:
     values = np.linspace(0, 4000, 64).reshape(8, 8).astype(">u2")
     values[0] = 65535
