@@ -63,6 +63,7 @@ DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 # row it holds could not be recovered.
 _END_WHEN_IDLE = "set_config('idle_in_transaction_session_timeout', '20s', true)"
 _END_WHEN_LONG = "set_config('statement_timeout', '{}', true)"
+_END_WHEN_LOCKED = "set_config('lock_timeout', '{}', true)"
 TOO_LONG = ("interrupted", "canceling statement due to statement timeout")
 REFUSED = ("too many clients already", "too many connections", "connection slots are reserved")
 
@@ -195,12 +196,16 @@ class Database:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self, *, patience: float | None = None) -> Iterator[Session]:
         """Context manager: a session whose transaction is committed at the end, or rolled back
-        by an exception."""
+        by an exception. It waits at most `patience` seconds for others who write, on SQLite for
+        all of them together and on PostgreSQL for each; None: as long as this database does."""
+        engine = self._writing
+        if patience is not None:
+            engine = engine.execution_options(patience=patience)
         with (
-            self._turn(),
-            Session(self._writing, expire_on_commit=False) as session,
+            self._turn(self._busy_seconds if patience is None else patience),
+            Session(engine, expire_on_commit=False) as session,
             session.begin(),
         ):
             visibility.restrict(session)
@@ -231,12 +236,12 @@ class Database:
         self._writing = self.writer.execution_options(seconds=seconds, writes=True)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, seconds: float) -> Iterator[None]:
         """Wait for the turn to write, where one thread can write at a time."""
         if not self.is_sqlite:
             yield
             return
-        if not self._turns.take(self._busy_seconds):
+        if not self._turns.take(seconds):
             raise PoolTimeoutError(
                 f"database is locked: {self._turns.waiting} threads of this process wait to write"
             )
@@ -265,6 +270,8 @@ def _prepare_postgresql(engine: Engine) -> None:
         limits = [_END_WHEN_IDLE] if options.get("writes") else []
         if seconds := options.get("seconds"):
             limits.append(_END_WHEN_LONG.format(round(1000 * seconds)))
+        if patience := options.get("patience"):
+            limits.append(_END_WHEN_LOCKED.format(round(1000 * patience)))
         if limits:
             connection.exec_driver_sql("SELECT " + ", ".join(limits))
 
@@ -301,8 +308,9 @@ def _sqlite(
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         cursor = connection.cursor()
         # Of a new file only: what is deleted can be given back to the disk
-        # (`api.maintenance.space`).
-        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        # (`api.maintenance.space`). Of any other one it would wait for the write lock.
+        if cursor.execute("PRAGMA page_count").fetchone() == (0,):
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")

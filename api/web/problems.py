@@ -268,6 +268,8 @@ def _why_away(error: SQLAlchemyError) -> str:
             "the disk of the database is full or fails, and nothing was stored; make room there, "
             "then try again"
         )
+    if "due to lock timeout" in said:
+        return "many want to write at this moment, and nothing was stored; try again in a moment"
     if "database is locked" in said:
         return (
             "another process keeps the database locked, or many want to write, and nothing was "

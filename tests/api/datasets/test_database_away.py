@@ -24,10 +24,10 @@ class LostOnce(Database):
     then: Callable[[], None] | None = None
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self, *, patience: float | None = None) -> Iterator[Session]:
         is_lost = False
         try:
-            with super().writing() as session:
+            with super().writing(patience=patience) as session:
                 yield session
                 if is_lost := self.then is not None and session.scalar(select(Blob)) is not None:
                     raise OperationalError("COMMIT", {}, Exception("connection lost"))

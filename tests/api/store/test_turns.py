@@ -101,6 +101,28 @@ def test_who_would_wait_behind_too_many_is_refused_at_once() -> None:
     patient.join()
 
 
+def test_a_reader_connects_while_another_process_writes(hurried: Database, sqlite_url: str) -> None:
+    hurried.dispose()
+    with locked(sqlite_url), hurried.reading() as session:
+        assert session.query(Job).count() == 0
+
+
+def test_who_writes_waits_no_longer_than_they_want_to(database: Database) -> None:
+    """Where somebody else keeps the lock; a database that would wait for five minutes."""
+    patient = Database(database.engine.url.render_as_string(False), busy_seconds=300)
+    change = text("UPDATE identity SET id = id")
+    with database.writing() as session:
+        session.execute(change)
+        for _ in range(2):
+            with pytest.raises((OperationalError, PoolTimeoutError)) as refused:  # noqa: SIM117
+                with patient.writing(patience=0.05) as other:
+                    other.execute(change)
+            assert any(said in str(refused.value) for said in ("is locked", "lock timeout"))
+    with patient.writing(patience=0.05) as other:
+        other.execute(change)
+    patient.dispose()
+
+
 def test_readers_go_on_while_more_threads_wait_to_write_than_there_are_connections(
     hurried: Database, sqlite_url: str
 ) -> None:

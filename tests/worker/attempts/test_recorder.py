@@ -33,9 +33,9 @@ class Flaky(Database):
     fails: str = ""
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self, *, patience: float | None = None) -> Iterator[Session]:
         fails, self.fails = self.fails, ""
-        with super().writing() as session:
+        with super().writing(patience=patience) as session:
             yield session
             if fails == "before":
                 raise OperationalError("COMMIT", {}, Exception("connection lost"))
