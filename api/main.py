@@ -20,6 +20,8 @@ from api.accounts import routes as accounts
 from api.accounts.guard import Guard
 from api.accounts.opening import open_accounts
 from api.accounts.routing import check_decided
+from api.accounts.signing_in import SignIns
+from api.accounts.uses import KeyUses
 from api.broker import wakeups
 from api.broker.wakeups import WakeUps, celery_app
 from api.datasets import catalogue, choices, previews
@@ -211,6 +213,7 @@ class _Running:
         self._sweeper = Sweeper(patient, settings, wakeups.send)
         self._janitor = Janitor(patient, store, settings)
         self._sender = Sender(patient, settings)
+        self._uses = KeyUses(database)
         self.service = Service(
             settings=settings,
             opening=Opening(
@@ -222,6 +225,7 @@ class _Running:
                     self._sweeper.start,
                     self._janitor.start,
                     self._sender.start,
+                    self._uses.start,
                 ],
             ),
             database=database,
@@ -233,6 +237,8 @@ class _Running:
             parts={
                 Checks: checks,
                 Uploads: uploads,
+                KeyUses: self._uses,
+                SignIns: SignIns(),
                 Predictor: Predictor(settings),
                 Streams: Streams(database),
                 Storage: Storage(database, store, settings),
@@ -244,6 +250,7 @@ class _Running:
         """End everything but requests under way."""
         service = self.service
         service.opening.stop()
+        self._uses.stop()
         self._sender.stop()
         self._janitor.stop()
         self._sweeper.stop()

@@ -27,6 +27,7 @@ from api.accounts.identify import Identifier
 from api.accounts.objects import Owned, owned
 from api.accounts.recording import recorded
 from api.accounts.routing import EVERYTHING, Found, Routes
+from api.accounts.uses import KeyUses
 from api.errors import (
     ForbiddenError,
     InvalidRequestError,
@@ -130,7 +131,8 @@ class Guard:
 
     @staticmethod
     def _caller(service: Service, scope: Scope) -> Caller:
-        return Identifier(service.database, service.settings).caller(scope)
+        note_use = service.part(KeyUses).note
+        return Identifier(service.database, service.settings, note_use).caller(scope)
 
     def _watched(self, scope: Scope, send: Send) -> Send:
         """Ends a live stream once whoever reads it may not come in any more, or sees other things:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hmac
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
@@ -25,6 +24,7 @@ from api.web.caller import Caller
 COOKIE = "saf_session"
 PROXY_SECRET = "saf-proxy-secret"
 _PROXY = "proxy:"  # what the subjects of users of a proxy begin with
+PATIENCE_SECONDS = 2.0  # for others who write, of somebody who comes for the first time
 ALL = frozenset({"read", "write", "admin", "metrics"})
 _UNFIT = re.compile(r"[^a-z0-9._@\-]+")
 log = logging.getLogger(__name__)
@@ -33,9 +33,13 @@ log = logging.getLogger(__name__)
 class Identifier:
     """Finds out who sends a request."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, note_use: Callable[[str, float], None]
+    ) -> None:
+        """`note_use(key_id, at)` notes when a key was used, without waiting for anything."""
         self._database = database
         self._settings = settings
+        self._note_use = note_use
 
     def caller(self, scope: Scope) -> Caller:
         """The account that sends a request. Raises UnauthorizedError, with what to do."""
@@ -85,7 +89,7 @@ class Identifier:
             )
             is_stale = key.last_used_at is None or key.last_used_at < at - keys.USED_SECONDS
         if is_stale:
-            self._note_use(key.id)
+            self._note_use(key.id, at)
         return caller
 
     def _by_cookie(self, cookie: str) -> Caller:
@@ -140,7 +144,7 @@ class Identifier:
         name = _UNFIT.sub("-", subject.lower()).strip("-._@")[:64]
         is_admin = subject in self._settings.admins
         try:
-            with self._database.writing() as session:
+            with self._database.writing(patience=PATIENCE_SECONDS) as session:
                 if (user := _of_subject(session, subject)) is not None:
                     return user
                 user = users.add(session, name, is_admin=is_admin, subject=_PROXY + subject)
@@ -156,13 +160,6 @@ class Identifier:
             ) from error
         log.info("%s came for the first time", user.name)
         return user
-
-    def _note_use(self, key_id: str) -> None:
-        try:
-            with self._database.writing() as session:
-                keys.used(session, key_id)
-        except SQLAlchemyError:
-            log.warning("the time at which a key was used was not written", exc_info=True)
 
 
 def _of_subject(session: Session, subject: str) -> User | None:

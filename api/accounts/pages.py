@@ -12,15 +12,12 @@ from starlette.responses import RedirectResponse, Response
 from api.accounts.identify import COOKIE
 from api.accounts.queries import keys_of, make_key, own_projects, whole_project
 from api.accounts.schemas import NewKey, user_document
+from api.accounts.signing_in import SignIns
 from api.errors import InvalidRequestError, ServiceError
-from api.store.accounts import audit, keys, projects, sessions, users
-from api.store.accounts.tables import User
-from api.store.database import clock
+from api.store.accounts import keys, projects, sessions, users
 from api.web.asgi import prefix
 from api.web.caller import AccountDependency, Caller, CallerDependency
 from api.web.dependencies import Service, ServiceDependency
-from api.web.limits import user_of
-from api.web.problems import request_id_of
 from api.web.rendering import page
 from api.web.schemas import iso
 
@@ -40,8 +37,25 @@ def login_page(request: Request, service: ServiceDependency, next: str = "/") ->
 @router.post("/login")
 async def sign_in(request: Request) -> Response:
     """Begins a browser session by a key, and leads to where the person wanted to go."""
+    service: Service = request.app.state.service
     form = await _form(request)
-    return await _in_thread(_sign_in, request, form)
+    wanted = _local(form.get("next", "/"))
+    signed_in = await service.part(SignIns).sign_in(request, form.get("key", "").strip())
+    if signed_in is None:
+        return page(
+            request, "accounts/login.html", {"next": wanted, "problem": UNKNOWN}, status=401
+        )
+    response = RedirectResponse(prefix.at(wanted), 303)
+    response.set_cookie(
+        COOKIE,
+        signed_in,
+        max_age=int(3600 * service.settings.session_hours),
+        path=prefix.root.get() or "/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
+    )
+    return response
 
 
 @router.post("/logout")
@@ -88,54 +102,6 @@ def revoke_key_by_form(
     with service.database.writing() as session:
         keys.revoke(session, keys.find(session, key))
     return RedirectResponse(prefix.at("/account"), 303)
-
-
-def _sign_in(request: Request, form: dict[str, str]) -> Response:
-    service: Service = request.app.state.service
-    wanted = _local(form.get("next", "/"))
-    with service.database.writing() as session:
-        key = keys.by_secret(session, form.get("key", "").strip())
-        user = None if key is None else session.get(User, key.user_id)
-        if (
-            key is None
-            or user is None
-            or user.disabled_at is not None
-            or keys.why_closed(key, clock(session))
-        ):
-            context = {"next": wanted, "problem": UNKNOWN}
-            return page(request, "accounts/login.html", context, status=401)
-        address = user_of(request.scope, service.settings.trusted_proxies)
-        row, cookie = sessions.begin(
-            session,
-            user.id,
-            key_id=key.id,
-            hours=service.settings.session_hours,
-            browser=request.headers.get("user-agent", ""),
-            address=address,
-        )
-        keys.used(session, key.id)
-        audit.append(
-            session,
-            user=user.name,
-            user_id=user.id,
-            key_id=key.id,
-            address=address,
-            action="POST /login",
-            thing_id=row.id,
-            status=303,
-            request_id=request_id_of(request),
-        )
-    response = RedirectResponse(prefix.at(wanted), 303)
-    response.set_cookie(
-        COOKIE,
-        cookie,
-        max_age=int(3600 * service.settings.session_hours),
-        path=prefix.root.get() or "/",
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
-    return response
 
 
 def _make_key(request: Request, form: dict[str, str]) -> Response:

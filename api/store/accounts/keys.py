@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from api.errors import InvalidRequestError, NotFoundError
 from api.store.accounts import secrets
 from api.store.accounts.tables import ApiKey, User
-from api.store.database import clock, now
+from api.store.database import clock
 from api.store.ids import new_id
 
 SCOPES = ("read", "write", "admin", "metrics")
@@ -90,11 +90,12 @@ def revoke(session: Session, key: ApiKey) -> None:
         session.flush()
 
 
-def used(session: Session, key_id: str) -> None:
-    """Write down that a key was used just now."""
-    session.execute(
-        update(ApiKey)
-        .where(ApiKey.id == key_id)
-        .values(last_used_at=now())
-        .execution_options(synchronize_session=False)
-    )
+def used(session: Session, times: Mapping[str, float]) -> None:
+    """Write down when keys were last used, by their ids, unless a later use is known."""
+    for key_id, at in sorted(times.items()):  # in one order: of two processes neither holds up both
+        session.execute(
+            update(ApiKey)
+            .where(ApiKey.id == key_id, func.coalesce(ApiKey.last_used_at, 0.0) < at)
+            .values(last_used_at=at)
+            .execution_options(synchronize_session=False)
+        )

@@ -10,7 +10,7 @@ from api.settings import Settings
 from api.store.accounts import projects, users
 from api.store.accounts.tables import ApiKey
 from tests.api.accounts.people import Lab, make_lab, opened, with_keys
-from tests.api.conftest import NO_BROKER, serving
+from tests.api.conftest import NO_BROKER, serving, until
 
 
 def test_the_first_admins_key_is_printed_once_and_is_in_no_log(
@@ -36,6 +36,13 @@ def test_the_first_admins_key_is_printed_once_and_is_in_no_log(
     assert key not in caplog.text
 
 
+def last_use(lab: Lab, key_id: str) -> float | None:
+    with lab.server.service.database.reading() as session:
+        row = session.get(ApiKey, key_id)
+        assert row is not None
+        return row.last_used_at
+
+
 def test_a_key_opens_until_it_expires_or_is_revoked_and_says_when_it_was_used(
     own_lab: Lab,
 ) -> None:
@@ -45,6 +52,7 @@ def test_a_key_opens_until_it_expires_or_is_revoked_and_says_when_it_was_used(
     assert made["secret"].startswith(made["prefix"])
     own_lab.keys["night"] = made["secret"]
     assert own_lab.ask("night", "GET", "/v1/jobs").status_code == 200
+    until(lambda: last_use(own_lab, made["id"]) is not None)
     refused = own_lab.ask("night", "POST", "/v1/jobs", json={"dataset": "digits"})
     assert "has the scopes read, and this needs write" in refused.json()["detail"]
     listed = own_lab.ask("mia", "GET", "/v1/keys").json()["data"]
