@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from saf.data import read
+from saf.data.findings import findings
 from saf.errors import DataError
 
 Npz = Callable[..., Path]
@@ -22,7 +23,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("split", ["train", "test", "val"])
+@pytest.mark.parametrize("split", ["test", "val"])
 @pytest.mark.parametrize("value", [0, 1])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_split_that_holds_one_value_is_refused(
@@ -41,6 +42,16 @@ def test_samples_that_each_hold_a_value_of_their_own_are_named_by_it(npz: Npz) -
     x = np.broadcast_to(np.arange(90, 94, dtype=np.uint8)[:, None, None, None], (4, 1, 5, 6))
     with pytest.raises(DataError, match=r"4 test samples holds one value alone, from 90 to 93"):
         read(npz(x_test=x))
+
+
+def test_training_samples_of_values_of_their_own_are_refused_and_equal_ones_a_finding(
+    npz: Npz,
+) -> None:
+    x = np.broadcast_to(np.arange(90, 98, dtype=np.uint8)[:, None, None, None], (8, 1, 5, 6))
+    with pytest.raises(DataError, match=r"8 training samples holds one value alone"):
+        read(npz(x_train=x))
+    equal = read(npz(x_train=np.full_like(x, 90)))
+    assert findings(equal)[0].code == "equal_samples"
 
 
 def test_colours_without_a_picture_may_be_the_samples(npz: Npz) -> None:
