@@ -145,7 +145,7 @@ def test_a_signal_makes_the_worker_hand_its_job_back_and_exit(
 def test_killed_worker_leaves_no_process_and_another_worker_finishes(
     desk: Desk, service: Settings, start_worker: Start
 ) -> None:
-    job_id = desk.submit(steps="60", step_seconds="0.03", grandchild="yes")
+    job_id = desk.submit(steps="40", hold_at="25", grandchild="yes")
     worker = start_worker(service)
     desk.wait_for_step(job_id, 12)
 
@@ -156,7 +156,7 @@ def test_killed_worker_leaves_no_process_and_another_worker_finishes(
     job = desk.wait(job_id, Status.succeeded)
     assert job.attempt == 2, other.log()
     assert job.started_step >= 10
-    assert desk.steps(job_id) == undisturbed(60)
+    assert desk.steps(job_id) == undisturbed(40)
     until(lambda: not processes_with(f"/{job_id}-"))
     assert len(list((service.data_dir / "work").iterdir())) == 1
 
@@ -164,7 +164,7 @@ def test_killed_worker_leaves_no_process_and_another_worker_finishes(
 def test_worker_that_slept_through_its_lease_ends_its_process_and_writes_nothing(
     desk: Desk, service: Settings, start_worker: Start
 ) -> None:
-    job_id = desk.submit(steps="150", step_seconds="0.03")
+    job_id = desk.submit(steps="40", hold_at="25")
     sleeper = start_worker(service)
     desk.wait_for_step(job_id, 12)
     sleeper.popen.send_signal(signal.SIGSTOP)
@@ -177,7 +177,7 @@ def test_worker_that_slept_through_its_lease_ends_its_process_and_writes_nothing
 
     assert job.attempt == 2
     assert job.worker_id != workers(desk)[0].id
-    assert desk.steps(job_id) == undisturbed(150)
+    assert desk.steps(job_id) == undisturbed(40)
     assert desk.kinds(job_id).count("succeeded") == 1
 
 

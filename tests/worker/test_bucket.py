@@ -187,7 +187,7 @@ def test_a_copy_that_is_damaged_while_a_job_trains_on_it_is_fetched_again(
 ) -> None:
     dataset_id = upload(desk, b"samples", tmp_path)
     runner = crew.hire(settings)
-    job_id = submit_with(desk, dataset_id, steps="60", step_seconds="0.05")
+    job_id = submit_with(desk, dataset_id, steps="40", hold_at="25")
     crew.message(runner)
     desk.wait_for_step(job_id, 12)
     (copy,) = (settings.data_dir / "cache").iterdir()
@@ -198,7 +198,7 @@ def test_a_copy_that_is_damaged_while_a_job_trains_on_it_is_fetched_again(
     until(lambda: runner.work() or desk.job(job_id).status == Status.succeeded)
 
     assert desk.job(job_id).attempt == 2
-    assert desk.steps(job_id) == undisturbed(60)
+    assert desk.steps(job_id) == undisturbed(40)
     assert copy.read_bytes() == b"samples"
     with desk.database.reading() as session:
         (dataset,) = session.scalars(select(Dataset.sha256))

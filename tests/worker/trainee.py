@@ -36,6 +36,12 @@ def spin() -> None:
         pass
 
 
+def hold(stop: Callable[[], bool]) -> None:
+    """Be in the middle of a training for as long as a test wants to look at one."""
+    while not stop():
+        time.sleep(0.01)
+
+
 def next_batch() -> None:
     """Wait for a process of a data loader that waits for a lock which this one holds."""
     from multiprocessing import get_context
@@ -101,6 +107,10 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
             time.sleep(600)
         if order.resume_from is None and step == int(wish.get("spin_at", "-1")):
             spin()
+        if order.resume_from is None and step == int(wish.get("suspend_at", "-1")):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if order.resume_from is None and step == int(wish.get("hold_at", "-1")):
+            hold(stop)
         if order.resume_from is None and step == int(wish.get("deadlock_at", "-1")):
             next_batch()
         ends = step % STEPS_PER_EPOCH == 0

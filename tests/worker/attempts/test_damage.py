@@ -158,7 +158,7 @@ def flip_twice(path: Path) -> None:
 def test_what_was_computed_while_a_data_set_may_have_been_damaged_is_not_kept(
     desk: Desk, crew: Crew, runner: Runner, stored: Path, harm: Callable[[Path], None]
 ) -> None:
-    job_id = submit(desk, steps="60", step_seconds="0.05")
+    job_id = submit(desk, steps="40", hold_at="25")
     crew.message(runner)
     desk.wait_for_step(job_id, 12)
 
@@ -168,7 +168,7 @@ def test_what_was_computed_while_a_data_set_may_have_been_damaged_is_not_kept(
 
     job = desk.job(job_id)
     assert (job.attempt, job.started_step % 10) == (2, 0)
-    assert desk.steps(job_id) == undisturbed(60)
+    assert desk.steps(job_id) == undisturbed(40)
     (why,) = [e.data["reason"] for e in desk.events(job_id) if e.type == Status.recovering]
     assert why.startswith("the file of its data set was written to while the attempt read it")
 

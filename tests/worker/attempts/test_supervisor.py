@@ -196,14 +196,14 @@ def test_cancel_kills_the_whole_group_though_it_ignores_term(
 def test_paused_job_goes_on_where_it_was_when_it_is_resumed(
     desk: Desk, runner: Runner, crew: Crew
 ) -> None:
-    job_id = desk.submit(steps="60", step_seconds="0.03")
+    job_id = desk.submit(steps="40", hold_at="25")
     thread = crew.message(runner)
     desk.wait_for_step(job_id, 5)
     desk.pause(job_id)
     paused = desk.wait(job_id, Status.paused)
     thread.join(timeout=30)
     assert desk.processes(job_id) == []
-    assert 5 <= paused.step < 60
+    assert 5 <= paused.step < 40
 
     desk.resume(job_id)
     runner.work()
@@ -211,8 +211,8 @@ def test_paused_job_goes_on_where_it_was_when_it_is_resumed(
     job = desk.job(job_id)
     assert job.status == Status.succeeded
     assert job.started_step == paused.step
-    assert desk.steps(job_id) == undisturbed(60)
-    assert desk.artifacts(job_id) == {"lif.safetensors": final_state(60)}
+    assert desk.steps(job_id) == undisturbed(40)
+    assert desk.artifacts(job_id) == {"lif.safetensors": final_state(40)}
 
 
 def test_a_check_under_way_is_shown_paused_and_done_anew_when_the_job_is_resumed(
@@ -251,7 +251,7 @@ def test_a_check_under_way_is_shown_paused_and_done_anew_when_the_job_is_resumed
 def test_a_worker_that_closes_hands_the_job_back_with_a_checkpoint(
     desk: Desk, runner: Runner, crew: Crew, settings: Settings
 ) -> None:
-    job_id = desk.submit(steps="60", step_seconds="0.03")
+    job_id = desk.submit(steps="40", hold_at="25")
     thread = crew.message(runner)
     desk.wait_for_step(job_id, 5)
 
@@ -264,7 +264,7 @@ def test_a_worker_that_closes_hands_the_job_back_with_a_checkpoint(
     job = desk.job(job_id)
     assert job.status == Status.succeeded
     assert job.started_step == handed_back_at
-    assert desk.steps(job_id) == undisturbed(60)
+    assert desk.steps(job_id) == undisturbed(40)
 
 
 def test_redelivered_message_does_not_train_twice(desk: Desk, runner: Runner, crew: Crew) -> None:
