@@ -228,9 +228,14 @@ def test_with_the_extra_client_saf_submits_and_names_no_command_of_the_service(
 def test_commands_that_cannot_be_loaded_leave_the_others_alone(environment: Environment) -> None:
     """The service in an environment without what it needs."""
     folder = environment(*OF_THE_LIBRARY, *OF_THE_CLIENT, installed=("saf_snn", "saf_service"))
-    shown = called(folder, "saf", "run", "--help")
+    shown = called(folder, "saf", "--help")
     assert shown.returncode == 0
     assert "commands of saf-service cannot be loaded" in shown.stderr
+    wanted = called(folder, "saf", "serve")
+    assert wanted.returncode == 2
+    assert "commands of saf-service cannot be loaded" in wanted.stderr
+    others = called(folder, "saf", "run", "--help")
+    assert (others.returncode, others.stderr) == (0, "")
 
 
 def test_the_service_adds_its_commands(environment: Environment) -> None:

@@ -11,9 +11,11 @@ import json
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from saf.cli import accounts, datasets, edit, exports, jobs, known, reading, sweeps
 from saf.cli import specification as specfile
@@ -38,8 +40,45 @@ from saf.data import BUILTIN
 from saf.errors import TrainingError
 from saf.networks.outline import is_lif
 
+
+class Commands(TyperGroup):
+    """The commands of the library, and those of the service where it is installed.
+
+    Loading the service takes longer than most commands do, so it is loaded for its own commands and
+    where all are asked for. The library's own work without it.
+    """
+
+    _all = False
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, None where there is none."""
+        if cmd_name not in self.commands:
+            self._load()
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all commands."""
+        self._load()
+        return super().list_commands(ctx)
+
+    def _load(self) -> None:
+        if self._all:
+            return
+        self._all = True
+        for point in sorted(entry_points(group="saf.commands"), key=lambda point: point.name):
+            try:
+                loaded = typer.Typer()
+                loaded.add_typer(point.load())
+                for name, command in get_group(loaded).commands.items():
+                    self.commands.setdefault(name, command)
+            except Exception as error:
+                of = point.dist.name if point.dist else point.value
+                complain(f"commands of {of} cannot be loaded ({point.value}): {error!r}")
+
+
 app = typer.Typer(
     name="saf",
+    cls=Commands,
     help="Train spiking neural networks, here or on a server.",
     no_args_is_help=True,
     add_completion=False,
@@ -52,13 +91,6 @@ app.add_typer(datasets.commands)
 app.add_typer(exports.commands)
 app.add_typer(sweeps.commands, name="sweep")
 app.add_typer(accounts.commands)
-for _point in sorted(entry_points(group="saf.commands"), key=lambda point: point.name):
-    # Those of the service, where it is installed. The library's own work without it.
-    try:
-        app.add_typer(_point.load())
-    except Exception as error:
-        _of = _point.dist.name if _point.dist else _point.value
-        complain(f"commands of {_of} cannot be loaded ({_point.value}): {error!r}")
 
 
 @app.callback()

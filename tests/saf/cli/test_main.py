@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -363,3 +364,22 @@ def test_numbers_that_are_not_known_are_left_out() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_the_service_is_loaded_for_its_own_commands_alone() -> None:
+    script = """
+import sys
+from saf.cli.main import app
+from typer.testing import CliRunner
+for command in (["list", "--help"], ["serve", "--help"]):
+    assert CliRunner().invoke(app, command).exit_code == 0
+    print("api" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True"], done.stderr
+
+
+def test_a_name_that_is_nearly_that_of_a_command_of_the_service_is_guessed(saf: Saf) -> None:
+    wrong = saf("backups")
+    assert wrong.status == 2
+    assert "Did you mean 'backup'" in wrong.err
