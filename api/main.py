@@ -19,6 +19,7 @@ from api.accounts import pages as account_pages
 from api.accounts import routes as accounts
 from api.accounts.guard import Guard
 from api.accounts.opening import open_accounts
+from api.accounts.recording import Closed
 from api.accounts.routing import check_decided
 from api.accounts.signing_in import SignIns
 from api.accounts.uses import KeyUses
@@ -239,6 +240,7 @@ class _Running:
                 Uploads: uploads,
                 KeyUses: self._uses,
                 SignIns: SignIns(),
+                Closed: Closed(),
                 Predictor: Predictor(settings),
                 Streams: Streams(database),
                 Storage: Storage(database, store, settings),

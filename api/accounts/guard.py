@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.accounts.access import Access, needed
 from api.accounts.identify import Identifier
 from api.accounts.objects import Owned, owned
-from api.accounts.recording import recorded
+from api.accounts.recording import recorded, refused
 from api.accounts.routing import EVERYTHING, Found, Routes
 from api.accounts.uses import KeyUses
 from api.errors import (
@@ -79,6 +79,9 @@ class Guard:
             await error.response(scope, receive, send)
             return
         except ServiceError as error:
+            await refused(
+                scope["app"].state.service, scope, state.get("asks"), state.get("found"), error
+            )
             await handle(Request(scope), error)(scope, receive, send)
             return
         except Exception as error:
@@ -110,18 +113,19 @@ class Guard:
         service: Service = scope["app"].state.service
         if service.opening.reason:
             raise UnavailableError(service.opening.reason)
+        scope["state"]["found"] = found
         try:
             caller = await anyio.to_thread.run_sync(self._caller, service, scope)
         except UnauthorizedError:
             if _is_page(scope) and self._settings.auth != "proxy":
                 raise _SignInError(scope) from None
             raise
+        scope["state"]["asks"] = caller  # who may yet be refused
         if found is None:
             return caller, receive  # the application says 404, 405 or where it is
         if access is None:
             log.error("nobody decided who may %s %s", found.method, found.template)
             raise NotFoundError("there is nothing at this address")
-        scope["state"]["found"] = found
         if caller.csrf and caller.how == "session" and found.method not in SAFE_METHODS:
             receive = await _check_csrf(caller, access, scope, receive)
         _check_scope(caller, access)

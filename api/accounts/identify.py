@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import Scope
 
+from api.accounts.recording import Actor, ClosedError
 from api.errors import ConflictError, InvalidRequestError, UnauthorizedError
 from api.settings import Settings
 from api.store.accounts import keys, projects, sessions, users
@@ -77,9 +78,11 @@ class Identifier:
                 raise UnauthorizedError(
                     "there is no such key; make one on the page /account or by `saf keys create`"
                 )
+            user = session.get_one(User, key.user_id)
             if why := keys.why_closed(key, at):
-                raise UnauthorizedError(f"the key {key.name} ({key.prefix}…) {why}; make another")
-            user = _enabled(session.get(User, key.user_id))
+                said = f"the key {key.name} ({key.prefix}…) {why}; make another"
+                raise ClosedError(said, _actor(user, key))
+            _check_enabled(user, key)
             scopes = _scopes(user, key)
             caller = Caller(
                 viewer=_viewer(session, user, scopes),
@@ -99,9 +102,11 @@ class Identifier:
             if row is None:
                 raise UnauthorizedError(f"the session of this browser has ended; {again}")
             key = session.get(ApiKey, row.key_id) if row.key_id else None
+            user = session.get_one(User, row.user_id)
             if key is not None and (why := keys.why_closed(key, clock(session))):
-                raise UnauthorizedError(f"the key that this browser signed in with {why}; {again}")
-            user = _enabled(session.get(User, row.user_id))
+                said = f"the key that this browser signed in with {why}; {again}"
+                raise ClosedError(said, _actor(user, key))
+            _check_enabled(user, key)
             scopes = _scopes(user, key)
             viewer = _viewer(session, user, scopes)
             return Caller(
@@ -131,7 +136,8 @@ class Identifier:
             user = _of_subject(session, subject)
         if user is None:
             user = self._first_came(subject)
-        scopes = _scopes(_enabled(user), None)
+        _check_enabled(user, None)
+        scopes = _scopes(user, None)
         with self._database.reading() as session:
             viewer = _viewer(session, user, scopes)
             return Caller(
@@ -166,11 +172,13 @@ def _of_subject(session: Session, subject: str) -> User | None:
     return session.scalar(select(User).where(User.subject == _PROXY + subject))
 
 
-def _enabled(user: User | None) -> User:
-    if user is None or user.disabled_at is not None:
-        name = "this user" if user is None else user.name
-        raise UnauthorizedError(f"{name} was disabled by an admin")
-    return user
+def _check_enabled(user: User, key: ApiKey | None) -> None:
+    if user.disabled_at is not None:
+        raise ClosedError(f"{user.name} was disabled by an admin", _actor(user, key))
+
+
+def _actor(user: User, key: ApiKey | None) -> Actor:
+    return Actor(user=user.name, user_id=user.id, key_id=None if key is None else key.id)
 
 
 def _scopes(user: User, key: ApiKey | None) -> frozenset[str]:

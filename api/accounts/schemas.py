@@ -112,7 +112,8 @@ class AuditDocument(Document):
     thing: str | None
     """The job, data set, key … that the address names, or that was made."""
     status: int
-    """Of the answer: below 400 it was done."""
+    """Of the answer: below 400 it was done; 401, 403, 404: it was refused; 500: it failed by a
+    defect of the service, and may have been done in part."""
     request_id: str
     sha256: str
     """Of this line and the one before (`saf audit verify`)."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import anyio
 import anyio.to_thread
-from sqlalchemy.orm import Session
 from starlette.requests import Request
 
+from api.accounts.recording import Actor, Closed, write
 from api.errors import UnavailableError
 from api.store.accounts import audit, keys, sessions
-from api.store.accounts.tables import ApiKey, User
+from api.store.accounts.tables import User
 from api.store.database import clock
 from api.web.dependencies import Service
 from api.web.limits import user_of
 from api.web.problems import request_id_of
 
+ACTION = "POST /login"
 AT_ONCE = 4
 TURN_SECONDS = 2.0  # that one waits for the others
 PATIENCE_SECONDS = 2.0  # for others who write to the database
@@ -48,8 +49,15 @@ class SignIns:
 def _sign_in(request: Request, secret: str) -> str | None:
     service: Service = request.app.state.service
     with service.database.reading() as session:
-        key, user = _opened(session, secret)
-    if key is None or user is None:
+        key = keys.by_secret(session, secret)
+        if key is None:
+            return None
+        user = session.get_one(User, key.user_id)
+        is_closed = user.disabled_at is not None or keys.why_closed(key, clock(session)) != ""
+    if is_closed:
+        actor = Actor(user=user.name, user_id=user.id, key_id=key.id)
+        if service.part(Closed).is_due(actor):
+            write(service, request.scope, actor, ACTION, None, 401)
         return None
     address = user_of(request.scope, service.settings.trusted_proxies)
     with service.database.writing(patience=PATIENCE_SECONDS) as session:
@@ -68,18 +76,9 @@ def _sign_in(request: Request, secret: str) -> str | None:
             user_id=user.id,
             key_id=key.id,
             address=address,
-            action="POST /login",
+            action=ACTION,
             thing_id=row.id,
             status=303,
             request_id=request_id_of(request),
         )
     return cookie
-
-
-def _opened(session: Session, secret: str) -> tuple[ApiKey | None, User | None]:
-    """The key, and whose it is; without both it opens nothing."""
-    key = keys.by_secret(session, secret)
-    if key is None or keys.why_closed(key, clock(session)):
-        return None, None
-    user = session.get(User, key.user_id)
-    return key, user if user is not None and user.disabled_at is None else None

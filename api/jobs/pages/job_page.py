@@ -98,7 +98,6 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
             "changes": [
                 {"at": iso(line.at_ms / 1000), "user": line.user, "action": _told(line.action)}
                 for line in audit.of_thing(session, job_id)
-                if line.status < 400
             ],
             "log_lines": LOG_LINES,
         }

@@ -89,8 +89,8 @@ def verify(session: Session) -> tuple[int, str, str]:
 
 
 def of_thing(session: Session, thing_id: str, *, limit: int = 50) -> list[AuditLine]:
-    """What was done to a thing, the newest first."""
-    found = select(AuditLine).where(AuditLine.thing_id == thing_id)
+    """What was done to a thing, the newest first; without what was refused or failed."""
+    found = select(AuditLine).where(AuditLine.thing_id == thing_id, AuditLine.status < 400)
     return list(session.scalars(found.order_by(AuditLine.number.desc()).limit(limit)))
 
 

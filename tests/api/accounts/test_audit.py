@@ -57,6 +57,66 @@ def test_signing_in_has_a_line_and_a_job_shows_its_own(own_lab: Lab) -> None:
     assert re.findall(r"</time> (\w+: \w+)</li>", page) == ["ada: cancel", "mia: submit"]
 
 
+def test_what_was_refused_to_somebody_known_has_a_line(own_lab: Lab) -> None:
+    mias, shared = (own_lab.things["job"][place] for place in ("mias", "shared"))
+    upload = own_lab.things["upload"]["mias"]
+    body = {"dataset": "digits"}
+    own_lab.ask("otto", "DELETE", f"/v1/jobs/{mias}")
+    own_lab.ask("otto", "PATCH", f"/v1/uploads/{upload}")
+    own_lab.ask("otto", "POST", "/v1/users", json={"name": "x"})
+    own_lab.ask("vera", "POST", f"/v1/jobs/{shared}/cancel")
+    own_lab.ask("mia, reading", "POST", "/v1/jobs", json=body)
+    own_lab.ask("ada", "POST", "/v1/jobs", json=body, headers={"saf-project": "audio"})
+    # Neither what was to be read nor what changes nothing.
+    own_lab.ask("otto", "GET", f"/v1/jobs/{mias}")
+    own_lab.ask("otto", "POST", f"/v1/jobs/{mias}/predict", json={"sample": 0})
+    assert record(own_lab, user="otto")[:3] == [
+        ("otto", "POST /v1/users", None, 403),
+        ("otto", "PATCH /v1/uploads/{upload}", upload, 404),
+        ("otto", "DELETE /v1/jobs/{job_id}", mias, 404),
+    ]
+    assert record(own_lab, user="vera") == [("vera", "POST /v1/jobs/{job_id}/cancel", shared, 403)]
+    assert record(own_lab, user="mia")[0] == ("mia", "POST /v1/jobs", None, 403)
+    assert record(own_lab, user="ada") == [("ada", "POST /v1/jobs", None, 422)]
+    with httpx.Client(base_url=own_lab.server.address, timeout=30) as browser:
+        browser.post("/login", data={"key": own_lab.keys["mia"]})
+        browser.post(f"/v1/jobs/{mias}/cancel", headers={"x-csrf-token": "guessed"})
+        assert record(own_lab, thing=mias)[0] == (
+            *("mia", "POST /v1/jobs/{job_id}/cancel", mias, 403),
+        )
+        page = browser.get(f"/jobs/{mias}").text
+    assert re.findall(r"</time> (\w+: \w+)</li>", page) == ["mia: submit"]
+
+
+def test_keys_that_open_nothing_leave_a_line_a_minute_and_strangers_none(own_lab: Lab) -> None:
+    before = record(own_lab)
+    for who in (None, "a wrong one"):
+        own_lab.ask(who, "POST", "/v1/jobs", json={"dataset": "digits"})
+        own_lab.ask(who, "DELETE", f"/v1/jobs/{own_lab.things['job']['mias']}")
+    httpx.post(f"{own_lab.server.address}/login", data={"key": own_lab.keys["a wrong one"]})
+    assert record(own_lab) == before
+    for _ in range(3):
+        httpx.post(f"{own_lab.server.address}/login", data={"key": own_lab.keys["mia, expired"]})
+        for who in ("mia, expired", "mia, revoked", "dora"):
+            own_lab.ask(who, "GET", "/v1/jobs")
+            own_lab.ask(who, "POST", "/v1/jobs", json={"dataset": "digits"})
+    assert record(own_lab)[: -len(before)] == [
+        ("dora", "POST /v1/jobs", None, 401),
+        ("mia", "POST /v1/jobs", None, 401),
+        ("mia", "POST /login", None, 401),
+    ]
+
+
+def test_what_failed_by_a_defect_has_a_line(own_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("api.jobs.routes.lifecycle.cancel", broken)
+    job = own_lab.things["job"]["mias"]
+    assert own_lab.ask("mia", "POST", f"/v1/jobs/{job}/cancel").status_code == 500
+    assert record(own_lab, thing=job)[0] == ("mia", "POST /v1/jobs/{job_id}/cancel", job, 500)
+
+
 @pytest.mark.parametrize(
     ("forged", "told"),
     [
