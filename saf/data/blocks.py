@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -36,9 +35,3 @@ def copy(source: Array, target: Array) -> None:
     does."""
     for start, stop in bounds(source):
         target[start:stop] = source[start:stop].astype(target.dtype, copy=False)
-
-
-def copy_rows(source: Array, rows: NDArray[np.int64], target: Array) -> None:
-    """Write the `rows` of `source`, in this order, into `target`."""
-    for start, stop in bounds(target):
-        target[start:stop] = source[rows[start:stop]]

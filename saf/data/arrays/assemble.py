@@ -32,7 +32,6 @@ from saf.errors import DataError
 _MAX_LABEL_BYTES = 2**30
 _ALIKE = 0.5  # correlation of neighbours from which values run smoothly
 _ORDER = ("train", "val", "test")
-_MEANS = {"T": "time steps", "C": "channels", "H": "high", "W": "wide"}
 
 
 class ArrayFormat(Format):

@@ -72,9 +72,9 @@ def classes_of(
         )
     if texts == {True}:
         found = _of_texts(values, known, titles)
-        reasons.add(
-            "class names are the labels, in the order of the alphabet" if known is None else ""
-        )
+        numbers = all(map(_is_number, found.names))
+        order = "as numbers" if numbers else "as texts, character by character"
+        reasons.add(f"class names are the labels, sorted {order}" if known is None else "")
     else:
         found, reason = _of_numbers(values, known, titles, base)
         reasons.add(reason)
@@ -154,7 +154,7 @@ def _of_texts(
 ) -> _Found:
     train = _training(values)
     occurring = [str(v) for v in np.unique(train)]
-    if all(each.lstrip("-").isdigit() and len(each) < 10 for each in occurring):
+    if all(map(_is_number, occurring)):
         occurring.sort(key=int)
     if known is None:
         _check_repeated(len(occurring), len(train), "texts", _title(titles))
@@ -169,6 +169,11 @@ def _of_texts(
         numbers = np.array([index[str(text)] for text in texts], np.int64)
         found[split] = numbers[inverse.reshape(-1)]
     return _Found(found, names)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a whole number, by which texts are sorted where all are such."""
+    return text.lstrip("-").isdigit() and len(text) < 10
 
 
 def _of_numbers(

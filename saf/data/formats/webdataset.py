@@ -23,6 +23,7 @@ from saf.data.images.decode import MAX_FILE, decode, is_image_name
 from saf.data.images.labelled import LabelledImages, labelled
 from saf.data.images.sheet import COLUMNS, TILE, sheet, spread
 from saf.data.images.survey import Load, Read
+from saf.data.images.tables.class_lists import fitting, is_class_list
 from saf.data.images.tables.columns import says_a_split
 from saf.data.images.tables.records import published
 from saf.data.sources.limits import Limits
@@ -103,6 +104,10 @@ class WebDataset(LabelledImages):
             splits.setdefault(split_of(key.rpartition("/")[0]), []).append(key)
         if "train" not in splits or ALL in splits:
             splits = {ALL: list(images)}
+        named, words = fitting(_class_lists(source), set(found.values()))
+        told += [Decision("", value, why) for value, why in words]
+        if named is not None:
+            found = {key: named.name_of[value] for key, value in found.items()}
         return labelled(
             source,
             _reader(source),
@@ -110,6 +115,7 @@ class WebDataset(LabelledImages):
             {split: np.array([found[key] for key in own]) for split, own in splits.items()},
             self,
             limits,
+            class_names=None if named is None else named.order,
             ways=published(source.label, records, "key"),
             decisions=told,
         )
@@ -181,6 +187,15 @@ def _members(source: Source) -> _Members:
             found.labels[key] = member.name
     found.labels = found.jsons | found.labels
     return found
+
+
+def _class_lists(source: Source) -> dict[str, str]:
+    """Texts that are named as lists of classes are, by file."""
+    names = [m.name for m in source.members if is_class_list(m.name) and m.size <= _MAX_LABEL]
+    return {
+        content.name: content.read_whole(_MAX_LABEL).decode("utf-8-sig", "replace")
+        for content in source.contents(names[:8])
+    }
 
 
 def _reader(source: Source) -> Read:

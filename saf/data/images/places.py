@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,10 +51,13 @@ class Plan:
     skipped: tuple[str, ...] = ()
 
 
-def assembled(label: str, samples: Mapping[str, Sample], folders: bool) -> Plan:
+def assembled(
+    label: str, samples: Mapping[str, Sample], folders: bool, order: Sequence[str] = ()
+) -> Plan:
     """The plan of samples by name. Without test and validation samples a fifth of each class is
     held out; validation samples without test samples are the test split. `folders` says whether
-    the splits are from folders. Raises DataError where the splits do not fit together."""
+    the splits are from folders, `order` that of the classes if a list has them. Raises DataError
+    where the splits do not fit together."""
     samples, told = _with_one_name_a_class(samples)
     roles = {role for role, _, _ in samples.values()}
     held_out = not roles - {None, "train"}
@@ -67,9 +70,13 @@ def assembled(label: str, samples: Mapping[str, Sample], folders: bool) -> Plan:
     if len(trained) == 1:
         (only,) = trained
         raise DataError(f"{label} holds images of 1 class only, {only[:100]!r}", hint=LAYOUT)
+    place = {alike(name): index for index, name in enumerate(order)}
+    listed = all(alike(name) in place for name in trained)
     classes = in_order(trained)
+    if listed:
+        classes = tuple(sorted(trained, key=lambda name: place[alike(name)]))
     check_class_names(classes)
-    if list(classes) != sorted(classes):
+    if not listed and list(classes) != sorted(classes):
         why = f"all are numbers and in the order of these: {', '.join(classes[:4])}, …"
         told.append(Decision("", "order of classes", why))
     index_of = {name: index for index, name in enumerate(classes)}

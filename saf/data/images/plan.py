@@ -15,6 +15,7 @@ from saf.data.images.repeats import without_repeats
 from saf.data.images.sheet import COLUMNS, ROWS, sheet, spread
 from saf.data.images.splitting import FOLDERS, Splitter
 from saf.data.images.survey import Read
+from saf.data.images.tables.class_lists import fitting
 from saf.data.images.tables.index import Index, path_roles
 from saf.data.images.tables.known import of_known
 from saf.data.images.tables.labels import (
@@ -73,7 +74,8 @@ class Planner:
         samples = splitter.split(samples, self._tables(samples), of_folders=found.splits)
         for table in self.texts.faulty:
             self.told.decide("", f"not used: {table.name}", str(table.fault))
-        plan = assembled(self.source.label, samples, found.splits)
+        samples, order = self._named(samples, index)
+        plan = assembled(self.source.label, samples, found.splits, order)
         if others := no_images(self.source, plan.places):
             self.told.skipped |= dict.fromkeys(others, "it is named as no image is")
             why = f"{len(others):,} files, such as {others[0]}, are named as no images are"
@@ -98,6 +100,19 @@ class Planner:
         if len(self._structure(images, innermost=False).classes) < 2:
             self.shown = {}
         return images, self.split, folds.published()
+
+    def _named(
+        self, samples: dict[str, Sample], index: Index
+    ) -> tuple[dict[str, Sample], tuple[str, ...]]:
+        """The samples with the names of classes that lists beside them say, and their order."""
+        lists = self.texts.class_lists(index)
+        classes = {class_name for _, class_name, _ in samples.values()}
+        named, told = fitting(lists, classes) if lists else (None, [])
+        for value, why in told:
+            self.told.decide("", value, why)
+        if named is None:
+            return samples, ()
+        return {n: (r, named.name_of[c], key) for n, (r, c, key) in samples.items()}, named.order
 
     def _structure(
         self, images: Sequence[str], *, innermost: bool, without: Iterable[str] = ()

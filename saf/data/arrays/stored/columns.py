@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -43,7 +44,8 @@ class Columns:
     skip_first: str = ""
     """Where the first line holds no sample that is read: what it holds."""
     ends: tuple[int, ...] = ()
-    """Where no name says so, the columns that may be labels: of texts, the first and the last."""
+    """Where no name says so, the columns that may be labels: of texts, the first and the last; of
+    columns with names those that are not named as the others are."""
 
     def title(self, column: int) -> str:
         """What a column is called in messages."""
@@ -116,6 +118,10 @@ def columns_of(head: bytes, labels_from: str | None = None) -> Columns | None:
         texts = [column for column in others if column not in pixels]
         numbers = () if in_one else (pixels[0], pixels[-1])
         ends = tuple(dict.fromkeys((*texts, *numbers)))
+    elif label is None and names is not None:
+        kinds = {column: re.sub(r"\d+", "#", names[column]) for column in others}
+        common = Counter(kinds[column] for column in pixels).most_common(1)[0][0]
+        ends = tuple(column for column in others if kinds[column] != common and not in_one)
     return Columns(separator, names, width, label, pixels, split, in_one, skip, ends)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -26,6 +27,7 @@ from saf.data.sources.source import Source
 from saf.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".csv.gz", ".tsv.gz", ".tra", ".tes")
+_MOST_COLUMNS = 40  # that may be labels
 _MOST_FILES = 8
 _SPLITS = {
     "train": "training train learn",
@@ -78,8 +80,12 @@ class CsvPixels(ArrayFormat):
             first = first or chosen
             _add(roles, name, read_table(source, name, chosen), chosen)
         if not roles.samples:
+            for name, columns in tables.items():
+                if fit := _may_be_labels(source, name, columns):
+                    raise _which(source, name, columns, fit)
+            why = "; ".join(f"{name}: {_described(each)}" for name, each in tables.items())
             raise DataError(
-                f"{source.label} holds pixels without labels ({', '.join(skipped)})",
+                f"{source.label} holds pixels without labels ({why[:1000]})",
                 hint="Name the column of labels 'label', or say labels_from = its name.",
             )
         _only_train(roles)
@@ -121,22 +127,51 @@ def _with_label(source: Source, name: str, columns: Columns) -> Columns | None:
     NeedsChoiceError where they do not either."""
     if columns.label is not None:
         return columns
-    if not columns.ends:
+    if columns.names is not None:
         return None
-    found = texts_of(source, name, columns, columns.ends)
-    fit = [column for column, values in found.items() if _are_labels(values)]
-    fit = [column for column in fit if column not in columns.pixels] or fit  # texts are no pixels
+    fit = _may_be_labels(source, name, columns)
     if not fit:
         return None
     if len(fit) > 1:
-        candidates = tuple(
-            Candidate(str(column + 1), f"column {column + 1} holds the labels") for column in fit
-        )
-        which = "the first or the last" if set(fit) == {0, columns.width - 1} else "of these"
-        asks = f"Which column of {name} holds the labels, {which}?"
-        raise NeedsChoiceError(source.label, (Question("labels_from", asks, candidates),))
-    pixels = tuple(column for column in columns.pixels if column != fit[0])
-    return replace(columns, label=fit[0], pixels=pixels, ends=())
+        raise _which(source, name, columns, fit)
+    (label,) = fit
+    pixels = tuple(column for column in columns.pixels if column != label)
+    return replace(columns, label=label, pixels=pixels, ends=())
+
+
+def _described(columns: Columns) -> str:
+    """Why a table has no column of labels."""
+    if columns.names is None:
+        return "no column of labels"
+    listed = ", ".join(repr(name) for name in columns.names[:4])
+    more = f", … {columns.names[-1]!r}" if len(columns.names) > 4 else ""
+    return f"none of its columns {listed}{more} is named as labels are"
+
+
+def _may_be_labels(source: Source, name: str, columns: Columns) -> dict[int, Array]:
+    """The columns, of those that may be labels, whose values are such."""
+    if not columns.ends:
+        return {}
+    found = texts_of(source, name, columns, columns.ends[:_MOST_COLUMNS])
+    fit = {column: values for column, values in found.items() if _are_labels(values)}
+    texts = {column: values for column, values in fit.items() if column not in columns.pixels}
+    return texts or fit  # texts are no pixels
+
+
+def _which(
+    source: Source, name: str, columns: Columns, fit: Mapping[int, Array]
+) -> NeedsChoiceError:
+    """The question which column holds the labels."""
+    ways = []
+    for column, values in fit.items():
+        different = [str(value)[:20] for value in np.unique(values)[:6]]
+        value = str(column + 1) if columns.names is None else columns.names[column]
+        means = f"{columns.title(column)} holds the labels {', '.join(different)}"
+        ways.append(Candidate(value, means + (", …" if len(np.unique(values)) > 6 else "")))
+    ends = set(fit) == {0, columns.width - 1}
+    which = ", the first or the last?" if ends else ", of these?" if len(fit) > 1 else "?"
+    asks = f"Which column of {name} holds the labels{which}"
+    return NeedsChoiceError(source.label, (Question("labels_from", asks, tuple(ways)),))
 
 
 def _in_order(columns: Columns, first: Columns | None) -> Columns:

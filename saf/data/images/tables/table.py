@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from saf.data.images.decode import is_image_name
+from saf.data.images.tables.class_lists import is_class_list
 from saf.data.images.tables.columns import is_label, key_rank, without_twins
 from saf.data.images.tables.faults import several_images, shifted
 from saf.data.images.tables.index import Index
@@ -20,7 +21,7 @@ from saf.data.sources.source import Source
 from saf.errors import DataError
 from saf.sizes import readable
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".jsonl")
+SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".jsonl", ".names")
 MAX_TABLE = 16 * MIB
 MAX_TABLES = 2000
 MAX_TEXT = 64 * MIB
@@ -130,6 +131,19 @@ class Texts:
             if table is not None:
                 (found if table.fault is None else self.faulty).append(table)
         return sorted(found, key=lambda table: (table.name.count("/"), table.name))
+
+    def class_lists(self, index: Index) -> dict[str, str]:
+        """The texts that are named as lists of classes are and name no images, by file."""
+        found = {}
+        for name, text in self._texts.items():
+            if is_class_list(name):
+                try:
+                    labels = _parsed(name, text, index) is not None
+                except DataError:
+                    labels = True  # told in `unread`
+                if not labels:
+                    found[name] = text
+        return found
 
     def strangers(self, index: Index) -> dict[str, str]:
         """Files that look as tables of labels do and name no image, each with words."""

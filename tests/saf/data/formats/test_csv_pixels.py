@@ -310,3 +310,22 @@ def test_columns_that_were_sorted_as_texts_are_in_the_order_of_their_numbers(
     data = read(tmp_path / "d.csv")
     check(data)
     assert any("by number" in decision.value for decision in data.decisions)
+
+
+def test_a_column_that_is_not_named_as_pixels_may_hold_the_labels(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_bytes(table(with_labels(), ["kind", *PIXELS]))
+    with pytest.raises(NeedsChoiceError) as caught:
+        read(path)
+    (question,) = caught.value.questions
+    (way,) = question.candidates
+    assert (question.setting, way.value) == ("labels_from", "kind")
+    assert "column 'kind' holds the labels 0, 1" in way.means
+    check(read(path, settings={"labels_from": "kind"}))
+
+
+def test_a_table_without_labels_is_refused_with_the_names_of_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_bytes(table(X, PIXELS))
+    with pytest.raises(DataError, match=r"none of its columns 'pixel0', .* is named as labels"):
+        read(path)

@@ -1,0 +1,89 @@
+"""Lists of the names of classes: `classes.txt`, `class_names.txt`, `labels.txt` and their like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from saf.data.images.words import alike, joined
+
+_CALLED = frozenset(
+    {"classes", "class", "classnames", "classname", "classlist", "labels", "labelnames"}
+    | {"labelmap", "categories", "names", "listclasses"}
+)
+_ENDINGS = (".txt", ".names", ".lst")
+_NUMBER_FIRST = re.compile(r"^(\d{1,9})[\s,;:=]+(\S.*)$")
+_NUMBER_LAST = re.compile(r"^(.*[^\s,;:=])[\s,;:=]+(\d{1,9})$")
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """The names of classes in order, and what each class that is there is called."""
+
+    order: tuple[str, ...]
+    name_of: dict[str, str]
+
+
+def is_class_list(file: str) -> bool:
+    """Whether a file is named as lists of classes are."""
+    stem, dot, ending = file.rpartition("/")[2].rpartition(".")
+    return f"{dot}{ending}".lower() in _ENDINGS and joined(stem) in _CALLED
+
+
+def class_names(text: str, classes: Collection[str]) -> ClassNames | None:
+    """What a list says of classes: their order, if it names all of them, else the names of those
+    that are numbers, counted from 0, or from 1 where as many as there are names. None where it fits
+    neither."""
+    lines = [line.strip().strip("'\"").strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    numbered = _numbered(lines)
+    for names in ([numbered[n] for n in sorted(numbered)], lines):
+        place = {alike(name): index for index, name in enumerate(names)}
+        if all(alike(c) in place for c in classes):
+            order = sorted(classes, key=lambda c: place[alike(c)])
+            return ClassNames(tuple(order), {c: c for c in classes})
+    if not all(re.fullmatch(r"\d{1,9}", c) for c in classes):
+        return None
+    numbers = {c: int(c) for c in classes}
+    lowest, highest = min(numbers.values()), max(numbers.values())
+    if not numbered:
+        if lowest >= 1 and highest < len(lines):
+            return None  # counted from 0 or from 1?
+        numbered = dict(enumerate(lines, 1 if highest == len(lines) else 0))
+    if not all(number in numbered for number in numbers.values()):
+        return None
+    found = {c: numbered[n] for c, n in sorted(numbers.items(), key=lambda pair: pair[1])}
+    if len(set(map(alike, found.values()))) < len(found):
+        return None
+    return ClassNames(tuple(found.values()), found)
+
+
+def _numbered(lines: list[str]) -> dict[int, str]:
+    """Names by their numbers, where each line has one before or behind the name."""
+    for pattern, number, name in ((_NUMBER_FIRST, 1, 2), (_NUMBER_LAST, 2, 1)):
+        matches = [match for line in lines if (match := pattern.match(line)) is not None]
+        found = {int(match[number]): match[name].strip("'\"") for match in matches}
+        if len(found) == len(lines) > 0:
+            return found
+    return {}
+
+
+def fitting(
+    lists: Mapping[str, str], classes: Collection[str]
+) -> tuple[ClassNames | None, list[tuple[str, str]]]:
+    """What the lists, texts by the names of files, say of classes, and for each file how it is used
+    or why not, in words."""
+    found = {file: class_names(text, classes) for file, text in sorted(lists.items())}
+    fit = [each for each in found.values() if each is not None]
+    if any(each != fit[0] for each in fit):
+        return None, [(f"not used: {', '.join(lists)}", "they say different names of classes")]
+    told = []
+    listed = ", ".join(sorted(classes)[:6])
+    for file, each in found.items():
+        if each is None:
+            told.append((f"not used: {file}", f"it does not name the classes, {listed[:300]}"))
+        else:
+            what = "names" if each.name_of != {c: c for c in each.name_of} else "order"
+            told.append((f"{what} of classes", f"as {file} lists them"))
+    return (fit[0] if fit else None), told

@@ -1,0 +1,102 @@
+"""Lists of classes beside images: their order and names are taken, or it is told why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from saf.data import Dataset, read
+from saf.data.images.tables.class_lists import class_names, is_class_list
+from tests.saf.data.pictures import Pictures, came, table
+
+Place = Callable[[Mapping[str, bytes]], Path]
+Pack = Callable[[Mapping[str, bytes], str], Path]
+
+
+def values(data: Dataset) -> list[str]:
+    return [decision.value for decision in data.decisions]
+
+
+@pytest.mark.parametrize("file", ["classes.txt", "data/class_names.txt", "labels.txt", "obj.names"])
+def test_only_files_that_are_named_so_are_lists(file: str) -> None:
+    assert is_class_list(file) == (file != "obj.names")
+    assert not is_class_list("train_labels.txt")
+    assert not is_class_list("classes.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["dog\ncat\nant\n", "0 dog\n1 cat\n2 ant", "dog,1\ncat,2\nant,3", "'dog'\nCat\ncow\nant"],
+)
+def test_the_order_of_a_list_that_names_all_classes_is_theirs(
+    text: str, pictures: Pictures, place: Place
+) -> None:
+    files = pictures.many(*(f"{s}/{c}" for s in ("train", "test") for c in ("ant", "cat", "dog")))
+    data = read(place(files | {"classes.txt": text.encode()}))
+    assert data.class_names == ("dog", "cat", "ant")
+    assert all(c in name for split in came(data, files).values() for name, c in split.items())
+    assert "order of classes" in values(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("dog\ncat\nant", 0),
+        ("dog\ncat\nant", 1),
+        ("7 dog\n8: cat\n9, ant", 7),
+        ("dog=0\ncat=1\nant=2", 0),
+    ],
+)
+def test_classes_that_are_numbers_are_named_by_a_list(
+    text: str, first: int, pictures: Pictures, place: Place
+) -> None:
+    files = pictures.many(*(f"{n}" for n in range(first, first + 3)), count=5)
+    data = read(place(files | {"labels.txt": text.encode()}))
+    assert data.class_names == ("dog", "cat", "ant")
+    names = {str(first + n): c for n, c in enumerate(data.class_names)}
+    found = came(data, files)
+    assert all(names[n.partition("/")[0]] == c for s in found.values() for n, c in s.items())
+    assert "names of classes" in values(data)
+
+
+@pytest.mark.parametrize("text", ["dog\ncow", "dog", "1\n2\n3", ""])
+def test_a_list_that_does_not_fit_is_told(text: str, pictures: Pictures, place: Place) -> None:
+    data = read(place(pictures.many("cat", "dog") | {"class_names.txt": text.encode()}))
+    assert data.class_names == ("cat", "dog")
+    assert "not used: class_names.txt" in values(data)
+
+
+def test_numbers_that_may_count_from_0_or_from_1_are_named_by_no_list() -> None:
+    assert class_names("a\nb\nc\nd", ["1", "2", "3"]) is None
+    assert class_names("a\nb\nc\na", ["0", "3"]) is None
+    found = class_names("a\nb\nc\nd", ["0", "2"])
+    assert found is not None
+    assert found.order == ("a", "c")
+
+
+def test_lists_that_disagree_are_not_used(pictures: Pictures, place: Place) -> None:
+    lists = {"classes.txt": b"dog\ncat\n", "labels.txt": b"cat\ndog\n"}
+    data = read(place(pictures.many("cat", "dog") | lists))
+    assert data.class_names == ("cat", "dog")
+    assert "not used: classes.txt, labels.txt" in values(data)
+
+
+def test_a_table_that_labels_images_is_no_list_of_classes(pictures: Pictures, place: Place) -> None:
+    files = pictures(*(f"images/{n}.png" for n in range(10)))
+    rows = [[name, "ab"[n % 2]] for n, name in enumerate(files)]
+    data = read(place(files | {"labels.txt": table(["file", "label"], *rows)}))
+    assert data.class_names == ("a", "b")
+    assert not any("not used" in value for value in values(data))
+
+
+def test_a_list_names_the_numbers_of_a_webdataset(pack: Pack, png: Callable[..., bytes]) -> None:
+    x = np.random.default_rng(3).integers(0, 256, (12, 8, 8), np.uint8)
+    files = {f"{n:02}.png": png(x[n]) for n in range(12)}
+    files |= {f"{n:02}.cls": str(n % 3).encode() for n in range(12)}
+    data = read(pack(files | {"classes.txt": b"dog\ncat\nant\n"}, "tar"))
+    assert data.class_names == ("dog", "cat", "ant")
+    number_of = {image.tobytes(): n for n, image in enumerate(x)}
+    assert [number_of[image.tobytes()] % 3 for image in data.x_train] == data.y_train.tolist()
