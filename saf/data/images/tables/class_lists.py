@@ -77,7 +77,9 @@ def fitting(
     found = {file: class_names(text, classes) for file, text in sorted(lists.items())}
     fit = [each for each in found.values() if each is not None]
     if any(each != fit[0] for each in fit):
-        return None, [(f"not used: {', '.join(lists)}", "they say different names of classes")]
+        return None, [
+            (f"not used: {', '.join(sorted(lists))}", "they say different names of classes")
+        ]
     told = []
     listed = ", ".join(sorted(classes)[:6])
     for file, each in found.items():

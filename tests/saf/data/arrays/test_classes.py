@@ -47,6 +47,14 @@ def test_classes_are_the_labels_that_occur(
     assert data.y_test.tolist() == numbers[:4]
 
 
+@pytest.mark.parametrize(
+    ("y", "order"), [(["10", "9"], "as numbers"), (["b", "a"], "as texts, character by character")]
+)
+def test_the_order_of_texts_is_told_as_it_is(y: list[str], order: str, npz: Npz) -> None:
+    data = read(npz(y_train=np.array(y * 4), y_test=np.array(y * 2)))
+    assert f"class names are the labels, sorted {order}" in [d.why for d in data.decisions]
+
+
 def test_names_beside_numbers_from_1_begin_with_1(npz: Npz) -> None:
     y = np.array([1, 2, 3, 1] * 2)
     data = read(npz(y_train=y, y_test=y[:4], class_names=np.array(["a", "b", "c"])))

@@ -20,11 +20,16 @@ def values(data: Dataset) -> list[str]:
     return [decision.value for decision in data.decisions]
 
 
-@pytest.mark.parametrize("file", ["classes.txt", "data/class_names.txt", "labels.txt", "obj.names"])
-def test_only_files_that_are_named_so_are_lists(file: str) -> None:
-    assert is_class_list(file) == (file != "obj.names")
-    assert not is_class_list("train_labels.txt")
-    assert not is_class_list("classes.csv")
+@pytest.mark.parametrize(
+    "file", ["classes.txt", "data/class_names.txt", "labels.txt", "classes.names", "class-list.lst"]
+)
+def test_lists_are_known_by_their_names(file: str) -> None:
+    assert is_class_list(file)
+
+
+@pytest.mark.parametrize("file", ["train_labels.txt", "classes.csv", "readme.txt", "obj.names"])
+def test_other_files_are_no_lists(file: str) -> None:
+    assert not is_class_list(file)
 
 
 @pytest.mark.parametrize(
