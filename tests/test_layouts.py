@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks.layouts.__main__ import DOCUMENT, GROUPS, check, outcome, stored, written
-from benchmarks.layouts.parts import Layout, many
+from benchmarks.layouts.__main__ import DOCUMENT, GROUPS, outcome, stored, written
+from benchmarks.layouts.others import A, B, X, Y, arrays
+from benchmarks.layouts.parts import Layout, kind, many
+from benchmarks.layouts.shown import check
+from benchmarks.layouts.tables import labelled, png, split_of
 from saf.data import read
 
 
@@ -24,13 +28,54 @@ def test_there_are_many_layouts_of_each_kind_of_answer() -> None:
         assert sum(answer in line for line in lines) >= 15, answer
 
 
-def test_wrong_labels_do_not_pass_as_read(tmp_path: Path) -> None:
-    layout = Layout("swapped", lambda: many("train/{c}/{n}.png", "test/{c}/{n}.png"))
-    assert outcome(layout).startswith("**read**")
-    root = tmp_path / "data"
-    shutil.unpack_archive(layout.write(tmp_path), root)
+Spoil = Callable[[Path], object]
+
+
+def wrong_labels(root: Path) -> None:
     (root / "train" / "cat").rename(root / "other")
     (root / "train" / "dog").rename(root / "train" / "cat")
     (root / "other").rename(root / "train" / "dog")
-    with pytest.raises(AssertionError, match="swapped: cat shows"):
+
+
+def wrong_split(root: Path) -> None:
+    (root / "train" / "cat" / "0.png").rename(root / "test" / "cat" / "9.png")
+
+
+def in_both_splits(root: Path) -> None:
+    shutil.copy(root / "test" / "cat" / "0.png", root / "test" / "cat" / "9.png")
+
+
+def lost(root: Path) -> None:
+    (root / "train" / "cat" / "0.png").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (wrong_labels, "cat shows another class"),
+        (wrong_split, "picture 0 of cat is in test and shows train"),
+        (in_both_splits, "are there several times"),
+        (lost, "are missing untold"),
+    ],
+)
+def test_what_is_read_wrongly_does_not_pass_as_read(
+    spoil: Spoil, says: str, tmp_path: Path
+) -> None:
+    layout = Layout("spoilt", lambda: many("train/{c}/{n}.png", "test/{c}/{n}.png"))
+    assert outcome(layout).startswith("**read**")
+    root = tmp_path / "data"
+    shutil.unpack_archive(layout.write(tmp_path), root)
+    spoil(root)
+    with pytest.raises(AssertionError, match=f"spoilt: .*{says}"):
         check(layout, read(root))
+
+
+def test_splits_of_arrays_and_tables_are_looked_at(tmp_path: Path) -> None:
+    swapped = arrays(x_train=A, y_train=B, x_test=X, y_test=Y)
+    layout = Layout("swapped", lambda: {"data.npz": swapped}, "data.npz")
+    with pytest.raises(AssertionError, match="is in train and shows test"):
+        check(layout, read(layout.write(tmp_path)))
+    head = ["file", "label", "split"]
+    layout = Layout("table", lambda: labelled(head, png, kind, lambda n: "train", split=split_of))
+    with pytest.raises(AssertionError, match="is in train and shows test"):
+        check(layout, read(layout.write(tmp_path)))

@@ -10,19 +10,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.layouts.parts import Files, Layout, idx, many, npy, npz, pixels, table, zipped
+from benchmarks.layouts.parts import (
+    FIRST_OF_TEST,
+    Files,
+    Layout,
+    idx,
+    many,
+    npy,
+    npz,
+    pixels,
+    table,
+    zipped,
+)
 
 SPLITS = ("train/{c}/{n}.png", "test/{c}/{n}.png")
 
 
-def stack(count: int = 12, classes: int = 3) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Images `N H W` and labels."""
-    labels = np.arange(count) % classes
-    return np.stack([pixels(str(c))[..., 0] for c in labels]), labels
+def stack(count: int = 12, first: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Images `N H W`, numbered from the first, and labels of three classes."""
+    labels = np.arange(count) % 3
+    return np.stack([pixels(str(c), first + n)[..., 0] for n, c in enumerate(labels)]), labels
 
 
 X, Y = stack()
-A, B = stack(6)
+A, B = stack(6, FIRST_OF_TEST)
 
 
 def arrays(**changed: Any) -> bytes:
@@ -155,7 +166,7 @@ ARRAYS = [
     single("`N 3072`", "data.npz", npz(x_train=np.tile(X.reshape(12, -1), 12), y_train=Y)),
     Layout("MNIST's four files, gzipped", mnist, "mnist.zip"),
     Layout("CIFAR-10 in Python", cifar, "cifar-10-python.tar.gz", pictures=False),
-    single("a table of pixels, the label first", "data.csv", pixel_rows()),
+    single("a table of pixels, the label first", "data.csv", pixel_rows(), pictures=True),
 ]
 
 TEMPORAL = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import struct
 import tarfile
 import zipfile
@@ -20,6 +21,11 @@ from PIL import Image
 
 Files = Mapping[str, bytes]
 CLASSES = ("cat", "dog")
+MARKS = {"": 0, "train": 50, "val": 100, "test": 150, "none": 200}
+"""What shows the split of a picture: the path or table beside it says it; "none" is left out."""
+FRAME = 40
+FIRST_OF_TEST = 12
+"""The number of the first gray picture that is meant for testing."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Layout:
     name: str = "data.zip"
     """What is sent: the ending says how the files are packed; of one file, that file."""
     pictures: bool = True
-    """Whether its samples are pictures of `code`, so that wrong labels are seen."""
+    """Whether its samples are such pictures, so that wrong labels and splits are seen."""
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> Path:
@@ -59,10 +65,14 @@ def code(class_name: str) -> int:
     return 60 + zlib.crc32(class_name.encode()) % 180
 
 
-def pixels(class_name: str, number: int = 0, height: int = 16, width: int = 16) -> NDArray[Any]:
-    """A picture `H W 3` of a class."""
-    picture = np.full((height, width, 3), 40 + number % 12, np.uint8)
-    picture[height // 4 : -height // 4, width // 4 : -width // 4] = (code(class_name), 128, 20)
+def pixels(
+    class_name: str, number: int = 0, height: int = 16, width: int = 16, split: str = ""
+) -> NDArray[Any]:
+    """A picture `H W 3` that shows its class, the split that it is meant for and its number, in the
+    red, green and blue of its middle; in gray the number is the brightness of its frame."""
+    picture = np.full((height, width, 3), FRAME + number % 100, np.uint8)
+    shown = (code(class_name), MARKS[split], number % 256)
+    picture[height // 4 : -height // 4, width // 4 : -width // 4] = shown
     picture[: height // 4, : width // 4] = 250
     return picture
 
@@ -75,24 +85,37 @@ def encoded(values: Any, kind: str = "PNG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def image(class_name: str, number: int = 0, height: int = 16, width: int = 16) -> bytes:
+def image(
+    class_name: str, number: int = 0, height: int = 16, width: int = 16, split: str = ""
+) -> bytes:
     """A PNG of a class."""
-    return encoded(pixels(class_name, number, height, width))
+    return encoded(pixels(class_name, number, height, width, split))
+
+
+def said(pattern: str) -> str:
+    """The split that a path says to people: "train", "val" or "test"; "" where it says none."""
+    folders = re.split(r"[/\\]", pattern.lower())[:-1]
+    found = [split for split in ("train", "val", "test") if any(split in each for each in folders)]
+    return found[0] if len(found) == 1 else ""
 
 
 def many(*patterns: str, count: int = 4, classes: Iterable[str] = CLASSES) -> dict[str, bytes]:
     """Images by patterns such as "train/{c}/{n}.png", of each class."""
     return {
-        pattern.format(c=c, n=n): image(c, n)
+        pattern.format(c=c, n=n): image(c, n, split=said(pattern))
         for pattern in patterns
         for c in classes
         for n in range(count)
     }
 
 
-def flat(pattern: str = "images/{n}.png", count: int = 12) -> dict[str, bytes]:
+def flat(
+    pattern: str = "images/{n}.png",
+    count: int = 12,
+    split: Callable[[int], str] = lambda number: "",
+) -> dict[str, bytes]:
     """Images whose names say nothing, of the classes in turns."""
-    return {pattern.format(n=n): image(kind(n), n) for n in range(count)}
+    return {pattern.format(n=n): image(kind(n), n, split=split(n)) for n in range(count)}
 
 
 def kind(number: int) -> str:

@@ -151,11 +151,8 @@ def chosen_fold(
         for fold in found.names[:40]:
             roles = {name: found.roles[name] for name in found.only(fold)}
             ways.append(Candidate(fold, f"{counted(roles)}, in the folders of {fold}"))
-        why = f" ({found.same})" if found.same else ""
-        asks = (
-            f"Which fold is it to be? The folders {listed} hold a split each, and what one trains "
-            f"on, another tests on{why}."
-        )
+        why = f", and what one trains on, another tests on: {found.same}" if found.same else ""
+        asks = f"Which fold is it to be? The folders {listed} hold a split each{why}."
         raise NeedsChoiceError(source.label, (Question("split", asks, tuple(ways)),))
     if composed(said) not in names:
         raise DataError(
