@@ -11,11 +11,17 @@ from pydantic import ValidationError
 from starlette.responses import RedirectResponse, Response
 
 from api.errors import InvalidRequestError, ServiceError
-from api.store.webhooks import outbox
+from api.store.webhooks import audience, deliveries, outbox
 from api.web.asgi import prefix
 from api.web.dependencies import Service, ServiceDependency
 from api.web.rendering import page
-from api.webhooks.routes import check_address, find_webhooks, make_webhook, read_webhook
+from api.webhooks.routes import (
+    check_address,
+    find_webhooks,
+    make_webhook,
+    read_told_webhook,
+    read_webhook,
+)
 from api.webhooks.schemas import NewWebhook, delivery_document
 
 router = APIRouter(include_in_schema=False)
@@ -43,7 +49,7 @@ async def add_by_form(request: Request) -> Response:
 def try_by_form(service: ServiceDependency, webhook: str) -> Response:
     """Sends a test message."""
     with service.database.writing() as session:
-        outbox.put_test(session, read_webhook(session, webhook))
+        outbox.put_test(session, read_told_webhook(session, webhook))
     return RedirectResponse(prefix.at("/webhooks"), 303)
 
 
@@ -79,9 +85,10 @@ def _context(service: Service) -> dict[str, Any]:
         sent = {
             webhook.id: [
                 delivery_document(row)
-                for row in outbox.of_webhook(session, webhook.id, limit=SHOWN)
+                for row in deliveries.of_webhook(session, webhook.id, limit=SHOWN)
             ]
             for webhook in found
+            if audience.may_look(read_webhook(session, webhook.id))
         }
     return {
         "webhooks": found,

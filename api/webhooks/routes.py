@@ -14,7 +14,7 @@ from api.errors import InvalidRequestError, NotFoundError
 from api.settings import Settings
 from api.store.database import clock
 from api.store.ids import new_id
-from api.store.webhooks import outbox
+from api.store.webhooks import audience, deliveries, outbox
 from api.store.webhooks.tables import Delivery, Webhook
 from api.web.asgi import prefix
 from api.web.caller import Names, ProjectHeader
@@ -48,6 +48,17 @@ def read_webhook(session: Session, webhook_id: str) -> Webhook:
     found = session.get(Webhook, webhook_id)
     if found is None:
         raise NotFoundError(f"there is no webhook {webhook_id[:60]}")
+    return found
+
+
+def read_told_webhook(session: Session, webhook_id: str) -> Webhook:
+    """The same, for who may see its messages."""
+    found = read_webhook(session, webhook_id)
+    if not audience.may_look(found):
+        raise NotFoundError(
+            f"the messages of {found.id} are for who belongs to its project; remove it, or make "
+            "one of your own"
+        )
     return found
 
 
@@ -189,7 +200,7 @@ def try_webhook(
     def put(session: Session) -> DeliveryDocument:
         sent = made_before(session, Delivery, idempotency_key, *request)
         if sent is None:
-            sent = outbox.put_test(session, read_webhook(session, webhook))
+            sent = outbox.put_test(session, read_told_webhook(session, webhook))
             remember(session, idempotency_key, sent.id, *request)
         return delivery_document(sent)
 
@@ -202,10 +213,10 @@ def try_webhook(
     responses=responses(401, 404, 503),
 )
 def list_deliveries(service: ServiceDependency, webhook: str) -> Listing[DeliveryDocument]:
-    """The newest fifty; messages stay for 30 days after their last try."""
+    """The newest fifty; messages stay for 30 days."""
     with service.database.reading() as session:
-        row = read_webhook(session, webhook)
-        found = [delivery_document(each) for each in outbox.of_webhook(session, row.id)]
+        row = read_told_webhook(session, webhook)
+        found = [delivery_document(each) for each in deliveries.of_webhook(session, row.id)]
     return Listing(
         data=found,
         first_id=found[0].id if found else None,

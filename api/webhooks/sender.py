@@ -1,23 +1,28 @@
-"""Sends the messages of the outbox, and tries again with growing pauses: a thread of the API."""
+"""Sends the messages of the outbox, and tries again with growing pauses.
+
+One thread of the API looks what is due and writes what came of it; a pool of others, as many as
+there are at most, waits for receivers.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import httpcore
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from standardwebhooks import Webhook as Signature
 
 from api.settings import Settings
 from api.store.database import Database, why_away
-from api.store.webhooks import outbox
+from api.store.webhooks import deliveries, outbox
 from api.webhooks.addresses import RefusedAddressError, resolve
 from api.webhooks.connection import post
 
@@ -25,10 +30,12 @@ LOOK_SECONDS = 2.0
 ANSWER_SECONDS = 15.0
 PAUSES = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
 """Before each further try, as the specification proposes; then a message is given up."""
-AT_ONCE = 8  # messages, of different webhooks
+AT_ONCE = 24  # messages under way, of different webhooks
+OF_ONE_USER = 4  # of those: whoever has many webhooks that do not answer leaves room for others
 DISABLE_SECONDS = 5 * 86_400.0  # in which nothing has arrived at a webhook: it is disabled
 LEASE_SECONDS = 60.0  # in which no other process sends a message that one has taken
 GONE = 410
+AWAY = (OperationalError, InterfaceError, PoolTimeoutError)  # a database that may come back
 log = logging.getLogger(__name__)
 
 
@@ -38,20 +45,36 @@ class Attempt:
 
     id: str
     webhook_id: str
+    until: float
+    """When others may send to the webhook again, by the clock of the database."""
+    user: str
     url: str
     secret: str
     body: str
     tries: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of it; without an `error` it has arrived."""
+
+    attempt: Attempt
+    status: int | None
+    error: str
+
+
 class Sender:
-    """The thread; several processes share the outbox."""
+    """The threads; several processes share the outbox."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="webhook")
+        self._under_way: dict[Future[None], Attempt] = {}
+        self._outcomes: deque[Outcome] = deque()
         self._cleared = time.monotonic()
 
     def start(self) -> None:
@@ -59,57 +82,76 @@ class Sender:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; a message under way may come twice, with the same id."""
+        """End the threads; a message under way may come twice, with the same id."""
         self._stop.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(ANSWER_SECONDS + 5)
-
-    def send_due(self) -> int:
-        """Send what is due; how many. Raises what the database raises."""
-        sent = 0
-        while not self._stop.is_set() and (attempts := self._take()):
-            # One at a time to each webhook, so that a slow one keeps no other waiting for long.
-            with ThreadPoolExecutor(len(attempts), thread_name_prefix="webhook") as threads:
-                list(threads.map(self._try, attempts))
-            sent += len(attempts)
-        return sent
+        self._pool.shutdown(wait=False)
 
     def _run(self) -> None:
         failing = False
-        while not self._stop.wait(LOOK_SECONDS):
+        while not self._stop.is_set():
+            self._wake.wait(LOOK_SECONDS)
+            self._wake.clear()
             try:
-                if self._is_any_due():
-                    self.send_due()
+                self._look()
                 failing = False
             except SQLAlchemyError as error:
                 if not failing:
                     log.warning("webhooks wait for the database: %s", why_away(error))
                 failing = True
+                self._stop.wait(LOOK_SECONDS)  # however many end in between
             except Exception:
                 log.exception("a webhook could not be sent; the next look tries again")
+                self._stop.wait(LOOK_SECONDS)
+        wait(self._under_way, ANSWER_SECONDS)
+        try:
+            self._write_outcomes()
+        except SQLAlchemyError as error:
+            log.warning("messages under way come twice: %s", why_away(error))
+
+    def _look(self) -> None:
+        self._write_outcomes()
+        for ended in [future for future in self._under_way if future.done()]:
+            del self._under_way[ended]
+        if not self._stop.is_set() and self._is_any_due():
+            for attempt in self._take():
+                self._under_way[self._pool.submit(self._try, attempt)] = attempt
 
     def _is_any_due(self) -> bool:
         with self._database.reading() as session:
-            found = outbox.has_news(session)
+            found = deliveries.has_news(session)
         if time.monotonic() - self._cleared > 3600:
             self._cleared = time.monotonic()
             with self._database.writing() as session:
-                outbox.forget_old(session)
+                deliveries.forget_old(session)
         return found
 
     def _take(self) -> list[Attempt]:
+        # Also those of webhooks that were removed since, of which the database knows nothing.
+        waiting = Counter(attempt.user for attempt in self._under_way.values())
         with self._database.writing() as session:
             outbox.sweeps_ended(session)
+            taken = deliveries.take(
+                session,
+                AT_ONCE - len(self._under_way),
+                seconds=LEASE_SECONDS,
+                of_one_user=OF_ONE_USER,
+                but_of=[user for user, number in waiting.items() if number >= OF_ONE_USER],
+            )
             return [
                 Attempt(
                     id=delivery.id,
                     webhook_id=webhook.id,
+                    until=webhook.sending_until or 0.0,
+                    user=webhook.owner_id or "",
                     url=webhook.url,
                     secret=webhook.secret,
                     body=delivery.body,
                     tries=delivery.tries,
                 )
-                for delivery, webhook in outbox.take(session, AT_ONCE, seconds=LEASE_SECONDS)
+                for delivery, webhook in taken
             ]
 
     def _try(self, attempt: Attempt) -> None:
@@ -118,26 +160,48 @@ class Sender:
         except Exception as unexpected:  # the others are sent all the same
             log.exception("the message %s could not be sent", attempt.id)
             status, error = None, f"it could not be sent: {type(unexpected).__name__}"
-        gives_up = status == GONE or attempt.tries > len(PAUSES)
-        with self._database.writing() as session:
-            outbox.tried(
-                session,
-                attempt.id,
-                attempt.tries,
-                status=status,
-                error=error[:500],
-                again_in=None if gives_up else PAUSES[attempt.tries - 1],
-                disable_seconds=DISABLE_SECONDS,
-                is_gone=status == GONE,
-            )
         if error:
             log.warning("the message %s did not arrive: %s", attempt.id, error)
+        self._outcomes.append(Outcome(attempt=attempt, status=status, error=error[:500]))
+        self._wake.set()
+
+    def _write_outcomes(self) -> None:
+        """Write what came of tries that ended; while the database is away, it is kept."""
+        while self._outcomes:
+            outcome = self._outcomes.popleft()
+            try:
+                self._write(outcome)
+            except AWAY:
+                self._outcomes.appendleft(outcome)
+                raise
+
+    def _write(self, outcome: Outcome) -> None:
+        attempt, is_gone = outcome.attempt, outcome.status == GONE
+        gives_up = is_gone or attempt.tries > len(PAUSES)
+        with self._database.writing() as session:
+            deliveries.tried(
+                session,
+                (attempt.id, attempt.tries),
+                (attempt.webhook_id, attempt.until),
+                status=outcome.status,
+                error=outcome.error,
+                again_in=None if gives_up else PAUSES[attempt.tries - 1],
+                disable_seconds=DISABLE_SECONDS,
+                is_gone=is_gone,
+            )
 
     def _post(self, attempt: Attempt) -> tuple[int | None, str]:
         """Status of the answer, None without one, and what went wrong; empty: it has arrived."""
+        ends = time.monotonic() + ANSWER_SECONDS
         try:
             addresses = resolve(attempt.url, private=self._settings.webhooks_private)
-            status = self._send(attempt, addresses)
+            status = post(
+                attempt.url,
+                addresses,
+                content=attempt.body.encode(),
+                headers=_headers(attempt),
+                seconds=ends - time.monotonic(),
+            )
         except RefusedAddressError as error:
             return None, str(error)
         except httpcore.TimeoutException:
@@ -150,18 +214,15 @@ class Sender:
             return status, f"it answered {status}; redirects are not followed"
         return status, f"it answered {status}"
 
-    def _send(self, attempt: Attempt, addresses: Sequence[str]) -> int:
-        at = datetime.now(UTC)
-        headers = {
-            "host": urlsplit(attempt.url).netloc,
-            "connection": "close",
-            "content-type": "application/json",
-            "user-agent": "saf-webhooks",
-            "webhook-id": attempt.id,
-            "webhook-timestamp": str(int(at.timestamp())),
-            "webhook-signature": Signature(attempt.secret).sign(attempt.id, at, attempt.body),
-        }
-        content = attempt.body.encode()
-        return post(
-            attempt.url, addresses, content=content, headers=headers, seconds=ANSWER_SECONDS
-        )
+
+def _headers(attempt: Attempt) -> dict[str, str]:
+    at = datetime.now(UTC)
+    return {
+        "host": urlsplit(attempt.url).netloc,
+        "connection": "close",
+        "content-type": "application/json",
+        "user-agent": "saf-webhooks",
+        "webhook-id": attempt.id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": Signature(attempt.secret).sign(attempt.id, at, attempt.body),
+    }

@@ -26,6 +26,7 @@ class Webhook(Base):
     failing_since: Mapped[float | None]  # the first failure that no arrival has followed
     disabled_at: Mapped[float | None]  # since then nothing is sent
     disabled_why: Mapped[str | None] = mapped_column(Text)
+    sending_until: Mapped[float | None]  # until then nobody else sends to it
 
 
 class Delivery(Base):
@@ -34,9 +35,7 @@ class Delivery(Base):
     __tablename__ = "webhook_deliveries"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)  # msg_…: the same at each try
-    webhook_id: Mapped[str] = mapped_column(
-        ForeignKey("webhooks.id", ondelete="CASCADE"), index=True
-    )
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
     type: Mapped[str] = mapped_column(String(40))
     body: Mapped[str] = mapped_column(Text)
     created_at: Mapped[float]
@@ -46,7 +45,7 @@ class Delivery(Base):
     status: Mapped[int | None]  # of the last answer
     error: Mapped[str] = mapped_column(Text, default="")  # of the last try
 
-    __table_args__ = (Index(None, "next_at"),)
+    __table_args__ = (Index(None, "next_at"), Index(None, "webhook_id", "next_at"))
 
 
 class SweepNews(Base):

@@ -16,7 +16,7 @@ from api.store.tables import Job
 from tests.api.accounts.people import Lab
 
 AT_ONCE = 6
-HOOK = {"url": "https://192.88.99.1/", "events": ["job.failed"]}
+HOOK = {"url": "https://192.31.196.1/", "events": ["job.failed"]}
 
 
 def at_once(ask: Callable[[], httpx.Response]) -> list[httpx.Response]:
