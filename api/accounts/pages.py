@@ -38,6 +38,8 @@ def login_page(request: Request, service: ServiceDependency, next: str = "/") ->
 async def sign_in(request: Request) -> Response:
     """Begins a browser session by a key, and leads to where the person wanted to go."""
     service: Service = request.app.state.service
+    if service.settings.auth != "keys":
+        return RedirectResponse(prefix.at("/"), 303)
     form = await _form(request)
     wanted = _local(form.get("next", "/"))
     signed_in = await service.part(SignIns).sign_in(request, form.get("key", "").strip())

@@ -76,10 +76,15 @@ def make_key(session: Session, caller: Caller, wanted: NewKey) -> NewKeyDocument
     if not is_own and "admin" not in caller.scopes:
         raise ForbiddenError("keys of others are made by admins of the service")
     scopes: Sequence[str] = wanted.scopes or _usual(caller, user)
-    beyond = [scope for scope in scopes if scope not in caller.scopes]
-    if is_own and beyond:
+    beyond = [scope for scope in scopes if not caller.opens(scope)]
+    if beyond:
         raise InvalidRequestError.at(
             "/scopes", f"a key opens no more than what it is made with, which lacks {beyond[0]}"
+        )
+    of_admins = [scope for scope in scopes if scope in ("admin", "metrics")]
+    if of_admins and not user.is_admin:
+        raise InvalidRequestError.at(
+            "/scopes", f"{of_admins[0]} is for admins of the service, and {user.name} is none"
         )
     row, secret = keys.add(session, user, wanted.name, scopes=scopes, days=wanted.expires_days)
     return NewKeyDocument(**key_document(row, user.name).model_dump(), secret=secret)

@@ -41,6 +41,10 @@ class Caller:
         """That of the user."""
         return self.viewer.name
 
+    def opens(self, scope: str) -> bool:
+        """Whether what asks for that scope is open to them; `admin` opens `metrics`, too."""
+        return scope in self.scopes or (scope == "metrics" and "admin" in self.scopes)
+
 
 def caller_of(scope: Scope) -> Caller | None:
     """Who sent the request; None where there are no accounts, and at public addresses."""

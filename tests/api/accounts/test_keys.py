@@ -28,6 +28,12 @@ def test_the_first_admins_key_is_printed_once_and_is_in_no_log(
         me = server.http.get("/v1/me", headers={"authorization": f"Bearer {key}"}).json()
         assert (me["user"]["name"], me["user"]["admin"]) == ("admin", True)
         assert server.http.get("/v1/me").status_code == 401
+        # As docs/operating.md says for Prometheus.
+        wanted = {"name": "prometheus", "scopes": ["metrics"]}
+        bearer = {"authorization": f"Bearer {key}"}
+        numbers = server.http.post("/v1/keys", json=wanted, headers=bearer).json()
+        bearer = {"authorization": f"Bearer {numbers['secret']}"}
+        assert server.http.get("/metrics", headers=bearer).status_code == 200
     with serving(settings) as server:
         opened(server)
         again = server.http.get("/v1/me", headers={"authorization": f"bearer {key}"})
@@ -76,6 +82,15 @@ def test_a_key_opens_no_more_than_what_it_is_made_with(own_lab: Lab) -> None:
         assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/scopes")
     other = own_lab.ask("mia", "POST", "/v1/keys", json={"name": "x", "user": "otto"})
     assert other.status_code == 403
+    own_lab.keys["no reading"] = own_lab.ask(
+        "root", "POST", "/v1/keys", json={"name": "x", "scopes": ["write", "admin"]}
+    ).json()["secret"]
+    body = {"name": "x", "user": "otto", "scopes": ["read"]}
+    beyond = own_lab.ask("no reading", "POST", "/v1/keys", json=body)
+    assert (beyond.status_code, "which lacks read" in beyond.json()["detail"]) == (422, True)
+    body = {"name": "x", "user": "otto", "scopes": ["read", "admin"]}
+    useless = own_lab.ask("root", "POST", "/v1/keys", json=body)
+    assert (useless.status_code, "and otto is none" in useless.json()["detail"]) == (422, True)
     for_otto = own_lab.ask("root", "POST", "/v1/keys", json={"name": "x", "user": "otto"}).json()
     assert (for_otto["user"], for_otto["scopes"]) == ("otto", ["read", "write"])
     own_lab.keys["numbers"] = own_lab.ask(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from api.store.accounts import keys, users
 from tests.api.conftest import Server
 
 
@@ -12,3 +13,12 @@ def test_a_project_is_refused_where_something_would_be_made_in_it(shared: Server
     assert "this service has no accounts" in refused.json()["errors"][0]["detail"]
     assert shared.http.request("TRACE", "/v1/jobs", headers=asked).status_code == 405
     assert shared.http.get("/v1/jobs", headers=asked).status_code == 200
+
+
+def test_nobody_signs_in_where_there_are_no_accounts(shared: Server) -> None:
+    """Not even with a key of when there were."""
+    with shared.service.database.writing() as session:
+        _, secret = keys.add(session, users.add(session, "anna"), "of before")
+    answer = shared.http.post("/login", data={"key": secret})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert "set-cookie" not in answer.headers
