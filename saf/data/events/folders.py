@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saf.data.dataset import Decision, check_class_names
+from saf.data.images.words import is_fold, is_part
 from saf.data.labels import holdout
 from saf.errors import DataError
 
@@ -39,6 +40,8 @@ class Plan:
 def plan(names: Sequence[str], class_of: Callable[[str], str | None] | None = None) -> Plan:
     """By the first folder that is called as splits are, and the last one that is not, which is the
     class (or what `class_of` says of a name). Raises DataError."""
+    _check_folds(names)
+    _check_levels([name for name in names if class_of is None or class_of(name) is None])
     found = {name: _placed(name, class_of) for name in names}
     splits = {split for split, _ in found.values()}
     if None in splits and len(splits) > 1:
@@ -88,6 +91,34 @@ def planned(found: Mapping[str, tuple[str, str]], decisions: Sequence[Decision] 
         raise DataError("there are no recordings to test on", hint=LAYOUT)
     arrays = {split: np.array(rows, np.int64) for split, rows in labels.items()}
     return Plan(classes, arrays, places, tuple(decisions))
+
+
+def _check_folds(names: Sequence[str]) -> None:
+    """Refuse folders of folds: what one trains on, another tests on."""
+    folds = sorted({part for name in names for part in name.split("/")[:-1] if is_fold(part)})
+    if len(folds) > 1:
+        raise DataError(
+            f"the folders {', '.join(folds[:8])} are folds of a cross-validation, and nothing says "
+            "which is for testing",
+            hint=f"Send one fold, or put what it tests on into test/. {LAYOUT}",
+        )
+
+
+def _check_levels(names: Sequence[str]) -> None:
+    """Refuse folders in folders of which either may be the classes, as <class>/<person>/ and
+    <person>/<class>/."""
+    pairs = set()
+    for name in names:
+        folders = [part for part in name.split("/")[:-1] if not _SPLIT.fullmatch(part)]
+        if len(folders) > 1 and not is_part(folders[-2]):
+            pairs.add((folders[-2], folders[-1]))
+    outer, inner = sorted({one for one, _ in pairs}), sorted({other for _, other in pairs})
+    if min(len(outer), len(inner)) > 1:
+        raise DataError(
+            f"which folders are the classes, {', '.join(outer[:3])} or, inside them, "
+            f"{', '.join(inner[:3])}?",
+            hint=f"Leave one level of folders, that of the classes. {LAYOUT}",
+        )
 
 
 def _placed(name: str, class_of: Callable[[str], str | None] | None) -> tuple[str | None, str]:
