@@ -35,7 +35,7 @@ def ottt_as_published(network: SpikingNetwork, batch: Batch, *, traced: bool = F
     """
     stimulus = network.stimulus(batch.x, batch.timesteps)
     state, tally = lif_rest(network, stimulus), Tally(network, len(batch.x), batch.timesteps)
-    for _ in range(batch.timesteps):
+    for t in range(1, batch.timesteps + 1):
         effective = network.effective()
         constant = Constants(network, stimulus, effective)
         shown = Presentation(network, stimulus, effective, constant, batch.masks)
@@ -47,7 +47,7 @@ def ottt_as_published(network: SpikingNetwork, batch: Batch, *, traced: bool = F
             synapse=twice(shown.effective, of_spikes),
             trace_bias_and_input=traced,
         )
-        learn_at_one_step(scores, batch.y, state, batch.loss, tally)
+        learn_at_one_step(scores, batch, t, state, tally)
     batch.update()
     return tally.outcome()
 

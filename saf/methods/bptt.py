@@ -46,9 +46,9 @@ def bptt(network: SpikingNetwork, batch: Batch, *, readout: Readout = "mean") ->
     stimulus = network.stimulus(batch.x, batch.timesteps).channels_last()
     shown = present(network, stimulus, batch.masks)
     state = lif_rest(network, stimulus)
-    tally = Tally(network, len(batch.x), batch.timesteps, readout)
+    tally = Tally(network, len(batch.x), batch.timesteps, readout, batch.lengths)
     values, outputs = [], []
-    for _ in range(batch.timesteps):
+    for t in range(1, batch.timesteps + 1):
         scores, state = lif_advance(
             shown,
             state,
@@ -60,10 +60,10 @@ def bptt(network: SpikingNetwork, batch: Batch, *, readout: Readout = "mean") ->
             outputs.append(scores)
             tally.add(state.fired())
             continue
-        values.append(batch.loss(scores, batch.y) / batch.timesteps)
+        values.append(batch.loss_at([t], scores[None]))
         tally.add(state.fired(), values[-1], scores)
     if outputs:
-        scores = read_out(torch.stack(outputs), readout)
+        scores = read_out(torch.stack(outputs), readout, batch.lengths)
         values.append(batch.loss(scores, batch.y))
         tally.add(None, values[-1], scores)
     torch.stack(values).sum().backward()

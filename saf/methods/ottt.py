@@ -78,7 +78,8 @@ def ottt_a(
     stimulus = network.stimulus(batch.x, batch.timesteps).channels_last()
     shown, pass_on = present_cut(network, stimulus, batch.masks)
     state = lif_rest(network, stimulus)
-    tally, ended = Tally(network, len(batch.x), batch.timesteps, readout), None
+    ended = None
+    tally = Tally(network, len(batch.x), batch.timesteps, readout, batch.lengths)
     if readout in AT_THE_END:
         outputs = []
         with torch.no_grad():
@@ -87,7 +88,7 @@ def ottt_a(
                     shown, state, synapse=traced_synapse, trace_bias_and_input=traced, track=False
                 )
                 outputs.append(scores)
-        ended = at_the_end(torch.stack(outputs), batch.y, readout, batch.loss)
+        ended = at_the_end(torch.stack(outputs), batch.y, readout, batch.loss, batch.lengths)
         state = lif_rest(network, stimulus)
     for step in range(batch.timesteps):
         scores, state = lif_advance(
@@ -98,7 +99,7 @@ def ottt_a(
             readout=readout,
         )
         if ended is None:
-            learn_at_one_step(scores, batch.y, state, batch.loss, tally)
+            learn_at_one_step(scores, batch, step + 1, state, tally)
         else:
             torch.autograd.backward(scores, ended.gradients[step])
             tally.add(state.fired())

@@ -85,8 +85,6 @@ def saf_e(
     gradients are those of `saf.methods.ottt.ottt_a`, which says what `traced` and `readout` mean.
     The graph spans one chunk, so memory does not grow with T.
     """
-    import torch
-
     from saf.model.forward.detached import present_cut
     from saf.model.forward.readout import readout_at_each_step, readout_of_rates
     from saf.model.forward.saf_forward import REST, advance, chunks, surrogate_gates
@@ -97,7 +95,7 @@ def saf_e(
     timesteps, samples = batch.timesteps, len(batch.x)
     stimulus = network.stimulus(batch.x, timesteps).channels_last()
     shown, pass_on = present_cut(network, stimulus, batch.masks)
-    state, tally = REST, Tally(network, samples, timesteps, readout)
+    state, tally = REST, Tally(network, samples, timesteps, readout, batch.lengths)
     for steps in chunks(network, samples, timesteps, batch.chunk):
         done, state = advance(
             shown,
@@ -111,7 +109,7 @@ def saf_e(
             scores = readout_at_each_step(shown, done, times, traced)
         else:
             scores = readout_of_rates(shown, done, times)
-        value = torch.stack([batch.loss(o, batch.y) for o in scores]).sum() / timesteps
+        value = batch.loss_at(times, scores)
         value.backward()
         tally.add(done.fired, value, scores)
     pass_on()
@@ -135,17 +133,20 @@ def _saf_e_at_the_end(
     timesteps, samples = batch.timesteps, len(batch.x)
     stimulus = network.stimulus(batch.x, timesteps).channels_last()
     shown, pass_on = present_cut(network, stimulus, batch.masks)
-    lengths = chunks(network, samples, timesteps, batch.chunk)
+    parts = chunks(network, samples, timesteps, batch.chunk)
     tally, state, outputs = Tally(network, samples, timesteps, readout), REST, []
     with torch.no_grad():
-        for steps in lengths:
+        for steps in parts:
             done, state = advance(shown, state, steps)
             times = range(state.step - steps + 1, state.step + 1)
             outputs.append(readout_at_each_step(shown, done, times, traced))
-    ended, state = at_the_end(torch.cat(outputs), batch.y, readout, batch.loss), REST
-    for steps in lengths:
+    ended = at_the_end(torch.cat(outputs), batch.y, readout, batch.loss, batch.lengths)
+    state = REST
+    ends = {timesteps} if batch.lengths is None else batch.lengths.ends
+    for steps in parts:
         own = ended.gradients[state.step : state.step + steps]
-        learns = readout == "max" or state.step + steps == timesteps
+        now = range(state.step + 1, state.step + steps + 1)
+        learns = readout == "max" or not ends.isdisjoint(now)
         gate = surrogate_gates if learns else None
         done, state = advance(shown, state, steps, gate=gate, trace_bias_and_input=traced)
         times = range(state.step - steps + 1, state.step + 1)
@@ -184,4 +185,4 @@ def saf_f(network: SpikingNetwork, batch: Batch, *, traced: bool = True) -> Outc
     from saf.model.final_step import learn_at_the_final_step
     from saf.model.forward.saf_forward import surrogate_gates
 
-    return learn_at_the_final_step(network, batch, traced, surrogate_gates)
+    return learn_at_the_final_step(network, batch, traced, lambda _: surrogate_gates)

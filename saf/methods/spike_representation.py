@@ -8,11 +8,10 @@ from saf.config.methods import METHODS, AtTheFinalStep
 from saf.config.neurons import Form
 
 if TYPE_CHECKING:
-    from saf.kernels.saf_scan import Gate
     from saf.model.batch import Batch, Rule
+    from saf.model.forward.saf_forward import Gates
     from saf.model.network import SpikingNetwork
     from saf.model.outcome import Outcome
-    from saf.neurons.base import Neuron
 
 
 @METHODS.add
@@ -48,7 +47,7 @@ def spike_representation(network: SpikingNetwork, batch: Batch) -> Outcome:
     """
     from saf.model.final_step import learn_at_the_final_step
 
-    def gate(neuron: Neuron) -> Gate:
-        return neuron.rate_gate(batch.timesteps)
+    def gate_at(t: int) -> Gates:
+        return lambda neuron: neuron.rate_gate(t)
 
-    return learn_at_the_final_step(network, batch, True, gate)
+    return learn_at_the_final_step(network, batch, True, gate_at)

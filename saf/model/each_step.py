@@ -12,6 +12,7 @@ from saf.config.methods import Readout
 from saf.model.batch import Batch
 from saf.model.forward.lif_forward import LIFNetworkState, NeuronStep, lif_advance, lif_rest
 from saf.model.forward.presentation import traced as traced_synapse
+from saf.model.lengths import Lengths
 from saf.model.network import SpikingNetwork, present
 from saf.model.outcome import Outcome, Tally
 
@@ -28,43 +29,48 @@ class Ended(NamedTuple):
 
 
 def at_the_end(
-    outputs: Tensor, y: Tensor, readout: Readout, loss: Callable[[Tensor, Tensor], Tensor]
+    outputs: Tensor,
+    y: Tensor,
+    readout: Readout,
+    loss: Callable[..., Tensor],
+    lengths: Lengths | None = None,
 ) -> Ended:
     """The loss of the scores that the readout `last` or `max` takes from the outputs o[t], T B
     classes, and its gradient: that of `max` goes to the time step of the largest output of each
     class, the first of equal ones."""
     leaf = outputs.detach().requires_grad_()
     with torch.enable_grad():
-        scores = read_out(leaf, readout)
+        scores = read_out(leaf, readout, lengths)
         value = loss(scores, y)
     (gradients,) = torch.autograd.grad(value, leaf)
     return Ended(value.detach(), scores.detach(), gradients)
 
 
-def read_out(outputs: Tensor, readout: Readout) -> Tensor:
-    """Scores, B classes, of the readout `last` or `max`, of the outputs o[t], T B classes.
+def read_out(outputs: Tensor, readout: Readout, lengths: Lengths | None = None) -> Tensor:
+    """Scores, B classes, of the readout `last` or `max`, of the outputs o[t], T B classes, until
+    the end of each sample.
 
     Equal spikes give equal outputs, and rounding tells them apart: `max` takes the first of those
     that are equal to the largest but for rounding, so that SAF and LIF neurons learn from the same
     time step.
     """
     if readout == "last":
-        return outputs[-1]
-    most = outputs.detach().amax(0)
+        return outputs[-1] if lengths is None else lengths.at_the_end(outputs)
+    found = outputs.detach()
+    if lengths is not None:
+        ended = ~lengths.going(range(1, len(found) + 1), found)
+        found = found.masked_fill(ended[:, :, None], -torch.inf)
+    most = found.amax(0)
     rounding = ROUNDING * torch.finfo(outputs.dtype).eps * (1.0 + most.abs())
-    first = (outputs.detach() >= most - rounding).to(torch.uint8).argmax(0)
+    first = (found >= most - rounding).to(torch.uint8).argmax(0)
     return outputs.gather(0, first[None])[0]
 
 
 def learn_at_one_step(
-    scores: Tensor,
-    y: Tensor,
-    state: LIFNetworkState,
-    loss: Callable[[Tensor, Tensor], Tensor],
-    tally: Tally,
+    scores: Tensor, batch: Batch, t: int, state: LIFNetworkState, tally: Tally
 ) -> None:
-    """Loss of one time step, and its gradient."""
-    value = loss(scores, y) / tally.timesteps
+    """Loss of the time step t, from 1, and its gradient."""
+    value = batch.loss_at([t], scores[None])
     value.backward()
     tally.add(state.fired(), value, scores)
 
@@ -79,8 +85,8 @@ def updated_at_each_step(
     """Run T time steps of `neuron_step`, each with a loss, a gradient and an optimizer step."""
     stimulus = network.stimulus(batch.x, batch.timesteps).channels_last()
     state = lif_rest(network, stimulus)
-    tally = Tally(network, len(batch.x), batch.timesteps, readout)
-    for _ in range(batch.timesteps):
+    tally = Tally(network, len(batch.x), batch.timesteps, readout, batch.lengths)
+    for t in range(1, batch.timesteps + 1):
         scores, state = lif_advance(
             present(network, stimulus, batch.masks),
             state.detached(),
@@ -89,6 +95,6 @@ def updated_at_each_step(
             neuron_step=neuron_step,
             readout=readout,
         )
-        learn_at_one_step(scores, batch.y, state, batch.loss, tally)
+        learn_at_one_step(scores, batch, t, state, tally)
         batch.update()
     return tally.outcome()

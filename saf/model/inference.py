@@ -14,6 +14,7 @@ from torch import Tensor
 from saf.config.methods import AT_THE_END, Readout
 from saf.model.forward.readout import readout_at_each_step, readout_of_rates
 from saf.model.forward.saf_forward import REST, Neurons, advance, chunks
+from saf.model.lengths import Lengths
 from saf.model.network import SpikingNetwork, present
 from saf.model.outcome import Tally
 
@@ -34,14 +35,16 @@ def infer(
     *,
     readout: Readout,
     chunk: int | None = None,
-    loss: Callable[[Tensor], Tensor] | None = None,
+    loss: Callable[..., Tensor] | None = None,
     loss_at_each_step: bool = False,
+    lengths: Lengths | None = None,
 ) -> Inference:
     """Class scores of `x` (as for a method) by SAF, without a graph.
 
-    `loss` takes the scores of one time step, B classes. With `loss_at_each_step` the loss is the
-    mean over all time steps, as methods with a loss at each step minimise it, else that of the
-    final one.
+    `loss` takes the scores of one time step, B classes, and weights of the samples, B, where they
+    are padded. With `loss_at_each_step` the loss is the mean over all time steps, as methods with a
+    loss at each step minimise it, else that of the final one. `lengths` are those of padded
+    samples, whose scores are those at their own end.
     """
     *_, tally = infer_in_chunks(
         network,
@@ -51,6 +54,7 @@ def infer(
         chunk=chunk,
         loss=loss,
         loss_at_each_step=loss_at_each_step,
+        lengths=lengths,
     )
     outcome = tally.outcome()
     return Inference(outcome.scores, outcome.firing_rates, None if loss is None else outcome.loss)
@@ -64,19 +68,20 @@ def infer_in_chunks(
     *,
     readout: Readout,
     chunk: int | None = None,
-    loss: Callable[[Tensor], Tensor] | None = None,
+    loss: Callable[..., Tensor] | None = None,
     loss_at_each_step: bool = False,
     neurons: Neurons | None = None,
+    lengths: Lengths | None = None,
 ) -> Iterator[Tally]:
     """`infer` chunk by chunk; yields the sums so far after each. `neurons` is that of `advance`."""
     shown = present(network, network.stimulus(x, timesteps))
-    state, tally = REST, Tally(network, len(x), timesteps, readout)
+    state, tally = REST, Tally(network, len(x), timesteps, readout, lengths)
     for steps in chunks(network, len(x), timesteps, chunk):
         done, state = advance(shown, state, steps, neurons=neurons)
         times = range(state.step - steps + 1, state.step + 1)
         if readout == "mean" or readout in AT_THE_END:
             scores = readout_at_each_step(shown, done, times, False)
-        elif loss_at_each_step:
+        elif loss_at_each_step or lengths is not None:
             scores = readout_of_rates(shown, done, times)
         elif state.step == timesteps:
             scores = readout_of_rates(shown, done, times[-1:])
@@ -86,10 +91,14 @@ def infer_in_chunks(
             continue
         tally.add(done.fired, scores=scores)
         if loss is not None and loss_at_each_step:
-            for of_step in scores:
-                tally.add(None, loss(of_step) / timesteps)
+            for t, of_step in zip(times, scores, strict=True):
+                if lengths is None:
+                    tally.add(None, loss(of_step) / timesteps)
+                else:
+                    tally.add(None, loss(of_step, lengths.shares(t, of_step)))
         elif loss is not None and state.step == timesteps:
-            of_all = tally.scores if readout in AT_THE_END else scores[-1]
+            at_their_ends = readout in AT_THE_END or lengths is not None
+            of_all = tally.scores if at_their_ends else scores[-1]
             assert of_all is not None
             tally.add(None, loss(of_all))
         yield tally

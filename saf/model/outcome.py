@@ -11,6 +11,7 @@ from torch import Tensor
 from saf.config.methods import Readout
 from saf.kernels.transfer import constants
 from saf.model.forward.presentation import Layered
+from saf.model.lengths import Lengths
 
 
 class Outcome(NamedTuple):
@@ -25,16 +26,22 @@ class Tally:
     """Sums of losses, scores and spikes over the time steps of a batch."""
 
     def __init__(
-        self, network: Layered, samples: int, timesteps: int, readout: Readout = "mean"
+        self,
+        network: Layered,
+        samples: int,
+        timesteps: int,
+        readout: Readout = "mean",
+        lengths: Lengths | None = None,
     ) -> None:
         """The scores are those of the last time step for `weighted` and `last`, the sum for `mean`,
-        and the largest for `max`."""
+        and the largest for `max`; with `lengths` those of a sample at its own end, for which the
+        scores of all time steps have to come, in order."""
         shapes = network.architecture.shapes()
         self.timesteps = timesteps
         self._neurons = tuple(
             float(samples * timesteps * prod(shapes[p.name])) for p in network.architecture.spiking
         )
-        self._readout = readout
+        self._readout, self._lengths, self._step = readout, lengths, 0
         self._loss: list[Tensor] = []
         self._scores: Tensor | None = None
         self._fired: list[Tensor] = []
@@ -54,13 +61,27 @@ class Tally:
             self._loss.append(loss.detach())
         if scores is not None:
             steps = scores.detach() if scores.dim() == 3 else scores.detach()[None]
-            if self._readout in ("weighted", "last"):
+            if self._lengths is not None:
+                self._scores = self._until_the_end(steps, self._lengths)
+            elif self._readout in ("weighted", "last"):
                 self._scores = steps[-1]
             elif self._readout == "max":
                 most = steps.amax(0)
                 self._scores = most if self._scores is None else self._scores.maximum(most)
             else:
                 self._scores = steps.sum(0) if self._scores is None else self._scores + steps.sum(0)
+
+    def _until_the_end(self, steps: Tensor, lengths: Lengths) -> Tensor:
+        times = range(self._step + 1, self._step + len(steps) + 1)
+        self._step = times[-1]
+        before = self._scores
+        if self._readout == "max":
+            steps = steps if before is None else steps.maximum(before)
+            steps = steps.cummax(0).values
+        elif self._readout == "mean":
+            steps = steps.cumsum(0)
+            steps = steps if before is None else before + steps
+        return lengths.held(before, steps, times)
 
     @property
     def scores(self) -> Tensor | None:

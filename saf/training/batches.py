@@ -20,6 +20,7 @@ from torch import Generator, Tensor
 from saf.data.statistics import frames_of
 from saf.kernels.transfer import sent, shared
 from saf.model.inputs import floats
+from saf.model.lengths import Lengths
 
 DEVICE_SHARE = 0.5  # of the free memory of a GPU that the samples may take
 
@@ -57,10 +58,11 @@ class Samples:
         device: torch.device,
         dtype: torch.dtype,
         unit: int = 255,
+        lengths: np.ndarray | None = None,
     ) -> None:
         """`x` is `N C H W`, `N T C H W` or `N T C`, which becomes `N T C 1 1`; bytes, which mean
         value / `unit`, or floats. `y` are the classes, `N`. What is mapped into memory stays
-        mapped."""
+        mapped. `lengths`, `N`, are the time steps that are a sample's own; None: all of them."""
         x = frames_of(x)
         self.device, self.dtype, self.unit = device, dtype, unit
         home = device
@@ -70,6 +72,8 @@ class Samples:
         self.y = _tensor(y).to(home, torch.int64)
         self.labels = torch.from_numpy(np.array(y, np.int64))
         """`y` on the CPU."""
+        self.lengths = None if lengths is None else torch.from_numpy(np.array(lengths, np.int64))
+        """Those of the samples, on the CPU."""
         self._rows: Tensor | None = None
 
     def subset(self, rows: Tensor) -> Samples:
@@ -77,6 +81,7 @@ class Samples:
         part = copy(self)
         part._rows = sent(rows if self._rows is None else self._rows[rows], self.x.device)
         part.labels = self.labels[rows]
+        part.lengths = None if self.lengths is None else self.lengths[rows]
         return part
 
     def __len__(self) -> int:
@@ -87,6 +92,10 @@ class Samples:
         indices = sent(indices, self.x.device)
         rows = indices if self._rows is None else self._rows[indices]
         return self.x[rows], self.y[rows]
+
+    def lengths_of(self, indices: Tensor) -> Lengths | None:
+        """How many time steps are their own of the samples at `indices`; None: all of them."""
+        return None if self.lengths is None else Lengths(self.lengths[indices])
 
     def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """`x` as floats (bytes divided by their unit) and `y` of the samples at `indices`."""
@@ -104,10 +113,11 @@ def generator_of(
     return Generator(device).manual_seed(int.from_bytes(digest) >> 1)
 
 
-def identity(x: np.ndarray, y: np.ndarray) -> str:
-    """SHA-256 of samples and labels with their shapes and types."""
+def identity(x: np.ndarray, y: np.ndarray, lengths: np.ndarray | None = None) -> str:
+    """SHA-256 of samples and labels, and of lengths where there are some, with their shapes and
+    types."""
     digest = hashlib.sha256()
-    for array in (x, y):
+    for array in (x, y) if lengths is None else (x, y, lengths):
         digest.update(f"{array.dtype} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

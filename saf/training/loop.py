@@ -137,8 +137,8 @@ def _train(
     saved = perf_counter()
     while not trainer.is_done:
         began = perf_counter()
-        outcome, x, y, rate = trainer.iterate()
-        meter.add(began, rate, outcome, y)
+        outcome, batch, rate = trainer.iterate()
+        meter.add(began, rate, outcome, batch.y)
 
         epoch_ends = trainer.epoch_ends
         asked, overdue = stop(), perf_counter() - saved > CHECKPOINT_SECONDS
@@ -146,9 +146,9 @@ def _train(
         if device.type == "cpu" or epoch_ends or asked or overdue or meter.waiting == READ_EVERY:
             yield from meter.read()
             if trainer.is_looked_at:
-                shown = x[: trainer.samples_at_once]
+                shown = batch.x[: trainer.samples_at_once]
                 yield trainer.spike_monitor.measure(
-                    trainer.network, shown, progress.step / per_epoch
+                    trainer.network, shown, progress.step / per_epoch, batch.lengths
                 )
             late = time_is_up(specification, progress)
 

@@ -30,6 +30,7 @@ def in_parts(rule: Rule, parts: int) -> Rule:
         samples = len(batch.y)
         cuts = min(parts, samples)
         outcomes, shares = [], []
+        lengths = None if batch.lengths is None else batch.lengths.split(cuts)
         masks_of = {name: mask.tensor_split(cuts) for name, mask in batch.masks.items()}
         for number, (x, y) in enumerate(
             zip(batch.x.tensor_split(cuts), batch.y.tensor_split(cuts), strict=True)
@@ -42,6 +43,7 @@ def in_parts(rule: Rule, parts: int) -> Rule:
                 loss=_weighted(batch.loss, share),
                 update=_later,
                 masks={name: own[number] for name, own in masks_of.items()},
+                lengths=None if lengths is None else lengths[number],
             )
             outcomes.append(rule(network, part))
             shares.append(share)
@@ -59,7 +61,7 @@ def in_parts(rule: Rule, parts: int) -> Rule:
 
 
 def _weighted(loss: LossFunction, share: float) -> LossFunction:
-    return lambda scores, labels: share * loss(scores, labels)
+    return lambda scores, labels, weights=None: share * loss(scores, labels, weights)
 
 
 def _later() -> None:

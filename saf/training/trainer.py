@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
@@ -21,7 +22,6 @@ from saf.kernels.backend import Backend
 from saf.kernels.precision import products_of
 from saf.model.batch import Batch
 from saf.model.dropout import dropout_masks
-from saf.model.forward.presentation import Masks
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork, network_of
 from saf.model.outcome import Outcome
@@ -84,7 +84,7 @@ class Trainer:
         self.batches = Batches(len(self.train_set), specification.batch_size, specification.seed)
         self.samples_at_once = min(specification.samples_at_once, len(self.train_set))
         self.last_step = specification.epochs * self.batches.per_epoch
-        self._data = identity(dataset.x_train, dataset.y_train)
+        self._data = identity(dataset.x_train, dataset.y_train, dataset.lengths_train)
         self._average = (
             MovingAverage(self.parameters, specification.average_decay)
             if specification.average_decay is not None
@@ -122,15 +122,18 @@ class Trainer:
         device, dtype = self.device, self.network.parameter_dtype
         share, seed = self.specification.validation_share, self.specification.seed
         unit = dataset.unit
-        every = Samples(dataset.x_train, dataset.y_train, device, dtype, unit)
+        of_train = dataset.lengths_train
+        every = Samples(dataset.x_train, dataset.y_train, device, dtype, unit, of_train)
         if dataset.x_val is not None:
             share = 0.0  # samples that would be held out would be used for nothing
         held_out = torch.from_numpy(hold_out(dataset.y_train, share, seed=seed))
         self.train_set = every.subset((~held_out).nonzero()[:, 0])
         self.val_set = every.subset(held_out.nonzero()[:, 0])
         if dataset.x_val is not None and dataset.y_val is not None:
-            self.val_set = Samples(dataset.x_val, dataset.y_val, device, dtype, unit)
-        self.test_set = Samples(dataset.x_test, dataset.y_test, device, dtype, unit)
+            of_val = dataset.lengths_val
+            self.val_set = Samples(dataset.x_val, dataset.y_val, device, dtype, unit, of_val)
+        of_test = dataset.lengths_test
+        self.test_set = Samples(dataset.x_test, dataset.y_test, device, dtype, unit, of_test)
 
     def _learnt(self) -> list[str]:
         """Names of the parameters that are trained; the others need no gradient."""
@@ -185,7 +188,8 @@ class Trainer:
 
         def iterate_in_vain(chunk: int) -> None:
             try:
-                self._compute(*self._batch(self.progress.step), lambda: None, chunk)
+                batch = self._batch(self.progress.step)
+                self._compute(replace(batch, update=lambda: None, chunk=chunk))
             finally:
                 self.optimizer.zero_grad()
 
@@ -218,40 +222,38 @@ class Trainer:
             group["lr"] = rate
         try:
             steps = range(min(iterations, self.last_step))
-            found = [
-                self._compute(*self._batch(step), self._update, self.chunk).loss for step in steps
-            ]
+            found = [self._compute(self._batch(step)).loss for step in steps]
             return torch.stack(found).tolist()
         finally:
             checkpoints.put(before, self.parameters)
             self.optimizer.zero_grad()
             self.optimizer.state.clear()
 
-    def iterate(self) -> tuple[Outcome, Tensor, Tensor, float]:
-        """Learn from the next batch: what came out, its samples and labels, and the rate."""
+    def iterate(self) -> tuple[Outcome, Batch, float]:
+        """Learn from the next batch: what came out, the batch, and the rate."""
         progress = self.progress
         rate = learning_rate(self.specification, progress.step, self.batches.per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        x, y, masks = self._batch(progress.step)
+        batch = self._batch(progress.step)
         self._looking = self.spike_monitor.is_due()
         computing = perf_counter()
-        outcome = self._compute(x, y, masks, self._update, self.chunk)
+        outcome = self._compute(batch)
         progress.step += 1
         if self._average is not None:
             self._average.update(progress.step)
         progress.seconds["network"] += perf_counter() - computing
-        return outcome, x, y, rate
+        return outcome, batch, rate
 
     @property
     def is_looked_at(self) -> bool:
         """Whether the last iteration is one of those whose spike statistics are taken."""
         return self._looking
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, Masks]:
+    def _batch(self, step: int) -> Batch:
         return self._prepared(self.batches[step], step)
 
-    def _prepared(self, rows: Tensor, step: int) -> tuple[Tensor, Tensor, Masks]:
+    def _prepared(self, rows: Tensor, step: int) -> Batch:
         """Training samples with what is random about an iteration."""
         specification = self.specification
         x, y = self.train_set[rows]
@@ -259,34 +261,26 @@ class Trainer:
             generator = generator_of(specification.seed, "augment", step)
             x = augment(x, specification.augment, generator)
         chance = generator_of(specification.seed, "dropout", step, self.network.device)
-        return x, y, dropout_masks(self.network, len(y), chance)
+        return Batch(
+            x=x,
+            y=y,
+            timesteps=specification.timesteps,
+            loss=self._loss,
+            update=self._update,
+            masks=dropout_masks(self.network, len(y), chance),
+            chunk=self.chunk,
+            lengths=self.train_set.lengths_of(rows),
+        )
 
     def learn_from(
         self, rows: Tensor, step: int, network: SpikingNetwork, update: Callable[[], None]
     ) -> Outcome:
         """Let `network`, which has the layers of the trained one, learn from training samples by
         the method of the job; `update` is called when its gradients are there."""
-        x, y, masks = self._prepared(rows, self.progress.step + step)
-        return self._compute(x, y, masks, update, self.chunk, network)
+        batch = self._prepared(rows, self.progress.step + step)
+        return self._compute(replace(batch, update=update), network)
 
-    def _compute(
-        self,
-        x: Tensor,
-        y: Tensor,
-        masks: Masks,
-        update: Callable[[], None],
-        chunk: int | None,
-        network: SpikingNetwork | None = None,
-    ) -> Outcome:
-        batch = Batch(
-            x=x,
-            y=y,
-            timesteps=self.specification.timesteps,
-            loss=self._loss,
-            update=update,
-            masks=masks,
-            chunk=chunk,
-        )
+    def _compute(self, batch: Batch, network: SpikingNetwork | None = None) -> Outcome:
         with self._backend.entered():
             return self._rule(self.network if network is None else network, batch)
 

@@ -82,6 +82,7 @@ def sums(
             readout=method.readout,
             chunk=chunk if len(x) <= samples else None,
             loss=partial(_loss_of, loss, y),
+            lengths=data.lengths_of(indices),
             loss_at_each_step=method.loss_at_each_step and method.readout not in AT_THE_END,
         )
         assert shown.loss is not None
@@ -91,5 +92,7 @@ def sums(
     return Sums(torch.stack(totals).sum(0), torch.cat(predicted))
 
 
-def _loss_of(loss: LossFunction, y: Tensor, scores: Tensor) -> Tensor:
-    return loss(scores, y)
+def _loss_of(
+    loss: LossFunction, y: Tensor, scores: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    return loss(scores, y, weights)

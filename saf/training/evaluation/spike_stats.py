@@ -15,7 +15,9 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from saf.kernels.transfer import sent
 from saf.model.inference import record
+from saf.model.lengths import Lengths
 from saf.model.network import SpikingNetwork
 from saf.training.checkpoint import Progress
 from saf.training.events import MEMBRANE_BINS, MEMBRANE_RANGE, LayerStatistics, SpikeStatistics
@@ -70,11 +72,14 @@ class SpikeMonitor:
             norms.append(torch.linalg.vector_norm(torch.stack(each)) if each else none)
         self._norms = torch.stack(norms)
 
-    def measure(self, network: SpikingNetwork, x: Tensor, epoch: float) -> SpikeStatistics:
-        """Measure `network` on the first samples of `x` (B …), the batch of this iteration."""
+    def measure(
+        self, network: SpikingNetwork, x: Tensor, epoch: float, lengths: Lengths | None = None
+    ) -> SpikeStatistics:
+        """Measure `network` on the first samples of `x` (B …), the batch of this iteration, of
+        padded ones at their own time steps."""
         began = perf_counter()
         samples = x[: max(1, min(SAMPLES, NEURONS // network.architecture.neurons))]
-        numbers = spike_statistics(network, samples, self._timesteps)
+        numbers = spike_statistics(network, samples, self._timesteps, lengths)
         names = [layer.name for layer in network.architecture.spiking]
         norms: Sequence[float | None] = [None] * len(self._parameters)
         if self._norms is not None:
@@ -108,8 +113,11 @@ class SpikeMonitor:
 
 
 @torch.no_grad()
-def spike_statistics(network: SpikingNetwork, x: Tensor, timesteps: int) -> Tensor:
-    """Spike statistics of each spiking layer for samples `x` (B …).
+def spike_statistics(
+    network: SpikingNetwork, x: Tensor, timesteps: int, lengths: Lengths | None = None
+) -> Tensor:
+    """Spike statistics of each spiking layer for samples `x` (B …), of padded ones, whose `lengths`
+    these and maybe more are, at their own time steps.
 
     Returns a row per layer, on the device of `network`: spikes per neuron and time step; the share
     of neurons that never fire; of those that fire at 95 % of the time steps or more; and the
@@ -122,12 +130,16 @@ def spike_statistics(network: SpikingNetwork, x: Tensor, timesteps: int) -> Tens
     thresholds = {layer.name: layer.neurons.threshold for layer in network.layers if layer.neuron}
     counts = {name: torch.zeros(shapes[name], device=network.device) for name in names}
     bins = {name: torch.zeros(MEMBRANE_BINS, device=network.device) for name in names}
-    for step in record(network, x, timesteps):
+    own = torch.full((len(x),), timesteps) if lengths is None else lengths.steps[: len(x)]
+    for t, step in enumerate(record(network, x, timesteps), start=1):
+        going = None if lengths is None else sent((own >= t).nonzero()[:, 0], x.device)
         for name, (spikes, potentials) in zip(names, step, strict=True):
+            if going is not None:
+                spikes, potentials = spikes[going], potentials[going]
             counts[name] += spikes.sum(0, dtype=torch.float32)
             scaled = potentials.float().div_(thresholds[name]).clamp_(low, high - 1e-6)
             bins[name] += torch.histc(scaled, MEMBRANE_BINS, low, high)
-    shown = len(x) * timesteps
+    shown = int(own.sum())
     return torch.stack(
         [
             torch.cat(

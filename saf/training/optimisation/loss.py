@@ -5,15 +5,22 @@ Shapes: `N` samples, `K` classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import log
+from typing import Protocol
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from saf.config import Loss
 
-LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+class LossFunction(Protocol):
+    """The mean loss of scores, N K, and labels, N; with weights, N, that of the samples times
+    theirs."""
+
+    def __call__(
+        self, scores: Tensor, labels: Tensor, weights: Tensor | None = None, /
+    ) -> Tensor: ...
 
 
 def loss_of_no_answer(loss: Loss, classes: int) -> float:
@@ -34,9 +41,12 @@ def loss_function(loss: Loss, class_weights: Tensor | None = None) -> LossFuncti
     """
     share, smoothing = loss.mse_share, loss.label_smoothing
 
-    def evaluate(scores: Tensor, labels: Tensor) -> Tensor:
+    def evaluate(scores: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
         if class_weights is not None:
-            return weighted(scores, labels, class_weights)
+            of_classes = class_weights.to(scores.device, scores.dtype)[labels]
+            weights = of_classes if weights is None else weights * of_classes
+        if weights is not None:
+            return weighted(scores, labels, weights)
         value = (1.0 - share) * F.cross_entropy(scores, labels, label_smoothing=smoothing)
         if share:
             classes = scores.shape[1]
@@ -45,8 +55,7 @@ def loss_function(loss: Loss, class_weights: Tensor | None = None) -> LossFuncti
             value = value + share * F.mse_loss(scores, target)
         return value
 
-    def weighted(scores: Tensor, labels: Tensor, of_classes: Tensor) -> Tensor:
-        counts = of_classes.to(scores.device, scores.dtype)[labels]
+    def weighted(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         each = F.cross_entropy(scores, labels, label_smoothing=smoothing, reduction="none")
         each = (1.0 - share) * each
         if share:
@@ -54,6 +63,6 @@ def loss_function(loss: Loss, class_weights: Tensor | None = None) -> LossFuncti
             target = F.one_hot(labels, classes).to(scores.dtype)
             target = (1.0 - smoothing) * target + smoothing / classes
             each = each + share * F.mse_loss(scores, target, reduction="none").mean(1)
-        return (counts * each).mean()
+        return (weights * each).mean()
 
     return evaluate
