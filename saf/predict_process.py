@@ -23,6 +23,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -59,6 +60,7 @@ class Shown(NamedTuple):
     x: Floats  # C H W, T C H W, or T C of series, float32
     label: int | None  # the right class, where it is known
     scaled_from: tuple[int, int] | None  # width and height before it was fitted
+    steps: int | None = None  # that are its own, where it is padded
 
 
 def main() -> int:
@@ -134,7 +136,8 @@ def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
         x = np.asarray(dataset.x_test[index])
         is_scaled = x.dtype == np.uint8 and dataset.unit != 1
         as_floats = x.astype(np.float32) / dataset.unit if is_scaled else x.astype(np.float32)
-        return Shown(as_floats, int(dataset.y_test[index]), None)
+        own = None if dataset.lengths_test is None else int(dataset.lengths_test[index])
+        return Shown(as_floats, int(dataset.y_test[index]), None, own)
     is_series = network.description.frames and tuple(shape[1:]) == (1, 1)
     if "series" in question or "file" in question:
         if not is_series:
@@ -240,7 +243,8 @@ def fitted(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> Shown:
 def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
     """The steps of `network` on one sample, as JSON values.
 
-    `scores` (T × K) are those after each step, `layers` hold the spikes of each step. With
+    `scores` (T × K) are those after each step, `layers` hold the spikes of each step; of a padded
+    sample they end where it does. With
     `detail` also `shown`, indices of some neurons, the same ones always, the positions of those
     among them that fire at each step (`raster`), and u / V of them before the reset (`membrane`).
     """
@@ -270,7 +274,8 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
             more = {"shown": chosen[name].tolist(), "raster": [], "membrane": []}
             layers[name] |= more
     scores: list[list[float]] = []
-    for step in network.run(torch.from_numpy(what.x)[None]):
+    timesteps = what.steps or description.timesteps
+    for step in islice(network.run(torch.from_numpy(what.x)[None]), timesteps):
         scores.append(_rounded(step.scores[0]))
         for name, layer in layers.items():
             spikes = step.spikes[name].reshape(-1)
@@ -280,7 +285,7 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
                 u = step.potentials[name].reshape(-1)[chosen[name]] / thresholds[name]
                 layer["membrane"].append(_rounded(u))
     return {
-        "timesteps": description.timesteps,
+        "timesteps": timesteps,
         "class_names": list(description.class_names),
         "scores": scores,
         "predictions": [int(np.argmax(of_step)) for of_step in scores],

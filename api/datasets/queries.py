@@ -40,7 +40,6 @@ class DatasetFacts:
     shape: tuple[int, ...]  # C H W of one sample or event frame
     timesteps: int | None  # of event data
     kind: Kind
-    is_padded: bool = False  # samples of different lengths were filled up to T
     is_bounded: bool  # no sample can hold a value outside [0, 1], see saf.data.dataset
     classes: int
     train: int  # samples to train on
@@ -94,7 +93,6 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
         shape=tuple(row.summary["shape"]),
         timesteps=row.summary["timesteps"],
         kind=_kind(row.summary),
-        is_padded=row.summary.get("lengths") is not None,
         is_bounded=row.summary["timesteps"] is None
         or (row.summary["dtype"] == "uint8" and row.summary.get("unit", 255) == 255),
         classes=row.summary["classes"],

@@ -180,15 +180,6 @@ def _warnings(specification: ResolvedSpecification, dataset: DatasetFacts) -> li
                 "validation_share above 0",
             )
         )
-    if dataset.is_padded:
-        found.append(
-            FieldError(
-                "/dataset",
-                f"samples of {dataset.name} are of different lengths; the time steps that were "
-                "filled up are shown and read out as the others are. Filled with the mean of each "
-                "channel they bring no current",
-            )
-        )
     if specification.schedule.warmup_epochs >= specification.epochs:
         found.append(
             FieldError(

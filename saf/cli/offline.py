@@ -155,9 +155,12 @@ def run_network(
     from saf.lif.measure import measure
     from saf.lif.network import load_lif
 
-    x, y = (data.x_test, data.y_test) if split == "test" else (data.x_train, data.y_train)
+    x, y, lengths = data.x_train, data.y_train, data.lengths_train
+    if split == "test":
+        x, y, lengths = data.x_test, data.y_test, data.lengths_test
+    options: dict[str, Any] = {"batch_size": batch_size, "unit": data.unit, "lengths": lengths}
     try:
-        return measure(load_lif(network), x, y, batch_size=batch_size, unit=data.unit)
+        return measure(load_lif(network), x, y, **options)
     except RuntimeError as error:  # as torch says that memory does not suffice
         reason = str(error).strip().splitlines()[0][:300]
         raise ValueError(f"{network} cannot be run on this machine: {reason}") from error

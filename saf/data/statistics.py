@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from saf.data.blocks import blocks
+from saf.data.blocks import blocks, bounds
 
 Array = NDArray[Any]
 Axis = Literal["sample", "time step", "pixel"]
@@ -82,16 +82,16 @@ def frames_of(x: Array) -> Array:
     return x[..., None, None] if x.ndim == 3 else x
 
 
-def channel_statistics(x: Array, unit: int = 255) -> Statistics:
-    """Of `x`, N C H W, N T C H W or N T C; uint8 counts as value / unit. Memory stays bounded.
+def channel_statistics(x: Array, unit: int = 255, lengths: Array | None = None) -> Statistics:
+    """Of `x`, N C H W, N T C H W or N T C; uint8 counts as value / unit. Of padded samples
+    `lengths` (N) time steps are their own, and the others do not count. Memory stays bounded.
 
     Extreme values of event frames in floats are left out; see the module.
     """
     left_out = extremes(x) if x.ndim == 5 else []
     x = frames_of(x)
     channels = x.shape[-3]
-    total, squares, _ = _sums(x, np.zeros(channels))
-    count = np.full(channels, float(x.size // channels))
+    total, squares, count = _sums(x, np.zeros(channels), lengths=lengths)
     for _, message in told(left_out):
         logger.warning("left out of the normalisation: %s", message)
     above = None
@@ -99,11 +99,11 @@ def channel_statistics(x: Array, unit: int = 255) -> Statistics:
         above = np.full(channels, np.inf)
         for found in left_out:
             above[found.channel] = found.above
-        total, squares, count = _sums(x, np.zeros(channels), above)
+        total, squares, count = _sums(x, np.zeros(channels), above, lengths)
     mean = total / count
     variance = np.maximum(squares / count - mean**2, 0.0)
     if (variance < CANCELLED * mean**2).any():
-        _, around, _ = _sums(x, mean, above)
+        _, around, _ = _sums(x, mean, above, lengths)
         variance = np.where(variance < CANCELLED * mean**2, around / count, variance)
     divisor = float(unit) if x.dtype == np.uint8 else 1.0
     deviation = np.maximum(np.sqrt(variance) / divisor, LEAST_DEVIATION)
@@ -138,20 +138,26 @@ def told(found: Sequence[Extremes]) -> list[tuple[Axis, str]]:
 
 
 def _sums(
-    x: Array, around: Array, above: Array | None = None
+    x: Array, around: Array, above: Array | None = None, lengths: Array | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Sum, sum of squares of the differences from `around` (C), and number of the values of each
-    channel; without those larger than `above` (C)."""
+    channel; without those larger than `above` (C), and those behind the end of a sample."""
     channels = x.shape[-3]
     total, squares, count = (np.zeros(channels, np.float64) for _ in range(3))
-    for chunk in blocks(x):
+    for start, stop in bounds(x):
+        chunk = x[start:stop]
         by_channel = np.moveaxis(chunk, -3, 0).reshape(channels, -1).astype(np.float64)
-        if above is not None:
-            kept = by_channel <= above[:, None]
+        kept = None if above is None else by_channel <= above[:, None]
+        if lengths is not None:
+            own = np.arange(x.shape[1]) < lengths[start:stop, None]
+            own = np.broadcast_to(own[:, :, None, None], (*own.shape, *x.shape[-2:])).reshape(-1)
+            kept = np.broadcast_to(own, by_channel.shape) if kept is None else kept & own
+        if kept is not None:
             count += kept.sum(axis=1)
             by_channel = np.where(kept, by_channel, around[:, None])
             total += (by_channel * kept).sum(axis=1)
         else:
+            count += by_channel.shape[1]
             total += by_channel.sum(axis=1)
         if around.any():
             by_channel = by_channel - around[:, None]

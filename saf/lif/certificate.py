@@ -32,6 +32,7 @@ from saf.lif.network import LIFNetwork, load_lif
 from saf.lif.saf_form import SAFForm, saf_form, saf_form_on_grid
 from saf.lif.verdict import RULE, statement, verdict_of
 from saf.model.inputs import floats
+from saf.model.lengths import Lengths
 from saf.model.network import SpikingNetwork
 
 SHARE_IN_FLOAT64 = 0.05  # of the samples in float32: each takes five times as long …
@@ -75,6 +76,7 @@ def certify(
     tf32: bool = False,
     grid_refused: str | None = None,
     unit: int = 255,
+    lengths: Tensor | None = None,
 ) -> dict[str, Any]:
     """Compare `network` as trained with the LIF network read back from the file at `path`.
 
@@ -89,8 +91,10 @@ def certify(
     `grid` holds the bounds of `saf.lif.grid.exactness` and what the rounding cost, and the verdict
     may be `proven`. `grid_refused` says why a grid was asked for and not taken.
 
-    Memory does not grow with T. The result holds JSON values alone. Raises ValueError when the
-    file is damaged, and InternalError when a spike differs that is proven not to.
+    Of padded samples `lengths` (`N`) time steps are their own: their scores are those at their end;
+    spikes are compared at all T. Memory does not grow with T. The result holds JSON values alone.
+    Raises ValueError when the file is damaged, and InternalError when a spike differs that is
+    proven not to.
     """
     *_, checked = check(
         network,
@@ -102,6 +106,7 @@ def certify(
         tf32=tf32,
         grid_refused=grid_refused,
         unit=unit,
+        lengths=lengths,
     )
     assert isinstance(checked, Checked)
     return checked.certificate
@@ -128,6 +133,7 @@ def check(
     kernels: Kernels | None = None,
     unit: int = 255,
     before: SpikingNetwork | None = None,
+    lengths: Tensor | None = None,
 ) -> Iterator[Done | Checked]:
     """`certify` as a generator: yields its progress after every batch, and the result at the end.
 
@@ -151,7 +157,7 @@ def check(
             forms = {_name(dtype): saf_form_on_grid(expected.copied(network.device, dtype))}
         if trained_in in ("bfloat16", "tf32") and dtype == torch.float32:
             forms[trained_in] = saf_form(network, lif)
-        shown = _Shown(x, y, spread(len(x), limits[dtype]), unit)
+        shown = _Shown(x, y, spread(len(x), limits[dtype]), unit, lengths)
         here = lif.copied(network.device, dtype)
         found, ran[dtype] = yield from _compare(forms, here, shown, batch_size, kernels, count)
         checks.append(found.pop(_name(dtype)))
@@ -159,7 +165,7 @@ def check(
     most = max(limits, key=lambda dtype: limits[dtype])
     grid: dict[str, Any] | None = None
     if expected is not None:
-        shown = _Shown(x, y, spread(len(x), limits[most]), unit)
+        shown = _Shown(x, y, spread(len(x), limits[most]), unit, lengths)
         grid = yield from _grid(trained, expected, lif, shown, ran[most], kernels, count)
     elif grid_refused is not None:
         grid = {"bits": None, "refused": grid_refused}
@@ -200,11 +206,14 @@ class _Shown:
     y: Tensor
     rows: Tensor
     unit: int
+    lengths: Tensor | None
 
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Samples as they are stored, and labels."""
-        for rows in torch.split(self.rows.to(self.x.device), size):
-            yield self.x[rows], self.y[rows]
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor, Lengths | None]]:
+        """Samples as they are stored, labels, and how many time steps are those of padded ones."""
+        for rows in torch.split(self.rows, size):
+            own = None if self.lengths is None else Lengths(self.lengths[rows])
+            here = rows.to(self.x.device)
+            yield self.x[here], self.y[here], own
 
 
 def _as_trained(network: SpikingNetwork, lif: LIFNetwork) -> LIFNetwork:
@@ -258,10 +267,10 @@ def _compare(
     size = batch_size
     if lif.dtype == torch.float64:
         size = min(batch_size, CHECKED_AT_ONCE_IN_FLOAT64)
-    for batch, of_batch in shown.batches(size):
+    for batch, of_batch, lengths in shown.batches(size):
         images = floats(batch.to(lif.device), lif.dtype, shown.unit)
         labels = of_batch.to(lif.device)
-        scores, used = _scores(forms, comparisons, lif, images, labels, use, kernels)
+        scores, used = _scores(forms, comparisons, lif, images, labels, lengths, use, kernels)
         by_winograd |= used
         for form, scores_of_form in scores.items():
             predicted = scores_of_form.argmax(1)
@@ -305,6 +314,7 @@ def _scores(
     lif: LIFNetwork,
     images: Tensor,
     labels: Tensor,
+    lengths: Lengths | None,
     use: Use,
     kernels: Kernels,
 ) -> tuple[dict[str, Tensor], bool]:
@@ -318,11 +328,11 @@ def _scores(
         winograd.allowed(kernels.winograd and lif.description.grid is None) as permission,
     ):
         running = {
-            name: form.run(images, comparisons[name].neurons, at_once)
+            name: form.run(images, comparisons[name].neurons, at_once, lengths)
             for name, form in forms.items()
         }
         for chunk in lif.chunks(images, at_once):
-            use.add(chunk, labels)
+            use.add(chunk, labels, lengths)
             for form, steps in running.items():
                 comparisons[form].chunk = chunk
                 with products("tf32" if form == "tf32" else "ieee"):
@@ -350,9 +360,9 @@ def _grid(
     few = spread(len(shown.rows), MOST_FOR_ROUNDING)
     labels = shown.y[shown.rows[few].to(shown.y.device)]
     before, here = 0, trained.copied(ran.device)
-    for batch, of_batch in replace(shown, rows=shown.rows[few]).batches(128):
+    for batch, of_batch, own in replace(shown, rows=shown.rows[few]).batches(128):
         with native.allowed(kernels.in_cpp), winograd.allowed(kernels.winograd):
-            before += count_correct(here, batch, of_batch)
+            before += count_correct(here, batch, of_batch, None if own is None else own.steps)
         yield count.after(0)
     predicted = torch.cat(ran.predicted)
     after = int((predicted[few.to(predicted.device)] == labels.to(predicted.device)).sum())

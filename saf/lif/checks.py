@@ -10,6 +10,7 @@ from torch import Tensor
 from saf.lif.grid.fixed_point import is_on_grid
 from saf.lif.header import LIFDescription
 from saf.model.inputs import with_pixels
+from saf.model.lengths import Lengths
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -94,3 +95,19 @@ def check_input(description: LIFDescription, x: Tensor, *, sequence: bool) -> Te
             f"{float(x.max()):g}; it does its normalisation itself"
         )
     return x
+
+
+def check_lengths(description: LIFDescription, lengths: Tensor, samples: int) -> Lengths:
+    """Return how many time steps of each of so many samples are their own. Raise ValueError, which
+    says what is expected, for anything but N whole numbers from 1 to T, and for images."""
+    if not description.frames:
+        raise ValueError("the network takes images, which have no lengths")
+    wanted = f"{samples} whole numbers from 1 to {description.timesteps}, one for each sample"
+    own = torch.as_tensor(lengths).cpu()
+    if own.shape != (samples,) or own.is_floating_point() or own.is_complex():
+        raise ValueError(f"lengths are {wanted}, not {own.dtype} of shape {list(own.shape)}")
+    if own.min() < 1 or own.max() > description.timesteps:
+        raise ValueError(
+            f"lengths are {wanted}; these go from {int(own.min())} to {int(own.max())}"
+        )
+    return Lengths(own.long())

@@ -181,7 +181,11 @@ class Rounding(NamedTuple):
 
 
 def round_to_grid(
-    network: LIFNetwork, bits: int | Literal["auto"], x: Tensor, y: Tensor
+    network: LIFNetwork,
+    bits: int | Literal["auto"],
+    x: Tensor,
+    y: Tensor,
+    lengths: Tensor | None = None,
 ) -> Iterator[Rounding | None]:
     """Round `network` to a grid of 2^−bits, or to the finest for which the proof and the accuracy
     hold. Yields None after each batch that was evaluated, and then the network.
@@ -198,8 +202,8 @@ def round_to_grid(
     for candidate in islice(_exact_grids(network), GRIDS_TRIED):
         assert candidate.description.grid is not None
         if before is None:
-            before = yield from _correct(network, x, y)
-        cost = 100.0 * (before - (yield from _correct(candidate, x, y))) / len(x)
+            before = yield from _correct(network, x, y, lengths)
+        cost = 100.0 * (before - (yield from _correct(candidate, x, y, lengths))) / len(x)
         if cost <= MOST_COST:
             yield Rounding(candidate, None)
             return
@@ -213,10 +217,13 @@ def round_to_grid(
     )
 
 
-def _correct(network: LIFNetwork, x: Tensor, y: Tensor) -> Generator[None, None, int]:
+def _correct(
+    network: LIFNetwork, x: Tensor, y: Tensor, lengths: Tensor | None
+) -> Generator[None, None, int]:
     correct = 0
-    for batch, labels in zip(torch.split(x, AT_ONCE), torch.split(y, AT_ONCE), strict=True):
-        correct += count_correct(network, batch, labels)
+    for rows in torch.arange(len(x)).split(AT_ONCE):
+        own = None if lengths is None else lengths[rows]
+        correct += count_correct(network, x[rows], y[rows], own)
         yield
     return correct
 
@@ -258,10 +265,10 @@ def on_grid(network: LIFNetwork, bits: int) -> LIFNetwork:
 
 
 @torch.no_grad()
-def count_correct(network: LIFNetwork, x: Tensor, y: Tensor) -> int:
+def count_correct(network: LIFNetwork, x: Tensor, y: Tensor, lengths: Tensor | None = None) -> int:
     """Number of samples of a batch `x` (bytes, or floats in [0, 1]) that `network` assigns to
-    their class `y`."""
-    predicted = network.predict(floats(x.to(network.device), network.dtype))
+    their class `y`; `lengths` are those of padded ones."""
+    predicted = network.predict(floats(x.to(network.device), network.dtype), lengths)
     return int((predicted == y.to(network.device)).sum())
 
 

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from saf.data.dataset import Array
 from saf.kernels.transfer import shared
+from saf.lif.checks import check_lengths
 from saf.lif.network import LIFNetwork
 from saf.lif.sequence import LIFChunk
 from saf.model.inputs import floats
+from saf.model.lengths import Lengths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +48,21 @@ class Use:
         self._step = 0  # of the batch
         self._spikes: dict[str, Tensor] = {}
 
-    def add(self, chunk: LIFChunk, labels: Tensor) -> None:
-        """Add the next chunk of a batch with these labels, N."""
+    def add(self, chunk: LIFChunk, labels: Tensor, lengths: Lengths | None = None) -> None:
+        """Add the next chunk of a batch with these labels, N; padded samples keep the prediction
+        that they have at their end."""
         for name, fired in chunk.spikes.items():
             total = _summed(fired)
             self._spikes[name] = self._spikes[name] + total if name in self._spikes else total
         # The readout of a run that ends here: scores of a step are those of what was so far.
         predicted = chunk.scores.argmax(2)
+        if lengths is not None:
+            before = self.predicted[-1] if self._step else predicted[0]
+            times = range(self._step + 1, self._step + chunk.steps + 1)
+            going = lengths.going(times, predicted)
+            for own, still in zip(predicted, going, strict=True):
+                before = torch.where(still, own, before)
+                own.copy_(before)
         if self._step == 0:
             self.predicted.append(predicted[-1])
         self.predicted[-1] = predicted[-1]
@@ -92,26 +102,37 @@ def _summed(spikes: Tensor) -> Tensor:
 
 
 def measure(
-    network: LIFNetwork, x: Array, y: Array, *, batch_size: int = 128, unit: int = 255
+    network: LIFNetwork,
+    x: Array,
+    y: Array,
+    *,
+    batch_size: int = 128,
+    unit: int = 255,
+    lengths: Array | None = None,
 ) -> Measured:
     """Run `network` on all samples and compare with their labels.
 
     `x` is `N C H W`, of event frames `N T C H W`, of series `N T C`; uint8 means value / `unit`.
-    Raises ValueError where the samples do not fit the network.
+    Of padded samples `lengths` (`N`) time steps are their own, after which their prediction stays;
+    spikes are those of all T. Raises ValueError where the samples do not fit the network.
     """
     if len(network.class_names) <= int(y.max()):
         raise ValueError(
             f"the network knows {len(network.class_names)} classes and the data set has labels up "
             f"to {int(y.max())}"
         )
+    of_all = None
+    if lengths is not None:
+        of_all = check_lengths(network.description, torch.as_tensor(np.array(lengths)), len(x))
     use, seconds = Use(network), 0.0
     for start in range(0, len(x), batch_size):
         samples = shared(x[start : start + batch_size])
         labels = shared(y[start : start + batch_size]).to(network.device)
         if samples.dtype == torch.uint8:
             samples = floats(samples, torch.float32, unit)
+        own = None if of_all is None else Lengths(of_all.steps[start : start + batch_size])
         began = perf_counter()
         for chunk in network.chunks(samples):
-            use.add(chunk, labels)
+            use.add(chunk, labels, own)
         seconds += perf_counter() - began
     return use.measured(seconds)

@@ -30,10 +30,19 @@ from saf import tensorfile
 from saf.estimate.chunking import steps_at_once
 from saf.kernels import winograd
 from saf.kernels.precision import sums_of_products
-from saf.lif.checks import check_description, check_input, check_weights
+from saf.lif.checks import check_description, check_input, check_lengths, check_weights
 from saf.lif.grid.fixed_point import look_up, pixel_values, rounded
 from saf.lif.header import LIFDescription
-from saf.lif.sequence import LayerSteps, LIFChunk, LIFStep, OfInput, SequenceState, repeated, wires
+from saf.lif.sequence import (
+    LayerSteps,
+    LIFChunk,
+    LIFStep,
+    OfInput,
+    SequenceState,
+    read_out,
+    repeated,
+    wires,
+)
 from saf.model.forward.delays import DelayLine
 from saf.model.forward.delays import lines as empty_lines
 from saf.model.layers import Layer, Wire, input_current, run_layers
@@ -178,9 +187,10 @@ class LIFNetwork(torch.nn.Module):
         tensorfile.write(path, self.tensors, self.description.model_dump(mode="json"))
 
     @torch.no_grad()
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Class scores `N K` of images `N C H W` in [0, 1], of event frames `N T C H W`, or of
-        series `N T C`.
+        series `N T C`; of padded ones, of which `lengths` (`N`) time steps are their own, those at
+        their end.
 
         Layers are computed one after another, at as many time steps at once as make up a batch of
         128 samples; `run`, which computes one time step at a time, may round differently. Inside
@@ -190,9 +200,11 @@ class LIFNetwork(torch.nn.Module):
         where there is a compiler. Raises ValueError, which says what is expected, for any other
         input.
         """
-        scores = None
+        own = None if lengths is None else check_lengths(self.description, lengths, len(x))
+        scores, done = None, 0
         for chunk in self._chunks(x, None, potentials=False):
-            scores = chunk.scores[-1]
+            times = range(done + 1, (done := done + chunk.steps) + 1)
+            scores = chunk.scores[-1] if own is None else own.held(scores, chunk.scores, times)
         assert scores is not None
         return scores
 
@@ -222,12 +234,15 @@ class LIFNetwork(torch.nn.Module):
             yield chunk
 
     @torch.no_grad()
-    def predict(self, x: Tensor) -> Tensor:
-        """Index of the class with the highest score, `N`, for any number of samples at a time."""
+    def predict(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Index of the class with the highest score, `N`, for any number of samples at a time;
+        `lengths` as for a call."""
         x = check_input(self.description, x, sequence=self.description.frames)
         per_sample = self.description.architecture.neurons + prod(x.shape[1:])
-        chunks = torch.split(x, max(1, LARGEST_SAMPLES_AT_ONCE // per_sample))
-        return torch.cat([self(chunk).argmax(1) for chunk in chunks])
+        parts = torch.arange(len(x)).split(max(1, LARGEST_SAMPLES_AT_ONCE // per_sample))
+        own = None if lengths is None else check_lengths(self.description, lengths, len(x)).steps
+        found = [self(x[part], None if own is None else own[part]) for part in parts]
+        return torch.cat([scores.argmax(1) for scores in found])
 
     @torch.no_grad()
     def run(self, x: Tensor) -> Iterator[LIFStep]:
@@ -292,20 +307,7 @@ class LIFNetwork(torch.nn.Module):
             if layer.neuron is not None:
                 step.note(layer.name, signal)
         outputs = last({name: sent[name] for name in keep if name in sent}, step)
-        readout, scores = state.readout, []
-        for k, of_step in enumerate(outputs.chunk(steps), 1):
-            if self.description.readout == "weighted":
-                readout = last.decay * readout + of_step
-                scores.append(readout / last.accumulated_one(state.steps + k))
-            elif self.description.readout == "last":
-                readout = of_step
-                scores.append(readout)
-            elif self.description.readout == "max":
-                readout = of_step if state.steps + k == 1 else readout.maximum(of_step)
-                scores.append(readout)
-            else:
-                readout = readout + of_step
-                scores.append(readout)
+        readout, scores = read_out(self.description.readout, last, outputs.chunk(steps), state)
         recorded: dict[str, Tensor] = {}
         if potentials:
             recorded = step.recorded or {name: own.u for name, own in step.neurons.items()}

@@ -15,6 +15,7 @@ from saf.lif.network import LIFNetwork
 from saf.model.forward.saf_forward import Neurons
 from saf.model.inference import infer_in_chunks
 from saf.model.layers import Layer
+from saf.model.lengths import Lengths
 from saf.model.network import SpikingNetwork
 from saf.neurons.base import Neuron
 
@@ -24,18 +25,26 @@ class SAFForm(NamedTuple):
 
     neurons: Mapping[str, Neuron]
     """Its own neurons, by layer."""
-    run: Callable[[Tensor, Neurons, int], Iterator[Tensor | None]]
-    """Computes images, with what runs its layers and the number of time steps at once: the scores
-    after each chunk, None as long as there are none."""
+    run: Callable[[Tensor, Neurons, int, Lengths | None], Iterator[Tensor | None]]
+    """Computes images, with what runs its layers, the number of time steps at once, and how many
+    are those of padded samples: the scores after each chunk, None as long as there are none."""
 
 
 def saf_form(network: SpikingNetwork, lif: LIFNetwork) -> SAFForm:
     """SAF form of `network`, with the readout of `lif`."""
     steps, readout = lif.timesteps, lif.description.readout
 
-    def run(images: Tensor, neurons: Neurons, at_once: int) -> Iterator[Tensor | None]:
+    def run(
+        images: Tensor, neurons: Neurons, at_once: int, lengths: Lengths | None
+    ) -> Iterator[Tensor | None]:
         for tally in infer_in_chunks(
-            network, images, steps, readout=readout, chunk=at_once, neurons=neurons
+            network,
+            images,
+            steps,
+            readout=readout,
+            chunk=at_once,
+            neurons=neurons,
+            lengths=lengths,
         ):
             yield tally.scores
 
@@ -45,10 +54,17 @@ def saf_form(network: SpikingNetwork, lif: LIFNetwork) -> SAFForm:
 def saf_form_on_grid(network: LIFNetwork) -> SAFForm:
     """SAF form of a LIF network on a grid, one time step at a time."""
 
-    def run(images: Tensor, neurons: Neurons, at_once: int) -> Iterator[Tensor | None]:
+    def run(
+        images: Tensor, neurons: Neurons, at_once: int, lengths: Lengths | None
+    ) -> Iterator[Tensor | None]:
         assert at_once == 1
-        for step in run_saf(network, images, neurons):
-            yield step.scores
+        scores = None
+        for t, step in enumerate(run_saf(network, images, neurons), 1):
+            if lengths is None:
+                scores = step.scores
+            else:
+                scores = lengths.held(scores, step.scores[None], [t])
+            yield scores
 
     return SAFForm(_neurons(network.layers), run)
 

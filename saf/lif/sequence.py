@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from saf.config.methods import Readout
 from saf.model.forward.delays import DelayLine
 from saf.model.layers import Layer, Wire
 from saf.networks.architecture import INPUT, weighted
@@ -93,6 +94,27 @@ class LayerSteps:
         if sent is not self._fired.pop(name):
             state = self.neurons[name]
             self.neurons[name] = state.with_spikes(sent[-len(state.s) :])
+
+
+def read_out(
+    kind: Readout, layer: Layer, outputs: Iterable[Tensor], state: SequenceState
+) -> tuple[Tensor, list[Tensor]]:
+    """The readout after the time steps with these `outputs` of the last `layer`, N K each, and the
+    scores after each of them."""
+    readout, scores = state.readout, []
+    for t, of_step in enumerate(outputs, state.steps + 1):
+        if kind == "weighted":
+            readout = layer.decay * readout + of_step
+            scores.append(readout / layer.accumulated_one(t))
+            continue
+        if kind == "last":
+            readout = of_step
+        elif kind == "max":
+            readout = of_step if t == 1 else readout.maximum(of_step)
+        else:
+            readout = readout + of_step
+        scores.append(readout)
+    return readout, scores
 
 
 def wires(layer: Layer) -> list[Wire]:

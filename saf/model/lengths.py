@@ -33,6 +33,11 @@ class Lengths:
         """Those of parts of the batch, as `Tensor.tensor_split` cuts it."""
         return [Lengths(part) for part in self.steps.tensor_split(parts)]
 
+    def again(self, x: Tensor) -> Tensor:
+        """Samples `x`, B T …, each of which begins anew behind its end, in place of the padding."""
+        steps = torch.arange(x.shape[1], device=x.device) % self._on(x)[:, None]
+        return x[torch.arange(len(x), device=x.device)[:, None], steps]
+
     def going(self, times: Sequence[int], like: Tensor) -> Tensor:
         """Whether a sample has not ended before each of the time steps, K B, on the device of
         `like`."""

@@ -82,8 +82,9 @@ def deliver(
         lif = on_grid(lif, few_bits.grid_bits)
     elif (bits := specification.conversion.grid_bits) is not None:
         count = min(MOST_FOR_ROUNDING, len(selection))
-        chosen_by = selection.raw(torch.arange(count) * len(selection) // count)
-        for rounding in round_to_grid(lif, bits, *chosen_by):
+        rows = torch.arange(count) * len(selection) // count
+        own = None if selection.lengths is None else selection.lengths[rows]
+        for rounding in round_to_grid(lif, bits, *selection.raw(rows), own):
             if stop():
                 return
             if rounding is not None:
@@ -102,6 +103,7 @@ def deliver(
         kernels=kernels,
         unit=dataset.unit,
         before=before,
+        lengths=test_set.lengths,
     ):
         if stop():
             return

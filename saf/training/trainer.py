@@ -168,10 +168,16 @@ class Trainer:
         elif specification.network.gain == "auto":
             generator = generator_of(specification.seed, "first pass", 0)
             shown = torch.randperm(len(self.train_set), generator=generator)[:SAMPLES]
-            x, _ = self.train_set[shown]
+            x = self._without_padding(shown)
             self.progress.gains = fit_gains(self.network, x, specification.timesteps)
         if self._average is not None:
             self._average.restore({n: p.detach() for n, p in self.parameters.items()})
+
+    def _without_padding(self, rows: Tensor) -> Tensor:
+        """Training samples to look at, at all T time steps."""
+        x, _ = self.train_set[rows]
+        lengths = self.train_set.lengths_of(rows)
+        return x if lengths is None else lengths.again(x)
 
     @property
     def is_done(self) -> bool:
@@ -356,7 +362,7 @@ class Trainer:
     def firing_threshold(self) -> float | None:
         """A threshold below that of the job at which every layer fires on some of the samples that
         the network learns from: the first that does of a series, each half of the one before."""
-        x, _ = self.train_set[torch.arange(min(SAMPLES, len(self.train_set)))]
+        x = self._without_padding(torch.arange(min(SAMPLES, len(self.train_set))))
         network, steps = self.shown(), self.specification.timesteps
         for halvings in range(1, MOST_HALVINGS + 1):
             threshold = float(f"{network.neuron.threshold / 2**halvings:.2g}")

@@ -513,21 +513,6 @@ def test_series_are_kept_and_shown_and_a_job_on_them_needs_a_network_for_them(
     assert shared.http.post(f"/v1/jobs/{job['id']}/cancel").status_code in (200, 202)
 
 
-def test_a_job_on_series_that_were_filled_up_says_so(shared: Server, tmp_path: Path) -> None:
-    x = np.random.default_rng(1).normal(size=(8, 12, 3)).astype(np.float32)
-    y, lengths = np.arange(8) % 2, np.arange(4, 12)
-    padded = SavedDataset(
-        x, y, x[:4], y[:4], ("a", "b"), lengths_train=lengths, lengths_test=lengths[:4]
-    )
-    save(padded, tmp_path / "d.safetensors")
-    content = (tmp_path / "d.safetensors").read_bytes()
-    upload(shared, content, "padded.safetensors", name="padded")
-    body = {"dataset": "padded", "network": {"name": "mlp"}}
-    told = shared.http.post("/v1/jobs", params={"validate_only": True}, json=body).json()
-    warned = {each["pointer"]: each["detail"] for each in told["warnings"]}
-    assert "padded are of different lengths" in warned["/dataset"]
-
-
 @pytest.mark.parametrize(("unit", "is_bounded"), [(1, False), (255, True)])
 def test_event_frames_in_bytes_are_bounded_where_they_are_no_counts(
     shared: Server, tmp_path: Path, unit: int, is_bounded: bool
