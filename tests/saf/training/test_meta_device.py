@@ -8,9 +8,11 @@ ask for has to run there; `tests.saf.config.specifications` reads it from the ty
 from __future__ import annotations
 
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -92,6 +94,19 @@ def test_every_setting_of_a_method_trains(
 ) -> None:
     job = specification(method=method, timesteps=FRAMES)
     run_until_read(job, data_for({"name": "convnet"}, frames=frames), tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("method", methods(), ids=str)
+def test_every_setting_of_a_method_trains_on_padded_samples(
+    method: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = data_for({"name": "convnet"}, frames=True)
+    ends: dict[str, Any] = {
+        f"lengths_{split}": np.arange(len(getattr(data, f"y_{split}"))) % FRAMES + 1
+        for split in data.splits
+    }
+    job = specification(method=method, timesteps=FRAMES)
+    run_until_read(job, replace(data, **ends), tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("option", options(), ids=str)
