@@ -290,10 +290,13 @@ def put_member(
 ) -> WholeProjectDocument:
     """By admins of the project. A `viewer` sees all of it; a `member` adds to it, and changes what
     is their own; an `admin` changes all of it and who belongs to it."""
-    with service.database.writing() as session:
+
+    def put(session: Session) -> WholeProjectDocument:
         row = projects.find(session, project)
         projects.put(session, row, users.find(session, user), member.role)
         return whole_project(session, row, caller)
+
+    return written(service, put)
 
 
 @router.delete(

@@ -31,9 +31,10 @@ def read_network(session: Session, network_id: str) -> NetworkDocument:
     return documents(session, [existing(session, network_id)])[0]
 
 
-def existing(session: Session, network_id: str) -> UploadedNetwork:
-    """The row of an uploaded network, or NotFoundError."""
-    row = session.get(UploadedNetwork, network_id)
+def existing(session: Session, network_id: str, *, lock: bool = False) -> UploadedNetwork:
+    """The row of an uploaded network, or NotFoundError; with `lock` nobody else deletes it until
+    the transaction ends."""
+    row = session.get(UploadedNetwork, network_id, with_for_update=lock or None)
     if row is None:
         raise NotFoundError(f"there is no uploaded network {network_id[:64]}")
     return row

@@ -199,7 +199,7 @@ def get_network(service: ServiceDependency, network: str) -> NetworkDocument:
 def delete_network(service: ServiceDependency, network: str) -> None:
     """Jobs that start from it keep its file until they have ended."""
     with service.database.writing() as session:
-        row = existing(session, network)
+        row = existing(session, network, lock=True)
         sha256 = row.sha256
         session.delete(row)
     service.store.remove_unused_of(service.database, [sha256])

@@ -57,7 +57,7 @@ def try_by_form(service: ServiceDependency, webhook: str) -> Response:
 def remove_by_form(service: ServiceDependency, webhook: str) -> Response:
     """Removes one."""
     with service.database.writing() as session:
-        session.delete(read_webhook(session, webhook))
+        session.delete(read_webhook(session, webhook, lock=True))
     return RedirectResponse(prefix.at("/webhooks"), 303)
 
 

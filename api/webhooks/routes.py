@@ -43,9 +43,10 @@ def find_webhooks(session: Session) -> list[WebhookDocument]:
     return [webhook_document(row, names) for row in rows]
 
 
-def read_webhook(session: Session, webhook_id: str) -> Webhook:
-    """The webhook, or NotFoundError."""
-    found = session.get(Webhook, webhook_id)
+def read_webhook(session: Session, webhook_id: str, *, lock: bool = False) -> Webhook:
+    """The webhook, or NotFoundError; with `lock` nobody else changes or removes it until the
+    transaction ends."""
+    found = session.get(Webhook, webhook_id, with_for_update=lock or None)
     if found is None:
         raise NotFoundError(f"there is no webhook {webhook_id[:60]}")
     return found
@@ -160,7 +161,7 @@ def change_webhook(
     if "url" in given:
         check_address(service.settings, change.url)
     with service.database.writing() as session:
-        row = read_webhook(session, webhook)
+        row = read_webhook(session, webhook, lock=True)
         if "url" in given:
             row.url = change.url
         if "events" in given:
@@ -182,7 +183,7 @@ def change_webhook(
 def remove_webhook(service: ServiceDependency, webhook: str) -> None:
     """And what of its messages has not arrived."""
     with service.database.writing() as session:
-        session.delete(read_webhook(session, webhook))
+        session.delete(read_webhook(session, webhook, lock=True))
 
 
 @router.post(

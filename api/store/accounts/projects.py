@@ -81,8 +81,9 @@ def members(session: Session, project: Project) -> list[tuple[User, Role]]:
 
 
 def put(session: Session, project: Project, user: User, role: Role) -> None:
-    """Let a user belong to a project as that. ConflictError where no admin would be left."""
-    found = session.get(Membership, (project.id, user.id))
+    """Let a user belong to a project as that. ConflictError where no admin would be left;
+    IntegrityError where the same, or the deletion of the project, came at the same moment."""
+    found = session.get(Membership, (project.id, user.id), with_for_update=True)
     if found is None:
         found = Membership(
             project_id=project.id, user_id=user.id, role=role, created_at=clock(session)
@@ -97,7 +98,7 @@ def put(session: Session, project: Project, user: User, role: Role) -> None:
 def remove(session: Session, project: Project, user: User) -> None:
     """Let a user belong to a project no more; what is theirs stays there. NotFoundError,
     ConflictError."""
-    found = session.get(Membership, (project.id, user.id))
+    found = session.get(Membership, (project.id, user.id), with_for_update=True)
     if found is None:
         raise NotFoundError(f"{user.name} does not belong to the project {project.name}")
     if found.role == "admin":
@@ -107,7 +108,10 @@ def remove(session: Session, project: Project, user: User) -> None:
 
 
 def drop(session: Session, project: Project) -> None:
-    """Delete a project that nothing belongs to; ConflictError else."""
+    """Delete a project that nothing belongs to; ConflictError else. NotFoundError where somebody
+    else has just deleted it."""
+    if session.get(Project, project.id, with_for_update=True) is None:
+        raise NotFoundError(f"there is no project {project.name}")
     for table in OWNED:
         query = select(table.id).where(table.project_id == project.id).limit(1)
         held = session.scalar(query.execution_options(**EVERYTHING))

@@ -127,3 +127,26 @@ def test_a_test_message_is_sent_once_for_one_key(own_lab: Lab) -> None:
     other = own_lab.ask("mia", "POST", f"{hook}/test").json()["id"]
     there = own_lab.ask("mia", "GET", f"{hook}/deliveries").json()["data"]
     assert {each["id"] for each in there} == {first.json()["id"], other}
+
+
+def test_one_member_who_is_added_several_times_at_one_moment_is_one(own_lab: Lab) -> None:
+    path = "/v1/projects/vision/members/otto"
+    body = {"role": "viewer"}
+    answers = at_once(lambda: own_lab.ask("ada", "PUT", path, json=body))
+    assert [answer.status_code for answer in answers] == [200] * AT_ONCE
+    members = own_lab.ask("ada", "GET", "/v1/projects/vision").json()["members"]
+    assert members.count({"user": "otto", "role": "viewer"}) == 1
+
+
+def test_what_is_deleted_several_times_at_one_moment_is_deleted_once(own_lab: Lab) -> None:
+    own_lab.ask("ada", "POST", "/v1/projects", json={"name": "empty"})
+    things = own_lab.things
+    for path in (
+        "/v1/projects/empty",
+        "/v1/projects/vision/members/vera",
+        f"/v1/networks/{things['network']['shared']}",
+        f"/v1/webhooks/{things['webhook']['shared']}",
+    ):
+        answers = at_once(lambda path=path: own_lab.ask("ada", "DELETE", path))  # type: ignore[misc]
+        found = sorted(answer.status_code for answer in answers)
+        assert found == [204] + [404] * (AT_ONCE - 1), path
