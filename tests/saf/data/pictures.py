@@ -16,6 +16,8 @@ from saf.data import Dataset, read
 from saf.data.formats.format import Candidate, NeedsChoiceError
 
 Files = dict[str, bytes]
+COUNT = 12
+"""Images of `flat`."""
 
 
 class Pictures:
@@ -79,3 +81,14 @@ def asked(path: Path, setting: str, **settings: str) -> dict[str, Candidate]:
     (question,) = caught.value.questions
     assert question.setting == setting
     return {candidate.value: candidate for candidate in question.candidates}
+
+
+def flat(pictures: Pictures) -> Files:
+    """Images in one folder, 0.png, 1.png, …"""
+    return pictures(*(f"images/{n}.png" for n in range(COUNT)))
+
+
+def labels(path: Path, files: Files, **settings: str) -> dict[str, str]:
+    """The class of each file, whatever its split."""
+    found = came(read(path, settings=settings), files)
+    return {name.rpartition("/")[2]: c for split in found.values() for name, c in split.items()}

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from saf.data import Dataset
+
 Files = dict[str, bytes]
 EVENTS = 40
 STEP = 1000  # µs
@@ -175,3 +177,14 @@ def spikes(labels: list[int], **changes: Any) -> bytes:
 def shd(**changes: bytes) -> Files:
     files = {"shd_train.h5": spikes([0, 1, 2, 0, 1, 2]), "shd_test.h5": spikes([2, 1, 0])}
     return files | {f"{name}.h5": content for name, content in changes.items()}
+
+
+def pixels(data: Dataset, split: str = "train") -> list[tuple[str, int, int]]:
+    """(class, column, row) of each sample; each has exactly `EVENTS` events there."""
+    found = []
+    for sample, label in zip(getattr(data, f"x_{split}"), getattr(data, f"y_{split}"), strict=True):
+        together = sample.sum(axis=(0, 1), dtype=np.int64)
+        ((row, column),) = np.argwhere(together)
+        assert together[row, column] == EVENTS
+        found.append((data.class_names[label], int(column), int(row)))
+    return found

@@ -13,52 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saf.data import Dataset, read
+from saf.data import read
 from saf.data.formats.format import NeedsChoiceError
 from saf.errors import DataError
+from tests.saf.data.image_files import cornered, decided, encoded, folders, question
 
 Place = Callable[[Mapping[str, bytes]], Path]
+
+
 Pack = Callable[[Mapping[str, bytes], str], Path]
-
-
-def encoded(image: Any, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
-        buffer, kind, **options
-    )
-    return buffer.getvalue()
-
-
-def cornered(height: int, width: int, number: int = 0) -> np.ndarray:
-    """Colour on gray, bright in the corner at the top left."""
-    pixels = np.full((height, width, 3), 40, np.uint8)
-    pixels[: height // 4, : width // 4] = 250
-    pixels[height // 4 : -height // 4, width // 4 : -width // 4] = (100 + number, 150, 30)
-    return pixels
-
-
-def folders(blobs: list[bytes], suffix: str = "png") -> dict[str, bytes]:
-    """The images in train/a, train/b and all of them again in the test folders."""
-    return {
-        f"{split}/{'ab'[number % 2]}/{number:02}.{suffix}": blob
-        for split in ("train", "test")
-        for number, blob in enumerate(blobs)
-    }
-
-
-def decided(data: Dataset) -> dict[str, str]:
-    return {decision.setting or decision.value: decision.value for decision in data.decisions}
-
-
-def question(caught: pytest.ExceptionInfo[NeedsChoiceError]) -> dict[str, Any]:
-    """Candidates by their value; each has a picture that shows something."""
-    (asked,) = caught.value.questions
-    for candidate in asked.candidates:
-        assert candidate.picture is not None
-        shown = np.asarray(Image.open(io.BytesIO(candidate.picture)).convert("L"))
-        assert shown.min() < shown.max()
-        assert f"{asked.setting} = {candidate.value!r}" in caught.value.hint
-    return {candidate.value: candidate for candidate in asked.candidates}
 
 
 def test_images_of_many_sizes_cover_a_square_of_the_median_side_and_say_so(place: Place) -> None:
@@ -211,32 +174,6 @@ def test_cmyk_becomes_rgb(place: Place) -> None:
     assert np.abs(data.x_train[0, :, 8, 8].astype(int) - (100, 150, 30)).max() < 15
 
 
-def deep(top: int, kind: str = "PNG") -> bytes:
-    """A ramp of integers up to `top`, of 16 bits."""
-    return encoded(np.linspace(0, top, 64).reshape(8, 8).round().astype(np.uint16), kind)
-
-
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
-@pytest.mark.parametrize(
-    ("top", "bits"), [(65535, 16), (16000, 14), (4000, 12), (900, 10), (250, 8)]
-)
-def test_deep_integers_are_read_by_the_bits_they_fill(
-    top: int, bits: int, kind: str, place: Place
-) -> None:
-    data = read(place(folders([deep(top, kind), deep(top // 3, kind)], kind.lower())))
-    assert decided(data)["value_range"] == f"0..{2**bits - 1}"
-    assert data.x_train.max() == top >> (bits - 8)
-
-
-@pytest.mark.parametrize("top", [1, 300, 1500, 5000, 20000])
-def test_deep_integers_that_fill_no_usual_bits_are_a_question(top: int, place: Place) -> None:
-    files = folders([deep(top)] * 2)
-    with pytest.raises(NeedsChoiceError, match="Which values are black and white") as caught:
-        read(place(files))
-    assert {f"0..{top}", "0..65535"} <= set(question(caught))
-    assert read(place(files), settings={"value_range": f"0..{top}"}).x_train.max() == 255
-
-
 def colour(top: int) -> bytes:
     """A ramp of colours of 16 bits up to `top`."""
     rows = np.linspace(0, top, 8 * 8 * 3).reshape(8, 24).astype(">u2")
@@ -254,123 +191,6 @@ def png16(kind: int, body: bytes, *more: tuple[bytes, bytes]) -> bytes:
     head = struct.pack(">IIBBBBB", 8, 8, 16, kind, 0, 0, 0)
     parts = [(b"IHDR", head), *more, (b"IDAT", zlib.compress(body)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
-
-
-def test_colours_of_16_bits_that_are_all_but_black_are_refused(place: Place) -> None:
-    assert read(place(folders([colour(65535)] * 2))).x_train.max() == 255
-    for top, bits in ((4095, 12), (1023, 10), (255, 8), (1, 8)):
-        with pytest.raises(DataError, match=f"use the lower {bits} of them") as caught:
-            read(place(folders([colour(top)] * 2)))
-        assert "65535" in caught.value.hint
-        with pytest.raises(DataError, match="next to nothing is left"):
-            read(place(folders([colour(top)] * 2)), settings={"value_range": f"0..{top}"})
-    whole = read(place(folders([colour(65535)] * 2)))
-    said = read(place(folders([colour(65535)] * 2)), settings={"value_range": "0..65535"})
-    assert np.abs(said.x_train.astype(int) - whole.x_train).max() <= 1
-
-
-def test_a_range_is_that_of_the_deep_images_and_not_of_those_of_8_bits(place: Place) -> None:
-    shallow = encoded(cornered(8, 8)[:, :, 0])
-    files = folders([deep(4000), shallow])
-    for settings in ({}, {"value_range": "0..4095"}):
-        data = read(place(files), settings=settings)
-        assert data.x_train[0].max() == 4000 >> 4
-        np.testing.assert_array_equal(data.x_train[1, 0], cornered(8, 8)[:, :, 0])
-    assert "8 bits are from 0 to 255" in next(
-        each.why for each in data.decisions if each.setting == "value_range"
-    )
-    with pytest.raises(DataError, match="all images have 8 bits"):
-        read(place(folders([shallow] * 2)), settings={"value_range": "0..4095"})
-    with pytest.raises(DataError, match="from -1 to 1"):
-        read(place(folders([shallow] * 2)), settings={"value_range": "-1..1"})
-
-
-def test_values_outside_of_the_range_that_is_said_are_told(place: Place) -> None:
-    data = read(place(folders([deep(4000)] * 2)), settings={"value_range": "0..1000"})
-    assert any(
-        "values from 0 to 4000, and those outside are cut off" in d.why for d in data.decisions
-    )
-
-
-def test_a_split_that_is_all_but_black_beside_another_is_refused(place: Place) -> None:
-    bright, dark = encoded(cornered(8, 8)), encoded(cornered(8, 8) // 128)
-    files = folders([bright, bright])
-    files |= {name: dark for name in files if name.startswith("train")}
-    with pytest.raises(DataError, match="the training images from 0 to 1, the test images to 250"):
-        read(place(files))
-
-
-@pytest.mark.parametrize(
-    ("kind", "train", "test"),
-    [("deep", 60000, 255), ("deep", 60000, 4095), ("float", 255, 1), ("float", 1, 0.1)],
-)
-def test_splits_of_deep_images_and_floats_of_different_ranges_are_refused(
-    kind: str, train: float, test: float, place: Place
-) -> None:
-    def ramp(top: float) -> bytes:
-        values = np.linspace(0, top, 64).reshape(8, 8)
-        if kind == "deep":
-            return encoded(values.astype(np.uint16))
-        return encoded(values.astype(np.float32), "TIFF")
-
-    files = {
-        f"{split}/{c}/{n}.{'png' if kind == 'deep' else 'tif'}": ramp(top)
-        for split, top in (("train", train), ("test", test))
-        for c in "ab"
-        for n in range(3)
-    }
-    path = place(files)
-    says = rf"different ranges: the training images up to {train} and the test images up to {test}"
-    with pytest.raises(DataError, match=says) as caught:
-        read(path)
-    assert "all splits alike" in caught.value.hint
-    if kind == "float" and train > 1:
-        with pytest.raises(DataError, match=says):
-            read(path, settings={"value_range": "0..255"})
-    else:
-        assert read(path, settings={"value_range": f"0..{train}"}).classes == 2
-
-
-def test_transparent_pixels_of_deep_images_are_laid_on_white(place: Place) -> None:
-    values = np.linspace(0, 4000, 64).reshape(8, 8).astype(">u2")
-    values[0] = 65535
-    body = b"".join(b"\0" + row.tobytes() for row in values)
-    blob = png16(0, body, (b"tRNS", struct.pack(">H", 65535)))
-    data = read(place(folders([blob] * 2)))
-    assert decided(data)["value_range"] == "0..4095"
-    assert (data.x_train[0, 0, 0] == 255).all()
-    assert data.x_train[0, 0, -1, -1] == 4000 >> 4
-    black = read(place(folders([blob] * 2)), settings={"background": "black"})
-    assert (black.x_train[0, 0, 0] == 0).all()
-
-
-def test_floats_from_0_to_1_are_taken_and_others_are_a_question(place: Place) -> None:
-    def floats(top: float) -> bytes:
-        return encoded(np.linspace(0, top, 64, dtype=np.float32).reshape(8, 8), "TIFF")
-
-    data = read(place(folders([floats(1)] * 2, "tif")))
-    assert (data.x_train.min(), data.x_train.max()) == (0, 255)
-    for top in (0.1, 1e-3):
-        with pytest.raises(NeedsChoiceError) as caught:
-            read(place(folders([floats(top)] * 2, "tif")))
-        least, most = sorted(question(caught), key=lambda said: float(said.split("..")[1]))
-        assert most == "0..1"
-        dark = read(place(folders([floats(top)] * 2, "tif")), settings={"value_range": least})
-        assert dark.x_train.max() == 255
-    with pytest.raises(NeedsChoiceError) as caught:
-        read(place(folders([floats(200)] * 2, "tif")))
-    assert set(question(caught)) == {"0..255", "0..200"}
-    said = read(place(folders([floats(200)] * 2, "tif")), settings={"value_range": "0..200"})
-    assert said.x_train.max() == 255
-
-
-def test_bytes_that_are_all_but_black_are_a_question(place: Place) -> None:
-    files = folders([encoded(np.eye(8, dtype=np.uint8)), encoded(np.ones((8, 8), np.uint8))])
-    with pytest.raises(NeedsChoiceError, match="from 0 to 1") as caught:
-        read(place(files))
-    assert set(question(caught)) == {"0..1", "0..255"}
-    assert read(place(files), settings={"value_range": "0..1"}).x_train.max() == 255
-    assert read(place(files), settings={"value_range": "0..255"}).x_train.max() == 1
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar.gz"])
