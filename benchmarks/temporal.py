@@ -132,8 +132,7 @@ def series_of(text: str) -> tuple[Series, list[str]]:
 
 
 def load(name: str, wheel: Path) -> Dataset:
-    """A data set of the wheel. Series that end earlier are filled with the mean of each channel,
-    which is no current once they are normalised."""
+    """A data set of the wheel. Series that end earlier are padded by zeros, with their lengths."""
     with zipfile.ZipFile(wheel) as archive:
         train_part, test_part = (
             series_of(
@@ -141,12 +140,13 @@ def load(name: str, wheel: Path) -> Dataset:
             )
             for part in ("TRAIN", "TEST")
         )
-    mean = np.concatenate(train_part[0]).mean(axis=0)
-    steps = max(map(len, train_part[0] + test_part[0]))
+    every = train_part[0] + test_part[0]
+    steps = max(map(len, every))
+    is_padded = min(map(len, every)) < steps
     names = sorted(set(train_part[1]))
 
     def filled(samples: Series) -> NDArray[np.float32]:
-        x = np.tile(mean, (len(samples), steps, 1))
+        x = np.zeros((len(samples), steps, samples[0].shape[1]), np.float32)
         for row, sample in zip(x, samples, strict=True):
             row[: len(sample)] = sample
         return x
@@ -160,6 +160,8 @@ def load(name: str, wheel: Path) -> Dataset:
         filled(test_part[0]),
         numbers(test_part[1]),
         tuple(names),
+        lengths_train=np.array([*map(len, train_part[0])]) if is_padded else None,
+        lengths_test=np.array([*map(len, test_part[0])]) if is_padded else None,
     )
 
 

@@ -145,7 +145,10 @@ def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
                 "the network takes no series",
                 hint="send an image, or a sample of the evaluation split",
             )
-        return Shown(_series(question, network.timesteps, shape[0]), None, None)
+        x = _series(question, network.timesteps, shape[0])
+        padded = np.zeros((network.timesteps, *x.shape[1:]), x.dtype)
+        padded[: len(x)] = x
+        return Shown(padded, None, None, len(x))
     if is_series:
         raise DataError(
             "the network takes series and no image",
@@ -171,8 +174,11 @@ def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
 
 
 def _series(question: dict[str, Any], steps: int, channels: int) -> Floats:
-    """The series `T C` of a question, for a network of T `steps`. Raises DataError."""
-    wanted = f"{steps} rows, one for each time step, of {channels} value{'s' * (channels > 1)}"
+    """The series `T C` of a question, for a network of T `steps`; fewer, where its samples are of
+    different lengths (`lengths`). Raises DataError."""
+    shorter = bool(question.get("lengths"))
+    wanted = f"{steps} rows{' at most' * shorter}, one for each time step, of {channels} "
+    wanted += f"value{'s' * (channels > 1)}"
     hint = f"give {wanted}: numbers as they are in the training data"
     try:
         if "series" in question:
@@ -186,7 +192,8 @@ def _series(question: dict[str, Any], steps: int, channels: int) -> Floats:
         x = x[:, None]
     if x.ndim == 3 and len(x) == 1:
         x = x[0]
-    if x.shape != (steps, channels):
+    fits = x.shape == (steps, channels)
+    if not fits and not (shorter and x.shape[1:] == (channels,) and 1 <= len(x) < steps):
         if x.shape == (channels, steps):
             hint = f"turn rows and columns round: {hint}"
         found = " × ".join(map(str, x.shape))

@@ -104,6 +104,19 @@ def test_series_are_tried_as_lists_a_csv_or_an_array(tmp_path: Path) -> None:
     assert [len(layer["raster"]) for layer in answers[0]["layers"]] == [3]
 
 
+def test_series_end_earlier_where_those_of_the_data_do(tmp_path: Path) -> None:
+    of = saved(tmp_path / "lif.safetensors", (2, 1, 1), frames=True)
+    x = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
+    whole = answer({**of, "series": x.tolist(), "lengths": True})
+    short = answer({**of, "series": x[:2].tolist(), "lengths": True})
+    assert (whole["timesteps"], short["timesteps"]) == (3, 2)
+    assert short["scores"] == whole["scores"][:2]
+    for wrong in (x[:0], np.zeros((4, 2)), x[:2, :1]):
+        refused = answer({**of, "series": wrong.tolist(), "lengths": True})
+        assert "3 rows at most" in refused["hint"]
+    assert "2 × 2 values" in answer({**of, "series": x[:2].tolist()})["message"]
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

@@ -181,7 +181,8 @@ def predict(
     image/png'`, or `{"sample": 3}` for one of the evaluation split. An image is made gray or RGB,
     cut to the network's proportions around its middle, scaled, and divided by 255. To a network for
     series goes a CSV, a row for each time step and a column for each channel: `curl --data-binary
-    @vowel.csv -H 'content-type: text/csv'`; or a `.npy` of shape `T C`.
+    @vowel.csv -H 'content-type: text/csv'`; or a `.npy` of shape `T C`. Where the series of the
+    data set are of different lengths, it may have fewer rows, and ends there.
 
     Until the job has succeeded, the newest checkpoint is run, with its weights folded and LIF
     neurons in place, but not rounded to a grid."""
@@ -190,8 +191,10 @@ def predict(
             job = read_job(session, job_id)
             network = _network(session, job)
             dataset = None if question.sample is None else _dataset(session, job)
+            lengths = (summary_of(session, job) or {}).get("lengths")
         try:
             asked: dict[str, Any] = {**_given(service, network), "detail": detail}
+            asked["lengths"] = lengths is not None
         except GoneError:
             if network.step is None or attempt == TRIES - 1:
                 raise
