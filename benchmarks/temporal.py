@@ -5,14 +5,11 @@ it is imported. Each training runs in a process of its own, of one thread, with 
 the processor and its peak memory. What is done is kept in a file of JSON lines, one a training: the
 same command goes on where it was interrupted; `--only data/network/method` narrows it, `--seeds`
 says how many. The table is written to `benchmarks/results/temporal.md`.
-
-Shapes: N samples, T time steps, C channels.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import math
 import os
@@ -27,13 +24,11 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from benchmarks.machine import machine
 from saf.config import JobSpecification
-from saf.data import Dataset
+from saf.data import Dataset, read
 from saf.training.events import Finished
 from saf.training.loop import train
 
@@ -57,7 +52,6 @@ SETTINGS: Mapping[str, Any] = {
     "max_gradient_norm": 1.0,
 }
 RESULTS = Path(__file__).with_name("results")
-Series = list[NDArray[np.float32]]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -115,54 +109,14 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def series_of(text: str) -> tuple[Series, list[str]]:
-    """Samples, T C each, and the labels of a `.ts` file of the archive for time series: a line a
-    sample, its channels between colons, the label last."""
-    samples: Series = []
-    labels = []
-    rows = (line.strip() for line in io.StringIO(text))
-    for line in rows:
-        if line.lower() == "@data":
-            break
-    for line in filter(None, rows):
-        *channels, label = line.split(":")
-        samples.append(np.array([c.split(",") for c in channels], np.float32).T)
-        labels.append(label)
-    return samples, labels
-
-
 def load(name: str, wheel: Path) -> Dataset:
-    """A data set of the wheel. Series that end earlier are padded by zeros, with their lengths."""
-    with zipfile.ZipFile(wheel) as archive:
-        train_part, test_part = (
-            series_of(
-                archive.read(f"aeon/datasets/data/{name}/{name}_{part}.ts").decode(errors="replace")
-            )
-            for part in ("TRAIN", "TEST")
-        )
-    every = train_part[0] + test_part[0]
-    steps = max(map(len, every))
-    is_padded = min(map(len, every)) < steps
-    names = sorted(set(train_part[1]))
-
-    def filled(samples: Series) -> NDArray[np.float32]:
-        x = np.zeros((len(samples), steps, samples[0].shape[1]), np.float32)
-        for row, sample in zip(x, samples, strict=True):
-            row[: len(sample)] = sample
-        return x
-
-    def numbers(labels: Sequence[str]) -> NDArray[np.int64]:
-        return np.array([names.index(label) for label in labels])
-
-    return Dataset(
-        filled(train_part[0]),
-        numbers(train_part[1]),
-        filled(test_part[0]),
-        numbers(test_part[1]),
-        tuple(names),
-        lengths_train=np.array([*map(len, train_part[0])]) if is_padded else None,
-        lengths_test=np.array([*map(len, test_part[0])]) if is_padded else None,
-    )
+    """A data set of the wheel."""
+    with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as directory:
+        for part in ("TRAIN", "TEST"):
+            file = f"{name}_{part}.ts"
+            content = archive.read(f"aeon/datasets/data/{name}/{file}")
+            Path(directory, file).write_bytes(content)
+        return read(directory)
 
 
 def trained(case: Mapping[str, Any], wheel: Path) -> dict[str, Any]:
