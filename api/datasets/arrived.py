@@ -27,10 +27,12 @@ from api.errors import (
     UnavailableError,
 )
 from api.host.lock import DirectoryLock
+from api.store import viewer
 from api.store.tables import Dataset
 from api.uploads.files import Upload as ArrivingUpload
 from api.uploads.files import Uploads
 from api.uploads.routes import held
+from api.web.caller import PROJECT
 from api.web.dependencies import Service
 from api.web.multipart import FILE_FIELD, Upload, plain_file_name
 
@@ -71,8 +73,8 @@ async def made_before(service: Service, uploads: Uploads, fields: Mapping[str, A
             break
         if became.fields not in (None, _said(fields)):
             detail = (
-                f"the upload has become the data set {became.dataset_id}, by other fields than "
-                "these; begin another upload to read the file in another way"
+                f"the upload has become the data set {became.dataset_id}, by other fields or in "
+                "another project than these; begin another upload to have the file so"
             )
             raise ConflictError(detail, errors=[FieldError("/upload", detail)])
         if status != "checking" or anyio.current_time() >= deadline:
@@ -145,12 +147,15 @@ def _put(
 
 
 def _said(fields: Mapping[str, Any]) -> dict[str, str]:
-    """What a request says of a data set, without what says nothing."""
-    return {
+    """What a request says of a data set, without what says nothing: its fields, and the project
+    that it belongs to."""
+    said = {
         name: str(value)
         for name, value in sorted(fields.items())
         if name != "upload" and value not in ("", None) and (name, value) != ("format", "auto")
     }
+    project = viewer.project()
+    return said if project is None else {**said, PROJECT: project}
 
 
 def _status(service: Service, dataset_id: str) -> str | None:

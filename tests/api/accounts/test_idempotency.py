@@ -13,7 +13,8 @@ import httpx
 from api.store.accounts import keys
 from api.store.accounts.tables import User
 from api.store.tables import Job
-from tests.api.accounts.people import Lab
+from tests.api.accounts.people import TUS, Lab
+from tests.api.datasets.test_routes import IMAGES
 
 AT_ONCE = 6
 HOOK = {"url": "https://192.31.196.1/", "events": ["job.failed"]}
@@ -150,3 +151,19 @@ def test_what_is_deleted_several_times_at_one_moment_is_deleted_once(own_lab: La
         answers = at_once(lambda path=path: own_lab.ask("ada", "DELETE", path))  # type: ignore[misc]
         found = sorted(answer.status_code for answer in answers)
         assert found == [204] + [404] * (AT_ONCE - 1), path
+
+
+def test_an_upload_becomes_one_data_set_in_one_project(own_lab: Lab) -> None:
+    content = {"content-type": "application/offset+octet-stream", "upload-length": str(len(IMAGES))}
+    begun = own_lab.ask("otto", "POST", "/v1/uploads", content=IMAGES, headers={**TUS, **content})
+    assert begun.json()["received"] == len(IMAGES), begun.text
+
+    def make(project: str) -> httpx.Response:
+        headers = {"saf-project": project} if project else {}
+        body = {"upload": begun.json()["id"], "name": "mine"}
+        return own_lab.ask("otto", "POST", "/v1/datasets", json=body, headers=headers)
+
+    made, again, elsewhere = make("audio"), make("audio"), make("")
+    assert (made.status_code, made.json()["project"]) == (201, "audio"), made.text
+    assert (again.status_code, again.json()["id"]) == (200, made.json()["id"])
+    assert (elsewhere.status_code, "in another project" in elsewhere.text) == (409, True)
