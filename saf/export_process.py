@@ -4,11 +4,13 @@ ORDER is a file of JSON: `network`, the path of a `lif.safetensors`; `target` an
 `directory`, where the files are to lie; `dataset`, whose evaluation split is replayed, by its path
 or with `builtin` by its name, null where it is gone; `samples`, how many of them at most;
 `max_memory_bytes`. Lines of JSON go into PIPE: `{"replayed": 50, "total": 1000}`, and one last,
-`{"done": …}` with verdict, files and certificate, or `{"failed": …}` with code, message and hint.
+`{"done": …}` with verdict, files and certificate, or `{"failed": …}` with code, message and hint,
+and `errno` where a disk is full or away.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -26,6 +28,7 @@ from saf.errors import DataError
 
 CANNOT, READER = "cannot_express", "reader"
 NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc")  # as torch says it
+FULL = (errno.ENOSPC, errno.EDQUOT)
 LONGEST_MESSAGE = 2000
 
 
@@ -90,7 +93,7 @@ def _spread(total: int, count: int) -> Any:
     return spread(total, count).numpy() if total else np.arange(0)
 
 
-def _failure(error: Exception) -> dict[str, str]:
+def _failure(error: Exception) -> dict[str, Any]:
     from saf.lif.exporting import ReplayError
 
     said = " ".join(str(error).split())[:LONGEST_MESSAGE] or type(error).__name__
@@ -110,7 +113,14 @@ def _failure(error: Exception) -> dict[str, str]:
         traceback.print_exc()  # to the log of the worker
         said = f"{type(error).__name__}: {said}"
         code, hint = "internal", "this is a defect of the service; the worker's log has the details"
-    return {"code": code, "message": said, "hint": hint}
+    number = _number_of(error, said)
+    return {"code": code, "message": said, "hint": hint, **({"errno": number} if number else {})}
+
+
+def _number_of(error: Exception, said: str) -> int | None:
+    """The number of an error of the system, also where a library tells it by its words alone."""
+    own = error.errno if isinstance(error, OSError) else None
+    return next((number for number in FULL if os.strerror(number) in said), own)
 
 
 if __name__ == "__main__":

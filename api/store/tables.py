@@ -370,6 +370,9 @@ class Export(Base):
     status: Mapped[str] = mapped_column(String(20))  # queued, running, succeeded, failed
     attempt: Mapped[int] = mapped_column(default=0)  # the fence: raised by every claim
     losses: Mapped[int] = mapped_column(default=0)  # attempts whose worker or process vanished
+    delays: Mapped[int] = mapped_column(default=0, server_default="0")  # by a disk or the store
+    waits_for: Mapped[str | None] = mapped_column(Text)  # why it was put off
+    retry_at: Mapped[float | None]  # no worker takes it before
     worker_id: Mapped[str | None] = mapped_column(String(40))
     lease_until: Mapped[float | None]
     replayed: Mapped[int | None]  # samples, of

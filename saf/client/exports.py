@@ -53,8 +53,9 @@ class Export(dict[str, Any]):
         while not self.has_ended:
             left = None if timeout is None else begun + timeout - time.monotonic()
             if left is not None and left <= 0:
+                why = f" and waits: {self['waits_for']}" if self.get("waits_for") else ""
                 raise WaitTimeoutError(
-                    f"the export {self['id']} is {self['status']} after {timeout:g} s"
+                    f"the export {self['id']} is {self['status']}{why}, after {timeout:g} s"
                 )
             time.sleep(pause if left is None else min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE)

@@ -8,6 +8,7 @@ hands it back.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from api.settings import Settings
 from api.store.blobs.base import ArtifactStore, Incoming, StoreError
 from api.store.blobs.verified import DamagedError
 from api.store.database import Database, why_away
-from api.store.jobs import exports
+from api.store.jobs import exports, retry_delay
 from api.store.jobs.exports import ExportClaim
 from api.store.jobs.leases import Fenced
 from api.store.migrate import NewerDatabaseError, refuse_newer
@@ -141,20 +142,33 @@ class Exporter:
             )
 
     def _make(self, claim: ExportClaim) -> None:
-        with self._scratch.attempt(claim.id, claim.attempt) as directory:
-            try:
-                with ExportLease(self._database, claim, self._settings) as lease:
-                    done = self._done(claim, directory, lease)
-                    self._keep(claim, done, directory / "files")
-            except _FailedError as error:
-                found = {"code": error.code, "message": str(error), "hint": error.hint}
-                self._write(claim, lambda session: exports.fail(session, claim, **found))
-            except (_LostError, OSError) as error:
-                log.warning("export %s: %s", claim.id, error)
-                reason = str(error)
-                self._write(claim, lambda session: exports.lost(session, claim, reason))
-            except _HandedBack:
-                self._write(claim, lambda session: exports.hand_back(session, claim))
+        try:
+            with (
+                self._scratch.attempt(claim.id, claim.attempt) as directory,
+                ExportLease(self._database, claim, self._settings) as lease,
+            ):
+                done = self._done(claim, directory, lease)
+                self._keep(claim, done, directory / "files")
+        except _FailedError as error:
+            found = {"code": error.code, "message": str(error), "hint": error.hint}
+            self._write(claim, lambda session: exports.fail(session, claim, **found))
+        except (_LostError, OSError) as error:
+            log.warning("export %s: %s", claim.id, error)
+            if isinstance(error, OSError) and disk.may_pass(error):
+                self._put_off(claim, error)
+                return
+            reason = str(error)
+            self._write(claim, lambda session: exports.lost(session, claim, reason))
+        except _HandedBack:
+            self._write(claim, lambda session: exports.hand_back(session, claim))
+
+    def _put_off(self, claim: ExportClaim, error: OSError) -> None:
+        """Let it wait for a disk that is full or away, or for the artifact store."""
+        # Without the path: whoever reads it has no business with the disks of the worker.
+        where = "" if isinstance(error, StoreError) else "a disk of the worker or the store: "
+        reason = f"{where}{error.strerror or error}"
+        wait = retry_delay.of_an_error(self._settings.retry_seconds)
+        self._write(claim, lambda session: exports.put_off(session, claim, reason, wait))
 
     def _done(self, claim: ExportClaim, directory: Path, lease: ExportLease) -> dict[str, Any]:
         """What its process made of it."""
@@ -167,6 +181,8 @@ class Exporter:
             process.end()
         answer = process.answer or {}
         if (failed := answer.get("failed")) is not None:
+            if (number := failed.get("errno")) in disk.PASSING:
+                raise OSError(number, os.strerror(number))
             if failed["code"] == "internal":
                 log.warning("export %s: %s\n%s", claim.id, failed["message"], process.log())
             raise _FailedError(failed["code"], failed["message"], failed["hint"])
@@ -271,8 +287,8 @@ class Exporter:
             self._store.remove_unused_of(self._database, unused)
 
     def _write(self, claim: ExportClaim, action: Callable[[Any], T]) -> T | None:
-        """Do it in a transaction, again and again while the database is away. Raises Fenced. A
-        worker that ends leaves it to the lease: None."""
+        """Do it in a transaction, again and again while the database is away. Raises Fenced, and
+        OSError of the store. A worker that ends leaves it to the lease: None."""
         backoff = Backoff()
         given_up_at: float | None = None
         while True:
@@ -281,12 +297,6 @@ class Exporter:
                     return action(session)
             except DATABASE_AWAY as error:
                 log.warning("export %s waits: %s", claim.id, why_away(error))
-            except StoreError as error:
-                log.warning("export %s waits: %s", claim.id, error)
-            except OSError as error:
-                if not disk.may_pass(error):
-                    raise
-                log.warning("export %s waits: %s", claim.id, error)
             if self._closing.is_set():
                 given_up_at = given_up_at or time.monotonic() + GIVE_UP_SECONDS
                 if time.monotonic() > given_up_at:

@@ -53,6 +53,11 @@ class ExportDocument(Document):
     status: ExportStatus
     attempt: int
     """How often a worker has begun."""
+    waits_for: str | None
+    """What keeps a queued one from being made, such as a disk that is full; null: nothing but the
+    queue."""
+    retry_at: Timestamp | None
+    """When such a one is tried again."""
     replayed: int | None
     """Samples that were replayed, of `to_replay`; null before."""
     to_replay: int | None
@@ -86,6 +91,8 @@ def export_document(row: Export, files: Sequence[ArtifactDocument]) -> ExportDoc
         samples=export.samples,
         status=cast(ExportStatus, export.status),
         attempt=export.attempt,
+        waits_for=export.waits_for,
+        retry_at=maybe_iso(export.retry_at),
         replayed=export.replayed,
         to_replay=export.to_replay,
         verdict=cast(ExportVerdict | None, export.verdict),

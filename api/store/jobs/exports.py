@@ -1,11 +1,15 @@
 """The life of an export, and the only place that writes its status.
 
     queued → running → succeeded
-    running → queued     (handed back by a worker that ends, or its lease ran out)
+    running → queued     (handed back by a worker that ends, its lease ran out, or put off)
     running → failed     (an error, or a lease that ran out too often)
 
 A claim has the number of its attempt, and its holder writes with it: where a newer attempt exists,
 or the export was deleted, it raises `Fenced` and changes nothing.
+
+One that a disk or the artifact store does not take is put off: no worker takes it before its
+`retry_at`, and the wait doubles each time. That is no attempt that failed, as somebody can put it
+right.
 """
 
 from __future__ import annotations
@@ -14,12 +18,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from api.store.database import now
 from api.store.ids import new_id
 from api.store.jobs.leases import Fenced
+from api.store.jobs.retry_delay import LONGEST_WAIT, Wait
 from api.store.tables import Artifact, Export
 from saf.errors import WorkerLostError
 
@@ -73,7 +78,7 @@ def claim(session: Session, *, worker_id: str, lease_seconds: float) -> ExportCl
     """Take the export that is first in line; None when none waits."""
     first = (
         select(Export.id)
-        .where(Export.status == QUEUED)
+        .where(_is_waiting())
         .order_by(Export.created_at, Export.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -90,6 +95,8 @@ def claim(session: Session, *, worker_id: str, lease_seconds: float) -> ExportCl
             started_at=func.coalesce(Export.started_at, now()),
             replayed=None,
             to_replay=None,
+            waits_for=None,
+            retry_at=None,
         )
         .returning(
             Export.id,
@@ -105,8 +112,8 @@ def claim(session: Session, *, worker_id: str, lease_seconds: float) -> ExportCl
 
 
 def waits(session: Session) -> bool:
-    """Whether an export is queued, without taking a lock."""
-    return bool(session.scalar(select(select(Export.id).where(Export.status == QUEUED).exists())))
+    """Whether an export may be taken, without taking a lock."""
+    return bool(session.scalar(select(select(Export.id).where(_is_waiting()).exists())))
 
 
 def renew(
@@ -125,6 +132,21 @@ def renew(
 def hand_back(session: Session, claim: ExportClaim) -> None:
     """Queue it again: its worker ends. That is no attempt that failed."""
     _write(session, claim, status=QUEUED, lease_until=None, worker_id=None)
+
+
+def put_off(session: Session, claim: ExportClaim, reason: str, wait: Wait) -> None:
+    """Queue it again, not before a `wait` of so many delays: its files have no room for now."""
+    delays = (session.scalar(select(Export.delays).where(Export.id == claim.id)) or 0) + 1
+    _write(
+        session,
+        claim,
+        status=QUEUED,
+        lease_until=None,
+        worker_id=None,
+        delays=delays,
+        waits_for=reason,
+        retry_at=now() + wait(delays),
+    )
 
 
 def succeed(
@@ -172,7 +194,14 @@ def expire_leases(session: Session, *, at: float) -> None:
 
 
 def correct_times(session: Session, *, lease_seconds: float) -> None:
-    """Shorten leases that end later than any can: the clock has been put back since."""
+    """Shorten leases and waits that end later than any can: the clock has been put back since."""
+    longest = now() + LONGEST_WAIT
+    session.execute(
+        update(Export)
+        .where(Export.status == QUEUED, Export.retry_at > longest)
+        .values(retry_at=longest)
+        .execution_options(synchronize_session=False)
+    )
     session.execute(
         update(Export)
         .where(Export.status == RUNNING, Export.lease_until > now() + lease_seconds)
@@ -215,6 +244,10 @@ def files_of(session: Session, job_id: str, target: str) -> list[Artifact]:
         .order_by(Artifact.name)
     )
     return list(rows)
+
+
+def _is_waiting() -> ColumnElement[bool]:
+    return and_(Export.status == QUEUED, or_(Export.retry_at.is_(None), Export.retry_at <= now()))
 
 
 def _end(session: Session, claim: ExportClaim, to: str, **values: Any) -> None:

@@ -16,7 +16,7 @@ import pytest
 from api.settings import Settings
 from api.store.blobs.base import ArtifactStore
 from api.store.database import Database, clock
-from api.store.jobs import exports, lifecycle
+from api.store.jobs import exports, lifecycle, retry_delay
 from api.store.jobs.leases import Fenced
 from api.store.jobs.sweeper import Sweeper
 from api.store.runs import artifacts
@@ -249,3 +249,24 @@ def test_the_next_export_replaces_all_files_of_the_one_before(bench: Bench) -> N
             for name in ("network.onnx", "step.onnx", "onnx-certificate.json")
         ),
     }
+
+
+def test_an_export_that_was_put_off_is_taken_by_nobody_before_its_wait(bench: Bench) -> None:
+    made = bench.order(bench.job(network()))
+    waits = []
+
+    def wait(delays: int) -> float:
+        waits.append(retry_delay.of_an_error(5.0)(delays))
+        return -1.0 if len(waits) < 4 else waits[-1]
+
+    for _ in range(4):
+        with bench.database.writing() as session:
+            claim = exports.claim(session, worker_id="wrk_1", lease_seconds=60)
+            assert claim is not None
+            exports.put_off(session, claim, "a disk is full", wait)
+    assert waits == [5.0, 10.0, 20.0, 40.0]
+    with bench.database.writing() as session:
+        assert not exports.waits(session)
+        assert exports.claim(session, worker_id="wrk_1", lease_seconds=60) is None
+    bench.exporter().work()
+    assert bench.export(made).attempt == 4
