@@ -3,9 +3,9 @@
 
 PYTHON := .venv/bin/python
 SAF := $(PYTHON) -m saf.cli
-# One more than the cores of a small machine: tests of leases, servers and browsers also wait.
+# Twice the cores of a small machine: tests of leases, servers and browsers mostly wait.
 # Each takes whole files, whose servers are shared; tests/lanes.py says in what order.
-PROCESSES := -n 3 --dist loadfile --no-loadscope-reorder
+PROCESSES := -n 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve docs test test-fast check check-javascript format hooks coverage bench clean

@@ -4,13 +4,14 @@ A test lands in its lane by itself: by the folder it is in, the servers that its
 whether it starts processes. One that computes for more than 2 seconds carries the mark itself;
 `make test-fast` ends with a list of those that would deserve it.
 
-Processes that share the tests take whole files, in the order of `LONGEST_FIRST`: a file of few
-tests that take minutes must not begin when all others have ended.
+Processes that share the tests take whole files. Files that mostly wait, for servers, browsers and
+leases, are spread among those that compute, so that neither do all processes wait at once nor do
+all compute; and a file that takes minutes does not begin when all others have ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -22,7 +23,9 @@ FAST = "not slow"  # the expression of `make test-fast`
 SLOW_FOLDERS = {"acceptance", "browser", "chaos", "docs", "fuzz", "worker"}
 SLOW_FIXTURES = {"postgres", "own_server", "s3", "browser"}
 SLOW_PARAMETERS = {"postgresql", "bucket"}
-LONGEST_FIRST = ("docs", "acceptance", "chaos", "fuzz", "browser", "worker", "api", "saf")
+WAITING = ("docs", "acceptance", "chaos", "fuzz", "browser", "worker")
+COMPUTING = ("saf/training", "saf/kernels", "saf/cli", "saf/lif", "saf/methods", "api", "saf")
+SPREAD_OVER = 0.7  # of the files that compute; those that wait are longer, and come to an end first
 PROCESSES = {"subprocess", "multiprocessing", "Popen"}
 
 
@@ -38,13 +41,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if is_slow(item):
             item.add_marker(pytest.mark.slow)
     if hasattr(config, "workerinput"):  # one of pytest-xdist's processes
-        items.sort(key=place)
+        places = places_of([item.path for item in items])
+        items.sort(key=lambda item: places[item.path])
 
 
-def place(item: pytest.Item) -> int:
-    """Where its folder comes; files that are in none come first, they make whole installations."""
-    folder = item.path.relative_to(TESTS).parts[0]
-    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else -1
+def places_of(files: Iterable[Path]) -> dict[Path, float]:
+    """Where each file comes, from 0 to 1 and in the order of its folders; files that are in none
+    come first, they make whole installations."""
+    places = dict.fromkeys(files, -1.0)
+    for folders, spread in ((WAITING, SPREAD_OVER), (COMPUTING, 1.0)):
+        found = [file for folder in folders for file in places if is_in(file, folder)]
+        found = list(dict.fromkeys(found))
+        for number, file in enumerate(found):
+            places[file] = spread * number / len(found)
+    return places
+
+
+def is_in(file: Path, folder: str) -> bool:
+    return file.is_relative_to(TESTS / folder)
 
 
 def is_slow(item: pytest.Item) -> bool:
