@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import stat
-import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from saf.cli import main as cli
 from saf.client.accounts import credentials
 from saf.client.client import Client
 from saf.client.types import ApiError, ClientError
 from tests.api.accounts.people import Lab, make_lab, with_keys
 from tests.api.conftest import serving
-from tests.saf.cli.test_commands import COMMAND
 
 
 @pytest.fixture(scope="module")
@@ -27,29 +27,43 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 class Terminal:
-    """A terminal of somebody with a home of their own."""
+    """A terminal of somebody with a home of their own; its commands run in this process."""
 
-    def __init__(self, home: Path, url: str) -> None:
+    def __init__(
+        self,
+        home: Path,
+        url: str,
+        patch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
         self.home = home
-        self._environment = {**os.environ, "XDG_CONFIG_HOME": str(home), "SAF_URL": url}
+        self._environment = {"XDG_CONFIG_HOME": str(home), "SAF_URL": url}
+        self._patch = patch
+        self._capsys = capsys
 
     def saf(self, *arguments: str, given: str = "", **more: str) -> str:
         """What is printed; AssertionError with the complaint where it fails."""
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            input=given,
-            capture_output=True,
-            text=True,
-            env={**self._environment, **more},
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        self._capsys.readouterr()
+        with self._patch.context() as there:
+            for name, value in (self._environment | more).items():
+                there.setenv(name, value)
+            there.setattr(sys, "argv", ["saf", *arguments])
+            there.setattr(sys, "stdin", io.StringIO(given))
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        printed = self._capsys.readouterr()
+        assert not ended.value.code, printed.err
+        return printed.out.strip()
 
 
 @pytest.fixture
-def terminal(lab: Lab, tmp_path: Path) -> Terminal:
-    return Terminal(tmp_path, lab.server.address)
+def terminal(
+    lab: Lab,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Terminal:
+    return Terminal(tmp_path, lab.server.address, monkeypatch, capsys)
 
 
 def test_a_key_is_kept_for_its_server_where_nobody_else_reads_it(
