@@ -23,7 +23,7 @@ from api.store.tables import Dataset
 from saf.data import load
 from tests.api.conftest import NO_BROKER, Server, serving
 from tests.api.datasets.asking import grid, interpreter
-from tests.api.datasets.test_routes import row
+from tests.api.datasets.uploading import row
 from tests.api.web.test_problems import check
 
 

@@ -15,7 +15,7 @@ from api.datasets.checks import Checks
 from api.store.database import Database
 from api.store.tables import Blob, Dataset
 from tests.api.conftest import Server, until
-from tests.api.datasets.test_routes import leftovers, upload
+from tests.api.datasets.uploading import leftovers, upload
 
 
 class LostOnce(Database):

@@ -15,7 +15,7 @@ from api.datasets.checks import Checks
 from api.settings import Settings
 from saf.client.client import Client
 from tests.api.conftest import NO_BROKER, Server, serving
-from tests.api.datasets.test_routes import IMAGES
+from tests.api.datasets.uploading import IMAGES
 from tests.api.web.test_limits import folder
 from tests.api.web.test_problems import check
 

@@ -21,7 +21,7 @@ from api.store.datasets import count_alone
 from api.store.migrate import migrate
 from api.store.tables import Blob, Dataset
 from tests.api.conftest import NO_BROKER, Server, serving, until
-from tests.api.datasets.test_routes import row, upload
+from tests.api.datasets.uploading import row, upload
 from tests.api.web.test_limits import as_user
 from tests.api.web.test_problems import check
 

@@ -14,7 +14,7 @@ from api.store.migrate import migrate
 from api.store.soundness import unsound_rows
 from api.store.tables import Status
 from tests.api.conftest import NO_BROKER, Server, serving
-from tests.api.datasets.test_routes import upload
+from tests.api.datasets.uploading import upload
 from tests.worker.conftest import Crew, Desk
 
 ON_BOTH = {

@@ -22,7 +22,7 @@ from api.settings import Settings
 from api.uploads import files
 from api.uploads.files import Uploads
 from tests.api.conftest import NO_BROKER, Server, serving, until
-from tests.api.datasets.test_routes import IMAGES, npz
+from tests.api.datasets.uploading import IMAGES, npz
 from tests.api.uploads.test_routes import BYTES, TUS
 from tests.api.web.test_limits import as_user
 from tests.api.web.test_problems import check

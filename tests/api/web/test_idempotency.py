@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.api.conftest import Server
-from tests.api.datasets.test_routes import IMAGES, leftovers
+from tests.api.datasets.uploading import IMAGES, leftovers
 
 KEY = {"idempotency-key": "a key of the client"}
 

@@ -19,7 +19,7 @@ from saf.client.client import (
 )
 from saf.client.connection.stream import messages
 from tests.api.conftest import Server
-from tests.api.datasets.test_routes import IMAGES
+from tests.api.datasets.uploading import IMAGES
 from tests.saf.client.network import (
     Cut,
     Network,

@@ -16,7 +16,7 @@ from PIL import Image
 from saf.client.client import Client
 from saf.client.types import ApiError, ClientError, WaitTimeoutError
 from tests.api.conftest import Server
-from tests.api.datasets.test_routes import IMAGES
+from tests.api.datasets.uploading import IMAGES
 from tests.saf.client.network import Network, finish, keep, put_away
 from tests.saf.training.test_starting_from_files import left
 

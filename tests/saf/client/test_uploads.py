@@ -12,7 +12,7 @@ from api.uploads.files import Uploads
 from saf.client import uploads
 from saf.client.client import ApiError, Client, UnreachableError
 from tests.api.conftest import Server
-from tests.api.datasets.test_routes import npz
+from tests.api.datasets.uploading import npz
 from tests.saf.client.network import Network
 
 CONTENT = npz(3, 60, 60)

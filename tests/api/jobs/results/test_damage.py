@@ -15,7 +15,7 @@ from api.store.blobs.directory import DirectoryStore
 from api.store.tables import Artifact, Blob, Dataset, DatasetPreview
 from saf.client.client import ChecksumError, Client, ClientError
 from tests.api.conftest import Server
-from tests.api.datasets.test_routes import IMAGES, upload
+from tests.api.datasets.uploading import IMAGES, upload
 from tests.api.jobs.results.test_artifacts import keep
 
 CONTENT = bytes(range(256)) * 8192  # 2 MiB: compared once for each process

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -172,25 +171,6 @@ def test_cmyk_becomes_rgb(place: Place) -> None:
     blobs = [encoded(Image.fromarray(cornered(16, 16, n)).convert("CMYK"), "JPEG") for n in (0, 1)]
     data = read(place(folders(blobs, "jpg")))
     assert np.abs(data.x_train[0, :, 8, 8].astype(int) - (100, 150, 30)).max() < 15
-
-
-def colour(top: int) -> bytes:
-    """A ramp of colours of 16 bits up to `top`."""
-    rows = np.linspace(0, top, 8 * 8 * 3).reshape(8, 24).astype(">u2")
-    body = b"".join(b"\0" + row.tobytes() for row in rows)
-    return png16(2, body)
-
-
-def png16(kind: int, body: bytes, *more: tuple[bytes, bytes]) -> bytes:
-    """A PNG of 8 × 8 values of 16 bits."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(name + content))
-        return struct.pack(">I", len(content)) + name + content + check
-
-    head = struct.pack(">IIBBBBB", 8, 8, 16, kind, 0, 0, 0)
-    parts = [(b"IHDR", head), *more, (b"IDAT", zlib.compress(body)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar.gz"])

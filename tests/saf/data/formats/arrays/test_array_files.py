@@ -16,7 +16,6 @@ from saf.errors import DataError
 from tests.saf.data.array_files import X, Y, hdf5, mat
 
 Files = dict[str, bytes]
-Place = Callable[[Mapping[str, bytes]], Path]
 Pack = Callable[[Mapping[str, bytes], str], Path]
 RANDOM = np.random.default_rng(6)
 
