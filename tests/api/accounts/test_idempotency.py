@@ -14,7 +14,7 @@ from api.store.accounts import keys
 from api.store.accounts.tables import User
 from api.store.tables import Job
 from tests.api.accounts.people import TUS, Lab
-from tests.api.datasets.test_routes import IMAGES
+from tests.api.datasets.uploading import IMAGES
 
 AT_ONCE = 6
 HOOK = {"url": "https://192.31.196.1/", "events": ["job.failed"]}
