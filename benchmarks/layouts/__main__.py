@@ -15,6 +15,7 @@ from pathlib import Path
 from benchmarks.layouts.folders import FILES, FOLDERS
 from benchmarks.layouts.others import ARCHIVES, ARRAYS, TEMPORAL
 from benchmarks.layouts.parts import Layout
+from benchmarks.layouts.shards import SHARDS
 from benchmarks.layouts.shown import check
 from benchmarks.layouts.tables import TABLES
 from saf.data import Dataset, read
@@ -30,6 +31,7 @@ SHORT = "Arrange the images as …"
 GROUPS = {
     "folders of images": FOLDERS,
     "images with tables and lists": TABLES,
+    "images in shards": SHARDS,
     "image files": FILES,
     "archives": ARCHIVES,
     "arrays": ARRAYS,

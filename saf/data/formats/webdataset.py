@@ -74,8 +74,9 @@ class WebDataset(LabelledImages):
     def read(self, source: Source, limits: Limits) -> Dataset:
         members = _members(source)
         images = self._images(source, members, limits)
-        others = sum(map(len, members.images.values())) - len(images)
-        why = f"samples have several images; {others:,} others are left out"
+        taken = set(images.values())
+        others = [n for own in members.images.values() for n in own.values() if n not in taken]
+        why = f"samples have several images; {len(others):,} others are left out"
         told = [Decision("images_from", self.images_from or "", why)] if others else []
         labels = members.labels
         if without := [images[key] for key in images if key not in labels]:
@@ -118,6 +119,7 @@ class WebDataset(LabelledImages):
             class_names=None if named is None else named.order,
             ways=published(source.label, records, "key"),
             decisions=told,
+            skipped=[f"{name}: {self.images_from} is taken of its sample" for name in others],
         )
 
     def _images(self, source: Source, members: _Members, limits: Limits) -> dict[str, str]:

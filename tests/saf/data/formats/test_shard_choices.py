@@ -70,6 +70,8 @@ def test_several_images_of_a_sample_are_a_question_which_is_the_one(
         data = read(path, settings={"images_from": value})
         assert len(of_test(data, part)) == 4
         assert "20 others are left out" in str(data.decisions)
+        assert len(data.skipped) == 20
+        assert data.skipped[0].endswith(f": {value} is taken of its sample")
 
 
 def test_an_image_that_not_all_samples_have_is_no_candidate(pack: Pack, png: Png) -> None:
