@@ -1,0 +1,36 @@
+"""Users whom a proxy names, on both databases."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+
+from tests.api.accounts.people import opened, with_keys
+from tests.api.conftest import serving
+
+AT_ONCE = 6
+
+
+def test_requests_of_somebody_new_that_come_at_one_moment_make_one_user(
+    tmp_path: Path, database_url: str
+) -> None:
+    settings = with_keys(tmp_path, database_url, auth="proxy", trusted_proxies=("127.0.0.1",))
+    barrier = threading.Barrier(AT_ONCE)
+    with serving(settings) as server:
+        opened(server)
+
+        def ask(name: str) -> httpx.Response:
+            barrier.wait()
+            named = {"x-forwarded-user": name}
+            return httpx.get(f"{server.address}/v1/me", headers=named, timeout=30)
+
+        for name in ("anna", "otto", "vera"):
+            with ThreadPoolExecutor(AT_ONCE) as threads:
+                answers = list(threads.map(ask, AT_ONCE * [name]))
+            assert [answer.status_code for answer in answers] == [200] * AT_ONCE
+            assert len({answer.json()["user"]["id"] for answer in answers}) == 1
+        taken = httpx.get(f"{server.address}/v1/me", headers={"x-forwarded-user": "Anna"})
+        assert (taken.status_code, "there is a user anna already" in taken.text) == (401, True)
