@@ -10,6 +10,8 @@ from saf.data.dataset import SPLITS, Array, Dataset
 from saf.data.statistics import frames_of
 from saf.errors import DataError
 
+_FOR = {"train": "training", "test": "testing", "val": "validation"}
+
 
 def check_constant(dataset: Dataset) -> None:
     """Raise DataError where each sample of one split holds one value in each channel, and those of
@@ -30,9 +32,6 @@ def check_constant(dataset: Dataset) -> None:
         f"samples holds {which}, those for {_FOR[other]} do not",
         hint=f"Check how the {SPLITS[split]} samples were written, and scale all splits alike.",
     )
-
-
-_FOR = {"train": "training", "test": "testing", "val": "validation"}
 
 
 def _is_constant(x: Array) -> bool:

@@ -87,7 +87,10 @@ class WebDataset(LabelledImages):
         found: dict[str, str] = {}
         records: dict[str, dict[str, Any]] = {}
         keys = {labels[key]: key for key in images}
-        keys |= {members.jsons[key]: key for key in images if key in members.jsons}
+        short = {member.name for member in source.members if member.size <= _MAX_LABEL}
+        keys |= {
+            name: key for key, name in members.jsons.items() if key in images and name in short
+        }
         for content in source.contents(list(keys)):
             text = content.read_whole(_MAX_LABEL).decode("utf-8", "replace").strip()
             key = keys[content.name]

@@ -135,6 +135,12 @@ def test_a_split_is_used_beside_a_class_in_a_file_of_its_own(pack: Pack, png: Pn
     assert of_test(read(pack(files, "tar"))) == TESTED
 
 
+def test_a_long_json_beside_a_class_in_a_file_of_its_own_is_not_read(pack: Pack, png: Png) -> None:
+    files = shard(png, "png", about=["x" * 2**20] * COUNT)
+    files |= {f"{n:03}.cls": str(Y[n]).encode() for n in range(COUNT)}
+    assert len(of_test(read(pack(files, "tar")), 0)) == 4
+
+
 def test_rows_of_no_split_are_left_out_and_told(tmp_path: Path, png: Png) -> None:
     path = tmp_path / "d.parquet"
     values = ["test" if n in TESTED else "train" if n > 3 else None for n in range(COUNT)]
