@@ -34,6 +34,7 @@ from api.webhooks.schemas import (
 )
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+SECRET_SECONDS = 600.0  # in which who has made a webhook and got no answer asks again
 
 
 def find_webhooks(session: Session) -> list[WebhookDocument]:
@@ -87,8 +88,11 @@ def make_webhook(session: Session, wanted: NewWebhook) -> NewWebhookDocument:
 
 
 def _with_secret(session: Session, row: Webhook) -> NewWebhookDocument:
+    """With its secret while who made it may have got no answer; a key of a request is of one user
+    (`api.accounts.guard`)."""
+    secret = row.secret if clock(session) - row.created_at < SECRET_SECONDS else None
     names = Names(session, [(row.owner_id, row.project_id)])
-    return NewWebhookDocument(**webhook_document(row, names).model_dump(), secret=row.secret)
+    return NewWebhookDocument(**webhook_document(row, names).model_dump(), secret=secret)
 
 
 @router.post(
@@ -109,7 +113,8 @@ def add_webhook(
 ) -> NewWebhookDocument:
     """Messages are sent by POST as JSON (`type`, `timestamp`, `data`), signed as the Standard
     Webhooks specification says, and again with growing pauses, over three days, until the answer is
-    2xx."""
+    2xx. `secret` is in this answer alone; the same request again (`Idempotency-Key`), as where the
+    answer was lost, has it for ten minutes."""
     response.headers["Cache-Control"] = "no-store"
     request = ("webhooks", webhook.url, *webhook.events)
     check_address(service.settings, webhook.url)

@@ -75,8 +75,10 @@ class WebhookDocument(Document):
 class NewWebhookDocument(WebhookDocument):
     """A webhook that was just made."""
 
-    secret: str
-    """`whsec_…`: messages are signed with it. It is not shown again."""
+    secret: str | None
+    """`whsec_…`: messages are signed with it. It is not shown again; null where the same request
+    came before, more than ten minutes ago: remove the webhook and make another one for a new
+    secret."""
 
 
 class DeliveryDocument(Document):

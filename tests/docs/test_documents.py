@@ -28,6 +28,7 @@ def service(data_dir: Path) -> Iterator[WholeService]:
     with pytest.MonkeyPatch.context() as environment:
         # A training goes on with as many threads as it began with, also in a reader's terminal.
         environment.setenv("SAF_WORKER_THREADS", "1")
+        environment.setenv("SAF_WEBHOOKS_PRIVATE", "1")  # to a receiver of the reader's
         service = WholeService(data_dir)
     yield service
     service.close()

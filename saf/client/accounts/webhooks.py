@@ -19,7 +19,8 @@ class Webhooks:
         self._connection = connection
 
     def add(self, url: str, events: Sequence[str], *, idempotency_key: str | None = None) -> Entry:
-        """Make a webhook; `secret`, with which its messages are signed, is not shown again."""
+        """Make a webhook; `secret`, with which its messages are signed, is not shown again, but
+        for ten minutes to the same request with the same key."""
         body = {"url": url, "events": list(events)}
         found = self._connection.change("/v1/webhooks", key=idempotency_key, json=body)
         return cast(Entry, found)
