@@ -7,13 +7,14 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from functools import cache, partial
 from types import FrameType
 from typing import cast
 
 import anyio.to_thread
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.routing import BaseRoute
 
 from api.accounts import pages as account_pages
 from api.accounts import routes as accounts
@@ -133,7 +134,35 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         redoc_url=None,
     )
     problems.install(app)
-    routers = (
+    app.router.routes.extend(_routes())
+    app.mount("/static", assets(), name="static")
+    app.mount("/guide", Guide(), name="guide")
+    # The last one added is the first that a request meets.
+    app.add_middleware(Guard, settings=chosen)
+    app.add_middleware(
+        Gate,
+        allowed_hosts=chosen.allowed_hosts,
+        body_max_bytes=chosen.body_max_bytes,
+        upload_max_bytes=chosen.upload_max_bytes,
+        upload_max_seconds=chosen.upload_max_seconds,
+        json_max_depth=chosen.json_max_depth,
+        json_max_values=chosen.json_max_values,
+        query_max_bytes=chosen.query_max_bytes,
+    )
+    app.add_middleware(Envelope, measures=measures, tracing=traces)
+    app.add_middleware(ProblemPages)
+    app.add_middleware(Compression)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(Prefix, prefix=chosen.root_path, trusted_proxies=chosen.trusted_proxies)
+    return app
+
+
+@cache
+def _routes() -> tuple[BaseRoute, ...]:
+    """Those of all modules. They know no application, so those of one process share them: FastAPI
+    takes a third of a second to read the parameters of all endpoints."""
+    together = APIRouter(dependencies=[Depends(check_decided)])
+    modules = (
         jobs,
         sweeps,
         events,
@@ -157,33 +186,13 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         webhooks,
         openapi,
     )
-    for module in routers:
-        app.include_router(module.router)
-    for pages in (
+    pages = (
         *(list_page, compare, compare_pages, job_page, new_page),
         *(dataset_pages, network_pages, sweep_pages, system_pages, account_pages, webhook_pages),
-    ):
-        app.include_router(pages.router)
-    app.mount("/static", assets(), name="static")
-    app.mount("/guide", Guide(), name="guide")
-    # The last one added is the first that a request meets.
-    app.add_middleware(Guard, settings=chosen)
-    app.add_middleware(
-        Gate,
-        allowed_hosts=chosen.allowed_hosts,
-        body_max_bytes=chosen.body_max_bytes,
-        upload_max_bytes=chosen.upload_max_bytes,
-        upload_max_seconds=chosen.upload_max_seconds,
-        json_max_depth=chosen.json_max_depth,
-        json_max_values=chosen.json_max_values,
-        query_max_bytes=chosen.query_max_bytes,
     )
-    app.add_middleware(Envelope, measures=measures, tracing=traces)
-    app.add_middleware(ProblemPages)
-    app.add_middleware(Compression)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(Prefix, prefix=chosen.root_path, trusted_proxies=chosen.trusted_proxies)
-    return app
+    for module in (*modules, *pages):
+        together.include_router(module.router)
+    return tuple(together.routes)
 
 
 def _check(settings: Settings) -> None:

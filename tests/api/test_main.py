@@ -14,7 +14,7 @@ from api.main import create_app
 from api.settings import Settings
 from api.store.jobs import lifecycle
 from saf.config import JobSpecification
-from tests.api.conftest import Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving, until
 
 
 def test_the_api_loads_neither_torch_nor_scikit_learn_nor_the_worker() -> None:
@@ -124,3 +124,16 @@ def test_an_api_without_a_broker_recovers_the_jobs_of_dead_workers(
         with server.service.database.writing() as session:
             lifecycle.claim(session, worker_id="w", device="cpu", lease_seconds=0.001)
         until(lambda: server.get(f"/v1/jobs/{job_id}")["status"] == "recovering")
+
+
+def test_services_of_one_process_share_endpoints_and_nothing_else(tmp_path: Path) -> None:
+    addresses = [f"sqlite:///{tmp_path / name}.sqlite3" for name in ("one", "two")]
+    settings = [
+        Settings(data_dir=tmp_path / str(n), database_url=url, broker_url=NO_BROKER)
+        for n, url in enumerate(addresses)
+    ]
+    with serving(settings[0]) as one, serving(settings[1]) as two:
+        job = one.submit()["id"]
+        assert one.get(f"/v1/jobs/{job}")["id"] == job
+        assert two.http.get(f"/v1/jobs/{job}").status_code == 404
+        assert two.get("/v1/jobs")["data"] == []
