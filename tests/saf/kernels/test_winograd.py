@@ -205,6 +205,7 @@ def test_the_maps_of_a_network_are_as_exact_as_before_where_it_is_not_allowed() 
     assert torch.equal(apply(operations, [weight], x), F.conv2d(x, weight, padding=1))
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_other_processors_work_on_other_numbers_of_channels_at_a_time() -> None:
     """With AVX-512 16, else 8: both are tried here, whatever this processor has."""

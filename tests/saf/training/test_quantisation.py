@@ -115,6 +115,7 @@ def test_a_network_that_rounding_silences_is_no_success(
     assert "auto" in refused.value.hint
 
 
+@pytest.mark.slow
 def test_a_residual_network_with_factors_between_layers(tmp_path: Path) -> None:
     _, certificate = run(specification(network=RESIDUAL, epochs=1), tmp_path)
     assert certificate["grid"]["is_of_the_trained_network"]

@@ -52,15 +52,20 @@ def test_frames_that_are_no_whole_numbers_are_kept_as_floats(pack: Pack) -> None
         (npz(frames=np.zeros((6, 2, 12, 10)))[:-60], "damaged"),
         (npz(frames=np.array([{}], object)), "Python objects"),
         (b"PK\x03\x04", "damaged"),
-        (npz(frames=np.zeros((6, 2, 12, 10, 400_000), bool)), "more than 256 MiB"),
     ],
-    ids=["shape", "negative", "nan", "keys", "cut", "pickle", "magic", "bomb"],
+    ids=["shape", "negative", "nan", "keys", "cut", "pickle", "magic"],
 )
 def test_a_broken_cache_is_refused(content: bytes, says: str, pack: Pack) -> None:
     files = cache(lambda label, index: np.ones((6, 2, 12, 10), np.uint8))
     files["frames_number_6_split_by_number/train/1/user01_1.npz"] = content
     with pytest.raises(DataError, match=says):
         read(pack(files, "zip"))
+
+
+def test_a_bomb_is_refused(pack: Pack) -> None:
+    """Made here: packing 261 MiB takes seconds of all who only collect the tests."""
+    frames = np.zeros((6, 2, 12, 10, 190_000), bool)
+    test_a_broken_cache_is_refused(npz(frames=frames), "more than 256 MiB", pack)
 
 
 def test_files_that_have_an_array_called_like_the_times_are_no_cache(pack: Pack) -> None:
