@@ -19,6 +19,9 @@ from starlette.routing import BaseRoute
 from api.accounts import pages as account_pages
 from api.accounts import routes as accounts
 from api.accounts.guard import Guard
+from api.accounts.oidc import configured
+from api.accounts.oidc import pages as oidc_pages
+from api.accounts.oidc.provider import Provider
 from api.accounts.opening import open_accounts
 from api.accounts.recording import Closed
 from api.accounts.routing import check_decided
@@ -188,7 +191,8 @@ def _routes() -> tuple[BaseRoute, ...]:
     )
     pages = (
         *(list_page, compare, compare_pages, job_page, new_page),
-        *(dataset_pages, network_pages, sweep_pages, system_pages, account_pages, webhook_pages),
+        *(dataset_pages, network_pages, sweep_pages, system_pages, account_pages, oidc_pages),
+        webhook_pages,
     )
     for module in (*modules, *pages):
         together.include_router(module.router)
@@ -196,9 +200,10 @@ def _routes() -> tuple[BaseRoute, ...]:
 
 
 def _check(settings: Settings) -> None:
-    """Raise ValueError for addresses that cannot be right; others are waited for."""
+    """Raise ValueError for addresses and settings that cannot be right; others are waited for."""
     databases.check_address(settings.database)
     wakeups.check_address(settings.broker_url)
+    configured.check(settings)
     open_store(settings)
 
 
@@ -253,6 +258,7 @@ class _Running:
                 Predictor: Predictor(settings),
                 Streams: Streams(database),
                 Storage: Storage(database, store, settings),
+                Provider: Provider(settings),
             },
         )
         measures.add(Gauges(self.service))

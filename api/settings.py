@@ -87,6 +87,25 @@ class Settings(ClientSettings):
     admins: tuple[str, ...] = ()
     """Names of users who are made admins when a proxy names them, as a JSON list."""
 
+    oidc_issuer: str = ""
+    """The provider of OpenID Connect by which browsers sign in, beside keys, exactly as it names
+    itself; `api.accounts.oidc` checks it and what follows. Empty: none."""
+    oidc_client_id: str = ""
+    """The name of this service there."""
+    oidc_client_secret: str = Field(default="", repr=False)
+    """Its password there; empty: it has none (a public client), PKCE alone protects the code."""
+    oidc_scopes: str = "openid profile email"
+    """What the provider is asked for."""
+    oidc_name: str = "OpenID Connect"
+    """What the page to sign in calls the provider."""
+    oidc_claim: str = "preferred_username"
+    """What of a person becomes the name of their user, where one is made; `email` for who has none
+    of it."""
+    oidc_new_users: Literal["refuse", "create"] = "refuse"
+    """Whom the provider knows and no user is linked to: `refuse` tells them what to ask an admin
+    for; `create` makes them a user, for providers that let in nobody but who may use the service.
+    """
+
     allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     """Names under which the API answers; another `Host` is refused, so that a page of another
     site cannot reach a server on loopback. `*` allows all."""
@@ -292,7 +311,8 @@ class Settings(ClientSettings):
         addresses = (self.database_url, self.broker_url, self.artifacts_url, self.url)
         kept = re.compile("authorization|cookie|token|key|secret", re.IGNORECASE)
         headers = [value for name, value in self.headers.items() if kept.search(name)]
-        return [*secrets_of(*addresses), self.token, self.proxy_secret, *headers]
+        own = (self.token, self.proxy_secret, self.oidc_client_secret)
+        return [*secrets_of(*addresses), *own, *headers]
 
     @property
     def database(self) -> str:

@@ -63,6 +63,8 @@ ACCESS: Mapping[str, Access] = {
     "GET /readyz": PUBLIC,
     "GET /login": PUBLIC,
     "POST /login": PUBLIC,
+    "GET /login/oidc": PUBLIC,
+    "GET /login/oidc/callback": PUBLIC,
     "GET /static/{path}": PUBLIC,
     # Pages and what is the same for all.
     "GET /": READ,

@@ -9,6 +9,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from api.accounts.entering import go_on, login
 from api.accounts.identify import COOKIE
 from api.accounts.queries import keys_of, make_key, own_projects, whole_project
 from api.accounts.schemas import NewKey, user_document
@@ -28,10 +29,10 @@ UNKNOWN = "This key opens nothing: it is unknown, revoked or expired, or its use
 
 @router.get("/login")
 def login_page(request: Request, service: ServiceDependency, next: str = "/") -> Response:
-    """Where a browser signs in with a key."""
+    """Where a browser signs in, with a key or at a provider."""
     if service.settings.auth != "keys":
         return RedirectResponse(prefix.at("/"), 303)
-    return page(request, "accounts/login.html", {"next": _local(next), "problem": ""})
+    return login(request, next)
 
 
 @router.post("/login")
@@ -41,23 +42,11 @@ async def sign_in(request: Request) -> Response:
     if service.settings.auth != "keys":
         return RedirectResponse(prefix.at("/"), 303)
     form = await _form(request)
-    wanted = _local(form.get("next", "/"))
+    wanted = form.get("next", "/")
     signed_in = await service.part(SignIns).sign_in(request, form.get("key", "").strip())
     if signed_in is None:
-        return page(
-            request, "accounts/login.html", {"next": wanted, "problem": UNKNOWN}, status=401
-        )
-    response = RedirectResponse(prefix.at(wanted), 303)
-    response.set_cookie(
-        COOKIE,
-        signed_in,
-        max_age=int(3600 * service.settings.session_hours),
-        path=prefix.root.get() or "/",
-        secure=request.url.scheme == "https",
-        httponly=True,
-        samesite="lax",
-    )
-    return response
+        return login(request, wanted, UNKNOWN, status=401)
+    return go_on(request, wanted, signed_in)
 
 
 @router.post("/logout")
@@ -187,9 +176,3 @@ async def _form(request: Request) -> dict[str, str]:
 async def _in_thread(answer: Any, request: Request, form: dict[str, str]) -> Response:
     response: Response = await anyio.to_thread.run_sync(answer, request, form)
     return response
-
-
-def _local(address: str) -> str:
-    """An address of this service to go on to; the list of jobs for any other."""
-    is_ours = address.startswith("/") and not address.startswith(("//", "/\\", "/login"))
-    return address if is_ours and "\r" not in address and "\n" not in address else "/"

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Response
 from sqlalchemy.orm import Session
 
+from api.accounts.oidc.people import link
 from api.accounts.queries import keys_of, make_key, me, own_projects, whole_project
 from api.accounts.schemas import (
     AuditDocument,
@@ -70,14 +71,17 @@ def add_user(
     user: Annotated[NewUser, Body()],
     idempotency_key: IdempotencyKey = None,
 ) -> UserDocument:
-    """For admins. The user has no key yet: `POST /v1/keys` with their name makes one."""
-    request = ("users", user.name, user.admin)
+    """For admins. The user has no key yet: `POST /v1/keys` with their name makes one. One with a
+    `subject` signs in by the provider."""
+    request = ("users", user.name, user.admin, *([user.subject] if user.subject else []))
 
     def make(session: Session) -> tuple[UserDocument, bool]:
         earlier = made_before(session, User, idempotency_key, *request)
         if earlier is not None:
             return user_document(earlier), False
         row = users.add(session, user.name, is_admin=user.admin)
+        if user.subject is not None:
+            link(session, service.settings, row, user.subject)
         remember(session, idempotency_key, row.id, *request)
         return user_document(row), True
 
@@ -103,6 +107,8 @@ def change_user(
     with service.database.writing() as session:
         row = users.find(session, user)
         users.change(session, row, is_admin=changes.admin, disabled=changes.disabled)
+        if changes.subject is not None:
+            link(session, service.settings, row, changes.subject)
         if changes.disabled:
             sessions.end_all(session, row.id)
         return user_document(row)

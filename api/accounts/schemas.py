@@ -28,6 +28,10 @@ class UserDocument(Document):
     created_at: Timestamp
     disabled_at: Timestamp | None
     """Since when nothing of theirs opens anything; null: they may come in."""
+    issuer: str | None
+    """The provider of OpenID Connect that knows them; null: none."""
+    subject: str | None
+    """By what it knows them."""
 
 
 class KeyDocument(Document):
@@ -105,7 +109,7 @@ class AuditDocument(Document):
     at: Timestamp
     user: str
     key: str | None
-    """Id of the key; null: by a proxy."""
+    """Id of the key; null: by a proxy, or in a browser by a provider."""
     address: str
     action: str
     """Method and address, with `{…}` for the thing."""
@@ -128,6 +132,8 @@ class NewUser(_Strict):
 
     name: Name
     admin: bool = False
+    subject: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    """By what the provider of OpenID Connect knows them; null: they do not sign in by it."""
 
 
 class UserChange(_Strict):
@@ -135,6 +141,9 @@ class UserChange(_Strict):
 
     admin: bool | None = None
     disabled: bool | None = None
+    subject: Annotated[str, Field(max_length=255)] | None = None
+    """By what the provider of OpenID Connect knows them; empty: they sign in by it no more. Either
+    ends their browser sessions."""
 
 
 class NewKey(_Strict):
@@ -186,6 +195,8 @@ def user_document(row: User) -> UserDocument:
         admin=row.is_admin,
         created_at=iso(row.created_at),
         disabled_at=maybe_iso(row.disabled_at),
+        issuer=row.oidc_issuer,
+        subject=row.oidc_subject,
     )
 
 

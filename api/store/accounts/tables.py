@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, String
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.store.tables import Base
@@ -19,10 +19,14 @@ class User(Base):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str] = mapped_column(String(64), unique=True)
     is_admin: Mapped[bool]
-    subject: Mapped[str | None] = mapped_column(String(255), unique=True)  # at a provider
+    subject: Mapped[str | None] = mapped_column(String(255), unique=True)  # as a proxy names them
+    oidc_issuer: Mapped[str | None] = mapped_column(String(500))
+    oidc_subject: Mapped[str | None] = mapped_column(String(255))  # who they are to that provider
     created_at: Mapped[float]
     disabled_at: Mapped[float | None]  # since then nothing of theirs opens anything
     served_at: Mapped[float | None]  # when a worker last took a job of theirs
+
+    __table_args__ = (Index("ix_users_oidc", "oidc_issuer", "oidc_subject", unique=True),)
 
 
 class ApiKey(Base):
@@ -56,6 +60,22 @@ class BrowserSession(Base):
     address: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[float]
     expires_at: Mapped[float]
+
+
+class PendingLogin(Base):
+    """Somebody whose browser was sent to the provider and has not come back yet; of the texts that
+    it has to come back with there is the SHA-256 alone."""
+
+    __tablename__ = "pending_logins"
+
+    state_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    browser_sha256: Mapped[str] = mapped_column(String(64))  # of a cookie
+    nonce: Mapped[str] = mapped_column(String(64))
+    verifier: Mapped[str] = mapped_column(String(128))
+    redirect_uri: Mapped[str] = mapped_column(Text)
+    wanted: Mapped[str] = mapped_column(Text)  # where the person wanted to go
+    address: Mapped[str] = mapped_column(String(64), index=True)
+    expires_at: Mapped[float] = mapped_column(index=True)
 
 
 class Project(Base):

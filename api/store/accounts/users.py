@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from api.errors import ConflictError, InvalidRequestError, NotFoundError
+from api.store.accounts import sessions
 from api.store.accounts.tables import BrowserSession, User
 from api.store.database import clock
 from api.store.ids import is_id, named, new_id
@@ -50,6 +51,39 @@ def find(session: Session, name_or_id: str) -> User:
     if found is None:
         raise NotFoundError(f"there is no user {name_or_id[:64]}")
     return found
+
+
+def by_identity(session: Session, issuer: str, subject: str) -> User | None:
+    """The user whom a provider knows by that subject."""
+    return session.scalar(
+        select(User).where(User.oidc_issuer == issuer, User.oidc_subject == subject)
+    )
+
+
+def link(session: Session, user: User, issuer: str, subject: str) -> None:
+    """Let whom a provider knows by that subject sign in as a user, and nobody else by a provider.
+    Whoever is signed in as that user has to sign in again. ConflictError where it is another's."""
+    found = by_identity(session, issuer, subject)
+    if found is not None and found.id == user.id:
+        return
+    if found is None:
+        user.oidc_issuer, user.oidc_subject = issuer, subject
+        sessions.end_all(session, user.id)
+        try:
+            session.flush()
+            return
+        except IntegrityError:
+            raise ConflictError(f"{subject} was linked to a user at this moment") from None
+    raise ConflictError(
+        f"{subject} is linked to the user {found.name}; `saf users unlink {found.name}` first"
+    )
+
+
+def unlink(session: Session, user: User) -> None:
+    """Let nobody sign in by a provider as that user, and end their sessions."""
+    user.oidc_issuer = user.oidc_subject = None
+    sessions.end_all(session, user.id)
+    session.flush()
 
 
 def everybody(session: Session) -> list[User]:

@@ -16,6 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 root: ContextVar[str] = ContextVar("root", default="")
 """The prefix of the application that answers; empty where there is none."""
+LEAVES = "leaves"
+"""What an endpoint says in the state of a request that it answers with a redirect to another
+service, which may be on the same server."""
 _ORIGIN = re.compile(r"https?://([^/?#]*)")
 
 
@@ -46,11 +49,13 @@ class Prefix:
             if raw is not None:
                 scope["raw_path"] = raw[len(self._prefix) :] or b"/"
         host = Headers(scope=scope).get("host", "")
+        state = scope.setdefault("state", {})
 
         async def send_in_place(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                if (location := headers.get("location")) is not None:
+                location = headers.get("location")
+                if location is not None and not state.get(LEAVES):
                     headers["location"] = self._in_place(location, host)
             await send(message)
 

@@ -154,6 +154,8 @@ PUBLIC = {
     "GET /readyz": 503,  # there is no broker
     "GET /login": 200,
     "POST /login": 401,
+    "GET /login/oidc": 303,  # there is no provider
+    "GET /login/oidc/callback": 303,
     "GET /static/{path}": 200,
 }
 
