@@ -25,6 +25,9 @@ webhooks = typer.Typer(
 )
 commands.add_typer(webhooks, name="webhooks")
 UserName = Annotated[str, typer.Argument(metavar="USER", help="Name of the user.")]
+Subject = Annotated[
+    str, typer.Option(help="By what the provider of OpenID Connect knows them (sub).")
+]
 ProjectName = Annotated[str, typer.Argument(metavar="PROJECT", help="Name of the project.")]
 
 
@@ -160,11 +163,12 @@ def list_users(as_json: AsJson = False) -> None:
 def add_user(
     name: UserName,
     admin: Annotated[bool, typer.Option("--admin", help="Of the service.")] = False,
+    subject: Subject = "",
     as_json: AsJson = False,
 ) -> None:
     """Make a user and their first key, and print it, which is the only time it is shown."""
     with server_client() as client:
-        client.accounts.add_user(name, admin=admin)
+        client.accounts.add_user(name, admin=admin, subject=subject)
         made = client.accounts.add_key("first key", user=name)
     print_json(made) if as_json else say(made["secret"])
 
@@ -179,6 +183,21 @@ def disable(name: UserName) -> None:
 def enable(name: UserName) -> None:
     """Let a user come in again."""
     _change(name, disabled=False)
+
+
+@users.command()
+def link(name: UserName, subject: Subject) -> None:
+    """Let somebody of the provider of OpenID Connect sign in as a user."""
+    if not subject:
+        complain("the subject is empty; `saf users unlink` takes a link away")
+        raise typer.Exit(2)
+    _change(name, subject=subject)
+
+
+@users.command()
+def unlink(name: UserName) -> None:
+    """Let nobody of the provider sign in as a user any more; their browsers are signed out."""
+    _change(name, subject="")
 
 
 @users.command()

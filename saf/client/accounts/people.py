@@ -26,16 +26,23 @@ class Accounts:
         """All users; for admins."""
         return self._listed("/v1/users")
 
-    def add_user(self, name: str, *, admin: bool = False) -> Entry:
-        """Make a user; for admins."""
-        body = {"name": name, "admin": admin}
+    def add_user(self, name: str, *, admin: bool = False, subject: str = "") -> Entry:
+        """Make a user; for admins. With the `subject` by which the provider of OpenID Connect knows
+        them they sign in by it."""
+        body = {"name": name, "admin": admin, **({"subject": subject} if subject else {})}
         return cast(Entry, self._connection.change("/v1/users", json=body))
 
     def change_user(
-        self, user: str, *, admin: bool | None = None, disabled: bool | None = None
+        self,
+        user: str,
+        *,
+        admin: bool | None = None,
+        disabled: bool | None = None,
+        subject: str | None = None,
     ) -> Entry:
-        """Make a user an admin or none, disable or enable; for admins."""
-        given = {"admin": admin, "disabled": disabled}
+        """Make a user an admin or none, disable or enable, let whom the provider of OpenID Connect
+        knows by a subject sign in as them, or by "" nobody; for admins."""
+        given = {"admin": admin, "disabled": disabled, "subject": subject}
         body = {name: value for name, value in given.items() if value is not None}
         return cast(Entry, self._connection.json("PATCH", f"/v1/users/{user}", json=body))
 

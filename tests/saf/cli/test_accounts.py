@@ -22,7 +22,9 @@ from tests.api.conftest import serving
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     directory = tmp_path_factory.mktemp("cli")
-    with serving(with_keys(directory, f"sqlite:///{directory / 'lab.sqlite3'}")) as server:
+    provider = {"oidc_issuer": "https://id.example.org", "oidc_client_id": "saf"}
+    url = f"sqlite:///{directory / 'lab.sqlite3'}"
+    with serving(with_keys(directory, url, **provider)) as server:
         yield make_lab(server)
 
 
@@ -115,6 +117,22 @@ def test_an_admin_makes_a_user_and_they_share_a_project(terminal: Terminal, lab:
     terminal.saf("users", "disable", "lena", **root)
     with pytest.raises(AssertionError, match="lena was disabled"):
         terminal.saf("whoami", **lena)
+
+
+def test_an_admin_says_who_of_a_provider_is_which_user(terminal: Terminal, lab: Lab) -> None:
+    root = {"SAF_TOKEN": lab.keys["root"]}
+    terminal.saf("users", "add", "nina", "--subject", "n1", **root)
+    terminal.saf("users", "link", "vera", "--subject", "v1", **root)
+    with pytest.raises(AssertionError, match="n1 is linked to the user nina"):
+        terminal.saf("users", "link", "vera", "--subject", "n1", **root)
+
+    def subjects() -> dict[str, str | None]:
+        listed = json.loads(terminal.saf("users", "list", "--json", **root))
+        return {user["name"]: user["subject"] for user in listed if user["issuer"]}
+
+    assert subjects() == {"nina": "n1", "vera": "v1"}
+    terminal.saf("users", "unlink", "nina", **root)
+    assert subjects() == {"vera": "v1"}
 
 
 def test_the_python_client_takes_the_key_that_is_kept(
