@@ -99,6 +99,7 @@ def test_a_network_of_other_samples_is_refused(shared: Server, tmp_path: Path) -
     assert "3 × 8 × 8" in answer.text or "3 values" in answer.text
 
 
+@pytest.mark.slow
 def test_what_is_no_network_is_refused_in_words(shared: Server, lif: Path, tmp_path: Path) -> None:
     file = tmp_path / "lif.safetensors"
     file.write_bytes(pickle.dumps({"weight": [1.0]}))

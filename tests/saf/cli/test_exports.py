@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from saf.client.client import Client
 from saf.lif.verifying import verify
 from tests.api.conftest import Server
@@ -15,6 +17,8 @@ from tests.api.jobs.results.test_predict import network
 from tests.saf.cli.test_commands import saf
 from worker.exports.exporter import Exporter
 from worker.processes.scratch import Scratch
+
+pytestmark = pytest.mark.slow  # its commands are processes
 
 
 @contextmanager
