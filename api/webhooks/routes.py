@@ -195,7 +195,7 @@ def remove_webhook(service: ServiceDependency, webhook: str) -> None:
     "/{webhook}/test",
     status_code=202,
     summary="Send a test message",
-    responses=responses(401, 403, 404, 503),
+    responses=responses(401, 403, 404, 409, 503),
 )
 def try_webhook(
     service: ServiceDependency, webhook: str, idempotency_key: IdempotencyKey = None

@@ -34,6 +34,17 @@ def document() -> dict[str, Any]:
 OPEN_PATHS = {"/healthz", "/readyz", "/metrics"}
 
 
+def test_who_takes_a_key_says_that_it_may_be_taken(document: dict[str, Any]) -> None:
+    keyed = [
+        operation
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        if any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ()))
+    ]
+    assert len(keyed) > 15
+    assert [each["summary"] for each in keyed if "409" not in each["responses"]] == []
+
+
 def test_every_operation_is_described_and_documents_its_problems(document: dict[str, Any]) -> None:
     for path, operations in document["paths"].items():
         assert path.startswith("/v1/") or path in OPEN_PATHS
