@@ -39,7 +39,9 @@ def test_who_takes_a_key_says_that_it_may_be_taken(document: dict[str, Any]) -> 
         operation
         for operations in document["paths"].values()
         for operation in operations.values()
-        if any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ()))
+        if any(
+            each["name"].lower() == "idempotency-key" for each in operation.get("parameters", ())
+        )
     ]
     assert len(keyed) > 15
     assert [each["summary"] for each in keyed if "409" not in each["responses"]] == []
