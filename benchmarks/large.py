@@ -3,7 +3,7 @@
     python -m benchmarks.large FOLDER --gib 2 --out benchmarks/results/large.md
 
 Makes `--gib` of images (PNG in a zip), of an .npz and of events (N-MNIST's .bin in a zip) below
-FOLDER, which needs ten times as much room, checks each as the service does, sends the .npz in
+FOLDER, which needs ten times as much room, checks each as the service does, sends each in
 pieces to `saf serve`, whose web process is killed half-way, and trains on the images from the file,
 mapped, and from memory, in turns.
 """
@@ -77,7 +77,8 @@ def main() -> None:
             "| what | file | kept | wall | processor | private memory | mapped at most |",
             "|---|---|---|---|---|---|---|",
         ]
-    for name, make in (("images", images), ("npz", npz), ("events", events)):
+    kinds = (("images", images), ("npz", npz), ("events", events))
+    for name, make in kinds:
         if name not in options.only:
             continue
         path = make(options.folder, size)
@@ -90,7 +91,9 @@ def main() -> None:
         print(lines[-1], flush=True)
         path.unlink()
     if "upload" in options.only:
-        lines += ["", "## An upload", "", *uploaded(npz(options.folder, size))]
+        for name, make in kinds:
+            lines += ["", f"## An upload, {name}", "", *uploaded(make(options.folder, size))]
+            print("\n".join(lines[-15:]), flush=True)
     if "training" in options.only:
         lines += ["", "## Training", "", *training(options.folder / "images.kept")]
     text = "\n".join(lines) + "\n"
