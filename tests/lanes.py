@@ -22,11 +22,12 @@ TESTS = Path(__file__).parent
 FAST = "not slow"  # the expression of `make test-fast`
 SLOW_FOLDERS = {"acceptance", "browser", "chaos", "docs", "fuzz", "worker"}
 SLOW_FIXTURES = {"postgres", "own_server", "s3", "browser"}
+SLOW_RESULTS = {"Iterator[Server]", "Iterator[Lab]"}  # of fixtures, as they are annotated
 SLOW_PARAMETERS = {"postgresql", "bucket"}
 WAITING = ("docs", "acceptance", "chaos", "fuzz", "browser", "worker")
 COMPUTING = ("saf/training", "saf/kernels", "saf/cli", "saf/lif", "saf/methods", "api", "saf")
 SPREAD_OVER = 0.7  # of the files that compute; those that wait are longer, and come to an end first
-PROCESSES = {"subprocess", "multiprocessing", "Popen"}
+PROCESSES = {"subprocess", "multiprocessing", "Popen", "serving"}  # and servers
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -70,8 +71,16 @@ def is_slow(item: pytest.Item) -> bool:
         item.path.relative_to(TESTS).parts[0] in SLOW_FOLDERS
         or bool(SLOW_FIXTURES & fixtures)
         or bool(SLOW_PARAMETERS & chosen)
+        or not SLOW_RESULTS.isdisjoint(results_of_fixtures(item))
         or any(not PROCESSES.isdisjoint(names(function)) for function in functions_of(item))
     )
+
+
+def results_of_fixtures(item: pytest.Item) -> Iterator[str]:
+    """What the fixtures of a test say that they give."""
+    if isinstance(item, pytest.Function):
+        for definitions in item._fixtureinfo.name2fixturedefs.values():
+            yield str(definitions[-1].func.__annotations__.get("return"))
 
 
 def functions_of(item: pytest.Item) -> Iterator[Callable[..., Any]]:
