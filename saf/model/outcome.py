@@ -37,7 +37,6 @@ class Tally:
         and the largest for `max`; with `lengths` those of a sample at its own end, for which the
         scores of all time steps have to come, in order."""
         shapes = network.architecture.shapes()
-        self.timesteps = timesteps
         self._neurons = tuple(
             float(samples * timesteps * prod(shapes[p.name])) for p in network.architecture.spiking
         )
