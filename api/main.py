@@ -64,7 +64,7 @@ from api.telemetry import log
 from api.telemetry.tracing import Tracing, open_tracing
 from api.uploads import routes as uploads
 from api.uploads.files import Uploads
-from api.web import openapi, problems
+from api.web import openapi
 from api.web.asgi.compression import Compression
 from api.web.asgi.head import HeadAsGet
 from api.web.asgi.measures import Measures
@@ -74,6 +74,7 @@ from api.web.assets import assets
 from api.web.dependencies import Service
 from api.web.guide import Guide
 from api.web.limits import ConcurrencyLimits
+from api.web.problems import handler
 from api.web.rendering import ProblemPages
 from api.web.startup import Opening
 from api.webhooks import pages as webhook_pages
@@ -136,7 +137,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         docs_url=None,
         redoc_url=None,
     )
-    problems.install(app)
+    handler.install(app)
     app.router.routes.extend(_routes())
     app.mount("/static", assets(), name="static")
     app.mount("/guide", Guide(), name="guide")

@@ -28,7 +28,7 @@ from api.settings import Settings
 from api.store.database import Database
 from api.store.ids import new_id
 from api.store.runs import metrics
-from api.store.tables import Job, Status
+from api.store.tables.jobs import Job, Status
 from benchmarks.machine import machine
 
 RESULTS = Path(__file__).parent / "results"

@@ -4,7 +4,7 @@ from alembic import context
 
 from api.settings import settings
 from api.store.database import Database
-from api.store.tables import Base
+from api.store.tables.base import Base
 
 connection = context.config.attributes.get("connection")
 if connection is not None:

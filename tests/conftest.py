@@ -15,7 +15,7 @@ from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
 from api.store.ids import new_id
 from api.store.migrate import migrate
-from api.store.tables import DatabaseIdentity
+from api.store.tables.base import DatabaseIdentity
 from tests.lanes import (  # noqa: F401  (hooks)
     pytest_collection_modifyitems,
     pytest_ignore_collect,

@@ -13,7 +13,7 @@ from api.store.accounts.tables import BrowserSession, User
 from api.web.asgi import prefix
 from api.web.dependencies import Service
 from api.web.limits import user_of
-from api.web.problems import request_id_of
+from api.web.problems.handler import request_id_of
 from api.web.rendering import page
 
 LONGEST = 2000  # characters of an address to go on to

@@ -43,7 +43,7 @@ from api.telemetry import log as logs
 from api.web.asgi import prefix
 from api.web.caller import OPEN, PROJECT, Caller
 from api.web.dependencies import Service
-from api.web.problems import handle
+from api.web.problems.handler import handle
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF_HEADER, CSRF_FIELD = "x-csrf-token", "csrf"

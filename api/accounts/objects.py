@@ -13,7 +13,9 @@ from api.accounts.access import Kind
 from api.errors import GoneError, NotFoundError
 from api.store.accounts import projects
 from api.store.accounts.tables import ApiKey
-from api.store.tables import Artifact, Dataset, Job, Sweep, UploadedNetwork
+from api.store.tables.jobs import Job, Sweep
+from api.store.tables.results import Artifact
+from api.store.tables.uploads import Dataset, UploadedNetwork
 from api.store.viewer import Viewer
 from api.store.webhooks.tables import Webhook
 from api.uploads.files import Uploads

@@ -32,7 +32,7 @@ from api.web.asgi import prefix
 from api.web.caller import AccountDependency, CallerDependency
 from api.web.dependencies import ServiceDependency
 from api.web.idempotency import IdempotencyKey, forget, made_before, remember, written
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Listing
 
 router = APIRouter(prefix="/v1", tags=["accounts"])

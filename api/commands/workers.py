@@ -18,7 +18,7 @@ from api.settings import Settings, settings
 from api.store import workers
 from api.store.database import Database, why_away
 from api.store.migrate import refuse_newer
-from api.store.tables import Worker
+from api.store.tables.workers import Worker
 from api.store.workers import Drain, is_alive
 from saf.cli.output import complain, say
 

@@ -20,7 +20,7 @@ from api.store import viewer
 from api.store.database import clock
 from api.store.datasets import count_alone
 from api.store.ids import is_id
-from api.store.tables import Dataset
+from api.store.tables.uploads import Dataset
 from api.store.visibility import EVERYTHING
 from api.web.dependencies import Service
 from api.web.idempotency import made_before, remember, written

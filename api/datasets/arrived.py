@@ -28,7 +28,7 @@ from api.errors import (
 )
 from api.host.lock import DirectoryLock
 from api.store import viewer
-from api.store.tables import Dataset
+from api.store.tables.uploads import Dataset
 from api.uploads.files import Upload as ArrivingUpload
 from api.uploads.files import Uploads
 from api.uploads.routes import held

@@ -32,7 +32,7 @@ from api.settings import Settings
 from api.store.blobs.base import ArtifactStore
 from api.store.database import Database, now
 from api.store.datasets import INTERRUPTED, count_alone
-from api.store.tables import CandidatePicture, Dataset, DatasetPreview
+from api.store.tables.uploads import CandidatePicture, Dataset, DatasetPreview
 from api.store.webhooks import outbox
 from api.uploads.files import Uploads
 from api.web.multipart import stored_file

@@ -21,11 +21,11 @@ from api.datasets.settings import check_format, check_settings, read_settings
 from api.errors import ConflictError, InvalidRequestError, NotFoundError
 from api.host.lock import DirectoryInUseError, DirectoryLock
 from api.store.database import now
-from api.store.tables import CandidatePicture, Dataset
+from api.store.tables.uploads import CandidatePicture, Dataset
 from api.web.dependencies import ServiceDependency
 from api.web.idempotency import IdempotencyKey, made_before, remember
 from api.web.multipart import stored_file
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from saf.data import CATALOGUE
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])

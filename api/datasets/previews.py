@@ -21,10 +21,10 @@ from starlette.responses import Response
 from api.errors import DamagedFileError, GoneError, NotFoundError, unreadable
 from api.store.blobs.base import StoreError
 from api.store.blobs.verified import DamagedError
-from api.store.tables import Dataset, DatasetPreview
+from api.store.tables.uploads import Dataset, DatasetPreview
 from api.web.asgi import prefix
 from api.web.dependencies import Service, ServiceDependency
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Document
 from saf.data import CATALOGUE
 

@@ -24,7 +24,9 @@ from api.datasets.schemas import (
 from api.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from api.store import pagesize
 from api.store.soundness import readable
-from api.store.tables import Blob, Dataset, Job
+from api.store.tables.base import Blob
+from api.store.tables.jobs import Job
+from api.store.tables.uploads import Dataset
 from api.web.asgi import prefix
 from api.web.caller import Belonging, Names, conditions
 from api.web.schemas import iso, without_nan

@@ -22,7 +22,8 @@ from api.datasets.schemas import DatasetDocument
 from api.errors import ConflictError
 from api.store.datasets import drop_dataset
 from api.store.ids import new_id
-from api.store.tables import TERMINAL, Dataset, Job
+from api.store.tables.jobs import TERMINAL, Job
+from api.store.tables.uploads import Dataset
 from api.store.visibility import EVERYTHING
 from api.uploads.files import Uploads
 from api.web.caller import CallerDependency, Mine, OfProject, ProjectHeader, belonging
@@ -30,7 +31,7 @@ from api.web.dependencies import ServiceDependency
 from api.web.idempotency import IdempotencyKey
 from api.web.limits import UserDependency
 from api.web.multipart import Upload, receive
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Listing
 from saf.data import CATALOGUE, FORMATS
 from saf.data.formats.format import known_settings

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 from api.datasets.queries import DatasetFacts, find_facts
 from api.errors import ServiceError
 from api.jobs.submission import Submission
-from api.store.tables import Event, Job, Status
+from api.store.tables.jobs import Job, Status
+from api.store.tables.results import Event
 from api.web.schemas import Document
 from saf.config import METHODS, ResolvedSpecification
 from saf.config.methods import method_label

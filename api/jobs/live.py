@@ -25,10 +25,11 @@ from api.jobs.schemas import event_document, job_document, job_documents, job_pr
 from api.store import viewer
 from api.store.database import Database
 from api.store.runs import logs
-from api.store.tables import ACTIVE, TERMINAL, Event, Job, LogChunk
+from api.store.tables.jobs import ACTIVE, TERMINAL, Job
+from api.store.tables.results import Event, LogChunk
 from api.web.dependencies import ServiceDependency
 from api.web.limits import UserDependency
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.sse import EVENT_STREAM, STILL_HERE, comment, event_stream, message
 
 router = APIRouter(prefix="/v1", tags=["jobs"])

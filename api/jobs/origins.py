@@ -15,7 +15,9 @@ from api.errors import InvalidRequestError, ServiceError
 from api.networks.queries import starting_network
 from api.store.jobs import lifecycle
 from api.store.runs import checkpoints
-from api.store.tables import Artifact, Blob, Checkpoint, Job
+from api.store.tables.base import Blob
+from api.store.tables.jobs import Job
+from api.store.tables.results import Artifact, Checkpoint
 from saf.config import JobSpecification
 from saf.errors import UserConfigError
 from saf.networks.architecture import Architecture

@@ -8,7 +8,7 @@ from fastapi import Request
 from sqlalchemy.orm import Session
 
 from api.errors import InvalidRequestError, NotFoundError
-from api.store.tables import Job
+from api.store.tables.jobs import Job
 
 MOST_FILTERS = 16  # by entries of the metadata, in one request
 

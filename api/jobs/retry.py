@@ -15,7 +15,7 @@ from api.jobs.submission import Submission, job_row, resolve
 from api.settings import Settings
 from api.store.jobs import lifecycle
 from api.store.runs import checkpoints
-from api.store.tables import TERMINAL, Job, Status
+from api.store.tables.jobs import TERMINAL, Job, Status
 from saf.config import JobSpecification, LearningRate
 from saf.config.base import Strict
 from saf.config.choice import unknown_names

@@ -27,12 +27,12 @@ from api.jobs.submission import job_row, resolve, validation
 from api.store import viewer
 from api.store.jobs import lifecycle, remarks
 from api.store.jobs.listing import NEWEST_FIRST, SORTS, JobFilter, find_jobs
-from api.store.tables import Job, Status, Sweep
+from api.store.tables.jobs import Job, Status, Sweep
 from api.web.caller import CallerDependency, Mine, OfProject, ProjectHeader, belonging
 from api.web.dependencies import Service, ServiceDependency
 from api.web.idempotency import IdempotencyKey, find_earlier, made_before, remember, written
 from api.web.limits import UserDependency, check_jobs
-from api.web.problems import ProblemField, responses
+from api.web.problems.documents import ProblemField, responses
 from api.web.schemas import Document, Listing
 from saf.config import JobSpecification
 

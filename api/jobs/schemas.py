@@ -14,7 +14,8 @@ from api.store.jobs import queue, remarks
 from api.store.jobs.result import RESULT
 from api.store.runs import checkpoints
 from api.store.soundness import readable
-from api.store.tables import Event, Job, Status
+from api.store.tables.jobs import Job, Status
+from api.store.tables.results import Event
 from api.web.asgi import prefix
 from api.web.caller import Names
 from api.web.schemas import Document, Timestamp, finite, iso, maybe_iso, without_nan

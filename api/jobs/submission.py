@@ -15,7 +15,7 @@ from api.jobs import origins
 from api.settings import Settings
 from api.store import viewer
 from api.store.ids import new_id
-from api.store.tables import Job, JobLabel
+from api.store.tables.jobs import Job, JobLabel
 from api.telemetry import log
 from api.web.idempotency import fingerprint
 from saf.config import JobSpecification, ResolvedSpecification, automatic, json_pointer

@@ -15,7 +15,7 @@ from api.host.lock import take
 from api.store.blobs.base import Item
 from api.store.blobs.directory import file_clock
 from api.store.database import Database
-from api.store.tables import Dataset
+from api.store.tables.uploads import Dataset
 
 
 class Leftovers:

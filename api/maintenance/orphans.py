@@ -13,7 +13,7 @@ from sqlalchemy import select
 from api.store.blobs.base import ArtifactStore, Item
 from api.store.blobs.references import unreferenced
 from api.store.database import Database, now
-from api.store.tables import Blob
+from api.store.tables.base import Blob
 
 _ASKED_AT_ONCE = 500
 

@@ -28,18 +28,10 @@ from api.settings import Settings
 from api.store.blobs.base import ArtifactStore, Item
 from api.store.database import Database, now
 from api.store.datasets import drop_dataset
-from api.store.tables import (
-    TERMINAL,
-    Artifact,
-    Blob,
-    Checkpoint,
-    Dataset,
-    Job,
-    LogChunk,
-    MetricChunk,
-    SpikeStatistics,
-    Status,
-)
+from api.store.tables.base import Blob
+from api.store.tables.jobs import TERMINAL, Job, Status
+from api.store.tables.results import Artifact, Checkpoint, LogChunk, MetricChunk, SpikeStatistics
+from api.store.tables.uploads import Dataset
 
 DAY = 86_400.0
 

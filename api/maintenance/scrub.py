@@ -19,15 +19,10 @@ from api.store.blobs.cache import Cache
 from api.store.blobs.damage import DamageRecord
 from api.store.database import Database
 from api.store.soundness import unsound_rows
-from api.store.tables import (
-    Artifact,
-    Blob,
-    Checkpoint,
-    Dataset,
-    DatasetPreview,
-    Job,
-    UploadedNetwork,
-)
+from api.store.tables.base import Blob
+from api.store.tables.jobs import Job
+from api.store.tables.results import Artifact, Checkpoint
+from api.store.tables.uploads import Dataset, DatasetPreview, UploadedNetwork
 from saf import files
 
 _ROWS_AT_ONCE = 500

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from api.errors import InvalidRequestError, NotFoundError
 from api.networks.schemas import NetworkDocument
-from api.store.tables import Blob, UploadedNetwork
+from api.store.tables.base import Blob
+from api.store.tables.uploads import UploadedNetwork
 from api.web.asgi import prefix
 from api.web.caller import Belonging, Names, conditions
 from api.web.schemas import iso

@@ -19,14 +19,14 @@ from api.networks.schemas import NetworkDocument
 from api.store.blobs.base import Incoming
 from api.store.database import clock
 from api.store.ids import new_id
-from api.store.tables import UploadedNetwork
+from api.store.tables.uploads import UploadedNetwork
 from api.uploads.files import Uploads
 from api.web.caller import CallerDependency, Mine, OfProject, ProjectHeader, belonging
 from api.web.dependencies import ServiceDependency
 from api.web.idempotency import IdempotencyKey, id_made_before, made_before, remember, written
 from api.web.limits import UserDependency
 from api.web.multipart import Upload, receive
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Listing
 
 router = APIRouter(prefix="/v1/networks", tags=["networks"])

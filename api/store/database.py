@@ -46,7 +46,7 @@ from api.store import visibility
 from api.store.accounts import tables as _accounts  # noqa: F401  (its tables are among ours)
 from api.store.identity import DatabaseReplacedError, FileIdentity, say_when_damaged
 from api.store.jsonvalues import read_json
-from api.store.tables import DatabaseIdentity
+from api.store.tables.base import DatabaseIdentity
 from api.store.turns import Turns
 
 BUSY_SECONDS = 15.0

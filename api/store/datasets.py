@@ -13,12 +13,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session
 
-from api.store.tables import (
-    Blob,
-    Dataset,
-    DatasetPreview,
-    Job,
-)
+from api.store.tables.base import Blob
+from api.store.tables.jobs import Job
+from api.store.tables.uploads import Dataset, DatasetPreview
 from api.store.visibility import EVERYTHING
 
 INTERRUPTED = {

@@ -29,7 +29,8 @@ from sqlalchemy import (
 
 from api.store.accounts import tables as _accounts  # noqa: F401  (they are among ours)
 from api.store.jsonvalues import Unreadable
-from api.store.tables import Base, Status
+from api.store.tables.base import Base
+from api.store.tables.jobs import Status
 from api.store.webhooks import tables as _webhooks  # noqa: F401
 from api.store.workers import Drain
 

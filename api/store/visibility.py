@@ -15,7 +15,8 @@ from sqlalchemy import ColumnElement, event, false, or_
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
 from api.store import viewer
-from api.store.tables import Dataset, Job, Sweep, UploadedNetwork
+from api.store.tables.jobs import Job, Sweep
+from api.store.tables.uploads import Dataset, UploadedNetwork
 from api.store.viewer import Viewer
 from api.store.webhooks.tables import Webhook
 

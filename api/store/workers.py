@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.settings import Settings
 from api.store.database import clock, now
-from api.store.tables import Worker
+from api.store.tables.workers import Worker
 
 HEARTBEATS = 3  # missed by a worker that is taken for dead
 

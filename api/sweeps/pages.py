@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.errors import InvalidRequestError
 from api.jobs.compare import svg
-from api.store.tables import Status
+from api.store.tables.jobs import Status
 from api.sweeps.request import value_told
 from api.sweeps.table import SweepRow, find_sweeps, read_sweep, sweep_document
 from api.web.asgi import prefix

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from api.errors import FieldError, InvalidRequestError
-from api.web.problems import fields_of
+from api.web.problems.fields import fields_of
 from saf.config import JobSpecification
 from saf.config.base import Strict
 from saf.config.json_pointer import is_choice, parts_of, pointer, put

@@ -23,7 +23,7 @@ from api.jobs.submission import Submission, check_priority, job_row, resolve
 from api.store.database import clock
 from api.store.ids import new_id
 from api.store.jobs import lifecycle
-from api.store.tables import TERMINAL, Sweep
+from api.store.tables.jobs import TERMINAL, Sweep
 from api.sweeps.request import SweepRequest, specifications, told
 from api.sweeps.table import (
     SweepDocument,
@@ -45,7 +45,7 @@ from api.web.idempotency import (
     written,
 )
 from api.web.limits import UserDependency, check_jobs
-from api.web.problems import ProblemField, responses
+from api.web.problems.documents import ProblemField, responses
 from api.web.rendering import attachment
 from api.web.schemas import Document, Listing
 from saf.config import JobSpecification

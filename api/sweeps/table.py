@@ -17,7 +17,7 @@ from api.jobs.schemas import Health, JobDocument, JobFinding, job_documents
 from api.store import pagesize
 from api.store.database import clock
 from api.store.soundness import readable, status_of
-from api.store.tables import TERMINAL, Job, Status, Sweep
+from api.store.tables.jobs import TERMINAL, Job, Status, Sweep
 from api.sweeps.request import SweepRequest, short, told
 from api.web.asgi import prefix
 from api.web.caller import Belonging, Names, conditions

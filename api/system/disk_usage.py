@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from api.settings import Settings
 from api.store.blobs.base import ArtifactStore
 from api.store.database import Database
-from api.store.tables import Blob
+from api.store.tables.base import Blob
 
 REMEMBERED_SECONDS = 30.0
 MOST_ENTRIES = 20_000  # of the working folders; beyond, their size is a lower bound

@@ -24,7 +24,8 @@ from api.broker.wakeups import broker_answers
 from api.jobs.live import Streams
 from api.settings import Settings
 from api.store.database import clock, now
-from api.store.tables import ACTIVE, WAITING, Job, Status, Worker
+from api.store.tables.jobs import ACTIVE, WAITING, Job, Status
+from api.store.tables.workers import Worker
 from api.store.workers import is_alive
 from api.system.disk_usage import Storage
 from api.web.dependencies import Service

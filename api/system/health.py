@@ -14,7 +14,7 @@ from api.broker.wakeups import broker_answers
 from api.errors import FieldError, UnavailableError
 from api.store.database import is_starved, why_away
 from api.web.dependencies import AnyServiceDependency, Service
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Document
 
 router = APIRouter(tags=["system"])

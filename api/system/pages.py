@@ -15,7 +15,7 @@ from api.errors import UnavailableError
 from api.jobs.schemas import job_documents
 from api.store.jobs import queue
 from api.store.soundness import status_of
-from api.store.tables import WAITING, Job, Status
+from api.store.tables.jobs import WAITING, Job, Status
 from api.system.disk_usage import Storage, StorageUse
 from api.system.health import Check, get_readiness
 from api.web.dependencies import Service, ServiceDependency

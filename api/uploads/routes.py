@@ -31,7 +31,7 @@ from api.web.asgi import prefix
 from api.web.dependencies import Service, ServiceDependency
 from api.web.idempotency import IdempotencyKey, forget, id_made_before, remember
 from api.web.limits import UserDependency
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Document, Timestamp, iso
 
 router = APIRouter(prefix="/v1/uploads", tags=["uploads"])

@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session
 from api.errors import ConflictError
 from api.store import viewer
 from api.store.database import clock
-from api.store.tables import Base, Job, RequestMade, Sweep
+from api.store.tables.base import Base
+from api.store.tables.jobs import Job, RequestMade, Sweep
 from api.web.dependencies import Service
 
 KEPT_SECONDS = 30 * 86_400.0  # that a request is remembered which made no job or sweep

@@ -24,7 +24,7 @@ from starlette.types import Scope
 from api.errors import TooManyError
 from api.settings import Settings
 from api.store.database import now
-from api.store.tables import WAITING, Job
+from api.store.tables.jobs import WAITING, Job
 from api.web.caller import caller_of
 
 HOUR = 3600.0

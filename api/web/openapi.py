@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse
 from api.web.asgi.prefix import root
 from api.web.assets import address
 from api.web.caller import CallerDependency
-from api.web.problems import MEDIA_TYPE, Problem, ProblemField, responses
+from api.web.problems.documents import MEDIA_TYPE, Problem, ProblemField, responses
 
 router = APIRouter(include_in_schema=False)
 AT_THE_GATE = (400, 403, 408, 413, 414)

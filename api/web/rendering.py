@@ -13,9 +13,10 @@ from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.web import assets, formatting, problems
+from api.web import assets, formatting
 from api.web.asgi import prefix
 from api.web.caller import caller_of
+from api.web.problems.documents import MEDIA_TYPE
 from saf import sizes
 from saf.config.methods import method_label
 
@@ -94,7 +95,7 @@ class ProblemPages:
             nonlocal start, body
             if message["type"] == "http.response.start":
                 headers = Headers(raw=message["headers"])
-                if headers.get("content-type") == problems.MEDIA_TYPE:
+                if headers.get("content-type") == MEDIA_TYPE:
                     start = message
                     return
             if start is None:

@@ -20,7 +20,7 @@ from api.web.asgi import prefix
 from api.web.caller import Names, ProjectHeader
 from api.web.dependencies import ServiceDependency
 from api.web.idempotency import IdempotencyKey, made_before, remember, written
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Listing
 from api.webhooks.addresses import RefusedAddressError, resolve
 from api.webhooks.schemas import (

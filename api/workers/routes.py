@@ -12,11 +12,12 @@ from sqlalchemy.orm import Session
 from api.settings import Settings
 from api.store.database import clock, now
 from api.store.soundness import readable
-from api.store.tables import ACTIVE, Job, Status, Worker
+from api.store.tables.jobs import ACTIVE, Job, Status
+from api.store.tables.workers import Worker
 from api.store.workers import HEARTBEATS, Drain, is_alive
 from api.web.asgi import prefix
 from api.web.dependencies import ServiceDependency
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Document, Listing, Timestamp, iso, maybe_iso
 
 router = APIRouter(prefix="/v1", tags=["system"])

@@ -35,7 +35,7 @@ from api.store.database import Database
 from api.store.ids import new_id
 from api.store.jobs import lifecycle
 from api.store.runs import artifacts, logs, metrics
-from api.store.tables import Job, JobLabel
+from api.store.tables.jobs import Job, JobLabel
 from saf.config import JobSpecification
 from tests.acceptance.hostile import Known, addresses, bodies, queries
 from tests.postgres import PostgresServer

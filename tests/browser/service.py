@@ -19,7 +19,7 @@ from api.store.database import Database
 from api.store.jobs import leases, lifecycle, progress
 from api.store.jobs.leases import Claim
 from api.store.runs import metrics, spike_stats
-from api.store.tables import TERMINAL, Job, Status
+from api.store.tables.jobs import TERMINAL, Job, Status
 from saf.training.events import MEMBRANE_BINS
 
 

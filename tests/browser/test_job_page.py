@@ -12,7 +12,7 @@ from playwright.sync_api import Response, Route, expect
 
 from api.store.jobs import lifecycle
 from api.store.runs import checkpoints, logs
-from api.store.tables import Blob
+from api.store.tables.base import Blob
 from tests.browser.service import Pages, until
 from tests.browser.test_accessibility import violations
 

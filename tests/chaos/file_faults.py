@@ -16,7 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.maintenance.scrub import scrub
 from api.store.blobs.open import open_store
-from api.store.tables import Artifact, Checkpoint, Dataset, Job, Status
+from api.store.tables.jobs import Job, Status
+from api.store.tables.results import Artifact, Checkpoint
+from api.store.tables.uploads import Dataset
 from tests.chaos.damage import Damage, InDirectory
 from tests.chaos.means import Means, send
 from tests.chaos.recipes import FRAGILE, FRAGILE_RECIPE, recipe_of, write_dataset

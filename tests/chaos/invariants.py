@@ -21,7 +21,9 @@ from sqlalchemy.orm import Session
 from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
 from api.store.runs import metrics
-from api.store.tables import Artifact, Base, Blob, Checkpoint, Event, Job, MetricChunk
+from api.store.tables.base import Base, Blob
+from api.store.tables.jobs import Job
+from api.store.tables.results import Artifact, Checkpoint, Event, MetricChunk
 from tests.chaos.cluster import marked
 from tests.chaos.memory import Memory, Violation
 from tests.chaos.undisturbed import CLOCKED, MEASURED, Undisturbed, tensors_sha256

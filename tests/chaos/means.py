@@ -14,7 +14,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.broker.wakeups import celery_app
-from api.store.tables import ACTIVE, Job, Worker
+from api.store.tables.jobs import ACTIVE, Job
+from api.store.tables.workers import Worker
 from tests.chaos.clients import Clients
 from tests.chaos.cluster import Cluster, Member, Training
 from tests.chaos.memory import Memory

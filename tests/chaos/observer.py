@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.store.database import Database
-from api.store.tables import ACTIVE, TERMINAL, Job, Status
+from api.store.tables.jobs import ACTIVE, TERMINAL, Job, Status
 from tests.chaos.cluster import marked
 from tests.chaos.memory import Memory
 from tests.chaos.witness import stands_still

@@ -15,7 +15,8 @@ from sqlalchemy import select
 
 from api.maintenance.orphans import Garbage
 from api.store.blobs.open import open_store
-from api.store.tables import TERMINAL, Artifact, Event, Job
+from api.store.tables.jobs import TERMINAL, Job
+from api.store.tables.results import Artifact, Event
 from tests.chaos import invariants, undisturbed
 from tests.chaos.clients import Clients
 from tests.chaos.cluster import ROOT, Cluster, Kind, Times

@@ -18,14 +18,8 @@ from sqlalchemy import delete, update
 
 from api.store.blobs import references
 from api.store.jobs import lifecycle
-from api.store.tables import (
-    Artifact,
-    Event,
-    Job,
-    JobLabel,
-    MetricChunk,
-    Status,
-)
+from api.store.tables.jobs import Job, JobLabel, Status
+from api.store.tables.results import Artifact, Event, MetricChunk
 from tests.chaos import undisturbed
 from tests.chaos.invariants import NEXT, NOT_HEARD_OF, check
 from tests.chaos.witness import Witness

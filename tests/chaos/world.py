@@ -16,7 +16,8 @@ from api.store.ids import new_id
 from api.store.jobs import lifecycle
 from api.store.migrate import migrate
 from api.store.runs import artifacts, metrics
-from api.store.tables import Artifact, Job
+from api.store.tables.jobs import Job
+from api.store.tables.results import Artifact
 from saf.config import JobSpecification
 from tests.chaos.invariants import ARTIFACTS, Remains
 from tests.chaos.memory import Memory

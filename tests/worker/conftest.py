@@ -23,7 +23,8 @@ from api.store.database import Database
 from api.store.ids import new_id
 from api.store.jobs import lifecycle
 from api.store.runs import metrics
-from api.store.tables import Artifact, Event, Job, Status
+from api.store.tables.jobs import Job, Status
+from api.store.tables.results import Artifact, Event
 from saf.config import ResolvedSpecification
 from tests.saf.training.trainings import resolved
 from worker.runner import Runner

@@ -20,7 +20,8 @@ from api.settings import Settings
 from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
 from api.store.migrate import migrate
-from api.store.tables import Status, Worker
+from api.store.tables.jobs import Status
+from api.store.tables.workers import Worker
 from tests.postgres import PostgresServer
 from tests.worker.conftest import Desk, WorkerProcess, processes_with, undisturbed, until
 

@@ -15,7 +15,10 @@ from api.store.blobs.open import open_store
 from api.store.database import Database, now
 from api.store.ids import new_id
 from api.store.runs import logs
-from api.store.tables import Blob, Checkpoint, Dataset, Job, Status
+from api.store.tables.base import Blob
+from api.store.tables.jobs import Job, Status
+from api.store.tables.results import Checkpoint
+from api.store.tables.uploads import Dataset
 from tests.chaos.proxy import Proxy
 from tests.s3 import S3Server
 from tests.worker.conftest import Crew, Desk, undisturbed, until

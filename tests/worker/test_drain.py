@@ -12,7 +12,8 @@ from sqlalchemy import select
 
 from api.settings import Settings
 from api.store import workers
-from api.store.tables import Status, Worker
+from api.store.tables.jobs import Status
+from api.store.tables.workers import Worker
 from api.store.workers import Drain
 from tests.worker.conftest import Crew, Desk, WorkerProcess, undisturbed, until
 

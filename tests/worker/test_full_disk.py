@@ -13,7 +13,7 @@ from api.settings import Settings
 from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
 from api.store.migrate import migrate
-from api.store.tables import Status
+from api.store.tables.jobs import Status
 from tests.disks import SmallDisk, mounted
 from tests.worker.conftest import Crew, Desk, undisturbed, until
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from api.store.tables import Status, Worker
+from api.store.tables.jobs import Status
+from api.store.tables.workers import Worker
 from tests.worker.conftest import Crew, Desk, until
 from worker.measures import Measures, ask_gpus
 from worker.processes.spool import Outbox

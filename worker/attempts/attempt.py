@@ -12,7 +12,7 @@ from api.settings import Settings
 from api.store.database import Database
 from api.store.jobs import leases, lifecycle, progress
 from api.store.jobs.leases import Claim, Fenced
-from api.store.tables import Status
+from api.store.tables.jobs import Status
 from worker.attempts import outcome
 from worker.attempts.lease import Lease
 from worker.backoff import DATABASE_AWAY, Backoff

@@ -19,7 +19,7 @@ from api.settings import Settings
 from api.store.database import Database, why_away
 from api.store.jobs import leases
 from api.store.jobs.leases import Claim, Fenced
-from api.store.tables import Status
+from api.store.tables.jobs import Status
 from api.telemetry.log import make_thread
 from worker.backoff import Backoff
 from worker.processes.process import TrainingProcess

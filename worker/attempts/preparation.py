@@ -13,7 +13,8 @@ from api.store.blobs.verified import DamagedError
 from api.store.database import Database
 from api.store.jobs.leases import Claim
 from api.store.runs.checkpoints import INHERITED, ORIGIN
-from api.store.tables import Checkpoint, Dataset
+from api.store.tables.results import Checkpoint
+from api.store.tables.uploads import Dataset
 from api.telemetry.log import bound_ids
 from saf.errors import DataError, UserConfigError
 from worker.attempts.inputs import Inputs

@@ -21,7 +21,7 @@ from api.store.database import Database
 from api.store.jobs import leases, lifecycle, progress
 from api.store.jobs.leases import Claim
 from api.store.runs import artifacts, checkpoints, logs, metrics, spike_stats
-from api.store.tables import Status
+from api.store.tables.jobs import Status
 from saf.training.events import Finished
 from worker.backoff import DATABASE_AWAY
 from worker.processes.spool import Batch, Outbox

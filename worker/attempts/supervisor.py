@@ -22,7 +22,7 @@ from api.store.blobs.base import ArtifactStore
 from api.store.database import Database
 from api.store.jobs import leases, lifecycle, progress
 from api.store.jobs.leases import Claim, Fenced
-from api.store.tables import Status
+from api.store.tables.jobs import Status
 from api.telemetry.log import TRACEPARENT, bound
 from api.telemetry.tracing import Tracing
 from saf.errors import DataError, TrainingError

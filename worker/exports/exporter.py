@@ -27,7 +27,9 @@ from api.store.jobs.exports import ExportClaim
 from api.store.jobs.leases import Fenced
 from api.store.migrate import NewerDatabaseError, refuse_newer
 from api.store.runs import artifacts
-from api.store.tables import Artifact, Dataset, Job
+from api.store.tables.jobs import Job
+from api.store.tables.results import Artifact
+from api.store.tables.uploads import Dataset
 from worker.backoff import DATABASE_AWAY, Backoff
 from worker.exports.lease import ExportLease
 from worker.exports.process import EXPORTING, ExportProcess

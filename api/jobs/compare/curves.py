@@ -13,7 +13,8 @@ from api.jobs.compare import svg
 from api.settings import MIB
 from api.store.runs import metrics
 from api.store.soundness import readable
-from api.store.tables import Job, MetricChunk
+from api.store.tables.jobs import Job
+from api.store.tables.results import MetricChunk
 from api.web import formatting
 from api.web.schemas import finite
 from saf import sizes

@@ -13,7 +13,7 @@ from api.jobs.compare import svg
 from api.jobs.compare.curves import TITLES, Curves, chosen, plots_of
 from api.jobs.compare.queries import compare, find
 from api.jobs.compare.request import MOST, Axis, Ids, asked_for
-from api.store.tables import TERMINAL
+from api.store.tables.jobs import TERMINAL
 from api.web.asgi import prefix
 from api.web.dependencies import ServiceDependency
 from api.web.rendering import page

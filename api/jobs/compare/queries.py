@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.jobs.compare.schemas import ComparedJob, ComparedResult, ComparedSetting, Comparison
 from api.jobs.schemas import JobDocument, job_documents
 from api.store.database import clock
-from api.store.tables import Job, Status
+from api.store.tables.jobs import Job, Status
 from api.web.asgi import prefix
 from api.web.schemas import finite
 from saf.config import json_pointer

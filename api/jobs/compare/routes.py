@@ -15,7 +15,7 @@ from api.jobs.compare.request import Axis, Ids, asked_for
 from api.jobs.compare.schemas import Comparison
 from api.web.csv_export import as_csv
 from api.web.dependencies import ServiceDependency
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.rendering import attachment, templates
 
 router = APIRouter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from api.jobs.schemas import Health, JobFinding, Verdict
-from api.store.tables import Status
+from api.store.tables.jobs import Status
 from api.web.schemas import Document
 
 

@@ -12,7 +12,7 @@ from api.jobs.results.predict import NETWORK
 from api.store.blobs.base import ArtifactStore
 from api.store.blobs.verified import DamagedError
 from api.store.jobs.exports import SUCCEEDED, files_of
-from api.store.tables import Artifact, Export
+from api.store.tables.results import Artifact, Export
 from saf.networks.outline import Outline, read_outline
 
 

@@ -24,10 +24,11 @@ from api.jobs.queries import read_job
 from api.jobs.results.predict import NETWORK
 from api.store.blobs.base import StoreError
 from api.store.jobs import exports
-from api.store.tables import Export, Job, Status
+from api.store.tables.jobs import Job, Status
+from api.store.tables.results import Export
 from api.web.dependencies import Service, ServiceDependency
 from api.web.idempotency import IdempotencyKey, made_before, remember, written
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Listing
 from saf.config.targets import TARGETS, Target, target_of, unfit_for
 

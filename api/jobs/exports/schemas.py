@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.jobs.results.artifacts import ArtifactDocument
 from api.store.soundness import readable
-from api.store.tables import Export
+from api.store.tables.results import Export
 from api.web.asgi import prefix
 from api.web.schemas import Document, Timestamp, iso, maybe_iso, without_nan
 

@@ -29,7 +29,8 @@ from api.store.blobs.verified import DamagedError
 from api.store.database import clock
 from api.store.jobs.exports import EXPORTS
 from api.store.runs import logs
-from api.store.tables import ACTIVE, TERMINAL, Event, Job, Status
+from api.store.tables.jobs import ACTIVE, TERMINAL, Job, Status
+from api.store.tables.results import Event
 from api.web.dependencies import Service, ServiceDependency
 from api.web.rendering import page
 from api.web.schemas import iso

@@ -15,7 +15,7 @@ from api.jobs.pages import new_form
 from api.jobs.queries import metadata_filter
 from api.jobs.schemas import Health, job_documents, plain_tag
 from api.store.jobs.listing import NEWEST_FIRST, JobFilter, count_by_status, find_jobs
-from api.store.tables import TERMINAL, Status
+from api.store.tables.jobs import TERMINAL, Status
 from api.web.asgi import prefix
 from api.web.caller import CallerDependency, belonging, own_names
 from api.web.dependencies import ServiceDependency

@@ -22,10 +22,11 @@ from api.errors import DamagedFileError, GoneError, NotFoundError, unreadable
 from api.jobs.queries import read_job
 from api.store.blobs.base import StoreError
 from api.store.blobs.verified import DamagedError
-from api.store.tables import Artifact
+from api.store.tables.results import Artifact
 from api.web.asgi import prefix
 from api.web.dependencies import ServiceDependency
-from api.web.problems import problem, request_id_of, responses
+from api.web.problems.documents import problem, responses
+from api.web.problems.handler import request_id_of
 from api.web.schemas import Document, Listing, Timestamp, iso
 
 router = APIRouter(prefix="/v1", tags=["artifacts"])

@@ -12,10 +12,10 @@ from starlette.responses import Response
 from api.jobs.live import Streams
 from api.jobs.queries import read_job
 from api.jobs.schemas import EventDocument, event_document
-from api.store.tables import Event
+from api.store.tables.results import Event
 from api.web.dependencies import ServiceDependency
 from api.web.limits import UserDependency
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Listing
 from api.web.sse import EVENT_STREAM, event_stream, position_of, wants_stream
 

@@ -13,7 +13,7 @@ from api.jobs.queries import read_job
 from api.store.runs import logs
 from api.web.dependencies import Service, ServiceDependency
 from api.web.limits import UserDependency
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.sse import EVENT_STREAM, event_stream, position_of, wants_stream
 
 router = APIRouter(prefix="/v1", tags=["jobs"])

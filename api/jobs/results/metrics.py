@@ -13,7 +13,7 @@ from api.errors import InvalidRequestError
 from api.jobs.queries import read_job
 from api.store.runs import metrics
 from api.web.dependencies import Service, ServiceDependency
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Document, finite
 
 router = APIRouter(prefix="/v1", tags=["jobs"])

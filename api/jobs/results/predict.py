@@ -27,9 +27,11 @@ from api.store.blobs.base import StoreError
 from api.store.blobs.verified import DamagedError
 from api.store.runs import checkpoints
 from api.store.soundness import readable
-from api.store.tables import Artifact, Dataset, Job
+from api.store.tables.jobs import Job
+from api.store.tables.results import Artifact
+from api.store.tables.uploads import Dataset
 from api.web.dependencies import Service, ServiceDependency
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Document
 from saf.data import CATALOGUE
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.jobs.queries import read_job
 from api.store.runs import spike_stats
 from api.web.dependencies import ServiceDependency
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Document
 from saf.training.events import MEMBRANE_RANGE
 

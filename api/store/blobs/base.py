@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from api.store.blobs.references import unreferenced
 from api.store.blobs.verified import DamagedError, Verified
 from api.store.database import Database, now
-from api.store.tables import Blob
+from api.store.tables.base import Blob
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.store.database import Database, now, why_away
-from api.store.tables import Blob
+from api.store.tables.base import Blob
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, exists, not_, or_, select
 from sqlalchemy.orm import Session
 
-from api.store.tables import Artifact, Base, Blob, Checkpoint
+from api.store.tables.base import Base, Blob
+from api.store.tables.results import Artifact, Checkpoint
 
 REFERRING: tuple[Column[Any], ...] = tuple(
     key.parent

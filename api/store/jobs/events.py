@@ -8,7 +8,8 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from api.store.database import clock
-from api.store.tables import Event, Job
+from api.store.tables.jobs import Job
+from api.store.tables.results import Event
 from api.store.webhooks import outbox
 
 

@@ -25,7 +25,7 @@ from api.store.database import now
 from api.store.ids import new_id
 from api.store.jobs.leases import Fenced
 from api.store.jobs.retry_delay import LONGEST_WAIT, Wait
-from api.store.tables import Artifact, Export
+from api.store.tables.results import Artifact, Export
 from saf.errors import WorkerLostError
 
 QUEUED, RUNNING, SUCCEEDED, FAILED = "queued", "running", "succeeded", "failed"

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from api.store.accounts.tables import User
 from api.store.database import now
-from api.store.tables import ACTIVE, Job
+from api.store.tables.jobs import ACTIVE, Job
 
 
 def has_users(session: Session) -> bool:

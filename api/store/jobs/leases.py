@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from api.store.database import now
 from api.store.jobs import retry_delay
-from api.store.tables import ACTIVE, WAITING, Job, Status
+from api.store.tables.jobs import ACTIVE, WAITING, Job, Status
 
 
 class Fenced(Exception):  # noqa: N818  (a signal, not an error)

@@ -29,7 +29,7 @@ from api.store.database import clock, now
 from api.store.jobs import events, fairness, leases, result, retry_delay
 from api.store.jobs.leases import Claim
 from api.store.jobs.queue import next_in_line
-from api.store.tables import ACTIVE, TERMINAL, WAITING, Job, Status
+from api.store.tables.jobs import ACTIVE, TERMINAL, WAITING, Job, Status
 from saf.errors import WorkerLostError
 
 

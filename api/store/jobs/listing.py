@@ -20,7 +20,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from api.errors import InvalidRequestError
 from api.store.search import words
 from api.store.soundness import status_of
-from api.store.tables import Job, JobLabel, JobTag, Status
+from api.store.tables.jobs import Job, JobLabel, JobTag, Status
 
 S = TypeVar("S", bound=Select[*tuple[Any, ...]])
 _ORDER = (  # of statuses: what needs a look first

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from api.store.jobs import events, leases
 from api.store.jobs.leases import Claim, Fenced
-from api.store.tables import Job
+from api.store.tables.jobs import Job
 
 
 def trained(

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from api.store.database import now
 from api.store.jobs import fairness
-from api.store.tables import WAITING, Job, Worker
+from api.store.tables.jobs import WAITING, Job
+from api.store.tables.workers import Worker
 from api.store.visibility import EVERYTHING
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.errors import NotFoundError
 from api.store.database import clock
-from api.store.tables import Job, JobTag
+from api.store.tables.jobs import Job, JobTag
 
 
 def change(session: Session, job_id: str, changes: Mapping[str, Any]) -> Job:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from api.store.database import clock
 from api.store.ids import new_id
-from api.store.tables import Artifact
+from api.store.tables.results import Artifact
 
 
 def register(session: Session, *, job_id: str, name: str, kind: str, sha256: str) -> Artifact:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from api.store.database import clock
 from api.store.jobs import leases, progress
-from api.store.tables import Checkpoint
+from api.store.tables.results import Checkpoint
 
 KEPT = 2
 INHERITED = 0  # in place of an attempt

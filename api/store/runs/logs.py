@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.store.database import clock
 from api.store.search import folded
-from api.store.tables import LogChunk
+from api.store.tables.results import LogChunk
 from saf.printable import lines
 
 MAX_CHUNK = 64_000

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
-from api.store.tables import MetricChunk
+from api.store.tables.results import MetricChunk
 
 CHUNK_POINTS = 500
 CHUNKS_AT_ONCE = 40

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from api.store.tables import SpikeStatistics
+from api.store.tables.results import SpikeStatistics
 
 
 def append(

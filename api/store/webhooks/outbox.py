@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from api.store.database import clock
 from api.store.ids import new_id
-from api.store.tables import TERMINAL, Dataset, Job, Status, Sweep
+from api.store.tables.jobs import TERMINAL, Job, Status, Sweep
+from api.store.tables.uploads import Dataset
 from api.store.visibility import EVERYTHING
 from api.store.webhooks.audience import may_be_told
 from api.store.webhooks.tables import Delivery, SweepNews, Webhook

@@ -8,7 +8,7 @@ from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.store import viewer
-from api.store.tables import Base
+from api.store.tables.base import Base
 
 
 class Webhook(Base):

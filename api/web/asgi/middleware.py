@@ -20,7 +20,7 @@ from api.store.ids import new_id
 from api.telemetry import log as logs
 from api.telemetry.tracing import Tracing
 from api.web.asgi.measures import Measures
-from api.web.problems import problem
+from api.web.problems.documents import problem
 
 BODY_SECONDS = 30.0  # that a body other than an upload may take
 UPLOAD_PACE, UPLOAD_PATIENCE = 2**10, 30.0  # bytes a second, and seconds without any

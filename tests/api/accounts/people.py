@@ -11,7 +11,10 @@ from api.settings import Settings
 from api.store.accounts import keys, projects, users
 from api.store.database import now
 from api.store.ids import new_id
-from api.store.tables import Artifact, Blob, Dataset, Job, UploadedNetwork
+from api.store.tables.base import Blob
+from api.store.tables.jobs import Job
+from api.store.tables.results import Artifact
+from api.store.tables.uploads import Dataset, UploadedNetwork
 from api.store.webhooks.tables import Webhook
 from tests.api.conftest import NO_BROKER, Server, until
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.accounts.access import ACCESS
 from api.accounts.routing import operations
 from api.store.ids import new_id
-from api.store.tables import UploadedNetwork
+from api.store.tables.uploads import UploadedNetwork
 from api.store.webhooks.tables import Webhook
 from tests.api.accounts.people import PLACES, TUS, Lab, make_lab, with_keys
 from tests.api.conftest import serving

@@ -12,7 +12,7 @@ import httpx
 
 from api.store.accounts import keys
 from api.store.accounts.tables import User
-from api.store.tables import Job
+from api.store.tables.jobs import Job
 from tests.api.accounts.people import TUS, Lab
 from tests.api.datasets.uploading import IMAGES
 

@@ -12,7 +12,8 @@ from api.store.accounts import users
 from api.store.database import Database
 from api.store.migrate import migrate
 from api.store.soundness import unsound_rows
-from api.store.tables import Dataset, Job, Sweep
+from api.store.tables.jobs import Job, Sweep
+from api.store.tables.uploads import Dataset
 from tests.api.accounts.people import Lab, opened, with_keys
 from tests.api.conftest import Server, serving
 

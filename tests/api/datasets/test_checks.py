@@ -14,7 +14,7 @@ from sqlalchemy import update
 from api.datasets import accept, checks
 from api.datasets.checks import Checks
 from api.settings import Settings
-from api.store.tables import Dataset
+from api.store.tables.uploads import Dataset
 from tests.api.conftest import NO_BROKER, Server, serving, until
 from tests.api.datasets.uploading import IMAGES, leftovers, npz, row, upload
 from tests.api.web.test_problems import check

@@ -19,7 +19,7 @@ from api.datasets.checks import Checks
 from api.maintenance.leftovers import Leftovers
 from api.maintenance.retention import Retention
 from api.settings import Settings
-from api.store.tables import Dataset
+from api.store.tables.uploads import Dataset
 from saf.data import load
 from tests.api.conftest import NO_BROKER, Server, serving
 from tests.api.datasets.asking import grid, interpreter

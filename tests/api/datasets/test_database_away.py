@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from api.datasets import checks
 from api.datasets.checks import Checks
 from api.store.database import Database
-from api.store.tables import Blob, Dataset
+from api.store.tables.base import Blob
+from api.store.tables.uploads import Dataset
 from tests.api.conftest import Server, until
 from tests.api.datasets.uploading import leftovers, upload
 

@@ -19,7 +19,8 @@ from api.settings import Settings
 from api.store.database import Database
 from api.store.datasets import count_alone
 from api.store.migrate import migrate
-from api.store.tables import Blob, Dataset
+from api.store.tables.base import Blob
+from api.store.tables.uploads import Dataset
 from tests.api.conftest import NO_BROKER, Server, serving, until
 from tests.api.datasets.uploading import row, upload
 from tests.api.web.test_limits import as_user

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from api.datasets.queries import find_facts
-from api.store.tables import Dataset
+from api.store.tables.uploads import Dataset
 from saf.data import load
 from tests.api.conftest import Server
 from tests.api.datasets.uploading import IMAGES, leftovers, row, upload

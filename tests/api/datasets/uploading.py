@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from api.datasets.checks import Checks
-from api.store.tables import Dataset
+from api.store.tables.uploads import Dataset
 from tests.api.conftest import Server
 
 

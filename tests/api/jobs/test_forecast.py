@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import update
 
 from api.store.jobs import lifecycle
-from api.store.tables import Event, Job, Status
+from api.store.tables.jobs import Job, Status
+from api.store.tables.results import Event
 from tests.api.conftest import Server
 
 SMALL: dict[str, Any] = {

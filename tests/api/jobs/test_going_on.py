@@ -13,7 +13,9 @@ from api.maintenance.retention import Retention
 from api.store.jobs import lifecycle, progress
 from api.store.jobs.leases import Claim
 from api.store.runs import artifacts
-from api.store.tables import Blob, Checkpoint, Job
+from api.store.tables.base import Blob
+from api.store.tables.jobs import Job
+from api.store.tables.results import Checkpoint
 from tests.api.conftest import Server
 from tests.api.jobs.test_retry import fail, first_line, held, leave_checkpoints
 

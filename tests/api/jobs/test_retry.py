@@ -13,7 +13,8 @@ from api.jobs import routes as jobs
 from api.store.jobs import lifecycle
 from api.store.jobs.leases import Claim
 from api.store.runs import checkpoints
-from api.store.tables import Checkpoint, Dataset
+from api.store.tables.results import Checkpoint
+from api.store.tables.uploads import Dataset
 from tests.api.conftest import Server
 
 

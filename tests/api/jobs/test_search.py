@@ -12,7 +12,7 @@ from api.store.database import Database
 from api.store.jobs.listing import SORTS
 from api.store.migrate import migrate
 from api.store.search import folded
-from api.store.tables import Job
+from api.store.tables.jobs import Job
 from tests.api.conftest import Server
 
 NAMES = ("Großer Straßentest", "ΟΔΥΣΣΕΥΣ zwei", "Обучение СЕТИ", "Café déjà-vu", "100%_sure \\ it")

@@ -26,7 +26,9 @@ from api.store.ids import new_id
 from api.store.jobs import lifecycle
 from api.store.migrate import migrate
 from api.store.runs import artifacts
-from api.store.tables import Artifact, Dataset, Job
+from api.store.tables.jobs import Job
+from api.store.tables.results import Artifact
+from api.store.tables.uploads import Dataset
 
 Change = Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]
 

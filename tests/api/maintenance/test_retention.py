@@ -20,7 +20,10 @@ from api.store.database import Database, now
 from api.store.ids import new_id
 from api.store.jobs import lifecycle
 from api.store.runs import artifacts, checkpoints, logs, metrics
-from api.store.tables import Artifact, Blob, Checkpoint, Dataset, Job, LogChunk, MetricChunk, Status
+from api.store.tables.base import Blob
+from api.store.tables.jobs import Job, Status
+from api.store.tables.results import Artifact, Checkpoint, LogChunk, MetricChunk
+from api.store.tables.uploads import Dataset
 from tests.api.conftest import until
 from tests.api.store.conftest import files
 

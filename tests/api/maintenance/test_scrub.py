@@ -18,7 +18,10 @@ from api.store.blobs.directory import DirectoryStore
 from api.store.blobs.open import open_store
 from api.store.database import Database
 from api.store.migrate import migrate
-from api.store.tables import Artifact, Blob, Checkpoint, Dataset, Job
+from api.store.tables.base import Blob
+from api.store.tables.jobs import Job
+from api.store.tables.results import Artifact, Checkpoint
+from api.store.tables.uploads import Dataset
 from saf.cli.main import app
 from tests.api.maintenance.test_backup import job
 

@@ -22,7 +22,8 @@ from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
 from api.store.migrate import migrate
 from api.store.runs import logs
-from api.store.tables import Job, LogChunk
+from api.store.tables.jobs import Job
+from api.store.tables.results import LogChunk
 from tests.api.store.conftest import _submit
 
 LINES = "a line that a training printed\n" * 2000

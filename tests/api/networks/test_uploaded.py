@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from api.store.tables import Blob
+from api.store.tables.base import Blob
 from saf import tensorfile
 from saf.cli.main import app
 from tests.api.conftest import Server

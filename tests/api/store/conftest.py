@@ -14,7 +14,7 @@ from api.store.blobs.open import open_store
 from api.store.database import Database
 from api.store.ids import new_id
 from api.store.jobs import lifecycle
-from api.store.tables import Job, JobLabel
+from api.store.tables.jobs import Job, JobLabel
 
 
 @pytest.fixture(params=["directory", "bucket"])

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from api.settings import Settings
 from api.store.database import Database
 from api.store.migrate import migrate
-from api.store.tables import Status
+from api.store.tables.jobs import Status
 from tests.api.conftest import NO_BROKER, Server, serving, until
 from tests.postgres import PostgresServer
 from tests.worker.conftest import Crew, Desk

@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from api.store.database import Database, clock
 from api.store.migrate import migrate
-from api.store.tables import Base
+from api.store.tables.base import Base
 
 
 def test_the_migrations_build_exactly_the_tables(database: Database) -> None:

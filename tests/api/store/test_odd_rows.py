@@ -12,7 +12,7 @@ from api.settings import Settings
 from api.store.database import Database
 from api.store.migrate import migrate
 from api.store.soundness import unsound_rows
-from api.store.tables import Status
+from api.store.tables.jobs import Status
 from tests.api.conftest import NO_BROKER, Server, serving
 from tests.api.datasets.uploading import upload
 from tests.worker.conftest import Crew, Desk

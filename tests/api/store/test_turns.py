@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from api.store.database import Database, is_starved, took_too_long
 from api.store.migrate import migrate
-from api.store.tables import Job
+from api.store.tables.jobs import Job
 from api.store.turns import Turns
 from tests.postgres import PostgresServer
 

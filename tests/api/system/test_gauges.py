@@ -15,7 +15,7 @@ from sqlalchemy import update
 from api.settings import Settings
 from api.store import workers
 from api.store.jobs import lifecycle
-from api.store.tables import Worker
+from api.store.tables.workers import Worker
 from api.system.gauges import HOSTS, Reading
 from tests.api.conftest import NO_BROKER, Server, serving, until
 from tests.postgres import PostgresServer

@@ -20,7 +20,7 @@ import pytest
 
 from api.settings import Settings
 from api.store.runs import logs
-from api.store.tables import Status
+from api.store.tables.jobs import Status
 from api.telemetry import log
 from saf.redaction import Redaction, secrets_of
 from tests.api.conftest import Server, serving, until

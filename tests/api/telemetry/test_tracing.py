@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from api.settings import Settings
-from api.store.tables import Job, Status
+from api.store.tables.jobs import Job, Status
 from api.telemetry.tracing import OpenTelemetry, Tracing, open_tracing
 from tests.api.conftest import NO_BROKER, Server, serving, until
 from worker.runner import Runner

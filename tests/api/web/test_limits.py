@@ -20,7 +20,7 @@ from api.datasets.checks import Checks
 from api.settings import Settings
 from api.store.database import now
 from api.store.jobs import lifecycle
-from api.store.tables import Job
+from api.store.tables.jobs import Job
 from api.web.limits import user_of
 from tests.api.conftest import NO_BROKER, Server, serving, until
 from tests.api.web.test_problems import check

@@ -20,7 +20,7 @@ from api.settings import Settings
 from api.store.database import Database
 from api.store.ids import new_id
 from api.store.jobs import lifecycle
-from api.store.tables import Job, Sweep
+from api.store.tables.jobs import Job, Sweep
 from api.store.webhooks import outbox
 from api.store.webhooks.tables import Delivery, Webhook
 from api.webhooks import connection

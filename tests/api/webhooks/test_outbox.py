@@ -10,7 +10,7 @@ from api.store.accounts.tables import User
 from api.store.database import Database
 from api.store.ids import new_id
 from api.store.jobs import lifecycle
-from api.store.tables import Job, Sweep
+from api.store.tables.jobs import Job, Sweep
 from api.store.viewer import Viewer
 from api.store.webhooks import outbox
 from api.store.webhooks.tables import Delivery, Webhook

@@ -3,7 +3,7 @@ from __future__ import annotations
 from sqlalchemy import update
 
 from api.store import workers
-from api.store.tables import Worker
+from api.store.tables.workers import Worker
 from tests.api.conftest import Server
 
 

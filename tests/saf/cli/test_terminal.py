@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from api.store.jobs import lifecycle
-from api.store.tables import LogChunk
+from api.store.tables.results import LogChunk
 from saf.cli import main as cli
 from saf.cli import output
 from saf.client.progress import Moment, TrainingBar

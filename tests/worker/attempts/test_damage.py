@@ -13,7 +13,10 @@ import pytest
 from sqlalchemy import select, update
 
 from api.settings import Settings
-from api.store.tables import Blob, Checkpoint, Dataset, Job, Status
+from api.store.tables.base import Blob
+from api.store.tables.jobs import Job, Status
+from api.store.tables.results import Checkpoint
+from api.store.tables.uploads import Dataset
 from saf.data import Dataset as Samples
 from saf.data import save
 from tests.worker.attempts.test_supervisor import final_state

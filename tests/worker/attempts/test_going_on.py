@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from api.store.runs import checkpoints, logs
-from api.store.tables import Checkpoint, Status
+from api.store.tables.jobs import Status
+from api.store.tables.results import Checkpoint
 from saf.config import Init
 from tests.saf.training.trainings import resolved
 from tests.worker.conftest import Desk

@@ -19,7 +19,8 @@ from api.store.jobs import lifecycle
 from api.store.jobs.leases import Claim
 from api.store.jobs.sweeper import Sweeper
 from api.store.migrate import migrate
-from api.store.tables import Blob, Status
+from api.store.tables.base import Blob
+from api.store.tables.jobs import Status
 from tests.chaos.proxy import Proxy
 from tests.postgres import PostgresServer
 from tests.worker.conftest import Crew, Desk, WorkerProcess, undisturbed, until

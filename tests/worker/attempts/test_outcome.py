@@ -8,7 +8,7 @@ import os
 import pytest
 
 from api.settings import Settings
-from api.store.tables import Status
+from api.store.tables.jobs import Status
 from saf.config import ResolvedSpecification
 from tests.saf.training.trainings import resolved
 from tests.worker.conftest import Crew, Desk, undisturbed, until

@@ -17,7 +17,9 @@ from api.store.database import Database
 from api.store.jobs import leases, lifecycle
 from api.store.migrate import migrate
 from api.store.runs import logs, spike_stats
-from api.store.tables import Blob, Checkpoint, Status
+from api.store.tables.base import Blob
+from api.store.tables.jobs import Status
+from api.store.tables.results import Checkpoint
 from saf.training.events import Checkpoint as CheckpointReport
 from saf.training.events import SpikeStatistics, Started, Step
 from tests.postgres import PostgresServer

@@ -16,7 +16,9 @@ from sqlalchemy import select, update
 from api.settings import Settings
 from api.store.jobs import lifecycle
 from api.store.runs import logs
-from api.store.tables import Checkpoint, Dataset, Job, Status
+from api.store.tables.jobs import Job, Status
+from api.store.tables.results import Checkpoint
+from api.store.tables.uploads import Dataset
 from tests.saf.training.trainings import resolved
 from tests.worker.conftest import Crew, Desk, undisturbed, until
 from worker.runner import Runner

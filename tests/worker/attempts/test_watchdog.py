@@ -8,7 +8,8 @@ import pytest
 
 from api.settings import Settings
 from api.store.runs import logs
-from api.store.tables import Event, Status
+from api.store.tables.jobs import Status
+from api.store.tables.results import Event
 from saf.training.events import Converting, Epoch, Evaluation, Started, Step
 from tests.worker.conftest import Crew, Desk, undisturbed, until
 from worker.attempts.watchdog import Phase, Watchdog

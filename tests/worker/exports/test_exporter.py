@@ -20,7 +20,8 @@ from api.store.jobs import exports, lifecycle, retry_delay
 from api.store.jobs.leases import Fenced
 from api.store.jobs.sweeper import Sweeper
 from api.store.runs import artifacts
-from api.store.tables import Export, Status
+from api.store.tables.jobs import Status
+from api.store.tables.results import Export
 from saf.lif.network import LIFNetwork, load_lif
 from saf.lif.verifying import verify
 from tests.api.jobs.results.test_predict import network

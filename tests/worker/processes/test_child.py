@@ -11,7 +11,8 @@ import pytest
 
 from api.settings import Settings
 from api.store.runs import logs
-from api.store.tables import Dataset, Job, Status
+from api.store.tables.jobs import Job, Status
+from api.store.tables.uploads import Dataset
 from saf.data import digits, save
 from saf.networks.convnet import ConvNet
 from tests.saf.training.trainings import resolved

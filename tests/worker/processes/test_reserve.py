@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import Settings
-from api.store.tables import Status
+from api.store.tables.jobs import Status
 from saf.config import JobSpecification
 from saf.networks.mlp import MLP
 from tests.worker.conftest import Crew, Desk, WorkerProcess, processes_with, undisturbed, until

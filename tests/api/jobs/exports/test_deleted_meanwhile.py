@@ -14,7 +14,7 @@ from api.store.blobs.base import Incoming
 from api.store.jobs import exports
 from api.store.jobs.exports import ExportClaim
 from api.store.runs import artifacts
-from api.store.tables import Artifact, Export
+from api.store.tables.results import Artifact, Export
 from tests.api.conftest import Server, until
 from tests.api.jobs.exports.test_routes import claimed, finished, job_of, order
 from tests.api.jobs.results.test_predict import network

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, insert
 
 from api.store.ids import new_id
-from api.store.tables import Job, Status
+from api.store.tables.jobs import Job, Status
 
 if TYPE_CHECKING:
     from tests.api.conftest import Server

@@ -12,7 +12,9 @@ from sqlalchemy import select
 
 from api.jobs.results.predict_process import Predictor
 from api.store.blobs.directory import DirectoryStore
-from api.store.tables import Artifact, Blob, Dataset, DatasetPreview
+from api.store.tables.base import Blob
+from api.store.tables.results import Artifact
+from api.store.tables.uploads import Dataset, DatasetPreview
 from saf.client.client import ChecksumError, Client, ClientError
 from tests.api.conftest import Server
 from tests.api.datasets.uploading import IMAGES, upload

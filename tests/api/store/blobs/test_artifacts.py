@@ -16,7 +16,7 @@ from api.store.blobs.open import open_store
 from api.store.database import Database
 from api.store.jobs import lifecycle
 from api.store.runs import artifacts
-from api.store.tables import Blob
+from api.store.tables.base import Blob
 from tests.api.store.conftest import files
 
 Submit = Callable[..., str]

@@ -20,7 +20,7 @@ from api.store.blobs.open import open_store
 from api.store.blobs.s3 import BucketStore
 from api.store.blobs.verified import DamagedError
 from api.store.database import Database
-from api.store.tables import Blob
+from api.store.tables.base import Blob
 from tests.api.conftest import until
 from tests.api.store.conftest import files
 from tests.chaos.proxy import Proxy

@@ -18,7 +18,7 @@ from api.store.blobs.open import open_store
 from api.store.blobs.s3 import BucketStore
 from api.store.blobs.verified import DamagedError
 from api.store.database import Database
-from api.store.tables import Blob
+from api.store.tables.base import Blob
 
 SMALL = b"weights of a network, in a small file"
 LARGE = os.urandom(2**20) * 3

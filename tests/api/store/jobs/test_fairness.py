@@ -10,7 +10,7 @@ from api.store.accounts.tables import User
 from api.store.database import Database
 from api.store.ids import new_id
 from api.store.jobs import lifecycle, queue
-from api.store.tables import Job
+from api.store.tables.jobs import Job
 
 
 def add_jobs(session: Session, owner: User | None, count: int, *, priority: int = 5) -> list[str]:

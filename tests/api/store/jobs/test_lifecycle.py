@@ -10,7 +10,9 @@ from api.errors import ConflictError, NotFoundError
 from api.store.database import Database, clock
 from api.store.jobs import leases, lifecycle, progress, queue
 from api.store.runs import checkpoints, metrics
-from api.store.tables import Event, Job, Status, Worker
+from api.store.tables.jobs import Job, Status
+from api.store.tables.results import Event
+from api.store.tables.workers import Worker
 
 Submit = Callable[..., str]
 
@@ -311,7 +313,8 @@ def test_a_lost_message_is_sent_again_only_when_a_worker_is_free(
 
 
 def test_the_last_two_checkpoints_are_kept(database: Database, submit: Submit) -> None:
-    from api.store.tables import Blob, Checkpoint
+    from api.store.tables.base import Blob
+    from api.store.tables.results import Checkpoint
 
     job_id = submit()
     held = claim(database)

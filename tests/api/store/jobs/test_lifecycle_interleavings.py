@@ -20,7 +20,8 @@ from api.store.ids import new_id
 from api.store.jobs import leases, lifecycle, progress, queue
 from api.store.migrate import migrate
 from api.store.runs import metrics
-from api.store.tables import ACTIVE, TERMINAL, WAITING, Event, Job, Status
+from api.store.tables.jobs import ACTIVE, TERMINAL, WAITING, Job, Status
+from api.store.tables.results import Event
 from api.store.workers import Drain
 
 MAX_LOSSES = 3

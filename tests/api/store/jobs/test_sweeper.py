@@ -12,7 +12,7 @@ from api.settings import Settings
 from api.store.database import Database, clock, now
 from api.store.jobs import leases, lifecycle
 from api.store.jobs.sweeper import GracePeriod, Sweeper
-from api.store.tables import Job, Status
+from api.store.tables.jobs import Job, Status
 
 
 class Clocks:

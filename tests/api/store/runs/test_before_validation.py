@@ -12,7 +12,7 @@ from sqlalchemy import text
 from api.jobs.schemas import job_document
 from api.store.database import Database
 from api.store.migrate import migrate
-from api.store.tables import Job
+from api.store.tables.jobs import Job
 from saf import tensorfile
 from saf.config import JobSpecification, ResolvedSpecification
 from saf.training.events import Checkpoint, Finished, Started, Step
