@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from api.errors import ConflictError
 from api.jobs import origins
-from api.jobs.forecast import MemoryCurve, TimeForecast, memory_curves, time_forecast
+from api.jobs.forecast import time_forecast
 from api.jobs.queries import metadata_filter, read_job
 from api.jobs.retry import Continuation, check_data, continue_job, specification_of, train_further
 from api.jobs.schemas import (
@@ -23,7 +23,8 @@ from api.jobs.schemas import (
     job_documents,
     plain_tag,
 )
-from api.jobs.submission import job_row, resolve, validation
+from api.jobs.submission import job_row, resolve
+from api.jobs.validation import Validation, validation
 from api.store import viewer
 from api.store.jobs import lifecycle, remarks
 from api.store.jobs.listing import NEWEST_FIRST, SORTS, JobFilter, find_jobs
@@ -32,42 +33,12 @@ from api.web.caller import CallerDependency, Mine, OfProject, ProjectHeader, bel
 from api.web.dependencies import Service, ServiceDependency
 from api.web.idempotency import IdempotencyKey, find_earlier, made_before, remember, written
 from api.web.limits import UserDependency, check_jobs
-from api.web.problems.documents import ProblemField, responses
-from api.web.schemas import Document, Listing
+from api.web.problems.documents import responses
+from api.web.schemas import Listing
 from saf.config import JobSpecification
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 log = logging.getLogger(__name__)
-
-
-class AutomaticSetting(Document):
-    """A setting that was "auto"."""
-
-    pointer: str
-    """JSON pointer into the specification."""
-    value: Any
-    """What it has become."""
-
-
-class Validation(Document):
-    """What a specification would need; the answer to `validate_only`."""
-
-    object: Literal["validation"] = "validation"
-    specification: dict[str, Any]
-    """With all defaults filled in, and numbers for what is automatic."""
-    automatic: list[AutomaticSetting]
-    """The settings that were "auto", and what became of them."""
-    parameters: int
-    """Trainable numbers of the network."""
-    neurons: int
-    memory_forecast_bytes: int
-    largest_batch: int
-    """The largest batch that fits into the limit."""
-    memory_curves: list[MemoryCurve]
-    """The memory forecast at other numbers of time steps and by other methods."""
-    time_forecast: TimeForecast | None
-    """null: no earlier run says anything about it."""
-    warnings: list[ProblemField]
 
 
 @router.post(
@@ -99,12 +70,8 @@ def submit_job(
         with service.database.reading() as session:
             submission = resolve(session, specification, service.settings)
             seconds = time_forecast(session, submission)
-        response.status_code = 200
-        found = validation(submission) | {
-            "memory_curves": memory_curves(submission),
-            "time_forecast": seconds,
-        }
-        return _json(Validation.model_validate(found), 200)
+        found = validation(submission, seconds)
+        return Response(found.model_dump_json(), 200, media_type="application/json")
     document, is_new = written(
         service,
         lambda session: _submit(session, service, user, specification, idempotency_key),
@@ -410,7 +377,3 @@ def _ask(
         return job_document(session, job)
 
     return written(service, ask)
-
-
-def _json(document: Document, status: int) -> Response:
-    return Response(document.model_dump_json(), status, media_type="application/json")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
@@ -18,7 +17,7 @@ from api.store.ids import new_id
 from api.store.tables.jobs import Job, JobLabel
 from api.telemetry import log
 from api.web.idempotency import fingerprint
-from saf.config import JobSpecification, ResolvedSpecification, automatic, json_pointer
+from saf.config import JobSpecification, ResolvedSpecification, automatic
 from saf.config.samples import Samples, misfits
 from saf.estimate.memory import Forecast, forecast
 from saf.networks.architecture import Architecture
@@ -188,21 +187,3 @@ def _warnings(specification: ResolvedSpecification, dataset: DatasetFacts) -> li
             )
         )
     return found
-
-
-def validation(submission: Submission) -> dict[str, Any]:
-    """The answer to `validate_only`."""
-    needed = submission.forecast
-    specification = submission.specification.model_dump(mode="json")
-    return {
-        "specification": specification,
-        "automatic": [
-            {"pointer": pointer, "value": json_pointer.find(specification, pointer)}
-            for pointer in submission.specification.automatic
-        ],
-        "parameters": needed.parameters,
-        "neurons": needed.neurons,
-        "memory_forecast_bytes": needed.memory_bytes,
-        "largest_batch": needed.largest_batch,
-        "warnings": [warning._asdict() for warning in submission.warnings],
-    }

@@ -1,13 +1,11 @@
 """The job specification: what a training is asked to do. No torch."""
 
+from saf.config.conversion import MOST_CHECKED, MOST_GRID_BITS, Conversion
 from saf.config.job import (
-    MOST_CHECKED,
-    MOST_GRID_BITS,
     MOST_GRID_TIMESTEPS,
     MOST_IN_BFLOAT16,
     MOST_TIMESTEPS,
     BatchSize,
-    Conversion,
     Epochs,
     GradientNorm,
     Init,

@@ -31,8 +31,9 @@ from saf.estimate.chunking import steps_at_once
 from saf.kernels import winograd
 from saf.kernels.precision import sums_of_products
 from saf.lif.checks import check_description, check_input, check_lengths, check_weights
-from saf.lif.grid.fixed_point import look_up, pixel_values, rounded
+from saf.lif.grid.fixed_point import rounded
 from saf.lif.header import LIFDescription
+from saf.lif.normalisation import InputNormalisation
 from saf.lif.sequence import (
     LayerSteps,
     LIFChunk,
@@ -52,7 +53,7 @@ from saf.networks.architecture import INPUT, LayerDescription
 LARGEST_SAMPLES_AT_ONCE = 2**24  # neurons × samples that `predict` holds at a time
 
 
-class LIFNetwork(torch.nn.Module):
+class LIFNetwork(InputNormalisation):
     """A LIF network that computes class scores; `load_lif` reads one from a file.
 
     Its parameters, which are not trained, have the names of the tensors of the file. Its children
@@ -60,10 +61,6 @@ class LIFNetwork(torch.nn.Module):
     its own output: its spikes at the K time steps that are computed at once (K · N …). Recurrent
     state: pass it in, get the next one back.
     """
-
-    _mean: Tensor
-    _std: Tensor
-    _pixel_values: Tensor | None
 
     def __init__(self, description: LIFDescription, tensors: Mapping[str, Tensor]) -> None:
         """Raises ValueError where `tensors` are not those that `description` asks for."""
@@ -93,24 +90,8 @@ class LIFNetwork(torch.nn.Module):
                     full = ".".join(part for part in (layer.name, name, parameter) if part)
                     kept = torch.nn.Parameter(tensors[full].detach(), requires_grad=False)
                     module.register_parameter(parameter, kept)
-        self._encoding = description.encoding_of_input()
         self._set_normalisation()
         self.register_load_state_dict_post_hook(_check_loaded)  # type: ignore[no-untyped-call]
-
-    def _set_normalisation(self) -> None:
-        """Make mean and std of the input from the description, rounded once to the type of the
-        weights, whichever type they had before."""
-        description, anyone = self.description, next(self.parameters())
-        per_channel = (-1, *(1,) * (len(description.architecture.input_shape) - 1))
-        grid, pixels = description.grid, None
-        if grid is not None:
-            pixels = pixel_values(description.mean, description.std, grid.input_bits).to(anyone)
-        for name, value in (
-            ("_mean", torch.tensor(description.mean).to(anyone).view(per_channel)),
-            ("_std", torch.tensor(description.std).to(anyone).view(per_channel)),
-            ("_pixel_values", pixels),
-        ):
-            self.register_buffer(name, value, persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move or convert the network, as `to` does. Raises ValueError, and changes nothing, for
@@ -129,15 +110,6 @@ class LIFNetwork(torch.nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """Weights and biases by their names in the file."""
         return {name: parameter.detach() for name, parameter in self.named_parameters()}
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the weights and of the arithmetic."""
-        return next(self.parameters()).dtype
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -365,28 +337,6 @@ class LIFNetwork(torch.nn.Module):
             return found[layer.name]
 
         return of_input
-
-    def _arriving(self, x: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
-        """The input of the first layer at K time steps, K · N …, of `x`, K N …, normalised and
-        encoded; and `state` with the memory of the encoding."""
-        normalised = self._normalised(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        encoded, memory = self._encoding.encoded(normalised, state.encoding, state.steps)
-        return channels_last(encoded.flatten(0, 1)), state._replace(encoding=memory)
-
-    def _arriving_image(self, x: Tensor) -> Tensor:
-        """The input of the first layer, N …, of images, or of single time steps that need none
-        before."""
-        encoded, _ = self._encoding.encoded(self._normalised(x)[None], None, 0)
-        return channels_last(encoded[0])
-
-    def _normalised(self, x: Tensor) -> Tensor:
-        """The input as the network computes with it."""
-        return channels_last(self._normalise(x.to(self.device)))
-
-    def _normalise(self, x: Tensor) -> Tensor:
-        if self._pixel_values is not None:
-            return look_up(x, self._pixel_values)
-        return (x.to(self.dtype) - self._mean) / self._std
 
     def current(
         self,

@@ -13,47 +13,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from saf.model.forward.presentation import NO_DROPOUT, Masks
 from saf.model.network import SpikingNetwork
-from saf.networks.architecture import (
-    INPUT,
-    AveragePool,
-    Conv,
-    Flatten,
-    LayerDescription,
-    Linear,
-    Operation,
-    Scale,
-    SumPool,
-    Upsample,
+from saf.networks.architecture import INPUT, Conv, LayerDescription, Linear
+from tests.saf.methods.reference_maps import (
+    Gradients,
+    Map,
+    Wire,
+    add,
+    send,
+    send_back,
+    standardised,
 )
-
-Gradients = dict[str, Tensor]
-
-
-@dataclass
-class Map:
-    """One linear operation with its effective weight, and the names of its parameters."""
-
-    operation: Operation
-    name: str = ""
-    raw: Tensor | None = None
-    gain: Tensor | None = None
-    residual_gain: Tensor | None = None
-    plain: Tensor | None = None  # standardised, before the gain of the branch
-    weight: Tensor | None = None
-
-
-@dataclass
-class Wire:
-    """A connection."""
-
-    source: str
-    maps: list[Map]
-    delay: int = 0
 
 
 @dataclass
@@ -110,125 +83,6 @@ def layers_of(network: SpikingNetwork) -> list[Layer]:
 
     architecture = network.architecture
     return [layer(p) for p in (*architecture.layers, architecture.readout)]
-
-
-def standardised(raw: Tensor, gain: Tensor) -> Tensor:
-    """Row by row: (w − mean) / sqrt(var · n + 1e-4) · gain, var = Σ (w − mean)² / (n − 1)."""
-    rows = []
-    for row, g in zip(raw.flatten(1), gain.flatten(), strict=True):
-        d = row - row.sum() / len(row)
-        var = (d * d).sum() / (len(row) - 1)
-        rows.append(g * d / (var * len(row) + 1e-4).sqrt())
-    return torch.stack(rows).view_as(raw)
-
-
-def standardised_backward(raw: Tensor, gain: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of the raw weight and of the gain, from that of the standardised weight."""
-    of_raw, of_gain = [], []
-    for row, g, by in zip(raw.flatten(1), gain.flatten(), grad.flatten(1), strict=True):
-        n = len(row)
-        d = row - row.sum() / n
-        r = ((d * d).sum() / (n - 1) * n + 1e-4) ** -0.5
-        of_gain.append((by * d).sum() * r)
-        of_d = by * g * r - (by * g * d).sum() * 0.5 * r**3 * n * 2 * d / (n - 1)
-        of_raw.append(of_d - of_d.sum() / n)
-    return torch.stack(of_raw).view_as(raw), torch.stack(of_gain).view_as(gain)
-
-
-def forward(m: Map, x: Tensor) -> Tensor:
-    """The operation on x, B …."""
-    match m.operation:
-        case Conv(kernel=k, stride=s, padding=p, groups=groups) as conv:
-            _, height, width = conv.output_shape(tuple(x.shape[1:]))
-            out = []
-            for part, w in zip(x.chunk(groups, 1), m.weight.chunk(groups, 0), strict=True):  # type: ignore[union-attr]
-                windows = F.unfold(part, k, padding=p, stride=s)  # B, C k k, L
-                out.append(torch.einsum("oc,bcl->bol", w.flatten(1), windows))
-            return torch.cat(out, 1).reshape(len(x), -1, height, width)
-        case Linear():
-            return torch.einsum("of,bf->bo", m.weight, x)
-        case AveragePool(kernel=k):
-            return windows_of(x, k).mean((3, 5))
-        case SumPool(kernel=k):
-            return windows_of(x, k).sum((3, 5))
-        case Upsample(factor=k):
-            return x.repeat_interleave(k, 2).repeat_interleave(k, 3)
-        case Scale(factor=factor):
-            return factor * x
-        case Flatten():
-            return x.reshape(len(x), -1)
-    raise AssertionError(m.operation)
-
-
-def windows_of(x: Tensor, k: int) -> Tensor:
-    """B C H/k k W/k k, incomplete windows dropped."""
-    b, c, h, w = x.shape
-    return x[:, :, : h // k * k, : w // k * k].reshape(b, c, h // k, k, w // k, k)
-
-
-def backward(m: Map, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Gradients of what entered, which had the value x, and of the weight if there is one."""
-    match m.operation:
-        case Conv(kernel=k, stride=s, padding=p, groups=groups):
-            of_x, of_weight = [], []
-            parts = zip(
-                x.chunk(groups, 1),
-                m.weight.chunk(groups, 0),  # type: ignore[union-attr]
-                grad.flatten(2).chunk(groups, 1),
-                strict=True,
-            )
-            for part, w, g in parts:
-                windows = F.unfold(part, k, padding=p, stride=s)
-                of_weight.append(torch.einsum("bol,bcl->oc", g, windows).view_as(w))
-                back = torch.einsum("oc,bol->bcl", w.flatten(1), g)
-                of_x.append(F.fold(back, part.shape[2:], k, padding=p, stride=s))
-            return torch.cat(of_x, 1), torch.cat(of_weight, 0)
-        case Linear():
-            return torch.einsum("of,bo->bf", m.weight, grad), torch.einsum("bo,bf->of", grad, x)
-        case AveragePool(kernel=k) | SumPool(kernel=k):
-            spread = grad.repeat_interleave(k, 2).repeat_interleave(k, 3)
-            whole = torch.zeros_like(x)
-            whole[:, :, : spread.shape[2], : spread.shape[3]] = spread
-            return (whole / k**2 if isinstance(m.operation, AveragePool) else whole), None
-        case Upsample(factor=k):
-            return windows_of(grad, k).sum((3, 5)), None
-        case Scale(factor=factor):
-            return factor * grad, None
-        case Flatten():
-            return grad.reshape(x.shape), None
-    raise AssertionError(m.operation)
-
-
-def send(wire: Wire, x: Tensor) -> Tensor:
-    for m in wire.maps:
-        x = forward(m, x)
-    return x
-
-
-def send_back(wire: Wire, x: Tensor, grad: Tensor, into: Gradients) -> Tensor:
-    """Gradient to the source; those of the weights are taken at x and added to `into`."""
-    entered = []
-    for m in wire.maps:
-        entered.append(x)
-        x = forward(m, x)
-    for m, value in zip(reversed(wire.maps), reversed(entered), strict=True):
-        grad, of_weight = backward(m, value, grad)
-        if of_weight is None:
-            continue
-        if m.residual_gain is not None:
-            add(into, f"{m.name}.residual_gain", (of_weight * m.plain).sum())  # type: ignore[operator]
-            of_weight = m.residual_gain * of_weight
-        if m.gain is None:
-            add(into, f"{m.name}.weight", of_weight)
-        else:
-            of_raw, of_gain = standardised_backward(m.raw, m.gain, of_weight)  # type: ignore[arg-type]
-            add(into, f"{m.name}.weight", of_raw)
-            add(into, f"{m.name}.gain", of_gain)
-    return grad
-
-
-def add(into: Gradients, name: str, value: Tensor) -> None:
-    into[name] = into[name] + value if name in into else value
 
 
 def shaped(bias: Tensor, like: Tensor) -> Tensor:

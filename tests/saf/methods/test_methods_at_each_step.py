@@ -19,7 +19,7 @@ from saf.methods.ottt import OtttA, ottt_a
 from saf.methods.saf import SafE, saf_e, saf_e_by_step
 from saf.model.network import SpikingNetwork
 from saf.networks.architecture import Architecture, Connection, LayerDescription, Linear
-from tests.saf.methods import reference
+from tests.saf.methods import reference, reference_maps
 from tests.saf.methods.gradients import PER_STEP, all_layers_fire, assert_close, firing_case, train
 from tests.saf.methods.rules import METHODS, SAF_E_BY_STEP, called
 from tests.saf.networks.random_networks import Case, cases
@@ -154,7 +154,7 @@ def test_ottt_o_is_a_loop_of_one_step_gradients_and_updates(traced: bool) -> Non
             for layer in layers[:-1]:
                 n = layer.name
                 (wire,) = layer.wires
-                current = reference.send(wire, s[wire.source])  # type: ignore[arg-type]
+                current = reference_maps.send(wire, s[wire.source])  # type: ignore[arg-type]
                 current = current + reference.shaped(layer.bias, current)
                 u[n] = decay * (u.get(n, 0.0) - V * s.get(n, 0.0)) + current
                 s[n] = (u[n] >= V).double()  # type: ignore[union-attr]

@@ -31,7 +31,7 @@ from saf.networks.convnet import ConvNet
 from saf.networks.mlp import MLP
 from saf.networks.mobilenet import MobileNet
 from saf.networks.vgg import VGG11, VGG16
-from tests.saf.methods import reference
+from tests.saf.methods import reference_maps
 from tests.saf.networks.random_networks import Case, cases
 
 
@@ -159,7 +159,7 @@ def test_effective_weights_are_standardised_by_output_channel() -> None:
     weight = torch.randn(5, 4, 3, 3, dtype=torch.float64, generator=generator) * 3 + 1
     gain = torch.rand(5, 1, 1, 1, dtype=torch.float64, generator=generator) + 0.5
     effective = standardise(weight, gain)
-    torch.testing.assert_close(effective, reference.standardised(weight, gain))
+    torch.testing.assert_close(effective, reference_maps.standardised(weight, gain))
     rows = effective.flatten(1)
     torch.testing.assert_close(rows.mean(1), torch.zeros(5, dtype=torch.float64))
     # var · n = gain² for weights that are large against the 1e-4
@@ -294,17 +294,17 @@ CHAINS: list[tuple[str, tuple[int, ...], tuple[Operation, ...]]] = [
 
 def chain(
     shape: tuple[int, ...], operations: tuple[Operation, ...]
-) -> tuple[list[Tensor], Tensor, Tensor, reference.Wire]:
+) -> tuple[list[Tensor], Tensor, Tensor, reference_maps.Wire]:
     generator = torch.Generator().manual_seed(0)
     weights, maps = [], []
     for operation, before in Connection(source="input", operations=operations).shapes(shape):
-        maps.append(reference.Map(operation))
+        maps.append(reference_maps.Map(operation))
         if isinstance(operation, Conv | Linear):
             weight = torch.randn(operation.weight_shape(before), generator=generator).double()
             weights.append(weight.requires_grad_())
-            maps[-1] = reference.Map(operation, f"{len(weights) - 1}", weight=weight.detach())
+            maps[-1] = reference_maps.Map(operation, f"{len(weights) - 1}", weight=weight.detach())
     x, trace = torch.rand(2, 3, *shape, generator=generator, dtype=torch.float64)
-    return weights, x.requires_grad_(), trace, reference.Wire("input", maps)
+    return weights, x.requires_grad_(), trace, reference_maps.Wire("input", maps)
 
 
 @pytest.mark.parametrize(
@@ -319,12 +319,12 @@ def test_a_connection_computes_and_differentiates_as_written_out(
         out = apply_traced(operations, weights, x, trace)
     else:
         out = apply(operations, weights, x)
-    torch.testing.assert_close(out, reference.send(wire, x.detach()))
+    torch.testing.assert_close(out, reference_maps.send(wire, x.detach()))
     by = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).double()
     (out * by).sum().backward()
     gradients: dict[str, Tensor] = {}
     value = trace if traced else x.detach()
-    of_x = reference.send_back(wire, value, by, gradients)
+    of_x = reference_maps.send_back(wire, value, by, gradients)
     torch.testing.assert_close(x.grad, of_x)
     for number, weight in enumerate(weights):
         torch.testing.assert_close(weight.grad, gradients[f"{number}.weight"])
