@@ -28,18 +28,21 @@ COPY service/pyproject.toml service/
 # The dependencies are a layer of their own: a change of the code does not install them again.
 RUN python -c "import tomllib; p = tomllib.load(open('service/pyproject.toml', 'rb'))['project']; print(*(r for r in p['dependencies'] + p['optional-dependencies']['s3'] if not r.startswith('saf-snn')), sep='\n')" \
     > requirements.txt
+# Networks are compiled for browsers without a C library; of zig, those are 175 MB.
 
 FROM base AS cpu-dependencies
 ARG TORCH_INDEX_URL=
 RUN if [ -n "$TORCH_INDEX_URL" ]; then \
         pip install --no-deps --index-url "$TORCH_INDEX_URL" "$(grep '^torch==' requirements.lock)"; \
     fi \
-    && pip install -c requirements.lock -r requirements.txt hatchling
+    && pip install -c requirements.lock -r requirements.txt hatchling \
+    && rm -r /usr/local/lib/python3*/site-packages/ziglang/lib/libc
 
 FROM base AS gpu-dependencies
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-RUN pip install -c requirements.lock -r requirements.txt hatchling
+RUN pip install -c requirements.lock -r requirements.txt hatchling \
+    && rm -r /usr/local/lib/python3*/site-packages/ziglang/lib/libc
 
 FROM cpu-dependencies AS guide
 COPY . .

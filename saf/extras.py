@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-Extra = Literal["client", "data", "export", "formats"]
+Extra = Literal["client", "data", "export", "formats", "wasm"]
 
 _MODULES: dict[Extra, frozenset[str]] = {
     "client": frozenset({"httpx", "pydantic_settings", "rich", "typer"}),
     "data": frozenset({"PIL"}),
     "export": frozenset({"onnx", "onnxruntime"}),
     "formats": frozenset({"backports", "h5py", "py7zr", "pyarrow", "scipy"}),
+    "wasm": frozenset({"wasmtime", "ziglang"}),
 }
 
 

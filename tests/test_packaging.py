@@ -75,7 +75,7 @@ def test_the_library_has_ranges_without_an_upper_end_which_hold_the_versions_of_
 def test_the_service_brings_the_library_of_its_own_version_with_all_that_it_uses() -> None:
     assert SERVICE["version"] == LIBRARY["version"]
     (library,) = (found for found in requirements(SERVICE) if found.name == "saf-snn")
-    assert library.extras == {"client", "data", "export", "formats"}
+    assert library.extras == {"client", "data", "export", "formats", "wasm"}
 
 
 def test_the_lock_names_packages_and_versions_and_nothing_else() -> None:
@@ -100,7 +100,7 @@ def test_every_folder_of_the_source_is_a_package() -> None:
                 "saf/cli": ["client"],
                 "saf/client": ["client"],
                 "saf/data": ["data", "formats"],
-                "saf/lif/export": ["export"],
+                "saf/lif/export": ["export", "wasm"],
             },
         ),
         (SERVICE, ["api", "worker", "migrations"], {"s3.py": ["s3"], "tracing.py": ["otel"]}),

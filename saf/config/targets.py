@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from saf.config.base import Strict
 from saf.config.methods import AT_THE_END
+from saf.extras import Extra
 from saf.registry import Registry, name_of
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class Target(Strict):
     """Packages that `write` needs, by the names that pip installs."""
     readers: ClassVar[tuple[str, ...]] = ()
     """Packages that `replay` needs beside them."""
+    extra: ClassVar[Extra] = "export"
+    """The extra of `saf-snn` that brings them."""
     other_neurons: ClassVar[bool] = False
     """Whether it expresses layers with neurons of their own, `LIFDescription.neurons`."""
     delays: ClassVar[bool] = False

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from saf import tensorfile
+from saf import extras, tensorfile
 from saf.config.targets import (
     CannotExportError,
     NoReaderError,
@@ -125,7 +125,7 @@ def exported(
     if missing := target.missing(target.packages):
         raise ModuleNotFoundError(
             f"writing for {target.label} needs {', '.join(missing)}: pip install "
-            f"{' '.join(missing)}, or saf-snn with its extra: pip install 'saf-snn[export]'"
+            f"{' '.join(missing)}, or saf-snn with its extra: {extras.remedy(target.extra)}"
         )
     network = network.copied("cpu", torch.float32)
     samples = None if x is None else _as_numpy(x)

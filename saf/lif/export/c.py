@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saf.config.targets import TARGETS, NoReaderError, Obstacle, Played, Reader, Target
-from saf.lif.export.templates.integer_source import IntegerSource, template
+from saf.lif.export.templates.integer_source import IntegerSource
+from saf.lif.export.templates.text import template
 
 if TYPE_CHECKING:
     from saf.lif.network import LIFNetwork
@@ -33,24 +34,19 @@ if TYPE_CHECKING:
 REPLAY_SECONDS = 600
 MOST_BITS = 30
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-O2")
+ZIG = (sys.executable, "-P", "-m", "ziglang", "cc")
+HEADER, SOURCE = "snn.h", "snn.c"
 
 
-@TARGETS.add
-class C(Target):
-    """Integer C99 for microcontrollers: `snn.h` and `snn.c`, no floating point, no `malloc`, no
-    dependency. Weights in 8 or 16 bits, potentials in 32, all memory static and counted."""
+class IntegerTarget(Target):
+    """A target of integers: the networks whose C `IntegerSource` can write."""
 
-    label: ClassVar[str] = "integer C99"
-    place: ClassVar[int] = 10
     can: ClassVar[tuple[str, ...]] = (
         "every network proven on a grid (conversion.grid_bits): λ = ½, V = 1, T ≤ 16",
         "convolutions, linear maps, pooling, skip connections, feedback, residual streams",
         "images and event frames in bytes",
     )
     cannot: ClassVar[tuple[str, ...]] = ("networks on no grid", "another decay than ½")
-    loading: ClassVar[str] = '#include "snn.h"\nint class_index = snn_run(pixels);'
-
-    name: Literal["c"] = "c"
 
     def unfit(self, of: Outline) -> Iterator[Obstacle]:
         if of.grid is None:
@@ -81,26 +77,6 @@ class C(Target):
                 "convert it with fewer conversion.grid_bits",
             )
 
-    def write(self, network: LIFNetwork, directory: Path) -> tuple[str, ...]:
-        source = IntegerSource(network)
-        (directory / "snn.h").write_text(source.header())
-        (directory / "snn.c").write_text(source.text())
-        return ("snn.h", "snn.c")
-
-    @contextmanager
-    def replay(self, network: LIFNetwork, directory: Path) -> Iterator[Reader]:
-        compiler = _compiler()
-        with tempfile.TemporaryDirectory(prefix="saf-export-") as scratch:
-            program = Path(scratch, "replay")
-            main = Path(scratch, "replay.c")
-            main.write_text(template("replay.c"))
-            command = [*compiler, *STRICT, f"-I{directory.resolve()}", str(main)]
-            command += [str(directory.resolve() / "snn.c"), "-o", str(program)]
-            ran = subprocess.run(command, capture_output=True, text=True, timeout=REPLAY_SECONDS)
-            if ran.returncode:
-                raise RuntimeError(f"{compiler[0]} refuses snn.c: {ran.stderr[-2000:]}")
-            yield _Program(program, network, {"compiler": _version(compiler)})
-
     def facts(self, network: LIFNetwork, directory: Path) -> dict[str, Any]:
         source = IntegerSource(network)
         return {
@@ -110,6 +86,42 @@ class C(Target):
             "scores": f"scores[k] × 2^-{source.score_bits}"
             + (f" / (2 - 2^{1 - network.timesteps})" if source.final else ""),
         }
+
+
+@TARGETS.add
+class C(IntegerTarget):
+    """Integer C99 for microcontrollers: `snn.h` and `snn.c`, no floating point, no `malloc`, no
+    dependency. Weights in 8 or 16 bits, potentials in 32, all memory static and counted."""
+
+    label: ClassVar[str] = "integer C99"
+    place: ClassVar[int] = 10
+    loading: ClassVar[str] = '#include "snn.h"\nint class_index = snn_run(pixels);'
+
+    name: Literal["c"] = "c"
+
+    def write(self, network: LIFNetwork, directory: Path) -> tuple[str, ...]:
+        write_source(IntegerSource(network), directory)
+        return (HEADER, SOURCE)
+
+    @contextmanager
+    def replay(self, network: LIFNetwork, directory: Path) -> Iterator[Reader]:
+        compiler = _compiler()
+        with tempfile.TemporaryDirectory(prefix="saf-export-") as scratch:
+            program = Path(scratch, "replay")
+            main = Path(scratch, "replay.c")
+            main.write_text(template("replay.c"))
+            command = [*compiler, *STRICT, f"-I{directory.resolve()}", str(main)]
+            command += [str(directory.resolve() / SOURCE), "-o", str(program)]
+            ran = subprocess.run(command, capture_output=True, text=True, timeout=REPLAY_SECONDS)
+            if ran.returncode:
+                raise RuntimeError(f"{compiler[0]} refuses {SOURCE}: {ran.stderr[-2000:]}")
+            yield _Program(program, network, {"compiler": _version(compiler)})
+
+
+def write_source(source: IntegerSource, directory: Path) -> None:
+    """Write header and source."""
+    (directory / HEADER).write_text(source.header())
+    (directory / SOURCE).write_text(source.text())
 
 
 class _Program:
@@ -150,7 +162,7 @@ def _compiler() -> list[str]:
         if shutil.which(name):
             return [name]
     if find_spec("ziglang") is not None:
-        return [sys.executable, "-m", "ziglang", "cc"]
+        return list(ZIG)
     raise NoReaderError("there is no C compiler here (cc, gcc or clang)")
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from saf.config.targets import NoReaderError, Obstacle, Reader, Target
 from saf.lif.export.nir import graph
 from saf.lif.export.nir.graph import Dialect
-from saf.lif.export.templates.integer_source import template
 from saf.lif.export.templates.interpreter import interpreted
+from saf.lif.export.templates.text import template
 
 if TYPE_CHECKING:
     from saf.lif.network import LIFNetwork

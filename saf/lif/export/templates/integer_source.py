@@ -7,13 +7,15 @@ in units of 2^−R, R = F + T − 1, where F are the fractional bits of the curr
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.resources import files
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from saf.lif.export.templates.text import by, constant_lines, indented, template
 
 if TYPE_CHECKING:
     from saf.lif.network import LIFNetwork
@@ -48,6 +50,7 @@ class IntegerSource:
     _begin: list[str] = field(default_factory=list)
     _step: list[str] = field(default_factory=list)
     _reset: list[str] = field(default_factory=list)
+    _thresholds: dict[str, int] = field(default_factory=dict)
     _bits: dict[str, int] = field(default_factory=dict)
     _scratch: list[int] = field(default_factory=lambda: [0, 0])
     _largest: int = 0
@@ -82,7 +85,7 @@ class IntegerSource:
         replay = "snn_step(sample + (t) * SNN_INPUTS)" if of.frames else "snn_step()"
         return f"""/* {self.network!r}, in integers. Written by saf-snn; the certificate
    beside it says what it does. A sample is {"T " if of.frames else ""}{
-            _by(self._input)
+            by(self._input)
         } bytes, 0 to 255{", frame after frame" if of.frames else ""}. */
 #ifndef SNN_H
 #define SNN_H
@@ -105,6 +108,8 @@ void {step};
 const int32_t *snn_scores(void);
 int snn_class(void);
 const uint8_t *snn_spikes(int layer, int32_t *count);
+/* Before the reset; neurons fire from the threshold on. */
+const int32_t *snn_potentials(int layer, int32_t *threshold);
 
 #define SNN_REPLAY_STEP(t) {replay}
 #endif
@@ -114,11 +119,10 @@ const uint8_t *snn_spikes(int layer, int32_t *count);
         of = self.network.description
         prototype = "void snn_step(const uint8_t *frame)" if of.frames else "void snn_step(void)"
         call = "snn_step(sample + t * SNN_INPUTS)" if of.frames else "snn_step()"
-        begin = "" if of.frames else "    const uint8_t *frame = sample;\n" + _indented(self._begin)
-        cases = "\n".join(
-            f"    case {number}:\n        *count = {prod(layer.shape)};\n"
-            f"        return s_{layer.name};"
-            for number, layer in enumerate(self._spiking())
+        begin = "" if of.frames else "    const uint8_t *frame = sample;\n" + indented(self._begin)
+        spikes = self._cases("count", lambda layer: (prod(layer.shape), f"s_{layer.name}"))
+        potentials = self._cases(
+            "threshold", lambda layer: (self._thresholds[layer.name], f"u_{layer.name}")
         )
         used = "    (void)sample;\n" if of.frames else ""
         return f"""/* {self.network!r}; see snn.h. */
@@ -128,15 +132,15 @@ const uint8_t *snn_spikes(int layer, int32_t *count);
 {template("kernels.c")}
 {template("rounding.c")}
 {"".join(line + chr(10) for line in self._kernels.values())}
-{"".join(_written(*constant) for constant in self._constants)}
+{"".join(constant_lines(*constant) for constant in self._constants)}
 {"".join(line + chr(10) for line in self._arrays)}
 void snn_begin(const uint8_t *sample)
 {{
-{used}{_indented(self._reset)}{begin}}}
+{used}{indented(self._reset)}{begin}}}
 
 {prototype}
 {{
-{_indented(self._begin) if of.frames else ""}{_indented(self._step)}}}
+{indented(self._begin) if of.frames else ""}{indented(self._step)}}}
 
 const int32_t *snn_scores(void)
 {{
@@ -155,9 +159,19 @@ int snn_class(void)
 const uint8_t *snn_spikes(int layer, int32_t *count)
 {{
     switch (layer) {{
-{cases}
+{spikes}
     default:
         *count = 0;
+        return 0;
+    }}
+}}
+
+const int32_t *snn_potentials(int layer, int32_t *threshold)
+{{
+    switch (layer) {{
+{potentials}
+    default:
+        *threshold = 0;
         return 0;
     }}
 }}
@@ -175,6 +189,14 @@ int snn_run(const uint8_t *sample)
 
     def _spiking(self) -> list[Layer]:
         return [layer for layer in self.network.layers if layer.neuron is not None]
+
+    def _cases(self, told: str, of: Callable[[Layer], tuple[int, str]]) -> str:
+        """The lines of a switch over layers: a number that is told, and an array."""
+        found = [of(layer) for layer in self._spiking()]
+        return "\n".join(
+            f"    case {number}:\n        *{told} = {value};\n        return {array};"
+            for number, (value, array) in enumerate(found)
+        )
 
     def _pixels(self) -> None:
         from saf.lif.grid.fixed_point import pixel_values
@@ -253,7 +275,7 @@ int snn_run(const uint8_t *sample)
 
     def _fire(self, name: str, size: int, bits: int) -> None:
         halvings = self._steps - 1
-        threshold = 2 ** (bits + halvings)
+        threshold = self._thresholds[name] = 2 ** (bits + halvings)
         self._array("int32_t", f"u_{name}", size)
         self._array("uint8_t", f"s_{name}", size)
         self._reset += [
@@ -398,23 +420,3 @@ int snn_run(const uint8_t *sample)
 
 
 _SHORT = {"uint8_t": "u8", "int8_t": "i8", "int16_t": "i16", "int32_t": "i32"}
-
-
-def template(name: str) -> str:
-    """A file of this folder."""
-    return (files("saf.lif.export") / "templates" / name).read_text()
-
-
-def _written(kind: str, name: str, values: NDArray[np.int64]) -> str:
-    flat = values.ravel()  # once: of a transposed matrix it is a copy
-    rows = [flat[i : i + 24] for i in range(0, flat.size, 24)]
-    text = ",\n    ".join(", ".join(map(str, row.tolist())) for row in rows)
-    return f"static const {kind} {name}[{values.size}] = {{\n    {text}}};\n"
-
-
-def _indented(lines: list[str]) -> str:
-    return "".join(f"    {line}\n" for line in lines)
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))

@@ -141,7 +141,7 @@ def odd(neurons: dict[str, Any]) -> LIFNetwork:
     ("body", "pointer", "says"),
     [
         ({}, "/target", "is required"),
-        ({"target": "pdf"}, "/target", "there is no target 'pdf'; take c, python"),
+        ({"target": "pdf"}, "/target", "there is no target 'pdf'; take c, wasm, python"),
         (
             {"target": "c", "options": {"ints": 4}},
             "/options/ints",
