@@ -41,6 +41,7 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
     },
     "rnn": {"network": {"name": "rnn", "features": [128, 128]}},
     "delay": {"network": {"name": "delay", "features": [128, 128]}},
+    "delay, learned": {"network": {"name": "delay", "features": [128, 128], "learned": True}},
 }
 METHODS = ("saf-e", "ottt-a", "bptt")
 SETTINGS: Mapping[str, Any] = {

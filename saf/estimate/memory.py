@@ -48,6 +48,7 @@ def forecast(
     optimizer_states = 1 if specification.optimizer.name == "sgd" else 2
     parameters, neurons = architecture.parameters, architecture.neurons
     fixed = parameters * max(4, number) * (3 + optimizer_states)
+    fixed += 3 * architecture.tap_weights * max(4, number)  # kernel, product, gradient
     timesteps = specification.timesteps
     asked = specification.timesteps_at_once
 

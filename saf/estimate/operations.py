@@ -17,7 +17,8 @@ def multiply_adds(architecture: Architecture) -> int:
             for operation, before in connection.shapes(shapes[connection.source]):
                 if isinstance(operation, Conv | Linear):
                     places = prod(operation.output_shape(before)[1:])
-                    total += prod(operation.weight_shape(before)) * places
+                    once = prod(operation.weight_shape(before)) * places
+                    total += once * len(connection.taps)
     return total
 
 

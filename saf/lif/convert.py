@@ -113,7 +113,8 @@ def effective_weights(network: SpikingNetwork) -> dict[str, Tensor]:
     exact = in_precision(network, torch.float64).cpu()
     effective = exact.effective()
     named: dict[str, Tensor] = {}
-    for layer in (*exact.architecture.layers, exact.architecture.readout):
+    architecture = exact.architecture.at_each_tap()
+    for layer in (*architecture.layers, architecture.readout):
         weights = [w.detach() for wire in effective[layer.name].wires for w in wire.weights]
         named |= dict(zip(weight_names(layer), weights, strict=True))
         named[f"{layer.name}.bias"] = exact.get_parameter(f"{layer.name}.bias").detach()
@@ -127,9 +128,9 @@ def fold(
 
     `weights` are the effective ones (after standardisation and gain) and the biases, named as in
     `lif.safetensors`; so are those that are returned. A `Scale` remains only on a connection
-    without weights.
+    without weights, and learned delays become a connection for each tap.
     """
-    folded = dict(weights)
+    architecture, folded = architecture.at_each_tap(), dict(weights)
 
     def plain(layer: LayerDescription) -> LayerDescription:
         names = iter(weight_names(layer))

@@ -124,6 +124,8 @@ class LIFDescription(BaseModel):
                 "a network with delays, an encoding or the readout last or max, and no other, is "
                 "of format saf-lif/3"
             )
+        if self.architecture != self.architecture.at_each_tap():
+            raise ValueError("delays that are learned become a connection for each tap")
         if INPUT in delays and not self.frames:
             raise ValueError("an image, which is the same at every time step, has no delay")
         if self.grid is None:

@@ -15,11 +15,13 @@ from torch import Tensor
 
 from saf.model.forward.replay import Replay
 from saf.model.operations import channels_last, mapped
+from saf.model.taps import spread
 from saf.model.weight_standardisation import standardise, standardised
 from saf.networks.architecture import (
     Connection,
     Conv,
     LayerDescription,
+    LearnedDelay,
     Linear,
     Operation,
     Shape,
@@ -35,7 +37,8 @@ Current = TypeVar("Current")
 
 
 class Map(torch.nn.Module):
-    """The weight of a convolution or a linear map, with its gains if it has any.
+    """The weight of a convolution or a linear map, with its gains if it has any, and the delay of
+    each of its numbers where these are learned.
 
     `forward` takes the input, N …, and the weight to compute with (`effective` or `folded`,
     computed once per sequence), and returns the input current.
@@ -43,12 +46,20 @@ class Map(torch.nn.Module):
 
     gain: torch.nn.Parameter | None
     residual_gain: torch.nn.Parameter | None
+    centre: torch.nn.Parameter | None
+    """Centres c of the kernels of `saf.model.taps`, of the shape of the weight, as shares of the
+    span, so that one learning rate suits weights and delays of any span."""
 
-    def __init__(self, operation: Conv | Linear, shape: Shape) -> None:
+    def __init__(
+        self, operation: Conv | Linear, shape: Shape, learned_delay: LearnedDelay | None = None
+    ) -> None:
         """Make a weight of zeros of `shape`."""
         super().__init__()
-        self.operation = operation
+        self.operation, self._learned_delay = operation, learned_delay
         self.weight = torch.nn.Parameter(torch.zeros(shape))
+        self.centre = None
+        if learned_delay is not None:
+            self.centre = torch.nn.Parameter(torch.zeros(shape))
         self.gain = self.residual_gain = None
         if operation.standardised:
             per_output = (shape[0], *(1,) * (len(shape) - 1))
@@ -89,6 +100,15 @@ class Map(torch.nn.Module):
             return standardised(weight, gain, factor, dtype)
         return channels_last((weight if factor == 1.0 else factor * weight).to(dtype))
 
+    def at_each_tap(self, weight: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """`weight`, the effective one or a multiple of it, in `dtype`: at each tap of learned
+        delays, or as it is without these."""
+        if self._learned_delay is None:
+            return (weight.to(dtype),)
+        assert self.centre is not None
+        taps = spread(weight, self.centre, self._learned_delay)
+        return tuple(channels_last(own.to(dtype)) for own in taps)
+
     def extra_repr(self) -> str:
         operation = self.operation
         shape = " × ".join(map(str, self.weight.shape))
@@ -110,13 +130,27 @@ class LinearMap(Map):
 
 
 class Wire(NamedTuple):
-    """A connection with the weights to compute with."""
+    """A connection with the weights to compute with; of learned delays, one of its taps."""
 
     source: str
     operations: tuple[Operation, ...]
     weights: tuple[Tensor, ...]  # of each convolution and linear map
     maps: tuple[Map, ...]  # the modules that evaluate these
     delay: int = 0  # time steps
+
+
+def wires_of(
+    connection: Connection,
+    operations: tuple[Operation, ...],
+    weights: Sequence[Tensor],
+    maps: tuple[Map, ...],
+    dtype: torch.dtype,
+) -> Iterator[Wire]:
+    """The wires of `connection`, one for each of its taps, with these `weights` of its maps."""
+    first = tuple(weight.to(dtype) for weight in weights[:-1])
+    last = [(own,) for own in maps[-1].at_each_tap(weights[-1], dtype)] if maps else [()]
+    for delay, own in zip(connection.taps, last, strict=True):
+        yield Wire(connection.source, operations, (*first, *own), maps, delay)
 
 
 class Layer(torch.nn.Module):
@@ -145,13 +179,16 @@ class Layer(torch.nn.Module):
         self._filters = filters
         number = 0
         for connection in description.connections:
+            left = len(weighted(connection))
             for operation, before in connection.shapes(shapes[connection.source]):
                 if isinstance(operation, Conv | Linear):
                     kind = ConvMap if isinstance(operation, Conv) else LinearMap
                     shape = operation.weight_shape(before)
                     if plain:
                         operation = without_gains(operation)
-                    self.add_module(str(number), kind(operation, shape))
+                    left -= 1
+                    delay = None if left else connection.learned_delay
+                    self.add_module(str(number), kind(operation, shape, delay))
                     number += 1
         self.shape = shapes[description.name]
         self.bias = torch.nn.Parameter(torch.zeros(self.shape[0]))

@@ -8,7 +8,7 @@ Shapes: `T` time steps, `B` samples, `C H W` one image or frame, `K` classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 
 import torch
@@ -24,7 +24,7 @@ from saf.model.dropout import dropout_masks
 from saf.model.forward.presentation import NO_DROPOUT, Constants, Effective, Masks, Presentation
 from saf.model.forward.readout import scores_of
 from saf.model.inputs import Stimulus, with_pixels
-from saf.model.layers import Layer, Map, Wire
+from saf.model.layers import Layer, Map, Wire, wires_of
 from saf.model.operations import without_scales
 from saf.networks.architecture import INPUT, Architecture, Connection, Conv, Shape
 from saf.neurons.base import Neuron
@@ -73,9 +73,10 @@ class SpikingNetwork(torch.nn.Module):
 
         Initialisation as in the code published with OTTT: convolutions Kaiming-normal over the
         fan-out (std = sqrt(2 / (out_channels / groups · k²))), linear maps normal with 0.01, gains
-        1 unless the architecture says otherwise, biases 0, and feedback connections 0. Standardised
-        linear maps, which it does not have, start like convolutions: the smaller a standardised
-        weight, the faster it turns, and at 0.01 an MLP does not learn.
+        1 unless the architecture says otherwise, biases 0, and feedback connections 0. Learned
+        delays are drawn evenly over their span. Standardised linear maps, which it does not have,
+        start like convolutions: the smaller a standardised weight, the faster it turns, and at 0.01
+        an MLP does not learn.
         """
         super().__init__()
         self.encoding = encoding or ENCODING.default()
@@ -131,6 +132,8 @@ class SpikingNetwork(torch.nn.Module):
                     kaiming = isinstance(operation, Conv) or operation.standardised
                     std = math.sqrt(2.0 / fan_out) if kaiming else 0.01
                     weight.normal_(0.0, std, generator=generator)
+                    if own.centre is not None:
+                        own.centre.uniform_(generator=generator)
                 if connection.source not in known and maps:
                     maps[-1].weight.zero_()
             known.add(layer.name)
@@ -258,9 +261,9 @@ class SpikingNetwork(torch.nn.Module):
         Weights are standardised here, once per sequence and not once per time step.
         """
 
-        def plain(connection: Connection, maps: tuple[Map, ...]) -> Wire:
-            weights = tuple(own.effective().to(self.dtype) for own in maps)
-            return Wire(connection.source, connection.operations, weights, maps, connection.delay)
+        def plain(connection: Connection, maps: tuple[Map, ...]) -> Iterator[Wire]:
+            weights = [own.effective() for own in maps]
+            return wires_of(connection, connection.operations, weights, maps, self.dtype)
 
         return self._effective(plain)
 
@@ -268,22 +271,25 @@ class SpikingNetwork(torch.nn.Module):
         """Effective weights to compute with: the constant factors of a connection are folded
         into its last weight, and weights of convolutions have the channels last."""
 
-        def fold(connection: Connection, maps: tuple[Map, ...]) -> Wire:
+        def fold(connection: Connection, maps: tuple[Map, ...]) -> Iterator[Wire]:
             operations, factor = without_scales(connection.operations)
             if not maps:
-                return Wire(connection.source, connection.operations, (), (), connection.delay)
+                return wires_of(connection, connection.operations, (), (), self.dtype)
             factors = [1.0] * (len(maps) - 1) + [factor]
-            weights = (own.folded(f, self.dtype) for own, f in zip(maps, factors, strict=True))
-            return Wire(connection.source, operations, tuple(weights), maps, connection.delay)
+            weights = [
+                own.folded(f, self.dtype if own.centre is None else self.parameter_dtype)
+                for own, f in zip(maps, factors, strict=True)
+            ]
+            return wires_of(connection, operations, weights, maps, self.dtype)
 
         return self._effective(fold)
 
     def _effective(
-        self, wire: Callable[[Connection, tuple[Map, ...]], Wire]
+        self, wires: Callable[[Connection, tuple[Map, ...]], Iterator[Wire]]
     ) -> dict[str, Effective]:
         return {
             layer.name: Effective(
-                tuple(wire(*connected) for connected in layer.connected()),
+                tuple(wire for connected in layer.connected() for wire in wires(*connected)),
                 layer.shaped_bias().to(self.dtype),
             )
             for layer in (*self.layers, self.readout_layer)

@@ -6,7 +6,7 @@ input. A relay is a layer without neurons: its output is that sum, so that a res
 added up once and not once for each layer that reads it. The readout does not spike either. A
 connection from an earlier layer is a forward or a skip connection; from the same or a later one it
 is feedback and carries the accumulation of the time step before. A connection may have a delay of
-several time steps.
+several time steps, and learn the delay of each of its weights.
 
 This module loads no torch: the API checks shapes, counts parameters and forecasts memory with it,
 `saf.model.network` gives the same description its weights, and the header of `lif.safetensors`
@@ -35,6 +35,7 @@ Size = Annotated[int, Field(ge=1, le=1_000_000)]
 INPUT = "input"
 MOST_OPERATIONS, MOST_CONNECTIONS = 64, 512  # of a connection, and of a layer
 MOST_DELAY = 1000  # time steps
+MOST_TAPS = 64  # further ones of a learned delay
 MOST_NUMBERS = 2**30  # of one sample: of a map's output, and of the outputs of all layers
 
 
@@ -152,6 +153,17 @@ Operation = Annotated[
 ]
 
 
+class LearnedDelay(_Description):
+    """A delay of each weight of a map that is learned with it: at centre c, which is a parameter,
+    the weight w is spread over the taps d = 0 … `span` as w exp(−(d − c)² / 2 width²) / Σ, which
+    adds up to w; a narrow kernel, as in DCLS (Hammouamri et al., arXiv 2306.17670)."""
+
+    span: Annotated[int, Field(ge=1, le=MOST_TAPS)]
+    """The last tap, in time steps behind the delay of the connection."""
+    width: Annotated[float, Field(ge=0.1, le=64)] = 0.5
+    """Standard deviation of the kernel, in time steps."""
+
+
 class Connection(_Description):
     """Linear operations on the output of `source` (`input` or the name of a layer)."""
 
@@ -160,15 +172,38 @@ class Connection(_Description):
     delay: Annotated[int, Field(ge=0, le=MOST_DELAY)] = 0
     """Time steps after which what the source sends arrives. Feedback takes one step at least: 0 and
     1 mean the same there."""
+    learned_delay: LearnedDelay | None = None
+    """What the weights of the last map have beside that; null: nothing."""
 
     @model_serializer(mode="wrap")
     def _without_no_delay(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a delay that is 0, so that files of networks without delays stay what they
+        """Without a delay that is none, so that files of networks without delays stay what they
         were."""
         written: dict[str, Any] = handler(self)
-        if written.get("delay") == 0:
-            del written["delay"]
+        for name in ("delay", "learned_delay"):
+            if not written.get(name):
+                written.pop(name, None)
         return written
+
+    @model_validator(mode="after")
+    def _has_weights_to_delay(self) -> Connection:
+        if self.learned_delay is not None and not weighted(self):
+            raise ValueError("a connection without weights has no delays to learn")
+        return self
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Delays with which the source is heard."""
+        span = 0 if self.learned_delay is None else self.learned_delay.span
+        return tuple(range(self.delay, self.delay + span + 1))
+
+    def at_each_tap(self) -> tuple[Connection, ...]:
+        """The connections with one delay each that it becomes once its delays are learned."""
+        if self.learned_delay is None:
+            return (self,)
+        return tuple(
+            self.model_copy(update={"delay": delay, "learned_delay": None}) for delay in self.taps
+        )
 
     def shapes(self, shape: Shape) -> Iterator[tuple[Operation, Shape]]:
         """Each operation with the shape that enters it; ValueError where one does not fit."""
@@ -218,10 +253,10 @@ class Architecture(_Description):
         self.shapes()
         if not self.spiking:
             raise ValueError("no layer of the network spikes")
-        if any(connection.delay for connection in self.readout.connections):
+        if any(connection.taps != (0,) for connection in self.readout.connections):
             raise ValueError("the readout hears its sources without a delay")
         relays = {layer.name for layer in self.layers if layer.relay}
-        known = set()
+        known = {INPUT}
         for layer in self.layers:
             known.add(layer.name)
             for source in (c.source for c in layer.connections):
@@ -230,6 +265,10 @@ class Architecture(_Description):
                         f"layer {layer.name} gets feedback from {source}, which is a relay "
                         "and remembers nothing; let the feedback come from spiking layers"
                     )
+            for connection in layer.connections:
+                is_feedback = connection.source not in known or connection.source == layer.name
+                if is_feedback and connection.learned_delay and not connection.delay:
+                    raise ValueError("learned delays of feedback begin at a delay of 1")
         return self
 
     @property
@@ -286,10 +325,21 @@ class Architecture(_Description):
         of those that are read with one."""
         longest: dict[str, int] = {}
         for connection in (c for layer in self.layers for c in layer.connections):
-            if connection.delay:
-                before = longest.get(connection.source, 0)
-                longest[connection.source] = max(before, connection.delay)
+            if last := connection.taps[-1]:
+                longest[connection.source] = max(longest.get(connection.source, 0), last)
         return longest
+
+    def at_each_tap(self) -> Architecture:
+        """The architecture with a connection for each tap of learned delays."""
+        layers = tuple(
+            layer.model_copy(
+                update={
+                    "connections": tuple(c for of in layer.connections for c in of.at_each_tap())
+                }
+            )
+            for layer in self.layers
+        )
+        return self.model_copy(update={"layers": layers})
 
     @property
     def neurons(self) -> int:
@@ -314,17 +364,41 @@ class Architecture(_Description):
 
     @property
     def parameters(self) -> int:
-        """Trainable numbers: weights, gains (of channels and of branches) and biases."""
+        """Trainable numbers: weights, their centres in time, gains (of channels and of branches)
+        and biases."""
         shapes = self.shapes()
         count = sum(prod(shape) for shape in self.weight_shapes())
         for layer in (*self.layers, self.readout):
             count += shapes[layer.name][0]
             for connection in layer.connections:
+                if connection.learned_delay is not None:
+                    count += self._delayed(connection, shapes)
                 for operation in connection.operations:
                     if isinstance(operation, Conv | Linear):
                         count += _out_channels(operation) if operation.standardised else 0
                         count += operation.residual_gain is not None
         return count
+
+    @staticmethod
+    def _delayed(connection: Connection, shapes: dict[str, Shape]) -> int:
+        """Weights of a connection that have a delay of their own."""
+        of_maps = [
+            operation.weight_shape(before)
+            for operation, before in connection.shapes(shapes[connection.source])
+            if isinstance(operation, Conv | Linear)
+        ]
+        return prod(of_maps[-1])
+
+    @property
+    def tap_weights(self) -> int:
+        """Numbers that the weights of learned delays become at all taps together."""
+        shapes = self.shapes()
+        return sum(
+            len(connection.taps) * self._delayed(connection, shapes)
+            for layer in self.layers
+            for connection in layer.connections
+            if connection.learned_delay is not None
+        )
 
 
 def weighted(connection: Connection) -> list[Conv | Linear]:

@@ -15,6 +15,7 @@ from saf.networks.architecture import (
     Connection,
     Flatten,
     LayerDescription,
+    LearnedDelay,
     Linear,
     Operation,
     Scale,
@@ -26,7 +27,8 @@ from saf.networks.chain import SPIKE_SCALE, is_without_place
 @NETWORKS.add
 class Delay(Network):
     """Fully connected spiking layers that hear each source several times, with delays: for data in
-    time. A weight for each delay, so that a layer learns which moments of the past it needs."""
+    time. A weight for each delay, so that a layer learns which moments of the past it needs; or one
+    weight with a delay of its own, which is learned."""
 
     label: ClassVar[str] = "MLP with delays"
     place: ClassVar[int] = 92
@@ -42,6 +44,13 @@ class Delay(Network):
     """Time steps after which what a layer sends arrives at the next one, each with weights of its
     own. Through delays above 0 no gradient reaches the layer below, as in OTTT, so 0 has to be one
     of them. The readout hears the last layer at once."""
+
+    learned: bool = False
+    """Whether, in place of a weight for each of `delays`, there is one without a delay and one that
+    learns its delay, from 0 to the longest of them, as in DCLS."""
+    kernel_width: Annotated[float, Field(ge=0.1, le=64)] = 0.5
+    """Of learned delays: standard deviation, in time steps, of the kernel that spreads a weight
+    around its delay."""
 
     @field_validator("delays")
     @classmethod
@@ -62,10 +71,7 @@ class Delay(Network):
             # One weight alone cannot be standardised, see `is_without_place` for few of them.
             standardised = heard > 1 and not (source == INPUT and is_without_place(input_shape))
             operations = (into, Linear(out_features=features, standardised=standardised))
-            connections = tuple(
-                Connection(source=source, operations=operations, delay=delay)
-                for delay in self.delays
-            )
+            connections = self._connections(source, operations)
             layers.append(LayerDescription(name=f"layer{number}", connections=connections))
             source, heard = f"layer{number}", features
         to_classes = (Scale(factor=SPIKE_SCALE), Linear(out_features=classes))
@@ -74,4 +80,17 @@ class Delay(Network):
             input_shape=input_shape,
             layers=tuple(layers),
             readout=LayerDescription(name="readout", connections=(readout,)),
+        )
+
+    def _connections(
+        self, source: str, operations: tuple[Operation, ...]
+    ) -> tuple[Connection, ...]:
+        longest = max(self.delays)
+        if self.learned and longest:
+            kernel = LearnedDelay(span=longest, width=self.kernel_width)
+            # Without a delay the layer below gets its gradient from all that hears it.
+            at_once = Connection(source=source, operations=operations)
+            return (at_once, at_once.model_copy(update={"learned_delay": kernel}))
+        return tuple(
+            Connection(source=source, operations=operations, delay=delay) for delay in self.delays
         )

@@ -147,7 +147,7 @@ class _Learner:
         self._learnt = [(self._behind[n], plain.get_parameter(n)) for n in learnt]
         self._rate = SHARE_OF_RATE * specification.learning_rate
         self._optimizer = optimizer_of(
-            specification.optimizer, [behind for behind, _ in self._learnt]
+            specification.optimizer, {name: self._behind[name] for name in learnt}
         )
         self.batches = Batches(
             len(trainer.train_set), specification.batch_size, specification.seed + 1

@@ -74,7 +74,7 @@ class Trainer:
         self._split(dataset)
         self.has_frames = dataset.timesteps is not None
         self.parameters = dict(self.network.named_parameters())
-        learnt = [self.parameters[name] for name in self._learnt()]
+        learnt = {name: self.parameters[name] for name in self._learnt()}
         self.optimizer = optimizer_of(specification.optimizer, learnt)
         self._rule = in_parts(specification.method.rule(), specification.micro_batches)
         weights = class_weights(specification.loss, self.train_set.labels, dataset.classes)

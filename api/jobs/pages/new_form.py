@@ -35,6 +35,8 @@ LABELS = {
     "/method/trace_bias_and_input": "Trace on bias and first layer",
     "/method/update": "The optimizer steps once per",
     "/network/delays": "Delays (time steps)",
+    "/network/learned": "Each weight learns its delay",
+    "/network/kernel_width": "Width of the kernel of a learned delay (time steps)",
     "/neuron": "Neurons",
     "/neuron/decay": "Decay λ",
     "/neuron/decays": "Decay λ of each layer",

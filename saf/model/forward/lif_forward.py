@@ -97,9 +97,9 @@ def lif_rest(network: Layered, stimulus: Stimulus) -> LIFNetworkState:
                 if source not in zeros:
                     zeros[source] = stimulus.zeros(shapes[source])
                 traces[source, layer.filters] = (zeros[source],) * len(layer.filters)
-            if connection.delay:
+            if longest := connection.taps[-1]:
                 key = (source, layer.filters)
-                depth = max(connection.delay, traced[key].depth if key in traced else 0)
+                depth = max(longest, traced[key].depth if key in traced else 0)
                 traced[key] = DelayLine(depth)
     neurons = {
         layer.name: layer.neuron.init_state(zeros[layer.name])

@@ -8,7 +8,8 @@ Here the same methods are called without their marks. The arithmetic is torch's,
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -30,19 +31,25 @@ class _AdamW(_Eager, torch.optim.AdamW):
 
 
 def optimizer_of(
-    recipe: config.SGD | config.AdamW, parameters: Iterable[torch.nn.Parameter]
+    recipe: config.SGD | config.AdamW, parameters: Mapping[str, torch.nn.Parameter]
 ) -> Optimizer:
-    """The optimizer that `recipe` names, for `parameters`; its learning rate is a number."""
+    """The optimizer that `recipe` names, for `parameters` by name; its learning rate is a number.
+    Weights decay, and learned delays, of which none is more natural than another, do not."""
     assert recipe.learning_rate != "auto"
+    delays = [own for name, own in parameters.items() if name.endswith(".centre")]
+    others = [own for name, own in parameters.items() if not name.endswith(".centre")]
+    groups: list[dict[str, Any]] = [{"params": others}]
+    if delays:
+        groups.append({"params": delays, "weight_decay": 0.0})
     if isinstance(recipe, config.SGD):
         return _SGD(
-            parameters,
+            groups,
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
         )
     return _AdamW(
-        parameters,
+        groups,
         lr=recipe.learning_rate,
         betas=(recipe.beta1, recipe.beta2),
         weight_decay=recipe.weight_decay,

@@ -92,6 +92,8 @@ def smallest(model: type[BaseModel]) -> Values:
         "channels": [3, 4],
         "features": [5, 4],
         "delays": [0, 1],
+        "learned": False,
+        "kernel_width": 0.5,
         "description": DESCRIPTION,
         "mean": [],
         "std": [],

@@ -23,6 +23,7 @@ from tests.saf.methods.reference_maps import (
     Map,
     Wire,
     add,
+    at_each_tap,
     send,
     send_back,
     standardised,
@@ -78,6 +79,8 @@ def layers_of(network: SpikingNetwork) -> list[Layer]:
                     weight = plain if of_branch is None else of_branch * plain
                     maps[-1] = Map(operation, name, raw, gain, of_branch, plain, weight)
                     count += 1
+            if connection.learned_delay is not None:
+                wires[-1:] = at_each_tap(wires[-1], connection.learned_delay, values)
         bias = values[f"{description.name}.bias"]
         return Layer(description.name, wires, bias, description.relay)
 

@@ -5,7 +5,8 @@ Convolutions are sums over unfolded windows. Shapes: `B` samples, `C` channels, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -15,6 +16,7 @@ from saf.networks.architecture import (
     AveragePool,
     Conv,
     Flatten,
+    LearnedDelay,
     Linear,
     Operation,
     Scale,
@@ -36,6 +38,29 @@ class Map:
     residual_gain: Tensor | None = None
     plain: Tensor | None = None  # standardised, before the gain of the branch
     weight: Tensor | None = None
+    tap: Tap | None = None  # of learned delays
+
+
+@dataclass
+class Tap:
+    """The share of a weight w that arrives at one tap d of a learned delay: w k_d with
+    k_d = exp(z_d) / Σ exp(z_j), z_d = −(d − c)² / 2σ² and c = span · centre."""
+
+    whole: Tensor  # w
+    share: Tensor  # k_d
+    slope: Tensor  # ∂k_d/∂centre
+
+
+def taps_of(whole: Tensor, centre: Tensor, span: int, width: float) -> list[Tap]:
+    """The weights of all taps, number by number."""
+    c = span * centre
+    e = [(-((d - c) ** 2) / (2 * width**2)).exp() for d in range(span + 1)]
+    shares = [x / sum(e) for x in e]
+    slopes = [(d - c) / width**2 for d in range(span + 1)]  # ∂z_d/∂c
+    mean = sum(k * slope for k, slope in zip(shares, slopes, strict=True))
+    return [
+        Tap(whole, k, span * k * (slope - mean)) for k, slope in zip(shares, slopes, strict=True)
+    ]
 
 
 @dataclass
@@ -45,6 +70,21 @@ class Wire:
     source: str
     maps: list[Map]
     delay: int = 0
+
+
+def at_each_tap(wire: Wire, delay: LearnedDelay, values: Mapping[str, Tensor]) -> list[Wire]:
+    """The wires of a connection with learned delays."""
+    *before, last = wire.maps
+    assert last.weight is not None
+    found = taps_of(last.weight, values[f"{last.name}.centre"], delay.span, delay.width)
+    return [
+        Wire(
+            wire.source,
+            [*before, replace(last, weight=tap.whole * tap.share, tap=tap)],
+            wire.delay + number,
+        )
+        for number, tap in enumerate(found)
+    ]
 
 
 def standardised(raw: Tensor, gain: Tensor) -> Tensor:
@@ -150,6 +190,9 @@ def send_back(wire: Wire, x: Tensor, grad: Tensor, into: Gradients) -> Tensor:
         grad, of_weight = backward(m, value, grad)
         if of_weight is None:
             continue
+        if m.tap is not None:
+            add(into, f"{m.name}.centre", of_weight * m.tap.whole * m.tap.slope)
+            of_weight = of_weight * m.tap.share
         if m.residual_gain is not None:
             add(into, f"{m.name}.residual_gain", (of_weight * m.plain).sum())  # type: ignore[operator]
             of_weight = m.residual_gain * of_weight

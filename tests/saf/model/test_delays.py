@@ -15,6 +15,7 @@ from saf import certify, load_lif
 from saf.config import JobSpecification, Neuron
 from saf.errors import UserConfigError
 from saf.lif.convert import convert, on_grid
+from saf.lif.header import LIFDescription
 from saf.model.forward.delays import DelayLine
 from saf.model.inference import record
 from saf.model.network import SpikingNetwork
@@ -23,20 +24,26 @@ from saf.networks.architecture import (
     Architecture,
     Connection,
     LayerDescription,
+    LearnedDelay,
     Linear,
+    Scale,
 )
 
 T = 9
 
 
-def linear(source: str, features: int, delay: int = 0) -> Connection:
-    return Connection(source=source, operations=(Linear(out_features=features),), delay=delay)
+def linear(source: str, features: int, delay: int = 0, span: int = 0) -> Connection:
+    learned = LearnedDelay(span=span, width=0.7) if span else None
+    operations = (Linear(out_features=features),)
+    return Connection(source=source, operations=operations, delay=delay, learned_delay=learned)
 
 
-def architecture(*, of_input: int = 0, recurrent: bool = False, feedback: int = 4) -> Architecture:
-    layer2 = [linear("layer1", 8), linear("layer1", 8, 2), linear("layer1", 8, 5)]
+def architecture(
+    *, of_input: int = 0, recurrent: bool = False, feedback: int = 4, span: int = 0
+) -> Architecture:
+    layer2 = [linear("layer1", 8), linear("layer1", 8, 2, span), linear("layer1", 8, 5)]
     if recurrent:
-        layer2.append(linear("layer2", 8, feedback))
+        layer2.append(linear("layer2", 8, feedback, span))
     return Architecture(
         input_shape=(3,),
         layers=(
@@ -58,6 +65,9 @@ def network(of: Architecture, seed: int = 0) -> SpikingNetwork:
         for parameter in found.parameters():
             scale = 0.2 if parameter.dim() == 1 else parameter[0].numel() ** -0.5
             parameter.normal_(0, scale, generator=generator)
+        for name, parameter in found.named_parameters():
+            if name.endswith("centre"):
+                parameter.uniform_(generator=generator)
     return found
 
 
@@ -66,11 +76,17 @@ def inputs() -> Tensor:
 
 
 @settings(max_examples=10, deadline=None)
-@given(of_input=st.integers(0, 3), recurrent=st.booleans(), seed=st.integers(0, 1000))
+@given(
+    of_input=st.integers(0, 3),
+    recurrent=st.booleans(),
+    span=st.integers(0, 3),
+    seed=st.integers(0, 1000),
+)
 def test_a_converted_network_has_the_delays_of_the_trained_one(
-    of_input: int, recurrent: bool, seed: int, tmp_path_factory: pytest.TempPathFactory
+    of_input: int, recurrent: bool, span: int, seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    of, x = network(architecture(of_input=of_input, recurrent=recurrent), seed), inputs()
+    built = architecture(of_input=of_input, recurrent=recurrent, span=span)
+    of, x = network(built, seed), inputs()
     lif = convert(of, JobSpecification(timesteps=T), class_names="abcd", frames=True)
     file = tmp_path_factory.mktemp("delays") / "lif.safetensors"
     exact = convert(
@@ -93,6 +109,41 @@ def test_a_converted_network_has_the_delays_of_the_trained_one(
     certificate = certify(of, file, x, torch.tensor([0, 1, 2, 3]))
     (check,) = (c for c in certificate["checks"] if c["precision"] == "float64")
     assert check["spikes_differing"] == 0
+
+
+def test_a_learned_delay_becomes_a_connection_for_each_tap() -> None:
+    of = network(architecture(span=2))
+    lif = convert(of, JobSpecification(timesteps=T), class_names="abcd", frames=True)
+    connections = lif.description.architecture.layers[1].connections
+    assert [c.delay for c in connections] == [0, 2, 3, 4, 5]
+    assert lif.description.architecture.delays == of.architecture.delays == {"layer1": 5}
+    centre, whole = of.get_parameter("layer2.1.centre"), of.get_parameter("layer2.1.weight")
+    away = torch.stack([(tap - 2 * centre) / 0.7 for tap in range(3)])
+    kernel = (-0.5 * away**2).exp()
+    kernel = kernel / kernel.sum(0)
+    for tap in range(3):
+        weight = lif.tensors[f"layer2.{tap + 1}.weight"]
+        torch.testing.assert_close(weight, (whole * kernel[tap]).detach().float())
+
+
+def test_what_has_no_delay_to_learn_is_refused() -> None:
+    with pytest.raises(ValueError, match="without weights has no delays to learn"):
+        Connection(source="a", operations=(Scale(factor=2.0),), learned_delay=LearnedDelay(span=2))
+    with pytest.raises(ValueError, match="learned delays of feedback begin at a delay of 1"):
+        architecture(recurrent=True, feedback=0, span=2)
+    with pytest.raises(ValueError, match="the readout hears its sources without a delay"):
+        Architecture(
+            input_shape=(3,),
+            layers=(LayerDescription(name="layer1", connections=(linear(INPUT, 4),)),),
+            readout=LayerDescription(name="readout", connections=(linear("layer1", 4, 0, 2),)),
+        )
+    lif = convert(
+        network(architecture()), JobSpecification(timesteps=T), class_names="abcd", frames=True
+    )
+    header = lif.description.model_dump()
+    header["architecture"]["layers"][1]["connections"][0]["learned_delay"] = {"span": 2}
+    with pytest.raises(ValueError, match="become a connection for each tap"):
+        LIFDescription.model_validate(header)
 
 
 def test_a_delay_brings_a_spike_later_and_feedback_at_the_next_step_at_the_earliest() -> None:

@@ -1,6 +1,6 @@
 """Small random networks of every kind the description allows: skips, relays that add them up,
-feedback, delays, pooling, strides, groups, several maps in a row, gains of branches, fully
-connected layers, dropout; with weights that make the neurons fire."""
+feedback, delays, learned or not, pooling, strides, groups, several maps in a row, gains of
+branches, fully connected layers, dropout; with weights that make the neurons fire."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ from saf.networks.architecture import (
     Conv,
     Flatten,
     LayerDescription,
+    LearnedDelay,
     Linear,
     Operation,
     Scale,
     Shape,
     SumPool,
     Upsample,
+    weighted,
 )
 
 CLASSES = 3
@@ -111,6 +113,10 @@ def _connecting(draw: st.DrawFn, source: str, shape: Shape, target: Shape) -> Co
     return Connection(source=source, operations=tuple(operations))
 
 
+def _is_feedback(source: str, known: list[tuple[str, Shape]]) -> bool:
+    return source not in {name for name, _ in known}
+
+
 @st.composite
 def architectures(
     draw: st.DrawFn,
@@ -147,7 +153,10 @@ def architectures(
         if delays and draw(st.integers(0, 2)) == 0:
             late = draw(st.integers(0, len(connections) - 1))
             if frames or connections[late].source != INPUT:
-                delay = {"delay": draw(st.integers(1, 3))}
+                delay: dict[str, object] = {"delay": draw(st.integers(1, 3))}
+                if draw(st.booleans()) and weighted(connections[late]):
+                    delay["learned_delay"] = LearnedDelay(span=draw(st.integers(1, 2)), width=0.6)
+                    delay["delay"] = 1 if _is_feedback(connections[late].source, known) else 0
                 connections[late] = connections[late].model_copy(update=delay)
         layer = LayerDescription(name=name, connections=tuple(connections), relay=name in relays)
         layers.append(layer)
@@ -205,6 +214,8 @@ def randomise(network: SpikingNetwork, generator: torch.Generator) -> None:
             parameter.uniform_(0.5, 1.5, generator=generator).mul_(V)
         elif name.endswith("bias"):
             parameter.uniform_(-0.2 * V, 0.8 * V, generator=generator)
+        elif name.endswith("centre"):
+            parameter.uniform_(-0.2, 1.2, generator=generator)
         else:
             fan_in = parameter[0].numel()
             parameter.normal_(0.0, V * fan_in**-0.5, generator=generator)

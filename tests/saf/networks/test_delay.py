@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from saf.config import JobSpecification
+from saf.estimate.operations import multiply_adds
 from saf.networks.architecture import INPUT, Linear
 from saf.networks.build import NetworkError, build_for
 
@@ -21,6 +22,17 @@ def test_every_layer_hears_each_source_once_for_each_delay() -> None:
     assert not found.has_feedback
     assert [c.delay for c in found.layers[1].connections] == [0, 3]
     assert found.classes == 5
+
+
+def test_learned_delays_are_heard_beside_what_comes_at_once() -> None:
+    asked = {"name": "delay", "features": [8, 6], "delays": [0, 3], "learned": True}
+    found = build_for(specification(network=asked), (3, 1, 1), 5, in_time=True)
+    fixed = build_for(specification(), (3, 1, 1), 5, in_time=True)
+    assert found.delays == fixed.delays
+    assert [c.taps for c in found.layers[1].connections] == [(0,), (0, 1, 2, 3)]
+    assert found.parameters == fixed.parameters + 3 * 8 + 8 * 6
+    assert found.tap_weights == 4 * (3 * 8 + 8 * 6)
+    assert multiply_adds(found) == multiply_adds(found.at_each_tap())
 
 
 def test_one_channel_is_enough() -> None:

@@ -21,7 +21,7 @@ from saf.training.optimisation.optimizers import optimizer_of
 
 for recipe in (SGD(learning_rate=0.1), AdamW(learning_rate=0.001)):
     weight = torch.nn.Parameter(torch.ones(3))
-    optimizer = optimizer_of(recipe, [weight])
+    optimizer = optimizer_of(recipe, {"weight": weight})
     for _ in range(2):
         optimizer.zero_grad()
         weight.sum().backward()
@@ -51,7 +51,7 @@ def test_steps_are_those_of_torch(recipe: SGD | AdamW) -> None:
         else torch.optim.AdamW([theirs], lr=0.01, betas=(0.8, 0.99), weight_decay=0.02)
     )
     assert torch.equal(
-        trajectory(optimizer_of(recipe, [ours]), ours), trajectory(reference, theirs)
+        trajectory(optimizer_of(recipe, {"weight": ours}), ours), trajectory(reference, theirs)
     )
 
 
@@ -63,7 +63,9 @@ def test_an_optimizer_does_not_load_the_compiler() -> None:
 
 def test_a_learning_rate_that_is_set_later_is_used() -> None:
     weight = torch.nn.Parameter(torch.ones(1))
-    optimizer = optimizer_of(SGD(learning_rate=0.5, momentum=0.0, weight_decay=0.0), [weight])
+    optimizer = optimizer_of(
+        SGD(learning_rate=0.5, momentum=0.0, weight_decay=0.0), {"weight": weight}
+    )
     optimizer.param_groups[0]["lr"] = 0.25
     weight.sum().backward()
     optimizer.step()
