@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute
 
+from api.accounts import mail as account_mail
 from api.accounts import pages as account_pages
 from api.accounts import routes as accounts
 from api.accounts.guard import Guard
@@ -79,6 +80,9 @@ from api.web.rendering import ProblemPages
 from api.web.startup import Opening
 from api.webhooks import pages as webhook_pages
 from api.webhooks import routes as webhooks
+from api.webhooks.mail import configured as mail_configured
+from api.webhooks.mail import pages as mail_pages
+from api.webhooks.mail.addresses import Confirmations
 from api.webhooks.sender import Sender
 from api.workers import routes as workers
 
@@ -193,7 +197,7 @@ def _routes() -> tuple[BaseRoute, ...]:
     pages = (
         *(list_page, compare, compare_pages, job_page, new_page),
         *(dataset_pages, network_pages, sweep_pages, system_pages, account_pages, oidc_pages),
-        webhook_pages,
+        *(webhook_pages, mail_pages, account_mail),
     )
     for module in (*modules, *pages):
         together.include_router(module.router)
@@ -205,6 +209,7 @@ def _check(settings: Settings) -> None:
     databases.check_address(settings.database)
     wakeups.check_address(settings.broker_url)
     configured.check(settings)
+    mail_configured.check(settings)
     open_store(settings)
 
 
@@ -256,6 +261,7 @@ class _Running:
                 KeyUses: self._uses,
                 SignIns: SignIns(),
                 Closed: Closed(),
+                Confirmations: Confirmations(),
                 Predictor: Predictor(settings),
                 Streams: Streams(database),
                 Storage: Storage(database, store, settings),

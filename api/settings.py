@@ -19,7 +19,7 @@ from saf.redaction import secrets_of
 MIB, GIB = 2**20, 2**30
 OWN_PATHS = (
     *("v1", "jobs", "new", "sweeps", "datasets", "compare", "system", "docs", "guide"),
-    *("login", "logout", "account", "webhooks"),
+    *("login", "logout", "account", "webhooks", "mail"),
     *("static", "openapi.json", "healthz", "readyz", "metrics"),
 )
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+)+")
@@ -76,6 +76,26 @@ class Settings(ClientSettings):
     it asks who comes."""
     webhooks_private: bool = False
     """Let webhooks lead to addresses of this machine and network."""
+    smtp_host: str = ""
+    """The mail server by which people are told; `api.webhooks.mail` checks it and what follows.
+    Empty: nobody is told by mail."""
+    smtp_port: Annotated[int, Field(gt=0, lt=65536)] = 587
+    """Its port."""
+    smtp_tls: Literal["starttls", "tls", "none"] = "starttls"
+    """How the connection is encrypted: after a first word (port 587), from the beginning (465), or
+    not at all."""
+    smtp_ca_file: Path | None = None
+    """Certificates (PEM) of the authority of the mail server; none: those of the public internet.
+    """
+    smtp_user: str = ""
+    """Who signs in there; empty: nobody does."""
+    smtp_password_file: Path | None = None
+    """A file with the password alone, read for each mail."""
+    smtp_sender: str = ""
+    """From whom mails come: `saf@example.org` or `Trainer <saf@example.org>`."""
+    public_url: str = ""
+    """The address under which people reach the service, for links in mails, with the path of
+    `root_path`: `https://example.org/saf`."""
     session_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 72.0
     """A browser that has signed in stays so for so long."""
     proxy_user_header: str = "X-Forwarded-User"

@@ -66,6 +66,10 @@ ACCESS: Mapping[str, Access] = {
     "GET /login/oidc": PUBLIC,
     "GET /login/oidc/callback": PUBLIC,
     "GET /static/{path}": PUBLIC,
+    "GET /mail/confirm/{token}": PUBLIC,
+    "POST /mail/confirm/{token}": PUBLIC,
+    "GET /mail/stop/{token}": PUBLIC,
+    "POST /mail/stop/{token}": PUBLIC,
     # Pages and what is the same for all.
     "GET /": READ,
     "GET /new": READ,
@@ -168,6 +172,7 @@ ACCESS: Mapping[str, Access] = {
     "DELETE /v1/sessions": READ,
     "GET /account": READ,
     "POST /account/keys": FORM,
+    "POST /account/mail": FORM,
     "POST /account/keys/{key}/revoke": Access(
         scope="write", kind="key", right="change", of_form=True
     ),

@@ -9,6 +9,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
+from api.accounts import mail
 from api.accounts.entering import go_on, login
 from api.accounts.identify import COOKIE
 from api.accounts.queries import keys_of, make_key, own_projects, whole_project
@@ -74,7 +75,8 @@ def account_page(
 ) -> Response:
     """One's keys, browser sessions and projects; for admins all users."""
     if caller is None:
-        return page(request, "accounts/open.html", {})
+        with service.database.reading() as session:
+            return page(request, "accounts/open.html", {"mail": mail.shown(service, session)})
     return page(request, "accounts/account.html", _account(service, caller))
 
 
@@ -143,6 +145,7 @@ def _account(service: Service, caller: Caller) -> dict[str, Any]:
                 for row in rows
             ],
             "users": [user_document(row) for row in everybody],
+            "mail": mail.shown(service, session),
             "made": None,
             "problem": "",
             "signs_out": caller.how == "session",

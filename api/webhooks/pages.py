@@ -19,8 +19,8 @@ from api.webhooks.routes import (
     check_address,
     find_webhooks,
     make_webhook,
-    read_told_webhook,
     read_webhook,
+    try_told,
 )
 from api.webhooks.schemas import NewWebhook, delivery_document
 
@@ -49,7 +49,7 @@ async def add_by_form(request: Request) -> Response:
 def try_by_form(service: ServiceDependency, webhook: str) -> Response:
     """Sends a test message."""
     with service.database.writing() as session:
-        outbox.put_test(session, read_told_webhook(session, webhook))
+        try_told(session, webhook)
     return RedirectResponse(prefix.at("/webhooks"), 303)
 
 
@@ -70,7 +70,7 @@ def _add(request: Request, form: dict[str, list[str]]) -> Response:
         )
         check_address(service.settings, wanted.url)
         with service.database.writing() as session:
-            made = make_webhook(session, wanted)
+            made = make_webhook(service, session, wanted)
     except ServiceError as error:
         problem = error.detail
     except ValidationError:

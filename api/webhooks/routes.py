@@ -10,19 +10,22 @@ from fastapi import APIRouter, Body, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.errors import InvalidRequestError, NotFoundError
+from api.errors import ConflictError, InvalidRequestError, NotFoundError
 from api.settings import Settings
+from api.store import viewer
 from api.store.database import clock
 from api.store.ids import new_id
 from api.store.webhooks import audience, deliveries, outbox
 from api.store.webhooks.tables import Delivery, Webhook
 from api.web.asgi import prefix
 from api.web.caller import Names, ProjectHeader
-from api.web.dependencies import ServiceDependency
+from api.web.dependencies import Service, ServiceDependency
 from api.web.idempotency import IdempotencyKey, made_before, remember, written
 from api.web.problems.documents import responses
 from api.web.schemas import Listing
 from api.webhooks.addresses import RefusedAddressError, resolve
+from api.webhooks.mail.addresses import Confirmations, is_known, is_mail
+from api.webhooks.mail.addresses import check as check_mail
 from api.webhooks.schemas import (
     DeliveryDocument,
     NewWebhook,
@@ -64,33 +67,53 @@ def read_told_webhook(session: Session, webhook_id: str) -> Webhook:
     return found
 
 
+def try_told(session: Session, webhook_id: str) -> Delivery:
+    """A test message on its way. ConflictError for a mail box that is not known to be theirs."""
+    found = read_told_webhook(session, webhook_id)
+    if is_mail(found.url) and found.confirmed_at is None:
+        raise ConflictError("the address is not confirmed: follow the link in the mail that it got")
+    return outbox.put_test(session, found)
+
+
 def check_address(settings: Settings, url: str) -> None:
     """InvalidRequestError for an address to which nothing is sent. It may take a while: not in a
     transaction."""
+    if is_mail(url):
+        check_mail(settings, url)
+        return
     try:
         resolve(url, private=settings.webhooks_private)
     except RefusedAddressError as error:
         raise InvalidRequestError.at("/url", str(error)) from error
 
 
-def make_webhook(session: Session, wanted: NewWebhook) -> NewWebhookDocument:
-    """A new webhook."""
+def make_webhook(service: Service, session: Session, wanted: NewWebhook) -> NewWebhookDocument:
+    """A new webhook; a mail box that may be somebody else's is asked first. TooManyError."""
+    mail = is_mail(wanted.url)
+    at = clock(session)
     row = Webhook(
         id=new_id("whk"),
         url=wanted.url,
         events=list(dict.fromkeys(wanted.events)),
         secret="whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
-        created_at=clock(session),
+        sweep_jobs=not mail if wanted.sweep_jobs is None else wanted.sweep_jobs,
+        created_at=at,
+        confirmed_at=at if mail and is_known(session, wanted.url) else None,
     )
     session.add(row)
     session.flush()
+    if mail and row.confirmed_at is None:
+        service.part(Confirmations).take()
+        asks = viewer.current()
+        outbox.put_confirmation(session, row, "" if asks is None else asks.name)
     return _with_secret(session, row)
 
 
 def _with_secret(session: Session, row: Webhook) -> NewWebhookDocument:
     """With its secret while who made it may have got no answer; a key of a request is of one user
     (`api.accounts.guard`)."""
-    secret = row.secret if clock(session) - row.created_at < SECRET_SECONDS else None
+    is_new = clock(session) - row.created_at < SECRET_SECONDS
+    secret = row.secret if is_new and not is_mail(row.url) else None
     names = Names(session, [(row.owner_id, row.project_id)])
     return NewWebhookDocument(**webhook_document(row, names).model_dump(), secret=secret)
 
@@ -101,7 +124,7 @@ def _with_secret(session: Session, row: Webhook) -> NewWebhookDocument:
     summary="Make a webhook",
     responses={
         200: {"description": "The same request came before (Idempotency-Key)"},
-        **responses(401, 403, 409, 422, 503),
+        **responses(401, 403, 409, 422, 429, 503),
     },
 )
 def add_webhook(
@@ -114,16 +137,18 @@ def add_webhook(
     """Messages are sent by POST as JSON (`type`, `timestamp`, `data`), signed as the Standard
     Webhooks specification says, and again with growing pauses, over three days, until the answer is
     2xx. `secret` is in this answer alone; the same request again (`Idempotency-Key`), as where the
-    answer was lost, has it for ten minutes."""
+    answer was lost, has it for ten minutes. A mail box (`mailto:`) is told in words."""
     response.headers["Cache-Control"] = "no-store"
-    request = ("webhooks", webhook.url, *webhook.events)
+    request: tuple[object, ...] = ("webhooks", webhook.url, *webhook.events)
+    if webhook.sweep_jobs is not None:
+        request += (webhook.sweep_jobs,)
     check_address(service.settings, webhook.url)
 
     def make(session: Session) -> tuple[NewWebhookDocument, bool]:
         earlier = made_before(session, Webhook, idempotency_key, *request)
         if earlier is not None:
             return _with_secret(session, earlier), False
-        made = make_webhook(session, webhook)
+        made = make_webhook(service, session, webhook)
         remember(session, idempotency_key, made.id, *request)
         return made, True
 
@@ -168,7 +193,11 @@ def change_webhook(
     with service.database.writing() as session:
         row = read_webhook(session, webhook, lock=True)
         if "url" in given:
+            if change.url != row.url and (is_mail(row.url) or is_mail(change.url)):
+                raise InvalidRequestError.at("/url", "a mail box stays as it is: make another one")
             row.url = change.url
+        if "sweep_jobs" in given:
+            row.sweep_jobs = change.sweep_jobs
         if "events" in given:
             row.events = list(dict.fromkeys(change.events))
         if "enabled" in given and change.enabled:
@@ -206,7 +235,7 @@ def try_webhook(
     def put(session: Session) -> DeliveryDocument:
         sent = made_before(session, Delivery, idempotency_key, *request)
         if sent is None:
-            sent = outbox.put_test(session, read_told_webhook(session, webhook))
+            sent = try_told(session, webhook)
             remember(session, idempotency_key, sent.id, *request)
         return delivery_document(sent)
 

@@ -31,9 +31,13 @@ class NewWebhook(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     url: Url
-    """Where messages are sent to, by POST."""
+    """Where messages are sent to, by POST; or `mailto:` and a mail box, which is told by mail once
+    somebody there has followed the link in the first one."""
     events: Events
     """What it is told of: jobs and sweeps of whoever makes it, or of the project that it is in."""
+    sweep_jobs: bool | None = None
+    """Whether it is told of each job of a sweep too. By default a mail box is not: it gets one mail
+    for the sweep (`sweep.ended`)."""
 
 
 class WebhookChange(BaseModel):
@@ -45,11 +49,13 @@ class WebhookChange(BaseModel):
     events: Events = Field(default_factory=list)
     enabled: bool = True
     """true: what waits is sent, and further events are told."""
+    sweep_jobs: bool = True
+    """Whether it is told of each job of a sweep too."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if not self.model_fields_set:
-            raise ValueError("nothing is to be changed; give url, events or enabled")
+            raise ValueError("nothing is to be changed; give url, events, sweep_jobs or enabled")
         return self
 
 
@@ -60,6 +66,10 @@ class WebhookDocument(Document):
     object: Literal["webhook"] = "webhook"
     url: str
     events: list[EventType]
+    sweep_jobs: bool
+    """Whether it is told of each job of a sweep too."""
+    confirmed_at: Timestamp | None
+    """Of a mail box: since when it is known to be its owner's; null: it gets nothing yet."""
     owner: str | None
     project: str | None
     created_at: Timestamp
@@ -76,9 +86,9 @@ class NewWebhookDocument(WebhookDocument):
     """A webhook that was just made."""
 
     secret: str | None
-    """`whsec_…`: messages are signed with it. It is not shown again; null where the same request
-    came before, more than ten minutes ago: remove the webhook and make another one for a new
-    secret."""
+    """`whsec_…`: messages are signed with it. It is not shown again; null of a mail box, and where
+    the same request came before, more than ten minutes ago: remove the webhook and make another one
+    for a new secret."""
 
 
 class DeliveryDocument(Document):
@@ -89,14 +99,14 @@ class DeliveryDocument(Document):
     object: Literal["delivery"] = "delivery"
     type: str
     body: str
-    """As it is sent."""
+    """As it is sent; a mail says the same in words."""
     created_at: Timestamp
     tries: int
     next_at: Timestamp | None
     """When it is tried again; null: it has arrived, or was given up."""
     delivered_at: Timestamp | None
     status: int | None
-    """Of the last answer."""
+    """Of the last answer; of a mail the code of the mail server."""
     error: str
     """Why the last try failed; empty where it did not."""
 
@@ -108,6 +118,8 @@ def webhook_document(row: Webhook, names: Names) -> WebhookDocument:
         id=row.id,
         url=row.url,
         events=row.events,
+        sweep_jobs=row.sweep_jobs,
+        confirmed_at=maybe_iso(row.confirmed_at),
         owner=owner,
         project=project,
         created_at=iso(row.created_at),

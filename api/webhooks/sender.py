@@ -23,8 +23,12 @@ from standardwebhooks import Webhook as Signature
 from api.settings import Settings
 from api.store.database import Database, why_away
 from api.store.webhooks import deliveries, outbox
+from api.store.webhooks.tables import Delivery, Webhook
 from api.webhooks.addresses import RefusedAddressError, resolve
 from api.webhooks.connection import post
+from api.webhooks.mail import smtp
+from api.webhooks.mail.addresses import box, is_mail
+from api.webhooks.mail.message import compose
 
 LOOK_SECONDS = 2.0
 ANSWER_SECONDS = 15.0
@@ -32,6 +36,7 @@ PAUSES = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86
 """Before each further try, as the specification proposes; then a message is given up."""
 AT_ONCE = 24  # messages under way, of different webhooks
 OF_ONE_USER = 4  # of those: whoever has many webhooks that do not answer leaves room for others
+MAILS_AT_ONCE = 4  # of them mails: a mail server that does not answer leaves room for webhooks
 DISABLE_SECONDS = 5 * 86_400.0  # in which nothing has arrived at a webhook: it is disabled
 LEASE_SECONDS = 60.0  # in which no other process sends a message that one has taken
 GONE = 410
@@ -61,6 +66,8 @@ class Outcome:
     attempt: Attempt
     status: int | None
     error: str
+    is_final: bool = False
+    """Refused for good: it is not tried again."""
 
 
 class Sender:
@@ -130,16 +137,25 @@ class Sender:
 
     def _take(self) -> list[Attempt]:
         # Also those of webhooks that were removed since, of which the database knows nothing.
-        waiting = Counter(attempt.user for attempt in self._under_way.values())
+        under_way = list(self._under_way.values())
+        waiting = Counter(attempt.user for attempt in under_way)
+        room = AT_ONCE - len(under_way)
+        mails = sum(is_mail(attempt.url) for attempt in under_way)
         with self._database.writing() as session:
             outbox.sweeps_ended(session)
-            taken = deliveries.take(
-                session,
-                AT_ONCE - len(self._under_way),
-                seconds=LEASE_SECONDS,
-                of_one_user=OF_ONE_USER,
-                but_of=[user for user, number in waiting.items() if number >= OF_ONE_USER],
-            )
+
+            def take(most: int, *, mail: bool) -> list[tuple[Delivery, Webhook]]:
+                return deliveries.take(
+                    session,
+                    most,
+                    seconds=LEASE_SECONDS,
+                    of_one_user=OF_ONE_USER,
+                    but_of=[user for user, number in waiting.items() if number >= OF_ONE_USER],
+                    mail=mail,
+                )
+
+            taken = take(min(room, MAILS_AT_ONCE - mails), mail=True)
+            taken += take(room - len(taken), mail=False)
             return [
                 Attempt(
                     id=delivery.id,
@@ -156,13 +172,14 @@ class Sender:
 
     def _try(self, attempt: Attempt) -> None:
         try:
-            status, error = self._post(attempt)
+            outcome = self._mail(attempt) if is_mail(attempt.url) else self._post(attempt)
         except Exception as unexpected:  # the others are sent all the same
             log.exception("the message %s could not be sent", attempt.id)
-            status, error = None, f"it could not be sent: {type(unexpected).__name__}"
-        if error:
-            log.warning("the message %s did not arrive: %s", attempt.id, error)
-        self._outcomes.append(Outcome(attempt=attempt, status=status, error=error[:500]))
+            told = f"it could not be sent: {type(unexpected).__name__}"
+            outcome = Outcome(attempt=attempt, status=None, error=told)
+        if outcome.error:
+            log.warning("the message %s did not arrive: %s", attempt.id, outcome.error)
+        self._outcomes.append(outcome)
         self._wake.set()
 
     def _write_outcomes(self) -> None:
@@ -176,21 +193,38 @@ class Sender:
                 raise
 
     def _write(self, outcome: Outcome) -> None:
-        attempt, is_gone = outcome.attempt, outcome.status == GONE
-        gives_up = is_gone or attempt.tries > len(PAUSES)
+        attempt = outcome.attempt
+        is_gone = outcome.status == GONE and not is_mail(attempt.url)
+        gives_up = is_gone or outcome.is_final or attempt.tries > len(PAUSES)
         with self._database.writing() as session:
             deliveries.tried(
                 session,
                 (attempt.id, attempt.tries),
                 (attempt.webhook_id, attempt.until),
                 status=outcome.status,
-                error=outcome.error,
+                error=outcome.error[:500],
                 again_in=None if gives_up else PAUSES[attempt.tries - 1],
                 disable_seconds=DISABLE_SECONDS,
                 is_gone=is_gone,
             )
 
-    def _post(self, attempt: Attempt) -> tuple[int | None, str]:
+    def _mail(self, attempt: Attempt) -> Outcome:
+        mail = compose(
+            self._settings,
+            id_=attempt.id,
+            webhook_id=attempt.webhook_id,
+            secret=attempt.secret,
+            url=attempt.url,
+            body=attempt.body,
+        )
+        status, error, is_final = smtp.send(self._settings, mail, box(attempt.url))
+        return Outcome(attempt=attempt, status=status, error=error, is_final=is_final)
+
+    def _post(self, attempt: Attempt) -> Outcome:
+        status, error = self._answer(attempt)
+        return Outcome(attempt=attempt, status=status, error=error)
+
+    def _answer(self, attempt: Attempt) -> tuple[int | None, str]:
         """Status of the answer, None without one, and what went wrong; empty: it has arrived."""
         ends = time.monotonic() + ANSWER_SECONDS
         try:

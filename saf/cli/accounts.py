@@ -276,16 +276,25 @@ EVENTS = (
 
 @webhooks.command(name="add")
 def add_webhook(
-    url: Annotated[str, typer.Argument(help="Where messages are sent to.")],
+    url: Annotated[str, typer.Argument(help="Where messages are sent to, or mailto:ADDRESS.")],
     event: Annotated[
         list[str], typer.Option(help=f"One of {', '.join(EVENTS)}; repeatable. By default all.")
     ] = [],  # noqa: B006
+    sweep_jobs: Annotated[
+        bool | None,
+        typer.Option(help="Tell it of each job of a sweep too; by default a mail box is not."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a webhook, and print the secret that its messages are signed with, once."""
+    """Make a webhook, and print the secret that its messages are signed with, once. A mail box
+    (mailto:anna@example.org) is sent mails, once it is known whose it is."""
     with server_client() as client:
-        made = client.webhooks.add(url, event or EVENTS)
-    print_json(made) if as_json else say(f"{made['id']}\n{made['secret']}")
+        made = client.webhooks.add(url, event or EVENTS, sweep_jobs=sweep_jobs)
+    if as_json:
+        return print_json(made)
+    waits = "follow the link in the mail that was sent there" if made["secret"] is None else ""
+    said = "" if made["confirmed_at"] else waits
+    return say("\n".join(filter(None, (made["id"], made["secret"] or said))))
 
 
 @webhooks.command(name="list")

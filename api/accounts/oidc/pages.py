@@ -146,7 +146,8 @@ def _enter(request: Request, service: Service, pending: PendingLogin, code: str)
             return people.known(session, provider.issuer, subject) is not None
 
     try:
-        if not is_known() and settings.oidc_new_users == "create":
+        is_new = settings.oidc_new_users == "create" and not is_known()
+        if is_new or (settings.smtp_host and "email" not in claims):
             claims = {**provider.userinfo(tokens.access_token, subject), **claims}
         return _begin(request, service, claims)
     except ForbiddenError:
@@ -167,6 +168,7 @@ def _begin(request: Request, service: Service, claims: dict[str, Any]) -> str:
         if user is None:
             user = people.newcomer(session, settings, claims)
             entering.record(request, session, user, thing_id=user.id, status=201)
+        people.note_email(user, claims)
         _, cookie = entering.begin(request, session, user, key_id=None)
     return cookie
 

@@ -17,6 +17,7 @@ from api.errors import ConflictError, ForbiddenError, InvalidRequestError
 from api.settings import Settings
 from api.store.accounts import users
 from api.store.accounts.tables import User
+from api.webhooks.mail.addresses import is_box
 
 _UNFIT = re.compile(r"[^a-z0-9._@\-]+")
 log = logging.getLogger(__name__)
@@ -70,6 +71,14 @@ def newcomer(session: Session, settings: Settings, claims: Mapping[str, Any]) ->
         ) from None
     log.info("%s came for the first time", user.name)
     return user
+
+
+def note_email(user: User, claims: Mapping[str, Any]) -> None:
+    """Remember the mail box that the provider has verified, where it says one."""
+    if "email" in claims:
+        said = claims["email"]
+        is_theirs = claims.get("email_verified") is True and isinstance(said, str) and is_box(said)
+        user.email = said if is_theirs else None
 
 
 def name_of(settings: Settings, claims: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ class User(Base):
     subject: Mapped[str | None] = mapped_column(String(255), unique=True)  # as a proxy names them
     oidc_issuer: Mapped[str | None] = mapped_column(String(500))
     oidc_subject: Mapped[str | None] = mapped_column(String(255))  # who they are to that provider
+    email: Mapped[str | None] = mapped_column(String(254))  # that the provider has verified
     created_at: Mapped[float]
     disabled_at: Mapped[float | None]  # since then nothing of theirs opens anything
     served_at: Mapped[float | None]  # when a worker last took a job of theirs

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, not_, or_, select
 
 from api.store import viewer
 from api.store.accounts.tables import Membership, User
-from api.store.webhooks.tables import Webhook
+from api.store.webhooks.tables import MAILTO, Webhook
 
 
 def may_be_told() -> ColumnElement[bool]:
@@ -20,6 +20,16 @@ def may_be_told() -> ColumnElement[bool]:
         owner.where(User.is_admin.is_(True)).exists(),
     )
     return or_(Webhook.owner_id.is_(None), and_(owner.exists(), of_project))
+
+
+def is_mail() -> ColumnElement[bool]:
+    """The condition that a webhook leads to a mail box."""
+    return Webhook.url.startswith(MAILTO)
+
+
+def is_confirmed() -> ColumnElement[bool]:
+    """The condition that somebody at a mail box has said whose it is."""
+    return or_(not_(is_mail()), Webhook.confirmed_at.is_not(None))
 
 
 def may_look(webhook: Webhook) -> bool:

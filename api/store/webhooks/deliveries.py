@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 
 from api.store.database import clock, now
 from api.store.visibility import EVERYTHING
-from api.store.webhooks.audience import may_be_told
+from api.store.webhooks.audience import is_mail, may_be_told
 from api.store.webhooks.tables import Delivery, SweepNews, Webhook
 
 KEPT_SECONDS = 30 * 86_400.0  # that a message stays
@@ -47,17 +47,18 @@ def take(
     seconds: float,
     of_one_user: int,
     but_of: Collection[str] = (),
+    mail: bool | None = None,
 ) -> list[tuple[Delivery, Webhook]]:
     """Take messages that are due, the oldest of each of so many webhooks at most: nobody else sends
     anything to those for so many seconds.
 
     Users to whose webhooks the fewest messages are under way come first, and not more than so many
-    are to those of one user; nothing is taken of the users `but_of`. What its owner may not be told
-    any more is given up.
+    are to those of one user; nothing is taken of the users `but_of`, and with `mail` that alone
+    which goes to mail boxes, or does not. What its owner may not be told any more is given up.
     """
     _give_up_untold(session)
     found = []
-    for webhook_id, delivery_id in session.execute(_turns(most, of_one_user, but_of)).all():
+    for webhook_id, delivery_id in session.execute(_turns(most, of_one_user, but_of, mail)).all():
         # Rows that another process holds are its business; a job that ends does not hold them.
         free = select(Webhook).where(Webhook.id == webhook_id, _is_free())
         webhook = session.scalar(free.with_for_update(skip_locked=True, key_share=True))
@@ -143,12 +144,17 @@ def forget_old(session: Session) -> None:
     )
 
 
-def _turns(most: int, of_one_user: int, but_of: Collection[str]) -> Select[str, str]:
+def _turns(
+    most: int, of_one_user: int, but_of: Collection[str], mail: bool | None
+) -> Select[str, str]:
     """Webhooks that are to be sent a message, each with its oldest that is due."""
     user = func.coalesce(Webhook.owner_id, "")
+    wanted = [_is_free(), user.not_in(but_of)]
+    if mail is not None:
+        wanted.append(is_mail() if mail else not_(is_mail()))
     first = (
         select(Webhook.id.label("webhook_id"), user.label("user"), _oldest_due().label("id"))
-        .where(_is_free(), user.not_in(but_of))
+        .where(*wanted)
         .subquery()
     )
     sending = (

@@ -16,7 +16,7 @@ from api.store.ids import new_id
 from api.store.tables.jobs import TERMINAL, Job, Status, Sweep
 from api.store.tables.uploads import Dataset
 from api.store.visibility import EVERYTHING
-from api.store.webhooks.audience import may_be_told
+from api.store.webhooks.audience import is_confirmed, may_be_told
 from api.store.webhooks.tables import Delivery, SweepNews, Webhook
 
 EVENTS = (
@@ -24,6 +24,7 @@ EVENTS = (
     *("dataset.ready", "dataset.invalid", "dataset.needs_choice"),
 )
 TEST = "test"
+CONFIRM = "mail.confirm"  # asks whether a mail box is its owner's
 TOLD = frozenset({*TERMINAL, Status.paused})
 MOST_NEWS = 400  # rows that one look takes up
 
@@ -41,7 +42,9 @@ def job_became(session: Session, job_id: str, status: str) -> None:
     )
     if job is None:
         return
-    _put(session, f"job.{status}", job.owner_id, job.project_id, _of_job(job, status))
+    news = _of_job(job, status)
+    in_sweep = job.sweep_id is not None
+    _put(session, f"job.{status}", job.owner_id, job.project_id, news, in_sweep=in_sweep)
     if job.sweep_id is not None and status in TERMINAL:
         session.add(SweepNews(id=new_id("swn"), sweep_id=job.sweep_id))
         session.flush()
@@ -85,6 +88,13 @@ def dataset_became(session: Session, dataset: Dataset) -> None:
         _put(session, type_, dataset.owner_id, dataset.project_id, data)
 
 
+def put_confirmation(session: Session, webhook: Webhook, user: str) -> Delivery:
+    """Put a mail into the outbox that asks whether the address is that user's."""
+    return _message(
+        session, webhook, CONFIRM, {"object": "webhook", "id": webhook.id, "user": user}
+    )
+
+
 def put_test(session: Session, webhook: Webhook) -> Delivery:
     """Put a message into the outbox that says no more than that it arrives."""
     return _message(session, webhook, TEST, {"id": webhook.id, "object": "webhook"})
@@ -96,13 +106,19 @@ def _put(
     owner_id: str | None,
     project_id: str | None,
     data: Mapping[str, Any],
+    *,
+    in_sweep: bool = False,
 ) -> None:
     own = and_(
         Webhook.project_id.is_(None),
         Webhook.owner_id.is_(None) if owner_id is None else Webhook.owner_id == owner_id,
     )
     theirs = own if project_id is None else or_(own, Webhook.project_id == project_id)
-    query = select(Webhook).where(theirs, Webhook.disabled_at.is_(None), may_be_told())
+    query = select(Webhook).where(
+        *(theirs, Webhook.disabled_at.is_(None), is_confirmed(), may_be_told())
+    )
+    if in_sweep:
+        query = query.where(Webhook.sweep_jobs.is_(True))
     for webhook in session.scalars(query.execution_options(**EVERYTHING)):
         if type_ in webhook.events:
             _message(session, webhook, type_, data)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.store import viewer
 from api.store.tables.base import Base
 
+MAILTO = "mailto:"
+
 
 class Webhook(Base):
-    """An address that is told when something ends."""
+    """An address that is told when something ends: of a receiver, or of a mail box (`mailto:`)."""
 
     __tablename__ = "webhooks"
 
@@ -21,8 +23,11 @@ class Webhook(Base):
     project_id: Mapped[str | None] = mapped_column(String(40), default=viewer.project, index=True)
     url: Mapped[str] = mapped_column(Text)
     events: Mapped[list[Any]]
-    secret: Mapped[str] = mapped_column(String(100))  # whsec_…: messages are signed with it
+    secret: Mapped[str] = mapped_column(String(100))  # whsec_…: it signs messages and links
+    sweep_jobs: Mapped[bool] = mapped_column(default=True, server_default=true())
+    """Whether it is told of each job of a sweep too."""
     created_at: Mapped[float]
+    confirmed_at: Mapped[float | None]  # of a mail box: whose it is was said there
     failing_since: Mapped[float | None]  # the first failure that no arrival has followed
     disabled_at: Mapped[float | None]  # since then nothing is sent
     disabled_why: Mapped[str | None] = mapped_column(Text)

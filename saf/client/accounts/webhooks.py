@@ -18,10 +18,20 @@ class Webhooks:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def add(self, url: str, events: Sequence[str], *, idempotency_key: str | None = None) -> Entry:
+    def add(
+        self,
+        url: str,
+        events: Sequence[str],
+        *,
+        sweep_jobs: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> Entry:
         """Make a webhook; `secret`, with which its messages are signed, is not shown again, but
-        for ten minutes to the same request with the same key."""
-        body = {"url": url, "events": list(events)}
+        for ten minutes to the same request with the same key. A mail box (`mailto:…`) is told of
+        the jobs of a sweep one by one with `sweep_jobs` alone."""
+        body: dict[str, Any] = {"url": url, "events": list(events)}
+        if sweep_jobs is not None:
+            body["sweep_jobs"] = sweep_jobs
         found = self._connection.change("/v1/webhooks", key=idempotency_key, json=body)
         return cast(Entry, found)
 
@@ -34,7 +44,7 @@ class Webhooks:
         return cast(Entry, self._connection.json("GET", f"/v1/webhooks/{webhook_id}"))
 
     def change(self, webhook_id: str, **changes: Any) -> Entry:
-        """Change `url`, `events` or `enabled`: a disabled one is told again with `True`."""
+        """Change `url`, `events`, `sweep_jobs` or `enabled`: a disabled one is told again with `True`."""
         path = f"/v1/webhooks/{webhook_id}"
         return cast(Entry, self._connection.json("PATCH", path, json=changes, safe=True))
 

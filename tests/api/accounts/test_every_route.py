@@ -145,6 +145,7 @@ ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] =
     "DELETE /v1/projects/{project}/members/{user}": (LEAD, "project", (404,), {}),
     "DELETE /v1/sessions": (ALL, "", (204,), {}),
     "POST /account/keys": (WRITERS, "", (422,), {"data": {"days": "never"}}),
+    "POST /account/mail": (WRITERS, "", (422,), {"data": {"address": "x"}}),
     "POST /account/keys/{key}/revoke": (KEYS, "key", (303,), {}),
     "POST /account/sessions/end": (ALL, "", (303,), {}),
     "POST /logout": (ALL, "", (303,), {}),
@@ -157,6 +158,10 @@ PUBLIC = {
     "GET /login/oidc": 303,  # there is no provider
     "GET /login/oidc/callback": 303,
     "GET /static/{path}": 200,
+    "GET /mail/confirm/{token}": 404,  # the token is none
+    "POST /mail/confirm/{token}": 404,
+    "GET /mail/stop/{token}": 404,
+    "POST /mail/stop/{token}": 404,
 }
 
 

@@ -1,0 +1,106 @@
+"""One mail to one address by the mail server of the settings."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from email.message import EmailMessage
+from email.utils import parseaddr
+
+import certifi
+
+from api.settings import Settings
+from api.webhooks.mail.addresses import NOT_OFFERED
+from saf.printable import one_line
+
+SECONDS = 30.0  # that all of it may take: less than others leave a message to who has taken it
+
+
+def send(settings: Settings, mail: EmailMessage, recipient: str) -> tuple[int | None, str, bool]:
+    """The last code of the server, what went wrong, empty where it took the mail, and whether it
+    refused the recipient or the mail for good: then it is not asked again.
+
+    What it says of the service, that it is not signed in, may not send by this name, or does not
+    speak TLS, is for the operator to repair, and is tried again.
+    """
+    if not settings.smtp_host:
+        return None, NOT_OFFERED, False
+    try:
+        with _session(settings) as server:
+            server.send_message(mail, parseaddr(settings.smtp_sender)[1], [recipient])
+    except smtplib.SMTPRecipientsRefused as refused:
+        code, said = next(iter(refused.recipients.values()))
+        return code, _said(code, said), code >= 500
+    except smtplib.SMTPDataError as refused:
+        code, said = refused.smtp_code, refused.smtp_error
+        return code, _said(code, said), code >= 500
+    except smtplib.SMTPResponseException as refused:
+        return refused.smtp_code, _said(refused.smtp_code, refused.smtp_error), False
+    except TimeoutError:
+        return None, "the mail server did not answer in time", False
+    except ssl.SSLCertVerificationError as error:
+        return (
+            None,
+            (
+                f"the certificate of the mail server is not trusted: {error.verify_message}; the "
+                "operator names its authority by SAF_SMTP_CA_FILE"
+            ),
+            False,
+        )
+    except (smtplib.SMTPException, OSError, ValueError) as error:
+        return None, one_line(f"{type(error).__name__}: {error}"), False
+    return 250, "", False
+
+
+@contextmanager
+def _session(settings: Settings) -> Iterator[smtplib.SMTP]:
+    """A connection that has signed in, and ends at a moment, also where a byte comes now and
+    then."""
+    host, port, patience = settings.smtp_host, settings.smtp_port, SECONDS / 2
+    if settings.smtp_tls == "tls":
+        server: smtplib.SMTP = smtplib.SMTP_SSL(
+            host, port, timeout=patience, context=_context(settings)
+        )
+    else:
+        server = smtplib.SMTP(host, port, timeout=patience)
+    timer = threading.Timer(patience, _cut, [server])
+    timer.daemon = True
+    timer.start()
+    try:
+        if settings.smtp_tls == "starttls":
+            server.starttls(context=_context(settings))
+        if settings.smtp_user:
+            server.login(settings.smtp_user, _password(settings))
+        yield server
+        with suppress(smtplib.SMTPException, OSError):  # it has the mail
+            server.quit()
+    finally:
+        timer.cancel()
+        server.close()
+
+
+def _cut(server: smtplib.SMTP) -> None:
+    if server.sock is not None:
+        with suppress(OSError):
+            server.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _context(settings: Settings) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.load_verify_locations(settings.smtp_ca_file or certifi.where())
+    return context
+
+
+def _password(settings: Settings) -> str:
+    """Read each time: it may be changed without a start."""
+    file = settings.smtp_password_file
+    return file.read_text(encoding="utf-8").rstrip("\r\n") if file is not None else ""
+
+
+def _said(code: int, text: bytes | str) -> str:
+    said = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return one_line(f"the mail server answered {code} {' '.join(said.split())}")[:500]
