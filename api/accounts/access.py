@@ -65,6 +65,7 @@ ACCESS: Mapping[str, Access] = {
     "POST /login": PUBLIC,
     "GET /login/oidc": PUBLIC,
     "GET /login/oidc/callback": PUBLIC,
+    "GET /login/oidc/leave": PUBLIC,
     "GET /static/{path}": PUBLIC,
     "GET /mail/confirm/{token}": PUBLIC,
     "POST /mail/confirm/{token}": PUBLIC,

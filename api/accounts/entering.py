@@ -18,13 +18,16 @@ from api.web.rendering import page
 
 LONGEST = 2000  # characters of an address to go on to
 OIDC = "/login/oidc"
+OIDC_LEAVE = OIDC + "/leave"
 
 
-def login(request: Request, wanted: str, problem: str = "", status: int = 200) -> Response:
-    """The page to sign in, with all ways in."""
+def login(
+    request: Request, wanted: str, problem: str = "", status: int = 200, *, left: bool = False
+) -> Response:
+    """The page to sign in, with all ways in; who has just left may sign out at the provider."""
     service: Service = request.app.state.service
     name = service.settings.oidc_name if service.settings.oidc_issuer else ""
-    context = {"next": local(wanted), "problem": problem, "provider": name}
+    context = {"next": local(wanted), "problem": problem, "provider": name, "left": left}
     return page(request, "accounts/login.html", context, status=status)
 
 

@@ -29,11 +29,13 @@ UNKNOWN = "This key opens nothing: it is unknown, revoked or expired, or its use
 
 
 @router.get("/login")
-def login_page(request: Request, service: ServiceDependency, next: str = "/") -> Response:
+def login_page(
+    request: Request, service: ServiceDependency, next: str = "/", left: bool = False
+) -> Response:
     """Where a browser signs in, with a key or at a provider."""
     if service.settings.auth != "keys":
         return RedirectResponse(prefix.at("/"), 303)
-    return login(request, next)
+    return login(request, next, left=left)
 
 
 @router.post("/login")
@@ -56,7 +58,7 @@ def sign_out(request: Request, service: ServiceDependency, caller: AccountDepend
     if caller.session_id is not None:
         with service.database.writing() as session:
             sessions.end(session, caller.session_id)
-    return _signed_out(request, service)
+    return _signed_out(request, service, caller)
 
 
 @router.post("/account/sessions/end")
@@ -66,7 +68,7 @@ def end_all_sessions(
     """Ends the sessions of all one's browsers."""
     with service.database.writing() as session:
         sessions.end_all(session, caller.viewer.user_id)
-    return _signed_out(request, service)
+    return _signed_out(request, service, caller)
 
 
 @router.get("/account")
@@ -152,10 +154,10 @@ def _account(service: Service, caller: Caller) -> dict[str, Any]:
         }
 
 
-def _signed_out(request: Request, service: Service) -> Response:
-    response = RedirectResponse(
-        prefix.at("/login" if service.settings.auth == "keys" else "/"), 303
-    )
+def _signed_out(request: Request, service: Service, caller: Caller) -> Response:
+    by_provider = bool(service.settings.oidc_issuer) and caller.key_id is None
+    there = "/login?left=true" if by_provider else "/login"
+    response = RedirectResponse(prefix.at(there if service.settings.auth == "keys" else "/"), 303)
     response.delete_cookie(
         COOKIE,
         path=prefix.root.get() or "/",

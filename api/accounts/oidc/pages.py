@@ -101,6 +101,24 @@ async def come_back(
     return response
 
 
+@router.get(entering.OIDC_LEAVE)
+async def sign_out_there(request: Request, service: ServiceDependency) -> Response:
+    """Sends a browser that has signed out here to sign out at the provider too (RP-Initiated
+    Logout)."""
+    if not service.settings.oidc_issuer:
+        return RedirectResponse(prefix.at("/login"), 303)
+    provider = service.part(Provider)
+    try:
+        there = await provider.turns.take(provider.end_address)
+    except ServiceError as error:
+        return _refused(request, error, "/")
+    if not there:
+        name = service.settings.oidc_name
+        return entering.login(request, "/", f"{name} has no page to sign out: sign out there.")
+    request.scope["state"][prefix.LEAVES] = True
+    return RedirectResponse(there, 303, {"Cache-Control": "no-store"})
+
+
 def _begin_login(request: Request, service: Service, browser: str, wanted: str) -> str:
     """Let a sign-in of a browser wait: where the provider is. Raises ServiceError."""
     provider = service.part(Provider)

@@ -44,6 +44,7 @@ class Description:
     token: str
     keys: str
     userinfo: str
+    end_session: str  # where people sign out of it; empty: it has no such page
     algorithms: tuple[str, ...]
     posts_secret: bool  # as a field, where it takes no header
     names_itself: bool  # `iss` beside each code (RFC 9207)
@@ -90,6 +91,14 @@ class Provider:
             self.description.authorization, state=state, nonce=nonce, code_verifier=verifier
         )
         return str(address)
+
+    def end_address(self) -> str:
+        """Where a browser is sent to sign out there; empty where there is no such page. No token
+        is kept that would say who it is: the provider asks."""
+        end = self.description.end_session
+        joins = "&" if "?" in end else "?"
+        client = urlencode({"client_id": self._settings.oidc_client_id})
+        return f"{end}{joins}{client}" if end else ""
 
     def exchange(self, code: str, *, verifier: str, redirect_uri: str) -> Tokens:
         """The tokens for a code. UnauthorizedError for one that the provider does not take."""
@@ -178,6 +187,7 @@ class Provider:
             token=_endpoint(found, "token_endpoint"),
             keys=_endpoint(found, "jwks_uri"),
             userinfo=_endpoint(found, "userinfo_endpoint", is_needed=False),
+            end_session=_endpoint(found, "end_session_endpoint", is_needed=False),
             algorithms=algorithms,
             posts_secret="client_secret_post" in ways and "client_secret_basic" not in ways,
             names_itself=found.get("authorization_response_iss_parameter_supported") is True,

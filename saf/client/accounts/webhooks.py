@@ -44,7 +44,8 @@ class Webhooks:
         return cast(Entry, self._connection.json("GET", f"/v1/webhooks/{webhook_id}"))
 
     def change(self, webhook_id: str, **changes: Any) -> Entry:
-        """Change `url`, `events`, `sweep_jobs` or `enabled`: a disabled one is told again with `True`."""
+        """Change `url`, `events`, `sweep_jobs` or `enabled`; one that was disabled is told again
+        with `enabled=True`."""
         path = f"/v1/webhooks/{webhook_id}"
         return cast(Entry, self._connection.json("PATCH", path, json=changes, safe=True))
 

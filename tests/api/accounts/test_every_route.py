@@ -157,6 +157,7 @@ PUBLIC = {
     "POST /login": 401,
     "GET /login/oidc": 303,  # there is no provider
     "GET /login/oidc/callback": 303,
+    "GET /login/oidc/leave": 303,
     "GET /static/{path}": 200,
     "GET /mail/confirm/{token}": 404,  # the token is none
     "POST /mail/confirm/{token}": 404,

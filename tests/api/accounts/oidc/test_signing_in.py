@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,21 @@ def issuer() -> Issuer:
 def server(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("oidc")
     url = f"sqlite:///{directory / 'saf.sqlite3'}"
-    settings = with_keys(directory, url, **of_issuer(issuer.address, oidc_new_users="create"))
+    settings = with_keys(
+        directory, url, **of_issuer(issuer.address, oidc_new_users="create"), **MAIL
+    )
     with serving(settings) as server:
         opened(server)
         with issuer.running(server.address):
             yield server
 
 
+MAIL = {
+    "smtp_host": "127.0.0.1",
+    "smtp_port": 9,
+    "smtp_sender": "saf@lab.example",
+    "public_url": "http://lab.example",
+}
 OPEN: list[Person] = []
 
 
@@ -105,6 +114,41 @@ def test_it_is_the_same_user_from_another_browser_and_all_are_signed_out_at_once
     second.post("/account/sessions/end", data={"csrf": token})
     assert first.get("/v1/me").status_code == 401
     assert second.get("/").headers["location"].startswith("/login")
+
+
+def csrf(person: Person) -> str:
+    page = person.get("/account").text
+    return page.partition('<meta name="csrf" content="')[2].partition('"')[0]
+
+
+def test_the_mail_box_that_the_provider_has_verified_needs_no_mail_that_asks(
+    server: Server,
+) -> None:
+    person = browser(server)
+    person.sign_in("mia")
+    assert 'value="sub-of-mia@example.org"' in person.get("/account").text
+    headers = {"x-csrf-token": csrf(person)}
+    for box, is_known in (("sub-of-mia@example.org", True), ("otto@example.org", False)):
+        body = {"url": f"mailto:{box}", "events": ["job.failed"]}
+        made = person.post("/v1/webhooks", json=body, headers=headers)
+        assert (made.status_code, made.json()["confirmed_at"] is not None) == (201, is_known)
+
+
+def test_who_signs_out_is_led_to_where_they_sign_out_at_the_provider(server: Server) -> None:
+    person = browser(server)
+    person.sign_in("mia")
+    left = person.post("/logout", data={"csrf": csrf(person)})
+    assert left.headers["location"] == "/login?left=true"
+    assert 'href="/login/oidc/leave"' in person.get("/login?left=true").text
+    there = person.get("/login/oidc/leave").headers["location"]
+    assert there == f"{server.service.settings.oidc_issuer}/session/end?client_id=public"
+    asked = person.get(there)
+    secret = re.search(r'name="xsrf" value="([^"]+)"', asked.text)
+    assert secret is not None, asked.text
+    person.post(f"{there.partition('?')[0]}/confirm", data={"xsrf": secret[1], "logout": "yes"})
+    # It asks who they are again.
+    sent = person.get("/login/oidc").headers["location"]
+    assert "/interaction/" in person.get(sent).headers["location"]
 
 
 def test_each_signing_in_is_on_record(server: Server) -> None:

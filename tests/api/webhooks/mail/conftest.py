@@ -39,7 +39,7 @@ class Mailbox:
     def mails(self) -> list[EmailMessage]:
         return [cast(EmailMessage, message_from_bytes(each, policy=default)) for each in self.raw]
 
-    async def handle_RCPT(
+    async def handle_RCPT(  # noqa: N802 (aiosmtpd calls it)
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
         if address.startswith("gone@"):
@@ -47,7 +47,9 @@ class Mailbox:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+    async def handle_DATA(  # noqa: N802
+        self, server: Any, session: Any, envelope: Any
+    ) -> str:
         self.raw.append(envelope.original_content)
         return "250 kept"
 
