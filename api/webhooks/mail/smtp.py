@@ -35,11 +35,9 @@ def send(settings: Settings, mail: EmailMessage, recipient: str) -> tuple[int | 
     except smtplib.SMTPRecipientsRefused as refused:
         code, said = next(iter(refused.recipients.values()))
         return code, _said(code, said), code >= 500
-    except smtplib.SMTPDataError as refused:
-        code, said = refused.smtp_code, refused.smtp_error
-        return code, _said(code, said), code >= 500
     except smtplib.SMTPResponseException as refused:
-        return refused.smtp_code, _said(refused.smtp_code, refused.smtp_error), False
+        is_final = isinstance(refused, smtplib.SMTPDataError) and refused.smtp_code >= 500
+        return refused.smtp_code, _said(refused.smtp_code, refused.smtp_error), is_final
     except TimeoutError:
         return None, "the mail server did not answer in time", False
     except ssl.SSLCertVerificationError as error:

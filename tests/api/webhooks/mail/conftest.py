@@ -10,7 +10,7 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -37,7 +37,7 @@ class Mailbox:
 
     @property
     def mails(self) -> list[EmailMessage]:
-        return [cast(EmailMessage, message_from_bytes(each, policy=default)) for each in self.raw]
+        return [message_from_bytes(each, policy=default) for each in self.raw]
 
     async def handle_RCPT(  # noqa: N802 (aiosmtpd calls it)
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
