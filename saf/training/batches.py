@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from saf.data.mapped import MappedRows, waits
 from saf.data.statistics import frames_of
 from saf.kernels.transfer import sent, shared
 from saf.model.inputs import floats
@@ -36,16 +37,17 @@ class Batches:
     def __init__(self, samples: int, batch_size: int, seed: int) -> None:
         self.per_epoch = ceil(samples / batch_size)
         self._samples, self._seed = samples, seed
-        self._epoch, self._order = -1, torch.empty(0)
+        self._orders: dict[int, Tensor] = {}
 
     def __getitem__(self, step: int) -> Tensor:
         """Indices of the samples that iteration `step` (from 0) sees."""
         epoch, position = divmod(step, self.per_epoch)
-        if epoch != self._epoch:
+        if epoch not in self._orders:
             generator = generator_of(self._seed, "order", epoch)
-            self._epoch = epoch
-            self._order = torch.randperm(self._samples, generator=generator)
-        return self._order.tensor_split(self.per_epoch)[position]
+            # Whoever reads ahead asks for the next epoch before this one is over.
+            self._orders = {e: o for e, o in self._orders.items() if abs(e - epoch) == 1}
+            self._orders[epoch] = torch.randperm(self._samples, generator=generator)
+        return self._orders[epoch].tensor_split(self.per_epoch)[position]
 
 
 class Samples:
@@ -75,6 +77,9 @@ class Samples:
         self.lengths = None if lengths is None else torch.from_numpy(np.array(lengths, np.int64))
         """Those of the samples, on the CPU."""
         self._rows: Tensor | None = None
+        self._mapped = MappedRows.of(x) if home.type == "cpu" else None
+        self.waited = False
+        """Whether samples that were asked for had to come from the disk."""
 
     def subset(self, rows: Tensor) -> Samples:
         """The samples at `rows`, which share the memory of these."""
@@ -91,7 +96,17 @@ class Samples:
         """`x` as it is stored and `y` of the samples at `indices`, where they lie."""
         indices = sent(indices, self.x.device)
         rows = indices if self._rows is None else self._rows[indices]
-        return self.x[rows], self.y[rows]
+        before = waits()
+        x = self.x[rows]
+        self.waited |= self._mapped is not None and waits() > before
+        return x, self.y[rows]
+
+    def announce(self, indices: Tensor) -> None:
+        """Samples that are asked for soon; where they lie in a mapped file the kernel reads them
+        meanwhile."""
+        if self._mapped is not None:
+            rows = indices if self._rows is None else self._rows[indices]
+            self._mapped.announce(rows.numpy())
 
     def lengths_of(self, indices: Tensor) -> Lengths | None:
         """How many time steps are their own of the samples at `indices`; None: all of them."""

@@ -27,6 +27,7 @@ from saf.training.batches import Batches
 from saf.training.checkpoint import merit
 from saf.training.events import Converting, Report
 from saf.training.optimisation.optimizers import optimizer_of
+from saf.training.read_ahead import ReadAhead
 from saf.training.trainer import Trainer
 
 SHARE_OF_RATE = 0.25  # of the learning rate of the training, at the start
@@ -153,11 +154,13 @@ class _Learner:
             len(trainer.train_set), specification.batch_size, specification.seed + 1
         )
         self._steps = specification.conversion.fine_tune_epochs * self.batches.per_epoch
+        self._read_ahead = ReadAhead(trainer.train_set, self.batches, self._steps)
 
     def iterate(self, step: int) -> None:
         """Learn from one batch; the rate falls to zero by a cosine."""
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate * (1.0 + cos(pi * step / self._steps)) / 2.0
+        self._read_ahead.after(step - 1)
         self._trainer.learn_from(self.batches[step], step, self._plain, self._update)
 
     def _update(self) -> None:

@@ -44,6 +44,7 @@ from saf.training.optimisation.loss import loss_function
 from saf.training.optimisation.optimizers import optimizer_of
 from saf.training.optimisation.range_test import is_unsure, rate_that_learns
 from saf.training.optimisation.schedule import learning_rate
+from saf.training.read_ahead import ReadAhead
 from saf.training.resume import initialise, resumed
 
 MOST_HALVINGS = 20  # of a threshold, in search of one at which every layer fires
@@ -84,6 +85,7 @@ class Trainer:
         self.batches = Batches(len(self.train_set), specification.batch_size, specification.seed)
         self.samples_at_once = min(specification.samples_at_once, len(self.train_set))
         self.last_step = specification.epochs * self.batches.per_epoch
+        self._read_ahead = ReadAhead(self.train_set, self.batches, self.last_step)
         self._data = identity(dataset.x_train, dataset.y_train, dataset.lengths_train)
         self._average = (
             MovingAverage(self.parameters, specification.average_decay)
@@ -242,6 +244,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batch = self._batch(progress.step)
+        self._read_ahead.after(progress.step)
         self._looking = self.spike_monitor.is_due()
         computing = perf_counter()
         outcome = self._compute(batch)

@@ -19,6 +19,7 @@ from saf.model.network import SpikingNetwork
 from saf.training.batches import Samples
 from saf.training.failures import diverged
 from saf.training.optimisation.loss import LossFunction
+from saf.training.read_ahead import ReadAhead
 
 
 class Evaluated(NamedTuple):
@@ -73,8 +74,11 @@ def sums(
 ) -> Sums:
     """`evaluate` without its divisions and without waiting for the device."""
     totals, predicted, method = [], [], specification.method
-    for indices in torch.split(torch.arange(len(data)), specification.samples_at_once):
+    parts = torch.split(torch.arange(len(data)), specification.samples_at_once)
+    read_ahead = ReadAhead(data, parts, len(parts))
+    for number, indices in enumerate(parts):
         x, y = data[indices]
+        read_ahead.after(number)
         shown = infer(
             network,
             x,
