@@ -169,6 +169,21 @@ FOLDERS = [
         settings={"split": "fold_1"},
     ),
     Layout(
+        "`train_1/<class>/`, `test_1/<class>/`, `train_2/…` with the same images",
+        lambda: {
+            f"{split}_{fold}/{c}/{n}.png": image(c, n)
+            for fold in (1, 2)
+            for c in CLASSES
+            for n in range(6)
+            for split in ("test" if n % 2 == fold - 1 else "train",)
+        },
+        pictures=False,
+    ),
+    Layout(
+        "the same with other images in each",
+        lambda: many(*(f"{s}_{k}/{{c}}/{k}{{n}}.png" for s in ("train", "test") for k in (1, 2))),
+    ),
+    Layout(
         "`fold_1/<class>/`, `fold_2/<class>/`",
         lambda: many("fold_1/{c}/{n}.png") | many("fold_2/{c}/1{n}.png"),
     ),

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saf.data.dataset import Decision, check_class_names
-from saf.data.images.words import is_fold, is_part
+from saf.data.images.words import is_fold, is_part, numbered_role
 from saf.data.labels import holdout
 from saf.errors import DataError
 
 _SPLIT = re.compile(
-    r"(.*?)(train|training|test|testing|eval|evaluation|val|valid|validation|dev)(?:[-_ ]?set)?",
+    r"(.*?)(train|training|test|testing|eval|evaluation|val|valid|validation|dev)"
+    r"(?:[-_ ]?set)?(?:[-_ ]?\d+)?",
     re.I,
 )
 _OF = {"train": "train", "training": "train"} | dict.fromkeys(
@@ -95,7 +96,12 @@ def planned(found: Mapping[str, tuple[str, str]], decisions: Sequence[Decision] 
 
 def _check_folds(names: Sequence[str]) -> None:
     """Refuse folders of folds: what one trains on, another tests on."""
-    folds = sorted({part for name in names for part in name.split("/")[:-1] if is_fold(part)})
+    folders = {part for name in names for part in name.split("/")[:-1]}
+    folds = sorted(part for part in folders if is_fold(part))
+    if len(folds) < 2:
+        numbered = {part: found for part in folders if (found := numbered_role(part)) is not None}
+        if len(set(numbered.values())) > len({role for role, _ in numbered.values()}):
+            folds = sorted(numbered)
     if len(folds) > 1:
         raise DataError(
             f"the folders {', '.join(folds[:8])} are folds of a cross-validation, and nothing says "

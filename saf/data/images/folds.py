@@ -1,7 +1,8 @@
 """Folders of folds: several splits of the same images, or the parts of a cross-validation.
 
-`fold_1/train/<class>`, `fold_1/test/<class>`, `fold_2/train/<class>`, … hold each image several
-times: what one fold trains on, another tests on. `fold_1/<class>`, `fold_2/<class>`, … hold it
+`fold_1/train/<class>`, `fold_1/test/<class>`, `fold_2/train/<class>`, … and `train_1/<class>`,
+`test_1/<class>`, `train_2/<class>`, … hold each image several times: what one fold trains on,
+another tests on. `fold_1/<class>`, `fold_2/<class>`, … hold it
 once, and each fold is tested on by what the others teach.
 """
 
@@ -15,7 +16,7 @@ from saf.data.formats.format import Candidate, NeedsChoiceError, Question
 from saf.data.images.places import Told
 from saf.data.images.repeats import equal
 from saf.data.images.tables.lists import Published, counted
-from saf.data.images.words import Role, alike, composed, is_fold, roles_of
+from saf.data.images.words import Role, alike, composed, is_fold, numbered_role, roles_of
 from saf.data.sources.source import Source
 from saf.errors import DataError
 
@@ -66,6 +67,8 @@ def folds_of(source: Source, sizes: Mapping[str, int], images: Collection[str]) 
     """The folds that folders say, by their names, or by images that lie in training folders of one
     and in test folders of another. None if there are none. `sizes` are bytes by name."""
     paths = {name: name.split("/")[:-1] for name in images}
+    if (numbered := _numbered(paths)) is not None:
+        return _of_same_images(source, sizes, numbered)
     at = {}
     for folder in {tuple(path) for path in paths.values()}:
         at[folder] = next((i for i, each in enumerate(folder) if is_fold(each)), None)
@@ -85,11 +88,37 @@ def folds_of(source: Source, sizes: Mapping[str, int], images: Collection[str]) 
     found = _divided({name: (path, top) for name, path in deep.items()})
     if not 1 < len(found.names) <= 100 or not found.whole:
         return None
+    return _of_same_images(source, sizes, found)
+
+
+def _of_same_images(source: Source, sizes: Mapping[str, int], found: Folds) -> Folds | None:
+    """The folds with two files of one image; None if there are none, and they are other parts."""
     twins = equal(source, _pairs(sizes, found))
     if not twins:
         return None
     one, other = min(twins.items())
     return replace(found, same=f"{other} is {one}")
+
+
+def _numbered(paths: Mapping[str, list[str]]) -> Folds | None:
+    """The folds of splits with numbers, `train_1`, `test_1`, `train_2`, …, each named as its
+    training folder is. None unless all images lie in such, and each number has both."""
+    top = next(
+        (i for i, parts in enumerate(zip(*paths.values(), strict=False)) if len(set(parts)) > 1), 0
+    )
+    if not all(len(path) > top for path in paths.values()):
+        return None
+    known = {folder: numbered_role(folder) for folder in {path[top] for path in paths.values()}}
+    splits = {folder: found for folder, found in known.items() if found is not None}
+    training = {number: name for name, (role, number) in splits.items() if role == "train"}
+    tested = {number for role, number in splits.values() if role != "train"}
+    if len(splits) < max(4, len(known)) or training.keys() != tested:
+        return None
+    if len(set(splits.values())) < len(splits):
+        return None  # train_1 and Train1
+    of = {name: training[splits[path[top]][1]] for name, path in paths.items()}
+    roles: dict[str, Role | None] = {n: splits[path[top]][0] for n, path in paths.items()}
+    return Folds(of, {name: name for name in paths}, roles)
 
 
 def _divided(places: Mapping[str, tuple[list[str], int]]) -> Folds:

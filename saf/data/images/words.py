@@ -89,6 +89,13 @@ def plain_role(name: str) -> Role | None:
     return role if not rest else None
 
 
+def numbered_role(name: str) -> tuple[Role, int] | None:
+    """The split and the number of a folder that says no more: "train_1", "test set 2"."""
+    numbers = [int(token) for token in tokens(name) if token.isdigit()]
+    role = plain_role(name)
+    return None if role is None or len(numbers) != 1 else (role, numbers[0])
+
+
 def joined(name: str) -> str:
     """The words of a name without what stands between them, for `GENERIC` and its like."""
     return "".join(token for token in tokens(name) if not token.isdigit())

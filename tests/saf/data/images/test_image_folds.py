@@ -62,6 +62,30 @@ def test_of_folds_that_hold_a_split_each_one_is_chosen(
         assert "such as split: " in caught.value.hint
 
 
+@pytest.mark.parametrize("pattern", ["{s}_{f}/{c}/", "data/{s} set {f}/{c}/", "{s}{f}/{c}/"])
+def test_numbered_splits_of_the_same_images_are_folds(
+    pattern: str, pictures: Pictures, place: Place
+) -> None:
+    files = folds(pictures, pattern)
+    path = place(files)
+    candidates = asked(path, "split")
+    named = [pattern.format(s="train", f=f, c="").rstrip("/").rpartition("/")[2] for f in "123"]
+    assert list(candidates) == named
+    found = came(read(path, settings={"split": named[1]}), files)
+    assert {split: len(own) for split, own in found.items()} == {"train": 8, "test": 4}
+    numbers = {
+        split: {int(n.rpartition("/")[2][0]) % 3 for n in own} for split, own in found.items()
+    }
+    assert numbers == {"train": {0, 2}, "test": {1}}
+
+
+def test_numbered_splits_of_other_images_are_to_be_merged(pictures: Pictures, place: Place) -> None:
+    folders = [f"{s}_{n}/{c}" for s in ("train", "test") for n in "12" for c in ("cat", "dog")]
+    with pytest.raises(DataError, match="which of test_1, test_2 is for testing") as caught:
+        read(place(pictures.many(*folders)))
+    assert "merge the others" in caught.value.hint
+
+
 @pytest.mark.parametrize("pattern", ["fold_{f}/{c}", "{c}/fold{f}", "data/fold {f}/{c}"])
 def test_of_folds_that_are_parts_one_is_tested_on(
     pattern: str, pictures: Pictures, place: Place

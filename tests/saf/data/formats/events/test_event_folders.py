@@ -32,6 +32,12 @@ def test_folds_of_recordings_are_refused(pattern: str, pack: Pack) -> None:
     assert read(pack(below("{n}/{s}/{c}", "fold_1"), "zip")).class_names == ("cat", "dog")
 
 
+def test_numbered_splits_of_recordings_are_refused(pack: Pack) -> None:
+    with pytest.raises(DataError, match="test_1, test_2, train_1, train_2 are folds"):
+        read(pack(below("{s}_{n}/{c}", "1", "2"), "zip"))
+    assert read(pack(below("{s}_{n}/{c}", "1"), "zip")).class_names == ("cat", "dog")
+
+
 @pytest.mark.parametrize("pattern", ["{s}/{c}/{n}", "{s}/{n}/{c}", "{n}/{s}/{c}", "{c}/{n}"])
 def test_two_levels_of_folders_that_may_both_be_the_classes_are_refused(
     pattern: str, pack: Pack
