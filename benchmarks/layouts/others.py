@@ -61,6 +61,12 @@ def series() -> bytes:
     return npz(x_train=x, y_train=Y, x_test=x[:6], y_test=B)
 
 
+def four_files() -> Files:
+    """An array in each file."""
+    named = {"x_train": X, "y_train": Y, "x_test": A, "y_test": B}
+    return {f"{name}.npy": npy(array) for name, array in named.items()}
+
+
 def mnist() -> Files:
     """The four files of MNIST, gzipped."""
     files = {"train-images-idx3-ubyte": X, "train-labels-idx1-ubyte": Y}
@@ -144,12 +150,17 @@ ARRAYS = [
     single("`arr_0 arr_1`", "data.npz", npz(arr_0=X, arr_1=Y), pictures=True),
     Layout(
         "`x_train.npy`, `y_train.npy`, … in a zip",
-        lambda: {
-            "x_train.npy": npy(X),
-            "y_train.npy": npy(Y),
-            "x_test.npy": npy(A),
-            "y_test.npy": npy(B),
-        },
+        four_files,
+    ),
+    Layout(
+        'the same with `class_names.json`, `["ant", "bee", "cow"]`',
+        lambda: {**four_files(), "class_names.json": b'["ant", "bee", "cow"]'},
+        pictures=False,
+    ),
+    Layout(
+        "the same with a `labels.txt` of two lines",
+        lambda: {**four_files(), "labels.txt": b"ant\nbee\n"},
+        pictures=False,
     ),
     single("labels from 1", "data.npz", arrays(y_train=Y + 1, y_test=B + 1)),
     single(

@@ -20,6 +20,7 @@ from saf.data.formats.format import (
     Recognised,
     SettingError,
 )
+from saf.data.formats.naming import named
 from saf.data.formats.unread import unread
 from saf.data.sources.archive import SingleFile, Tar, Zip, compression_of, decompressed
 from saf.data.sources.limits import DEFAULT_LIMITS, Budget, Limits
@@ -86,6 +87,8 @@ def read(
         raise NeedsChoiceError(source.label, left)
     kind.check_packages(source.label)
     dataset = chosen.read(source, limits)
+    if not kind.names_classes:
+        dataset = named(dataset, source)
     limits.check_classes(dataset.classes)
     check_constant(dataset)
     return dataset

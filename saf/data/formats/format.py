@@ -86,6 +86,9 @@ class Format(Strict):
     100: recognised by content; 50: by the names of files; 10: by their endings."""
     packed: ClassVar[bool] = True
     """Whether several files make it up, which travel in an archive; else a single file does."""
+    names_classes: ClassVar[bool] = False
+    """Whether `read` takes the names of classes from lists beside the samples, `classes.txt`; else
+    they are given to what it has read."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages that reading needs and that need not be installed, by the name that is imported.
     They are imported in `read`; `detect` does without."""

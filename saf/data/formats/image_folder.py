@@ -63,6 +63,8 @@ class ImageFolder(Format):
     place: ClassVar[int] = 10
     specificity: ClassVar[int] = 20
 
+    names_classes: ClassVar[bool] = True
+
     name: Literal["image-folder"] = "image-folder"
     encoding: str | None = Field(
         None, max_length=40, description="that of names in a zip archive, such as 'cp932'"

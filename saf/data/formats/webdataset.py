@@ -23,7 +23,7 @@ from saf.data.images.decode import MAX_FILE, decode, is_image_name
 from saf.data.images.labelled import LabelledImages, labelled
 from saf.data.images.sheet import COLUMNS, TILE, sheet, spread
 from saf.data.images.survey import Load, Read
-from saf.data.images.tables.class_lists import fitting, is_class_list
+from saf.data.images.tables.class_lists import fitting, lists_of
 from saf.data.images.tables.columns import says_a_split
 from saf.data.images.tables.records import published
 from saf.data.sources.limits import Limits
@@ -44,6 +44,8 @@ class WebDataset(LabelledImages):
     label: ClassVar[str] = "a WebDataset shard of images and .cls files"
     place: ClassVar[int] = 49
     specificity: ClassVar[int] = 60
+
+    names_classes: ClassVar[bool] = True
 
     name: Literal["webdataset"] = "webdataset"
 
@@ -108,7 +110,7 @@ class WebDataset(LabelledImages):
             splits.setdefault(split_of(key.rpartition("/")[0]), []).append(key)
         if "train" not in splits or ALL in splits:
             splits = {ALL: list(images)}
-        named, words = fitting(_class_lists(source), set(found.values()))
+        named, words = fitting(lists_of(source), set(found.values()))
         told += [Decision("", value, why) for value, why in words]
         if named is not None:
             found = {key: named.name_of[value] for key, value in found.items()}
@@ -192,15 +194,6 @@ def _members(source: Source) -> _Members:
             found.labels[key] = member.name
     found.labels = found.jsons | found.labels
     return found
-
-
-def _class_lists(source: Source) -> dict[str, str]:
-    """Texts that are named as lists of classes are, by file."""
-    names = [m.name for m in source.members if is_class_list(m.name) and m.size <= _MAX_LABEL]
-    return {
-        content.name: content.read_whole(_MAX_LABEL).decode("utf-8-sig", "replace")
-        for content in source.contents(names[:8])
-    }
 
 
 def _reader(source: Source) -> Read:

@@ -28,6 +28,8 @@ class Stl10(ArrayFormat):
     place: ClassVar[int] = 34
     specificity: ClassVar[int] = 60
 
+    names_classes: ClassVar[bool] = True
+
     name: Literal["stl10"] = "stl10"
 
     @classmethod

@@ -1,18 +1,23 @@
-"""Lists of the names of classes: `classes.txt`, `class_names.txt`, `labels.txt` and their like."""
+"""Lists of the names of classes: `classes.txt`, `class_names.json`, `labels.txt` and their like."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from saf.data.images.words import alike, joined
+from saf.data.sources.source import Source
 
 _CALLED = frozenset(
     {"classes", "class", "classnames", "classname", "classlist", "labels", "labelnames"}
-    | {"labelmap", "categories", "names", "listclasses"}
+    | {"labelmap", "categories", "names", "listclasses", "classindices", "classtoidx"}
+    | {"idxtoclass", "classtoindex", "indextoclass", "labelid", "idlabel", "cattoname"}
 )
-_ENDINGS = (".txt", ".names", ".lst")
+_ENDINGS = (".txt", ".names", ".lst", ".json")
+_MAX_LIST = 2**20  # bytes
+_MAX_LISTS = 8
 _NUMBER_FIRST = re.compile(r"^(\d{1,9})[\s,;:=]+(\S.*)$")
 _NUMBER_LAST = re.compile(r"^(.*[^\s,;:=])[\s,;:=]+(\d{1,9})$")
 
@@ -31,16 +36,33 @@ def is_class_list(file: str) -> bool:
     return f"{dot}{ending}".lower() in _ENDINGS and joined(stem) in _CALLED
 
 
+def lists_of(source: Source, ending: str = "") -> dict[str, str]:
+    """The texts in a source that are named as lists of classes are, and end so, by file."""
+    names = [
+        member.name
+        for member in source.members
+        if is_class_list(member.name)
+        and member.name.lower().endswith(ending)
+        and member.size <= _MAX_LIST
+    ]
+    return {
+        content.name: content.read_whole(_MAX_LIST).decode("utf-8-sig", "replace")
+        for content in (source.contents(names[:_MAX_LISTS]) if names else ())
+    }
+
+
 def class_names(text: str, classes: Collection[str]) -> ClassNames | None:
     """What a list says of classes: their order, if it names all of them, else the names of those
     that are numbers, counted from 0, or from 1 where as many as there are names. None where it fits
     neither."""
-    lines = [line.strip().strip("'\"").strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
+    lines = _of_json(text)
+    if lines is None:
+        lines = [line.strip().strip("'\"").strip() for line in text.splitlines()]
+        lines = [line for line in lines if line and not line.startswith("#")]
     numbered = _numbered(lines)
     for names in ([numbered[n] for n in sorted(numbered)], lines):
         place = {alike(name): index for index, name in enumerate(names)}
-        if all(alike(c) in place for c in classes):
+        if all(alike(c) in place for c in classes) and not _repeated(names):
             order = sorted(classes, key=lambda c: place[alike(c)])
             return ClassNames(tuple(order), {c: c for c in classes})
     if not all(re.fullmatch(r"\d{1,9}", c) for c in classes):
@@ -48,6 +70,8 @@ def class_names(text: str, classes: Collection[str]) -> ClassNames | None:
     numbers = {c: int(c) for c in classes}
     lowest, highest = min(numbers.values()), max(numbers.values())
     if not numbered:
+        if _repeated(lines):
+            return None
         if lowest >= 1 and highest < len(lines):
             return None  # counted from 0 or from 1?
         numbered = dict(enumerate(lines, 1 if highest == len(lines) else 0))
@@ -57,6 +81,30 @@ def class_names(text: str, classes: Collection[str]) -> ClassNames | None:
     if len(set(map(alike, found.values()))) < len(found):
         return None
     return ClassNames(tuple(found.values()), found)
+
+
+def _repeated(names: list[str]) -> bool:
+    """Whether names are those of samples; of a thousand classes two may have one name."""
+    return len(set(map(alike, names))) < 0.9 * len(names)
+
+
+def _of_json(text: str) -> list[str] | None:
+    """The lines that JSON stands for: of a list of names, of names by number, or of numbers by
+    name. None where it is no JSON of that kind."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(said, list) and all(isinstance(name, str) for name in said):
+        return [line for name in said if (line := " ".join(name.split()))]
+    if not isinstance(said, dict) or not said:
+        return None
+    pairs = list(said.items())
+    if not all(isinstance(value, str) and re.fullmatch(r"\d{1,9}", key) for key, value in pairs):
+        if not all(type(value) is int and 0 <= value < 10**9 for _, value in pairs):
+            return None
+        pairs = [(str(number), name) for name, number in pairs]
+    return [f"{int(number)} {' '.join(name.split())}" for number, name in pairs]
 
 
 def _numbered(lines: list[str]) -> dict[int, str]:
