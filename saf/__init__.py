@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from saf.lif.certificate import certify
     from saf.lif.convert import convert
     from saf.lif.exporting import export
+    from saf.lif.incoming.reading import read_network
     from saf.lif.network import LIFNetwork, load_lif
     from saf.lif.sequence import SequenceState
     from saf.training.loop import train
@@ -35,6 +36,7 @@ _HOME = {
     "convert": "saf.lif.convert",
     "export": "saf.lif.exporting",
     "load_lif": "saf.lif.network",
+    "read_network": "saf.lif.incoming.reading",
     "train": "saf.training.loop",
 }
 
@@ -48,6 +50,7 @@ __all__ = [
     "convert",
     "export",
     "load_lif",
+    "read_network",
     "train",
 ]
 

@@ -2,8 +2,11 @@
 
     python -m saf.network_process FILE RESULT.json --max-memory-bytes N --max-seconds N
 
-RESULT.json says `{"settings": {…}, "facts": {…}}`, or `{"problem": "…"}`. The exit code is 0 either
-way; any other means that the process itself came to harm. Nothing is unpickled.
+FILE is a `lif.safetensors`, an NIR file or the state dict of a ReLU network in a safetensors file.
+What is no `lif.safetensors` is written as one to `--converted`; `--reading` (JSON) says what such a
+file leaves open, and `--dataset` has the samples that thresholds are balanced with. RESULT.json
+says `{"settings": {…}, "facts": {…}}`, or `{"problem": "…"}`. The exit code is 0 either way; any
+other means that the process itself came to harm. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ from typing import Any
 
 from saf import files
 from saf.config import JobSpecification
+from saf.config.incoming import Reading
 from saf.cores import prepare_threads
+from saf.data import BUILTIN, Dataset, load
+from saf.errors import DataError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("file", type=Path)
     parser.add_argument("result", type=Path, help="the JSON file to write")
+    parser.add_argument("--converted", type=Path, help="the lif.safetensors to write")
+    parser.add_argument("--reading", default="{}", help="JSON, see saf.config.incoming.Reading")
+    parser.add_argument("--dataset", help="the name of one that is built in, or a canonical file")
+    parser.add_argument("--dataset-name", default="", help="what the file is called")
     parser.add_argument("--max-memory-bytes", type=int, help="memory of this process")
     parser.add_argument("--max-seconds", type=int, help="processor time of this process")
     options = parser.parse_args(arguments)
@@ -39,24 +49,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.max_seconds is not None:
         resource.setrlimit(resource.RLIMIT_CPU, (options.max_seconds, options.max_seconds))
     try:
-        found = checked(options.file)
+        dataset = None if options.dataset is None else _dataset(options.dataset)
+        reading = Reading.model_validate_json(options.reading)
+        found = checked(
+            options.file,
+            reading=reading,
+            dataset=dataset,
+            name=options.dataset_name or options.dataset or "",
+            converted=options.converted,
+        )
     except MemoryError:
         found = {"problem": "reading the file needs more memory than is allowed"}
-    except (ValueError, OSError) as error:
+    except DataError as error:
+        found = {"problem": f"{error}; {error.hint}"}
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         found = {"problem": str(error)}
     files.write_bytes(options.result, json.dumps(found, allow_nan=False).encode())
     return 0
 
 
-def checked(path: Path) -> dict[str, Any]:
-    """The settings that a job takes over of the network in `path`, a `lif.safetensors`, and facts
-    about it. Raises ValueError, which says what is wrong, and OSError."""
-    from saf.lif.network import load_lif
+def _dataset(name: str) -> Dataset:
+    return BUILTIN[name]() if name in BUILTIN else load(Path(name))
+
+
+def checked(
+    path: Path,
+    *,
+    reading: Reading | None = None,
+    dataset: Dataset | None = None,
+    name: str = "",
+    converted: Path | None = None,
+) -> dict[str, Any]:
+    """The settings that a job takes over of the network in `path`, and facts about it. What is no
+    `lif.safetensors` is written as one to `converted`. Raises ValueError, which says what is wrong,
+    OSError, and ModuleNotFoundError."""
+    from saf.lif.incoming.reading import read_network
     from saf.lif.starting import settings_of
 
-    network = load_lif(path)
+    incoming = read_network(path, reading, dataset, name)
+    network = incoming.network
     settings, of = settings_of(network), network.description
     JobSpecification.model_validate(settings)  # as ValueError, what no job may have
+    if incoming.source != "lif" and converted is not None:
+        network.save(converted)
     architecture = of.architecture
     return {
         "settings": settings,
@@ -68,6 +103,8 @@ def checked(path: Path) -> dict[str, Any]:
             "layers": [layer.name for layer in (*architecture.layers, architecture.readout)],
             "parameters": sum(tensor.numel() for tensor in network.tensors.values()),
             "neurons": architecture.neurons,
+            "source": incoming.source,
+            "assumptions": list(incoming.assumptions),
         },
     }
 

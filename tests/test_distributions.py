@@ -141,6 +141,7 @@ def test_the_public_names_are_these_and_all_are_there() -> None:
         "convert",
         "export",
         "load_lif",
+        "read_network",
         "train",
     ]
     assert saf.client.__all__ == [

@@ -7,41 +7,62 @@ import logging
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from api.errors import InvalidRequestError, UnavailableError
 from api.host.child import Child, plain_environment
 from api.settings import Settings
+from saf.config.incoming import Reading
 
 AT_ONCE = 2
 WAIT_SECONDS = 60.0  # for other checks
 SECONDS = 120  # of processor time
 GRACE_SECONDS = 60.0  # beyond it, by the clock on the wall
+CONVERTED = ".converted"
 log = logging.getLogger(__name__)
 _turns = threading.BoundedSemaphore(AT_ONCE)
 
 
-def check(settings: Settings, file: Path) -> dict[str, Any]:
-    """The `settings` and `facts` of a network in a file, see `saf.network_process`. Raises
-    InvalidRequestError where it is none, UnavailableError where too many are checked."""
+@dataclass(frozen=True)
+class SamplesFile:
+    """The data set that thresholds are balanced with."""
+
+    name: str
+    path: str
+    """Of its canonical file, or the name of one that is built in."""
+
+
+def check(
+    settings: Settings, file: Path, reading: Reading, samples: SamplesFile | None
+) -> tuple[dict[str, Any], Path]:
+    """The `settings` and `facts` of a network in a file, see `saf.network_process`, and the file to
+    keep: this one, or the `lif.safetensors` that was made of it. Raises InvalidRequestError where
+    it is none, UnavailableError where too many are checked."""
     if not _turns.acquire(timeout=WAIT_SECONDS):
         raise UnavailableError("other networks are being checked; try again in a minute")
     try:
-        found = _of_child(settings, file)
+        found = _of_child(settings, file, reading, samples)
     finally:
         _turns.release()
     if "problem" in found:
         raise InvalidRequestError.at("/file", str(found["problem"]))
-    return found
+    converted = file.parent / CONVERTED
+    return found, converted if converted.exists() else file
 
 
-def _of_child(settings: Settings, file: Path) -> dict[str, Any]:
+def _of_child(
+    settings: Settings, file: Path, reading: Reading, samples: SamplesFile | None
+) -> dict[str, Any]:
     result, output = file.parent / "result.json", file.parent / "output.txt"
     command = [
         *(sys.executable, "-P", "-m", "saf.network_process", str(file), str(result)),
         *("--max-memory-bytes", str(settings.check_max_memory_bytes)),
         *("--max-seconds", str(SECONDS)),
+        *("--converted", str(file.parent / CONVERTED)),
+        *("--reading", reading.model_dump_json(exclude_unset=True)),
+        *(() if samples is None else ("--dataset", samples.path, "--dataset-name", samples.name)),
     ]
     with output.open("wb") as said:
         child = Child("network check", command, environment=plain_environment(), output=said)

@@ -14,6 +14,15 @@ from api.web.rendering import page
 
 router = APIRouter(include_in_schema=False)
 PAGE_NETWORKS = 100
+READERS = (
+    ("nir", "the equations of NIR"),
+    ("norse", "Norse"),
+    ("sinabs", "sinabs"),
+    ("snntorch", "snnTorch"),
+    ("spikingjelly", "SpikingJelly"),
+    ("spyx", "Spyx"),
+    ("rockpool", "Rockpool"),
+)
 
 
 @router.get("/networks")
@@ -22,4 +31,6 @@ def networks_page(request: Request, service: ServiceDependency, after: str = "")
     with service.database.reading() as session:
         found, has_more = find_networks(session, limit=PAGE_NETWORKS, after=after)
     older = prefix.at("/networks?") + urlencode({"after": found[-1].id}) if has_more else None
-    return page(request, "networks/networks.html", {"networks": found, "older": older})
+    return page(
+        request, "networks/networks.html", {"networks": found, "older": older, "readers": READERS}
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from api.web.schemas import Document, Timestamp
@@ -28,6 +29,10 @@ class NetworkDocument(Document):
     parameters: int
     """Weights and biases."""
     neurons: int
+    source: Literal["lif", "nir", "weights"] = "lif"
+    """What was uploaded: a `lif.safetensors`, an NIR file, or the weights of a ReLU network."""
+    assumptions: Sequence[str] = ()
+    """What the file does not say, and was taken to be so."""
     settings: dict[str, Any]
     """What a job that starts from it takes over, unless it says otherwise."""
     created_at: Timestamp

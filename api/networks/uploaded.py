@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from api.errors import InvalidRequestError
 from api.networks.checks import check
+from api.networks.form import FIELDS, FORM, MAX_FIELD_BYTES, reading_in, samples_of
 from api.networks.queries import documents, existing, find_networks, read_network
 from api.networks.schemas import NetworkDocument
 from api.store.blobs.base import Incoming
@@ -31,27 +33,6 @@ from api.web.schemas import Listing
 
 router = APIRouter(prefix="/v1/networks", tags=["networks"])
 _NAME = re.compile(r"\w[\w .+\-]{0,199}")
-_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "A lif.safetensors",
-                        },
-                        "name": {"type": "string", "description": "By default the file's name"},
-                    },
-                }
-            }
-        },
-    }
-}
 
 
 async def _receive(
@@ -61,9 +42,10 @@ async def _receive(
         upload = await receive(
             request,
             service.part(Uploads).directory / new_id("net"),
-            allowed=frozenset({"name"}),
+            allowed=frozenset(FIELDS),
             max_bytes=service.settings.upload_max_bytes,
-            max_parts=service.settings.upload_max_parts,
+            max_parts=max(service.settings.upload_max_parts, len(FIELDS) + 1),
+            max_field_bytes=MAX_FIELD_BYTES,
         )
         try:
             yield upload
@@ -81,7 +63,7 @@ def _discard(upload: Upload) -> None:
     "",
     status_code=201,
     summary="Upload a network to start jobs from",
-    openapi_extra=_FORM,
+    openapi_extra=FORM,
     responses={
         200: {
             "model": NetworkDocument,
@@ -98,22 +80,30 @@ def upload_network(
     idempotency_key: IdempotencyKey = None,
     saf_project: ProjectHeader = None,
 ) -> NetworkDocument:
-    """A `lif.safetensors` of any version of the format, of one's own program or of a job. It is
-    checked at once, in a process of its own, and never unpickled. `"init": {"network": id}` in a
-    specification then starts with its weights."""
+    """A `lif.safetensors` of any version of the format, of one's own program or of a job; an NIR
+    file of a plain stack of layers; or the state dict of a ReLU network as safetensors, which
+    becomes a network of integrate-and-fire neurons. It is checked at once, in a process of its own,
+    and never unpickled. What NIR and weights leave open is a field of the form; what none says is
+    told in `assumptions`. `"init": {"network": id}` in a specification then starts with its
+    weights."""
     name = _name_of(upload)
-    request = ("network", name, upload.sha256)
+    reading = reading_in(upload.fields)
+    given = {key: value for key, value in upload.fields.items() if key != "name"}
+    request: tuple[str, ...] = ("network", name, upload.sha256)
+    if given:
+        request += (json.dumps(given, sort_keys=True),)
     with service.database.reading() as session:
         made = id_made_before(session, idempotency_key, *request)
         before = None if made is None else session.get(UploadedNetwork, made)
         if before is not None:
             return _answer(response, documents(session, [before])[0], status=200)
-    found = check(service.settings, upload.file)
-    incoming = service.store.receive(upload.file)
+    samples = samples_of(service, upload.fields.get("dataset") or "")
+    found, kept = check(service.settings, upload.file, reading, samples)
+    incoming = service.store.receive(kept)
     try:
         row = {
             "name": name,
-            "bytes": upload.bytes,
+            "bytes": kept.stat().st_size,
             "settings": found["settings"],
             "facts": found["facts"],
             "uploaded_by": user,
@@ -150,7 +140,8 @@ def _answer(response: Response, network: NetworkDocument, *, status: int) -> Net
 
 
 def _name_of(upload: Upload) -> str:
-    stem = upload.file_name.replace("\\", "/").rpartition("/")[2].removesuffix(".safetensors")
+    stem = upload.file_name.replace("\\", "/").rpartition("/")[2]
+    stem = re.sub(r"\.(safetensors|nir|h5|hdf5)$", "", stem)
     of_file = re.sub(r"[^\w .+\-]", "-", stem).strip(" .-+")
     name = str(upload.fields.get("name") or "").strip() or of_file
     if not _NAME.fullmatch(name):

@@ -52,6 +52,7 @@ async def receive(
     allowed: frozenset[str],
     max_bytes: int,
     max_parts: int,
+    max_field_bytes: int = MAX_FIELD_BYTES,
 ) -> Upload:
     """Write the form's one file below `directory`, which is made; the text fields are `allowed`.
 
@@ -62,7 +63,11 @@ async def receive(
     try:
         lock = await anyio.to_thread.run_sync(DirectoryLock, directory)
         form = _Form(
-            directory / FILE_FIELD, allowed=allowed, max_bytes=max_bytes, max_parts=max_parts
+            directory / FILE_FIELD,
+            allowed=allowed,
+            max_bytes=max_bytes,
+            max_parts=max_parts,
+            max_field_bytes=max_field_bytes,
         )
         parser = MultipartParser(boundary, form.callbacks())
     except OSError as error:
@@ -110,13 +115,20 @@ class _Form:
     """What the parser calls, part by part."""
 
     def __init__(
-        self, directory: Path, *, allowed: frozenset[str], max_bytes: int, max_parts: int
+        self,
+        directory: Path,
+        *,
+        allowed: frozenset[str],
+        max_bytes: int,
+        max_parts: int,
+        max_field_bytes: int,
     ) -> None:
         directory.mkdir()
         self._directory = directory
         self._allowed = allowed
         self._max_bytes = max_bytes
         self._max_parts = max_parts
+        self._max_field_bytes = max_field_bytes
         self._parts = 0
         self._header = b""
         self._value = b""
@@ -204,9 +216,9 @@ class _Form:
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._target is None:
             self._text += data[start:end]
-            if len(self._text) > MAX_FIELD_BYTES:
+            if len(self._text) > self._max_field_bytes:
                 raise InvalidRequestError.at(
-                    f"/{self._name}", f"is longer than {MAX_FIELD_BYTES} bytes"
+                    f"/{self._name}", f"is longer than {self._max_field_bytes} bytes"
                 )
             return
         self._bytes += end - start

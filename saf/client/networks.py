@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,32 @@ class Networks:
     _connection: Connection
 
     def upload_network(
-        self, path: Path | str, *, name: str = "", idempotency_key: str | None = None
+        self,
+        path: Path | str,
+        *,
+        name: str = "",
+        dataset: str = "",
+        idempotency_key: str | None = None,
+        **reading: Any,
     ) -> dict[str, Any]:
-        """Upload a `lif.safetensors`; `{"init": {"network": found["id"]}}` in a specification
-        starts with its weights. Raises OSError where it cannot be read, and `ApiError`, which says
-        what is wrong, where it is no such file."""
+        """Upload a `lif.safetensors`, an NIR file, or weights of a ReLU network as safetensors;
+        `{"init": {"network": found["id"]}}` in a specification starts with its weights.
+
+        `reading` says what NIR and weights leave open (`reader="sinabs"`, `dt=0.001`,
+        `network={"name": "layers", …}`, `shape=(1, 8, 8)`: `saf.config.incoming.Reading`),
+        `dataset` with which data thresholds are balanced; `assumptions` of the answer says what was
+        taken to be so. Raises OSError where the file cannot be read, and `ApiError`, which says
+        what is wrong or missing, where it is none of these.
+        """
         file = Path(path)
+        given = {"name": name, "dataset": dataset, **reading}
+        data = {key: _text(value) for key, value in given.items() if value not in (None, "")}
         with file.open("rb") as content:
             found: dict[str, Any] = self._connection.change(
                 "/v1/networks",
                 key=idempotency_key,
                 files={"file": (file.name, content)},
-                data={"name": name} if name else {},
+                data=data,
                 timeout=httpx.Timeout(30.0, read=None, write=None),
             )
         return found
@@ -49,3 +64,10 @@ class Networks:
     def delete_network(self, network_id: str) -> None:
         """Remove it; jobs that start from it keep its file until they have ended."""
         self._connection.request("DELETE", f"/v1/networks/{network_id}")
+
+
+def _text(value: Any) -> str:
+    """A value as a field of a form: objects as JSON, lists with commas."""
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -43,7 +43,8 @@ class LinearLayer(Strict):
 
 
 class PoolLayer(Strict):
-    """Pooling over windows of `kernel × kernel`; it belongs to the layer that follows."""
+    """Pooling over windows of `kernel × kernel`; it belongs to the layer that follows, at the end
+    of the list to the readout."""
 
     kind: Literal["average_pool", "max_pool"] = "average_pool"
     """`max_pool` is refused, see `convnet`."""
@@ -66,17 +67,18 @@ class LayerList(Network):
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=128)]
 
     def architecture(self, input_shape: Shape, classes: int) -> Architecture:
-        layers = _listed(self.layers, input_shape)
-        readout: list[Operation] = [Linear(out_features=classes)]
-        if len(output_shape(layers, input_shape)) == 3:
-            readout.insert(0, Flatten())
+        layers, readout = _listed(self.layers, input_shape)
+        if len(output_shape([*layers, readout], input_shape)) == 3:
+            readout.append(Flatten())
+        readout.append(Linear(out_features=classes))
         return chained([*layers, readout], input_shape)
 
 
 def _listed(
     listed: Sequence[ConvLayer | LinearLayer | PoolLayer], input_shape: Shape
-) -> list[list[Operation]]:
-    """One list of operations for each spiking layer; a pooling goes to the layer after it."""
+) -> tuple[list[list[Operation]], list[Operation]]:
+    """One list of operations for each spiking layer, and those before the readout; a pooling goes
+    to the layer after it."""
     layers: list[list[Operation]] = []
     before: list[Operation] = []
     shape = input_shape
@@ -119,9 +121,6 @@ def _listed(
         if not isinstance(layer, PoolLayer):
             layers.append(before)
             before = []
-    if before:
-        raise NetworkError(
-            "the list ends in a pooling; end it in a layer of neurons",
-            pointer=f"/network/layers/{len(listed) - 1}",
-        )
-    return layers
+    if not layers:
+        raise NetworkError("the list has no layer of neurons; add one", pointer="/network/layers")
+    return layers, before

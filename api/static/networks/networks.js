@@ -31,8 +31,10 @@ form.addEventListener("submit", (event) => {
   const chosen = file.files?.[0];
   if (!chosen) return;
   const body = new FormData();
+  const given = [...new FormData(form)].filter(([, value]) => typeof value === "string" && value.trim());
+  for (const [name, value] of given) body.append(name, value);
   body.append("file", chosen);
-  const key = keys.of(`${chosen.name} ${chosen.size} ${chosen.lastModified}`);
+  const key = keys.of(`${chosen.name} ${chosen.size} ${chosen.lastModified} ${JSON.stringify(given)}`);
   void change(`${chosen.name} is being sent and checked.`, () =>
     ask(at("/v1/networks"), { method: "POST", body, headers: { "Idempotency-Key": key } }),
   );

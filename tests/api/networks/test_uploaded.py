@@ -10,12 +10,16 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from api.store.tables.base import Blob
 from saf import tensorfile
 from saf.cli.main import app
+from saf.lif.exporting import export
+from saf.lif.network import load_lif
 from tests.api.conftest import Server
+from tests.saf.lif.incoming.relu_networks import LAYERS, relu_network
 from tests.saf.training.test_starting_from_files import left
 from tests.saf.training.trainings import dataset
 
@@ -207,3 +211,69 @@ def test_the_pages_offer_an_uploaded_network(shared: Server, network: dict[str, 
     form = shared.http.get(f"/new?network={network['id']}").text
     assert network["id"] in form
     assert "layer2" in form
+
+
+def sent(server: Server, file: Path, **fields: str) -> dict[str, Any]:
+    answer = upload(server, file, **fields)
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.mark.slow
+def test_an_nir_file_is_asked_about_and_then_read(
+    shared: Server, lif: Path, tmp_path: Path
+) -> None:
+    network = load_lif(lif)
+    export(network, "nir-spikingjelly", tmp_path)
+    file = tmp_path / "spikingjelly.nir"
+    assert "send reset=subtract" in refusal(upload(shared, file, dt="1"), "/file")
+    assert refusal(upload(shared, file, reader="brian"), "/reader")
+    of = network.description
+    fields = {"mean": ",".join(map(str, of.mean)), "std": ",".join(map(str, of.std))}
+    fields |= {"reader": "spikingjelly", "reset": "subtract", "dt": "1", "timesteps": "5"}
+    found = sent(shared, file, **fields)
+    assert (found["name"], found["source"]) == ("spikingjelly", "nir")
+    assert found["settings"]["neuron"] == {"name": "lif", "decay": 0.7, "threshold": 0.9}
+    assert any("subtracts its threshold" in each for each in found["assumptions"])
+    job = shared.submit(init={"network": found["id"]})
+    assert job["specification"]["network"]["description"]["layers"][0]["name"] == "layer1"
+    assert "What was assumed" in shared.http.get("/networks").text
+
+
+@pytest.mark.slow
+def test_weights_of_a_relu_network_begin_a_job(shared: Server, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file(relu_network().state_dict(), file)
+    assert "no JSON" in refusal(upload(shared, file, network="mlp"), "/network")
+    assert "perceptron" in upload(shared, file, network='{"name": "perceptron"}').text
+    fields = {"network": LAYERS, "shape": "1,8,8"}
+    unknown = upload(shared, file, **fields, dataset="nothing")
+    assert "there is no data set" in refusal(unknown, "/dataset")
+    found = sent(shared, file, **fields, dataset="digits", timesteps="4")
+    assert found["source"] == "weights"
+    assert any("percentile 99.9" in each for each in found["assumptions"])
+    job = shared.submit(init={"network": found["id"]}, timesteps=4)
+    assert job["specification"]["neuron"]["decay"] == 1.0
+
+
+@pytest.mark.slow
+def test_the_commands_of_networks(
+    shared: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAF_URL", shared.address)
+    file, runner = tmp_path / "weights.safetensors", CliRunner()
+    save_file(relu_network().state_dict(), file)
+    asked = ["--set", f"network={LAYERS}", "--set", "shape=1,8,8"]
+    done = runner.invoke(app, ["networks", "upload", str(file), *asked, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["source"] == "weights"
+    assert found["id"] in runner.invoke(app, ["networks"]).stdout
+    assert runner.invoke(app, ["networks", "delete", found["id"]]).exit_code == 0
+    here = tmp_path / "here.safetensors"
+    done = runner.invoke(app, ["import", str(file), "--out", str(here), *asked])
+    assert done.exit_code == 0, done.output
+    assert "the largest activations" in done.stdout
+    assert load_lif(here).description.decay == 1.0
+    assert runner.invoke(app, ["import", str(file), "--set", "reset=hard"]).exit_code == 2

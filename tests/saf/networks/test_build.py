@@ -115,7 +115,7 @@ def test_every_network_spikes_alike_with_saf_and_lif_neurons(
         (VGG16(), (1, 28, 28), "/network", "convnet or vgg11"),
         (ConvNet(), (100, 32, 32), "/network", "64 channels"),
         (listed(PoolLayer(kind="max_pool")), (1, 8, 8), "/network/layers/0/kind", "average"),
-        (listed(ConvLayer(channels=2), PoolLayer()), (1, 8, 8), "/network/layers/1", "end it"),
+        (listed(PoolLayer()), (1, 8, 8), "/network/layers", "no layer of neurons"),
         (listed(ConvLayer(channels=2, groups=2)), (1, 8, 8), "/network/layers/0", "2 groups"),
         (listed(ConvLayer(channels=2, kernel=1)), (1, 8, 8), "/network/layers/0", "standardised"),
         (
@@ -138,3 +138,11 @@ def test_a_single_class_is_refused_at_the_data_set() -> None:
     with pytest.raises(NetworkError) as caught:
         build(ConvNet(), (1, 8, 8), 1)
     assert caught.value.pointer == "/dataset"
+
+
+def test_a_pooling_at_the_end_of_a_list_belongs_to_the_readout() -> None:
+    network = listed(ConvLayer(channels=2), PoolLayer())
+    readout = build(network, (1, 8, 8), 10).readout
+    kinds = [operation.kind for operation in readout.connections[0].operations]
+    assert kinds == ["scale", "average_pool", "flatten", "linear"]
+    assert next(reversed(list(build(network, (1, 8, 8), 10).weight_shapes()))) == (10, 32)
