@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import islice
+from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 NETWORKS_KEPT = 2
 SHOWN_NEURONS = 128  # of a layer …
+GOLDEN = 0.618
 SHOWN_NUMBERS = 12_000  # … and neurons × steps of it, at most
 MOST_PIXELS = 2**20  # of all frames of a sample
 MOST_SCORES = 2**20  # classes × steps that an answer holds
@@ -307,12 +309,15 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
 
 
 def _some(count: int, most: int) -> Tensor:
-    """`most` of `count` indices in order, the same ones always. At even distances they would all
-    lie in one column of an image."""
+    """`most` of `count` indices in order, the same ones always, here and in the browser
+    (static/jobs/answer.js): steps of the golden section, as at even distances they would all lie
+    in one column of an image."""
     import torch
 
-    generator = torch.Generator().manual_seed(0)
-    return torch.randperm(count, generator=generator)[:most].sort().values
+    step = int(GOLDEN * count)
+    while gcd(step, count) != 1:
+        step += 1
+    return torch.tensor(sorted(number * step % count for number in range(most)))
 
 
 def _picture(x: Floats) -> str:

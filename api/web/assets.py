@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -30,16 +32,20 @@ MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
+RUNS_NETWORKS = "jobs/snn_worker.js"
+POLICIES = {RUNS_NETWORKS: "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"}
+"""What a script may do that no page may. A worker is under the policy of its own response."""
 PACKED = frozenset(MEDIA_TYPES) - {".png"}
 
 
 class Assets:
     """The files of a folder as they were when it was read; an ASGI application to mount."""
 
-    def __init__(self, folder: Path) -> None:
-        """Reads all files. Raises OSError."""
+    def __init__(self, folder: Path, more: Mapping[str, bytes] | None = None) -> None:
+        """Reads all files; `more` are others, by the names that they get. Raises OSError."""
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         self._files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+        self._files |= more or {}
         digest = hashlib.sha256()
         for name, content in self._files.items():
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
@@ -77,6 +83,8 @@ class Assets:
             content = self._pack(name)
             tag += "-gzip"
             own["Content-Encoding"] = "gzip"
+        if name in POLICIES:
+            own["Content-Security-Policy"] = POLICIES[name]
         own["ETag"] = f'"{tag}"'
         if tag in headers.get("if-none-match", ""):
             return Response(status_code=304, headers=own)
@@ -91,8 +99,9 @@ class Assets:
 
 @lru_cache
 def assets() -> Assets:
-    """Static files of the user interface."""
-    return Assets(FOLDER)
+    """Static files of the user interface, and the module that exports to WebAssembly have."""
+    module = files("saf.lif.export") / "templates" / "snn.js"
+    return Assets(FOLDER, {"jobs/snn.js": module.read_bytes()})
 
 
 def address(name: str) -> str:

@@ -13,6 +13,7 @@ from api.local.valkey import EmbeddedBroker
 from api.main import create_app
 from api.settings import Settings
 from api.store.jobs import lifecycle
+from api.web.assets import RUNS_NETWORKS
 from saf.config import JobSpecification
 from tests.api.conftest import NO_BROKER, Server, serving, until
 
@@ -87,6 +88,17 @@ def test_the_documentation_page_loads_everything_from_here(shared: Server) -> No
     assert re.search(r"<script(?![^>]*src=)", page) is None
     folder = Path(api.__file__).parent / "static" / "vendor" / "swagger-ui"
     assert {"LICENSE", "VERSION.txt"} <= {path.name for path in folder.iterdir()}
+
+
+def test_web_assembly_is_allowed_to_the_worker_that_runs_networks_and_to_no_page(
+    shared: Server,
+) -> None:
+    page = f"/jobs/{shared.submit()['id']}"
+    paths = ("/", page, "/static/jobs/snn.js", f"/static/{RUNS_NETWORKS}")
+    policies = {path: shared.http.get(path).headers["Content-Security-Policy"] for path in paths}
+    allowed = [path for path, policy in policies.items() if "wasm-unsafe-eval" in policy]
+    assert allowed == [f"/static/{RUNS_NETWORKS}"]
+    assert all("default-src 'self'" in policy for policy in policies.values())
 
 
 def test_readiness_tells_each_thing_that_is_missing(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from api.store.blobs.base import ArtifactStore
 from saf.config.targets import TARGETS, target_of, unfit_for
 from saf.registry import name_of
 
+IN_BROWSERS, MODULE = "wasm", "snn.wasm"
+DRAWN = ([1], [3])  # channels of what can be drawn, or is an image
+
 
 def exports_section(
     store: ArtifactStore, files: Sequence[ArtifactDocument], exports: Sequence[ExportDocument]
@@ -44,3 +47,20 @@ def exports_section(
             }
         )
     return found
+
+
+def in_browser(
+    entries: Sequence[dict[str, Any]], shape: Sequence[int], frames: bool
+) -> dict[str, Any] | None:
+    """What the page needs to predict in the browser: the export and its file, once no spike
+    differs, or what is in its way. None where nothing of `shape` (C H W) can be drawn."""
+    entry = next((each for each in entries if each["name"] == IN_BROWSERS), None)
+    if entry is None or frames or [*shape[:1]] not in DRAWN:
+        return None
+    export: ExportDocument | None = entry["export"]
+    files = export.artifacts if export is not None and export.verdict == "identical" else []
+    return {
+        "obstacles": entry["obstacles"],
+        "export": export,
+        "module": next((file for file in files if file.name.endswith(MODULE)), None),
+    }

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from api.jobs.exports.queries import export_documents, find_exports
 from api.jobs.pages.class_table import class_table
-from api.jobs.pages.exports_section import exports_section
+from api.jobs.pages.exports_section import exports_section, in_browser
 from api.jobs.pages.new_form import with_auto
 from api.jobs.pages.notes import rendered
 from api.jobs.queries import read_job
@@ -104,9 +104,11 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
         }
     report = _document(service.store, files, "report")
     certificate = _document(service.store, files, "certificate")
+    entries = exports_section(service.store, files, exported)
     context |= {
         "files": [file for file in files if not file.name.startswith(EXPORTS)],
-        "exports": exports_section(service.store, files, exported),
+        "exports": entries,
+        "in_browser": in_browser(entries, context["input_shape"], context["frames"]),
         "network_damaged": any(file.name == NETWORK and file.damaged for file in files),
         "predicts_with": _predicts_with(files, job, context["samples"]),
         "certificate": certificate,

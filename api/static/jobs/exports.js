@@ -1,5 +1,6 @@
 // @ts-check
-// The section "Use elsewhere" of a job: orders exports, and looks again while one is under way.
+// Exports of a job: orders them, in "Use elsewhere" and where it predicts, and looks again while one
+// is under way.
 import { ask, explain, IdempotencyKeys } from "../web/http.js";
 import { onRefresh, refreshSoon } from "../web/live.js";
 
@@ -11,9 +12,9 @@ export function offerExports(address) {
   const refusal = /** @type {HTMLElement} */ (document.getElementById("refusal"));
   let keys = new IdempotencyKeys();
   let waiting = 0;
-  section.addEventListener("click", async (event) => {
-    const button = /** @type {HTMLElement} */ (event.target).closest("button");
-    if (!button?.dataset.export) return;
+  document.addEventListener("click", async (event) => {
+    const button = event.target instanceof Element && event.target.closest("button");
+    if (!button || !button.dataset.export) return;
     const json = JSON.stringify({ target: button.dataset.export });
     refusal.hidden = true;
     button.disabled = true;

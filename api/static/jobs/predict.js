@@ -1,7 +1,9 @@
 // @ts-check
-// Predictions: a drawing, an image or a sample goes to the server; its answer is shown by time step.
+// Predictions: a drawing, an image or a sample is shown to the network, in this browser where it was
+// exported for it, else on the server; the answer is shown by time step.
 import { count } from "../web/format.js";
 import { ask, explain } from "../web/http.js";
+import { Here } from "./here.js";
 import { Raster } from "./raster.js";
 import { svg } from "./spike_stats.js";
 
@@ -13,12 +15,15 @@ const WAIT_MS = 250; // after a stroke
 const STEP_MS = 420;
 const PLAY_MS = 8000; // of all steps, where there are many
 
+/** @typedef {import("./here.js").Question} Question */
+
 export class PredictForm {
   asked = 0;
   playing = 0;
+  here = new Here();
   /** @type {any} */
   answer = null;
-  /** @type {{ body: BodyInit, type: string } | null} */
+  /** @type {Question | null} */
   question = null;
 
   /**
@@ -40,7 +45,7 @@ export class PredictForm {
     this.pad = new Pad(
       /** @type {HTMLCanvasElement} */ (document.getElementById("pad")),
       Number(this.section.dataset.side),
-      (image) => this.#ask(image, image.type),
+      (question) => this.#ask(question),
     );
     this.#listen();
   }
@@ -48,7 +53,7 @@ export class PredictForm {
   #listen() {
     const file = /** @type {HTMLInputElement} */ (document.getElementById("predict-file"));
     file.addEventListener("change", () => {
-      if (file.files?.length) this.#ask(file.files[0], file.dataset.type ?? file.files[0].type);
+      if (file.files?.length) this.#ask({ file: file.files[0], type: file.dataset.type });
       file.value = "";
     });
     const sample = /** @type {HTMLInputElement | null} */ (document.getElementById("sample"));
@@ -56,7 +61,7 @@ export class PredictForm {
       const most = Number(sample.max);
       const take = (/** @type {number} */ index) => {
         sample.value = String((index + most + 1) % (most + 1));
-        this.#ask(JSON.stringify({ sample: Number(sample.value) }), "application/json");
+        this.#ask({ sample: Number(sample.value) });
       };
       sample.addEventListener("change", () => take(Number(sample.value)));
       on("sample-before", () => take(Number(sample.value) - 1));
@@ -67,23 +72,19 @@ export class PredictForm {
       this.#stop();
       this.#show(Number(this.scrub?.value));
     });
-    on("predict-again", () => this.question && this.#ask(this.question.body, this.question.type));
+    on("predict-again", () => this.question && this.#ask(this.question));
     on("play", () => (this.playing ? this.#stop() : this.#play()));
   }
 
-  /**
-   * @param {BodyInit} body
-   * @param {string} type
-   */
-  async #ask(body, type) {
+  /** @param {Question} question */
+  async #ask(question) {
     if (!this.problem || !this.result) return;
     const turn = ++this.asked;
-    this.question = { body, type };
+    this.question = question;
     this.result.setAttribute("aria-busy", "true");
     if (!this.answer) label("predict-hint", "The network is being loaded …");
     try {
-      const headers = { "Content-Type": type };
-      const answer = await ask(`${this.url}?detail=true`, { method: "POST", headers, body });
+      const answer = await this.#answered(question);
       if (turn !== this.asked) return;
       this.problem.hidden = true;
       this.#take(answer);
@@ -95,6 +96,23 @@ export class PredictForm {
     } finally {
       if (turn === this.asked) this.result.removeAttribute("aria-busy");
     }
+  }
+
+  /** @param {Question} question */
+  async #answered(question) {
+    let where = "on the server";
+    try {
+      const answer = await this.here.answer(question);
+      if (answer) return { ...answer, where: "in your browser" };
+    } catch (error) {
+      where += `, as snn.wasm did not run here (${/** @type {Error} */ (error).message})`;
+    }
+    const { drawn, file, sample } = question;
+    const body = drawn ? await blobOf(drawn) : file ?? JSON.stringify({ sample });
+    const type = body instanceof Blob ? (question.type ?? body.type) : "application/json";
+    const headers = { "Content-Type": type };
+    const answer = await ask(`${this.url}?detail=true`, { method: "POST", headers, body });
+    return { ...answer, where };
   }
 
   /**
@@ -218,8 +236,8 @@ export class PredictForm {
     rest.textContent = ` after ${step} of ${answer.timesteps} time steps${truth}`;
     const source = document.createElement("span");
     source.className = "source soft small";
-    const { checkpoint_step } = answer;
-    source.textContent = checkpoint_step === null ? "" : `checkpoint of step ${count(checkpoint_step)}`;
+    const { checkpoint_step: of, where } = answer;
+    source.textContent = (of === null ? "" : `checkpoint of step ${count(of)}, `) + where;
     said.replaceChildren(strong, rest, source);
   }
 }
@@ -229,7 +247,7 @@ class Pad {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param {number} side pixels that the network takes
-   * @param {(image: Blob) => void} take
+   * @param {(question: Question) => void} take
    */
   constructor(canvas, side, take) {
     this.canvas = canvas;
@@ -269,7 +287,7 @@ class Pad {
       event.preventDefault();
       canvas.classList.remove("over");
       const file = event.dataTransfer?.files[0];
-      if (file) take(file);
+      if (file) take({ file });
     });
     on("clear-pad", () => this.clear());
   }
@@ -294,9 +312,7 @@ class Pad {
 
   #sendSoon() {
     window.clearTimeout(this.timer);
-    this.timer = window.setTimeout(() => {
-      this.#centred().toBlob((image) => image && this.take(image), "image/png");
-    }, WAIT_MS);
+    this.timer = window.setTimeout(() => this.take({ drawn: this.#centred() }), WAIT_MS);
   }
 
   /** The drawing in the middle and as large as digits are in data sets. */
@@ -327,6 +343,16 @@ class Pad {
     );
     return target;
   }
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @returns {Promise<Blob>} a PNG
+ */
+async function blobOf(canvas) {
+  return new Promise((resolve, reject) => {
+    canvas.toBlob((image) => (image ? resolve(image) : reject(new Error("no image"))), "image/png");
+  });
 }
 
 /**

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saf.config import Neuron
+from saf.config import JobSpecification, Neuron
 from saf.lif.convert import convert, on_grid
 from saf.lif.grid.exactness import bounds
 from saf.lif.grid.fixed_point import Grid
@@ -21,6 +21,7 @@ from saf.networks.architecture import (
     LayerDescription,
     Linear,
 )
+from saf.networks.build import build
 from tests.saf.networks.random_networks import CLASSES, INPUT_SHAPE, randomise
 from tests.saf.training.trainings import resolved
 
@@ -58,6 +59,12 @@ def exact_grid(network: LIFNetwork) -> LIFNetwork:
     """The finest grid on which float32 is exact."""
     found = (on_grid(network, bits) for bits in range(20, 0, -1))
     return next(n for n in found if all(bound.within for bound in bounds(n)))
+
+
+def architected(network: dict[str, Any], *shape: int) -> LIFNetwork:
+    """A network by its settings, for images `C H W` of ten classes, on its finest exact grid."""
+    job = JobSpecification.model_validate({"network": network})
+    return exact_grid(converted(build(job.network, shape, 10), 3, 4, "saf-f"))
 
 
 def linear(source: str, name: str, features: int) -> LayerDescription:

@@ -16,15 +16,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from saf.config import JobSpecification
 from saf.config.targets import TARGETS
 from saf.data import digits
 from saf.lif.exporting import check, export
 from saf.lif.network import LIFNetwork
 from saf.lif.verifying import verify
-from saf.networks.build import build
 from tests.saf.lif.grid.test_exactness import networks
-from tests.saf.lif.grid_networks import architecture_of_one_layer, converted, exact_grid, samples
+from tests.saf.lif.grid_networks import (
+    architected,
+    architecture_of_one_layer,
+    converted,
+    exact_grid,
+    samples,
+)
 
 RUNS = """
 import { readFile } from "node:fs/promises";
@@ -57,11 +61,6 @@ for (let at = 0; at < given.length; at += network.inputBytes) {
 }
 console.log(JSON.stringify({ classes: network.classNames, found }));
 """
-
-
-def architected(network: dict[str, Any], *shape: int) -> LIFNetwork:
-    job = JobSpecification.model_validate({"network": network})
-    return exact_grid(converted(build(job.network, shape, 10), 3, 4, "saf-f"))
 
 
 NETWORKS: dict[str, Callable[[], LIFNetwork]] = {
