@@ -145,18 +145,22 @@ def add_key(
     key: Annotated[NewKey, Body()],
     idempotency_key: IdempotencyKey = None,
 ) -> NewKeyDocument:
-    """`secret` is the key; it is in this answer and nowhere else. The same request again, as where
-    the answer was lost, revokes the key that was made before and makes another one."""
+    """`secret` is the key; it is in this answer and nowhere else. The same request again
+    (`Idempotency-Key`), as where the answer was lost, makes another key in place of the first,
+    `replaces`, for ten minutes while that was never used; else 409, and nothing is revoked."""
     response.headers["Cache-Control"] = "no-store"
     request = ("keys", key.model_dump(mode="json"))
 
     def make(session: Session) -> tuple[NewKeyDocument, bool]:
         earlier = made_before(session, ApiKey, idempotency_key, *request)
         if earlier is not None:
+            keys.check_unused(session, earlier)
             keys.revoke(session, earlier)
             forget(session, idempotency_key)
         made = make_key(session, caller, key)
         remember(session, idempotency_key, made.id, *request)
+        if earlier is not None:
+            made.replaces = earlier.id
         return made, earlier is None
 
     made, is_new = written(service, make)

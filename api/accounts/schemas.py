@@ -60,6 +60,8 @@ class NewKeyDocument(KeyDocument):
 
     secret: str
     """The key: `saf_…`. It is kept nowhere, and not shown again."""
+    replaces: str | None = None
+    """Id of the key that the same request made before, whose answer was lost: it is revoked."""
 
 
 class ProjectDocument(Document):

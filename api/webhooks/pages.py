@@ -22,7 +22,7 @@ from api.webhooks.routes import (
     read_webhook,
     try_told,
 )
-from api.webhooks.schemas import NewWebhook, delivery_document
+from api.webhooks.schemas import NewWebhook, delivery_document, is_told_whole
 
 router = APIRouter(include_in_schema=False)
 MOST_FORM_BYTES = 20_000
@@ -82,17 +82,19 @@ def _add(request: Request, form: dict[str, list[str]]) -> Response:
 def _context(service: Service) -> dict[str, Any]:
     with service.database.reading() as session:
         found = find_webhooks(session)
+        rows = [read_webhook(session, webhook.id) for webhook in found]
         sent = {
-            webhook.id: [
-                delivery_document(row)
-                for row in deliveries.of_webhook(session, webhook.id, limit=SHOWN)
+            row.id: [
+                delivery_document(one) for one in deliveries.of_webhook(session, row.id, limit=SHOWN)
             ]
-            for webhook in found
-            if audience.may_look(read_webhook(session, webhook.id))
+            for row in rows
+            if audience.may_look(row)
         }
+        changeable = {row.id for row in rows if is_told_whole(row)}
     return {
         "webhooks": found,
         "sent": sent,
+        "changeable": changeable,
         "events": outbox.EVENTS,
         "made": None,
         "problem": "",

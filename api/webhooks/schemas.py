@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from api.store import viewer
 from api.store.webhooks.tables import Delivery, Webhook
 from api.web.asgi import prefix
 from api.web.caller import Names
@@ -65,6 +67,8 @@ class WebhookDocument(Document):
     id: str
     object: Literal["webhook"] = "webhook"
     url: str
+    """Where messages are sent to. It may be a secret: whole for who may change the webhook, for
+    others scheme and host, and `…`."""
     events: list[EventType]
     sweep_jobs: bool
     """Whether it is told of each job of a sweep too."""
@@ -111,12 +115,26 @@ class DeliveryDocument(Document):
     """Why the last try failed; empty where it did not."""
 
 
+def is_told_whole(row: Webhook) -> bool:
+    """Whether whoever asks is told the whole address of a webhook: who may change it."""
+    return viewer.may_change(row.owner_id, row.project_id)
+
+
+def without_path(url: str) -> str:
+    """The scheme and the host of an address: those of chat services let in who knows the rest."""
+    parts = urlsplit(url)
+    if parts.scheme == "mailto":
+        return f"mailto:…@{parts.path.rpartition('@')[2]}"
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}/…"
+
+
 def webhook_document(row: Webhook, names: Names) -> WebhookDocument:
     """The JSON of a webhook."""
     owner, project = names.of(row.owner_id, row.project_id)
     return WebhookDocument(
         id=row.id,
-        url=row.url,
+        url=row.url if is_told_whole(row) else without_path(row.url),
         events=row.events,
         sweep_jobs=row.sweep_jobs,
         confirmed_at=maybe_iso(row.confirmed_at),

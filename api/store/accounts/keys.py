@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from api.errors import InvalidRequestError, NotFoundError
+from api.errors import ConflictError, InvalidRequestError, NotFoundError
 from api.store.accounts import secrets
 from api.store.accounts.tables import ApiKey, User
 from api.store.database import clock
@@ -19,6 +19,7 @@ admins; the numbers for Prometheus alone, for admins."""
 USED_SECONDS = 60.0  # `last_used_at` is not written more often
 DAY = 86_400.0
 MOST_DAYS = 3650
+LOST_SECONDS = 600.0  # in which who has made a key and got no answer asks again
 
 
 def add(
@@ -88,6 +89,18 @@ def revoke(session: Session, key: ApiKey) -> None:
     if key.revoked_at is None:
         key.revoked_at = clock(session)
         session.flush()
+
+
+def check_unused(session: Session, key: ApiKey) -> None:
+    """Raise ConflictError unless nobody can be using a key, since the answer that had it was lost:
+    it was made just now, and has opened nothing yet."""
+    is_new = clock(session) - key.created_at < LOST_SECONDS
+    if is_new and key.last_used_at is None and key.revoked_at is None:
+        return
+    raise ConflictError(
+        f"this request has made the key {key.id} ({key.prefix}…) before, and it is not shown again; "
+        f"make another one with a new Idempotency-Key, and revoke {key.id} if it is lost"
+    )
 
 
 def used(session: Session, times: Mapping[str, float]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import Settings
-from api.store.accounts import projects, users
+from api.store.accounts import keys, projects, users
 from api.store.accounts.tables import ApiKey
 from tests.api.accounts.people import Lab, make_lab, opened, with_keys
 from tests.api.conftest import NO_BROKER, serving, until
@@ -115,8 +115,29 @@ def test_a_request_whose_answer_was_lost_leaves_one_user_one_project_and_one_key
     )
     assert (first.status_code, second.status_code) == (201, 200)
     own_lab.keys |= {"first": first.json()["secret"], "second": second.json()["secret"]}
+    assert second.json()["replaces"] == first.json()["id"]
     assert own_lab.ask("first", "GET", "/v1/me").status_code == 401
     assert own_lab.ask("second", "GET", "/v1/me").status_code == 200
+
+
+def test_a_key_that_somebody_may_use_is_revoked_by_no_repeated_request(own_lab: Lab) -> None:
+    for what in ("is in use", "was made long ago", "was revoked"):
+        sent = {"json": {"name": what}, "headers": {"idempotency-key": what.replace(" ", "-")}}
+        first = own_lab.ask("mia", "POST", "/v1/keys", **sent).json()
+        with own_lab.server.service.database.writing() as session:
+            row = keys.find(session, first["id"])
+            if what == "is in use":
+                row.last_used_at = row.created_at
+            elif what == "was made long ago":
+                row.created_at -= keys.LOST_SECONDS
+            else:
+                keys.revoke(session, row)
+        refused = own_lab.ask("mia", "POST", "/v1/keys", **sent)
+        assert (refused.status_code, first["id"] in refused.json()["detail"]) == (409, True), what
+        assert "with a new Idempotency-Key" in refused.json()["detail"]
+        own_lab.keys["nightly"] = first["secret"]
+        due = 401 if what == "was revoked" else 200
+        assert own_lab.ask("nightly", "GET", "/v1/me").status_code == due
 
 
 def test_a_disabled_user_is_out_at_once_and_the_last_admin_stays(own_lab: Lab) -> None:

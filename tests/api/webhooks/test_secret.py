@@ -13,6 +13,7 @@ from tests.api.webhooks.test_turns import lab_that_sends
 
 __all__ = ["allowing"]
 HOOK = {"url": "http://127.0.0.1:9/", "events": ["job.failed"]}
+CHAT = "http://127.0.0.1:9/services/T000?token=secret"
 KEY = {"idempotency-key": "once"}
 
 
@@ -57,3 +58,18 @@ def test_who_belongs_to_the_project_and_has_the_key_of_the_request_gets_no_secre
             for who in ("mia", "ada", "root"):
                 headers = {"accept": "text/html" if path == "/webhooks" else "*/*"}
                 assert first["secret"] not in lab.ask(who, "GET", path, headers=headers).text
+
+
+def test_the_path_of_an_address_is_told_to_who_may_change_the_webhook(tmp_path: Path) -> None:
+    with lab_that_sends(tmp_path) as lab:
+        body = {**HOOK, "url": CHAT}
+        sent = {"json": body, "headers": {"saf-project": "vision"}}
+        lab.ask("ada", "PUT", "/v1/projects/vision/members/otto", json={"role": "member"})
+        webhook = lab.ask("mia", "POST", "/v1/webhooks", **sent).json()["id"]
+        for who, is_told in (("mia", True), ("ada", True), ("root", True), ("otto", False)):
+            one = lab.ask(who, "GET", f"/v1/webhooks/{webhook}").json()
+            listed = lab.ask(who, "GET", "/v1/webhooks").json()["data"]
+            html = lab.ask(who, "GET", "/webhooks", headers={"accept": "text/html"}).text
+            assert one in listed
+            assert one["url"] == (CHAT if is_told else "http://127.0.0.1:9/…"), who
+            assert ("token=secret" in html, f"{webhook}/remove" in html) == (is_told, is_told)
