@@ -15,7 +15,7 @@ ServiceError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple, Self
 
 
@@ -24,6 +24,17 @@ class FieldError(NamedTuple):
 
     pointer: str
     detail: str
+
+
+class Met(NamedTuple):
+    """A limit of a user or a project that a request has met, for programs."""
+
+    name: str
+    """As `GET /v1/limits` has it."""
+    of: str
+    """Name of the user or project."""
+    most: float
+    used: float
 
 
 class ServiceError(Exception):
@@ -121,9 +132,18 @@ class TooManyError(ServiceError):
     code = "too_many"
     title = "Too many"
 
-    def __init__(self, detail: str, *, retry_after: int) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        retry_after: int,
+        limit: Met | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+        self.limit = limit
+        self.headers = {"Retry-After": str(retry_after), **(headers or {})}
 
 
 class UnavailableError(ServiceError):

@@ -16,6 +16,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute
 
+from api.accounts import allowed
 from api.accounts import mail as account_mail
 from api.accounts import pages as account_pages
 from api.accounts import routes as accounts
@@ -54,6 +55,7 @@ from api.store.blobs.damage import DamageRecord
 from api.store.blobs.open import open_store
 from api.store.database import Database
 from api.store.jobs.sweeper import Sweeper
+from api.store.limits import numbers
 from api.store.migrate import migrate
 from api.sweeps import pages as sweep_pages
 from api.sweeps import routes as sweeps
@@ -191,6 +193,7 @@ def _routes() -> tuple[BaseRoute, ...]:
         workers,
         health,
         accounts,
+        allowed,
         webhooks,
         openapi,
     )
@@ -242,6 +245,7 @@ class _Running:
                     lambda: migrate(database),
                     partial(_know, database),
                     partial(open_accounts, database, settings),
+                    partial(numbers.publish, database, settings),
                     checks.resume,
                     self._sweeper.start,
                     self._janitor.start,

@@ -151,7 +151,25 @@ class Settings(ClientSettings):
     query_max_bytes: Annotated[int, Field(gt=0)] = 2**14
     """Longest query of an address."""
     jobs_queued_per_user: Annotated[int, Field(ge=0)] = 2000
-    """Jobs of one user that may wait; 0: any number. So in the next."""
+    """Jobs of one user that may wait; 0: any number. So in all limits of users and projects."""
+    jobs_queued_per_project: Annotated[int, Field(ge=0)] = 0
+    """Jobs of one project that may wait."""
+    jobs_running_per_user: Annotated[int, Field(ge=0)] = 0
+    """Jobs of one user that have a worker at once; the others wait. An admin may say another number
+    for one user or project, of this and each limit with `_per_user` or `_per_project` below."""
+    jobs_running_per_project: Annotated[int, Field(ge=0)] = 0
+    """Jobs of one project that have a worker at once."""
+    device_hours_per_user: Annotated[float, Field(ge=0)] = 0.0
+    """Hours that jobs of one user may take devices within `device_hours_days`; then they wait."""
+    device_hours_per_project: Annotated[float, Field(ge=0)] = 0.0
+    """Those of the jobs of one project."""
+    device_hours_days: Annotated[float, Field(gt=0, le=366)] = 30.0
+    """The days in which device hours count."""
+    requests_per_minute: Annotated[int, Field(ge=0)] = 6000
+    """Requests of one user within a minute, where there are accounts."""
+    requests_per_minute_unknown: Annotated[int, Field(ge=0)] = 600
+    """Those from one address of whom nobody knows: without a key or with one that opens nothing,
+    and signing in."""
     admin_priority_below: Annotated[int, Field(ge=0, le=9)] = 3
     """Numbers of priority below this one are for admins, where there are accounts; 0: none is."""
     jobs_per_user_hour: Annotated[int, Field(ge=0)] = 6000
@@ -188,7 +206,9 @@ class Settings(ClientSettings):
     unpacked_max_bytes: Annotated[int, Field(gt=0)] = 8 * GIB
     """Largest data set once unpacked."""
     datasets_max_bytes_per_user: Annotated[int, Field(ge=0)] = 256 * GIB
-    """Data sets of one user, unpacked as they are kept; 0: any number. So in the next."""
+    """Data sets of one user, unpacked as they are kept; 0: any number. So in the next two."""
+    datasets_max_bytes_per_project: Annotated[int, Field(ge=0)] = 0
+    """Those of one project."""
     datasets_max_bytes: Annotated[int, Field(ge=0)] = 1024 * GIB
     """Data sets of all users; the same content counts once."""
     dataset_folders: tuple[Path, ...] = ()

@@ -157,6 +157,8 @@ ACCESS: Mapping[str, Access] = {
     "POST /webhooks/{webhook}/remove": change("webhook", of_form=True),
     # Accounts.
     "GET /v1/me": READ,
+    "GET /v1/limits": READ,
+    "PATCH /v1/projects/{project}": Access(scope="admin", kind="project"),
     "GET /v1/audit": ADMIN,
     "GET /v1/users": ADMIN,
     "POST /v1/users": ADMIN,

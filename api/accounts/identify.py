@@ -19,6 +19,7 @@ from api.settings import Settings
 from api.store.accounts import keys, projects, sessions, users
 from api.store.accounts.tables import ApiKey, User
 from api.store.database import Database, clock
+from api.store.limits import numbers
 from api.store.viewer import Viewer
 from api.web.caller import Caller
 
@@ -194,6 +195,7 @@ def _viewer(session: Session, user: User, scopes: Collection[str]) -> Viewer:
         name=user.name,
         is_admin="admin" in scopes,
         projects=projects.roles(session, user.id),
+        limits=numbers.of(session, "users", user.id),
     )
 
 

@@ -28,6 +28,7 @@ from api.accounts.schemas import (
 from api.errors import ForbiddenError
 from api.store.accounts import audit, keys, projects, sessions, users
 from api.store.accounts.tables import ApiKey, Project, User
+from api.store.limits import numbers
 from api.web.asgi import prefix
 from api.web.caller import AccountDependency, CallerDependency
 from api.web.dependencies import ServiceDependency
@@ -111,6 +112,7 @@ def change_user(
             link(session, service.settings, row, changes.subject)
         if changes.disabled:
             sessions.end_all(session, row.id)
+        numbers.change(session, row.id, changes.limits)
         return user_document(row)
 
 

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.store.accounts.keys import MOST_DAYS
 from api.store.accounts.tables import ApiKey, AuditLine, Project, User
+from api.store.limits.kinds import Name as LimitName
+from api.store.limits.kinds import Unit
 from api.store.viewer import Role
 from api.web.asgi import prefix
 from api.web.schemas import Document, Timestamp, iso, maybe_iso
@@ -125,6 +127,29 @@ class AuditDocument(Document):
     """Of this line and the one before (`saf audit verify`)."""
 
 
+Limits = dict[LimitName, Annotated[float, Field(ge=0, lt=2**53)] | None]
+
+
+class LimitDocument(Document):
+    """How much of something a user or a project may have, and has."""
+
+    object: Literal["limit"] = "limit"
+    name: LimitName
+    title: str
+    side: Literal["user", "project"]
+    of: str
+    """Name of the user or the project."""
+    most: float | None
+    """null: any number."""
+    used: float
+    """Uploads and streams are those of the process of the API that answers."""
+    unit: Unit
+    within_days: float | None
+    """In which device hours count; null: what there is now, of requests the last minute."""
+    is_default: bool
+    """Of the settings of the service; else an admin said it for this user or project."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -146,6 +171,15 @@ class UserChange(_Strict):
     subject: Annotated[str, Field(max_length=255)] | None = None
     """By what the provider of OpenID Connect knows them; empty: they sign in by it no more. Either
     ends their browser sessions."""
+    limits: Limits = {}
+    """How much they may have of what, by the names of `GET /v1/limits`; 0: any number; null: the
+    default again."""
+
+
+class ProjectChange(_Strict):
+    """What is to be changed of a project; what is left out stays."""
+
+    limits: Limits
 
 
 class NewKey(_Strict):

@@ -148,7 +148,7 @@ def _stored(
         return document(session, earlier), None
     count_alone(session)
     replaced = make_place(session, row.name)
-    if why := lacking_for_upload(session, settings, row.uploaded_by):
+    if why := lacking_for_upload(session, settings, row):
         raise TooLargeError(f"{why}; delete some first, or answer what they ask")
     row.created_at = clock(session)
     session.add(row)

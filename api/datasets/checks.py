@@ -314,10 +314,7 @@ class Checks:
                     self._store.remove_unkept(session, [file.sha256 for file in files])
                     return "invalid"
                 if verdict.summary is not None and (
-                    why := lacking(
-                        *(session, self._settings, row.uploaded_by),
-                        *(files[0].sha256, verdict.bytes),
-                    )
+                    why := lacking(*(session, self._settings, row, files[0].sha256, verdict.bytes))
                 ):
                     no_room = {"message": why, "hint": "Delete some, or send fewer samples."}
                     verdict = _Verdict(summary=None, problems=[no_room])

@@ -311,10 +311,10 @@ def _retry(
         )
     submission = resolve(session, specification, service.settings, origin=origin, is_of_a_job=True)
     check_data(submission, old)
-    check_jobs(session, service.settings, user)
+    project_id = viewer.inherited(old.project_id)
+    check_jobs(session, service.settings, user, project_id=project_id)
     job = job_row(submission, retry_of=job_id)
-    job.submitted_by, job.continues = user, old.continues
-    job.project_id = viewer.inherited(old.project_id)
+    job.submitted_by, job.continues, job.project_id = user, old.continues, project_id
     of_theirs = viewer.may_change(old.owner_id, old.project_id)
     # The lock: nobody deletes the sweep meanwhile.
     if (
@@ -340,7 +340,7 @@ def _submit(
     if earlier is not None:
         return job_document(session, earlier), False
     submission = resolve(session, specification, service.settings)
-    check_jobs(session, service.settings, user)
+    check_jobs(session, service.settings, user, project_id=viewer.project())
     job = job_row(submission, idempotency_key=key)
     job.submitted_by = user
     origins.store(session, job, submission.origin)
@@ -356,9 +356,10 @@ def _continue(
     if earlier is not None:
         return job_document(session, earlier), False
     old = read_job(session, job_id)
-    check_jobs(session, service.settings, user)
+    project_id = viewer.inherited(old.project_id)
+    check_jobs(session, service.settings, user, project_id=project_id)
     job = train_further(session, old, more, service.settings)
-    job.submitted_by, job.project_id = user, viewer.inherited(old.project_id)
+    job.submitted_by, job.project_id = user, project_id
     session.flush()
     remember(session, key, job.id, *request)
     return job_document(session, job), True

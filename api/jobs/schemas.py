@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 from api.store.database import clock
 from api.store.jobs import queue, remarks
 from api.store.jobs.result import RESULT
+from api.store.limits.full import NOBODY, Full, full
 from api.store.runs import checkpoints
 from api.store.soundness import readable
-from api.store.tables.jobs import Job, Status
+from api.store.tables.jobs import WAITING, Job, Status
 from api.store.tables.results import Event
 from api.web.asgi import prefix
 from api.web.caller import Names
@@ -115,6 +116,8 @@ class JobProgress(Document):
     """Time left; null unless the job is running."""
     jobs_ahead: int
     """Waiting jobs that are served before this one; 0 unless it waits."""
+    waits_for: str | None = None
+    """Why no worker takes it although it waits: a limit of its user or project; null: its turn."""
     attempt: int
     """How often a worker has begun."""
     device: str | None
@@ -243,12 +246,24 @@ def job_documents(session: Session, jobs: Sequence[Job]) -> list[JobDocument]:
     at = clock(session)
     names = Names(session, ((job.owner_id, job.project_id) for job in jobs))
     tags = remarks.tags_of(session, [job.id for job in jobs])
+    held = full(session) if any(job.status in WAITING for job in jobs) else NOBODY
     return [
         _job_document(
-            *(job, ahead.get(job.id, 0), steps.get(job.id), at, names, tags.get(job.id, ()))
+            *(job, ahead.get(job.id, 0), steps.get(job.id), at, names, tags.get(job.id, ())),
+            _waits_for(job, held, names),
         )
         for job in jobs
     ]
+
+
+def _waits_for(job: Job, held: Full, names: Names) -> str | None:
+    found = held.of(job) if job.status in WAITING else None
+    if found is None:
+        return None
+    side, reached = found
+    owner, project = names.of(job.owner_id, job.project_id)
+    who = owner if side == "users" else f"the project {project}"
+    return reached.said(who or "its user")
 
 
 def job_document(session: Session, job: Job) -> JobDocument:
@@ -283,6 +298,7 @@ def _job_document(
     at: float,
     names: Names,
     tags: Sequence[str],
+    waits_for: str | None,
 ) -> JobDocument:
     job, unreadable = readable(row)
     owner, project = names.of(row.owner_id, row.project_id)
@@ -300,6 +316,7 @@ def _job_document(
         progress=_progress(job),
         eta_seconds=_eta(job, at),
         jobs_ahead=ahead,
+        waits_for=waits_for,
         attempt=job.attempt,
         worker=job.worker_id,
         device=job.device,

@@ -46,6 +46,7 @@ from api.store import visibility
 from api.store.accounts import tables as _accounts  # noqa: F401  (its tables are among ours)
 from api.store.identity import DatabaseReplacedError, FileIdentity, say_when_damaged
 from api.store.jsonvalues import read_json
+from api.store.limits import tables as _limits  # noqa: F401  (these as well)
 from api.store.tables.base import DatabaseIdentity
 from api.store.turns import Turns
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Select,
     delete,
     func,
@@ -35,32 +36,36 @@ def count_alone(session: Session) -> None:
         session.execute(select(func.pg_advisory_xact_lock(_COUNTING)))
 
 
-def kept_bytes(session: Session, user: str | None = None) -> int:
-    """Bytes that data sets take unpacked, those of one user or all of them; each content once."""
-    used = _of(select(Dataset.sha256), user).where(Dataset.sha256.is_not(None))
+Of = ColumnElement[bool] | None
+"""The condition on data sets that count, such as those of one user; None: all of them."""
+
+
+def kept_bytes(session: Session, of: Of = None) -> int:
+    """Bytes that data sets take unpacked; each content once."""
+    used = _of(select(Dataset.sha256), of).where(Dataset.sha256.is_not(None))
     total = select(func.sum(Blob.bytes)).where(Blob.sha256.in_(used))
     found = session.scalar(total.execution_options(**EVERYTHING))
     return int(found or 0)
 
 
-def waiting_bytes(session: Session, user: str | None = None) -> int:
+def waiting_bytes(session: Session, of: Of = None) -> int:
     """Bytes of uploads that are kept as they were sent: until they are checked, and until somebody
     says how they are to be read."""
-    waiting = _of(select(func.sum(Dataset.upload_bytes)), user)
+    waiting = _of(select(func.sum(Dataset.upload_bytes)), of)
     found = session.scalar(waiting.where(Dataset.status.in_(("checking", "needs_choice"))))
     return int(found or 0)
 
 
-def is_kept(session: Session, sha256: str, user: str | None = None) -> bool:
-    """Whether a data set, of that user or of anybody, has this content."""
-    found = _of(select(Dataset.id), user).where(Dataset.sha256 == sha256)
+def is_kept(session: Session, sha256: str, of: Of = None) -> bool:
+    """Whether one of the data sets has this content."""
+    found = _of(select(Dataset.id), of).where(Dataset.sha256 == sha256)
     return session.scalar(found.limit(1)) is not None
 
 
-def _of(query: Select[Any], user: str | None) -> Select[Any]:
+def _of(query: Select[Any], of: Of) -> Select[Any]:
     """What counts for limits is there, whoever asks."""
     of_all = query.execution_options(**EVERYTHING)
-    return of_all if user is None else of_all.where(Dataset.uploaded_by == user)
+    return of_all if of is None else of_all.where(of)
 
 
 def drop_dataset(session: Session, dataset_id: str) -> list[str]:

@@ -32,6 +32,8 @@ class Viewer:
     """Their role in each project, by its id."""
     creates_in: str | None = None
     """The project that new things belong to; None: to nobody but the user."""
+    limits: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """How much they may have of what, by `api.store.limits.kinds`; 0: any number."""
 
     def sees(self, owner_id: str | None, project_id: str | None) -> bool:
         """Whether a thing of that owner in that project is there for this viewer."""

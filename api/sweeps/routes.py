@@ -20,6 +20,7 @@ from api.errors import (
 )
 from api.jobs import origins
 from api.jobs.submission import Submission, check_priority, job_row, resolve
+from api.store import viewer
 from api.store.database import clock
 from api.store.ids import new_id
 from api.store.jobs import lifecycle
@@ -258,7 +259,8 @@ def _submit(
         return sweep_document(session, earlier), False
     if submissions is None:
         submissions = _resolved(session, service, request, wanted)
-    check_jobs(session, service.settings, user, len(submissions))
+    count = len(submissions)
+    check_jobs(session, service.settings, user, count, project_id=viewer.project())
     sweep = Sweep(
         id=new_id("swp"),
         name=request.name or str(request.job.get("name") or ""),

@@ -16,21 +16,26 @@ from contextlib import contextmanager
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from api.errors import TooManyError
+from api.errors import Met, TooManyError
 from api.settings import Settings
+from api.store import viewer
+from api.store.accounts import projects
 from api.store.database import now
+from api.store.limits import kinds, numbers
 from api.store.tables.jobs import WAITING, Job
+from api.store.visibility import EVERYTHING
 from api.web.caller import caller_of
 
 HOUR = 3600.0
 SOON = 10  # seconds after which an upload or a stream may have ended
 LATER = 60  # seconds after which a job may have left the queue
 Thing = Literal["upload", "live stream"]
+_LIMITS: dict[Thing, kinds.Name] = {"upload": "uploads", "live stream": "streams"}
 
 
 def user_of(scope: Scope, trusted: Collection[str]) -> str:
@@ -82,12 +87,16 @@ class ConcurrencyLimits:
     def acquire(self, thing: Thing, user: str) -> None:
         """Count one more `thing` of `user` until `release`. Raises TooManyError at a limit."""
         (name, most), (name_of_all, most_of_all) = self._most[thing]
+        seen = viewer.current()
+        if seen is not None:
+            most = int(seen.limits.get(_LIMITS[thing], most)) or most_of_all
         with self._lock:
             if self._taken[thing, user] >= most:
                 raise TooManyError(
                     f"{user} has {most} {thing}s open already, the most for one user; end one "
                     f"first, or set {name} on the server",
                     retry_after=SOON,
+                    limit=_met(_LIMITS[thing], user, most, self._taken[thing, user]),
                 )
             if self._all[thing] >= most_of_all:
                 raise TooManyError(
@@ -97,6 +106,11 @@ class ConcurrencyLimits:
                 )
             self._taken[thing, user] += 1
             self._all[thing] += 1
+
+    def taken(self, thing: Thing, user: str) -> int:
+        """How many `thing`s of `user` are counted."""
+        with self._lock:
+            return self._taken.get((thing, user), 0)
 
     def release(self, thing: Thing, user: str) -> None:
         """Count one `thing` of `user` less."""
@@ -116,29 +130,74 @@ class ConcurrencyLimits:
             self.release(thing, user)
 
 
-def check_jobs(session: Session, settings: Settings, user: str, count: int = 1) -> None:
-    """TooManyError if the user may not submit `count` more jobs now; a limit of 0 is none.
+def check_jobs(
+    session: Session,
+    settings: Settings,
+    user: str,
+    count: int = 1,
+    *,
+    project_id: str | None = None,
+) -> None:
+    """TooManyError if the user may not submit `count` more jobs now, or they may not wait in that
+    project; a limit of 0 is none."""
+    seen = viewer.current()
+    if seen is None:
+        own: ColumnElement[bool] = Job.submitted_by == user
+        most: float = settings.jobs_queued_per_user
+        _check_waiting(
+            session, "user", own, user, most, count, "SAF_JOBS_QUEUED_PER_USER on the server"
+        )
+    else:
+        most = seen.limits.get("jobs_waiting", 0)
+        remedy = f"saf users limit {user} --jobs-waiting, by an admin of the service"
+        _check_waiting(session, "user", Job.owner_id == seen.user_id, user, most, count, remedy)
+    if project_id is not None:
+        most = numbers.of(session, "projects", project_id).get("jobs_waiting", 0)
+        name = projects.names(session, {project_id}).get(project_id, project_id)
+        remedy = f"saf projects limit {name} --jobs-waiting, by an admin of the service"
+        _check_waiting(session, "project", Job.project_id == project_id, name, most, count, remedy)
+    _check_hour(session, settings, user, count)
 
-    Requests that come at the same moment may each pass: on PostgreSQL the limit can be exceeded by
-    as many as there are.
-    """
-    if most := settings.jobs_queued_per_user:
-        waiting = select(func.count()).where(Job.submitted_by == user, Job.status.in_(WAITING))
-        if count > most:
-            raise TooManyError(
-                f"these are {count} jobs, and {most} that wait are the most for one user; send "
-                "fewer, or set SAF_JOBS_QUEUED_PER_USER on the server",
-                retry_after=LATER,
-            )
-        there = session.execute(waiting).scalar_one()
-        if there + count > most:
-            these = f" (and these are {count})" if count > 1 else ""
-            raise TooManyError(
-                f"{there} jobs of {user} wait already{these}, and {most} are the most for one "
-                "address; wait until some have run or cancel some, or set "
-                "SAF_JOBS_QUEUED_PER_USER on the server",
-                retry_after=LATER,
-            )
+
+def _check_waiting(
+    session: Session,
+    side: str,
+    own: ColumnElement[bool],
+    of: str,
+    most: float,
+    count: int,
+    remedy: str,
+) -> None:
+    if not most:
+        return
+    # Of the user first, in every transaction, so that none waits for another in a circle.
+    numbers.count_alone(session, f"{side} {of}")
+    waiting = select(func.count()).where(own, Job.status.in_(WAITING))
+    there = session.execute(waiting.execution_options(**EVERYTHING)).scalar_one()
+    limit = _met("jobs_waiting", of, most, there)
+    if count > most:
+        raise TooManyError(
+            f"these are {count} jobs, and {most:g} that wait are the most for {of}; send "
+            f"fewer, or set {remedy}",
+            retry_after=LATER,
+            limit=limit,
+        )
+    if there + count > most:
+        these = f" (and these are {count})" if count > 1 else ""
+        raise TooManyError(
+            f"{there} jobs of {of} wait already{these}, and {most:g} are the most; wait until "
+            f"some have run or cancel some, or set {remedy}",
+            retry_after=LATER,
+            limit=limit,
+        )
+
+
+def _met(name: kinds.Name, of: str, most: float, used: float) -> Met | None:
+    """What programs are told; without accounts there is nobody who could raise it."""
+    return None if viewer.current() is None else Met(name, of, most, used)
+
+
+def _check_hour(session: Session, settings: Settings, user: str, count: int) -> None:
     if most := settings.jobs_per_user_hour:
         newest = select(Job.created_at).where(
             Job.submitted_by == user, Job.created_at > now() - HOUR

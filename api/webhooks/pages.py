@@ -85,7 +85,8 @@ def _context(service: Service) -> dict[str, Any]:
         rows = [read_webhook(session, webhook.id) for webhook in found]
         sent = {
             row.id: [
-                delivery_document(one) for one in deliveries.of_webhook(session, row.id, limit=SHOWN)
+                delivery_document(each)
+                for each in deliveries.of_webhook(session, row.id, limit=SHOWN)
             ]
             for row in rows
             if audience.may_look(row)

@@ -150,7 +150,7 @@ def moment_of(job: Mapping[str, Any]) -> Moment:
         metrics=job["latest_metrics"],
         seconds_left=job["eta_seconds"],
         checked=(checked, to_check) if checked is not None and to_check is not None else None,
-        note=f"{ahead} before it" if ahead else "",
+        note=job.get("waits_for") or (f"{ahead} before it" if ahead else ""),
     )
 
 

@@ -85,6 +85,7 @@ class JobProgress(TypedDict):
     progress: Progress
     eta_seconds: float | None
     jobs_ahead: int
+    waits_for: str | None
     attempt: int
     device: str | None
     retry_at: str | None

@@ -98,7 +98,7 @@ def check_unused(session: Session, key: ApiKey) -> None:
     if is_new and key.last_used_at is None and key.revoked_at is None:
         return
     raise ConflictError(
-        f"this request has made the key {key.id} ({key.prefix}…) before, and it is not shown again; "
+        f"this request has made the key {key.id} ({key.prefix}…) before, which is not shown again; "
         f"make another one with a new Idempotency-Key, and revoke {key.id} if it is lost"
     )
 

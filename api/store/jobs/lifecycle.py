@@ -29,6 +29,7 @@ from api.store.database import clock, now
 from api.store.jobs import events, fairness, leases, result, retry_delay
 from api.store.jobs.leases import Claim
 from api.store.jobs.queue import next_in_line
+from api.store.limits import full, hours
 from api.store.tables.jobs import ACTIVE, TERMINAL, WAITING, Job, Status
 from saf.errors import WorkerLostError
 
@@ -45,10 +46,11 @@ def submit(session: Session, job: Job, **data: Any) -> None:
 
 
 def claim(session: Session, *, worker_id: str, device: str, lease_seconds: float) -> Claim | None:
-    """Take the job that is first in line; None when nothing waits."""
+    """Take the job that is first in line; None when nothing waits but what a limit holds back."""
+    held = full.full(session, alone=True)
     row = session.execute(
         update(Job)
-        .where(Job.id == next_in_line(session), Job.status.in_(WAITING))
+        .where(Job.id == next_in_line(session, held), Job.status.in_(WAITING))
         .values(
             status=Status.starting,
             attempt=Job.attempt + 1,
@@ -71,12 +73,14 @@ def claim(session: Session, *, worker_id: str, device: str, lease_seconds: float
             Job.losses,
             Job.origin,
             Job.owner_id,
+            Job.project_id,
         )
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if row is None:
         return None
     fairness.was_served(session, row.owner_id)
+    hours.begin(session, row.id, row.attempt, owner_id=row.owner_id, project_id=row.project_id)
     events.add(session, row.id, Status.starting, worker_id=worker_id, device=device)
     readable = isinstance(row.specification, dict)
     specification = dict(row.specification) if readable else {}  # empty: the worker says why
@@ -288,6 +292,8 @@ def _move(
         .returning(Job.id)
     ).one_or_none()
     if moved is not None:
+        if to not in ACTIVE:
+            hours.end(session, claim.job_id, claim.attempt)
         events.add(session, claim.job_id, to, **(event or {}))
     elif values:
         session.execute(leases.fenced(claim).values(**values))
@@ -329,6 +335,7 @@ def _recover(
     job = _locked(session, job_id)
     if job.attempt != attempt or job.status not in ACTIVE:
         return Status(job.status)
+    hours.end(session, job_id, attempt, at=job.heartbeat_at)
     job.lease_until = None
     job.losses += 1
     at = job.announced_at = clock(session)

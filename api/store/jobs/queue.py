@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from api.store.database import now
 from api.store.jobs import fairness
+from api.store.limits.full import Full, full
 from api.store.tables.jobs import WAITING, Job
 from api.store.tables.workers import Worker
 from api.store.visibility import EVERYTHING
@@ -22,13 +23,14 @@ def ready() -> ColumnElement[bool]:
 def jobs_ahead(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
     """For each of the queued jobs the number that are served before it, in one query.
 
-    A job that is tried again at a later time is ahead of none. Those of others count, too.
+    A job that is tried again at a later time, or that a limit holds back, is ahead of none. Those
+    of others count, too.
     """
     waiting = [job.id for job in jobs if job.status in WAITING]
     if not waiting:
         return {}
     if fairness.has_users(session):
-        line = fairness.places(ready()).subquery()
+        line = fairness.places(and_(ready(), full(session).takes())).subquery()
     else:
         place = func.row_number().over(order_by=(Job.priority, Job.queued_at, Job.id))
         line = select(Job.id, place.label("place")).where(ready()).subquery()
@@ -39,19 +41,21 @@ def jobs_ahead(session: Session, jobs: Sequence[Job]) -> dict[str, int]:
 
 def first(session: Session, *, limit: int) -> list[Job]:
     """The jobs that are served next, in order; those that are tried again later follow in the
-    order of their times."""
+    order of their times, and then what a limit holds back."""
     later = case((ready(), 0.0), else_=Job.retry_at)
-    ordered = select(Job).where(Job.status.in_(WAITING)).order_by(later)
+    ordered = select(Job).where(Job.status.in_(WAITING))
     if fairness.has_users(session):
+        ordered = ordered.order_by(case((full(session).takes(), 0), else_=1), later)
         ordered = fairness.by_turn(ordered)
     else:
-        ordered = ordered.order_by(Job.priority, Job.queued_at, Job.id)
+        ordered = ordered.order_by(later, Job.priority, Job.queued_at, Job.id)
     return list(session.scalars(ordered.limit(limit)))
 
 
-def next_in_line(session: Session) -> ScalarSelect[str]:
-    """The job that is served next, locked; other transactions go on to the one behind it."""
-    waiting = select(Job.id).where(ready())
+def next_in_line(session: Session, held: Full) -> ScalarSelect[str]:
+    """The job that is served next and that no limit holds back, locked; other transactions go on to
+    the one behind it."""
+    waiting = select(Job.id).where(ready(), held.takes())
     if fairness.has_users(session):
         waiting = fairness.by_turn(waiting)
     else:
@@ -80,7 +84,7 @@ def announce(session: Session, *, after_seconds: float, limit: int = 10) -> list
     )
     first = (
         select(Job.id)
-        .where(ready(), unheard, free)
+        .where(ready(), full(session).takes(), unheard, free)
         .order_by(Job.priority, Job.queued_at)
         .limit(limit)
     )

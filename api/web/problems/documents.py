@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ConfigDict
 from starlette.responses import JSONResponse
 
-from api.errors import FieldError
+from api.errors import FieldError, Met
 from api.web.schemas import Document
 
 MEDIA_TYPE = "application/problem+json"
@@ -34,6 +34,17 @@ class ProblemField(Document):
     pointer: str
     """JSON pointer (RFC 6901) into the body; the name of a header or query parameter else."""
     detail: str
+
+
+class ProblemLimit(Document):
+    """A limit of a user or a project that a request has met."""
+
+    name: str
+    """As `GET /v1/limits` has it."""
+    of: str
+    """Name of the user or project."""
+    most: float
+    used: float
 
 
 class Problem(Document):
@@ -69,6 +80,8 @@ class Problem(Document):
     """The same for programs."""
     request_id: str
     errors: list[ProblemField]
+    limit: ProblemLimit | None = None
+    """Only where a request met a limit that an admin of the service can raise."""
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -92,6 +105,7 @@ def problem(
     title: str | None = None,
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
+    limit: Met | None = None,
 ) -> JSONResponse:
     """The response for an error."""
     phrase = _phrase(status)
@@ -104,7 +118,7 @@ def problem(
         "code": name,
         "request_id": request_id,
         "errors": [error._asdict() for error in errors],
-    }
+    } | ({} if limit is None else {"limit": limit._asdict()})
     return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
 
 

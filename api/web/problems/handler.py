@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -45,6 +46,7 @@ def handle(request: Request, error: Exception) -> Response:
                 title=error.title,
                 errors=error.errors,
                 headers=_headers_of(error),
+                limit=error.limit if isinstance(error, TooManyError) else None,
             )
         case RequestValidationError():
             return _invalid(request_id, request, error)
@@ -132,10 +134,10 @@ def _methods(request: Request, error: HTTPException) -> str:
     return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
 
 
-def _headers_of(error: ServiceError) -> dict[str, str]:
+def _headers_of(error: ServiceError) -> Mapping[str, str]:
     match error:
         case TooManyError():
-            return {"Retry-After": str(error.retry_after)}
+            return error.headers
         case UnavailableError():
             return {"Retry-After": "5"}
         case UnauthorizedError():

@@ -44,6 +44,7 @@ KEYS = CHANGE | {"vera": dict.fromkeys(PLACES, 404)}
 ALL = dict.fromkeys(SOMEBODY, YES)
 WRITERS = ALL | dict.fromkeys(NO_WRITERS, 403)
 ADMINS = dict.fromkeys(SOMEBODY, 403) | {"root": YES}
+SERVICE = {who: dict.fromkeys(PLACES, due) for who, due in ADMINS.items()}
 
 # Route: (who gets what, kind of the thing in the address, statuses of the endpoint, what is sent)
 ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] = {
@@ -140,6 +141,8 @@ ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] =
     "GET /v1/projects": (ALL, "", (200,), {}),
     "POST /v1/projects": (WRITERS, "", (422,), {"json": {"name": "?"}}),
     "GET /v1/projects/{project}": (SEE, "project", (200,), {}),
+    "GET /v1/limits": (ALL, "", (200,), {}),
+    "PATCH /v1/projects/{project}": (SERVICE, "project", (200,), {"json": {"limits": {}}}),
     "DELETE /v1/projects/{project}": (LEAD, "project", (409,), {}),
     "PUT /v1/projects/{project}/members/{user}": (LEAD, "project", (422,), {"json": {}}),
     "DELETE /v1/projects/{project}/members/{user}": (LEAD, "project", (404,), {}),

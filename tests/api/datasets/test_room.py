@@ -137,7 +137,7 @@ def test_two_checks_that_end_at_one_moment_do_not_both_take_the_last_room(
     def other() -> None:
         with database.writing() as session:
             count_alone(session)
-            found.append(lacking(session, settings, None, "b" * 64, 80))
+            found.append(lacking(session, settings, Dataset(), "b" * 64, 80))
 
     def is_waiting() -> bool:
         with database.reading() as session:
@@ -149,7 +149,7 @@ def test_two_checks_that_end_at_one_moment_do_not_both_take_the_last_room(
     thread = threading.Thread(target=other)
     with database.writing() as session:
         count_alone(session)
-        assert lacking(session, settings, None, "a" * 64, 80) == ""
+        assert lacking(session, settings, Dataset(), "a" * 64, 80) == ""
         thread.start()
         until(lambda: found or is_waiting())
         session.add(Blob(sha256="a" * 64, bytes=80, created_at=1.0))

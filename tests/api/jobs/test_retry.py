@@ -154,8 +154,8 @@ def test_a_retry_beside_the_deletion_of_its_data_set_looks_again(
     fail(server, server.run(), "internal")
     check, tries = jobs.check_jobs, []  # type: ignore[attr-defined]
 
-    def check_and_delete(session: Session, *others: Any) -> None:
-        check(session, *others)
+    def check_and_delete(session: Session, *others: Any, **more: Any) -> None:
+        check(session, *others, **more)
         tries.append(others)
         if len(tries) == 1:
             session.execute(delete(Dataset).execution_options(synchronize_session=False))

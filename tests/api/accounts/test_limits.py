@@ -1,0 +1,137 @@
+"""Limits of users and projects: said by an admin, told with what is used, met with a number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from api.datasets.room import lacking
+from api.store.datasets import count_alone
+from api.store.tables.jobs import Job
+from api.store.tables.uploads import Dataset
+from tests.api.accounts.people import Lab, make_lab, with_keys
+from tests.api.conftest import serving
+
+DIGITS = {"dataset": "digits"}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    directory = tmp_path_factory.mktemp("limits")
+    url = f"sqlite:///{directory / 'limits.sqlite3'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").create_database(f"limits_{directory.name}")
+    with serving(with_keys(directory, url, jobs_running_per_project=7)) as server:
+        yield make_lab(server)
+
+
+def say(lab: Lab, path: str, **limits: float | None) -> None:
+    answer = lab.ask("root", "PATCH", path, json={"limits": limits})
+    assert answer.status_code == 200, answer.text
+
+
+def told(lab: Lab, who: str, of: str, **params: str) -> dict[str, Any]:
+    found = lab.ask(who, "GET", "/v1/limits", params=params).json()["data"]
+    return {one["name"]: one for one in found if one["of"] == of}
+
+
+def submit(lab: Lab, who: str, project: str = "", key: str = "") -> Any:
+    headers = {"saf-project": project} if project else {}
+    headers |= {"idempotency-key": key} if key else {}
+    return lab.ask(who, "POST", "/v1/jobs", json=DIGITS, headers=headers)
+
+
+def test_limits_are_told_with_what_is_used_and_by_whom_they_were_said(lab: Lab) -> None:
+    say(lab, "/v1/users/mia", device_hours=12.5, jobs_waiting=0)
+    own = told(lab, "mia", "mia")
+    assert (own["device_hours"]["most"], own["device_hours"]["is_default"]) == (12.5, False)
+    assert (own["device_hours"]["within_days"], own["jobs_waiting"]["most"]) == (30, None)
+    assert (own["jobs_running"]["used"], own["jobs_running"]["most"]) == (6, None)
+    assert (own["requests"]["most"], own["requests"]["is_default"]) == (6000, True)
+    assert 0 < own["device_hours"]["used"] < 1
+    vision = told(lab, "vera", "vision", project="vision")
+    assert (vision["jobs_running"]["most"], vision["jobs_running"]["used"]) == (7, 3)
+    assert "uploads" not in vision
+    of_hers = told(lab, "mia", "vision")  # one's projects are among one's limits
+    assert (of_hers.keys(), of_hers["jobs_running"]) == (vision.keys(), vision["jobs_running"])
+    assert told(lab, "root", "otto", user="otto")["jobs_running"]["used"] == 3
+    assert lab.ask("mia", "GET", "/v1/limits", params={"user": "otto"}).status_code == 403
+    assert lab.ask("mia", "GET", "/v1/limits", params={"project": "audio"}).status_code == 404
+    say(lab, "/v1/users/mia", device_hours=None, jobs_waiting=None)
+    assert told(lab, "mia", "mia")["device_hours"]["is_default"]
+    for path, name in (("/v1/users/mia", "gpus"), ("/v1/projects/vision", "uploads")):
+        refused = lab.ask("root", "PATCH", path, json={"limits": {name: 1}})
+        assert refused.status_code == 422
+
+
+def test_a_job_says_that_a_limit_holds_it_back(lab: Lab) -> None:
+    say(lab, "/v1/projects/vision", jobs_running=3)
+    job = submit(lab, "ada", "vision").json()
+    assert "3 jobs run of the project vision, and 3 at once are the limit" in job["waits_for"]
+    html = lab.ask("mia", "GET", f"/jobs/{job['id']}", headers={"accept": "text/html"}).text
+    assert "It waits: 3 jobs run of the project vision" in html
+    with pytest.raises(AssertionError):
+        lab.server.claim()
+    say(lab, "/v1/projects/vision", jobs_running=4)
+    assert lab.ask("ada", "GET", f"/v1/jobs/{job['id']}").json()["waits_for"] is None
+    assert lab.server.claim().job_id == job["id"]
+    say(lab, "/v1/projects/vision", jobs_running=None)
+
+
+def test_jobs_beyond_those_that_may_wait_are_refused_with_the_number(lab: Lab) -> None:
+    say(lab, "/v1/users/ada", jobs_waiting=3)
+    say(lab, "/v1/projects/vision", jobs_waiting=2)
+    first = submit(lab, "ada", "vision", key="first")
+    sweep = {"job": DIGITS, "over": {"/seed": [0, 1]}}
+    whole = lab.ask("ada", "POST", "/v1/sweeps", json=sweep, headers={"saf-project": "vision"})
+    assert (whole.status_code, whole.json()["limit"]) == (
+        429, {"name": "jobs_waiting", "of": "vision", "most": 2, "used": 1},
+    )  # fmt: skip
+    assert "saf projects limit vision --jobs-waiting, by an admin" in whole.json()["detail"]
+    assert int(whole.headers["retry-after"]) > 0
+    assert lab.ask("ada", "POST", "/v1/sweeps", json=sweep).status_code == 201
+    more = submit(lab, "ada")
+    assert (more.status_code, more.json()["limit"]["used"]) == (429, 3)
+    assert "3 jobs of ada wait already, and 3 are the most" in more.json()["detail"]
+    again = submit(lab, "ada", "vision", key="first")  # makes nothing
+    assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+    say(lab, "/v1/users/ada", jobs_waiting=None)
+    say(lab, "/v1/projects/vision", jobs_waiting=None)
+
+
+def test_requests_of_one_moment_do_not_exceed_the_limit(lab: Lab) -> None:
+    there = told(lab, "otto", "otto")["jobs_waiting"]["used"]
+    say(lab, "/v1/users/otto", jobs_waiting=there + 2)
+    with ThreadPoolExecutor(6) as threads:
+        found = list(threads.map(lambda _: submit(lab, "otto").status_code, range(6)))
+    assert sorted(found) == [201, 201, 429, 429, 429, 429]
+    say(lab, "/v1/users/otto", jobs_waiting=None)
+
+
+def test_data_sets_are_limited_by_what_they_unpack_to(lab: Lab) -> None:
+    say(lab, "/v1/users/mia", stored_bytes=100)
+    say(lab, "/v1/projects/vision", stored_bytes=50)
+    database = lab.server.service.database
+    with database.writing() as session:
+        count_alone(session)
+        mias = session.get_one(Job, lab.things["job"]["mias"]).owner_id
+        alone = Dataset(uploaded_by="mia", owner_id=mias)
+        shared = Dataset(owner_id=mias, project_id=lab.things["project"]["shared"])
+        settings = lab.server.service.settings
+        assert lacking(session, settings, alone, "f" * 64, 80) == ""
+        assert "saf users limit mia" in lacking(session, settings, alone, "f" * 64, 101)
+        assert "the data sets of vision" in lacking(session, settings, shared, "f" * 64, 80)
+    say(lab, "/v1/users/mia", stored_bytes=None)
+
+
+def test_live_streams_of_a_user_are_as_many_as_was_said(lab: Lab) -> None:
+    say(lab, "/v1/users/vera", streams=1)
+    headers = {"authorization": f"Bearer {lab.keys['vera']}"}
+    with lab.server.http.stream("GET", "/v1/stream", headers=headers) as first:
+        assert first.status_code == 200
+        second = lab.ask("vera", "GET", "/v1/stream")
+        assert (second.status_code, second.json()["limit"]["most"]) == (429, 1)
+        assert told(lab, "vera", "vera")["streams"]["used"] == 1
