@@ -16,11 +16,12 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute
 
-from api.accounts import allowed
 from api.accounts import mail as account_mail
 from api.accounts import pages as account_pages
 from api.accounts import routes as accounts
 from api.accounts.guard import Guard
+from api.accounts.limits import routes as limits
+from api.accounts.limits.requests import RequestLimits
 from api.accounts.oidc import configured
 from api.accounts.oidc import pages as oidc_pages
 from api.accounts.oidc.provider import Provider
@@ -193,7 +194,7 @@ def _routes() -> tuple[BaseRoute, ...]:
         workers,
         health,
         accounts,
-        allowed,
+        limits,
         webhooks,
         openapi,
     )
@@ -264,6 +265,7 @@ class _Running:
                 Uploads: uploads,
                 KeyUses: self._uses,
                 SignIns: SignIns(),
+                RequestLimits: RequestLimits(settings),
                 Closed: Closed(),
                 Confirmations: Confirmations(),
                 Predictor: Predictor(settings),

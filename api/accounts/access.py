@@ -29,11 +29,14 @@ class Access:
     """`change`: who may see it and not change it gets 403."""
     makes: bool = False
     """Something new, in the project that the header `Saf-Project` names."""
+    enters: bool = False
+    """Tries to sign in, which counts for the address that it comes from."""
     of_form: bool = False
     """A form of a page, which may say its CSRF token as a field."""
 
 
 PUBLIC = Access(scope="public")
+ENTER = Access(scope="public", enters=True)
 READ = Access(scope="read")
 WRITE = Access(scope="write")
 ADMIN = Access(scope="admin")
@@ -62,10 +65,10 @@ ACCESS: Mapping[str, Access] = {
     "GET /healthz": PUBLIC,
     "GET /readyz": PUBLIC,
     "GET /login": PUBLIC,
-    "POST /login": PUBLIC,
-    "GET /login/oidc": PUBLIC,
-    "GET /login/oidc/callback": PUBLIC,
-    "GET /login/oidc/leave": PUBLIC,
+    "POST /login": ENTER,
+    "GET /login/oidc": ENTER,
+    "GET /login/oidc/callback": ENTER,
+    "GET /login/oidc/leave": ENTER,
     "GET /static/{path}": PUBLIC,
     "GET /mail/confirm/{token}": PUBLIC,
     "POST /mail/confirm/{token}": PUBLIC,

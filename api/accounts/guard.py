@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.accounts.access import Access, needed
 from api.accounts.identify import Identifier
+from api.accounts.limits.requests import RequestLimits
 from api.accounts.objects import Owned, owned
 from api.accounts.recording import recorded, refused
 from api.accounts.routing import EVERYTHING, Found, Routes
@@ -43,6 +44,7 @@ from api.telemetry import log as logs
 from api.web.asgi import prefix
 from api.web.caller import OPEN, PROJECT, Caller
 from api.web.dependencies import Service
+from api.web.limits import user_of
 from api.web.problems.handler import handle
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -109,15 +111,19 @@ class Guard:
             self._routes = Routes(scope["app"])
         found = self._routes.find(scope["method"], scope["path"])
         access = None if found is None else needed(found.method, found.template)
+        service: Service = scope["app"].state.service
         if found is not None and access is not None and access.scope == "public":
             scope["state"]["decided"] = found.template
+            if access.enters:
+                requests = service.part(RequestLimits)
+                address = user_of(scope, self._settings.trusted_proxies)
+                await anyio.to_thread.run_sync(requests.check_unknown, address)
             return None, receive
-        service: Service = scope["app"].state.service
         if service.opening.reason:
             raise UnavailableError(service.opening.reason)
         scope["state"]["found"] = found
         try:
-            caller = await anyio.to_thread.run_sync(self._caller, service, scope)
+            caller = await anyio.to_thread.run_sync(self._counted, service, scope)
         except UnauthorizedError:
             if _is_page(scope) and self._settings.auth != "proxy":
                 raise _SignInError(scope) from None
@@ -139,6 +145,17 @@ class Guard:
     def _caller(service: Service, scope: Scope) -> Caller:
         note_use = service.part(KeyUses).note
         return Identifier(service.database, service.settings, note_use).caller(scope)
+
+    def _counted(self, service: Service, scope: Scope) -> Caller:
+        """The caller, whose request counts. Raises UnauthorizedError, and TooManyError."""
+        requests = service.part(RequestLimits)
+        try:
+            caller = self._caller(service, scope)
+        except UnauthorizedError:
+            requests.check_unknown(user_of(scope, self._settings.trusted_proxies))
+            raise
+        requests.check_user(caller)
+        return caller
 
     def _watched(self, scope: Scope, send: Send) -> Send:
         """Ends a live stream once whoever reads it may not come in any more, or sees other things:

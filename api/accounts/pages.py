@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from api.accounts import mail
 from api.accounts.entering import go_on, login
 from api.accounts.identify import COOKIE
+from api.accounts.limits.routes import own_limits
 from api.accounts.queries import keys_of, make_key, own_projects, whole_project
 from api.accounts.schemas import NewKey, user_document
 from api.accounts.signing_in import SignIns
@@ -131,6 +132,7 @@ def _account(service: Service, caller: Caller) -> dict[str, Any]:
         return {
             "user": user_document(user),
             "keys": keys_of(session, user),
+            "limits": list(own_limits(session, service, caller)),
             "key_id": caller.key_id,
             "scopes": sorted(caller.scopes),
             "projects": [

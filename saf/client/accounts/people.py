@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from saf.client.connection.transport import Connection
@@ -45,6 +45,21 @@ class Accounts:
         given = {"admin": admin, "disabled": disabled, "subject": subject}
         body = {name: value for name, value in given.items() if value is not None}
         return cast(Entry, self._connection.json("PATCH", f"/v1/users/{user}", json=body))
+
+    def limits(self, *, user: str = "", project: str = "") -> list[Entry]:
+        """How much one and one's projects may have (`most`, None: any number) and have (`used`);
+        or those of a project, or, for admins, of a user."""
+        given = {"user": user, "project": project}
+        return self._listed("/v1/limits", {name: of for name, of in given.items() if of})
+
+    def limit_user(self, user: str, limits: Mapping[str, float | None]) -> None:
+        """Say how much a user may have of what, by the `name`s of `limits()`; 0: any number, None:
+        the default again; for admins."""
+        self._connection.json("PATCH", f"/v1/users/{user}", json={"limits": dict(limits)})
+
+    def limit_project(self, project: str, limits: Mapping[str, float | None]) -> None:
+        """The same for a project; for admins of the service."""
+        self._connection.json("PATCH", f"/v1/projects/{project}", json={"limits": dict(limits)})
 
     def keys(self, user: str = "") -> list[Entry]:
         """One's keys; for admins those of a user."""

@@ -175,7 +175,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     url = f"sqlite:///{directory / 'lab.sqlite3'}"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres").create_database(f"lab_{directory.name}")
-    with serving(with_keys(directory, url)) as server:
+    with serving(with_keys(directory, url, requests_per_minute_unknown=0)) as server:
         yield make_lab(server)
 
 

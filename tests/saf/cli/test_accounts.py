@@ -149,3 +149,24 @@ def test_the_python_client_takes_the_key_that_is_kept(
     (tmp_path / "saf" / "credentials.json").write_text("no JSON")
     with pytest.raises(ClientError, match="remove it"):
         Client(lab.server.address)
+
+
+def test_an_admin_says_limits_and_everybody_sees_theirs(terminal: Terminal, lab: Lab) -> None:
+    root, mia = ({"SAF_TOKEN": lab.keys[who]} for who in ("root", "mia"))
+    told = terminal.saf(
+        "users", "limit", "mia", "--device-hours", "100", "--stored-bytes", "1.5 GiB", **root
+    )
+    assert "1.5 GiB" in told
+    terminal.saf("projects", "limit", "vision", "--jobs-running", "2", **root)
+    shown = terminal.saf("whoami", "--limits", **mia)
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert "mia hours of devices 0.0 100.0 within 30 days said by an admin" in lines
+    assert "vision jobs with workers at once 3 2 said by an admin" in lines
+    assert "mia jobs with workers at once 6 any" in lines
+    assert len(json.loads(terminal.saf("whoami", "--limits", "--json", **mia))["limits"]) == 11
+    again = terminal.saf("users", "limit", "mia", "--device-hours", "default", **root)
+    assert "100.0" not in again
+    with pytest.raises(AssertionError, match="--uploads is a number, or default; not 'many'"):
+        terminal.saf("users", "limit", "mia", "--uploads", "many", **root)
+    with pytest.raises(AssertionError, match="admin"):
+        terminal.saf("users", "limit", "mia", "--uploads", "9", **mia)

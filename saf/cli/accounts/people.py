@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from saf.cli.accounts.limits import ProjectName, UserName, limit_project, limit_user, show
 from saf.cli.jobs import headers, server_client, server_url
 from saf.cli.output import AsJson, complain, moment, print_json, say, table
 from saf.client.accounts import credentials
@@ -24,11 +25,11 @@ webhooks = typer.Typer(
     no_args_is_help=True, help="Addresses that are told when a job or a sweep ends."
 )
 commands.add_typer(webhooks, name="webhooks")
-UserName = Annotated[str, typer.Argument(metavar="USER", help="Name of the user.")]
 Subject = Annotated[
     str, typer.Option(help="By what the provider of OpenID Connect knows them (sub).")
 ]
-ProjectName = Annotated[str, typer.Argument(metavar="PROJECT", help="Name of the project.")]
+users.command(name="limit")(limit_user)
+projects.command(name="limit")(limit_project)
 
 
 @commands.command()
@@ -75,10 +76,18 @@ def logout(
 
 
 @commands.command()
-def whoami(as_json: AsJson = False) -> None:
+def whoami(
+    with_limits: Annotated[
+        bool,
+        typer.Option("--limits", help="And what you and your projects may have, and have."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Who the server takes you for, with which key and projects."""
     with server_client() as client:
         me = client.accounts.me()
+        found = client.accounts.limits() if with_limits and me["user"] is not None else []
+    me = me | ({"limits": found} if with_limits else {})
     if as_json:
         return print_json(me)
     if me["user"] is None:
@@ -91,7 +100,7 @@ def whoami(as_json: AsJson = False) -> None:
     say(f"may {', '.join(me['scopes'])}")
     for project in me["projects"]:
         say(f"project {project['name']}: {project['role'] or 'seen as an admin of the service'}")
-    return None
+    return show(found) if with_limits else None
 
 
 @keys.command(name="create")

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query
 from sqlalchemy.orm import Session
 
+from api.accounts.limits.requests import RequestLimits
 from api.accounts.queries import whole_project
 from api.accounts.schemas import LimitDocument, ProjectChange, WholeProjectDocument
 from api.errors import ForbiddenError, InvalidRequestError, NotFoundError
@@ -20,7 +21,7 @@ from api.store.tables.jobs import WAITING, Job
 from api.store.tables.uploads import Dataset
 from api.web.caller import AccountDependency, Caller
 from api.web.dependencies import Service, ServiceDependency
-from api.web.problems import responses
+from api.web.problems.documents import responses
 from api.web.schemas import Listing
 
 router = APIRouter(prefix="/v1", tags=["accounts"])
@@ -103,7 +104,7 @@ def _limits(
                 side="user" if side == "users" else "project",
                 of=of,
                 most=most.get(name) or None,
-                used=_used(session, service, side, id_, of, name, days),
+                used=_used(session, service, side, id_, of, name, days, most.get(name, 0)),
                 unit=kind.unit,
                 within_days=days if name == "device_hours" else None,
                 is_default=name not in said,
@@ -111,7 +112,14 @@ def _limits(
 
 
 def _used(
-    session: Session, service: Service, side: Side, id_: str, of: str, name: Name, days: float
+    session: Session,
+    service: Service,
+    side: Side,
+    id_: str,
+    of: str,
+    name: Name,
+    days: float,
+    most: float,
 ) -> float:
     is_user = side == "users"
     jobs = Job.owner_id if is_user else Job.project_id
@@ -131,4 +139,4 @@ def _used(
         case "streams":
             return service.concurrency.taken("live stream", of)
         case "requests":
-            return 0
+            return service.part(RequestLimits).used(id_, most)

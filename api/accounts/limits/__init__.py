@@ -1,0 +1,1 @@
+"""Limits of users and projects: told, changed, and those of requests kept."""

@@ -1,0 +1,1 @@
+"""The commands of `saf` for accounts, and for what is beside them."""
