@@ -68,7 +68,7 @@ ACCESS: Mapping[str, Access] = {
     "POST /login": ENTER,
     "GET /login/oidc": ENTER,
     "GET /login/oidc/callback": ENTER,
-    "GET /login/oidc/leave": ENTER,
+    "GET /login/oidc/leave": PUBLIC,
     "GET /static/{path}": PUBLIC,
     "GET /mail/confirm/{token}": PUBLIC,
     "POST /mail/confirm/{token}": PUBLIC,
