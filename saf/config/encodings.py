@@ -24,6 +24,9 @@ class Encoding(Strict):
     place: ClassVar[int] = 100
     in_time: ClassVar[bool] = False
     """Whether it is for data in time alone, and not for images."""
+    over_time: ClassVar[bool] = False
+    """Whether it gives another input at each time step though the values stay: what it makes of an
+    image changes over the T time steps."""
 
     name: str = ""
 

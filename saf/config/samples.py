@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from saf.config.augmentations import AUGMENTATIONS, Augmentation
+from saf.config.encodings import ENCODINGS
 from saf.config.job import MOST_TIMESTEPS, JobSpecification
 
 Kind = Literal["images", "events", "series"]
@@ -65,7 +66,7 @@ def misfits(specification: JobSpecification, samples: Samples) -> Iterator[Misfi
             "/input/encoding/name",
             f"the encoding {encoding.name} is for data in time, and {samples.name} has images, "
             "which are the same at every time step",
-            "take current or onoff",
+            "take " + " or ".join(kind().name for kind in ENCODINGS if not kind.in_time),
         )
     if samples.kind == "series":
         for number, change in enumerate(specification.augment):

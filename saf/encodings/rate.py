@@ -25,7 +25,7 @@ class Rate(Encoding):
 
     label: ClassVar[str] = "rate"
     place: ClassVar[int] = 30
-    in_time: ClassVar[bool] = True
+    over_time: ClassVar[bool] = True
 
     name: Literal["rate"] = "rate"
     deviations: Annotated[float, Field(ge=0.1, le=100)] = 2.0

@@ -192,13 +192,12 @@ class LIFNetwork(InputNormalisation):
         at_once = min(at_once or self.timesteps, steps_at_once(len(x), self.timesteps))
         if architecture.has_feedback:
             at_once = 1
-        static = None if self.description.frames else self._of_input(self._arriving_image(x))
+        static = None if self._changes else self._of_input(self._arriving_image(x))
         state, arrived = self._rest(len(x)), None
         while state.steps < self.timesteps:
             steps = min(at_once, self.timesteps - state.steps)
             if static is None:
-                frames = x[:, state.steps : state.steps + steps].transpose(0, 1)
-                arrived, state = self._arriving(frames, state)
+                arrived, state = self._arriving(self._shown(x, state.steps, steps), state)
                 of_input = self._of_input(arrived, state, steps)
             else:
                 of_input = repeated(static, steps)
@@ -222,11 +221,11 @@ class LIFNetwork(InputNormalisation):
         first."""
         x = check_input(self.description, x, sequence=self.description.frames)
         names = [layer.name for layer in self.description.architecture.spiking]
-        static = None if self.description.frames else self._of_input(self._arriving_image(x))
+        static = None if self._changes else self._of_input(self._arriving_image(x))
         state, arrived = self._rest(len(x)), None
         for t in range(self.timesteps):
             if static is None:
-                arrived, state = self._arriving(x[None, :, t], state)
+                arrived, state = self._arriving(self._shown(x, t, 1), state)
                 of_input = self._of_input(arrived, state)
             else:
                 of_input = static

@@ -47,6 +47,17 @@ class InputNormalisation(torch.nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    @property
+    def _changes(self) -> bool:
+        """Whether the first layer gets another input at each time step."""
+        return self.description.frames or self._encoding.over_time
+
+    def _shown(self, x: Tensor, first: int, steps: int) -> Tensor:
+        """What is shown of samples `x` at `steps` time steps, K N C H W: frames, or one image."""
+        if not self.description.frames:
+            return x.expand(steps, *x.shape)
+        return x[:, first : first + steps].transpose(0, 1)
+
     def _arriving(self, x: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
         """The input of the first layer at K time steps, K · N …, of `x`, K N …, normalised and
         encoded; and `state` with the memory of the encoding."""

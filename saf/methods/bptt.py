@@ -58,10 +58,10 @@ def bptt(network: SpikingNetwork, batch: Batch, *, readout: Readout = "mean") ->
         )
         if readout in AT_THE_END:
             outputs.append(scores)
-            tally.add(state.fired())
+            tally.add(state.fired(batch.lengths))
             continue
         values.append(batch.loss_at([t], scores[None]))
-        tally.add(state.fired(), values[-1], scores)
+        tally.add(state.fired(batch.lengths), values[-1], scores)
     if outputs:
         scores = read_out(torch.stack(outputs), readout, batch.lengths)
         values.append(batch.loss(scores, batch.y))

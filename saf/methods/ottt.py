@@ -102,7 +102,7 @@ def ottt_a(
             learn_at_one_step(scores, batch, step + 1, state, tally)
         else:
             torch.autograd.backward(scores, ended.gradients[step])
-            tally.add(state.fired())
+            tally.add(state.fired(batch.lengths))
     if ended is not None:
         tally.add(None, ended.loss, ended.scores)
     pass_on()

@@ -103,6 +103,7 @@ def saf_e(
             steps,
             gate=surrogate_gates,
             trace_bias_and_input=traced,
+            lengths=batch.lengths,
         )
         times = range(state.step - steps + 1, state.step + 1)
         if readout == "mean":
@@ -134,7 +135,8 @@ def _saf_e_at_the_end(
     stimulus = network.stimulus(batch.x, timesteps).channels_last()
     shown, pass_on = present_cut(network, stimulus, batch.masks)
     parts = chunks(network, samples, timesteps, batch.chunk)
-    tally, state, outputs = Tally(network, samples, timesteps, readout), REST, []
+    tally = Tally(network, samples, timesteps, readout, batch.lengths)
+    state, outputs = REST, []
     with torch.no_grad():
         for steps in parts:
             done, state = advance(shown, state, steps)
@@ -148,7 +150,9 @@ def _saf_e_at_the_end(
         now = range(state.step + 1, state.step + steps + 1)
         learns = readout == "max" or not ends.isdisjoint(now)
         gate = surrogate_gates if learns else None
-        done, state = advance(shown, state, steps, gate=gate, trace_bias_and_input=traced)
+        done, state = advance(
+            shown, state, steps, gate=gate, trace_bias_and_input=traced, lengths=batch.lengths
+        )
         times = range(state.step - steps + 1, state.step + 1)
         if learns:
             torch.autograd.backward(readout_at_each_step(shown, done, times, traced), own)

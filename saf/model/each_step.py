@@ -72,7 +72,7 @@ def learn_at_one_step(
     """Loss of the time step t, from 1, and its gradient."""
     value = batch.loss_at([t], scores[None])
     value.backward()
-    tally.add(state.fired(), value, scores)
+    tally.add(state.fired(batch.lengths), value, scores)
 
 
 def updated_at_each_step(

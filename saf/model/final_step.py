@@ -64,7 +64,9 @@ def _at_their_ends(
         learns = t in ends
         gate = gate_at(t) if learns else None
         with torch.set_grad_enabled(learns):
-            done, state = advance(shown, state, 1, gate=gate, trace_bias_and_input=traced)
+            done, state = advance(
+                shown, state, 1, gate=gate, trace_bias_and_input=traced, lengths=lengths
+            )
             (scores,) = readout_of_rates(shown, done, [t])
         value = None
         if learns:

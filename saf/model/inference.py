@@ -77,7 +77,7 @@ def infer_in_chunks(
     shown = present(network, network.stimulus(x, timesteps))
     state, tally = REST, Tally(network, len(x), timesteps, readout, lengths)
     for steps in chunks(network, len(x), timesteps, chunk):
-        done, state = advance(shown, state, steps, neurons=neurons)
+        done, state = advance(shown, state, steps, neurons=neurons, lengths=lengths)
         times = range(state.step - steps + 1, state.step + 1)
         if readout == "mean" or readout in AT_THE_END:
             scores = readout_at_each_step(shown, done, times, False)

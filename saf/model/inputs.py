@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,11 +25,69 @@ def with_pixels(x: Tensor, shape: Sequence[int], axes: int) -> Tensor:
     return x[..., None, None] if is_without and x.shape[-1] == shape[0] else x
 
 
+Made = Callable[[int, int, Tensor | None], tuple[Tensor, Tensor | None]]
+"""(first time step, number of them K, memory of those before) → the frames, K B C H W, and the
+memory for the next."""
+AT_LEAST = 16  # time steps that are made at once: fewer of a few channels cost more than they save
+
+
+class Frames:
+    """What the network gets at each of T time steps, made when it is asked for: of long sequences
+    nothing but the samples themselves grows with T.
+
+    The time steps that were made last are kept, with `behind` of those before for connections that
+    read them later. Who asks for earlier ones begins again. Equal values come out whichever parts
+    are asked for.
+    """
+
+    def __init__(self, made: Made, timesteps: int, behind: int = 0) -> None:
+        self._made, self._timesteps, self._behind = made, timesteps, behind
+        self._begin()
+        assert self._kept is not None
+        self.one = self._kept[0].clone()
+        """B C H W: that of the first time step."""
+
+    def __len__(self) -> int:
+        return self._timesteps
+
+    def __getitem__(self, t: int) -> Tensor:
+        """B C H W: that of time step t, from 0."""
+        return self.between(t, t + 1)[0]
+
+    def between(self, first: int, end: int) -> Tensor:
+        """K B C H W: those of the time steps from `first` up to and without `end`."""
+        if first < self._first:
+            self._begin()
+        while self._end < end:
+            self._go_on(min(max(end - self._end, AT_LEAST), self._timesteps - self._end), first)
+        assert self._kept is not None
+        return self._kept[first - self._first : end - self._first]
+
+    def _begin(self) -> None:
+        self._first = self._end = 0
+        self._kept: Tensor | None = None
+        self._memory: Tensor | None = None
+        self._go_on(min(AT_LEAST, self._timesteps), 0)
+
+    def _go_on(self, steps: int, wanted: int) -> None:
+        """Make so many further time steps, and forget those that nobody will ask for: neither
+        those from `wanted` on, nor as many before as connections read later."""
+        made, self._memory = self._made(self._end, steps, self._memory)
+        self._end += steps
+        if self._kept is None:
+            self._kept = made
+            return
+        first = max(self._first, min(wanted, self._end - steps) - self._behind)
+        before = self._kept[first - self._first :]
+        self._kept = channels_last(torch.cat([before, made])) if len(before) else made
+        self._first = first
+
+
 class Stimulus(NamedTuple):
     """A normalised input: an image that stays for T time steps, or a frame for each of them."""
 
     image: Tensor | None  # B C H W
-    frames: Tensor | None  # T B C H W
+    frames: Frames | None  # T B C H W
 
     @property
     def one(self) -> Tensor:
@@ -37,14 +95,11 @@ class Stimulus(NamedTuple):
         if self.image is not None:
             return self.image
         assert self.frames is not None
-        return self.frames[0]
+        return self.frames.one
 
     def channels_last(self) -> Stimulus:
-        """The same in the layout in which convolutions need no copies."""
-        return Stimulus(
-            None if self.image is None else channels_last(self.image),
-            None if self.frames is None else channels_last(self.frames),
-        )
+        """The same in the layout in which convolutions need no copies, which frames have."""
+        return Stimulus(None if self.image is None else channels_last(self.image), self.frames)
 
     def zeros(self, shape: tuple[int, ...]) -> Tensor:
         """B `shape`, in the type, the layout and on the device of the stimulus."""

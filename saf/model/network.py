@@ -23,9 +23,9 @@ from saf.kernels.precision import compute_dtype, parameter_dtype
 from saf.model.dropout import dropout_masks
 from saf.model.forward.presentation import NO_DROPOUT, Constants, Effective, Masks, Presentation
 from saf.model.forward.readout import scores_of
-from saf.model.inputs import Stimulus, with_pixels
+from saf.model.inputs import Frames, Stimulus, with_pixels
 from saf.model.layers import Layer, Map, Wire, wires_of
-from saf.model.operations import without_scales
+from saf.model.operations import channels_last, without_scales
 from saf.networks.architecture import INPUT, Architecture, Connection, Conv, Shape
 from saf.neurons.base import Neuron
 
@@ -318,15 +318,31 @@ class SpikingNetwork(torch.nn.Module):
                     "the network delays its input, and an image is the same at every time step",
                     hint="Give it data in time, or choose a network that does not delay its input.",
                 )
-            image, _ = self.encoding.encoded(self.normalise(x)[None], None, 0)
-            return Stimulus(image[0].to(self.dtype), None)
+            image = self.normalise(x)
+            if not self.encoding.over_time:
+                encoded, _ = self.encoding.encoded(image[None], None, 0)
+                return Stimulus(encoded[0].to(self.dtype), None)
+            return self._frames(
+                lambda first, end: image.expand(end - first, *image.shape), timesteps
+            )
         if x.shape[1] != timesteps:
             raise UserConfigError(
                 f"the samples have {x.shape[1]} frames and the job asks for {timesteps} time steps",
                 hint=f"set timesteps to {x.shape[1]}, or bring the samples to {timesteps} frames",
             )
-        frames, _ = self.encoding.encoded(self.normalise(x).transpose(0, 1), None, 0)
-        return Stimulus(None, frames.to(self.dtype))
+        return self._frames(
+            lambda first, end: self.normalise(x[:, first:end]).transpose(0, 1), timesteps
+        )
+
+    def _frames(self, shown: Callable[[int, int], Tensor], timesteps: int) -> Stimulus:
+        """What the first layer gets of `shown`, (first, end) → K B C H W, normalised."""
+
+        def made(first: int, steps: int, memory: Tensor | None) -> tuple[Tensor, Tensor | None]:
+            encoded, memory = self.encoding.encoded(shown(first, first + steps), memory, first)
+            return channels_last(encoded.to(self.dtype)), memory
+
+        behind = self.architecture.delays.get(INPUT, 0)
+        return Stimulus(None, Frames(made, timesteps, behind))
 
 
 def network_of(

@@ -19,7 +19,7 @@ class Outcome(NamedTuple):
 
     loss: Tensor  # scalar, the one whose gradients the parameters hold
     scores: Tensor  # B classes; the prediction is the largest one
-    firing_rates: Tensor  # of each spiking layer: spikes per neuron and time step
+    firing_rates: Tensor  # of each spiking layer: spikes per neuron and (own) time step
 
 
 class Tally:
@@ -37,8 +37,9 @@ class Tally:
         and the largest for `max`; with `lengths` those of a sample at its own end, for which the
         scores of all time steps have to come, in order."""
         shapes = network.architecture.shapes()
+        steps = samples * timesteps if lengths is None else int(lengths.steps.sum())
         self._neurons = tuple(
-            float(samples * timesteps * prod(shapes[p.name])) for p in network.architecture.spiking
+            float(steps * prod(shapes[p.name])) for p in network.architecture.spiking
         )
         self._readout, self._lengths, self._step = readout, lengths, 0
         self._loss: list[Tensor] = []

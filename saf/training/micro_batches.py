@@ -46,7 +46,9 @@ def in_parts(rule: Rule, parts: int) -> Rule:
                 lengths=None if lengths is None else lengths[number],
             )
             outcomes.append(rule(network, part))
-            shares.append(share)
+            if lengths is not None and batch.lengths is not None:
+                share = float(lengths[number].steps.sum() / batch.lengths.steps.sum())
+            shares.append(share)  # of the time steps
         batch.update()
         return Outcome(
             loss=torch.stack([each.loss for each in outcomes]).sum(),

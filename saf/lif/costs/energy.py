@@ -51,7 +51,8 @@ def estimate(description: LIFDescription, spikes: Mapping[str, Counts]) -> dict[
     """
     architecture, steps = description.architecture, description.timesteps
     shapes = architecture.shapes()
-    shown = steps if description.frames else 1
+    changes = description.frames or description.encoding_of_input().over_time
+    shown = steps if changes else 1
     updates = {n: NEURONS[own["name"]].updates for n, own in description.neurons.items()}
     relays = {layer.name for layer in architecture.layers if layer.relay}
     layers: list[dict[str, Any]] = []

@@ -20,6 +20,7 @@ from saf.model.forward.presentation import Layered, Presentation, Synapse, plain
 from saf.model.forward.saf_forward import gradient_factors
 from saf.model.inputs import Stimulus
 from saf.model.layers import Layer, run_layers
+from saf.model.lengths import Lengths
 from saf.model.operations import scale_over_time
 from saf.networks.architecture import INPUT, Conv, Linear
 from saf.neurons.base import Filters, Fire, Neuron, State
@@ -67,9 +68,14 @@ class LIFNetworkState(NamedTuple):
         sent = {name: line.detached() for name, line in self.sent.items()}
         return LIFNetworkState(self.step, neurons, self.traces, readout, sent, self.traced)
 
-    def fired(self) -> Tensor:
-        """Number of spikes of each layer in this time step."""
-        return torch.stack([count_spikes(state.s) for state in self.neurons.values()])
+    def fired(self, lengths: Lengths | None = None) -> Tensor:
+        """Number of spikes of each layer in this time step; with the `lengths` of padded samples,
+        of those that have not ended."""
+        if lengths is None:
+            return torch.stack([count_spikes(state.s) for state in self.neurons.values()])
+        counts = [state.s.detach().flatten(1).sum(1) for state in self.neurons.values()]
+        (going,) = lengths.going([self.step], counts[0])
+        return torch.stack([(count * going).sum() for count in counts])
 
 
 def lif_rest(network: Layered, stimulus: Stimulus) -> LIFNetworkState:

@@ -46,7 +46,7 @@ def readout_at_each_step(
                 continue  # an image, which is part of the constant
             if source == INPUT:
                 assert shown.stimulus.frames is not None
-                spikes = shown.stimulus.frames[times[0] - 1 : times[-1]].flatten(0, 1)
+                spikes = shown.stimulus.frames.between(times[0] - 1, times[-1]).flatten(0, 1)
                 trace = inputs[INPUT] if trace_bias_and_input else spikes
             elif source in relays:
                 spikes, trace = done.relayed(source), inputs[source]

@@ -21,6 +21,7 @@ from saf.model.forward.delays import DelayLine
 from saf.model.forward.presentation import Layered, Presentation
 from saf.model.forward.replay import Replay
 from saf.model.layers import Layer, Wire, input_current, run_layers
+from saf.model.lengths import Lengths
 from saf.model.operations import apply, apply_traced, scale_over_time
 from saf.networks.architecture import INPUT, Flatten
 from saf.neurons.base import Accumulated, Filters, Neuron
@@ -101,6 +102,7 @@ def advance(
     potentials: bool = False,
     replay: Replay | None = None,
     neurons: Neurons | None = None,
+    lengths: Lengths | None = None,
 ) -> tuple[Chunk, NetworkState]:
     """Run K = `steps` time steps by spike accumulation, layer by layer; SAF, arXiv 2310.02772.
 
@@ -113,11 +115,14 @@ def advance(
     them has run. With `potentials`, which excludes gradients, it holds u of all layers. `neurons`
     replaces the neurons of all layers, without gradients. While `replay` stores the results of
     maps, the state that is returned is that before the last time step, which runs again with them.
+    With the `lengths` of padded samples those spikes are counted that are a sample's own.
     """
     readout = shown.network.readout_layer
     if keep is None:
         keep = {wire.source for wire in shown.effective[readout.name].wires}
-    step = _Step(shown, state, steps, gate, trace_bias_and_input, potentials, replay, neurons)
+    step = _Step(
+        shown, state, steps, gate, trace_bias_and_input, potentials, replay, neurons, lengths
+    )
     carried: dict[str, Tensor] = {}
     kept: dict[str, Tensor] = {}
     received: dict[str, Tensor] = {}
@@ -165,8 +170,9 @@ class _Step:
         potentials: bool,
         replay: Replay | None,
         neurons: Neurons | None,
+        lengths: Lengths | None,
     ) -> None:
-        self._shown, self._state, self._steps = shown, state, steps
+        self._shown, self._state, self._steps, self._lengths = shown, state, steps, lengths
         self._gate, self._traced, self._potentials = gate, trace_bias_and_input, potentials
         self._replay, self._neurons = replay, neurons
         self._times = range(state.step + 1, state.step + steps + 1)
@@ -176,7 +182,7 @@ class _Step:
         """Number of time steps after which the returned state is."""
         self.frames: Tensor | None = None
         if shown.stimulus.frames is not None:
-            frames = shown.stimulus.frames[state.step : state.step + steps]
+            frames = shown.stimulus.frames.between(state.step, state.step + steps)
             self.frames = frames.flatten(0, 1)
         layers = shown.network.layers
         self.decays = {layer.name: layer.decay for layer in layers}
@@ -224,7 +230,7 @@ class _Step:
             always = scale_over_time(steady.value, c, of_gradient)
             return _relayed(current, always, shown.samples)
         found = self._accumulated(layer, current, Constant(*steady, c, of_gradient))
-        self.fired.append(found.fired)
+        self.fired.append(self._fired(layer, found))
         if found.potentials is not None:
             self.recorded[name] = found.potentials
         if found.carried:
@@ -244,6 +250,17 @@ class _Step:
             carried=carried,
             potentials=self._potentials,
         )
+
+    def _fired(self, layer: Layer, found: Accumulated) -> Tensor:
+        """Number of spikes, of padded samples until their end."""
+        if self._lengths is None:
+            return found.fired
+        before = self._state.accumulations.get(layer.name)
+        own = found.accumulation.detach()
+        sent = difference(own, before, self._steps, layer.decay, spiking=True)
+        of_each = sent.unflatten(0, (self._steps, -1)).flatten(2).sum(2)
+        going = self._lengths.going(self._times, of_each)
+        return torch.where(going, of_each, 0.0).sum()
 
     def after(self, accumulation: Tensor) -> Tensor:
         """State after the last time step, B …, of `accumulation`, K · B …, without the memory of
@@ -267,8 +284,8 @@ class _Step:
         if not delay:
             return self.frames
         assert frames is not None
-        shifted = frames[max(0, first) : max(0, first + self._steps)]
-        missing = frames.new_zeros((self._steps - len(shifted), *frames.shape[1:]))
+        shifted = frames.between(max(0, first), max(0, first + self._steps))
+        missing = shifted.new_zeros((self._steps - len(shifted), *shifted.shape[1:]))
         return torch.cat([missing, shifted]).flatten(0, 1)
 
     def delay(self, source: str, accumulation: Tensor) -> None:

@@ -80,16 +80,18 @@ def test_each_sample_is_learnt_from_as_if_it_ended(
     chunk = None if recurrent else 4
     whole, gradients = learnt(of, method, readout, x, y, lengths=lengths, chunk=chunk)
     expected = {name: torch.zeros_like(gradient) for name, gradient in gradients.items()}
-    losses = []
+    losses, spikes = [], torch.zeros_like(whole.firing_rates)
     for n, length in enumerate(own):
         alone, share = learnt(
             of, method, readout, x[n : n + 1, :length], y[n : n + 1], timesteps=length
         )
         torch.testing.assert_close(whole.scores[n], alone.scores[0], rtol=1e-9, atol=1e-12)
         losses.append(alone.loss)
+        spikes += alone.firing_rates * length
         for name, gradient in share.items():
             expected[name] += gradient / len(own)
     torch.testing.assert_close(whole.loss, torch.stack(losses).mean(), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(whole.firing_rates, spikes / sum(own))
     assert any(gradient.any() for gradient in gradients.values())
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-8, atol=1e-11)
@@ -103,6 +105,7 @@ def test_each_sample_is_learnt_from_as_if_it_ended(
         loss=lambda scores, weights=None: F.cross_entropy(scores, y),
     )
     torch.testing.assert_close(found.scores, whole.scores, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found.firing_rates, whole.firing_rates)
 
 
 @pytest.mark.parametrize("method", ["ottt-o", "saf-e"])

@@ -180,6 +180,7 @@ ENCODINGS: list[dict[str, Any]] = [
     {"name": "onoff"},
     {"name": "delta", "step": 0.3},
     {"name": "rate", "seed": 5},
+    {"name": "latency", "window": 4},
 ]
 
 
@@ -247,7 +248,6 @@ def test_on_and_off_are_what_is_above_and_below_the_mean() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"input": {"encoding": {"name": "rate"}}}, "rate is for data in time"),
         ({"input": {"encoding": {"name": "delta"}}}, "delta is for data in time"),
     ],
 )
@@ -270,6 +270,46 @@ def test_images_and_event_frames_may_be_shown_as_on_and_off(
     assert lif.description.architecture.input_shape[0] == 2 * shape[-3]
     exact = json.loads((tmp_path / "certificate.json").read_text())["checks"][1]
     assert exact["spikes_differing"] == 0
+
+
+def test_the_larger_a_value_the_earlier_its_one_spike() -> None:
+    encoding = ENCODINGS_BY_NAME["latency"].model_validate({"name": "latency", "window": 4})
+    x = torch.tensor([-3.0, -1.5, -0.5, 0.5, 1.5, 3.0]).expand(8, 1, 6)[..., None, None]
+    spikes, _ = encoding.encoded(x, None, 0)
+    at = [column.nonzero().flatten().tolist() for column in spikes.flatten(1).T]
+    assert at == [[], [3, 7], [2, 6], [1, 5], [0, 4], [0, 4]]
+    memory, parts = None, []
+    for first in range(0, 8, 3):
+        part, memory = encoding.encoded(x[first : first + 3], memory, first)
+        parts.append(part)
+    assert torch.equal(torch.cat(parts), spikes)
+    later = torch.cat([x[:2], -x[2:]])  # a value is read when its window begins
+    assert torch.equal(encoding.encoded(later, None, 0)[0][:4], spikes[:4])
+
+
+@pytest.mark.parametrize("encoding", [{"name": "latency", "window": 5}, {"name": "rate"}])
+def test_an_image_speaks_in_spikes_over_time(encoding: dict[str, Any], tmp_path: Path) -> None:
+    data = dataset(1, 8, 8, dtype=np.float32)
+    asked = job(
+        network={"name": "convnet", "channels": [4]},
+        input={"encoding": encoding},
+        timesteps=6,
+        epochs=1,
+    )
+    run(asked, data, tmp_path)
+    lif = saf.load_lif(tmp_path / "lif.safetensors")
+    for check in json.loads((tmp_path / "certificate.json").read_text())["checks"]:
+        assert check["spikes_differing"] == 0
+        assert sum(layer["firing_rate_lif"] for layer in check["layers"]) > 0
+    seen: list[torch.Tensor] = []
+    lif.layers[0].register_forward_hook(lambda _m, _i, sent: seen.append(sent))
+    x, state = torch.from_numpy(data.x_test), None
+    for _ in range(6):
+        scores, state = lif.step(x, state)
+    assert len({each.sum().item() for each in seen}) > 1  # not the same current at every step
+    torch.testing.assert_close(scores, lif(x), rtol=1e-5, atol=1e-5)
+    with pytest.raises(CannotExportError, match="its input is encoded"):
+        export(lif, "python", tmp_path / "written", data.x_test)
 
 
 def test_an_encoding_on_a_grid_is_refused() -> None:
