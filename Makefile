@@ -7,6 +7,10 @@ SAF := $(PYTHON) -m saf.cli
 # Each takes whole files, whose servers are shared; tests/lanes.py says in what order.
 PROCESSES := -n 4 --dist loadfile --no-loadscope-reorder
 
+# Tests start hundreds of processes: each file is compiled once, also where the environment says not
+# to keep what was compiled.
+test test-fast coverage fuzz chaos: export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo serve docs test test-fast check check-javascript format hooks coverage bench clean
 .PHONY: fuzz chaos

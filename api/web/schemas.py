@@ -32,6 +32,10 @@ T = TypeVar("T")
 class Listing(Document, Generic[T]):
     """One page of a list; ask for the next one with `after=<last_id>`."""
 
+    # For each `Listing[…]` pydantic would look for a class of this name in every frame of the stack:
+    # half a second of the start of each process.
+    model_config = ConfigDict(use_attribute_docstrings=False)
+
     object: Literal["list"] = "list"
     data: list[T]
     first_id: str | None = None

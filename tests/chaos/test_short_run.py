@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,8 @@ from tests.chaos.faults import AT_REST, OUTAGES
 JOBS, FAULTS = 8, 12
 
 
-def report_of(directory: Path, *options: str) -> dict[str, Any]:
-    """What a run that found nothing says."""
+def report_of(directory: Path, *options: str, warm: bool = False) -> dict[str, Any]:
+    """What a run that found nothing says; with a `warm` process waiting in each slot, or none."""
     told = subprocess.run(
         [
             *(sys.executable, "-m", "tests.chaos", "--seed", "2", "--out", str(directory)),
@@ -27,6 +28,7 @@ def report_of(directory: Path, *options: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "SAF_WARM_PROCESSES": str(int(warm))},
     )
     assert told.returncode == 0, told.stdout + told.stderr
     report: dict[str, Any] = json.loads((directory / "report.json").read_text())
@@ -57,6 +59,7 @@ def test_jobs_survive_damaged_and_removed_files_and_trainings_that_hang(tmp_path
         *("--database", "sqlite", "--bucket", "--every", "1"),
         *("--jobs", "4", "--faults", str(len(AT_REST))),
         *("--epochs", "6", "--pace", "30", "--only", *sorted(AT_REST)),
+        warm=True,
     )
 
     (run,) = report["runs"]
