@@ -64,8 +64,8 @@ class Clock:
         return call
 
 
-def child(directory: Path) -> dict[str, Any]:
-    """Train once, and say where the time went: from the start of this process, and in the loop."""
+def child(directory: Path, epochs: int | None) -> dict[str, Any]:
+    """Train once, for `epochs` where they are given, and say where the time went: from the start of this process, and in the loop."""
     start = {"python": process_time()}
 
     def lap(name: str) -> None:
@@ -119,7 +119,8 @@ def child(directory: Path) -> dict[str, Any]:
     line = ReportLine(os.open(os.devnull, os.O_WRONLY), outgoing)
     send = clock.timed("reports", line.send)
     loop: dict[str, float] = {}
-    specification = JobSpecification.model_validate(SPECIFICATION)
+    shorter = {} if epochs is None else {"epochs": epochs}
+    specification = JobSpecification.model_validate(SPECIFICATION | shorter)
     for report in training.train(specification, dataset, directory, device="cpu"):
         if isinstance(report, Started):
             lap("network and optimizer")
@@ -137,10 +138,11 @@ def outside(loop: dict[str, float], speed_up: float = 1.0) -> float:
     return rest / (rest + arithmetic / speed_up)
 
 
-def measured() -> dict[str, Any]:
+def measured(epochs: int | None = None) -> dict[str, Any]:
     """`child` in a process of its own."""
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "benchmarks.overhead", "--child", directory]
+        command += [] if epochs is None else ["--epochs", str(epochs)]
         single = os.environ | {"OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=single)
     found: dict[str, Any] = json.loads(done.stdout)
@@ -180,9 +182,10 @@ def as_markdown(found: dict[str, Any]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=__doc__)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--epochs", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child is not None:
-        print(json.dumps(child(options.child)))
+        print(json.dumps(child(options.child, options.epochs)))
         return 0
     found = measured()
     RESULTS.mkdir(exist_ok=True)

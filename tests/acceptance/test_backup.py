@@ -38,7 +38,7 @@ def wait_for_checkpoint(service: Service, job_id: str) -> None:
 def test_a_job_backed_up_in_training_ends_elsewhere_with_the_weights_of_the_undisturbed_one(
     service: Service, tmp_path: Path
 ) -> None:
-    job_id = service.submit(dataset="digits", epochs=40, seed=5, augment=["crop"])
+    job_id = service.submit(dataset="digits", epochs=25, seed=5, augment=["crop"])
     wait_for_checkpoint(service, job_id)
     file = tmp_path / "backup.tar"
     data = service.directory / "data"

@@ -48,7 +48,7 @@ def find(service: Service, part: str, seconds: float = 90) -> int:
 
 def test_a_job_survives_kill_9_of_each_process_and_succeeds_once(own_service: Service) -> None:
     service = own_service
-    job_id = service.submit(dataset="digits", epochs=100, seed=3)
+    job_id = service.submit(dataset="digits", epochs=45, seed=3)
     service.wait(job_id, "running", step=30)
     for part in ("worker.processes.child", "-m worker", "api.commands.web", "valkey"):
         victim = find(service, part)

@@ -49,7 +49,7 @@ def test_every_answer_is_one_that_the_document_describes(tmp_path: Path) -> None
                     f"{server.url}/openapi.json",
                     # Never ends; tests/api/jobs/test_live.py reads it.
                     *("--exclude-path", "/v1/stream"),
-                    *("--max-examples", str(EXAMPLES or 6)),
+                    *("--max-examples", str(EXAMPLES or 3)),
                     *("--seed", str(random.randrange(2**32) if EXAMPLES else 1)),
                     *("--phases", "coverage,fuzzing", "--checks", ",".join(CHECKS)),
                     *("--request-timeout", "60", "--continue-on-failure"),

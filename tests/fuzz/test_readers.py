@@ -22,7 +22,7 @@ def fuzz(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def test_damaged_and_hostile_files_are_refused_clearly_within_bounds() -> None:
-    found = fuzz("--inputs", "270", "--seed", "1", "--interpreter-every", "90")
+    found = fuzz("--inputs", "126", "--seed", "1", "--interpreter-every", "42")
     assert found.returncode == 0, found.stdout + found.stderr
     assert "violations 0" in found.stdout
 

@@ -20,7 +20,7 @@ from saf.lif.exporting import export
 from saf.lif.network import load_lif
 from tests.api.conftest import Server
 from tests.saf.lif.incoming.relu_networks import LAYERS, relu_network
-from tests.saf.training.test_starting_from_files import left
+from tests.saf.training.starting.test_starting_from_files import left
 from tests.saf.training.trainings import dataset
 
 

@@ -18,7 +18,7 @@ from saf.client.types import ApiError, ClientError, WaitTimeoutError
 from tests.api.conftest import Server
 from tests.api.datasets.uploading import IMAGES
 from tests.saf.client.network import Network, finish, keep, put_away
-from tests.saf.training.test_starting_from_files import left
+from tests.saf.training.starting.test_starting_from_files import left
 
 OTHERWISE = {
     "before",  # lists go forward, page by page

@@ -18,7 +18,7 @@ from saf.training.events import Checkpoint as CheckpointReport
 from saf.training.events import Finished
 from saf.training.loop import train
 from saf.training.trainer import Trainer
-from tests.saf.training.continuations import (
+from tests.saf.training.starting.continuations import (
     after,
     assert_same_bits,
     assert_same_training,

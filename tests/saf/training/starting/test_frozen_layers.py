@@ -10,7 +10,7 @@ import torch
 
 from saf.errors import UserConfigError
 from saf.training.checkpoint import Checkpoint
-from tests.saf.training.continuations import (
+from tests.saf.training.starting.continuations import (
     ADAMW,
     METHODS,
     assert_same_bits,

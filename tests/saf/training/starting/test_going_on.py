@@ -14,7 +14,7 @@ from saf.training.events import Checkpoint as CheckpointReport
 from saf.training.events import Finished, Started, Step
 from saf.training.loop import train
 from saf.training.optimisation.schedule import learning_rate
-from tests.saf.training.continuations import (
+from tests.saf.training.starting.continuations import (
     ADAMW,
     METHODS,
     after,

@@ -19,7 +19,7 @@ from saf.lif.starting import settings_of, taken_over
 from saf.model.network import network_of
 from saf.networks.build import build_for
 from saf.training.trainer import Trainer
-from tests.saf.training.continuations import of_classes
+from tests.saf.training.starting.continuations import of_classes
 from tests.saf.training.trainings import AS_PUBLISHED, dataset, resolved
 
 NEURONS: list[dict[str, Any]] = [
@@ -148,7 +148,7 @@ def test_float64_stays_float64_and_is_never_rounded_silently(tmp_path: Path) -> 
 
 
 def test_a_file_of_version_1_is_a_start(tmp_path: Path) -> None:
-    path = Path(__file__).parents[2] / "data" / "lif-version-1" / "final.safetensors"
+    path = Path(__file__).parents[3] / "data" / "lif-version-1" / "final.safetensors"
     file = load_lif(path)
     shape = file.description.architecture.input_shape
     generator = np.random.default_rng(1)
