@@ -65,7 +65,10 @@ class Clock:
 
 
 def child(directory: Path, epochs: int | None) -> dict[str, Any]:
-    """Train once, for `epochs` where they are given, and say where the time went: from the start of this process, and in the loop."""
+    """Train once, and say where the time went: from the start of this process, and in the loop.
+
+    `epochs` other than those of the demo give other numbers, of the same parts.
+    """
     start = {"python": process_time()}
 
     def lap(name: str) -> None:

@@ -23,8 +23,8 @@ from tests.lanes import (  # noqa: F401  (hooks)
 from tests.postgres import PostgresServer
 from tests.s3 import S3Server
 
-# Workers of tests load torch when something trains, not before, and small networks gain nothing from
-# a second thread. What is about either says so itself.
+# Workers of tests load torch when something trains, not before, and small networks gain nothing
+# from a second thread. What is about either says so itself.
 os.environ.setdefault("SAF_WARM_PROCESSES", "0")
 os.environ.setdefault("SAF_WORKER_THREADS", "1")
 

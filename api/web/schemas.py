@@ -32,8 +32,8 @@ T = TypeVar("T")
 class Listing(Document, Generic[T]):
     """One page of a list; ask for the next one with `after=<last_id>`."""
 
-    # For each `Listing[…]` pydantic would look for a class of this name in every frame of the stack:
-    # half a second of the start of each process.
+    # For each `Listing[…]` pydantic would look for a class of this name in every frame of the
+    # stack, which made up half a second of the start of each process.
     model_config = ConfigDict(use_attribute_docstrings=False)
 
     object: Literal["list"] = "list"

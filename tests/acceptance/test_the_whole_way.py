@@ -110,7 +110,7 @@ def test_a_running_job_is_cancelled_and_leaves_no_process(service: Service) -> N
 
 
 def test_a_paused_job_goes_on_where_it_stopped(service: Service) -> None:
-    job_id = service.submit(dataset="digits", epochs=20)
+    job_id = service.submit(dataset="digits", epochs=10)
     service.wait(job_id, "running", step=20)
     assert service.http.post(f"/v1/jobs/{job_id}/pause").status_code == 200
     paused = service.wait(job_id, "paused")
