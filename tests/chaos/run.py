@@ -6,9 +6,11 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import select
@@ -61,7 +63,7 @@ def run(plan: Plan, directory: Path, *, say: bool = False) -> Report:
         lease_seconds=plan.times.lease_seconds,
     )
     directory.mkdir(parents=True)
-    reference = _undisturbed(plan, directory)
+    reference = _undisturbed(plan.epochs, plan.pace_ms)
     cluster = Cluster(
         directory,
         plan.database,
@@ -205,15 +207,17 @@ def _keep(cluster: Cluster) -> None:
     shutil.copytree(cluster.artifacts, cluster.directory / "kept artifacts")
 
 
-def _undisturbed(plan: Plan, directory: Path) -> dict[str, undisturbed.Undisturbed]:
-    out = directory / "undisturbed.json"
-    subprocess.run(
-        [
-            *(sys.executable, "-P", "-m", "tests.chaos.undisturbed"),
-            *(str(plan.epochs), str(plan.pace_ms), str(out)),
-        ],
-        check=True,
-        cwd=ROOT,
-        env=undisturbed.environment(),
-    )
-    return undisturbed.read(out)
+@cache
+def _undisturbed(epochs: int, pace_ms: int) -> dict[str, undisturbed.Undisturbed]:
+    with tempfile.TemporaryDirectory() as directory:
+        out = Path(directory) / "undisturbed.json"
+        subprocess.run(
+            [
+                *(sys.executable, "-P", "-m", "tests.chaos.undisturbed"),
+                *(str(epochs), str(pace_ms), str(out)),
+            ],
+            check=True,
+            cwd=ROOT,
+            env=undisturbed.environment(),
+        )
+        return undisturbed.read(out)
