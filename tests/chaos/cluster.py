@@ -25,8 +25,8 @@ from api.local.valkey import EmbeddedBroker
 from api.settings import Settings
 from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
-from tests.chaos.damage import InBucket, InDirectory, Place
 from tests.chaos.disk import Disk
+from tests.chaos.faults.damage import InBucket, InDirectory, Place
 from tests.chaos.proxy import Proxy
 from tests.chaos.recipes import DATASET, FRAGILE, SLOTS, write_dataset
 from tests.postgres import PostgresServer

@@ -14,9 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.store.database import Database
 from api.store.tables.jobs import ACTIVE, TERMINAL, Job, Status
+from tests.chaos.checks.witness import stands_still
 from tests.chaos.cluster import marked
 from tests.chaos.memory import Memory
-from tests.chaos.witness import stands_still
 
 LOOK_SECONDS = 0.15
 

@@ -19,12 +19,13 @@ from api.maintenance.orphans import Garbage
 from api.store.blobs.open import open_store
 from api.store.tables.jobs import TERMINAL, Job
 from api.store.tables.results import Artifact, Event
-from tests.chaos import invariants, undisturbed
+from tests.chaos import undisturbed
+from tests.chaos.checks import invariants
+from tests.chaos.checks.invariants import Remains
 from tests.chaos.clients import Clients
 from tests.chaos.cluster import ROOT, Cluster, Kind, Times
-from tests.chaos.faults import Faults
-from tests.chaos.invariants import Remains
-from tests.chaos.means import Means
+from tests.chaos.faults.choice import Faults
+from tests.chaos.faults.means import Means
 from tests.chaos.memory import Memory
 from tests.chaos.observer import Observer
 from tests.chaos.recipes import SLOTS

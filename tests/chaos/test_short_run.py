@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.cluster import ROOT
-from tests.chaos.faults import AT_REST, OUTAGES
+from tests.chaos.faults.choice import AT_REST, OUTAGES
 
 JOBS, FAULTS = 8, 12
 

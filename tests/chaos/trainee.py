@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from saf.training.events import Report, Started, Step
+from tests.chaos.checks.witness import Witness
 from tests.chaos.recipes import PACE
-from tests.chaos.witness import Witness
 from worker.processes import child
 from worker.processes.protocol import MARK, Order
 

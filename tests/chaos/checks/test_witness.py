@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import witness
+from tests.chaos.checks import witness
+from tests.chaos.checks.witness import HANGS, Witness, hang, stands_still, was_killed
 from tests.chaos.cluster import ROOT
-from tests.chaos.witness import HANGS, Witness, hang, stands_still, was_killed
 
 HOLDER = (
-    "import sys, time; from pathlib import Path; from tests.chaos.witness import Witness\n"
+    "import sys, time; from pathlib import Path\n"
+    "from tests.chaos.checks.witness import Witness\n"
     "with Witness(Path(sys.argv[1]), 'job', 1).alone():\n"
     "    print('holds', flush=True); time.sleep(600)\n"
 )
@@ -61,7 +62,7 @@ def test_another_that_stands_still_is_reported_once_it_goes_on(
 @pytest.mark.parametrize("how", HANGS)
 def test_an_attempt_that_is_told_to_hang_makes_no_progress(tmp_path: Path, how: str) -> None:
     code = (
-        "import sys; from pathlib import Path; from tests.chaos.witness import Witness\n"
+        "import sys; from pathlib import Path; from tests.chaos.checks.witness import Witness\n"
         "witness = Witness(Path(sys.argv[1]), 'job', 2)\n"
         "witness.hang_if_told(step=3); witness.say('resumed')\n"
         "witness.hang_if_told(step=4); witness.say('end')\n"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import signal
 
-from tests.chaos.means import Means, send, send_to_group
-from tests.chaos.witness import HANGS, hang
+from tests.chaos.checks.witness import HANGS, hang
+from tests.chaos.faults.means import Means, send, send_to_group
 
 
 def kill_training(means: Means) -> bool:

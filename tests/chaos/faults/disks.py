@@ -5,7 +5,7 @@ Each function begins one and says whether there was something to break.
 
 from __future__ import annotations
 
-from tests.chaos.means import Means
+from tests.chaos.faults.means import Means
 
 
 def fill_worker(means: Means) -> bool:

@@ -19,8 +19,8 @@ from api.store.blobs.open import open_store
 from api.store.tables.jobs import Job, Status
 from api.store.tables.results import Artifact, Checkpoint
 from api.store.tables.uploads import Dataset
-from tests.chaos.damage import Damage, InDirectory
-from tests.chaos.means import Means, send
+from tests.chaos.faults.damage import Damage, InDirectory
+from tests.chaos.faults.means import Means, send
 from tests.chaos.recipes import FRAGILE, FRAGILE_RECIPE, recipe_of, write_dataset
 
 

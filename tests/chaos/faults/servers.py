@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.broker.wakeups import QUEUE, TASK
 from api.store.jobs.sweeper import Sweeper
 from tests.chaos.cluster import Member
-from tests.chaos.means import Means
+from tests.chaos.faults.means import Means
 from tests.chaos.proxy import Proxy
 
 DUPLICATES = 40

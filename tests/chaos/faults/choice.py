@@ -9,15 +9,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.chaos import (
-    database_faults,
-    disk_faults,
-    file_faults,
-    process_faults,
-    server_faults,
-)
 from tests.chaos.cluster import Kind
-from tests.chaos.means import Means
+from tests.chaos.faults import database as database_faults
+from tests.chaos.faults import disks as disk_faults
+from tests.chaos.faults import files as file_faults
+from tests.chaos.faults import processes as process_faults
+from tests.chaos.faults import servers as server_faults
+from tests.chaos.faults.means import Means
 
 OUTAGES = frozenset(
     {

@@ -21,9 +21,9 @@ from api.store.jobs import lifecycle
 from api.store.tables.jobs import Job, JobLabel, Status
 from api.store.tables.results import Artifact, Event, MetricChunk
 from tests.chaos import undisturbed
-from tests.chaos.invariants import NEXT, NOT_HEARD_OF, check
-from tests.chaos.witness import Witness
-from tests.chaos.world import (
+from tests.chaos.checks.invariants import NEXT, NOT_HEARD_OF, check
+from tests.chaos.checks.witness import Witness
+from tests.chaos.checks.world import (
     LOSS,
     OTHER,
     UNDISTURBED,
@@ -86,11 +86,12 @@ def train_together(world: World) -> None:
     witness = Witness(world.remains.evidence, world.done, 2)
     with witness.alone():
         code = (
-            "import sys, time; from pathlib import Path; from tests.chaos.witness import Witness\n"
+            "import sys, time; from pathlib import Path\n"
+            "from tests.chaos.checks.witness import Witness\n"
             f"with Witness(Path({str(world.remains.evidence)!r}), {world.done!r}, 3).alone():\n"
             "    time.sleep(0.3)"
         )
-        subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
 
 
 def test_two_that_train_at_once_are_allowed_where_one_of_them_was_cut_off(world: World) -> None:

@@ -24,10 +24,10 @@ from api.store.runs import metrics
 from api.store.tables.base import Base, Blob
 from api.store.tables.jobs import Job
 from api.store.tables.results import Artifact, Checkpoint, Event, MetricChunk
+from tests.chaos.checks.witness import Testimony, testimonies
 from tests.chaos.cluster import marked
 from tests.chaos.memory import Memory, Violation
 from tests.chaos.undisturbed import CLOCKED, MEASURED, Undisturbed, tensors_sha256
-from tests.chaos.witness import Testimony, testimonies
 
 ENDED = {"succeeded", "failed", "cancelled"}
 _WORKER_MAY = {"queued", "recovering", "failed"}  # hand it back, vanish, give up

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tests.chaos.damage import Damage, InDirectory
+from tests.chaos.faults.damage import Damage, InDirectory
 
 CONTENT = bytes(range(256)) * 20
 

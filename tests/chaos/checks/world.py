@@ -19,10 +19,10 @@ from api.store.runs import artifacts, metrics
 from api.store.tables.jobs import Job
 from api.store.tables.results import Artifact
 from saf.config import JobSpecification
-from tests.chaos.invariants import ARTIFACTS, Remains
+from tests.chaos.checks.invariants import ARTIFACTS, Remains
+from tests.chaos.checks.witness import Witness
 from tests.chaos.memory import Memory
 from tests.chaos.undisturbed import Undisturbed, tensors_sha256
-from tests.chaos.witness import Witness
 
 NETWORK = safetensors.numpy.save({"weight": np.arange(6, dtype=np.float32)})
 OTHER = safetensors.numpy.save({"weight": np.arange(6, dtype=np.float32) + 1})

@@ -14,7 +14,7 @@ from pathlib import Path
 from api.store.database import Database
 from api.store.migrate import migrate
 from tests.chaos.cluster import DATABASE_NAME, SQLITE_FILE, Cluster
-from tests.chaos.means import Means
+from tests.chaos.faults.means import Means
 
 AWAY, OTHER = f"{DATABASE_NAME}_away", f"{DATABASE_NAME}_other"
 BESIDE = ("", "-wal", "-shm")
