@@ -19,7 +19,7 @@ from saf.lif.exporting import export
 from saf.lif.incoming.reading import read_network
 from saf.lif.network import LIFNetwork
 from saf.lif.starting import settings_of
-from tests.saf.training.test_starting_from_files import left
+from tests.saf.training.starting.test_starting_from_files import left
 from tests.saf.training.trainings import dataset
 
 ASKED: dict[str, dict[str, Any]] = {
