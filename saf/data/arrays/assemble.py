@@ -19,7 +19,7 @@ from saf.data.arrays.lengths import Ragged, lengths_of, placed
 from saf.data.arrays.names import ALL, Roles, roles_of
 from saf.data.arrays.placing import Convert, Rows, Target, place, sample_shape
 from saf.data.arrays.questions import Part, allocated, ask, values_of
-from saf.data.arrays.splits import listed, splits
+from saf.data.arrays.splits import listed, named, splits
 from saf.data.arrays.stored.array import Stored
 from saf.data.arrays.survey import Survey, survey
 from saf.data.arrays.values import OpenRange, Range, range_of, said_range
@@ -65,14 +65,14 @@ def assemble(
     knows; the settings win. Lists of samples count from `first_sample`. `by_columns` says that rows
     of pixels may hold images column by column. Raises DataError, and NeedsChoiceError with what
     only the owner knows."""
-    if settings.split not in (None, "holdout"):
+    roles = arrays
+    if not isinstance(roles, Roles):
+        roles = roles_of(roles, source.label, settings.labels_from)
+    if settings.split not in (None, "holdout") and roles.split is None:
         raise DataError(
             f"the split of arrays cannot be {settings.split!r}",
             hint="Say holdout, or name the arrays x_train and x_test.",
         )
-    roles = arrays
-    if not isinstance(roles, Roles):
-        roles = roles_of(roles, source.label, settings.labels_from)
     _check_kinds(roles)
     base = first_class if settings.first_class is None else settings.first_class
     if base is None and class_names is not None:
@@ -92,7 +92,15 @@ def assemble(
     assert not isinstance(ranges, OpenRange)
     told = [*decisions, *_told(roles, axes, ranges, classes)]
     given = {split: part.labels for split, part in parts.items()}
-    if roles.lists and settings.split is None:
+    by_name = None
+    if roles.split is not None and settings.split != "holdout" and not roles.lists:
+        each = roles.split.whole(source.limits)
+        by_name = named(roles.split.name, each, settings.split, source.label)
+        if by_name is None:
+            told.append(Decision("", f"left out: {roles.split.name}", "its values are no splits"))
+    if by_name is not None:
+        goals, of_splits = by_name
+    elif roles.lists and settings.split is None:
         lists = {array.name: (s, array.whole(source.limits)) for s, array in roles.lists.items()}
         goals, of_splits = listed(lists, len(given[ALL]), first_sample)
     else:

@@ -60,6 +60,8 @@ _NAMES = frozenset(
 _LISTS = frozenset(
     ["idx", "idxs", "ind", "inds", "index", "indices", "indexes", "ids", "mask", "list", "rows"]
 )
+_SPLIT = frozenset(["split", "splits", "set", "subset", "partition", "usage", "phase"])
+_FOLD = frozenset(["fold", "folds", "kfold"])
 _LENGTHS = frozenset(["lengths", "length", "lens", "len", "seqlen", "seqlens"])
 _SPLITS = {
     "train": frozenset(["train", "training", "tr", "trn"]),
@@ -89,6 +91,8 @@ class Roles:
     class_names: Stored | None = None
     lists: dict[str, Stored] = field(default_factory=dict)
     """Where samples are of no split: numbers of those in a split, or a truth value for each."""
+    split: Stored | None = None
+    """Where samples are of no split: the name of it, or the number of a fold, for each."""
     lengths: dict[str, Stored] = field(default_factory=dict)
     """Of samples by split: how many of their time steps are their own."""
     left: list[str] = field(default_factory=list)
@@ -107,6 +111,11 @@ class _Reading:
 def says_what_it_is(name: str) -> bool:
     """Whether a name says that it is samples or labels."""
     return _read(name).kind in ("samples", "labels")
+
+
+def is_labels(name: str) -> bool:
+    """Whether a name says that it is labels."""
+    return _read(name).kind == "labels"
 
 
 def check_filled(name: str, shape: Sequence[int]) -> None:
@@ -169,7 +178,11 @@ def roles_of(arrays: Sequence[Stored], label: str, labels_from: str | None = Non
             raise DataError(
                 f"{label} holds {' and '.join(array.name for array in chosen[:4])}: which of them "
                 f"are the {kind}{'' if split == ALL else f' for {split}'}?",
-                hint=remedy if kind == "labels" else f"Keep one of them. {_HINT}",
+                hint=remedy
+                if kind == "labels"
+                else f"Keep one of them; or where each is a "
+                f"sample, or holds those of a class, put all into one array x, and y beside it. "
+                f"{_HINT}",
             )
         (found.samples if kind == "samples" else found.labels)[split] = chosen[0]
     _complete(found, label)
@@ -178,9 +191,12 @@ def roles_of(arrays: Sequence[Stored], label: str, labels_from: str | None = Non
             reading = readings[array.name]
             if not reading.kind and reading.split != ALL and _is_list(array):
                 found.lists.setdefault(reading.split, array)
+        found.split = _split_of_each(arrays, found.samples[ALL], found.labels[ALL])
     used = {a.name for a in (*found.samples.values(), *found.labels.values())}
     found.lengths = {s: array for s, array in found.lengths.items() if s in found.samples}
     used |= {array.name for array in (*found.lists.values(), *found.lengths.values())}
+    if found.split is not None and not found.lists:
+        used.add(found.split.name)
     if found.class_names is not None:
         used.add(found.class_names.name)
     found.left = [array.name for array in arrays if array.name not in used]
@@ -276,6 +292,18 @@ def _is_list(array: Stored) -> bool:
     if array.dtype.kind == "f":
         return not _LISTS.isdisjoint(_words(array.name))
     return array.dtype.kind in "biu"
+
+
+def _split_of_each(arrays: Sequence[Stored], x: Stored, y: Stored) -> Stored | None:
+    """The array that is called as splits or folds are and has a value for each sample."""
+    count = max(y.shape, default=0)
+    for array in arrays:
+        base = array.name.rsplit("/", 1)[-1]
+        if array not in (x, y) and _is_labels(array) and max(array.shape, default=0) == count:
+            word = "".join(_words(_SUFFIX.sub("", base)))
+            if word in (_SPLIT if array.dtype.kind in "SUO" else _SPLIT | _FOLD):
+                return array
+    return None
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

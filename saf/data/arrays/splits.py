@@ -7,15 +7,17 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from saf.data.arrays.names import ALL
+from saf.data.arrays.names import ALL, split_of
 from saf.data.arrays.placing import Rows
 from saf.data.dataset import Array, Decision
+from saf.data.formats.format import Candidate, NeedsChoiceError, Question
 from saf.data.labels import holdout
 from saf.errors import DataError
 
 Goals = dict[str, dict[str, Rows]]
 """For each array ("train", "test", "val" or "all") the rows of its samples in the splits that it
 goes to."""
+_MOST_FOLDS = 40
 _WITHOUT = "say split = 'holdout' to do without the lists"
 
 
@@ -62,6 +64,55 @@ def listed(
         split: np.where(own, np.cumsum(own) - 1, -1) for split, own in chosen.items() if own.any()
     }
     return {ALL: goals}, told
+
+
+def named(
+    name: str, values: Array, said: str | None, label: str
+) -> tuple[Goals, list[Decision]] | None:
+    """The splits that an array tells for each sample: by their names, or by numbers of folds, one
+    of which is for testing (`said` is "fold=2"). None where it has one value or many. Raises
+    NeedsChoiceError where nothing is said of folds, DataError where values are no splits."""
+    values = values.reshape(-1)
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    different = np.unique(values)
+    if not 2 <= len(different) <= _MOST_FOLDS:
+        return None
+    if values.dtype.kind in "biuf":
+        return _fold(name, values, different, said, label)
+    masks: dict[str, tuple[str, Array]] = {}
+    for text in different.tolist():
+        split = split_of(str(text))
+        if split == ALL:
+            raise DataError(
+                f"{name} names the split {str(text)[:40]!r}",
+                hint=f"Use train, val and test, or {_WITHOUT}.",
+            )
+        before = masks.get(split, (split, np.zeros(len(values), np.bool_)))[1]
+        masks[split] = split, before | (values == text)
+    goals, told = listed({f"{name} = {split}": each for split, each in masks.items()}, len(values))
+    return goals, told
+
+
+def _fold(
+    name: str, values: Array, different: Array, said: str | None, label: str
+) -> tuple[Goals, list[Decision]]:
+    ways = {f"{name}={value:g}": value for value in different.tolist()}
+    if said is None or said not in ways:
+        if said is not None:
+            raise DataError(
+                f"the split of arrays cannot be {said!r}",
+                hint=f"Say holdout, or one of {', '.join(ways)}.",
+            )
+        candidates = [
+            Candidate(way, f"{int((values == value).sum()):,} of {len(values):,} for testing")
+            for way, value in ways.items()
+        ]
+        candidates.append(Candidate("holdout", "a fifth of each class, always the same"))
+        asks = f"Which samples are for testing? {name} has a number for each."
+        raise NeedsChoiceError(label, (Question("split", asks, tuple(candidates)),))
+    goals, _ = listed({said: ("test", values == ways[said])}, len(values))
+    return goals, [Decision("split", said, "these are for testing, the others for training")]
 
 
 def _whole(values: Array, name: str) -> Array:
