@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import dropwhile
 
 from saf.errors import DataError
 
@@ -79,7 +80,7 @@ def columns_of(head: bytes, labels_from: str | None = None) -> Columns | None:
     lines = text.splitlines()
     if len(text) >= HEAD - 4 and len(lines) > 1:
         lines.pop()  # cut
-    lines = [line for line in lines if line.strip()][:_LOOKED_AT]
+    lines = list(without_comments(line for line in lines if line.strip()))[:_LOOKED_AT]
     if len(lines) < 2:
         return None
     separator = _separator(lines[0])
@@ -123,6 +124,11 @@ def columns_of(head: bytes, labels_from: str | None = None) -> Columns | None:
         common = Counter(kinds[column] for column in pixels).most_common(1)[0][0]
         ends = tuple(column for column in others if kinds[column] != common and not in_one)
     return Columns(separator, names, width, label, pixels, split, in_one, skip, ends)
+
+
+def without_comments(lines: Iterable[str]) -> Iterator[str]:
+    """The lines without those at the beginning that start with "#", as numpy.savetxt writes."""
+    return dropwhile(lambda line: line.lstrip().startswith("#"), lines)
 
 
 def is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

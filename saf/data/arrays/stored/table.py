@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from saf.data.arrays.names import is_labels
 from saf.data.arrays.stored.array import Index, InMemory
-from saf.data.arrays.stored.columns import Columns, fields_of
+from saf.data.arrays.stored.columns import Columns, fields_of, is_header, without_comments
 from saf.data.dataset import Array
 from saf.data.sources.source import Source
 from saf.data.sources.stream import BLOCK, gunzip
@@ -103,6 +104,18 @@ def texts_of(
     }
 
 
+def one_column(source: Source, name: str) -> InMemory | None:
+    """The fields of a file with one in each line, below a name of the column or without; None of
+    other files. Raises DataError."""
+    texts = [line.strip().strip('"') for line in without_comments(_lines(source, name))]
+    if any(re.search(r"[,;\s]", text) for text in texts[:16]) or len(texts) < 2:
+        return None
+    named = is_labels(texts[0]) and texts[0] not in texts[1:]
+    if named or is_header([texts[0]], [[text] for text in texts[1:16]]):
+        del texts[0]
+    return InMemory(name, _labels(name, texts))
+
+
 def _labels(title: str, texts: list[str]) -> Array:
     """Numbers where all fields are such. Raises DataError where one is empty."""
     if "" in texts:
@@ -184,7 +197,7 @@ def _batches(source: Source, name: str, columns: Columns) -> Iterator[tuple[int,
     """Lines of samples, and the number of the first of them among lines that are not empty."""
     batch: list[str] = []
     start = 1 + bool(columns.skip_first)
-    for number, line in enumerate(_lines(source, name), start=1):
+    for number, line in enumerate(without_comments(_lines(source, name)), start=1):
         if number < start:
             continue
         batch.append(line)
@@ -196,7 +209,7 @@ def _batches(source: Source, name: str, columns: Columns) -> Iterator[tuple[int,
 
 
 def _count(source: Source, name: str) -> int:
-    return sum(1 for _ in _lines(source, name))
+    return sum(1 for _ in without_comments(_lines(source, name)))
 
 
 def _lines(source: Source, name: str) -> Iterator[str]:

@@ -9,11 +9,11 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from saf.data.arrays.assemble import ArrayFormat, assemble
-from saf.data.arrays.names import ALL, Roles, split_of
+from saf.data.arrays.names import ALL, Roles, is_labels, split_of
 from saf.data.arrays.stored.array import InMemory
 from saf.data.arrays.stored.columns import HEAD, Columns, columns_of
 from saf.data.arrays.stored.joined import Rows
-from saf.data.arrays.stored.table import Table, read_table, texts_of
+from saf.data.arrays.stored.table import Table, one_column, read_table, texts_of
 from saf.data.dataset import Array, Dataset, Decision
 from saf.data.formats.format import (
     FORMATS,
@@ -66,6 +66,15 @@ class CsvPixels(ArrayFormat):
             columns = tables[name]
             if self.split is not None:
                 columns = replace(columns, split=None)
+            beside = None if columns.label is not None else _labels_beside(source, name)
+            if beside is not None:
+                split = split_of(name)
+                table = read_table(source, name, replace(columns, ends=()))
+                _one_of_each(roles, name, split)
+                roles.samples[split], roles.labels[split] = table.pixels, beside
+                why = f"{name} has no column of labels, and {beside.name} lies beside it"
+                told.append(Decision("labels_from", beside.name, why))
+                continue
             chosen = _with_label(source, name, columns)
             if chosen is None:
                 skipped.append(f"{name}: no column of labels")
@@ -214,12 +223,7 @@ def _add(roles: Roles, name: str, table: Table, columns: Columns) -> None:
     title = f"{name}, {columns.title(columns.label)}"
     if table.splits is None:
         split = split_of(name)
-        if split in roles.samples:
-            raise DataError(
-                f"there are two tables for {'all samples' if split == ALL else split}: "
-                f"{roles.samples[split].name} and {name}",
-                hint="Send one of them, or name them train.csv and test.csv.",
-            )
+        _one_of_each(roles, name, split)
         roles.samples[split] = table.pixels
         roles.labels[split] = InMemory(title, table.labels)
         return
@@ -236,6 +240,25 @@ def _add(roles: Roles, name: str, table: Table, columns: Columns) -> None:
                 hint="Use train, val and test (or Training, PublicTest, PrivateTest), or say "
                 "split = 'holdout' to do without the column.",
             )
+
+
+def _one_of_each(roles: Roles, name: str, split: str) -> None:
+    if split in roles.samples:
+        raise DataError(
+            f"there are two tables for {'all samples' if split == ALL else split}: "
+            f"{roles.samples[split].name} and {name}",
+            hint="Send one of them, or name them train.csv and test.csv.",
+        )
+
+
+def _labels_beside(source: Source, name: str) -> InMemory | None:
+    """The labels in a file of one column, `y_train.txt`, of the samples in `X_train.txt`."""
+    for member in source.members:
+        other = member.name
+        is_text = other.lower().endswith(SUFFIXES) and is_labels(other)
+        if is_text and not is_labels(name) and split_of(other) == split_of(name):
+            return one_column(source, other)
+    return None
 
 
 def _only_train(roles: Roles) -> None:

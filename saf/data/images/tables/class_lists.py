@@ -14,6 +14,7 @@ _CALLED = frozenset(
     {"classes", "class", "classnames", "classname", "classlist", "labels", "labelnames"}
     | {"labelmap", "categories", "names", "listclasses", "classindices", "classtoidx"}
     | {"idxtoclass", "classtoindex", "indextoclass", "labelid", "idlabel", "cattoname"}
+    | {"activitylabels"}
 )
 _ENDINGS = (".txt", ".names", ".lst", ".json")
 _MAX_LIST = 2**20  # bytes

@@ -55,6 +55,7 @@ def check(data: Any, names: tuple[str, ...] = ("0", "1")) -> None:
         table(with_labels(), ["label", *PIXELS], "\t"),
         b"\xef\xbb\xbf" + table(with_labels(), ["label", *PIXELS]),
         table(with_labels(), ["label", *PIXELS]).replace(b"\n", b"\r\n"),
+        b"# made by numpy.savetxt\n# twice\n" + table(with_labels(), ["label", *PIXELS]),
         table(with_labels()),
         table(with_labels(last=True)),
         table(with_labels(), separator=" "),
@@ -69,6 +70,21 @@ def test_a_table_is_read_whatever_its_separators_and_names(content: bytes, tmp_p
     check(read(path))
     (tmp_path / "digits.csv.gz").write_bytes(gzip.compress(content))
     check(read(tmp_path / "digits.csv.gz"))
+
+
+@pytest.mark.parametrize("head", ["", "label\n", '"y"\n'])
+def test_labels_in_a_file_of_their_own_are_found(head: str, place: Place) -> None:
+    names = ["ant", "bee"]
+    files = {}
+    for split, rows in (("train", slice(0, 14)), ("test", slice(14, 20))):
+        files[f"{split}/X_{split}.txt"] = table(X[rows], PIXELS)
+        files[f"{split}/y_{split}.txt"] = (head + "\n".join(names[y] for y in Y[rows])).encode()
+    data = read(place(files))
+    check(data, ("ant", "bee"))
+    assert (len(data.y_train), len(data.y_test)) == (14, 6)
+    files["test/y_test.txt"] = b"ant\nbee"
+    with pytest.raises(DataError, match="x_test has 6 samples, and there are 2 labels"):
+        read(place(files))
 
 
 def test_texts_are_names_of_classes(tmp_path: Path) -> None:
