@@ -17,6 +17,8 @@ from saf.errors import DataError
 BinBy = Literal["time", "count"]
 TIMESTEPS = 10  # where nobody says T
 MAX_SIDE = 128  # pixels to which frames are reduced where nobody says a size
+_SOME = 10
+"""Events that do not all happen at one time."""
 USUAL_SENSORS = (
     (34, 34),
     (128, 128),
@@ -59,6 +61,11 @@ class Binning:
             raise none_of(name)
         if min(int(events.x.min()), int(events.y.min())) < 0:
             raise DataError(f"{name} holds events at negative pixels", hint="Send the original.")
+        if self.bin_by == "time" and len(events.t) >= _SOME and events.t.min() == events.t.max():
+            raise DataError(
+                f"{name}: all {len(events.t):,} events have one time, {events.t[0]}",
+                hint="Write the times again; or say bin_by: 'count', if the events are in order.",
+            )
         needed = int(events.x.max()) + 1, int(events.y.max()) + 1
         if needed[0] > self.sensor[0] or needed[1] > self.sensor[1]:
             raise OutsideError(needed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -25,6 +26,13 @@ from saf.data.sources.source import Source
 from saf.errors import DataError
 
 FIELDS = ("x", "y", "p", "t")
+_ALSO = {
+    "p": ("p", "pol", "polarity", "polarities", "on"),
+    "t": ("t", "ts", "time", "times", "timestamp", "timestamps"),
+    "x": ("x", "xs"),
+    "y": ("y", "ys"),
+}
+"""What fields are called."""
 _TRIAL = re.compile(r"user\d+_\w+", re.IGNORECASE)
 
 
@@ -51,7 +59,7 @@ class EventArrays(EventFormat):
         shape, _, dtype, _ = header_of(start, names[0])
         columns = len(shape) == 2 and shape[1] == 4 and dtype.names is None
         is_many = len({name.rsplit("/", 1)[0] for name in names}) > 1
-        is_events = set(FIELDS) <= set(dtype.names or ()) or (columns and is_many)
+        is_events = len(_fields(dtype.names or ())) == len(FIELDS) or (columns and is_many)
         return Recognised() if is_events else None
 
     def read(self, source: Source, limits: Limits) -> Dataset:
@@ -73,11 +81,12 @@ def _class_of(name: str) -> str | None:
 def _decode(data: bytes, name: str) -> Events:
     array = array_of(data, name)
     if array.dtype.names is not None:
-        if missing := [field for field in FIELDS if field not in array.dtype.names]:
+        own = _fields(array.dtype.names)
+        if missing := [field for field in FIELDS if field not in own]:
             raise DataError(
                 f"{name} has no field {missing[0]!r}", hint="Events have the fields x, y, t, p."
             )
-        parts = {field: array[field].reshape(-1) for field in FIELDS}
+        parts = {field: array[own[field]].reshape(-1) for field in FIELDS}
     elif array.ndim == 2 and array.shape[1] == 4:
         parts = dict(zip(FIELDS, array.T, strict=True))
     else:
@@ -87,6 +96,16 @@ def _decode(data: bytes, name: str) -> Events:
             hint="Bin other arrays into frames and send an .npz of N T C H W.",
         )
     return events_of(parts, name)
+
+
+def _fields(names: Sequence[str]) -> dict[str, str]:
+    """What each of x, y, p and t is called among the names of fields."""
+    called = {name.lower(): name for name in names}
+    found = {}
+    for field, ways in _ALSO.items():
+        if own := next((called[way] for way in ways if way in called), None):
+            found[field] = own
+    return found
 
 
 def events_of(parts: dict[str, Array], name: str) -> Events:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,27 @@ def test_all_names_of_splits_are_known_for_recordings(folder: str, split: str, p
         files = {name: own for name, own in files.items() if not name.startswith("test/")}
     data = read(pack(files | more, "zip"))
     assert len(getattr(data, f"y_{split}")) == 4
+
+
+@pytest.mark.parametrize("names", ["xs ys timestamps polarity", "X Y ts pol"])
+def test_fields_have_the_names_that_people_give_them(names: str, pack: Pack) -> None:
+    def renamed(events: np.ndarray) -> bytes:
+        array = np.load(io.BytesIO(structured(events)))
+        array.dtype.names = tuple(names.split())
+        return npy(array)
+
+    data = read(pack(class_folders(renamed, "npy"), "zip"))
+    assert pixels(data) == expected(range(4))
+
+
+def test_recordings_whose_times_were_lost_are_refused(pack: Pack) -> None:
+    def timeless(events: np.ndarray) -> bytes:
+        array = np.load(io.BytesIO(structured(events)))
+        array["t"] = 7
+        return npy(array)
+
+    path = pack(class_folders(timeless, "npy"), "zip")
+    with pytest.raises(DataError, match="events have one time") as caught:
+        read(path)
+    assert "bin_by: 'count'" in caught.value.hint
+    assert read(path, settings={"bin_by": "count"}).x_train.any(axis=(2, 3, 4)).all()
