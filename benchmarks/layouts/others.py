@@ -20,6 +20,7 @@ from benchmarks.layouts.parts import (
     npz,
     pixels,
     table,
+    tarred,
     zipped,
 )
 
@@ -126,6 +127,11 @@ def spikes() -> Files:
     return files
 
 
+def twice() -> bytes:
+    """A tar archive that was compressed, and once more."""
+    return gzip.compress(gzip.compress(tarred(many(*SPLITS)), mtime=0), mtime=0)
+
+
 ARCHIVES = [
     Layout("`.tar.gz`", lambda: many(*SPLITS), "data.tar.gz"),
     Layout("`.7z`", lambda: many(*SPLITS), "data.7z"),
@@ -141,12 +147,29 @@ ARCHIVES = [
     ),
     Layout("an archive in an archive", lambda: {"inner.zip": zipped(many(*SPLITS))}),
     single("RAR", "data.rar", b"Rar!\x1a\x07\x01\x00" + bytes(200)),
+    single("an archive that is packed twice", "data.tar.gz.gz", twice()),
+    single("a web page saved as `data.zip`", "data.html", b"<!DOCTYPE html><html>Sign in"),
+    single("a pointer of Git LFS", "data.bin", b"version https://git-lfs.github.com/spec/v1\n"),
     single("a single photo", "photo.png", many("{c}{n}.png", count=1)["cat0.png"]),
 ]
 
 ARRAYS = [
     single("`x_train y_train x_test y_test`, bytes `N H W`", "data.npz", arrays(), pictures=True),
     single("`x y` alone", "data.npz", npz(x=X, y=Y), pictures=True),
+    single(
+        "`x y` and a `split` of train and test for each",
+        "data.npz",
+        npz(
+            x=np.concatenate([X, A]), y=np.concatenate([Y, B]), split=["train"] * 12 + ["test"] * 6
+        ),
+        pictures=True,
+    ),
+    single(
+        "`x y` and a `fold` of 0, 1 and 2 for each",
+        "data.npz",
+        npz(x=X, y=Y, fold=np.arange(12) // 4),
+    ),
+    single("an array for each class", "data.npz", npz(ant=X[:6], bee=X[6:])),
     single("`arr_0 arr_1`", "data.npz", npz(arr_0=X, arr_1=Y), pictures=True),
     Layout(
         "`x_train.npy`, `y_train.npy`, … in a zip",
@@ -178,6 +201,14 @@ ARRAYS = [
     Layout("MNIST's four files, gzipped", mnist, "mnist.zip"),
     Layout("CIFAR-10 in Python", cifar, "cifar-10-python.tar.gz", pictures=False),
     single("a table of pixels, the label first", "data.csv", pixel_rows(), pictures=True),
+    Layout(
+        "`X_train.txt`, `y_train.txt`, `X_test.txt`, `y_test.txt` of numpy.savetxt",
+        lambda: {
+            f"{name}.txt": table(*x.reshape(len(x), -1).tolist(), mark=" ")
+            for name, x in (("X_train", X), ("y_train", Y), ("X_test", A), ("y_test", B))
+        },
+    ),
+    single("a table in UTF-16", "data.csv", pixel_rows().decode().encode("utf-16")),
 ]
 
 TEMPORAL = [
@@ -186,5 +217,11 @@ TEMPORAL = [
     single("series `N C T`", "data.npz", series()),
     Layout("N-MNIST as distributed", lambda: recordings("N-MNIST/"), "nmnist.zip", False),
     Layout("SHD as distributed", spikes, "shd.zip", False),
+    Layout("sounds in folders of classes", lambda: many("{c}/{n}.wav"), pictures=False),
+    Layout(
+        "a table for each recording, `x,y,t,p`",
+        lambda: dict.fromkeys(many("{c}/{n}.csv"), b"x,y,t,p\n1,2,0,1\n"),
+        pictures=False,
+    ),
     single("one recording alone", "a.aedat", b"#!AER-DAT2.0\r\n" + bytes(80)),
 ]

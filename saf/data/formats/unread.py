@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from saf.data.sources.source import Source
 from saf.errors import DataError
@@ -49,6 +50,39 @@ _BY_NAME = (
         "Save it as .csv with a column label and one column for each pixel.",
     ),
 )
+_BY_START = (
+    (
+        rb"version https://git-lfs",
+        "is a pointer of Git LFS, and not the file",
+        "Fetch the file itself with git lfs pull, and send that.",
+    ),
+    (
+        rb"\s*(<!doctype html|<html)",
+        "is a web page, and not the file that was to be downloaded",
+        "Open it to see what it says (often that somebody has to confirm or to sign in), download "
+        "the file again, and check its size.",
+    ),
+    (
+        rb"PK\x03\x04|7z\xbc\xaf\x27\x1c|\x1f\x8b|\xfd7zXZ\x00|BZh\d|\x28\xb5\x2f\xfd",
+        "is compressed twice: inside is an archive again",
+        "Unpack it once, and send what is inside.",
+    ),
+    (rb"%PDF", "is a PDF, which is not read", "Send the images themselves."),
+)
+_KINDS = (
+    (
+        r"\.(wav|flac|mp3|ogg|m4a|au|aiff?)$",
+        "sounds, which are not read",
+        "Make series or spectrograms of them, of one length: numpy.stack of arrays T C gives "
+        f"x_train of N T C; {_SAVE}.",
+    ),
+    (
+        r"\.(mp4|avi|mov|mkv|webm|m4v|mpe?g)$",
+        "films, which are not read",
+        "Write images of them into train/<class>/*.png, or frames N T C H W: " + _SAVE + ".",
+    ),
+)
+_DECIMAL_COMMA = re.compile(rb"(?<![\d,])\d+,\d+(?=[;\r\n])")
 _LIBSVM = re.compile(rb"\A[+-]?\d+(\.\d+)?( \d+:[-+\d.eE]+){2,}\s")
 
 
@@ -60,6 +94,9 @@ def unread(source: Source) -> DataError | None:
         return DataError(f"{label} {what}", hint=hint)
     if source.single:
         start = source.head(source.label, 512)
+        for magic, what, hint in _BY_START:
+            if re.match(magic, start, re.IGNORECASE):
+                return DataError(f"{source.label} {what}", hint=hint)
         if re.match(rb"\x80[\x02-\x05]", start):
             return DataError(f"{source.label} {_BY_NAME[1][1]}", hint=_BY_NAME[1][2])
         if start.lstrip().lower().startswith((b"@relation", b"% ")):
@@ -78,13 +115,38 @@ def unread(source: Source) -> DataError | None:
             hint=f"Put all samples of a split into one array with numpy.stack: {_SAVE}; event "
             "frames are N T C H W. Or send x_train.npy, y_train.npy, x_test.npy and y_test.npy.",
         )
+    for pattern, what, hint in _KINDS:
+        of_kind = [name for name in names if re.search(pattern, name.lower())]
+        if len(of_kind) * 2 > len(names) and len(of_kind) > 1:
+            return DataError(f"{source.label} holds {what}, such as {of_kind[0]}", hint=hint)
+    return _of_tables(source, names)
+
+
+def _of_tables(source: Source, names: Sequence[str]) -> DataError | None:
+    """Why tables are not read; None unless all files are such."""
     tables = [name for name in names if name.lower().endswith((".csv", ".tsv", ".txt"))]
     if source.single and source.label.lower().endswith((".csv", ".tsv")):
         tables = [source.label]
-    if tables and len(tables) == len(names):
+    if not tables or len(tables) != len(names):
+        return None
+    start = source.head(tables[0], 2**14)
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return DataError(
-            f"{tables[0]} holds no pixels: a label and at least 16 numbers are expected in a line",
-            hint="Give one line for each sample, such as label,pixel0,pixel1,…; or the arrays: "
-            f"{_SAVE}.",
+            f"{tables[0]} is a text in UTF-16", hint="Save it as UTF-8 (CSV UTF-8 in Excel)."
         )
-    return None
+    if b";" in start and len(_DECIMAL_COMMA.findall(start)) > 8:
+        return DataError(
+            f"{tables[0]} holds numbers with a decimal comma", hint="Write them with a point: 0.5."
+        )
+    if len(tables) > 2 and all("/" in name for name in tables):
+        return DataError(
+            f"{source.label} holds {len(tables)} tables, such as {tables[0]}, and none with a "
+            "label and at least 16 numbers in a line",
+            hint=f"Where each is a sample, put all of a split into one array with numpy.stack: "
+            f"{_SAVE}; series are N T C, recordings of events become frames N T C H W.",
+        )
+    return DataError(
+        f"{tables[0]} holds no pixels: a label and at least 16 numbers are expected in a line",
+        hint="Give one line for each sample, such as label,pixel0,pixel1,…; or the arrays: "
+        f"{_SAVE}.",
+    )

@@ -321,6 +321,8 @@ def _reason(error: Exception, blob: bytes) -> str:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):  # its own message prints a memory address
+        if blob.startswith(b"version https://git-lfs"):
+            return "it is a pointer of Git LFS: fetch the files with git lfs pull"
         return "it is empty" if not blob else "its content is none that is read"
     if isinstance(error, (SyntaxError, struct.error)):
         return "its header is broken"

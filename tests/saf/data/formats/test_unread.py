@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -47,3 +48,53 @@ def test_a_file_of_torch_is_not_unpickled(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is a file of torch\.save, a pickle") as caught:
         read(path)
     assert "tensor.numpy()" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("content", "says", "remedy"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid", "pointer of Git LFS", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html>Virus scan", "is a web page", "download the file again"),
+        (gzip.compress(gzip.compress(b"x" * 600)), "is compressed twice", "Unpack it once"),
+        (b"%PDF-1.7", "is a PDF", "images"),
+    ],
+)
+def test_what_came_in_place_of_an_archive_is_told(
+    content: bytes, says: str, remedy: str, tmp_path: Path
+) -> None:
+    (tmp_path / "data.zip").write_bytes(content)
+    with pytest.raises(DataError, match=says) as caught:
+        read(tmp_path / "data.zip")
+    assert remedy in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("ending", "content", "says", "remedy"),
+    [
+        ("wav", b"RIFF", "holds sounds", "numpy.stack"),
+        ("mp4", b"....ftyp", "holds films", "train/<class>"),
+        ("csv", b"1,2,0,1\n2,3,1,1\n", "holds 8 tables", "frames N T C H W"),
+        ("png", b"version https://git-lfs.github.com/spec/v1", "pointer of Git LFS", "skip"),
+    ],
+)
+def test_files_of_a_kind_in_folders_of_classes_say_what_to_do(
+    ending: str, content: bytes, says: str, remedy: str, pack: Pack
+) -> None:
+    names = [f"{s}/{c}/{n}.{ending}" for s in ("train", "test") for c in "ab" for n in "01"]
+    with pytest.raises(DataError, match=says) as caught:
+        read(pack(dict.fromkeys(names, content), "zip"))
+    assert remedy in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("a,b\n1,2\n".encode("utf-16"), "is a text in UTF-16"),
+        (b"label;a;b\n" + b"1;0,5;0,25\n" * 9, "decimal comma"),
+        (b"length,width,species\n1,2,iris\n", "holds no pixels"),
+    ],
+)
+def test_tables_that_are_not_read_say_why(content: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_bytes(content)
+    with pytest.raises(DataError, match=says):
+        read(tmp_path / "d.csv")
