@@ -1,8 +1,9 @@
-"""What becomes of networks elsewhere: `python -m benchmarks.exports [--samples 100]`.
+"""What becomes of networks elsewhere: `python -m benchmarks.exports [--samples 100] [--targets …]`.
 
 Trains small networks for a few epochs, exports each to every target, replays it there on held-out
 samples, and writes the verdicts, with the versions of the readers, to `results/exports.md` and
-`.json`. `SAF_EXPORT_PYTHON` names a Python with the readers of NIR (`scripts/readers`).
+`.json`. `SAF_EXPORT_PYTHON` names a Python with the readers of NIR (`scripts/readers`). With
+`--targets`, what is known of all others stays.
 """
 
 from __future__ import annotations
@@ -106,16 +107,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--targets", nargs="+", choices=TARGETS.names(), default=TARGETS.names())
     options = parser.parse_args()
     found: dict[str, dict[str, Any]] = {}
     readers: dict[str, str] = {}
     grids: dict[str, bool] = {}
+    if options.targets != TARGETS.names():
+        known = json.loads((RESULTS / "exports.json").read_text())
+        found, readers = known["found"], known["readers"]
     for name, (make, settings) in NETWORKS.items():
         data = make()
         network = trained(data, settings, options.epochs)
-        found[name] = {}
+        found.setdefault(name, {})
         grids[name] = network.description.grid is not None
-        for target in TARGETS.names():
+        for target in options.targets:
             one = carried(network, target, data, options.samples)
             found[name][target] = one
             readers |= one.get("reader") or {}

@@ -202,7 +202,12 @@ def targets(
 
 @commands.command()
 def verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A network or a certificate.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A network, a certificate, or an export beside its own."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Say which network a file found on a disk is of, and whether the files beside it are whole.

@@ -27,6 +27,7 @@ from saf.kernels.precision import products
 from saf.lif.comparison import Comparison
 from saf.lif.convert import count_correct, effective_weights, fold, in_precision, on_grid
 from saf.lif.grid.exactness import SIGNIFICANT_BITS, LayerBound, bounds
+from saf.lif.identity import digest_of_samples, digests_of
 from saf.lif.measure import Measured, Use
 from saf.lif.network import LIFNetwork, load_lif
 from saf.lif.saf_form import SAFForm, saf_form, saf_form_on_grid
@@ -163,10 +164,10 @@ def check(
         checks.append(found.pop(_name(dtype)))
         as_trained = found.get(trained_in, as_trained)
     most = max(limits, key=lambda dtype: limits[dtype])
+    compared = _Shown(x, y, spread(len(x), limits[most]), unit, lengths)
     grid: dict[str, Any] | None = None
     if expected is not None:
-        shown = _Shown(x, y, spread(len(x), limits[most]), unit, lengths)
-        grid = yield from _grid(trained, expected, lif, shown, ran[most], kernels, count)
+        grid = yield from _grid(trained, expected, lif, compared, ran[most], kernels, count)
     elif grid_refused is not None:
         grid = {"bits": None, "refused": grid_refused}
     verdict = verdict_of(checks, grid)
@@ -176,6 +177,10 @@ def check(
         "rule": RULE,
         "statement": statement(verdict, checks, as_trained, grid),
         "sha256": files.digest_of(path).sha256,
+        **digests_of(lif),
+        "samples_sha256": digest_of_samples(
+            floats(batch, torch.float32, unit) for batch, _, _ in compared.batches(batch_size)
+        ),
         "timesteps": lif.timesteps,
         "decay": lif.description.decay,
         "threshold": lif.description.threshold,

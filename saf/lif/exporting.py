@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from saf import extras, tensorfile
+from saf import extras
 from saf.config.targets import (
     CannotExportError,
     NoReaderError,
@@ -29,6 +29,7 @@ from saf.config.targets import (
     unfit_for,
 )
 from saf.files import digest_of, write_bytes
+from saf.lif.identity import digests_of
 from saf.lif.network import LIFNetwork
 from saf.lif.verdict import ONE_OF, TOLERATED, tolerated_of
 from saf.model.inputs import floats
@@ -311,11 +312,9 @@ def _statement(target: Target, verdict: Verdict, found: _Comparison, reason: str
 def _network(network: LIFNetwork) -> dict[str, Any]:
     """What traces an export back to the network that it was made from."""
     of = network.description
-    specification = json.dumps(of.specification, sort_keys=True, separators=(",", ":"))
     return {
         "is": repr(network),
-        "sha256_of_tensors": tensorfile.digest_of(network.tensors),
-        "sha256_of_specification": hashlib.sha256(specification.encode()).hexdigest(),
+        **digests_of(network),
         "timesteps": of.timesteps,
         "decay": of.decay,
         "threshold": of.threshold,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,11 @@ from saf.files import digest_of
 from saf.lif.exporting import FORMAT
 
 MOST_BYTES = 64 * 2**20  # of a certificate
+_TRACES = {
+    "sha256_of_tensors": "SHA-256 of its tensors",
+    "sha256_of_specification": "SHA-256 of its specification",
+    "samples_sha256": "checked on samples with the SHA-256",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,22 +32,19 @@ class Verified:
 
 
 def verify(path: Path | str) -> Verified:
-    """Read `path`, a `lif.safetensors`, a certificate of an export, or `certificate.json`, and
-    compare the digests that it holds with the files beside it. Nothing is executed.
+    """Read `path`, a `lif.safetensors`, a certificate of an export, `certificate.json`, or a file
+    that a certificate beside it names, and compare the digests with the files. Nothing is executed.
 
     Raises FileNotFoundError, and ValueError for a file of any other kind.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
+    if path.suffix not in (".safetensors", ".json") and (named := _certified(path)) is not None:
+        return named
     if path.suffix != ".json":
         return _network(path)
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{path.name} is too large for a certificate")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name} is no JSON: {tensorfile.in_short(error)}") from error
+    found = _read(path)
     kind = found.get("format") if isinstance(found, dict) else None
     try:
         if kind == FORMAT:
@@ -52,6 +54,29 @@ def verify(path: Path | str) -> Verified:
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path.name} lacks {error} of its format {kind}") from error
     raise ValueError(f"{path.name} is no certificate that this version knows: format {kind!a}")
+
+
+def _read(path: Path) -> Any:
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path.name} is too large for a certificate")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name} is no JSON: {tensorfile.in_short(error)}") from error
+
+
+def _certified(path: Path) -> Verified | None:
+    """What the certificate of an export beside `path` says, where one names it."""
+    for certificate in sorted(path.parent.glob("*-certificate.json")):
+        try:
+            found = _read(certificate)
+            if any(entry["name"] == path.name for entry in found["files"]):
+                verified = _export(certificate, found)
+                says = (f"{path.name}, by {certificate.name}", *verified.says)
+                return replace(verified, says=says)
+        except (ValueError, KeyError, TypeError, AttributeError, OSError):
+            continue  # it is none, and says nothing
+    return None
 
 
 def _network(path: Path) -> Verified:
@@ -103,6 +128,10 @@ def _conversion(path: Path, found: dict[str, Any]) -> Verified:
         problems.append("lif.safetensors is not the file that was certified")
     return Verified(
         kind="certificate of a conversion",
-        says=(str(found["statement"]), f"SHA-256 of the network {found['sha256']}"),
+        says=(
+            str(found["statement"]),
+            f"SHA-256 of the network {found['sha256']}",
+            *(f"{what} {found[key]}" for key, what in _TRACES.items() if key in found),
+        ),
         problems=tuple(problems),
     )

@@ -83,6 +83,7 @@ class IntegerTarget(Target):
             "weight_bytes": source.weight_bytes,
             "static_bytes": source.static_bytes,
             "weights": source.types,
+            "weight_scales": source.scales,
             "scores": f"scores[k] × 2^-{source.score_bits}"
             + (f" / (2 - 2^{1 - network.timesteps})" if source.final else ""),
         }

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from saf import tensorfile
 from saf.errors import InternalError
 from saf.kernels.saf_scan import Constant
 from saf.lif.certificate import certify
@@ -72,6 +73,10 @@ def test_certificate_of_a_sound_conversion(
     assert second["spikes_differing"] == 0
     spread = torch.arange(40) * 48 // 40
     images, labels = x[spread].float() / 255, y[spread]
+    own = hashlib.sha256(images.numpy().tobytes()).hexdigest()
+    assert certificate["samples_sha256"] == own
+    assert certificate["sha256_of_tensors"] == tensorfile.digest_of(lif.tensors)
+    assert len(certificate["sha256_of_specification"]) == 64
     right = (lif.predict(images) == labels).double().mean().item()
     assert first["accuracy_lif"] == pytest.approx(right)
     scores = infer(network, images, 5, readout="weighted").scores

@@ -221,7 +221,9 @@ def test_a_file_that_was_changed_or_lost_is_found(network: LIFNetwork, tmp_path:
     done_with(network, Odd(), tmp_path)
     certificate = tmp_path / "odd-certificate.json"
     assert verify(certificate).problems == ()
+    assert verify(tmp_path / "odd.txt").says[0] == "odd.txt, by odd-certificate.json"
     (tmp_path / "odd.txt").write_text("changed")
+    assert verify(tmp_path / "odd.txt").problems == verify(certificate).problems
     assert verify(certificate).problems == ("odd.txt is not the file that was certified",)
     (tmp_path / "odd.txt").unlink()
     assert verify(certificate).problems == ("odd.txt is not beside it",)
@@ -234,6 +236,14 @@ def test_a_network_found_on_a_disk_is_traced_to_its_exports(
     network.save(tmp_path / "lif.safetensors")
     digest = certificate["network"]["sha256_of_tensors"]
     assert any(digest in line for line in verify(tmp_path / "lif.safetensors").says)
+
+
+def test_a_file_that_no_certificate_names_is_refused(network: LIFNetwork, tmp_path: Path) -> None:
+    done_with(network, Odd(), tmp_path)
+    (tmp_path / "other-certificate.json").write_text("[]")
+    (tmp_path / "other.txt").write_text("no network")
+    with pytest.raises(ValueError, match=r"other\.txt"):
+        verify(tmp_path / "other.txt")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ class IntegerSource:
     network: LIFNetwork
     types: dict[str, str] = field(default_factory=dict)
     """The integer type of each weight, by the name of the tensor."""
+    scales: dict[str, str] = field(default_factory=dict)
+    """By what its integers are to be multiplied, likewise."""
     weight_bytes: int = 0
     static_bytes: int = 0
     score_bits: int = 0
@@ -401,7 +403,7 @@ int snn_run(const uint8_t *sample)
             whole = whole.T  # in out: an event adds a row
         name = f"w_{tensor.removesuffix('.weight').replace('.', '_')}"
         kind = self._constant(name, whole)
-        self.types[tensor] = kind.removesuffix("_t")
+        self.types[tensor], self.scales[tensor] = kind.removesuffix("_t"), f"2^-{bits}"
         return name, kind, 1 << (self._k - bits)
 
     def _constant(self, name: str, values: NDArray[np.int64]) -> str:

@@ -85,9 +85,8 @@ class Network:
     def normalised(self, x):
         per_channel = (-1, *(1,) * (x.ndim - 2))
         if self.grid is None:
-            return ((x - self.mean.reshape(per_channel)) / self.std.reshape(per_channel)).astype(
-                self.type
-            )
+            mean, std = (each.reshape(per_channel) for each in (self.mean, self.std))
+            return ((x - mean) / std).astype(self.type)
         # Pixels are looked up: each of 256 levels, normalised and rounded to 2^−input_bits.
         levels = np.arange(256) / 255.0
         unit = 2.0 ** self.grid["input_bits"]
@@ -97,9 +96,8 @@ class Network:
 
     def of_input(self, layer, pixels):
         """What a layer gets from the input, and its bias."""
-        current = self.arriving(
-            layer, {"input": pixels}, self.tensors[layer["name"] + ".bias"][None]
-        )
+        bias = self.tensors[layer["name"] + ".bias"][None]
+        current = self.arriving(layer, {"input": pixels}, bias)
         if self.grid is None:
             return current
         return np.round(current * 2.0 ** self.grid["bits"]) / 2.0 ** self.grid["bits"]
@@ -142,13 +140,8 @@ def convolved(x, weight, stride, padding, groups):
     windows = np.lib.stride_tricks.sliding_window_view(x, weight.shape[2:], (2, 3))
     windows = windows[:, :, ::stride, ::stride]  # N C h w kernel kernel
     parts = zip(np.split(windows, groups, 1), np.split(weight, groups), strict=True)
-    return np.concatenate(
-        [
-            np.tensordot(part, own, ((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
-            for part, own in parts
-        ],
-        axis=1,
-    )
+    maps = [np.tensordot(part, own, ((1, 4, 5), (1, 2, 3))) for part, own in parts]
+    return np.concatenate(maps, axis=3).transpose(0, 3, 1, 2)
 
 
 if __name__ == "__main__":

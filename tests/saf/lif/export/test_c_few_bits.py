@@ -41,4 +41,9 @@ def test_weights_of_each_map_are_in_its_own_unit(bits: int, tmp_path: Path) -> N
     x = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     done = export(lif, "c", tmp_path, (x * 255).round().byte().numpy())
     assert done.certificate["verdict"] == "identical"
-    assert set(done.certificate["facts"]["weights"].values()) == {"int8"}
+    facts = done.certificate["facts"]
+    assert set(facts["weights"].values()) == {"int8"}
+    for name, scale in facts["weight_scales"].items():
+        whole = lif.tensors[name].double() * 2.0 ** int(scale.removeprefix("2^-"))
+        assert torch.equal(whole, whole.round())
+        assert whole.abs().max() < 128
