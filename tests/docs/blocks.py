@@ -21,7 +21,7 @@ from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
 RUN = {"sh", "console", "python"}
-SHOWN = {"text", "json", "yaml", "nginx", "toml", "http", "bibtex", "c"}
+SHOWN = {"text", "json", "yaml", "nginx", "toml", "http", "bibtex", "c", "js"}
 NOT_RUN = re.compile(r"<!-- not run: (\S.*?) -->\s*$", re.DOTALL)
 RUN_FIRST = re.compile(r"<!-- run first:\n(.*?)\n\s*-->\s*$", re.DOTALL)
 WORDS = 3  # that a reason has at the least
