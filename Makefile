@@ -46,6 +46,7 @@ docs:
 
 test: check
 	@sh scripts/chromium
+	@sh scripts/nginx
 	@sh scripts/guide --if-old
 	$(PYTHON) -m pytest $(PROCESSES)
 

@@ -170,15 +170,16 @@ def test_each_variable_of_the_compose_file_is_explained_in_the_example() -> None
     assert used | {"COMPOSE_PROFILES"} == explained
 
 
-def test_no_password_has_a_default_and_nothing_but_the_api_is_published(
+def test_no_password_has_a_default_and_nothing_but_what_asks_who_comes_is_published(
     compose: dict[str, Any],
 ) -> None:
     for name, operator, _ in VARIABLE.findall(COMPOSE.read_text()):
         if "PASSWORD" in name:
             assert operator == ":?", name
     published = {name: service.get("ports") for name, service in compose["services"].items()}
-    (port,) = published.pop("api")
-    assert port.startswith("${SAF_BIND:-127.0.0.1}:")
+    for name in ("api", "grafana"):
+        (port,) = published.pop(name)
+        assert port.startswith("${SAF_BIND:-127.0.0.1}:")
     assert set(published.values()) == {None}
 
 
@@ -187,7 +188,10 @@ def test_volumes_services_and_build_targets_that_are_named_exist(compose: dict[s
     for service in compose["services"].values():
         assert set(service.get("depends_on", {})) <= set(compose["services"])
         for volume in service.get("volumes", []):
-            assert volume.partition(":")[0] in compose["volumes"]
+            place = volume.partition(":")[0]
+            exists = (ROOT / place).is_file() if place.startswith("./") else False
+            assert exists or place in compose["volumes"], place
+        assert set(service.get("secrets", [])) <= set(compose["secrets"])
         if "build" in service:
             assert service["build"]["target"] in targets
 
@@ -212,7 +216,9 @@ def test_what_the_dockerfile_copies_is_not_ignored_and_tests_and_data_are() -> N
         assert (ROOT / name).exists(), name
 
 
-@pytest.mark.parametrize("script", ["scripts/install", "scripts/chromium", ".ci/run"])
+@pytest.mark.parametrize(
+    "script", ["scripts/install", "scripts/chromium", "scripts/nginx", ".ci/run"]
+)
 def test_scripts_are_executable_and_valid_for_a_plain_shell(script: str) -> None:
     path = ROOT / script
     assert path.stat().st_mode & 0o111

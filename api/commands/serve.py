@@ -67,7 +67,7 @@ def web(
     host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = DEFAULT_PORT,
 ) -> None:
-    """Start the API and the pages alone; workers and servers are elsewhere (docs/operating.md)."""
+    """Start the API and the pages alone; workers and servers are elsewhere."""
     from api.commands.web import run  # the application is made for this command only
 
     check_accounts(host, settings())

@@ -38,11 +38,11 @@ BLOBS = "blobs/"
 BUSY_SECONDS = 30.0
 ELSEWHERE = (
     "saf backup and saf restore are for the one-machine service, whose database is SQLite; for "
-    "PostgreSQL use pg_dump and pg_restore, see docs/operating.md"
+    "PostgreSQL use pg_dump and pg_restore, see docs/operating/backup.md"
 )
 IN_A_BUCKET = (
     "saf backup holds files of a directory, and these are in {address}; copy the database first, "
-    "then the bucket, see docs/operating.md"
+    "then the bucket, see docs/operating/backup.md"
 )
 
 

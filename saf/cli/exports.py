@@ -16,6 +16,7 @@ from saf.cli.output import AsJson, complain, console, print_json, say, table
 from saf.config.incoming import Reading, reading_of
 from saf.config.targets import TARGETS, CannotExportError, Target, target_of
 from saf.cores import prepare_threads
+from saf.printable import one_line
 from saf.registry import name_of
 
 commands = typer.Typer()
@@ -148,8 +149,8 @@ def _of_job(
         raise typer.BadParameter("those of a job are of its own data set", param_hint="--samples")
     with server_client() as client:
         export = client.export(job_id, target, samples=count, **options)
-        with console(stderr=True).status(f"a worker writes for {target}"):
-            export.wait()
+        with console(stderr=True).status(f"{target}: {export.said}") as status:
+            export.wait(on_change=lambda said: status.update(f"{target}: {one_line(said)}"))
         if export["status"] == "failed":
             complain(f"{export['error']['message']}; {export['error']['hint']}")
             raise typer.Exit(1)

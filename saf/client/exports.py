@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,11 +46,26 @@ class Export(dict[str, Any]):
         self.update(found)
         return self
 
-    def wait(self, *, timeout: float | None = None) -> Self:
-        """Wait until it has ended, whatever the end is. Raises `WaitTimeoutError` after `timeout`
+    @property
+    def said(self) -> str:
+        """What it does or waits for, in words."""
+        if self.get("waits_for"):
+            return f"waits: {self['waits_for']}"
+        words = {"queued": "waits for a worker", "running": "a worker writes and replays it"}
+        return words.get(self["status"], self["status"])
+
+    def wait(
+        self, *, timeout: float | None = None, on_change: Callable[[str], None] | None = None
+    ) -> Self:
+        """Wait until it has ended, whatever the end is; `on_change` is told in words what it does
+        (`said`), each time that this is something else. Raises `WaitTimeoutError` after `timeout`
         seconds."""
+        told = ""
         begun, pause = time.monotonic(), FIRST_PAUSE
         while not self.has_ended:
+            if on_change is not None and self.said != told:
+                told = self.said
+                on_change(told)
             left = None if timeout is None else begun + timeout - time.monotonic()
             if left is not None and left <= 0:
                 why = f" and waits: {self['waits_for']}" if self.get("waits_for") else ""

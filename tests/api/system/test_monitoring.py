@@ -18,6 +18,7 @@ from tests.api.system.test_gauges import numbers, register
 FOLDER = Path(__file__).parents[3] / "docs" / "monitoring"
 SERIES = re.compile(r"\b(?:saf|process)_[a-z_]+")
 LABELS = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)\s*\"")
+COMPOSE = ("prometheus.yml", "datasource.yml", "dashboards.yml")
 OF_PROMETHEUS = {"job", "instance"}
 
 
@@ -82,12 +83,30 @@ def test_panels_of_the_dashboard_do_not_lie_over_each_other(board: dict[str, Any
         taken |= cells
 
 
+def test_compose_shows_the_board_by_a_source_that_is_there() -> None:
+    read = {name: yaml.safe_load((FOLDER / "compose" / name).read_text()) for name in COMPOSE}
+    compose = yaml.safe_load((FOLDER.parents[1] / "docker-compose.yml").read_text())
+    (source,) = read["datasource.yml"]["datasources"]
+    host, _, port = source["url"].removeprefix("http://").partition(":")
+    assert (host in compose["services"], port) == (True, "9090")
+    (scraped,) = read["prometheus.yml"]["scrape_configs"]
+    (target,) = scraped["static_configs"][0]["targets"]
+    assert target == "api:8000"
+    assert '"api"' in compose["services"]["api"]["environment"]["SAF_ALLOWED_HOSTS"]
+    (provider,) = read["dashboards.yml"]["providers"]
+    mounted = [volume.split(":")[1] for volume in compose["services"]["grafana"]["volumes"]]
+    assert any(place.startswith(provider["options"]["path"] + "/") for place in mounted)
+    secret = scraped["authorization"]["credentials_file"].rpartition("/")[2]
+    assert secret in compose["services"]["prometheus"]["secrets"]
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 @pytest.mark.parametrize(
     "arguments",
     [
         ["check", "rules", "alerts.yml"],
         ["check", "config", "prometheus.yml"],
+        ["check", "config", "--syntax-only", "compose/prometheus.yml"],
         ["test", "rules", "alerts_test.yml"],
     ],
 )

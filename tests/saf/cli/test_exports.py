@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from saf.client.client import Client
+from saf.client.types import WaitTimeoutError
 from saf.lif.verifying import verify
 from tests.api.conftest import Server
 from tests.api.jobs.exports.test_routes import job_of
@@ -57,6 +58,19 @@ def test_a_job_is_exported_by_a_worker_and_its_files_are_brought(
                 "step.onnx",
                 "onnx-certificate.json",
             ]
+
+
+def test_who_waits_is_told_for_what(server: Server, tmp_path: Path) -> None:
+    said: list[str] = []
+    with Client(server.address) as client:
+        export = client.export(job_of(server, tmp_path, network()), "python", samples=4)
+        with pytest.raises(WaitTimeoutError):
+            export.wait(timeout=0.3, on_change=said.append)
+        assert said == ["waits for a worker"]
+        with worker(server, tmp_path):
+            export.wait(on_change=said.append)
+        assert export.has_ended
+        assert set(said) <= {"waits for a worker", "a worker writes and replays it"}
 
 
 def test_what_cannot_be_ordered_is_said(server: Server, tmp_path: Path) -> None:
