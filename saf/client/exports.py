@@ -52,7 +52,7 @@ class Export(dict[str, Any]):
         if self.get("waits_for"):
             return f"waits: {self['waits_for']}"
         words = {"queued": "waits for a worker", "running": "a worker writes and replays it"}
-        return words.get(self["status"], self["status"])
+        return words.get(self["status"], str(self["status"]))
 
     def wait(
         self, *, timeout: float | None = None, on_change: Callable[[str], None] | None = None
