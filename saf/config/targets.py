@@ -99,6 +99,8 @@ class Target(Strict):
     """Whether it expresses layers with neurons of their own, `LIFDescription.neurons`."""
     delays: ClassVar[bool] = False
     """Whether it expresses connections with delays."""
+    rows: ClassVar[bool] = False
+    """Whether it expresses convolutions and poolings of one dimension."""
     encodings: ClassVar[tuple[str, ...]] = ()
     """Encodings of the input, beside values as currents, that it expresses, by name."""
     is_check: ClassVar[bool] = False
@@ -173,7 +175,25 @@ def unfit_for(target: Target, of: Outline) -> tuple[Obstacle, ...]:
         for connection in layer.connections
         if connection.delay and not target.delays
     )
-    return (*own, *late, *_unread(target, of), *target.unfit(of))
+    rows = (
+        Obstacle(
+            layer,
+            "it is a convolution or a pooling of one dimension",
+            "run lif.safetensors with this library, or choose a network of images or matrices",
+        )
+        for layer in unread_rows(target, of)
+    )
+    return (*own, *late, *rows, *_unread(target, of), *target.unfit(of))
+
+
+def unread_rows(target: Target, of: Outline) -> list[str]:
+    """Layers with operations of one dimension, which `target` does not know at all."""
+    layers = () if target.rows else (*of.architecture.layers, of.architecture.readout)
+    return [
+        layer.name
+        for layer in layers
+        if any(operation.of_rows for c in layer.connections for operation in c.operations)
+    ]
 
 
 def _unread(target: Target, of: Outline) -> Iterator[Obstacle]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import islice
-from math import frexp
+from math import frexp, prod
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -31,6 +31,7 @@ from saf.model.network import SpikingNetwork
 from saf.networks.architecture import (
     Architecture,
     AveragePool,
+    AveragePool1d,
     Connection,
     Conv,
     LayerDescription,
@@ -38,6 +39,7 @@ from saf.networks.architecture import (
     Operation,
     Scale,
     SumPool,
+    SumPool1d,
     weighted,
 )
 from saf.neurons.lif import LIF
@@ -165,8 +167,9 @@ def _without_factors(connection: Connection) -> tuple[list[Operation], float]:
             case Scale():
                 factor *= operation.factor
             case AveragePool(kernel=kernel):
-                factor /= kernel**2
-                operations.append(SumPool(kernel=kernel))
+                factor /= prod(operation.window)
+                in_a_row = isinstance(operation, AveragePool1d)
+                operations.append((SumPool1d if in_a_row else SumPool)(kernel=kernel))
             case Conv() | Linear():
                 operations.append(without_gains(operation))
             case _:

@@ -27,6 +27,7 @@ from saf.config.targets import (
     Target,
     target_of,
     unfit_for,
+    unread_rows,
 )
 from saf.files import digest_of, write_bytes
 from saf.lif.identity import digests_of
@@ -81,7 +82,11 @@ def check(network: LIFNetwork, target: str | Target) -> tuple[Obstacle, ...]:
 
 
 def _obstacles(network: LIFNetwork, target: Target) -> tuple[Obstacle, ...]:
-    return (*unfit_for(target, outline_of(network.description)), *target.obstacles(network))
+    outline = outline_of(network.description)
+    unfit = unfit_for(target, outline)
+    if unread_rows(target, outline):
+        return unfit
+    return (*unfit, *target.obstacles(network))
 
 
 def export(

@@ -21,10 +21,13 @@ from saf.model.forward.replay import Replay
 from saf.networks.architecture import (
     AveragePool,
     Conv,
+    Conv1d,
     Flatten,
+    InARow,
     Linear,
     Operation,
     Scale,
+    Sides,
     SumPool,
     Upsample,
 )
@@ -148,14 +151,16 @@ def _convolved(
     if operation.kernel == 1 and operation.padding == 0 and operation.stride > 1:
         # Nobody reads the pixels between. oneDNN's weight gradient of a strided convolution with a
         # few channels, last in memory, writes beyond its own (torch 2.13.0, AVX2).
-        s = operation.stride
-        x = channels_last(x[:, :, ::s, ::s])
-        trace = None if trace is None else channels_last(trace[:, :, ::s, ::s])
+        high, wide = operation.strides
+        x = channels_last(x[:, :, ::high, ::wide])
+        trace = None if trace is None else channels_last(trace[:, :, ::high, ::wide])
         operation = operation.model_copy(update={"stride": 1})
     x, trace = _dense(x), None if trace is None else _dense(trace)
     geometry = _geometry(operation)
     known = replay.take() if replay is not None and replay.again else None
-    if winograd.chosen(x, weight, *geometry):
+    if not isinstance(operation, Conv1d) and winograd.chosen(
+        x, weight, operation.stride, operation.padding, 1, operation.groups
+    ):
         result = winograd.convolution(x, weight, trace, known)
     elif products_in(x) is x.dtype and trace is None and known is None:
         result = F.conv2d(x, weight, None, *geometry)
@@ -196,17 +201,17 @@ def _linear(
     return result if replay is None or replay.again else replay.keep(result)
 
 
-def _geometry(operation: Conv) -> tuple[int, int, int, int]:
+def _geometry(operation: Conv) -> tuple[Sides, Sides, Sides, int]:
     """Stride, padding, dilation and groups, as torch's convolution wants them."""
-    return operation.stride, operation.padding, 1, operation.groups
+    return operation.strides, operation.paddings, (1, 1), operation.groups
 
 
 def _fixed(operation: Operation, x: Tensor) -> Tensor:
     match operation:
-        case AveragePool(kernel=kernel):
-            return _pooled(x, kernel, None)
-        case SumPool(kernel=kernel):
-            return _pooled(x, kernel, 1)
+        case AveragePool():
+            return _pooled(x, operation.window, None)
+        case SumPool():
+            return _pooled(x, operation.window, 1)
         case Upsample(factor=k):
             n, c, h, w = x.shape
             repeated = x[:, :, :, None, :, None].expand(-1, -1, -1, k, -1, k)
@@ -216,10 +221,12 @@ def _fixed(operation: Operation, x: Tensor) -> Tensor:
             return x * factor
         case Flatten():
             return x.flatten(1)
+        case InARow(maps=maps):
+            return channels_last(x.reshape(len(x), maps, 1, -1))
     raise AssertionError(f"{operation.kind} has weights")
 
 
-def _pooled(x: Tensor, kernel: int, divisor: int | None) -> Tensor:
+def _pooled(x: Tensor, kernel: Sides, divisor: int | None) -> Tensor:
     pooled: Tensor = _Pool.apply(x, kernel, divisor)  # type: ignore[no-untyped-call]
     return pooled
 
@@ -228,23 +235,23 @@ class _Pool(torch.autograd.Function):
     """Average pooling that keeps nothing for the backward pass; torch's keeps its input."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: int, divisor: int | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, kernel: Sides, divisor: int | None) -> Tensor:
         ctx.shape, ctx.kernel, ctx.divisor = x.shape, kernel, divisor
         return F.avg_pool2d(x, kernel, divisor_override=divisor)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (grad,) = grads
-        k = ctx.kernel
+        high, wide = ctx.kernel
         height, width = grad.shape[2:]
         last = grad.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if last else torch.contiguous_format
         of_x = torch.empty(ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=layout)
-        whole = of_x[:, :, : height * k, : width * k]
+        whole = of_x[:, :, : height * high, : width * wide]
         if whole.shape != of_x.shape:
             of_x.zero_()  # what incomplete windows leave out
-        windows = torch.unflatten(torch.unflatten(whole, 3, (width, k)), 2, (height, k))
-        windows.copy_((grad / (ctx.divisor or k * k))[:, :, :, None, :, None])
+        windows = torch.unflatten(torch.unflatten(whole, 3, (width, wide)), 2, (height, high))
+        windows.copy_((grad / (ctx.divisor or high * wide))[:, :, :, None, :, None])
         return of_x, None, None
 
 
@@ -256,9 +263,9 @@ class _TracedConv(torch.autograd.Function):
         trace: Tensor,
         weight: Tensor,
         known: Tensor | None,
-        stride: int,
-        padding: int,
-        dilation: int,
+        stride: Sides,
+        padding: Sides,
+        dilation: Sides,
         groups: int,
     ) -> Tensor:
         ctx.save_for_backward(trace if ctx.needs_input_grad[2] else None, weight)
@@ -282,9 +289,9 @@ class _TracedConv(torch.autograd.Function):
             weight.new_empty(()).expand(ctx.shape) if trace is None else trace.to(wide),
             weight,
             None,
-            [stride, stride],
-            [padding, padding],
-            [dilation, dilation],
+            stride,
+            padding,
+            dilation,
             False,
             [0, 0],
             groups,

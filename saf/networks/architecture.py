@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -31,6 +31,7 @@ from pydantic import (
 )
 
 Shape = tuple[int, ...]
+Sides = tuple[int, int]  # of an image: height and width
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
 INPUT = "input"
 MOST_OPERATIONS, MOST_CONNECTIONS = 64, 512  # of a connection, and of a layer
@@ -41,6 +42,9 @@ MOST_NUMBERS = 2**30  # of one sample: of a map's output, and of the outputs of 
 
 class _Description(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    of_rows: ClassVar[bool] = False
+    """Whether an operation is of one dimension, for samples that are rows."""
 
 
 class _Weighted(_Description):
@@ -66,16 +70,51 @@ class Conv(_Weighted):
 
     def output_shape(self, shape: Shape) -> Shape:
         channels, *sides = _image(shape, "a convolution")
+        kernel = self.window
         if channels % self.groups or self.out_channels % self.groups:
             raise ValueError(f"{self.groups} groups do not divide {channels} channels")
         _check_standardised(self.standardised, self.weight_shape(shape))
-        sides = [(n + 2 * self.padding - self.kernel) // self.stride + 1 for n in sides]
+        sizes = zip(sides, kernel, self.strides, self.paddings, strict=True)
+        sides = [(n + 2 * padding - k) // stride + 1 for n, k, stride, padding in sizes]
         if min(sides) < 1:
-            raise ValueError(f"a {self.kernel} × {self.kernel} kernel does not fit into {shape}")
+            raise ValueError(f"a {kernel[0]} × {kernel[1]} kernel does not fit into {shape}")
         return (self.out_channels, *sides)
 
     def weight_shape(self, shape: Shape) -> Shape:
-        return (self.out_channels, shape[0] // self.groups, self.kernel, self.kernel)
+        return (self.out_channels, shape[0] // self.groups, *self.window)
+
+    @property
+    def window(self) -> Sides:
+        """The kernel, in height and width; so are the next two."""
+        return (self.kernel, self.kernel)
+
+    @property
+    def strides(self) -> Sides:
+        return (self.stride, self.stride)
+
+    @property
+    def paddings(self) -> Sides:
+        return (self.padding, self.padding)
+
+
+class Conv1d(Conv):
+    """Convolution along the width alone, `C H W` with H = 1 of series: a kernel of 1 × `kernel`."""
+
+    of_rows: ClassVar[bool] = True
+
+    kind: Literal["conv1d"] = "conv1d"  # type: ignore[assignment]
+
+    @property
+    def window(self) -> Sides:
+        return (1, self.kernel)
+
+    @property
+    def strides(self) -> Sides:
+        return (1, self.stride)
+
+    @property
+    def paddings(self) -> Sides:
+        return (0, self.padding)
 
 
 class Linear(_Weighted):
@@ -99,10 +138,16 @@ class _Pool(_Description):
     kernel: Annotated[int, Field(ge=1, le=512)] = 2
 
     def output_shape(self, shape: Shape) -> Shape:
-        channels, *sides = _image(shape, "pooling")
-        if min(sides) < self.kernel:
-            raise ValueError(f"a {self.kernel} × {self.kernel} pooling does not fit into {shape}")
-        return (channels, *(n // self.kernel for n in sides))
+        channels, height, width = _image(shape, "pooling")
+        high, wide = self.window
+        if height < high or width < wide:
+            raise ValueError(f"a {high} × {wide} pooling does not fit into {shape}")
+        return (channels, height // high, width // wide)
+
+    @property
+    def window(self) -> Sides:
+        """Height and width of what is added up."""
+        return (self.kernel, self.kernel)
 
 
 class AveragePool(_Pool):
@@ -115,6 +160,30 @@ class SumPool(_Pool):
     """As `AveragePool`, the sum instead of the mean: what is left once the factor is folded."""
 
     kind: Literal["sum_pool"] = "sum_pool"
+
+
+class AveragePool1d(AveragePool):
+    """Mean over windows of `kernel` along the width alone."""
+
+    of_rows: ClassVar[bool] = True
+
+    kind: Literal["average_pool1d"] = "average_pool1d"  # type: ignore[assignment]
+
+    @property
+    def window(self) -> Sides:
+        return (1, self.kernel)
+
+
+class SumPool1d(SumPool):
+    """As `AveragePool1d`, the sum instead of the mean."""
+
+    of_rows: ClassVar[bool] = True
+
+    kind: Literal["sum_pool1d"] = "sum_pool1d"  # type: ignore[assignment]
+
+    @property
+    def window(self) -> Sides:
+        return (1, self.kernel)
 
 
 class Upsample(_Description):
@@ -147,8 +216,34 @@ class Flatten(_Description):
         return (prod(shape),)
 
 
+class InARow(_Description):
+    """The numbers of a sample in their order as `maps` rows: `F → maps 1 F/maps`, from `C H W` as
+    flattened. Along such a row a convolution of one dimension sees the channels of series."""
+
+    of_rows: ClassVar[bool] = True
+
+    kind: Literal["in_a_row"] = "in_a_row"
+    maps: Size = 1
+
+    def output_shape(self, shape: Shape) -> Shape:
+        count = prod(shape)
+        if count % self.maps:
+            raise ValueError(f"{count} numbers are no {self.maps} rows of equal length")
+        return (self.maps, 1, count // self.maps)
+
+
 Operation = Annotated[
-    Conv | Linear | AveragePool | SumPool | Upsample | Scale | Flatten,
+    Conv
+    | Conv1d
+    | Linear
+    | AveragePool
+    | AveragePool1d
+    | SumPool
+    | SumPool1d
+    | Upsample
+    | Scale
+    | Flatten
+    | InARow,
     Field(discriminator="kind"),
 ]
 

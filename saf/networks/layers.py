@@ -13,13 +13,16 @@ from saf.errors import NetworkError
 from saf.networks.architecture import (
     Architecture,
     AveragePool,
+    AveragePool1d,
     Conv,
+    Conv1d,
     Flatten,
     Linear,
     Operation,
     Shape,
 )
 from saf.networks.chain import MAX_POOLING, chained, is_without_place, output_shape
+from saf.networks.convnet1d import rows
 
 
 class ConvLayer(Strict):
@@ -33,6 +36,20 @@ class ConvLayer(Strict):
     """null: half the kernel."""
     groups: Channels = 1
     """As many as there are channels: a depthwise convolution."""
+
+
+class Conv1dLayer(Strict):
+    """A convolution of one dimension, over the channels of series or along images one pixel high,
+    and a layer of spiking neurons."""
+
+    kind: Literal["conv1d"] = "conv1d"
+    channels: Channels
+    kernel: Annotated[int, Field(ge=1, le=63)] = 5
+    stride: Annotated[int, Field(ge=1, le=8)] = 1
+    padding: Annotated[int, Field(ge=0, le=63)] | None = None
+    """null: half the kernel."""
+    maps: Annotated[int, Field(ge=1, le=64)] = 1
+    """Of the first layer on series: values of a place, 2 with the encodings `onoff` and `delta`."""
 
 
 class LinearLayer(Strict):
@@ -51,7 +68,15 @@ class PoolLayer(Strict):
     kernel: Annotated[int, Field(ge=2, le=64)] = 2
 
 
-Layer = Annotated[ConvLayer | LinearLayer | PoolLayer, Field(discriminator="kind")]
+class Pool1dLayer(Strict):
+    """Average pooling over `kernel` places of a row; it belongs to the layer that follows."""
+
+    kind: Literal["average_pool1d"] = "average_pool1d"
+    kernel: Annotated[int, Field(ge=2, le=64)] = 2
+
+
+Listed = ConvLayer | Conv1dLayer | LinearLayer | PoolLayer | Pool1dLayer
+Layer = Annotated[Listed, Field(discriminator="kind")]
 
 
 @NETWORKS.add
@@ -75,7 +100,7 @@ class LayerList(Network):
 
 
 def _listed(
-    listed: Sequence[ConvLayer | LinearLayer | PoolLayer], input_shape: Shape
+    listed: Sequence[Listed], input_shape: Shape
 ) -> tuple[list[list[Operation]], list[Operation]]:
     """One list of operations for each spiking layer, and those before the readout; a pooling goes
     to the layer after it."""
@@ -90,10 +115,26 @@ def _listed(
                     raise NetworkError(MAX_POOLING, pointer=f"{pointer}/kind")
                 case PoolLayer():
                     before.append(AveragePool(kernel=layer.kernel))
+                case Pool1dLayer():
+                    before.append(AveragePool1d(kernel=layer.kernel))
+                case Conv1dLayer():
+                    if not layers and not before:
+                        before.append(rows(shape, layer.maps))
+                        shape = before[-1].output_shape(shape)
+                    padding = layer.kernel // 2 if layer.padding is None else layer.padding
+                    before.append(
+                        Conv1d(
+                            out_channels=layer.channels,
+                            kernel=layer.kernel,
+                            stride=layer.stride,
+                            padding=padding,
+                        )
+                    )
                 case ConvLayer() if is_without_place(input_shape):
                     raise NetworkError(
                         "a convolution sees the places of an image, and the data set has values "
-                        'of channels alone; use {"kind": "linear", "features": 128}',
+                        'of channels alone; use {"kind": "linear", "features": 128}, or a '
+                        'convolution over the channels, {"kind": "conv1d", "channels": 16}',
                         pointer=f"{pointer}/kind",
                     )
                 case ConvLayer():
@@ -118,7 +159,7 @@ def _listed(
             raise
         except ValueError as error:
             raise NetworkError(str(error), pointer=pointer) from error
-        if not isinstance(layer, PoolLayer):
+        if not isinstance(layer, PoolLayer | Pool1dLayer):
             layers.append(before)
             before = []
     if not layers:

@@ -35,6 +35,8 @@ LABELS = {
     "/method/trace_bias_and_input": "Trace on bias and first layer",
     "/method/update": "The optimizer steps once per",
     "/network/delays": "Delays (time steps)",
+    "/network/kernel": "Places that a convolution sees",
+    "/network/maps": "Values of a place",
     "/network/learned": "Each weight learns its delay",
     "/network/kernel_width": "Width of the kernel of a learned delay (time steps)",
     "/neuron": "Neurons",

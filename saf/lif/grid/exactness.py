@@ -31,6 +31,7 @@ from saf.networks.architecture import (
     AveragePool,
     Conv,
     Flatten,
+    InARow,
     Linear,
     Scale,
     SumPool,
@@ -220,7 +221,9 @@ def _through(wire: Wire, reach: _Interval, bits: int) -> _Interval:
                 ends = (reach.low, reach.high) if factor >= 0 else (-reach.high, -reach.low)
                 reach = _Interval(*ends, reach.fraction_bits, reach.exponent)
                 reach = reach.times(abs(factor), fraction_bits(factor))
-            case AveragePool() | SumPool() | Upsample() | Flatten():  # which keep an order
+            case (
+                AveragePool() | SumPool() | Upsample() | Flatten() | InARow()
+            ):  # which keep an order
                 low, high = (operations.apply([operation], [], x) for x in (reach.low, reach.high))
                 reach = _Interval(low, high, reach.fraction_bits, reach.exponent).checked()
             case _:

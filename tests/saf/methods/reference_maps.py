@@ -16,6 +16,7 @@ from saf.networks.architecture import (
     AveragePool,
     Conv,
     Flatten,
+    InARow,
     LearnedDelay,
     Linear,
     Operation,
@@ -113,7 +114,7 @@ def standardised_backward(raw: Tensor, gain: Tensor, grad: Tensor) -> tuple[Tens
 def forward(m: Map, x: Tensor) -> Tensor:
     """The operation on x, B …."""
     match m.operation:
-        case Conv(kernel=k, stride=s, padding=p, groups=groups) as conv:
+        case Conv(window=k, strides=s, paddings=p, groups=groups) as conv:
             _, height, width = conv.output_shape(tuple(x.shape[1:]))
             out = []
             for part, w in zip(x.chunk(groups, 1), m.weight.chunk(groups, 0), strict=True):  # type: ignore[union-attr]
@@ -122,9 +123,9 @@ def forward(m: Map, x: Tensor) -> Tensor:
             return torch.cat(out, 1).reshape(len(x), -1, height, width)
         case Linear():
             return torch.einsum("of,bf->bo", m.weight, x)
-        case AveragePool(kernel=k):
+        case AveragePool(window=k):
             return windows_of(x, k).mean((3, 5))
-        case SumPool(kernel=k):
+        case SumPool(window=k):
             return windows_of(x, k).sum((3, 5))
         case Upsample(factor=k):
             return x.repeat_interleave(k, 2).repeat_interleave(k, 3)
@@ -132,19 +133,22 @@ def forward(m: Map, x: Tensor) -> Tensor:
             return factor * x
         case Flatten():
             return x.reshape(len(x), -1)
+        case InARow(maps=maps):
+            return x.reshape(len(x), maps, 1, -1)
     raise AssertionError(m.operation)
 
 
-def windows_of(x: Tensor, k: int) -> Tensor:
-    """B C H/k k W/k k, incomplete windows dropped."""
+def windows_of(x: Tensor, window: tuple[int, int]) -> Tensor:
+    """B C H/k k W/l l, incomplete windows dropped."""
+    k, l = window  # noqa: E741
     b, c, h, w = x.shape
-    return x[:, :, : h // k * k, : w // k * k].reshape(b, c, h // k, k, w // k, k)
+    return x[:, :, : h // k * k, : w // l * l].reshape(b, c, h // k, k, w // l, l)
 
 
 def backward(m: Map, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor | None]:
     """Gradients of what entered, which had the value x, and of the weight if there is one."""
     match m.operation:
-        case Conv(kernel=k, stride=s, padding=p, groups=groups):
+        case Conv(window=k, strides=s, paddings=p, groups=groups):
             of_x, of_weight = [], []
             parts = zip(
                 x.chunk(groups, 1),
@@ -160,16 +164,16 @@ def backward(m: Map, x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor | None]:
             return torch.cat(of_x, 1), torch.cat(of_weight, 0)
         case Linear():
             return torch.einsum("of,bo->bf", m.weight, grad), torch.einsum("bo,bf->of", grad, x)
-        case AveragePool(kernel=k) | SumPool(kernel=k):
-            spread = grad.repeat_interleave(k, 2).repeat_interleave(k, 3)
+        case AveragePool(window=(k, l)) | SumPool(window=(k, l)):
+            spread = grad.repeat_interleave(k, 2).repeat_interleave(l, 3)
             whole = torch.zeros_like(x)
             whole[:, :, : spread.shape[2], : spread.shape[3]] = spread
-            return (whole / k**2 if isinstance(m.operation, AveragePool) else whole), None
+            return (whole / (k * l) if isinstance(m.operation, AveragePool) else whole), None
         case Upsample(factor=k):
-            return windows_of(grad, k).sum((3, 5)), None
+            return windows_of(grad, (k, k)).sum((3, 5)), None
         case Scale(factor=factor):
             return factor * grad, None
-        case Flatten():
+        case Flatten() | InARow():
             return grad.reshape(x.shape), None
     raise AssertionError(m.operation)
 

@@ -18,6 +18,7 @@ import sys
 
 import numpy as np
 
+KINDS = {"conv", "linear", "sum_pool", "average_pool", "upsample", "scale", "flatten"}
 TYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2"}
 
 
@@ -49,6 +50,10 @@ class Network:
         self.layers = [*layers, architecture["readout"]]
         if any(c.get("delay") for layer in self.layers for c in layer["connections"]):
             raise ValueError("this program does not know connections with delays")
+        connections = [c for layer in self.layers for c in layer["connections"]]
+        kinds = {operation["kind"] for c in connections for operation in c["operations"]}
+        if unknown := kinds - KINDS:
+            raise ValueError(f"this program does not know operations of kind {min(unknown)}")
         self.class_names = of["class_names"]
         self.type = next(iter(self.tensors.values())).dtype
 
