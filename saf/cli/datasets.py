@@ -215,7 +215,8 @@ def _say_findings(dataset: Dataset) -> None:
         complain(f"{dataset['name']}: {finding['message']}. {finding['hint']}")
     skipped = dataset.get("skipped") or {"count": 0}
     if skipped["count"]:
-        complain(f"{dataset['name']}: {skipped['count']} files were left out")
+        files = "file was" if skipped["count"] == 1 else "files were"
+        complain(f"{dataset['name']}: {skipped['count']} {files} left out")
         for file in skipped["files"]:
             complain(f"  {file}")
 
