@@ -15,7 +15,7 @@ from saf.data.images.repeats import without_repeats
 from saf.data.images.sheet import COLUMNS, ROWS, sheet, spread
 from saf.data.images.splitting import FOLDERS, Splitter
 from saf.data.images.survey import Read
-from saf.data.images.tables.class_lists import fitting, lists_of
+from saf.data.images.tables.class_lists import fitting
 from saf.data.images.tables.index import Index, path_roles
 from saf.data.images.tables.known import of_known
 from saf.data.images.tables.labels import (
@@ -105,7 +105,7 @@ class Planner:
         self, samples: dict[str, Sample], index: Index
     ) -> tuple[dict[str, Sample], tuple[str, ...]]:
         """The samples with the names of classes that lists beside them say, and their order."""
-        lists = self.texts.class_lists(index) | lists_of(self.source, ".json")
+        lists = self.texts.class_lists(index)
         classes = {class_name for _, class_name, _ in samples.values()}
         named, told = fitting(lists, classes) if lists else (None, [])
         for value, why in told:

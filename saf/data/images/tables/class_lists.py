@@ -37,14 +37,12 @@ def is_class_list(file: str) -> bool:
     return f"{dot}{ending}".lower() in _ENDINGS and joined(stem) in _CALLED
 
 
-def lists_of(source: Source, ending: str = "") -> dict[str, str]:
-    """The texts in a source that are named as lists of classes are, and end so, by file."""
+def lists_of(source: Source) -> dict[str, str]:
+    """The texts in a source that are named as lists of classes are, by file."""
     names = [
         member.name
         for member in source.members
-        if is_class_list(member.name)
-        and member.name.lower().endswith(ending)
-        and member.size <= _MAX_LIST
+        if is_class_list(member.name) and member.size <= _MAX_LIST
     ]
     return {
         content.name: content.read_whole(_MAX_LIST).decode("utf-8-sig", "replace")

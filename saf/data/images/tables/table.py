@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,14 @@ from saf.data.images.tables.class_lists import is_class_list
 from saf.data.images.tables.columns import is_label, key_rank, without_twins
 from saf.data.images.tables.faults import several_images, shifted
 from saf.data.images.tables.index import Index
+from saf.data.images.tables.json_rows import of_json_lines, of_whole_json
 from saf.data.images.words import MASKS, Role, composed, joined, plain_role, role_of
 from saf.data.sources.limits import MIB, LimitError
 from saf.data.sources.source import Source
 from saf.errors import DataError
 from saf.sizes import readable
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".jsonl", ".names")
+SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".jsonl", ".json", ".names")
 MAX_TABLE = 16 * MIB
 MAX_TABLES = 2000
 MAX_TEXT = 64 * MIB
@@ -191,12 +191,14 @@ def _text(blob: bytes) -> str:
 
 def rows_of(name: str, text: str) -> list[tuple[tuple[str, ...] | None, list[list[str]]]]:
     """The ways to read a text as rows; with headings where they are sure."""
+    if name.lower().endswith(".json"):
+        return of_whole_json(text)
     text = _PREAMBLE.sub("", text.replace("\r\n", "\n"))
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return []
     if name.lower().endswith(".jsonl"):
-        return _of_json(lines)
+        return of_json_lines(lines)
     if name.lower().endswith((".txt", ".lst")) and not re.search(r"[,;\t|]", lines[0]):
         whole = [[line.strip()] for line in lines]  # names may hold spaces
         return [(None, whole), (None, [line.split() for line in lines])]
@@ -209,22 +211,6 @@ def rows_of(name: str, text: str) -> list[tuple[tuple[str, ...] | None, list[lis
             csv.field_size_limit(limit)
     except csv.Error as error:
         raise DataError(f"{name} is no table: {error}", hint="Save it as CSV again.") from error
-
-
-def _of_json(lines: Sequence[str]) -> list[tuple[tuple[str, ...] | None, list[list[str]]]]:
-    try:
-        entries = [json.loads(line) for line in lines]
-    except (ValueError, RecursionError):
-        return []
-    if not all(isinstance(entry, dict) for entry in entries):
-        return []
-    columns = tuple(dict.fromkeys(key for entry in entries for key in entry))
-    plain = (str, int, float, bool)
-    rows = [
-        [str(entry[key]) if isinstance(entry.get(key), plain) else "" for key in columns]
-        for entry in entries
-    ]
-    return [(columns, rows)]
 
 
 def _parsed(name: str, text: str, index: Index) -> Table | None:
