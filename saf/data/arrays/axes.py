@@ -254,7 +254,8 @@ def _three(rest: Shape, values: Survey, smooth: Callable[[], Smooth]) -> tuple[s
         return ("C T", "T C")
     image = _like_image(values) and (values.kind != "f" or values.bytes_over_255)
     if image and not _like_counts(values):
-        return ("H W",) if min(a, b) > max(_FEW) else ("H W", "T C", "C T")
+        sure = min(a, b) > max(_FEW) and values.kind != "b"  # truth values may be spikes
+        return ("H W",) if sure else ("H W", "T C", "C T")
     if (
         values.kind == "f"
         and values.whole
@@ -272,7 +273,7 @@ def _three(rest: Shape, values: Survey, smooth: Callable[[], Smooth]) -> tuple[s
 
 def _four(rest: Shape, values: Survey) -> tuple[str, ...]:
     a, b, c = rest
-    if a in (2, 3, 4) and c not in _FEW and _like_counts(values):
+    if a in (2, 3, 4) and c not in _FEW and (_like_counts(values) or values.kind == "b"):
         return ("C H W", "T H W")
     if a in _COLOURS and (c not in _FEW or b == c != a):
         return ("C H W",)

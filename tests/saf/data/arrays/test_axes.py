@@ -283,3 +283,27 @@ def test_bytes_as_floats_are_images_or_series_as_the_owner_says(dtype: str, npz:
         read(path)
     (layout, _) = caught.value.questions
     assert [c.value for c in layout.candidates] == ["N H W", "N T C", "N C T"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "orders"),
+    [
+        ((20, 12), ["N H W", "N T C", "N C T"]),
+        ((2, 12, 10), ["N C H W", "N T H W"]),
+        ((12, 12), None),
+        ((1, 12, 10), None),
+    ],
+)
+def test_truth_values_may_be_spikes(
+    shape: tuple[int, ...], orders: list[str] | None, npz: Npz
+) -> None:
+    arrays = split(*shape)
+    path = npz(**{n: array > 128 if n.startswith("x") else array for n, array in arrays.items()})
+    if orders is None:
+        assert read(path).kind == "images"
+        return
+    with pytest.raises(NeedsChoiceError) as caught:
+        read(path)
+    assert [candidate.value for candidate in caught.value.questions[0].candidates] == orders
+    spikes = read(path, settings={"layout": "N T C"}) if len(shape) == 2 else None
+    assert spikes is None or (spikes.kind == "series" and spikes.unit == 1)
