@@ -35,6 +35,7 @@ def stack(count: int = 12, first: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
 
 X, Y = stack()
 A, B = stack(6, FIRST_OF_TEST)
+SPIKES = np.random.default_rng(3).random((12, 20, 12)) > 0.8
 
 
 def arrays(**changed: Any) -> bytes:
@@ -214,6 +215,11 @@ ARRAYS = [
 TEMPORAL = [
     single("event frames `N T C H W`", "data.npz", frames(5, 2, 12, 10)),
     single("`N 2 6 H W`: which is time?", "data.npz", frames(2, 6, 12, 10)),
+    single(
+        "truth values `N 20 12`: images or spikes?",
+        "data.npz",
+        arrays(x_train=SPIKES, x_test=SPIKES[:6]),
+    ),
     single("series `N C T`", "data.npz", series()),
     Layout("N-MNIST as distributed", lambda: recordings("N-MNIST/"), "nmnist.zip", False),
     Layout("SHD as distributed", spikes, "shd.zip", False),

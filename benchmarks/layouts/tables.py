@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from benchmarks.layouts.parts import (
@@ -184,6 +185,12 @@ TABLES = [
     Layout(
         "captions, all different, under `label`",
         lambda: labelled(["file", "label"], png, lambda n: f"picture {n} of a cat"),
+    ),
+    Layout(
+        "`labels.json`: the class by the name of each file",
+        lambda: (
+            flat() | {"labels.json": json.dumps({f"{n}.png": kind(n) for n in range(12)}).encode()}
+        ),
     ),
     Layout(
         "`metadata.jsonl` of the hub",

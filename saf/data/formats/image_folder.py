@@ -94,6 +94,10 @@ class ImageFolder(Format):
                 raise _unread(member.name)
         return None
 
+    @classmethod
+    def claims(cls, name: str) -> bool:
+        return is_unread_image_name(name)  # .nii.gz
+
     def _choose_encoding(self, source: Source) -> tuple[Decision, ...]:
         """Names of an archive in an encoding, for folders name classes. Raises NeedsChoiceError."""
         if self.encoding is not None:

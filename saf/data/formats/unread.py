@@ -82,6 +82,7 @@ _KINDS = (
         "Write images of them into train/<class>/*.png, or frames N T C H W: " + _SAVE + ".",
     ),
 )
+_IMAGE = re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*", re.DOTALL)
 _DECIMAL_COMMA = re.compile(rb"(?<![\d,])\d+,\d+(?=[;\r\n])")
 _LIBSVM = re.compile(rb"\A[+-]?\d+(\.\d+)?( \d+:[-+\d.eE]+){2,}\s")
 
@@ -119,6 +120,12 @@ def unread(source: Source) -> DataError | None:
         of_kind = [name for name in names if re.search(pattern, name.lower())]
         if len(of_kind) * 2 > len(names) and len(of_kind) > 1:
             return DataError(f"{source.label} holds {what}, such as {of_kind[0]}", hint=hint)
+    bare = [name for name in names if "." not in name.rpartition("/")[2]]
+    if len(bare) * 2 > len(names) and _IMAGE.match(source.head(bare[0], 16)):
+        return DataError(
+            f"{bare[0]} is an image, and its name has no ending",
+            hint="Give all images the ending of their kind, .png or .jpg.",
+        )
     return _of_tables(source, names)
 
 

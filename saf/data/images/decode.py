@@ -39,6 +39,7 @@ SUFFIXES = (
 )
 UNREAD = (
     *(".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".svg", ".psd", ".dcm", ".nii"),
+    *(".nii.gz", ".mha", ".mhd", ".nrrd"),
     *(".exr", ".hdr", ".tga", ".ico", ".dng", ".cr2", ".nef", ".arw", ".raw", ".xcf"),
 )
 """Endings of images that are not read."""

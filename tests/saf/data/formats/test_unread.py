@@ -73,6 +73,7 @@ def test_what_came_in_place_of_an_archive_is_told(
     [
         ("wav", b"RIFF", "holds sounds", "numpy.stack"),
         ("mp4", b"....ftyp", "holds films", "train/<class>"),
+        ("nii.gz", gzip.compress(b"x"), "image of a kind that is not read", "Convert"),
         ("csv", b"1,2,0,1\n2,3,1,1\n", "holds 8 tables", "frames N T C H W"),
         ("png", b"version https://git-lfs.github.com/spec/v1", "pointer of Git LFS", "skip"),
     ],
@@ -84,6 +85,14 @@ def test_files_of_a_kind_in_folders_of_classes_say_what_to_do(
     with pytest.raises(DataError, match=says) as caught:
         read(pack(dict.fromkeys(names, content), "zip"))
     assert remedy in caught.value.hint
+
+
+def test_images_without_endings_say_so(
+    image_files: Callable[..., dict[str, bytes]], pack: Pack
+) -> None:
+    files = image_files("train/a", "train/b", "test/a", "test/b")
+    with pytest.raises(DataError, match="its name has no ending"):
+        read(pack({name.removesuffix(".png"): blob for name, blob in files.items()}, "zip"))
 
 
 @pytest.mark.parametrize(
