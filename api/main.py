@@ -45,6 +45,8 @@ from api.jobs.live import Streams
 from api.jobs.pages import job_page, list_page, new_page
 from api.jobs.results import artifacts, events, logs, metrics, predict, spike_stats
 from api.jobs.results.predict_process import Predictor
+from api.jobs.searches import pages as search_pages
+from api.jobs.searches import routes as searches
 from api.maintenance.collector import Janitor
 from api.networks import pages as network_pages
 from api.networks import routes as networks
@@ -184,6 +186,7 @@ def _routes() -> tuple[BaseRoute, ...]:
         predict,
         artifacts,
         exports,
+        searches,
         datasets,
         choices,
         catalogue,
@@ -201,7 +204,7 @@ def _routes() -> tuple[BaseRoute, ...]:
     pages = (
         *(list_page, compare, compare_pages, job_page, new_page),
         *(dataset_pages, network_pages, sweep_pages, system_pages, account_pages, oidc_pages),
-        *(webhook_pages, mail_pages, account_mail),
+        *(webhook_pages, mail_pages, account_mail, search_pages),
     )
     for module in (*modules, *pages):
         together.include_router(module.router)

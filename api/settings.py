@@ -19,7 +19,7 @@ from saf.redaction import secrets_of
 MIB, GIB = 2**20, 2**30
 OWN_PATHS = (
     *("v1", "jobs", "new", "sweeps", "datasets", "compare", "system", "docs", "guide"),
-    *("login", "logout", "account", "webhooks", "mail"),
+    *("login", "logout", "account", "webhooks", "searches", "mail"),
     *("static", "openapi.json", "healthz", "readyz", "metrics"),
 )
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+)+")

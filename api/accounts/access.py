@@ -13,7 +13,16 @@ from typing import Literal
 Scope = Literal["public", "read", "write", "admin", "metrics"]
 Right = Literal["see", "change"]
 Kind = Literal[
-    "job", "artifact", "sweep", "dataset", "network", "upload", "key", "project", "webhook"
+    "job",
+    "artifact",
+    "sweep",
+    "dataset",
+    "network",
+    "upload",
+    "key",
+    "project",
+    "webhook",
+    "search",
 ]
 
 
@@ -113,6 +122,11 @@ ACCESS: Mapping[str, Access] = {
     "GET /v1/jobs/{job_id}/exports/{export}": see("job"),
     "POST /v1/jobs/{job_id}/exports": change("job"),
     "DELETE /v1/jobs/{job_id}/exports/{export}": change("job"),
+    "GET /v1/searches": READ,
+    "POST /v1/searches": MAKE,
+    "DELETE /v1/searches/{search}": change("search"),
+    "POST /searches": FORM,
+    "POST /searches/{search}/remove": change("search", of_form=True),
     # Sweeps.
     "POST /v1/sweeps": MAKE,
     "GET /v1/sweeps": READ,

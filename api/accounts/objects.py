@@ -13,7 +13,7 @@ from api.accounts.access import Kind
 from api.errors import GoneError, NotFoundError
 from api.store.accounts import projects
 from api.store.accounts.tables import ApiKey
-from api.store.tables.jobs import Job, Sweep
+from api.store.tables.jobs import Job, SavedSearch, Sweep
 from api.store.tables.results import Artifact
 from api.store.tables.uploads import Dataset, UploadedNetwork
 from api.store.viewer import Viewer
@@ -77,6 +77,10 @@ def _network(session: Session, name: str) -> Owned:
     return _row(session, UploadedNetwork, own, f"there is no uploaded network {name[:64]}")
 
 
+def _search(session: Session, name: str) -> Owned:
+    return _row(session, SavedSearch, SavedSearch.id == name, f"there is no search {name[:60]}")
+
+
 def _webhook(session: Session, name: str) -> Owned:
     return _row(session, Webhook, Webhook.id == name, f"there is no webhook {name[:60]}")
 
@@ -127,5 +131,6 @@ _FINDERS: dict[Kind, Callable[[Session, str], Owned]] = {
     "network": _network,
     "key": _key,
     "webhook": _webhook,
+    "search": _search,
     "project": _project,
 }

@@ -15,13 +15,13 @@ from sqlalchemy import ColumnElement, event, false, or_
 from sqlalchemy.orm import ORMExecuteState, Session, with_loader_criteria
 
 from api.store import viewer
-from api.store.tables.jobs import Job, Sweep
+from api.store.tables.jobs import Job, SavedSearch, Sweep
 from api.store.tables.uploads import Dataset, UploadedNetwork
 from api.store.viewer import Viewer
 from api.store.webhooks.tables import Webhook
 
-Kinds = type[Job] | type[Sweep] | type[Dataset] | type[UploadedNetwork] | type[Webhook]
-OWNED: tuple[Kinds, ...] = (Job, Sweep, Dataset, UploadedNetwork, Webhook)
+Kinds = type[Job | Sweep | Dataset | UploadedNetwork | Webhook | SavedSearch]
+OWNED: tuple[Kinds, ...] = (Job, Sweep, Dataset, UploadedNetwork, Webhook, SavedSearch)
 EVERYTHING: dict[str, Any] = {"saf_everything": True}
 _VIEWER = "viewer"
 

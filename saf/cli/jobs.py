@@ -131,6 +131,7 @@ def list_(
     search: Annotated[str, typer.Option(help="Words in the name or id, in any order.")] = "",
     mine: Annotated[bool, typer.Option("--mine", help="Only yours.")] = False,
     project: Annotated[str, typer.Option(help="Only of the project of this name.")] = "",
+    saved: Annotated[str, typer.Option(help="What this saved search finds.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -146,6 +147,7 @@ def list_(
             favourite=True if favourite else None,
             mine=mine,
             project=project,
+            saved=saved,
             page=min(limit, 200),
         )
         jobs = [job for job, _ in zip(found, range(limit), strict=False)]

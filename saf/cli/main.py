@@ -19,7 +19,7 @@ from typer.main import get_group
 
 from saf.cli import datasets, edit, exports, jobs, known, reading, sweeps
 from saf.cli import specification as specfile
-from saf.cli.accounts import people
+from saf.cli.accounts import people, searches
 from saf.cli.offline import begun_with, run_network, train_here
 from saf.cli.outcome import next_steps, outcome, warnings
 from saf.cli.output import AsJson, StrictOption, complain, console, print_json, say
@@ -92,6 +92,7 @@ app.add_typer(datasets.commands)
 app.add_typer(exports.commands)
 app.add_typer(sweeps.commands, name="sweep")
 app.add_typer(people.commands)
+app.add_typer(searches.searches, name="searches")
 
 
 @app.callback()

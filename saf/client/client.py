@@ -31,6 +31,7 @@ from saf.client.exports import Exports
 from saf.client.job import Job
 from saf.client.networks import Networks
 from saf.client.results import Results
+from saf.client.searches import Searches
 from saf.client.settings import settings
 from saf.client.sweeps import Sweeps
 from saf.client.types import (
@@ -102,6 +103,7 @@ class Client(Results, Datasets, Networks, Exports):
         self.sweeps = Sweeps(self._connection)
         self.accounts = Accounts(self._connection)
         self.webhooks = Webhooks(self._connection)
+        self.searches = Searches(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -154,12 +156,14 @@ class Client(Results, Datasets, Networks, Exports):
         mine: bool = False,
         project: str = "",
         sort: str = "",
+        saved: str = "",
         page: int = 100,
     ) -> Iterator[Job]:
         """All jobs that match, newest first; asks for one page after the other as needed.
 
         `sort` is another order, such as `name` or `-lif_accuracy`; `q` are words of names or ids;
-        `mine` are those of whoever asks, `project` is the name of one; `tags` are all to be there.
+        `mine` are those of whoever asks, `project` is the name of one; `tags` are all to be there;
+        `saved` is the name or id of a saved search, to whose filters the others are added.
         """
         params: dict[str, Any] = {
             "limit": page,
@@ -178,6 +182,8 @@ class Client(Results, Datasets, Networks, Exports):
             **{f"metadata[{key}]": value for key, value in (metadata or {}).items()},
         }
         params = {name: value for name, value in params.items() if value}
+        if saved:
+            params = self.searches.parameters(saved) | params
         yield from map(self._job, self._connection.pages("/v1/jobs", params))
 
     def edit(self, job_id: str, **changes: Any) -> Job:

@@ -14,6 +14,7 @@ from api.errors import InvalidRequestError
 from api.jobs.pages import new_form
 from api.jobs.queries import metadata_filter
 from api.jobs.schemas import Health, job_documents, plain_tag
+from api.jobs.searches.queries import find_searches
 from api.store.jobs.listing import NEWEST_FIRST, JobFilter, count_by_status, find_jobs
 from api.store.tables.jobs import TERMINAL, Status
 from api.web.asgi import prefix
@@ -82,6 +83,7 @@ def jobs_page(
         counts = count_by_status(session, wanted)
         datasets = ready_names(session, most=OFFERED_DATASETS)
         projects = [] if caller is None else own_names(session, caller)
+        searches = find_searches(session)
     shown = _Address(request)
     chosen = sum(counts.get(one, 0) for one in wanted.status or tuple(Status))
     context = {
@@ -131,6 +133,8 @@ def jobs_page(
         "mine": mine == "true",
         "project": project,
         "projects": projects,
+        "searches": [(one, caller is None or one.owner == caller.name) for one in searches],
+        "query": shown.query,
     }
     return page(request, "jobs/jobs.html", context)
 
@@ -144,6 +148,11 @@ class _Address:
             for name, value in request.query_params.multi_items()
             if value and name not in ("after", "before")
         ]
+
+    @property
+    def query(self) -> str:
+        """Filters and order as in an address; empty where it shows all, the newest first."""
+        return urlencode(self._pairs)
 
     def but(self, **changes: str) -> str:
         """The first page of the same list with these parameters; an empty one is left out."""

@@ -2,6 +2,7 @@
 // The list of jobs: filters in the address, rows kept live by the stream.
 import { at } from "../web/address.js";
 import * as bulk from "./bulk.js";
+import * as searches from "./searches.js";
 import * as keyboard from "../web/keyboard.js";
 import { onRefresh, refreshSoon } from "../web/live.js";
 import { followForm, followLinks } from "../web/navigation.js";
@@ -20,6 +21,7 @@ const selection = new Selection();
 onRefresh(() => selection.show());
 keyboard.listen(selection);
 bulk.offer(selection, refreshSoon);
+searches.offer();
 
 // Only changes are sent; the page is read again at `begin`, so nothing before it is missed.
 new Stream(at("/v1/stream?snapshot=false"), {

@@ -184,3 +184,16 @@ class RequestMade(Base):
     request_sha256: Mapped[str] = mapped_column(String(64))
     thing_id: Mapped[str] = mapped_column(String(40))  # of a job, a sweep or a data set
     created_at: Mapped[float] = mapped_column(index=True)
+
+
+class SavedSearch(Base):
+    """Filters and order of the list of jobs that somebody has given a name."""
+
+    __tablename__ = "searches"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(60))
+    query: Mapped[str] = mapped_column(Text)  # as in an address
+    created_at: Mapped[float]
+    owner_id: Mapped[str | None] = mapped_column(String(40), default=viewer.owner, index=True)
+    project_id: Mapped[str | None] = mapped_column(String(40), index=True)

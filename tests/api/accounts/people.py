@@ -12,7 +12,7 @@ from api.store.accounts import keys, projects, users
 from api.store.database import now
 from api.store.ids import new_id
 from api.store.tables.base import Blob
-from api.store.tables.jobs import Job
+from api.store.tables.jobs import Job, SavedSearch
 from api.store.tables.results import Artifact
 from api.store.tables.uploads import Dataset, UploadedNetwork
 from api.store.webhooks.tables import Webhook
@@ -92,7 +92,10 @@ def make_lab(server: Server) -> Lab:
 def _make_things(lab: Lab) -> None:
     of = {"mias": ("mia", ""), "shared": ("mia", "vision"), "ottos": ("otto", "audio")}
     lab.things |= {
-        kind: {} for kind in ("job", "sweep", "dataset", "network", "artifact", "upload", "webhook")
+        kind: {}
+        for kind in (
+            *("job", "sweep", "dataset", "network", "artifact", "upload", "webhook", "search"),
+        )
     }
     body = {"job": {"dataset": "digits"}, "over": {"/seed": [0, 1]}}
     for place, (who, project) in of.items():
@@ -119,6 +122,10 @@ def _make_things(lab: Lab) -> None:
             hook.owner_id, hook.project_id = job.owner_id, job.project_id
             session.add(hook)
             lab.things["webhook"][place] = hook.id
+            search = SavedSearch(id=new_id("sch"), name=place, query="q=a", created_at=1.0)
+            search.owner_id, search.project_id = job.owner_id, job.project_id
+            session.add(search)
+            lab.things["search"][place] = search.id
             facts = {"shape": [1, 8, 8], "frames": False, "classes": 2, "class_names": ["a", "b"]}
             network = UploadedNetwork(
                 id=new_id("net"), name=f"network of {place}", sha256=sha256, bytes=1, settings={},

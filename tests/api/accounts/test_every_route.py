@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from api.accounts.access import ACCESS
 from api.accounts.routing import operations
 from api.store.ids import new_id
+from api.store.tables.jobs import SavedSearch
 from api.store.tables.uploads import UploadedNetwork
 from api.store.webhooks.tables import Webhook
 from tests.api.accounts.people import PLACES, TUS, Lab, make_lab, with_keys
@@ -88,6 +89,11 @@ ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] =
     "POST /v1/jobs/{job_id}/exports": (CHANGE, "job", (409, 422), {"json": {"target": "c"}}),
     "DELETE /v1/jobs/{job_id}/exports/{export}": (CHANGE, "job", (404,), {}),
     "GET /v1/artifacts/{artifact_id}": (SEE, "artifact", (410,), {}),
+    "GET /v1/searches": (ALL, "", (200,), {}),
+    "POST /v1/searches": (WRITERS, "", (422,), {"json": {}}),
+    "DELETE /v1/searches/{search}": (CHANGE, "gone search", (204,), {}),
+    "POST /searches": (WRITERS, "", (422,), {"data": {"query": "x"}}),
+    "POST /searches/{search}/remove": (CHANGE, "gone search", (303,), {}),
     "POST /v1/sweeps": (WRITERS, "", (422,), {"json": {"over": {}}}),
     "GET /v1/sweeps": (ALL, "", (200,), {}),
     "GET /v1/sweeps/{sweep_id}": (SEE, "sweep", (200,), {}),
@@ -206,6 +212,14 @@ def copied(session: Session, id_: str) -> str:
         another = UploadedNetwork(**{**columns, "id": new_id("net")})
         session.add(another)
         return another.id
+    search = session.get(SavedSearch, id_)
+    if search is not None:
+        another_one = SavedSearch(
+            id=new_id("sch"), name="another", query="q=a", created_at=1,
+            owner_id=search.owner_id, project_id=search.project_id,
+        )  # fmt: skip
+        session.add(another_one)
+        return another_one.id
     old = session.get(Webhook, id_)
     assert old is not None
     new = Webhook(
