@@ -157,6 +157,8 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
         # This service has no accounts.
         with pytest.raises(ApiError, match="no accounts"):
             of_project.webhooks.add("http://example.org", ["job.failed"])
+        with pytest.raises(ApiError, match="no accounts"):
+            of_project.searches.add("x", "q=a")
         for refused in (
             lambda: of_project.submit({"dataset": "digits"}),
             lambda: of_project.sweeps.submit({"/seed": [0, 1]}, {"dataset": "digits"}),
@@ -179,6 +181,10 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     assert client.surrogates()
     client.workers()
     accounts_of(client)
+    search = client.searches.add("x", "q=nothing", idempotency_key="search")
+    assert list(client.jobs(saved="x")) == []
+    assert client.searches.list() == [search]
+    client.searches.remove(search["id"])
     with pytest.raises(ApiError, match="SAF_WEBHOOKS_PRIVATE"):
         client.webhooks.add("http://127.0.0.1:9/hook", ["job.failed"], idempotency_key="w")
     assert client.webhooks.list() == []
@@ -223,6 +229,9 @@ def accounts_of(client: Client) -> None:
         lambda: accounts.revoke_key("key_1"),
         lambda: accounts.end_sessions(),
         lambda: list(accounts.audit(thing="job_1", user="anna", before=9)),
+        lambda: accounts.limits(user="anna", project="vision"),
+        lambda: accounts.limit_user("anna", {"jobs_running": 1}),
+        lambda: accounts.limit_project("vision", {"jobs_running": None}),
         lambda: accounts.projects(),
         lambda: accounts.project("vision"),
         lambda: accounts.add_project("vision"),
