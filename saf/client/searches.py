@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 from urllib.parse import parse_qs
 
@@ -41,9 +42,9 @@ class Searches:
         ids = ", ".join(one["id"] for one in found)
         raise ClientError(f"{len(found)} searches are called {name_or_id}; say its id: {ids}")
 
-    def parameters(self, name_or_id: str) -> dict[str, list[str]]:
+    def parameters(self, name_or_id: str) -> dict[str, Sequence[str]]:
         """What it asks of the list of jobs."""
-        return parse_qs(self.find(name_or_id)["query"])
+        return {**parse_qs(self.find(name_or_id)["query"])}
 
     def remove(self, search_id: str) -> None:
         """Delete one; the jobs that it finds stay."""
