@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     directory = tmp_path_factory.mktemp("account")
-    with serving(with_keys(directory, f"sqlite:///{directory / 'lab.sqlite3'}")) as server:
+    mail = {
+        "smtp_host": "127.0.0.1",
+        "smtp_port": 9,
+        "smtp_sender": "saf@lab.example",
+        "public_url": "http://lab.example",
+    }
+    url = f"sqlite:///{directory / 'lab.sqlite3'}"
+    with serving(with_keys(directory, url, **mail)) as server:
         yield make_lab(server)
 
 
@@ -45,6 +52,9 @@ def test_who_signs_in_submits_to_a_project_and_signs_out(tabs: Tabs, lab: Lab) -
     expect(page.locator(".status.paused").first).to_be_visible()
 
     page.get_by_role("link", name="mia", exact=True).click()
+    page.get_by_label("Address").fill("mia@lab.example")
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_text("waits for the link")).to_be_visible()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert violations(page) == []

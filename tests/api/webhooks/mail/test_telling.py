@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiosmtpd.controller import Controller
 
-from tests.api.accounts.people import make_lab, with_keys
+from tests.api.accounts.people import make_lab, opened, with_keys
 from tests.api.conftest import Server, serving, until
 from tests.api.webhooks.mail.conftest import PUBLIC, Mailbox, mail_server, mailing, port_of
+from tests.api.webhooks.test_sending import Listener
 
 ANNA = "mailto:anna@lab.example"
 
@@ -114,6 +117,27 @@ def test_what_a_server_that_is_down_does_not_take_comes_later_and_550_is_shown(
         assert "given up: the mail server answered 550" in server.http.get("/webhooks").text
     finally:
         again.stop()
+
+
+def test_a_mail_server_that_says_nothing_holds_up_no_webhook(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.webhooks.sender.AT_ONCE", 2)
+    monkeypatch.setattr("api.webhooks.sender.MAILS_AT_ONCE", 1)
+    listener = Listener()
+    silent = socket.create_server(("127.0.0.1", 0))
+    more = {"database_url": sqlite_url, "webhooks_private": True}
+    with serving(mailing(tmp_path, silent.getsockname()[1], **more)) as server:
+        try:
+            opened(server)
+            for name in ("anna", "otto"):
+                add(server, f"mailto:{name}@lab.example")
+            hook = add(server, listener.url)
+            server.http.post(f"/v1/webhooks/{hook['id']}/test")
+            until(lambda: listener.came)
+        finally:
+            silent.close()  # who waits for it hears that nobody is there
+            listener.close()
 
 
 def test_few_mails_ask_boxes_that_may_be_anybodys(server: Server, box: Mailbox) -> None:
