@@ -106,6 +106,10 @@ FOLDERS = [
     ),
     Layout("`<class>/*.png`", lambda: many("{c}/{n}.png", count=5)),
     Layout(
+        "`<class>/train_0.png`, `<class>/test_0.png`",
+        lambda: many("{c}/train_{n}.png", "{c}/test_{n}.png"),
+    ),
+    Layout(
         "`<class>/train/*.png`, `<class>/test/*.png`, a stray image in a class",
         lambda: (
             many("{c}/train/{n}.png", "{c}/test/{n}.png")

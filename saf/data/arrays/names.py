@@ -141,7 +141,10 @@ def names_a_split(name: str) -> bool:
 def roles_of(arrays: Sequence[Stored], label: str, labels_from: str | None = None) -> Roles:
     """What each array is for. Raises DataError where two could be the same, or labels lack."""
     if not arrays:
-        raise DataError(f"{label} holds no arrays", hint=_HINT)
+        raise DataError(
+            f"{label} holds no arrays",
+            hint=f"Save the fields of structures as arrays of their own. {_HINT}",
+        )
     if labels_from is not None:
         arrays = _without_other_labels(arrays, label, labels_from)
     readings = {array.name: _read(array.name) for array in arrays}

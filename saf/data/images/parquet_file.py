@@ -11,6 +11,7 @@ from saf.data.formats.format import Candidate, NeedsChoiceError, Question
 from saf.data.images.decode import MAX_FILE
 from saf.data.images.survey import Load
 from saf.data.images.tables.columns import says_a_split
+from saf.data.images.words import tokens
 from saf.data.sources.seekable import Seekable, seekable
 from saf.data.sources.source import Source
 from saf.errors import DataError
@@ -183,7 +184,7 @@ def _is_image(kind: Any, name: str) -> bool:
     if types.is_struct(kind):
         index = kind.get_field_index("bytes")
         return index >= 0 and _is_binary(kind.field(index).type)
-    return _is_binary(kind) and name in _IMAGES
+    return _is_binary(kind) and (name in _IMAGES or not {"image", "img"}.isdisjoint(tokens(name)))
 
 
 def _is_binary(kind: Any) -> bool:

@@ -18,11 +18,12 @@ from saf.data.images.tables.lists import (
 )
 from saf.data.images.tables.table import Table, Texts
 from saf.data.images.tree import LAYOUT
-from saf.data.images.words import composed, tokens
+from saf.data.images.words import Role, composed, role_of, tokens
 from saf.data.sources.source import Source
 from saf.errors import DataError
 
 FOLDERS = "folders"
+NAMES = "names"
 MAX_CANDIDATES = 12
 _HOLDOUT = Candidate("holdout", "a fifth of each class, always the same, is for testing")
 
@@ -85,17 +86,20 @@ class Splitter:
             asks = "Several splits are published with the images; which one is it to be?"
         else:
             count = sum(name in ways[0].listed for name in samples)
-            asks = (
-                f"Which images are for testing? {ways[0].value} lists {count:,} of the "
-                f"{len(samples):,} images."
-            )
+            asks = f"Which images are for testing? {ways[0].value} lists {count:,} of the "
+            asks += f"{len(samples):,} images."
+            if ways[0].value == NAMES:
+                asks = "Which images are for testing? The names of the files say a split."
         every_sure = all(way.sure for way in ways)
         raise self._split_question(asks, ways, None if every_sure else _HOLDOUT)
 
     def _published(self, samples: Mapping[str, Sample], tables: Sequence[Table]) -> list[Published]:
         if (cub := numbered(self.source, tables)) is not None:
             return [cub]
-        return distinct([*published(tables, samples), *self.folds])
+        found = [*published(tables, samples), *self.folds]
+        if not found and all(role is None for role, _, _ in samples.values()):
+            return _by_file_names(samples)
+        return distinct(found)
 
     def _split_question(
         self, asks: str, ways: Sequence[Published], other: Candidate | None
@@ -144,3 +148,21 @@ class Splitter:
             "class."
         )
         raise self._split_question(asks, ways, _HOLDOUT)
+
+
+def _by_file_names(samples: Mapping[str, Sample]) -> list[Published]:
+    """The split that the names of all files say, `cat/train_0.png` and `cat/test_0.png`, and not
+    those of classes called train and test."""
+    roles: dict[str, Role] = {}
+    for name in samples:
+        role, _ = role_of(name.rpartition("/")[2].rpartition(".")[0])
+        if role is None:
+            return []
+        roles[name] = role
+    if "test" not in roles.values():
+        roles = {name: "test" if role == "val" else role for name, role in roles.items()}
+    trained = {samples[name][1] for name, role in roles.items() if role == "train"}
+    tested = {samples[name][1] for name, role in roles.items() if role == "test"}
+    if not tested or not tested <= trained:
+        return []
+    return [Published(NAMES, roles, "as the names of the files say", roles, sure=False)]

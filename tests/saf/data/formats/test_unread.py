@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import scipy.io
 import torch
 
 from saf.data import read
@@ -85,6 +86,13 @@ def test_files_of_a_kind_in_folders_of_classes_say_what_to_do(
     with pytest.raises(DataError, match=says) as caught:
         read(pack(dict.fromkeys(names, content), "zip"))
     assert remedy in caught.value.hint
+
+
+def test_structures_of_matlab_say_what_to_do(tmp_path: Path) -> None:
+    scipy.io.savemat(tmp_path / "d.mat", {"train": {"X": [[1, 2]], "y": [1]}})
+    with pytest.raises(DataError, match="holds no arrays") as caught:
+        read(tmp_path / "d.mat")
+    assert "fields of structures" in caught.value.hint
 
 
 def test_images_without_endings_say_so(

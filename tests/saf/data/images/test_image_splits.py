@@ -190,3 +190,27 @@ def test_long_fields_and_many_tables_hide_no_labels(pictures: Pictures, place: P
     many = {f"a{n:03}.csv": b"x,y\n1,2\n3,4\n" for n in range(70)}
     labels = {"labels.csv": table(["file", "label"], *map(list, LABELS.items()))}
     assert len(read(place(files | many | labels)).y_train) == 9
+
+
+@pytest.mark.parametrize("pattern", ["{c}/{s}_{n}.png", "{c}/{c}.{s}.{n}.png", "x/{c}/{n}-{s}.png"])
+@pytest.mark.parametrize("other", ["test", "val"])
+def test_a_split_in_the_names_of_files_is_a_question(
+    pattern: str, other: str, pictures: Pictures, place: Place
+) -> None:
+    splits = [(c, s) for c in ("cat", "dog") for s in ("train", other)]
+    names = [pattern.format(c=c, s=s, n=n) for c, s in splits for n in "123"]
+    files = pictures(*names)
+    path = place(files)
+    assert list(asked(path, "split")) == ["names", "holdout"]
+    found = came(read(path, settings={"split": "names"}), files)
+    assert found["test"].keys() == {name for name in names if other in name.rpartition("/")[2]}
+    assert len(found["train"]) == 6
+    assert 0 < len(read(path, settings={"split": "holdout"}).y_test) < 6
+
+
+def test_names_of_some_files_or_of_classes_say_no_split(pictures: Pictures, place: Place) -> None:
+    for names in (
+        ["cat/train_1.png", "cat/test_1.png", "cat/3.png", "dog/1.png", "dog/2.png"],
+        ["train/train_1.png", "train/train_2.png", "test tube/test_1.png", "test tube/test_2.png"],
+    ):
+        assert decided(read(place(pictures(*names))), "split") == "holdout"
