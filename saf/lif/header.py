@@ -132,10 +132,9 @@ class LIFDescription(BaseModel):
             return self
         if self.neurons:
             raise ValueError("a network on a grid has LIF neurons with one λ and one V")
-        if delays or self.encoding or at_the_end:
+        if self.encoding or at_the_end:
             raise ValueError(
-                "a network on a grid has neither delays nor an encoding, nor the readout last or "
-                "max"
+                "a network on a grid has no encoding, and neither the readout last nor max"
             )
         if self.decay != 0.5 or self.threshold != 1.0 or self.timesteps > MOST_GRID_TIMESTEPS:
             raise ValueError(

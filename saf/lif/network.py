@@ -198,7 +198,7 @@ class LIFNetwork(InputNormalisation):
             steps = min(at_once, self.timesteps - state.steps)
             if static is None:
                 arrived, state = self._arriving(self._shown(x, state.steps, steps), state)
-                of_input = self._of_input(arrived, state, steps)
+                of_input = self._of_input(arrived, state.sent, steps)
             else:
                 of_input = repeated(static, steps)
             state, chunk = self._advance(of_input, state, steps, arrived, potentials=potentials)
@@ -226,7 +226,7 @@ class LIFNetwork(InputNormalisation):
         for t in range(self.timesteps):
             if static is None:
                 arrived, state = self._arriving(self._shown(x, t, 1), state)
-                of_input = self._of_input(arrived, state)
+                of_input = self._of_input(arrived, state.sent)
             else:
                 of_input = static
             state, chunk = self._advance(of_input, state, 1, arrived)
@@ -250,7 +250,7 @@ class LIFNetwork(InputNormalisation):
             )
         state = self._rest(len(x_t)) if state is None else state
         arrived, state = self._arriving(x_t[None], state)
-        state, chunk = self._advance(self._of_input(arrived, state), state, 1, arrived)
+        state, chunk = self._advance(self._of_input(arrived, state.sent), state, 1, arrived)
         return chunk.scores[-1], state
 
     def _advance(
@@ -313,19 +313,23 @@ class LIFNetwork(InputNormalisation):
             sent=empty_lines(self.description.architecture.delays),
         )
 
-    def currents_of_input(self, x: Tensor) -> dict[str, Tensor]:
+    def currents_of_input(
+        self, x: Tensor, sent: Mapping[str, DelayLine] | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """Current of `x` (`N C H W`) and bias of each layer, by name: N …, or 1 C 1 1 (1 F) where
-        it does not read the input."""
-        of_input = self._of_input(self._arriving_image(x))
-        return {layer.name: of_input(layer) for layer in (*self.layers, self.readout_layer)}
+        it does not read the input; and the input as they get it. `sent` is what came before, for
+        connections with delays."""
+        arrived = self._arriving_image(x)
+        of_input = self._of_input(arrived, sent)
+        layers = (*self.layers, self.readout_layer)
+        return {layer.name: of_input(layer) for layer in layers}, arrived
 
     def _of_input(
-        self, normalised: Tensor, state: SequenceState | None = None, steps: int = 1
+        self, normalised: Tensor, sent: Mapping[str, DelayLine] | None = None, steps: int = 1
     ) -> OfInput:
         """`currents_of_input` of the input at `steps` time steps, each computed when it is read for
         the first time, so that hooks see the maps of the input inside their layer."""
         grid = self.description.grid
-        sent = {} if state is None else state.sent
         found: dict[str, Tensor] = {}
 
         def of_input(layer: Layer) -> Tensor:

@@ -88,12 +88,6 @@ def build_for(
             f"{network.name} is for data in time, and an image is the same at every time step; "
             f"use {others or 'another network'}, or data in time"
         )
-    if delays and (asked := specification.conversion.on_grid):
-        raise NetworkError(
-            f"{network.name} as chosen has delays, for which nothing is proven; set {asked} to "
-            "null, or choose a network without delays",
-            pointer=f"/conversion/{asked}",
-        )
     return architecture
 
 

@@ -14,18 +14,66 @@ from saf.networks.architecture import (
     Architecture,
     AveragePool,
     AveragePool1d,
+    Connection,
     Conv,
     Conv1d,
     Flatten,
+    LayerDescription,
     Linear,
     Operation,
+    Scale,
     Shape,
 )
-from saf.networks.chain import MAX_POOLING, chained, is_without_place, output_shape
+from saf.networks.chain import (
+    MAX_POOLING,
+    SPIKE_SCALE,
+    chained,
+    is_without_place,
+    output_shape,
+)
 from saf.networks.convnet1d import rows
+from saf.networks.delay import Delays, KernelWidth, delayed
 
 
-class ConvLayer(Strict):
+class _OverTime(Strict):
+    """What a layer hears of the time steps before, for data in time."""
+
+    recurrent: bool = False
+    """Whether the layer also gets its own spikes of the time step before, by weights that start at
+    0."""
+    delays: Delays = (0,)
+    """Time steps after which what the layer hears arrives, as in `delay`; 0 is one of them."""
+    learned_delays: bool = False
+    """As `learned` of `delay`."""
+    kernel_width: KernelWidth = 0.5
+    """As in `delay`."""
+
+    def heard(self, forward: LayerDescription) -> LayerDescription:
+        """`forward`, which hears the layer before it at once, with these connections."""
+        (at_once,) = forward.connections
+        connections = delayed(at_once, self.delays, self.learned_delays, self.kernel_width)
+        if self.recurrent:
+            own = (Scale(factor=SPIKE_SCALE), _to_itself(at_once.operations[-1]))
+            connections += (Connection(source=forward.name, operations=own),)
+        return forward.model_copy(update={"connections": connections})
+
+
+def _to_itself(operation: Operation) -> Operation:
+    """A map from the output of a map to itself: a matrix, or a convolution of as large a kernel,
+    made odd."""
+    if not isinstance(operation, Conv):
+        assert isinstance(operation, Linear)
+        return Linear(out_features=operation.out_features)
+    return type(operation)(
+        out_channels=operation.out_channels,
+        kernel=2 * (operation.kernel // 2) + 1,
+        padding=operation.kernel // 2,
+        groups=operation.groups,
+        standardised=False,
+    )
+
+
+class ConvLayer(_OverTime):
     """A convolution and a layer of spiking neurons."""
 
     kind: Literal["conv"] = "conv"
@@ -38,7 +86,7 @@ class ConvLayer(Strict):
     """As many as there are channels: a depthwise convolution."""
 
 
-class Conv1dLayer(Strict):
+class Conv1dLayer(_OverTime):
     """A convolution of one dimension, over the channels of series or along images one pixel high,
     and a layer of spiking neurons."""
 
@@ -52,7 +100,7 @@ class Conv1dLayer(Strict):
     """Of the first layer on series: values of a place, 2 with the encodings `onoff` and `delta`."""
 
 
-class LinearLayer(Strict):
+class LinearLayer(_OverTime):
     """A fully connected map on all that came before and a layer of spiking neurons."""
 
     kind: Literal["linear"] = "linear"
@@ -96,7 +144,15 @@ class LayerList(Network):
         if len(output_shape([*layers, readout], input_shape)) == 3:
             readout.append(Flatten())
         readout.append(Linear(out_features=classes))
-        return chained([*layers, readout], input_shape)
+        forward = chained([*layers, readout], input_shape)
+        asked = [layer for layer in self.layers if isinstance(layer, _OverTime)]
+        return Architecture(
+            input_shape=input_shape,
+            layers=tuple(
+                own.heard(layer) for own, layer in zip(asked, forward.layers, strict=True)
+            ),
+            readout=forward.readout,
+        )
 
 
 def _listed(

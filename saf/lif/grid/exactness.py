@@ -22,6 +22,8 @@ from saf.lif.grid.fixed_point import Grid, fewest_bits, fraction_bits, pixel_val
 from saf.lif.network import LIFNetwork
 from saf.lif.sequence import LIFStep, wires
 from saf.model import operations
+from saf.model.forward.delays import DelayLine
+from saf.model.forward.delays import lines as empty_lines
 from saf.model.forward.saf_forward import Neurons
 from saf.model.inputs import with_pixels
 from saf.model.layers import Layer, Wire, input_current, run_layers
@@ -294,7 +296,8 @@ def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> I
     of = network.description
     x = with_pixels(x, of.architecture.input_shape, len(of.architecture.input_shape) + 2)
     frames = x.transpose(0, 1) if of.frames else None
-    arriving_now = network.currents_of_input(x if frames is None else frames[0])
+    lines = empty_lines(of.architecture.delays)
+    arriving_now, _ = network.currents_of_input(x if frames is None else frames[0])
     sums: dict[str, Tensor] = {}
     # Before a layer is computed, those that hear it as feedback get â[t−1].
     sent = {
@@ -313,12 +316,16 @@ def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> I
             c = accumulated_one(t, of.decay)
             sums = {name: c * current for name, current in arriving_now.items()}
         else:
-            arriving_now = network.currents_of_input(frames[t - 1])
+            arriving_now, arrived = network.currents_of_input(frames[t - 1], lines)
+            if INPUT in lines:
+                lines[INPUT] = lines[INPUT].after(arrived, 1)
             sums = {n: of.decay * sums.get(n, 0.0) + now for n, now in arriving_now.items()}
-        step = _Step(network, dict(sent), sums, neurons)
+        step = _Step(network, dict(sent), sums, neurons, lines)
         for layer, accumulation in run_layers(network.layers, sent, step, keep=everyone):
             if layer.name in read and of.readout == "mean":
                 step.note(layer, accumulation)
+        for name in lines.keys() - {INPUT}:
+            lines[name] = lines[name].after(sent[name], 1)
         if of.readout == "mean":
             total = scores = total + network.current(readout, step.sent, arriving_now[readout.name])
         else:
@@ -336,10 +343,12 @@ class _Step:
         before: Mapping[str, Tensor],
         sums: Mapping[str, Tensor],
         neurons: Neurons | None,
+        lines: Mapping[str, DelayLine],
     ) -> None:
         """`before` are the accumulations before the time step, `sums` the accumulated currents
-        of the input."""
+        of the input, `lines` earlier accumulations, for connections with delays."""
         self._network, self._before, self._sums, self._neurons = network, before, sums, neurons
+        self._lines = dict(lines)
         self.spikes: dict[str, Tensor] = {}
         self.sent: dict[str, Tensor] = {}
         """In this step alone, of those that were noted."""
@@ -347,7 +356,7 @@ class _Step:
 
     def __call__(self, layer: Layer, inputs: Mapping[str, Tensor]) -> Tensor:
         name, start = layer.name, self._sums[layer.name]
-        potential = self._network.current(layer, inputs, start)
+        potential = self._network.current(layer, inputs, start, self._lines)
         if layer.neuron is None:
             return potential
         before, decay, threshold = self._before[name], layer.neuron.decay, layer.neuron.threshold

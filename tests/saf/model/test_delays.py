@@ -15,6 +15,7 @@ from saf import certify, load_lif
 from saf.config import JobSpecification, Neuron
 from saf.errors import UserConfigError
 from saf.lif.convert import convert, on_grid
+from saf.lif.grid.exactness import run_saf
 from saf.lif.header import LIFDescription
 from saf.model.forward.delays import DelayLine
 from saf.model.inference import record
@@ -207,14 +208,21 @@ def test_where_a_delay_cannot_be() -> None:
             layers=(LayerDescription(name="layer1", connections=(linear(INPUT, 4),)),),
             readout=LayerDescription(name="readout", connections=(linear("layer1", 4, 1),)),
         )
+
+
+def test_a_network_with_delays_can_be_on_a_grid() -> None:
     half = convert(
-        network(architecture()).with_neuron(Neuron()),
+        network(architecture(of_input=2, recurrent=True, span=2)).with_neuron(Neuron()),
         JobSpecification(timesteps=T),
         class_names="abcd",
         frames=True,
     )
-    with pytest.raises(ValueError, match="a network on a grid has neither delays"):
-        on_grid(half, 8)
+    lif = on_grid(half, 6)
+    x = inputs().float()
+    *_, last = lif.run(x)
+    *_, of_saf = run_saf(lif, x)
+    assert torch.equal(last.scores, of_saf.scores)
+    assert sum(float(s.sum()) for s in last.spikes.values()) > 0
 
 
 def test_a_line_reads_zeros_before_the_first_step_and_keeps_no_more_than_it_needs() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -43,13 +45,9 @@ def test_one_channel_is_enough() -> None:
     assert (of_input.standardised, of_layer1.standardised) == (False, True)
 
 
-def test_images_and_grids_have_no_delays() -> None:
+def test_images_have_no_delays() -> None:
     with pytest.raises(NetworkError, match=r"for data in time.*use convnet or .*mlp or rnn, or"):
         build_for(specification(), (3, 8, 8), 5, in_time=False)
-    asked = specification(conversion={"grid_bits": 8})
-    with pytest.raises(NetworkError, match="delays, for which nothing is proven") as refused:
-        build_for(asked, (3, 8, 8), 5, in_time=True)
-    assert refused.value.pointer == "/conversion/grid_bits"
 
 
 def test_decays_are_as_many_as_layers() -> None:
@@ -63,3 +61,42 @@ def test_decays_are_as_many_as_layers() -> None:
 def test_delays_without_0_twice_or_before_their_time_are_refused(delays: list[int]) -> None:
     with pytest.raises(ValidationError, match="delays"):
         specification(network={"name": "delay", "delays": delays})
+
+
+def test_layers_of_ones_own_have_delays_and_feedback() -> None:
+    listed = {
+        "name": "layers",
+        "layers": [
+            {"kind": "conv1d", "channels": 4, "kernel": 2, "recurrent": True},
+            {"kind": "linear", "features": 6, "recurrent": True, "delays": [0, 2]},
+            {"kind": "linear", "features": 5, "delays": [0, 3], "learned_delays": True},
+        ],
+    }
+    found = build_for(specification(network=listed), (8, 1, 1), 5, in_time=True)
+    heard = [[(c.source, c.taps) for c in layer.connections] for layer in found.layers]
+    assert heard == [
+        [(INPUT, (0,)), ("layer1", (0,))],
+        [("layer1", (0,)), ("layer1", (2,)), ("layer2", (0,))],
+        [("layer2", (0,)), ("layer2", (0, 1, 2, 3))],
+    ]
+    assert found.has_feedback
+    layers: list[dict[str, Any]] = [{"kind": "linear", "features": n} for n in (8, 6)]
+    same = {"name": "layers", "layers": layers}
+    for each in layers:
+        each["delays"] = [0, 3]
+    of_layers, of_delay = (
+        build_for(specification(**changes), (3, 1, 1), 5, in_time=True)
+        for changes in ({"network": same}, {})
+    )
+    assert of_layers == of_delay
+    for each in layers:
+        each |= {"delays": [0], "recurrent": True}
+    rnn = {"name": "rnn", "features": [8, 6]}
+    of_layers, of_rnn = (
+        build_for(specification(network=network), (3, 1, 1), 5, in_time=True)
+        for network in (same, rnn)
+    )
+    assert of_layers == of_rnn
+    image = {"name": "layers", "layers": [{"kind": "linear", "features": 5, "delays": [0, 1]}]}
+    with pytest.raises(NetworkError, match="an image is the same at every time step"):
+        build_for(specification(network=image), (3, 8, 8), 5, in_time=False)

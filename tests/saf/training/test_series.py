@@ -121,11 +121,15 @@ def test_series_in_bytes_mean_what_their_unit_says(tmp_path: Path) -> None:
         assert torch.equal(tensor, second.tensors[name])
 
 
-def test_series_in_bytes_over_255_can_be_proven(tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", ["mlp", "delay"])
+def test_series_in_bytes_over_255_can_be_proven(network: str, tmp_path: Path) -> None:
     x, y = waves(30, 2, 0)
     as_bytes = (127 + 7 * x).clip(0, 255).astype(np.uint8)
     data = Dataset(as_bytes, y, as_bytes[:9], y[:9], tuple("abc"), unit=255)
-    reports = run(job(conversion={"grid_bits": "auto"}, epochs=1), data, tmp_path)
+    of: dict[str, Any] = {"name": network, "features": [12, 12]}
+    if network == "delay":
+        of |= {"delays": [0, 3], "learned": True}
+    reports = run(job(network=of, conversion={"grid_bits": "auto"}, epochs=1), data, tmp_path)
     assert summary(reports)["verdict"] == "proven"
 
 

@@ -50,12 +50,13 @@ from tests.saf.networks.random_networks import CLASSES, INPUT_SHAPE, architectur
 
 @st.composite
 def networks(draw: st.DrawFn) -> LIFNetwork:
+    frames = draw(st.booleans())
     return converted(
-        draw(architectures()),
+        draw(architectures(delays=True, frames=frames)),
         draw(st.integers(0, 2**32 - 1)),
         draw(st.integers(1, 8)),
         draw(st.sampled_from(["saf-e", "saf-f"])),
-        frames=draw(st.booleans()),
+        frames=frames,
     )
 
 
@@ -76,6 +77,9 @@ class InAnotherOrder(LIFNetwork):
             if wire.source not in inputs:
                 continue
             x, left = inputs[wire.source], list(wire.weights)
+            if wire.delay:
+                line = (sent or {}).get(wire.source, DelayLine(wire.delay))
+                x = line.read(wire.delay, x, steps)
             for operation in wire.operations:
                 if not isinstance(operation, Conv | Linear):
                     x = synapse.apply([operation], [], x)
@@ -287,7 +291,7 @@ def test_training_code_on_the_grid_fires_as_the_lif_network_does(seed: int) -> N
     with torch.no_grad():
         for name, parameter in saf.named_parameters():
             parameter.copy_(torch.zeros(4) if name == "layer1.bias" else lif.tensors[name])
-    current = lif.currents_of_input(x)["layer1"]
+    current = lif.currents_of_input(x)[0]["layer1"]
     fired = torch.zeros(2)
     for step, expected in zip(record(saf, current, 7), lif.run(x), strict=True):
         for number, (name, spikes) in enumerate(expected.spikes.items()):
