@@ -132,6 +132,7 @@ ACCESS: Mapping[str, Access] = {
     "GET /v1/sweeps": READ,
     "GET /v1/sweeps/{sweep_id}": see("sweep"),
     "POST /v1/sweeps/{sweep_id}/cancel": change("sweep"),
+    "PATCH /v1/sweeps/{sweep_id}": change("sweep"),
     "DELETE /v1/sweeps/{sweep_id}": change("sweep"),
     # Data sets and uploads.
     "POST /v1/datasets": MAKE,
@@ -141,6 +142,7 @@ ACCESS: Mapping[str, Access] = {
     "GET /v1/datasets/{dataset}/preview.png": see("dataset"),
     "GET /v1/datasets/{dataset}/candidates/{question}-{candidate}.png": see("dataset"),
     "POST /v1/datasets/{dataset}/choices": change("dataset"),
+    "PATCH /v1/datasets/{dataset}": change("dataset"),
     "DELETE /v1/datasets/{dataset}": change("dataset"),
     "GET /v1/catalogue": READ,
     "OPTIONS /v1/uploads": READ,

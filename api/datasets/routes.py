@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from anyio import CancelScope
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
@@ -17,9 +17,10 @@ from api.datasets.accept import accept
 from api.datasets.arrived import arrived, made_before, read_fields
 from api.datasets.checks import Checks
 from api.datasets.folders import register
-from api.datasets.queries import existing, find_datasets, read_dataset
+from api.datasets.queries import document, existing, find_datasets, read_dataset
 from api.datasets.schemas import DatasetDocument
 from api.errors import ConflictError
+from api.store import remarks
 from api.store.datasets import drop_dataset
 from api.store.ids import new_id
 from api.store.tables.jobs import TERMINAL, Job
@@ -32,6 +33,7 @@ from api.web.idempotency import IdempotencyKey
 from api.web.limits import UserDependency
 from api.web.multipart import Upload, receive
 from api.web.problems.documents import responses
+from api.web.remarks import Remarks
 from api.web.schemas import Listing
 from saf.data import CATALOGUE, FORMATS
 from saf.data.formats.format import known_settings
@@ -197,6 +199,24 @@ def get_dataset(service: ServiceDependency, dataset: str) -> DatasetDocument:
     """By id or name."""
     with service.database.reading() as session:
         return read_dataset(session, dataset)
+
+
+@router.patch(
+    "/{dataset}",
+    summary="Tag a data set, write notes on it",
+    responses=responses(400, 403, 404, 409, 413, 415, 422, 503),
+)
+def change_dataset(
+    service: ServiceDependency, dataset: str, changes: Annotated[Remarks, Body()]
+) -> DatasetDocument:
+    """At any time. Its name and its samples stay as they are, since jobs name them; 409 for what is
+    built in."""
+    if dataset in CATALOGUE:
+        raise ConflictError(f"{dataset} is built in, and everybody's; nobody writes on it")
+    with service.database.writing() as session:
+        row = existing(session, dataset)
+        remarks.write(session, row, changes.model_dump(exclude_unset=True))
+        return document(session, row)
 
 
 @router.delete(

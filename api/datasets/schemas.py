@@ -126,6 +126,11 @@ class DatasetDocument(Document):
     created_at: Timestamp | None
     jobs: int
     """Jobs that were submitted with it and still exist."""
+    notes: str = ""
+    """Of people, in Markdown."""
+    tags: list[str] = Field(default_factory=list)
+    """In order of the alphabet."""
+    favourite: bool = False
     owner: str | None = None
     """Name of the user it belongs to; null: to everybody, or there were no accounts."""
     project: str | None = None

@@ -21,7 +21,6 @@ from api.jobs.schemas import (
     JobDocument,
     job_document,
     job_documents,
-    plain_tag,
 )
 from api.jobs.submission import job_row, resolve
 from api.jobs.validation import Validation, validation
@@ -34,6 +33,7 @@ from api.web.dependencies import Service, ServiceDependency
 from api.web.idempotency import IdempotencyKey, find_earlier, made_before, remember, written
 from api.web.limits import UserDependency, check_jobs
 from api.web.problems.documents import responses
+from api.web.remarks import plain_tag
 from api.web.schemas import Listing
 from saf.config import JobSpecification
 

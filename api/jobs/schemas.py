@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Any, Literal, cast
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from api.store.database import clock
@@ -19,8 +18,8 @@ from api.store.tables.jobs import WAITING, Job, Status
 from api.store.tables.results import Event
 from api.web.asgi import prefix
 from api.web.caller import Names
+from api.web.remarks import NamedRemarks
 from api.web.schemas import Document, Timestamp, finite, iso, maybe_iso, without_nan
-from saf.config.base import Strict
 
 
 class Progress(Document):
@@ -189,40 +188,9 @@ class JobDocument(JobProgress):
     urls: JobUrls
 
 
-def plain_tag(text: str) -> str:
-    """A tag as it is stored, so that é typed on any keyboard is the same."""
-    return unicodedata.normalize("NFC", text.strip())
-
-
-Tag = Annotated[
-    str,
-    StringConstraints(
-        min_length=1, max_length=50, strip_whitespace=True, pattern=r"^[^\x00-\x1f\x7f,]+$"
-    ),
-    AfterValidator(plain_tag),
-]
-"""A word on a job: any characters but commas and those that control."""
-
-
-class JobChange(Strict):
+class JobChange(NamedRemarks):
     """What people write on a job; what is left out stays as it is. None of it changes the training
     or its specification."""
-
-    name: Annotated[
-        str, StringConstraints(max_length=200, strip_whitespace=True, pattern=r"^[^\x00]*$")
-    ] = ""
-    """The name that lists and pages show; that in the specification stays as it was sent."""
-    notes: Annotated[str, StringConstraints(max_length=20_000, pattern=r"^[^\x00]*$")] = ""
-    """In Markdown; HTML in it is shown as text."""
-    tags: Annotated[list[Tag], Field(max_length=20, default_factory=list)]
-    """All that it has from then on."""
-    favourite: bool = False
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        if not self.model_fields_set:
-            raise ValueError("nothing is to be changed; give name, notes, tags or favourite")
-        return self
 
 
 class EventDocument(Document):

@@ -20,7 +20,7 @@ from api.errors import (
 )
 from api.jobs import origins
 from api.jobs.submission import Submission, check_priority, job_row, resolve
-from api.store import viewer
+from api.store import remarks, viewer
 from api.store.database import clock
 from api.store.ids import new_id
 from api.store.jobs import lifecycle
@@ -47,6 +47,7 @@ from api.web.idempotency import (
 )
 from api.web.limits import UserDependency, check_jobs
 from api.web.problems.documents import ProblemField, responses
+from api.web.remarks import NamedRemarks
 from api.web.rendering import attachment
 from api.web.schemas import Document, Listing
 from saf.config import JobSpecification
@@ -57,6 +58,10 @@ settings."""
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"])
 log = logging.getLogger(__name__)
 MOST_CHARACTERS = 2**18  # of the JSON of a sweep
+
+
+class SweepChange(NamedRemarks):
+    """What people write on a sweep; what is left out stays as it is."""
 
 
 class SweepValidation(Document):
@@ -169,6 +174,21 @@ def get_sweep(
     if format == "json":
         return document
     return attachment(table_csv(document), "text/csv; charset=utf-8", f"{sweep_id}.csv")
+
+
+@router.patch(
+    "/{sweep_id}",
+    summary="Name a sweep, tag it, write notes on it",
+    responses=responses(400, 403, 404, 413, 415, 422, 503),
+)
+def change_sweep(
+    service: ServiceDependency, sweep_id: str, changes: Annotated[SweepChange, Body()]
+) -> SweepDocument:
+    """At any time: its jobs, and what was asked for, stay as they are."""
+    with service.database.writing() as session:
+        sweep = read_sweep(session, sweep_id, lock=True)
+        remarks.write(session, sweep, changes.model_dump(exclude_unset=True))
+        return sweep_document(session, sweep)
 
 
 @router.post(

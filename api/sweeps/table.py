@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -114,6 +115,11 @@ class SweepSummary(Document):
     """How many of its jobs are in each status, the deleted ones apart."""
     ended: int
     """Jobs that succeeded, failed, were cancelled or deleted."""
+    notes: str = ""
+    """Of people, in Markdown."""
+    tags: list[str] = Field(default_factory=list)
+    """In order of the alphabet."""
+    favourite: bool = False
     owner: str | None = None
     """Name of the user it belongs to; null: there were no accounts."""
     project: str | None = None
@@ -249,6 +255,9 @@ def _summary(row: Sweep, counts: Mapping[Status, int], names: Names) -> SweepSum
         unreadable=unreadable or None,
         counts={status: counts[status] for status in Status if counts.get(status)},
         ended=total - going,
+        notes=sweep.notes or "",
+        tags=sweep.tags or [],
+        favourite=sweep.favourite_at is not None,
         owner=owner,
         project=project,
         urls=SweepUrls(self=path, csv=f"{path}?format=csv", page=prefix.at(f"/sweeps/{sweep.id}")),

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.web import assets, formatting
+from api.web import assets, formatting, remarks
 from api.web.asgi import prefix
 from api.web.caller import caller_of
 from api.web.problems.documents import MEDIA_TYPE
@@ -27,6 +27,7 @@ templates.env.filters.update(
     clock_time=formatting.clock_time,
     duration=formatting.duration,
     joules=formatting.joules,
+    markdown=remarks.rendered,
     method_label=method_label,
     metric=formatting.metric,
     number=formatting.number,

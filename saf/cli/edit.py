@@ -1,14 +1,16 @@
-"""`saf edit`: name, note, tags and favourites on jobs of a server."""
+"""`saf edit`: name, note, tags and favourites on jobs, sweeps and data sets of a server."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
-from saf.cli.jobs import JobId, server_client
+from saf.cli.jobs import server_client
 from saf.cli.output import AsJson, print_json, say
+from saf.client.client import Client
 from saf.printable import one_line
 
 commands = typer.Typer()
@@ -16,7 +18,10 @@ commands = typer.Typer()
 
 @commands.command()
 def edit(
-    job_id: JobId,
+    thing: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="Of a job, a sweep or a data set.", show_default=False),
+    ],
     name: Annotated[str | None, typer.Option(help="Its name.")] = None,
     note: Annotated[
         str | None, typer.Option(help="Its notes, in Markdown; - reads standard input.")
@@ -28,7 +33,7 @@ def edit(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Name a job, write notes on it, tag it; its training stays as it is."""
+    """Name a job or a sweep, write notes on it or on a data set, tag it; all else stays as it is."""
     changes: dict[str, Any] = {}
     if name is not None:
         changes["name"] = name
@@ -43,16 +48,30 @@ def edit(
         )
     with server_client() as client:
         if tag or untag:
-            there = dict.fromkeys([*client.get(job_id)["tags"], *tag])
+            there = dict.fromkeys([*_read(client, thing)["tags"], *tag])
             missing = [one for one in untag if one not in there]
             if missing:
-                raise typer.BadParameter(f"the job has no tag {missing[0]!r}", param_hint="--untag")
+                raise typer.BadParameter(f"it has no tag {missing[0]!r}", param_hint="--untag")
             changes["tags"] = [one for one in there if one not in untag]
-        job = client.edit(job_id, **changes)
+        edited = _write(client, thing, changes)
     if as_json:
-        return print_json(job)
-    star = " ★" if job["favourite"] else ""
-    say(one_line(f"{job['id']}{star}  {job['name']}".rstrip()))
-    if job["tags"]:
-        say(f"tags: {one_line(', '.join(job['tags']))}")
+        return print_json(edited)
+    star = " ★" if edited["favourite"] else ""
+    say(one_line(f"{edited['id']}{star}  {edited['name']}".rstrip()))
+    if edited["tags"]:
+        say(f"tags: {one_line(', '.join(edited['tags']))}")
     return None
+
+
+def _read(client: Client, thing: str) -> Mapping[str, Any]:
+    if thing.startswith("swp_"):
+        return client.sweeps.get(thing)
+    return client.dataset(thing) if thing.startswith("ds_") else client.get(thing)
+
+
+def _write(client: Client, thing: str, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    if thing.startswith("swp_"):
+        return client.sweeps.edit(thing, **changes)
+    if thing.startswith("ds_"):
+        return client.edit_dataset(thing, **changes)
+    return client.edit(thing, **changes)

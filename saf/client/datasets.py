@@ -138,6 +138,12 @@ class Datasets:
             time.sleep(POLL_SECONDS)
         return found
 
+    def edit_dataset(self, dataset: str, **changes: Any) -> dict[str, Any]:
+        """Change `notes` (Markdown), `tags` (all that it has from then on) and `favourite` of an
+        upload, by its id or name."""
+        path = f"/v1/datasets/{dataset}"
+        return cast(dict[str, Any], self._connection.json("PATCH", path, json=changes, safe=True))
+
     def delete_dataset(self, dataset: str) -> None:
         """Delete an upload that no job needs, by its id or name."""
         self._connection.request("DELETE", f"/v1/datasets/{dataset}")

@@ -91,6 +91,12 @@ class Sweeps:
                 )
             time.sleep(POLL_SECONDS)
 
+    def edit(self, sweep_id: str, **changes: Any) -> Sweep:
+        """Change `name`, `notes` (Markdown), `tags` (all that it has from then on) and `favourite`
+        of a sweep; its jobs stay as they are."""
+        path = f"/v1/sweeps/{sweep_id}"
+        return Sweep(self._connection.json("PATCH", path, json=changes, safe=True))
+
     def cancel(self, sweep_id: str) -> Sweep:
         """Cancel its jobs that have not ended."""
         return Sweep(self._connection.change(f"/v1/sweeps/{sweep_id}/cancel"))

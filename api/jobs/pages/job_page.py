@@ -15,7 +15,6 @@ from api.jobs.exports.queries import export_documents, find_exports
 from api.jobs.pages.class_table import class_table
 from api.jobs.pages.exports_section import exports_section, in_browser
 from api.jobs.pages.new_form import with_auto
-from api.jobs.pages.notes import rendered
 from api.jobs.queries import read_job
 from api.jobs.results.artifacts import ArtifactDocument, find_artifacts
 from api.jobs.results.events import find_events
@@ -32,6 +31,7 @@ from api.store.runs import logs
 from api.store.tables.jobs import ACTIVE, TERMINAL, Job, Status
 from api.store.tables.results import Event
 from api.web.dependencies import Service, ServiceDependency
+from api.web.remarks import rendered
 from api.web.rendering import page
 from api.web.schemas import iso
 from saf.config import JobSpecification

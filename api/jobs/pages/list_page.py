@@ -13,13 +13,14 @@ from api.datasets.queries import ready_names
 from api.errors import InvalidRequestError
 from api.jobs.pages import new_form
 from api.jobs.queries import metadata_filter
-from api.jobs.schemas import Health, job_documents, plain_tag
+from api.jobs.schemas import Health, job_documents
 from api.jobs.searches.queries import find_searches
 from api.store.jobs.listing import NEWEST_FIRST, JobFilter, count_by_status, find_jobs
 from api.store.tables.jobs import TERMINAL, Status
 from api.web.asgi import prefix
 from api.web.caller import CallerDependency, belonging, own_names
 from api.web.dependencies import ServiceDependency
+from api.web.remarks import plain_tag
 from api.web.rendering import page
 from api.web.sorting import direction, next_order
 

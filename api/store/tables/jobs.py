@@ -173,6 +173,9 @@ class Sweep(Base):
     created_at: Mapped[float]
     owner_id: Mapped[str | None] = mapped_column(String(40), default=viewer.owner)
     project_id: Mapped[str | None] = mapped_column(String(40), default=viewer.project)
+    notes: Mapped[str | None] = mapped_column(Text)  # of people, in Markdown
+    tags: Mapped[list[Any] | None]  # in order of the alphabet
+    favourite_at: Mapped[float | None]  # when it was made a favourite; null: it is none
 
 
 class RequestMade(Base):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.store import viewer
@@ -32,6 +32,9 @@ class Dataset(Base):
     uploaded_by: Mapped[str | None] = mapped_column(String(64))  # address or user that sent it
     owner_id: Mapped[str | None] = mapped_column(String(40), default=viewer.owner)
     project_id: Mapped[str | None] = mapped_column(String(40), default=viewer.project)
+    notes: Mapped[str | None] = mapped_column(Text)  # of people, in Markdown
+    tags: Mapped[list[Any] | None]  # in order of the alphabet
+    favourite_at: Mapped[float | None]  # when it was made a favourite; null: it is none
 
 
 class CandidatePicture(Base):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from api.jobs.pages.notes import rendered
+from api.web.remarks import rendered
 from saf.client.client import Client
 from tests.api.conftest import Server
 

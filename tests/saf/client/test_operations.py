@@ -153,6 +153,10 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     assert network in list(client.uploaded_networks(page=1))
     assert client.uploaded_network(network["id"]) == network
     client.delete_network(network["id"])
+    with pytest.raises(ApiError, match="built in"):
+        client.edit_dataset("digits", notes="x")
+    with pytest.raises(ApiError, match="there is no sweep"):
+        client.sweeps.edit("swp_1", name="x")
     with Client(shared.address, transport=recorder, project="none") as of_project:
         # This service has no accounts.
         with pytest.raises(ApiError, match="no accounts"):
