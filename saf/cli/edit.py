@@ -33,7 +33,7 @@ def edit(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Name a job or a sweep, write notes on it or on a data set, tag it; all else stays as it is."""
+    """Name a job or a sweep, tag it or a data set, write notes; all else stays as it is."""
     changes: dict[str, Any] = {}
     if name is not None:
         changes["name"] = name
