@@ -47,10 +47,12 @@ class Identifier:
         """The account that sends a request. Raises UnauthorizedError, with what to do."""
         headers = Headers(scope=scope)
         given = headers.get("authorization")
-        if given is not None:
+        named = self._named_by_proxy(scope, headers) if self._settings.auth == "proxy" else ""
+        # A password (`Basic`) that the proxy has asked for, and passes on, is its own matter.
+        if given is not None and not (named and not given.lower().startswith("bearer ")):
             return self._by_key(given)
-        if self._settings.auth == "proxy" and (name := self._named_by_proxy(scope, headers)):
-            return self._by_proxy(name)
+        if named:
+            return self._by_proxy(named)
         cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
         if cookie:
             return self._by_cookie(cookie)

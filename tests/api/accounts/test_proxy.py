@@ -34,3 +34,18 @@ def test_requests_of_somebody_new_that_come_at_one_moment_make_one_user(
             assert len({answer.json()["user"]["id"] for answer in answers}) == 1
         taken = httpx.get(f"{server.address}/v1/me", headers={"x-forwarded-user": "Anna"})
         assert (taken.status_code, "there is a user anna already" in taken.text) == (401, True)
+
+
+def test_a_password_that_the_proxy_asks_for_is_no_key_of_the_service(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'lab.sqlite3'}"
+    with serving(with_keys(tmp_path, url, auth="proxy", trusted_proxies=("127.0.0.1",))) as server:
+        opened(server)
+        named = {"x-forwarded-user": "anna"}
+
+        def status(given: str, **more: str) -> int:
+            headers = {"authorization": given, **more}
+            return httpx.get(f"{server.address}/v1/me", headers=headers).status_code
+
+        assert status("Basic YW5uYTpwdw==", **named) == 200
+        assert status("Basic YW5uYTpwdw==") == 401, "it opens nothing by itself"
+        assert status("Bearer saf_wrong", **named) == 401, "a key goes before the proxy's word"
