@@ -25,6 +25,7 @@ from api.local.valkey import EmbeddedBroker
 from api.settings import Settings
 from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
+from tests.answers import answers
 from tests.chaos.disk import Disk
 from tests.chaos.faults.damage import InBucket, InDirectory, Place
 from tests.chaos.proxy import Proxy
@@ -158,7 +159,6 @@ class Cluster:
             self._member(name, machine, ["-m", "tests.chaos.worker"])
             for name, machine in self.machines.items()
         ]
-        self._http = httpx.Client(timeout=2)  # one: each reads all certificates
         self.closing = False
 
     @property
@@ -208,10 +208,7 @@ class Cluster:
 
     def answers(self, path: str = "/healthz") -> bool:
         """Whether the API answers with 200."""
-        try:
-            return self._http.get(self.url + path).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return answers(self.url + path, seconds=2)
 
     def stop_database(self) -> None:
         """As a crash of its machine would."""
@@ -293,7 +290,6 @@ class Cluster:
 
     def close(self) -> None:
         """End the servers and give everything back; the files stay."""
-        self._http.close()
         for member in self.members:
             if member.child.is_alive:
                 member.child.kill()

@@ -19,6 +19,7 @@ from api.store.jobs import lifecycle
 from api.store.runs import logs
 from api.web import sse
 from tests import loops
+from tests.answers import answers
 from tests.api.conftest import NO_BROKER, Server, serving, until
 from tests.postgres import PostgresServer
 
@@ -260,7 +261,7 @@ def test_streams_end_when_the_server_is_asked_to_stop(tmp_path: Path) -> None:
     )
     try:
         address = f"http://127.0.0.1:{port}"
-        until(lambda: process.poll() is not None or _answers(address), seconds=60)
+        until(lambda: process.poll() is not None or answers(f"{address}/healthz"), seconds=60)
         job = httpx.post(f"{address}/v1/jobs", json={}).json()
         events = httpx.Client(base_url=address, timeout=30)
         with events.stream(
@@ -276,13 +277,6 @@ def test_streams_end_when_the_server_is_asked_to_stop(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
-
-
-def _answers(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/healthz").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_a_message_is_an_id_an_event_and_one_line_of_data() -> None:

@@ -19,6 +19,7 @@ from api.local.serve import LocalService, ServeError, check_accounts, serving_at
 from api.settings import Settings
 from api.store.database import Database
 from api.store.migrate import migrate
+from tests.answers import answers
 
 pytestmark = pytest.mark.slow
 
@@ -80,10 +81,7 @@ class Serving:
         return serving_at(self.directory, pid=self.process.pid)
 
     def is_ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == 200
-        except httpx.TransportError:
-            return False
+        return answers(f"{self.url}/readyz")
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         if self.process.poll() is None:

