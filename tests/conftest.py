@@ -27,6 +27,9 @@ from tests.s3 import S3Server
 # from a second thread. What is about either says so itself.
 os.environ.setdefault("SAF_WARM_PROCESSES", "0")
 os.environ.setdefault("SAF_WORKER_THREADS", "1")
+# Where processes outnumber cores, threads that wait for each other by spinning take fifteen times
+# the processor time of the work. Read by OpenMP when torch is loaded, here and in child processes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(autouse=True)
