@@ -2,6 +2,7 @@
 #
 #   docker build --target cpu --build-arg TORCH_INDEX_URL=… -t saf-service:cpu .
 #   docker build --target gpu -t saf-service:gpu .
+#   docker build --target readers -t saf-service:readers .   # cpu, and the readers of NIR
 #
 # TORCH_INDEX_URL: a package index with CPU builds of torch (PyTorch names it on its page "Get
 # started"). Without it the target cpu works too, with some gigabytes of CUDA libraries in it that
@@ -59,6 +60,16 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --start-interval=1s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 CMD ["saf", "web", "--host", "0.0.0.0", "--port", "8000"]
+
+# Workers whose exports to NIR are replayed: the environments of `saf readers`, made beforehand.
+FROM cpu AS readers
+USER root
+ENV SAF_READERS=/opt/readers \
+    SAF_READERS_INSTALL=0
+RUN saf readers install
+USER saf
+HEALTHCHECK NONE
+CMD ["python", "-m", "worker"]
 
 FROM gpu-dependencies AS gpu
 COPY . .

@@ -268,6 +268,12 @@ class Settings(ClientSettings):
     export_python: str = ""
     """A Python that has the readers of NIR, for exports that are replayed in them; empty: the one
     that the worker runs in. `saf.lif.export.nir.target` reads it."""
+    readers: str = ""
+    """Folder of the environments that have readers of NIR, which a worker makes when an export
+    first needs one; empty: in the user's cache. `saf.lif.export.nir.environments` reads it."""
+    readers_install: Annotated[int, Field(ge=0, le=1)] = 1
+    """Whether workers make such an environment; 0: they replay in those that `saf readers install`
+    made."""
     export_max_seconds: Annotated[float, Field(gt=0)] = 1800.0
     """Time that an export may take."""
 

@@ -2,8 +2,8 @@
 
 Trains small networks for a few epochs, exports each to every target, replays it there on held-out
 samples, and writes the verdicts, with the versions of the readers, to `results/exports.md` and
-`.json`. `SAF_EXPORT_PYTHON` names a Python with the readers of NIR (`scripts/readers`). With
-`--targets`, what is known of all others stays.
+`.json`. `scripts/readers` makes the environments with the readers of NIR, `SAF_READERS` names them.
+With `--targets` or `--networks`, what is known of all others stays.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ RESULTS = Path(__file__).parent / "results"
 GRID: Mapping[str, Any] = {"grid_bits": "auto"}
 CONVNET = {"name": "convnet", "channels": [16, 32]}
 RESNET = {"name": "resnet18", "width": 0.125}
+MLP = {"name": "mlp", "features": [64, 32]}
 NETWORKS: Mapping[str, tuple[Callable[[], Dataset], dict[str, Any]]] = {
     "digits, convnet, grid_bits auto": (digits, {"network": CONVNET, "conversion": GRID}),
     "digits, convnet": (digits, {"network": CONVNET}),
@@ -40,6 +41,7 @@ NETWORKS: Mapping[str, tuple[Callable[[], Dataset], dict[str, Any]]] = {
         lambda: shapes(side=(28, 28)),
         {"network": CONVNET, "conversion": GRID},
     ),
+    "digits, mlp, grid_bits auto": (digits, {"network": MLP, "conversion": GRID}),
     "digits, ResNet-18, grid_bits auto": (digits, {"network": RESNET, "conversion": GRID}),
     "digits, ResNet-18": (digits, {"network": RESNET}),
     "event frames, convnet, grid_bits auto": (bars, {"network": CONVNET, "conversion": GRID}),
@@ -91,13 +93,13 @@ def cell(found: Mapping[str, Any]) -> str:
 
 def table(found: Mapping[str, Mapping[str, Mapping[str, Any]]], grids: Mapping[str, bool]) -> str:
     """Targets against networks, in Markdown."""
-    names = list(found)
+    names = [name for name in NETWORKS if name in found]
     lines = [f"| target | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     lines.append(
         f"| *on a grid* | {' | '.join('yes' if grids[name] else 'no' for name in names)} |"
     )
     for target in TARGETS.names():
-        cells = (cell(found[name][target]) for name in names)
+        cells = (cell(found[name].get(target, {"verdict": "not measured"})) for name in names)
         lines.append(f"| `{target}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -108,14 +110,16 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--targets", nargs="+", choices=TARGETS.names(), default=TARGETS.names())
+    parser.add_argument("--networks", nargs="+", choices=[*NETWORKS], default=[*NETWORKS])
     options = parser.parse_args()
     found: dict[str, dict[str, Any]] = {}
     readers: dict[str, str] = {}
     grids: dict[str, bool] = {}
-    if options.targets != TARGETS.names():
+    if (options.targets, options.networks) != (TARGETS.names(), [*NETWORKS]):
         known = json.loads((RESULTS / "exports.json").read_text())
-        found, readers = known["found"], known["readers"]
-    for name, (make, settings) in NETWORKS.items():
+        found, readers, grids = known["found"], known["readers"], known["on_a_grid"]
+    for name in options.networks:
+        make, settings = NETWORKS[name]
         data = make()
         network = trained(data, settings, options.epochs)
         found.setdefault(name, {})

@@ -101,6 +101,7 @@ def test_every_folder_of_the_source_is_a_package() -> None:
                 "saf/client": ["client"],
                 "saf/data": ["data", "formats"],
                 "saf/lif/export": ["export", "wasm"],
+                "saf/lif/incoming": ["export", "formats"],
             },
         ),
         (SERVICE, ["api", "worker", "migrations"], {"s3.py": ["s3"], "tracing.py": ["otel"]}),

@@ -1,5 +1,5 @@
 """Commands that carry networks to other tools and here: `saf export`, `saf targets`, `saf import`,
-`saf networks`."""
+`saf networks`, `saf readers`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from saf.registry import name_of
 commands = typer.Typer()
 networks = typer.Typer(help="Networks of a server that jobs can start from: list, upload, delete.")
 commands.add_typer(networks, name="networks")
+readers = typer.Typer(help="Python environments that exports to NIR are replayed in.")
+commands.add_typer(readers, name="readers")
 ReadingOption = Annotated[
     list[str],
     typer.Option(
@@ -341,3 +343,47 @@ def delete(network: Annotated[str, typer.Argument(metavar="ID")]) -> None:
 
     with server_client() as client:
         client.delete_network(network)
+
+
+@readers.callback(invoke_without_command=True)
+def list_readers(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the environments of readers, and where each lies if it is made."""
+    from saf.lif.export.nir.environments import ENVIRONMENTS
+
+    if context.invoked_subcommand is not None:
+        return None
+    found = [
+        {
+            "name": each.name,
+            "has": each.has,
+            "python": None if each.python is None else str(each.python),
+            "requirements": each.requirements,
+        }
+        for each in ENVIRONMENTS
+    ]
+    if as_json:
+        return print_json(found)
+    rows = [(str(each["name"]), str(each["has"]), str(each["python"] or "-")) for each in found]
+    table(("name", "for", "made"), rows, "none")
+    return None
+
+
+@readers.command()
+def install(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="By default all of them.")
+    ] = None,
+) -> None:
+    """Make environments of readers that are not made yet; exports find them from then on."""
+    from saf.config.targets import NoReaderError
+    from saf.lif.export.nir.environments import ENVIRONMENTS, make
+
+    known = {each.name: each for each in ENVIRONMENTS}
+    if unknown := [name for name in names or () if name not in known]:
+        raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(known)}", param_hint="NAME")
+    for name in names or known:
+        try:
+            say(str(make(known[name], complain)))
+        except NoReaderError as error:
+            complain(str(error))
+            raise typer.Exit(1) from error

@@ -16,7 +16,13 @@ from api.host.child import Child
 from worker.processes.process import environment
 
 EXPORTING = (sys.executable, "-P", "-m", "saf.export_process")
-PASSED_ON = ("CC", "SAF_EXPORT_PYTHON")
+PASSED_ON = (
+    *("CC", "SAF_EXPORT_PYTHON", "SAF_READERS", "SAF_READERS_INSTALL"),
+    # For pip, which makes environments of readers.
+    *("PIP_CONFIG_FILE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"),
+    *("SSL_CERT_FILE", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
+    *("https_proxy", "http_proxy", "no_proxy"),
+)
 LONGEST_LINE = 64 * 2**20
 SHOWN_LOG = 2000  # characters of what it printed
 
@@ -37,6 +43,7 @@ class ExportProcess:
         path.write_text(json.dumps(order), encoding="utf-8")
         self._log = directory / "log"
         slot = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        slot["SAF_READERS_INSTALL"] = "1"
         slot |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         self._pipe, pipe_of_child = os.pipe()
         try:

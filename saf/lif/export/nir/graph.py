@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +59,10 @@ class Dialect:
     """Whether it has neurons without a leak, λ = 1, that reset by subtraction."""
     branches: bool = True
     """Whether edges may meet; else the network is a chain."""
+    channels_last: bool = False
+    """Whether it flattens maps as H W C, so that the matrices behind have their columns so."""
+    vectors: bool = False
+    """Whether it knows linear maps alone, of samples that are flat already."""
 
 
 def neuron_of(layer: str) -> str:
@@ -79,6 +84,13 @@ def unfit(dialect: Dialect, of: Outline) -> Iterator[Obstacle]:
                     "take the target onnx, torch-export or python",
                 )
             for operation in connection.operations:
+                if dialect.vectors and isinstance(operation, Conv | SumPool | AveragePool):
+                    yield Obstacle(
+                        layer.name,
+                        "it has a convolution or a pooling, and the reader knows linear maps alone",
+                        "train an mlp, or take another target",
+                    )
+                    break
                 if isinstance(operation, Upsample):
                     yield Obstacle(
                         layer.name,
@@ -95,7 +107,7 @@ def unfit(dialect: Dialect, of: Outline) -> Iterator[Obstacle]:
     if of.decay >= 1 and not dialect.integrates:
         yield Obstacle(
             "",
-            "its neurons have no leak (λ = 1), and the reader resets such neurons in another way",
+            "its neurons have no leak (λ = 1), and the reader has none such that subtract V",
             "train it with neuron.decay below 1, or take the target nir-sinabs",
         )
     if any(len(shape) not in (1, 3) for shape in architecture.shapes().values()):
@@ -143,7 +155,10 @@ class _Graph:
         threshold = np.float32(of.threshold)
         if not self._dialect.at_threshold:  # above the next smaller number is at or above V
             threshold = np.nextafter(threshold, np.float32(-np.inf))
-        self._add("input", lambda nir: nir.Input({"input": np.array(self._shapes[INPUT])}), ())
+        given = self._shapes[INPUT]
+        if self._dialect.vectors:
+            given = (prod(given),)
+        self._add("input", lambda nir: nir.Input({"input": np.array(given)}), ())
         sent: dict[str, tuple[str, ...]] = {INPUT: ("input",)}
         for layer in self._architecture.layers:
             terms = self._arriving(layer, sent)
@@ -207,6 +222,7 @@ class _Graph:
         """Add the maps of a connection; its ends, and the bias where none of them took it."""
         terms = sent[connection.source]
         factor = 1.0  # of averages that are to be sums
+        maps: Shape = ()  # that were flattened
         last = max(
             (i for i, each in enumerate(connection.operations) if _has_weights(each)), default=-1
         )
@@ -226,6 +242,9 @@ class _Graph:
                         weight = _dense(weight, operation.groups)
                         node = self._conv(weight, own, operation, before)
                     else:
+                        if self._dialect.channels_last and maps:
+                            weight = _of_channels_last(weight, maps)
+                        maps = ()
                         node = self._affine(weight, own)
                 case SumPool():
                     factor *= 1.0 if self._dialect.sums else float(operation.kernel**2)
@@ -234,8 +253,9 @@ class _Graph:
                     factor /= float(operation.kernel**2) if self._dialect.sums else 1.0
                     node = self._pool(operation.kernel)
                 case Flatten():
-                    if len(before) == 1:
+                    if len(before) == 1 or self._dialect.vectors:
                         continue
+                    maps = before
                     node = self._flatten(before)
                 case Scale():
                     factor *= operation.factor
@@ -243,6 +263,13 @@ class _Graph:
                 case _:
                     raise AssertionError(operation)
             terms = (self._add(name, node, terms),)
+        if maps and self._dialect.channels_last:
+            raise _CannotError(
+                layer.name,
+                "it flattens maps without a matrix behind, and the reader flattens them in another "
+                "order",
+                "take another target",
+            )
         if factor != 1.0:
             shape = connection.output_shape(self._shapes[connection.source])
             terms = (self._identity(layer.name, f"{number}_factor", shape, terms, factor=factor),)
@@ -321,6 +348,11 @@ class _Graph:
 
 def _has_weights(operation: object) -> bool:
     return isinstance(operation, Conv | Linear)
+
+
+def _of_channels_last(weight: Array, maps: Shape) -> Array:
+    """A matrix for maps that were flattened as C H W, for those that are flattened as H W C."""
+    return weight.reshape(-1, *maps).transpose(0, 2, 3, 1).reshape(len(weight), -1)
 
 
 def _dense(weight: Array, groups: int) -> Array:

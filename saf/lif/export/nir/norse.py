@@ -51,7 +51,7 @@ class Norse(NIRTarget):
     )
     dialect: ClassVar[Dialect] = Dialect(neuron=_neuron, sums=True, at_threshold=False)
     imports: ClassVar[str] = (
-        "import norse.torch\nfrom norse.torch.functional.reset import reset_subtract"
+        "import torch\nimport norse.torch\nfrom norse.torch.functional.reset import reset_subtract"
     )
     helpers: ClassVar[str] = IN_ORDER
     functions: ClassVar[str] = f"""

@@ -52,7 +52,7 @@ class Sinabs(NIRTarget):
         integrates=True,
     )
     imports: ClassVar[str] = (
-        "import sinabs.layers\nfrom sinabs.activation import SingleSpike\n"
+        "import torch\nimport sinabs.layers\nfrom sinabs.activation import SingleSpike\n"
         "from sinabs.nir import from_nir"
     )
     helpers: ClassVar[str] = IN_ORDER

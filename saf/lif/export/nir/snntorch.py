@@ -52,7 +52,7 @@ class SnnTorch(NIRTarget):
     )
     dialect: ClassVar[Dialect] = Dialect(neuron=_neuron, sums=False, at_threshold=False)
     imports: ClassVar[str] = (
-        "import contextlib\nimport io\n\nimport snntorch\n"
+        "import contextlib\nimport io\n\nimport torch\nimport snntorch\n"
         "from snntorch.import_nir import import_from_nir"
     )
     functions: ClassVar[str] = """

@@ -48,7 +48,7 @@ class SpikingJelly(NIRTarget):
     )
     dialect: ClassVar[Dialect] = Dialect(neuron=_neuron, sums=False, at_threshold=True)
     imports: ClassVar[str] = (
-        "from spikingjelly.activation_based import neuron\n"
+        "import torch\nfrom spikingjelly.activation_based import neuron\n"
         "from spikingjelly.activation_based.nir_exchange.from_nir import import_from_nir"
     )
     functions: ClassVar[str] = """

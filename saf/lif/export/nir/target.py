@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from saf.config.targets import NoReaderError, Obstacle, Reader, Target
+from saf.config.targets import Obstacle, Reader, Target
 from saf.lif.export.nir import graph
+from saf.lif.export.nir.environments import TOGETHER, Environment, interpreter_for, is_elsewhere
 from saf.lif.export.nir.graph import Dialect
 from saf.lif.export.templates.interpreter import interpreted
 from saf.lif.export.templates.text import template
@@ -23,8 +19,6 @@ if TYPE_CHECKING:
     from saf.lif.network import LIFNetwork
     from saf.networks.outline import Outline
 
-INTERPRETER = "SAF_EXPORT_PYTHON"
-ASKED_SECONDS = 120
 IN_ORDER = """
 def in_order(network):
     \"\"\"The reader of nirtorch.load begins a node where branches meet before all that it hears
@@ -43,17 +37,36 @@ def in_order(network):
     return network
 """
 """For programs whose reader is built on `nirtorch.load`."""
-_VERSIONS = """
-import json, sys
-from importlib.metadata import PackageNotFoundError, version
-found = {}
-for name in sys.argv[1:]:
+IN_TORCH = """
+@torch.no_grad()
+def played(network, frames):
+    \"\"\"The outputs of all time steps and, by layer, its spikes.\"\"\"
+    fired = {layer: [] for layer in OF["layers"]}
+    modules = dict(network.eval().named_modules())
+    hooks = [
+        modules["lif_" + layer].register_forward_hook(noting(found))
+        for layer, found in fired.items()
+    ]
     try:
-        found[name] = version(name)
-    except PackageNotFoundError:
-        pass
-print(json.dumps(found))
+        outputs = sequence(network, [torch.from_numpy(frame) for frame in frames])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    # A module that gets the whole sequence at once is called once.
+    spikes = {
+        layer: found[0] if len(found) == 1 else torch.stack(found, dim=1)
+        for layer, found in fired.items()
+    }
+    return [each.numpy() for each in outputs], {k: each.numpy() for k, each in spikes.items()}
+
+
+def noting(found):
+    def hook(_module, _given, output):
+        found.append(output[0] if isinstance(output, tuple) else output)
+
+    return hook
 """
+"""For programs whose reader makes a module of torch: `played`, by `sequence(network, frames)`."""
 
 
 class NIRTarget(Target):
@@ -63,10 +76,16 @@ class NIRTarget(Target):
     imports: ClassVar[str]
     """Lines that import the reader."""
     functions: ClassVar[str]
-    """`load(path)`, the module that the reader makes of the file, and `sequence(network, frames)`,
-    the outputs of all time steps."""
+    """`load(path)`, what the reader makes of the file, and what `runs` calls: for modules of torch
+    `sequence(network, frames)`, the outputs of all time steps."""
     helpers: ClassVar[str] = ""
-    """Further functions, that these two call."""
+    """Further functions, that these call."""
+    runs: ClassVar[str] = IN_TORCH
+    """`played(network, frames)`: the outputs of all time steps, and by layer the spikes."""
+    computes: ClassVar[str] = "torch"
+    """The package that computes."""
+    environment: ClassVar[Environment] = TOGETHER
+    """Where the reader is installed, if not here."""
     packages: ClassVar[tuple[str, ...]] = ("nir",)
 
     def unfit(self, of: Outline) -> Iterator[Obstacle]:
@@ -87,11 +106,12 @@ class NIRTarget(Target):
         name = self.name.removeprefix("nir-")
         file, program = f"{name}.nir", f"run_{name}.py"
         (directory / file).unlink(missing_ok=True)
+        shapes = of.architecture.shapes()
         graph.write(self.dialect, network, str(directory / file))
         constants = {
             "timesteps": of.timesteps,
             "frames": of.frames,
-            "layers": [layer.name for layer in of.architecture.spiking],
+            "layers": {layer.name: list(shapes[layer.name]) for layer in of.architecture.spiking},
             "weighted": of.readout == "weighted",
             "decay": of.decay,
             "mean": list(of.mean),
@@ -101,12 +121,13 @@ class NIRTarget(Target):
             "class_names": list(of.class_names),
             **self.constants(network),
         }
+        parts = (self.helpers, self.functions, self.runs)
         written = template("nir_program.txt").format(
             file=file,
             program=program,
             reader=self.label.removeprefix("NIR for "),
             imports=self.imports,
-            functions="\n\n\n".join(filter(None, (self.helpers.strip(), self.functions.strip()))),
+            functions="\n\n\n".join(part.strip() for part in parts if part),
             constants=json.dumps(constants).replace("\\", "\\\\").replace('"""', '\\"\\"\\"'),
         )
         (directory / program).write_text(written, encoding="utf-8")
@@ -118,8 +139,8 @@ class NIRTarget(Target):
 
     @contextmanager
     def replay(self, network: LIFNetwork, directory: Path) -> Iterator[Reader]:
-        names = [*self.packages, *self.readers, "torch"]
-        python, versions = _interpreter(names)
+        names = [*self.packages, *self.readers, self.computes]
+        python, versions = interpreter_for(names, self.environment)
         name = self.name.removeprefix("nir-")
         command = [str(directory.resolve() / each) for each in (f"run_{name}.py", f"{name}.nir")]
         with interpreted(command, versions, python=python) as reader:
@@ -127,43 +148,6 @@ class NIRTarget(Target):
 
     @classmethod
     def missing(cls, packages: tuple[str, ...]) -> list[str]:
-        if os.environ.get(INTERPRETER):  # that environment is to have the readers
+        if is_elsewhere(cls.environment):
             packages = tuple(each for each in packages if each not in cls.readers)
         return super().missing(packages)
-
-
-def _interpreter(names: list[str]) -> tuple[str, dict[str, str]]:
-    """The Python that has all of these packages, and their versions there: this one, or the one
-    that `SAF_EXPORT_PYTHON` names. Raises NoReaderError."""
-    here = {}
-    for name in names:
-        try:
-            here[name] = version_of(name)
-        except PackageNotFoundError:
-            continue
-    if len(here) == len(names):
-        return sys.executable, here
-    missing = " ".join(name for name in names if name not in here)
-    python = os.environ.get(INTERPRETER, "")
-    if not python:
-        raise NoReaderError(
-            f"{missing} is not installed here; install it, or name a Python that has it by "
-            f"{INTERPRETER}"
-        )
-    try:
-        ran = subprocess.run(
-            [python, "-I", "-c", _VERSIONS, *names],
-            capture_output=True,
-            text=True,
-            timeout=ASKED_SECONDS,
-            check=True,
-        )
-        there: dict[str, str] = json.loads(ran.stdout)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise NoReaderError(f"{INTERPRETER} names {python}, which does not run: {error}") from error
-    lacking = [name for name in names if name not in there]
-    if lacking:
-        raise NoReaderError(
-            f"the Python that {INTERPRETER} names, {python}, has no {', no '.join(lacking)}"
-        )
-    return python, there

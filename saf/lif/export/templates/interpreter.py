@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +18,8 @@ from numpy.typing import NDArray
 from saf.config.targets import Played, Reader
 
 REPLAY_SECONDS = 3600
+OF_PIP = ("PIP_",)  # may hold a password of an index
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -33,9 +37,12 @@ class _Interpreter:
             capture_output=True,
             text=True,
             timeout=REPLAY_SECONDS,
+            env={k: value for k, value in os.environ.items() if not k.startswith(OF_PIP)},
         )
         if ran.returncode:
             raise RuntimeError(ran.stderr[-2000:])
+        if ran.stderr:
+            log.info("%s: %s", self.command[0], ran.stderr[-2000:])
         with np.load(result) as found:
             arrays = {name: found[name] for name in found.files}
         scores = arrays.pop("scores")
