@@ -41,7 +41,7 @@ class Reading(Strict):
     """Weights: the network with the same maps, `{"name": "layers", "layers": […]}` or one of the
     catalogue whose layers follow one another."""
     shape: Annotated[tuple[Side, ...], Field(min_length=3, max_length=3)] | None = None
-    """Weights: C H W of one sample."""
+    """Weights: C H W of one sample. NIR: the same, where its input is flat and samples are not."""
     order: Annotated[tuple[str, ...], Field(max_length=1000)] = ()
     """Weights: the names of the modules in the order in which they are computed, where these names
     do not tell: `conv1, bn1, conv2, bn2, fc`."""

@@ -35,6 +35,8 @@ class Convention:
     """Whether a neuron fires above its threshold alone; else at it as well."""
     subtracts: bool = False
     """Whether its reader builds neurons that reset by subtraction."""
+    channels_last: bool = False
+    """Whether maps are flattened as H W C, so that the matrices behind have their columns so."""
     remark: str = ""
     """What else it does that neurons here do not."""
 
@@ -60,6 +62,7 @@ CONVENTIONS: Mapping[str, Convention] = {
         "Spyx",
         unit_gain=True,
         subtracts=True,
+        channels_last=True,
         remark="Spyx hands the spikes of a layer on a step later and subtracts the threshold "
         "after the leak, here λ times the threshold: with a leak it is a start, and not the same "
         "spikes",
@@ -115,6 +118,8 @@ def neurons_of(kind: str, node: Any, reading: Reading) -> Neurons:
     into = np.asarray(node.w_in, np.float32) * step / syn
     through = np.asarray(node.r, np.float32) * step / mem
     gain = _gain(into * through, convention)
+    if reading.reader == "rockpool":  # what arrives decays with the current in the step itself
+        gain = np.full_like(gain, synaptic)
     alpha = synaptic if synaptic > 0 else None
     return Neurons(decay, alpha, gain, _leak(node, mem, step, decay, reading), threshold)
 

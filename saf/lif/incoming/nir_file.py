@@ -7,6 +7,7 @@ file and takes bounded memory, and becomes nodes by the library `nir`; nothing i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from saf.data.sources.hdf5 import MAGIC, datasets
 from saf.errors import DataError
 from saf.lif.incoming.conventions import CONVENTIONS, Neurons, neurons_of
 from saf.lif.incoming.stack import Incoming, Stack, plain_map
-from saf.networks.architecture import AveragePool, Flatten, Scale, SumPool
+from saf.networks.architecture import AveragePool, Flatten, Scale, Shape, SumPool
 from saf.printable import one_line
 
 __all__ = ["MAGIC", "read_nir"]
@@ -140,7 +141,8 @@ def _chain(graph: Any) -> list[tuple[str, str, Any]]:
 
 def _network(chain: list[tuple[str, str, Any]], reading: Reading) -> Incoming:
     said: list[str] = []
-    stack = Stack(_input_shape(chain[0][2]))
+    shape = _input_shape(chain[0][2], reading.shape)
+    stack = Stack(shape)
     chain = _without_rounding(chain, said)
     neurons = {
         name: _of_node(name, kind, node, reading) for name, kind, node in chain if kind in NEURONS
@@ -151,12 +153,19 @@ def _network(chain: list[tuple[str, str, Any]], reading: Reading) -> Incoming:
     # In as few digits as say it: float32 has moved 0.9.
     threshold = float(str(thresholds[0])) if len(thresholds) == 1 else 1.0
     decays = [each.decay for each in neurons.values()]
+    last = CONVENTIONS[reading.reader or "nir"].channels_last
+    is_input_flat = np.size(chain[0][2].input_type["input"]) == 1
+    maps: Shape = ()  # that the node before has flattened
     for name, kind, node in chain:
+        before = stack.shape
         try:
             if kind in NEURONS:
                 _fire(stack, neurons[name], threshold)
             else:
-                _map(stack, kind, node)
+                is_flat = is_input_flat and before == shape
+                _map(stack, kind, node, maps if last else (), is_flat=is_flat)
+                flattens = kind == "Flatten" and len(before) == 3
+                maps = before if flattens else ()
         except ValueError as error:
             raise _cannot(name, kind, str(error)) from error
     if stack.is_spiking:
@@ -234,10 +243,13 @@ def _added(node: Any) -> float | None:
     return float(np.ravel(bias)[0]) if np.array_equal(matrix, np.eye(len(matrix))) else None
 
 
-def _input_shape(node: Any) -> tuple[int, ...]:
+def _input_shape(node: Any, asked: Shape | None) -> Shape:
+    """C H W of a sample; of one that is flat, `asked` may say it."""
     shape = tuple(int(each) for each in np.ravel(node.input_type["input"]))
+    if asked is not None and prod(asked) != prod(shape):
+        raise ValueError(f"its input has the shape {shape}, which is not {asked}, as shape says")
     if len(shape) == 1:
-        shape = (*shape, 1, 1)
+        return asked or (*shape, 1, 1)
     if len(shape) != 3:
         raise ValueError(
             f"its input has the shape {shape}; C H W, or features alone, can be trained here"
@@ -277,15 +289,20 @@ def _fire(stack: Stack, of: Neurons, threshold: float) -> None:
     stack.fire(factor, shift, constants)
 
 
-def _map(stack: Stack, kind: str, node: Any) -> None:
+def _map(stack: Stack, kind: str, node: Any, maps: Shape, *, is_flat: bool) -> None:
+    """Add a map; `maps`, C H W, were flattened as H W C before it. `is_flat`: what it gets is."""
     if kind in ("Input", "Output"):
         return
     if kind in ("Affine", "Linear"):
-        if len(stack.shape) == 3 and stack.shape[1:] == (1, 1):
+        if len(stack.shape) == 3 and (stack.shape[1:] == (1, 1) or is_flat):
             stack.add(Flatten())
         weight = np.asarray(node.weight)
         if weight.ndim != 2 or stack.shape != (weight.shape[1],):
             raise ValueError(f"a matrix of {weight.shape} does not fit {stack.shape} values")
+        if maps:
+            channels, *sides = maps
+            weight = weight.reshape(-1, *sides, channels).transpose(0, 3, 1, 2)
+            weight = weight.reshape(len(weight), -1)
         stack.add(plain_map(weight), weight, getattr(node, "bias", None))
     elif kind == "Conv2d":
         weight = np.asarray(node.weight)

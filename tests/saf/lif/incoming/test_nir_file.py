@@ -27,6 +27,8 @@ ASKED: dict[str, dict[str, Any]] = {
     "sinabs": {},
     "snntorch": {"reset": "subtract"},
     "spikingjelly": {"dt": 1.0, "reset": "subtract"},
+    "spyx": {},
+    "rockpool": {"shape": (1, 8, 8)},
 }
 
 
@@ -39,7 +41,10 @@ def spikes_of(network: LIFNetwork, x: torch.Tensor) -> torch.Tensor:
 def test_what_was_written_for_a_reader_comes_back_with_the_same_spikes(
     reader: str, tmp_path: Path
 ) -> None:
-    lif = left(tmp_path, neuron={"decay": 0.8, "threshold": 0.9}, method={"name": "saf-f"})
+    changes: dict[str, Any] = {"neuron": {"decay": 0.8, "threshold": 0.9}}
+    if reader == "rockpool":
+        changes["network"] = {"name": "mlp", "features": [12, 9]}
+    lif = left(tmp_path, method={"name": "saf-f"}, **changes)
     export(lif, f"nir-{reader}", tmp_path)
     of = lif.description
     asked = Reading(reader=reader, timesteps=5, mean=of.mean, std=of.std, **ASKED[reader])
@@ -140,6 +145,14 @@ def test_the_rounding_of_a_grid_is_left_out_and_told(tmp_path: Path) -> None:
     found = read(graph(affine(), add, take, integrating(), affine(3, 3)), tmp_path, reader="sinabs")
     assert any("round the current" in each for each in found.assumptions)
     assert [layer.name for layer in found.network.layers] == ["layer1"]
+
+
+def test_a_flat_input_is_of_the_shape_that_is_said(tmp_path: Path) -> None:
+    of = graph(affine(), integrating(), affine(3, 3))
+    found = read(of, tmp_path, reader="sinabs", shape=(1, 2, 2)).network.description
+    assert found.architecture.input_shape == (1, 2, 2)
+    with pytest.raises(ValueError, match="as shape says"):
+        read(of, tmp_path, reader="sinabs", shape=(1, 3, 3))
 
 
 def branching() -> nir.NIRGraph:
