@@ -344,12 +344,15 @@ class Settings(ClientSettings):
         }
         values = self.model_dump(mode="json") | {"data_dir": str(self.data_dir.absolute())}
         own = {
-            name.upper() if name in PLAIN else f"SAF_{name.upper()}": (
-                value if isinstance(value, str) else json.dumps(value)
-            )
+            name.upper() if name in PLAIN else f"SAF_{name.upper()}": value
             for name, value in values.items()
         }
-        return inherited | own
+        texts = {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in own.items()
+            if value is not None  # a file that is not named: "null" would be one of that name
+        }
+        return {name: inherited[name] for name in inherited.keys() - own.keys()} | texts
 
     @property
     def secrets(self) -> list[str]:
