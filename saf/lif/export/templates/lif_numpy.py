@@ -18,7 +18,6 @@ import sys
 
 import numpy as np
 
-KINDS = {"conv", "linear", "sum_pool", "average_pool", "upsample", "scale", "flatten"}
 TYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2"}
 
 
@@ -40,21 +39,17 @@ class Network:
             self.tensors[name] = values.reshape(entry["shape"])
         self.decay, self.threshold, self.steps = of["decay"], of["threshold"], of["timesteps"]
         self.weighted = of["readout"] in ("weighted", "final")  # `final` in version 1
-        self.frames, self.grid = of["frames"], of["grid"]
+        self.frames, self.grid, self.class_names = of["frames"], of["grid"], of["class_names"]
         self.encoding = (of.get("encoding") or {"name": "current"})["name"]
         if self.encoding not in ("current", "onoff"):
             raise ValueError(f"this program does not know the encoding {self.encoding}")
         self.mean, self.std = np.array(of["mean"]), np.array(of["std"])
-        architecture = of["architecture"]  # whose layers version 1 calls populations
-        layers = architecture.get("layers", architecture.get("populations"))
-        self.layers = [*layers, architecture["readout"]]
-        if any(c.get("delay") for layer in self.layers for c in layer["connections"]):
-            raise ValueError("this program does not know connections with delays")
-        connections = [c for layer in self.layers for c in layer["connections"]]
-        kinds = {operation["kind"] for c in connections for operation in c["operations"]}
-        if unknown := kinds - KINDS:
-            raise ValueError(f"this program does not know operations of kind {min(unknown)}")
-        self.class_names = of["class_names"]
+        all_ = of["architecture"]  # whose layers version 1 calls populations
+        self.layers = [*all_.get("layers", all_.get("populations")), all_["readout"]]
+        heard = [c for layer in self.layers for c in layer["connections"]]
+        kinds = {operation["kind"] for c in heard for operation in c["operations"]}
+        if any(c.get("delay") for c in heard) or any("1d" in k or "row" in k for k in kinds):
+            raise ValueError("this program does not know delays, nor maps of one dimension")
         self.type = next(iter(self.tensors.values())).dtype
 
     def run(self, x):
