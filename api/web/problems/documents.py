@@ -51,6 +51,7 @@ class Problem(Document):
     """RFC 9457."""
 
     model_config = ConfigDict(
+        json_schema_serialization_defaults_required=False,  # `limit` may be missing
         json_schema_extra={
             "examples": [
                 {
@@ -68,7 +69,7 @@ class Problem(Document):
                     ],
                 }
             ]
-        }
+        },
     )
 
     type: str
