@@ -22,6 +22,13 @@ UNTRACED = ("/static/", "/guide/", "/metrics", "/healthz", "/readyz")
 STOP_SECONDS = 3.0  # that the end of a process waits for a collector
 
 
+def _is_untraced(scope: Mapping[str, Any]) -> bool:
+    """Whether a request has no span. Who has the link of a mail may do what it is for, and the span
+    would have it."""
+    path = str(scope.get("path", ""))
+    return path.startswith(UNTRACED) or "/mail/" in path
+
+
 class Tracing:
     """Spans that nobody wants."""
 
@@ -82,7 +89,7 @@ class OpenTelemetry(Tracing):
         self._tracer = self._provider.get_tracer("saf")
 
     def of_requests(self) -> dict[str, Any]:
-        """A span for each request but those that are made all the time."""
+        """A span for each request but those that are made all the time, and links of mails."""
         return {
             "tracer_provider": self._provider,
             "tracing": True,
@@ -90,7 +97,7 @@ class OpenTelemetry(Tracing):
             "metrics": False,
             "logs": False,
             "auto_configure": False,
-            "exclude": lambda scope: str(scope.get("path", "")).startswith(UNTRACED),
+            "exclude": _is_untraced,
         }
 
     def traceparent(self) -> str | None:

@@ -42,6 +42,7 @@ SECURITY_HEADERS = {
 Refusal = tuple[int, str, str]  # status, code, what to change
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,100}")
+_CODE_OF_MAIL = re.compile(r"\A(/mail/[a-z]+/).+", re.DOTALL)
 log = logging.getLogger(__name__)
 
 
@@ -86,9 +87,9 @@ class Envelope:
         except ClientDisconnect:
             if _method(scope) == "HEAD":
                 raise  # it has what it asked for
-            log.info("the client of %s went away", scope["path"])
+            log.info("the client of %s went away", _shown(scope))
         except Exception:
-            log.exception("%s %s failed", scope["method"], scope["path"])
+            log.exception("%s %s failed", scope["method"], _shown(scope))
             if status:
                 raise  # the response has begun; the server can only cut the connection
             detail = f"a defect of ours; tell us this number: {request_id}"
@@ -287,8 +288,13 @@ def _too_slow(what: str) -> Refusal:
     return 408, "too_slow", f"{what}; send it again over a faster connection"
 
 
+def _shown(scope: Scope) -> str:
+    """The path as logs may have it: who has the link of a mail may do what it is for."""
+    return _CODE_OF_MAIL.sub(r"\1…", scope["path"][:2000])
+
+
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
-    method, path, took = _method(scope), scope["path"][:2000], round(1000 * seconds)
+    method, path, took = _method(scope), _shown(scope), round(1000 * seconds)
     log.info(
         "%s %s %d %d ms",
         method,

@@ -63,11 +63,12 @@ def test_a_request_is_a_span_named_by_its_route_and_a_child_of_the_clients(
     assert found["url.path"] == "/v1/jobs/job_1"
 
 
-def test_what_is_asked_all_the_time_has_no_span(
+def test_what_is_asked_all_the_time_and_links_of_mails_have_no_span(
     traced: Server, exporter: InMemorySpanExporter
 ) -> None:
     for path in ("/metrics", "/healthz", "/readyz", "/static/web/base.css", "/v1/workers"):
         traced.http.get(path)
+    traced.http.get("/mail/stop/whk_1.code")  # a span would have the code
     until(lambda: exporter.get_finished_spans())
     assert [span.name for span in exporter.get_finished_spans()] == ["GET /v1/workers"]
 

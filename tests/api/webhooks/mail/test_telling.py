@@ -45,6 +45,15 @@ def last(server: Server, webhook: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def test_the_codes_of_links_are_in_no_log(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        for ask in (server.http.get, server.http.post):
+            assert ask("/mail/stop/whk_1.fedcba987654").status_code == 404
+    ours = [vars(record) for record in caplog.records if record.name.startswith("api.")]
+    assert any("/mail/stop/… 404" in str(each["msg"] % each["args"]) for each in ours)
+    assert "fedcba987654" not in str(ours)
+
+
 def test_a_mail_box_gets_nothing_before_somebody_there_has_said_whose_it_is(
     server: Server, box: Mailbox
 ) -> None:
