@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from api.store.accounts.keys import MOST_DAYS
 from api.store.accounts.tables import ApiKey, AuditLine, Project, User
+from api.store.limits.kinds import KINDS, Unit
 from api.store.limits.kinds import Name as LimitName
-from api.store.limits.kinds import Unit
 from api.store.viewer import Role
 from api.web.asgi import prefix
 from api.web.schemas import Document, Timestamp, iso, maybe_iso
@@ -127,7 +127,17 @@ class AuditDocument(Document):
     """Of this line and the one before (`saf audit verify`)."""
 
 
-Limits = dict[LimitName, Annotated[float, Field(ge=0, lt=2**53)] | None]
+def _whole(limits: Mapping[LimitName, float | None]) -> Mapping[LimitName, float | None]:
+    """ValueError for a part of something that is counted, which would be 0: any number."""
+    for name, most in limits.items():
+        if most is not None and most % 1 and KINDS[name].unit not in ("hours", "bytes"):
+            raise ValueError(f"{name} is {most:g}, and has to be a whole number")
+    return limits
+
+
+Limits = Annotated[
+    dict[LimitName, Annotated[float, Field(ge=0, lt=2**53)] | None], AfterValidator(_whole)
+]
 
 
 class LimitDocument(Document):

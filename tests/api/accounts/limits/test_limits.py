@@ -62,8 +62,13 @@ def test_limits_are_told_with_what_is_used_and_by_whom_they_were_said(lab: Lab) 
     assert lab.ask("mia", "GET", "/v1/limits", params={"project": "audio"}).status_code == 404
     say(lab, "/v1/users/mia", device_hours=None, jobs_waiting=None)
     assert told(lab, "mia", "mia")["device_hours"]["is_default"]
-    for path, name in (("/v1/users/mia", "gpus"), ("/v1/projects/vision", "uploads")):
-        refused = lab.ask("root", "PATCH", path, json={"limits": {name: 1}})
+    for path, name, most in (
+        ("/v1/users/mia", "gpus", 1),
+        ("/v1/projects/vision", "uploads", 1),
+        ("/v1/users/mia", "uploads", 0.5),  # not 0, which is any number
+        ("/v1/users/mia", "requests", 0.5),
+    ):
+        refused = lab.ask("root", "PATCH", path, json={"limits": {name: most}})
         assert refused.status_code == 422
 
 
