@@ -10,6 +10,7 @@ Ways = list[tuple[tuple[str, ...] | None, list[list[str]]]]
 """Headings and rows; none where it is no table."""
 _PLAIN = (str, int, float, bool)
 _FILE, _LABEL = "file_name", "label"
+_MOST_EMPTY = 10  # cells for one that has a value: more are no table, and would fill the memory
 
 
 def of_json_lines(lines: Sequence[str]) -> Ways:
@@ -54,6 +55,8 @@ def _of_objects(entries: list[Any]) -> Ways:
     if not all(isinstance(entry, dict) for entry in entries):
         return []
     columns = tuple(dict.fromkeys(key for entry in entries for key in entry))
+    if len(columns) * len(entries) > _MOST_EMPTY * sum(map(len, entries)):
+        return []
     rows = [
         [str(entry[key]) if isinstance(entry.get(key), _PLAIN) else "" for key in columns]
         for entry in entries

@@ -52,3 +52,7 @@ def test_other_json_is_no_table(text: str, pictures: Pictures, place: Place) -> 
     assert of_whole_json(text) == []
     with pytest.raises(DataError, match=r"labels\.json beside them is not read for labels"):
         read(place(pictures.many("images") | {"labels.json": text.encode()}))
+
+
+def test_objects_that_share_no_keys_are_no_table_and_fill_no_memory() -> None:
+    assert of_whole_json(json.dumps([{f"key{n}": n} for n in range(20_000)])) == []
