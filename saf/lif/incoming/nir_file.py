@@ -44,7 +44,7 @@ def read_nir(path: Path, reading: Reading) -> Incoming:
     root = _tree(path)
     for name, node in _nodes(root):
         kind = node.get("type")
-        if kind not in KNOWN:
+        if not isinstance(kind, str) or kind not in KNOWN:
             raise _cannot(name, str(kind), "there is nothing here that computes such a node")
         if kind == "NIRGraph":
             raise _cannot(name, kind, "a graph inside of the graph (recurrence) is not read")
@@ -56,7 +56,11 @@ def read_nir(path: Path, reading: Reading) -> Incoming:
         ) from error
     if not isinstance(graph, nir.NIRGraph):
         raise ValueError(f"{path.name} holds a single {type(graph).__name__}, and no graph")
-    return _network(_chain(graph), reading)
+    try:
+        return _network(_chain(graph), reading)
+    except (TypeError, AttributeError, LookupError, ArithmeticError) as error:
+        # A field of another kind than the library says: it checks none.
+        raise ValueError(f"{path.name} is no graph of NIR: {one_line(str(error))[:300]}") from error
 
 
 def _tree(path: Path) -> dict[str, Any]:

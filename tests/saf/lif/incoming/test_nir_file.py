@@ -264,3 +264,21 @@ def test_a_file_reaches_no_other_file(tmp_path: Path) -> None:
         file["x"] = [1]
     with pytest.raises(ValueError, match="no graph of NIR"):
         read_network(tmp_path / "empty.nir", Reading())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("node0/type", [1, 2]), ("node0/bias", {"q": 1}), ("input/shape", {"q": 1})],
+)
+def test_a_field_of_another_kind_is_refused_in_words(
+    field: str, value: Any, tmp_path: Path
+) -> None:
+    nir.write(str(tmp_path / "of.nir"), graph(affine(), integrating(), affine(3, 3)))
+    with h5py.File(tmp_path / "of.nir", "a") as file:
+        del file[f"node/nodes/{field}"]
+        if isinstance(value, dict):
+            file[f"node/nodes/{field}/q"] = 1
+        else:
+            file[f"node/nodes/{field}"] = value
+    with pytest.raises(ValueError, match=r"no graph (that nir|of NIR)|node node0 \("):
+        read_network(tmp_path / "of.nir", Reading(reset="subtract"))
