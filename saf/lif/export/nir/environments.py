@@ -131,14 +131,17 @@ def make(environment: Environment, report: Callable[[str], None]) -> Path:
         report(f"making an environment for {environment.has}: {count} packages, once, in {folder}")
         began = time.monotonic()
         try:
-            venv = [sys.executable, "-m", "venv", "--clear", "--without-pip"]
+            # -P, -I: not the modules of the folder that this runs in.
+            venv = [sys.executable, "-P", "-m", "venv", "--clear", "--without-pip"]
             _run([*venv, str(folder)], log, fresh=True)
             python = folder / "bin/python"
             if environment.beside:
-                own = _said([str(python), "-c", "import site; print(site.getsitepackages()[0])"])
+                own = _said(
+                    [str(python), "-I", "-c", "import site; print(site.getsitepackages()[0])"]
+                )
                 lines = "".join(f"{each}\n" for each in _packages_here())
                 Path(own, "of-saf.pth").write_text(lines, encoding="utf-8")
-            install = [sys.executable, "-m", "pip", "--python", str(python), "install"]
+            install = [sys.executable, "-P", "-m", "pip", "--python", str(python), "install"]
             install += ["--disable-pip-version-check", "--no-deps"]
             _run([*install, *environment.requirements], log)
         except (OSError, subprocess.SubprocessError) as error:

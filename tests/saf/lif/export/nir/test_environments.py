@@ -62,6 +62,9 @@ def test_an_environment_is_made_once_and_found(
     own = Own("own", str(tmp_path / "wheels"), beside=True)
     with pytest.raises(NoReaderError, match="`saf readers install own` makes a Python"):
         interpreter_for(["tinyreader"], own)
+    for module in ("venv", "pip", "site"):  # of whoever runs it there
+        (tmp_path / "wheels" / f"{module}.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path / "wheels")
     said: list[str] = []
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: make(own, said.append), range(2))
