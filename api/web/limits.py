@@ -140,6 +140,19 @@ def check_jobs(
 ) -> None:
     """TooManyError if the user may not submit `count` more jobs now, or they may not wait in that
     project; a limit of 0 is none."""
+    check_waiting(session, settings, user, count, project_id=project_id)
+    _check_hour(session, settings, user, count)
+
+
+def check_waiting(
+    session: Session,
+    settings: Settings,
+    user: str,
+    count: int = 1,
+    *,
+    project_id: str | None = None,
+) -> None:
+    """TooManyError if no `count` more jobs of the user may wait, or not in that project."""
     seen = viewer.current()
     if seen is None:
         own: ColumnElement[bool] = Job.submitted_by == user
@@ -156,7 +169,6 @@ def check_jobs(
         name = projects.names(session, {project_id}).get(project_id, project_id)
         remedy = f"saf projects limit {name} --jobs-waiting, by an admin of the service"
         _check_waiting(session, "project", Job.project_id == project_id, name, most, count, remedy)
-    _check_hour(session, settings, user, count)
 
 
 def _check_waiting(

@@ -107,6 +107,20 @@ def test_jobs_beyond_those_that_may_wait_are_refused_with_the_number(lab: Lab) -
     say(lab, "/v1/projects/vision", jobs_waiting=None)
 
 
+def test_a_job_that_was_paused_meanwhile_waits_again_where_there_is_room(lab: Lab) -> None:
+    there = told(lab, "vera", "vera")["jobs_waiting"]["used"]
+    say(lab, "/v1/users/vera", jobs_waiting=there + 1)
+    first = submit(lab, "vera").json()["id"]
+    assert lab.ask("vera", "POST", f"/v1/jobs/{first}/pause").json()["status"] == "paused"
+    second = submit(lab, "vera").json()["id"]
+    full = lab.ask("vera", "POST", f"/v1/jobs/{first}/resume")
+    assert (full.status_code, full.json()["limit"]["name"]) == (429, "jobs_waiting")
+    lab.ask("vera", "POST", f"/v1/jobs/{second}/cancel")
+    assert lab.ask("vera", "POST", f"/v1/jobs/{first}/resume").json()["status"] == "queued"
+    lab.ask("vera", "POST", f"/v1/jobs/{first}/cancel")
+    say(lab, "/v1/users/vera", jobs_waiting=None)
+
+
 def test_requests_of_one_moment_do_not_exceed_the_limit(lab: Lab) -> None:
     there = told(lab, "otto", "otto")["jobs_waiting"]["used"]
     say(lab, "/v1/users/otto", jobs_waiting=there + 2)
