@@ -19,6 +19,8 @@ PARAMETERS = (
 )
 """What a search may say; `metadata[KEY]` as well."""
 LONGEST = 2000  # characters of a query
+LONGEST_ADDRESS = 8000  # as it stands in an address, where a letter may be nine characters
+MOST_PARAMETERS = 100
 _OF_METADATA = re.compile(r"metadata\[[^\]]{1,64}\]")
 
 
@@ -33,7 +35,13 @@ def checked_query(text: str) -> str:
             )
     if not pairs:
         raise ValueError("says nothing to search for; one looks like status=failed&sort=-created")
-    return urlencode(pairs)
+    query = urlencode(pairs)
+    if len(query) > LONGEST_ADDRESS or len(pairs) > MOST_PARAMETERS:
+        raise ValueError(
+            f"has {len(pairs)} filters, and {len(query)} characters in an address; "
+            f"{MOST_PARAMETERS} and {LONGEST_ADDRESS} are the most"
+        )
+    return query
 
 
 class NewSearch(BaseModel):

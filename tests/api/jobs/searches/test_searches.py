@@ -51,6 +51,8 @@ def test_what_is_no_search_is_refused(lab: Lab) -> None:
         ("after=job_1", "'after'"),
         ("", "nothing to search for"),
         ("q=" + 2000 * "x", "2000"),
+        ("q=" + 1900 * "語", "17102 characters in an address"),  # its page would be refused
+        ("&".join(300 * ["tag=a"]), "300 filters"),
     ):
         answer = lab.ask("mia", "POST", "/v1/searches", json={"name": "x", "query": query})
         assert (answer.status_code, said in answer.json()["detail"]) == (422, True), answer.text
