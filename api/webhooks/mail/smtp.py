@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import socket
 import ssl
@@ -22,13 +23,19 @@ SECONDS = 30.0  # that all of it may take: less than others leave a message to w
 
 def send(settings: Settings, mail: EmailMessage, recipient: str) -> tuple[int | None, str, bool]:
     """The last code of the server, what went wrong, empty where it took the mail, and whether it
-    refused the recipient or the mail for good: then it is not asked again.
+    refused the recipient or the mail for good: then it is not asked again. What went wrong has the
+    address of the recipient nowhere: others of a project see it, and the log.
 
     What it says of the service, that it is not signed in, may not send by this name, or does not
     speak TLS, is for the operator to repair, and is tried again.
     """
     if not settings.smtp_host:
         return None, NOT_OFFERED, False
+    code, error, is_final = _sent(settings, mail, recipient)
+    return code, re.sub(re.escape(recipient), "…", error, flags=re.IGNORECASE), is_final
+
+
+def _sent(settings: Settings, mail: EmailMessage, recipient: str) -> tuple[int | None, str, bool]:
     try:
         with _session(settings) as server:
             server.send_message(mail, parseaddr(settings.smtp_sender)[1], [recipient])

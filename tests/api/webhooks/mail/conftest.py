@@ -39,7 +39,7 @@ class Mailbox:
         self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
     ) -> str:
         if address.startswith("gone@"):
-            return "550 5.1.1 no such user here"
+            return f"550 5.1.1 <{address.upper()}> no such user here"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
