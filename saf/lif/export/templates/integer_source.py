@@ -220,14 +220,17 @@ int snn_run(const uint8_t *sample)
         )
 
     def _arriving(self, layer: Layer) -> list[tuple[str, int]]:
+        """The source of each connection, and the fractional bits of what it brings: as many as the
+        proof counts, so that 24 bits hold the sums that are proven to need no more."""
         from saf.lif.grid.fixed_point import fraction_bits
 
-        found = []
+        found, number = [], 0
         for connection in layer.description.connections:
             bits = self._m if connection.source == "input" else self._bits[connection.source]
             for operation in connection.operations:
                 if operation.kind in ("conv", "linear"):
-                    bits += self._k
+                    bits += self._bits_of(f"{layer.name}.{number}.weight")
+                    number += 1
                 elif operation.kind == "scale":
                     bits += fraction_bits(operation.factor)
             found.append((connection.source, bits))
@@ -355,17 +358,17 @@ int snn_run(const uint8_t *sample)
     ) -> tuple[str, int]:
         match operation.kind:
             case "conv":
-                weight, kind, unit = self._weight(f"{layer.name}.{number}.weight")
+                weight, kind = self._weight(f"{layer.name}.{number}.weight")
                 kernel = self._kernel("SNN_CONV", "conv", stage.kind, kind)
                 shape = ", ".join(map(str, (*before, *after)))
                 how = (operation.kernel, operation.stride, operation.padding, operation.groups)
-                given = ", ".join(map(str, (*how, times * unit)))
+                given = ", ".join(map(str, (*how, times)))
                 return f"{kernel}({to}, {stage.at}, {weight}, {shape}, {given});", 1
             case "linear":
-                weight, kind, unit = self._weight(f"{layer.name}.{number}.weight")
+                weight, kind = self._weight(f"{layer.name}.{number}.weight")
                 kernel = self._kernel("SNN_LINEAR", "linear", stage.kind, kind)
                 size = f"{before[0]}, {after[0]}"
-                return f"{kernel}({to}, {stage.at}, {weight}, {size}, {times * unit});", 1
+                return f"{kernel}({to}, {stage.at}, {weight}, {size}, {times});", 1
             case "sum_pool":
                 kernel = self._kernel("SNN_POOL", "pool", stage.kind)
                 shape = ", ".join(map(str, before))
@@ -391,20 +394,23 @@ int snn_run(const uint8_t *sample)
         self._kernels[name] = f"{macro}({kinds})"
         return name
 
-    def _weight(self, tensor: str) -> tuple[str, str, int]:
-        """Name and type of the integers of a weight, and how many units of 2^−k one of them is: a
-        weight of few bits may be on a coarser grid than the network."""
+    def _bits_of(self, tensor: str) -> int:
+        """The fractional bits of a weight: one of few bits may be on a coarser grid than the
+        network."""
         from saf.lif.grid.fixed_point import fewest_bits
 
-        values = self.network.tensors[tensor].double()
-        bits = fewest_bits(values, self._k)
+        return fewest_bits(self.network.tensors[tensor].double(), self._k)
+
+    def _weight(self, tensor: str) -> tuple[str, str]:
+        """Name and type of the integers of a weight."""
+        values, bits = self.network.tensors[tensor].double(), self._bits_of(tensor)
         whole = np.rint(values.numpy() * 2.0**bits).astype(np.int64)
         if whole.ndim == 2:
             whole = whole.T  # in out: an event adds a row
         name = f"w_{tensor.removesuffix('.weight').replace('.', '_')}"
         kind = self._constant(name, whole)
         self.types[tensor], self.scales[tensor] = kind.removesuffix("_t"), f"2^-{bits}"
-        return name, kind, 1 << (self._k - bits)
+        return name, kind
 
     def _constant(self, name: str, values: NDArray[np.int64]) -> str:
         kind, size = next(
