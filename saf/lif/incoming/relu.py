@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import gcd
 from pathlib import Path
 
 import numpy as np
@@ -148,9 +149,11 @@ class ReLU:
             *activations, _ = self._activations(part)
             for values, each in zip(kept, activations, strict=True):
                 flat = each.flatten()
-                step = -(-len(flat) // MOST_VALUES)
+                step = max(1, -(-len(flat) // MOST_VALUES))
+                while gcd(step, len(flat)) > 1:  # else some channels or columns alone are read
+                    step += 1
                 # Copied: a view would keep all of them.
-                values.append(flat[:: step or 1].numpy().copy())
+                values.append(flat[::step].numpy().copy())
         return [float(np.percentile(np.concatenate(each), percentile)) for each in kept]
 
     def _activations(self, x: Tensor) -> list[Tensor]:

@@ -129,7 +129,7 @@ def ordered(
         found += _by_number([each for each in maps if each.weight.ndim == dimensions], what)
     norms: dict[str, list[Module]] = {}
     for norm in (each for each in modules if each.is_norm):
-        norms.setdefault(_before(norm, found).name, []).append(norm)
+        norms.setdefault(_before(norm, found, modules).name, []).append(norm)
     return found, norms
 
 
@@ -171,9 +171,9 @@ def _by_number(maps: list[Module], what: str) -> list[Module]:
     return sorted(maps, key=lambda each: _numbered(each.name)[1])
 
 
-def _before(norm: Module, maps: Sequence[Module]) -> Module:
-    """The map behind which a BatchNorm comes: the one before it in a Sequential, or the one with
-    its number."""
+def _before(norm: Module, maps: Sequence[Module], modules: Sequence[Module]) -> Module:
+    """The map behind which a BatchNorm comes: the one right before it in a Sequential, or the one
+    with its number."""
     parent, _, own = norm.name.rpartition(".")
     channels = len(norm.tensors["running_mean"])
     candidates = []
@@ -191,6 +191,16 @@ def _before(norm: Module, maps: Sequence[Module]) -> Module:
             f"which map the BatchNorm {one_line(norm.name)} of {channels} channels follows is not "
             "told by its name; send order with the names of all modules as they are computed"
         )
+    if own.isdigit():
+        prefix, known = f"{parent}." if parent else "", {each.name for each in modules}
+        for number in range(int(candidates[0].name.rpartition(".")[2]) + 1, int(own)):
+            if f"{prefix}{number}" not in known:
+                raise ValueError(
+                    f"between {one_line(candidates[0].name)} and the BatchNorm "
+                    f"{one_line(norm.name)} is a module without weights, and a BatchNorm behind a "
+                    "ReLU cannot be folded; if it is none (pooling, dropout), send order with the "
+                    "names of all modules as they are computed"
+                )
     return candidates[0]
 
 

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,9 +15,18 @@ from torch import Tensor
 from saf.config import JobSpecification
 from saf.config.incoming import Reading, reading_of
 from saf.data import digits
+from saf.lif.incoming import relu
 from saf.lif.incoming.reading import read_network
+from saf.lif.incoming.state_dict import Matched
 from saf.lif.network import LIFNetwork, load_lif
 from saf.lif.starting import settings_of, taken_over
+from saf.networks.architecture import (
+    Architecture,
+    Connection,
+    Flatten,
+    LayerDescription,
+    Linear,
+)
 from saf.training.loop import train
 from tests.saf.lif.incoming.relu_networks import LAYERS, pixels, relu_network, trained
 
@@ -105,6 +115,8 @@ def changed(name: str, tensor: Tensor) -> dict[str, Tensor]:
         (named(f="hidden", o="out"), {}, "do not tell their order; send order"),
         (named(c="conv", n="norm"), {}, "which map the BatchNorm norm of 6 channels follows"),
         (named(c="conv", n="norm"), {"order": "conv, norm, 5"}, "order does not name 7"),
+        (named(n="2"), {}, "between 0 and the BatchNorm 2 is a module without weights"),
+        (named(n="2"), {"order": "0, 2, 5"}, "order does not name 7"),
         (named(), {"shape": "1, 9, 9"}, "needs (24, 96)"),
         (named(), {"network": '{"name": "resnet18"}'}, "has connections besides those"),
         (named(), {"network": ""}, "send network"),
@@ -136,6 +148,28 @@ def test_names_or_an_order_tell_what_follows_what(tmp_path: Path) -> None:
     ):
         found = read(tensors, **more)
         assert all(torch.equal(tensor, found[name]) for name, tensor in plain.items())
+
+
+def test_the_values_of_a_percentile_are_of_all_neurons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of every fourth of 8, as each 4th of all values would be."""
+    monkeypatch.setattr(relu, "MOST_VALUES", 64)
+    to_8 = Linear(out_features=8)
+    architecture = Architecture(
+        input_shape=(2, 1, 1),
+        layers=(_layer("layer1", Connection(source="input", operations=(Flatten(), to_8))),),
+        readout=_layer("readout", Connection(source="layer1", operations=(to_8,))),
+    )
+    bias = np.array([0.0, 5.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    maps = [
+        Matched("layer1", np.zeros((8, 2)), bias, ""),
+        Matched("readout", np.zeros((8, 8)), bias, ""),
+    ]
+    of = relu.ReLU(architecture, maps, (), ())
+    assert of.percentiles(torch.zeros(32, 2, 1, 1), 99.0) == [5.0]
+
+
+def _layer(name: str, heard: Connection) -> LayerDescription:
+    return LayerDescription(name=name, connections=(heard,))
 
 
 def test_a_lif_network_needs_nothing_said(weights: tuple[Path, float], tmp_path: Path) -> None:
