@@ -68,11 +68,8 @@ def assemble(
     roles = arrays
     if not isinstance(roles, Roles):
         roles = roles_of(roles, source.label, settings.labels_from)
-    if settings.split not in (None, "holdout") and roles.split is None:
-        raise DataError(
-            f"the split of arrays cannot be {settings.split!r}",
-            hint="Say holdout, or name the arrays x_train and x_test.",
-        )
+    if settings.split not in (None, "holdout") and (roles.split is None or roles.lists):
+        raise _no_such_split(settings.split)
     _check_kinds(roles)
     base = first_class if settings.first_class is None else settings.first_class
     if base is None and class_names is not None:
@@ -98,6 +95,8 @@ def assemble(
         by_name = named(roles.split.name, each, settings.split, source.label)
         if by_name is None:
             told.append(Decision("", f"left out: {roles.split.name}", "its values are no splits"))
+            if settings.split is not None:
+                raise _no_such_split(settings.split)
     if by_name is not None:
         goals, of_splits = by_name
     elif roles.lists and settings.split is None:
@@ -118,6 +117,13 @@ def assemble(
         decisions=tuple(told),
         skipped=tuple(skipped),
         unit=COUNTS if axes.is_temporal else PIXELS,
+    )
+
+
+def _no_such_split(said: str | None) -> DataError:
+    return DataError(
+        f"the split of arrays cannot be {said!r}",
+        hint="Say holdout, or name the arrays x_train and x_test.",
     )
 
 

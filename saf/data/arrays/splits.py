@@ -80,6 +80,11 @@ def named(
         return None
     if values.dtype.kind in "biuf":
         return _fold(name, values, different, said, label)
+    if said is not None:
+        raise DataError(
+            f"the split of arrays cannot be {said!r}",
+            hint=f"Say nothing, and {name} tells it, or holdout.",
+        )
     masks: dict[str, tuple[str, Array]] = {}
     for text in different.tolist():
         split = split_of(str(text))
@@ -97,7 +102,7 @@ def named(
 def _fold(
     name: str, values: Array, different: Array, said: str | None, label: str
 ) -> tuple[Goals, list[Decision]]:
-    ways = {f"{name}={value:g}": value for value in different.tolist()}
+    ways = {f"{name}={value:.12g}": value for value in different.tolist()}
     if said is None or said not in ways:
         if said is not None:
             raise DataError(

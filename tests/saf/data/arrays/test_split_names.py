@@ -55,6 +55,21 @@ def test_other_words_and_folds_are_refused(tmp_path: Path, refused: Refused) -> 
     refused(arrays(tmp_path, fold=FOLD), "cannot be 'fold=9'", "fold=3", split="fold=9")
 
 
+def test_an_answer_that_nothing_could_follow_is_refused(tmp_path: Path, refused: Refused) -> None:
+    """It was left aside for a split that nobody had asked for."""
+    words = "the split of arrays cannot be 'fold=1'"
+    refused(arrays(tmp_path, split=NAMES), words, "split tells it", split="fold=1")
+    refused(arrays(tmp_path, fold=FOLD * 0), words, "Say holdout", split="fold=1")
+    lists = {"train_idx": np.arange(12), "test_idx": np.arange(12, 24), "fold": FOLD}
+    refused(arrays(tmp_path, **lists), words, "Say holdout", split="fold=1")
+
+
+def test_folds_named_by_days_are_told_apart(tmp_path: Path) -> None:
+    path = arrays(tmp_path, fold=FOLD + 20240101)
+    data = read(path, settings={"split": "fold=20240102"})
+    assert np.array_equal(data.x_test[:, 0], X[FOLD == 1])
+
+
 @pytest.mark.parametrize("values", [FOLD * 0, np.arange(24)])
 def test_numbers_that_are_no_folds_are_left_out(values: np.ndarray, tmp_path: Path) -> None:
     many: dict[str, Any] = {"x": np.tile(X, (2, 1, 1)), "y": np.tile(Y, 2)}
