@@ -55,6 +55,8 @@ def class_names(text: str, classes: Collection[str]) -> ClassNames | None:
     that are numbers, counted from 0, or from 1 where as many as there are names. None where it fits
     neither."""
     lines = _of_json(text)
+    if lines == []:
+        return None
     if lines is None:
         lines = [line.strip().strip("'\"").strip() for line in text.splitlines()]
         lines = [line for line in lines if line and not line.startswith("#")]
@@ -89,20 +91,27 @@ def _repeated(names: list[str]) -> bool:
 
 def _of_json(text: str) -> list[str] | None:
     """The lines that JSON stands for: of a list of names, of names by number, or of numbers by
-    name. None where it is no JSON of that kind."""
+    name, perhaps under one key. None where it is no JSON, no lines where it is of another kind."""
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):
+        return [] if text.lstrip().startswith(("{", "[")) else None
+    if not isinstance(said, list | dict):
         return None
+    if isinstance(said, dict) and len(said) == 1:
+        (only,) = said.values()
+        said = only if isinstance(only, list | dict) else said
     if isinstance(said, list) and all(isinstance(name, str) for name in said):
         return [line for name in said if (line := " ".join(name.split()))]
-    if not isinstance(said, dict) or not said:
-        return None
+    if not isinstance(said, dict):
+        return []
     pairs = list(said.items())
     if not all(isinstance(value, str) and re.fullmatch(r"\d{1,9}", key) for key, value in pairs):
         if not all(type(value) is int and 0 <= value < 10**9 for _, value in pairs):
-            return None
+            return []
         pairs = [(str(number), name) for name, number in pairs]
+    if len({int(number) for number, _ in pairs}) < len(pairs):
+        return []
     return [f"{int(number)} {' '.join(name.split())}" for number, name in pairs]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,27 @@ def values(data: Dataset) -> list[str]:
 )
 def test_lists_are_known_by_their_names(file: str) -> None:
     assert is_class_list(file)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"cat": {"id": 0}, "dog": {"id": 1}},
+        [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
+        {"0": ["n01", "cat"], "1": ["n02", "dog"]},
+        {"cat": 0, "dog": 0},
+    ],
+)
+def test_json_of_another_kind_names_nothing(said: Any) -> None:
+    """Its lines, "{" and the next ones, were taken for the names of classes 0, 1, …"""
+    for text in (json.dumps(said), json.dumps(said, indent=1), json.dumps(said, indent=1)[:-1]):
+        assert class_names(text, {"0", "1"}) is None
+
+
+def test_names_under_one_key_of_json() -> None:
+    found = class_names(json.dumps({"classes": ["cat", "dog"]}, indent=1), {"0", "1"})
+    assert found is not None
+    assert found.name_of == {"0": "cat", "1": "dog"}
 
 
 @pytest.mark.parametrize("file", ["train_labels.txt", "classes.csv", "readme.txt", "obj.names"])
