@@ -25,6 +25,7 @@ def confirmation(request: Request, service: ServiceDependency, token: str) -> Re
 @router.post("/confirm/{token}")
 def confirm(request: Request, service: ServiceDependency, token: str) -> Response:
     """From now on the address is told."""
+    _check(service, "confirm", token)
     with service.database.writing() as session:
         row = opened(session, "confirm", token)
         row.confirmed_at = row.confirmed_at or clock(session)
@@ -40,11 +41,18 @@ def stopping(request: Request, service: ServiceDependency, token: str) -> Respon
 @router.post("/stop/{token}")
 def stop(request: Request, service: ServiceDependency, token: str) -> Response:
     """No more mails, until its owner switches them on."""
+    _check(service, "stop", token)
     with service.database.writing() as session:
         row = opened(session, "stop", token)
         if row.disabled_at is None:
             row.disabled_at, row.disabled_why = clock(session), STOPPED
         return _done(request, "stop", box(row.url))
+
+
+def _check(service: ServiceDependency, purpose: Purpose, token: str) -> None:
+    """NotFoundError for what is no link: anybody may send that, and holds up nobody who writes."""
+    with service.database.reading() as session:
+        opened(session, purpose, token)
 
 
 def _asking(request: Request, service: ServiceDependency, purpose: Purpose, token: str) -> Response:

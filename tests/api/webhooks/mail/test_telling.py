@@ -54,6 +54,12 @@ def test_the_codes_of_links_are_in_no_log(server: Server, caplog: pytest.LogCapt
     assert "fedcba987654" not in str(ours)
 
 
+def test_what_is_no_link_waits_for_nobody_who_writes(server: Server) -> None:
+    with server.service.database.writing():
+        for purpose in ("confirm", "stop"):
+            assert server.http.post(f"/mail/{purpose}/whk_1.no", timeout=4).status_code == 404
+
+
 def test_a_mail_box_gets_nothing_before_somebody_there_has_said_whose_it_is(
     server: Server, box: Mailbox
 ) -> None:
