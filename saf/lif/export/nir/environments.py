@@ -122,7 +122,7 @@ def interpreter_for(names: list[str], environment: Environment) -> tuple[str, di
 def make(environment: Environment, report: Callable[[str], None]) -> Path:
     """Make an environment, or wait while another process makes it; its interpreter. Raises
     NoReaderError, which says what to run where there is a network, and leaves a log."""
-    with _turn(environment):
+    with _turn(environment) as lock:
         if (found := environment.python) is not None:
             return found
         folder = environment.folder
@@ -133,7 +133,7 @@ def make(environment: Environment, report: Callable[[str], None]) -> Path:
         try:
             # -P, -I: not the modules of the folder that this runs in.
             venv = [sys.executable, "-P", "-m", "venv", "--clear", "--without-pip"]
-            _run([*venv, str(folder)], log, fresh=True)
+            _run([*venv, str(folder)], log, lock, fresh=True)
             python = folder / "bin/python"
             if environment.beside:
                 own = _said(
@@ -143,7 +143,7 @@ def make(environment: Environment, report: Callable[[str], None]) -> Path:
                 Path(own, "of-saf.pth").write_text(lines, encoding="utf-8")
             install = [sys.executable, "-P", "-m", "pip", "--python", str(python), "install"]
             install += ["--disable-pip-version-check", "--no-deps"]
-            _run([*install, *environment.requirements], log)
+            _run([*install, *environment.requirements], log, lock)
         except (OSError, subprocess.SubprocessError) as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise NoReaderError(
@@ -159,8 +159,9 @@ def make(environment: Environment, report: Callable[[str], None]) -> Path:
 
 
 @contextmanager
-def _turn(environment: Environment) -> Iterator[None]:
-    """One process at a time makes an environment."""
+def _turn(environment: Environment) -> Iterator[int]:
+    """One process at a time makes an environment. The descriptor holds the turn: what installs has
+    it too, so that the next one waits for it where this process is killed."""
     try:
         place().mkdir(parents=True, exist_ok=True)
         lock = (place() / f"{environment.name}.lock").open("w")
@@ -171,12 +172,19 @@ def _turn(environment: Environment) -> Iterator[None]:
         ) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock.fileno()
 
 
-def _run(command: Sequence[str], log: Path, *, fresh: bool = False) -> None:
+def _run(command: Sequence[str], log: Path, lock: int, *, fresh: bool = False) -> None:
     with log.open("wb" if fresh else "ab") as output:
-        subprocess.run(command, stdout=output, stderr=output, timeout=MAKING_SECONDS, check=True)
+        subprocess.run(
+            command,
+            stdout=output,
+            stderr=output,
+            timeout=MAKING_SECONDS,
+            check=True,
+            pass_fds=(lock,),
+        )
 
 
 def _said(command: Sequence[str]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import signal
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,6 +78,31 @@ def test_an_environment_is_made_once_and_found(
     assert versions["torch"]  # of this Python, beside which it lies
     with pytest.raises(NoReaderError, match="has no another-reader"):
         interpreter_for(["tinyreader", "another-reader"], own)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from saf.lif.export.nir import environments
+with environments._turn(environments.SPYX) as lock:
+    said = ["sh", "-c", "kill -9 $PPID; read line; echo ended"]
+    environments._run(said, Path(sys.argv[1]), lock)
+"""
+
+
+def test_the_next_one_waits_for_what_a_killed_one_still_installs(
+    place: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "log")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as maker:
+        assert maker.wait(60) == -signal.SIGKILL
+        with (place / "spyx.lock").open("w") as lock:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            assert maker.stdin is not None
+            maker.stdin.close()
+            fcntl.flock(lock, fcntl.LOCK_EX)  # what installed has ended
+    assert (tmp_path / "log").read_text() == "ended\n"
 
 
 @pytest.mark.slow
