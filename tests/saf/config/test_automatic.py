@@ -71,6 +71,18 @@ def test_a_rate_alone_can_be_automatic() -> None:
     assert found.optimizer.momentum == 0.5
 
 
+def test_a_small_batch_lowers_the_rate_of_sgd_alone() -> None:
+    """AdamW's updates do not grow with the noise of a small batch; lowered, `saf-f` and
+    `spike-representation` learn images of their own 8 to 20 points worse."""
+
+    def rate(optimizer: str, batch_size: int) -> float:
+        asked = {"optimizer": {"name": optimizer}, "batch_size": batch_size}
+        return resolve(JobSpecification.model_validate(asked), DataFacts(1000)).learning_rate
+
+    assert rate("adamw", 8) == rate("adamw", 32) == rate("adamw", 128)
+    assert rate("sgd", 8) < rate("sgd", 32) == rate("sgd", 128)
+
+
 def test_what_was_resolved_resolves_to_itself_and_still_says_what_was_automatic() -> None:
     once = resolve(JobSpecification(), DataFacts(500))
     again = resolve(JobSpecification.model_validate(once.model_dump()), DataFacts(10**6))

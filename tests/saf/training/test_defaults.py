@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
     [
         ("shapes", "convnet", "saf-e", 0.5),
         ("uneven", "convnet", "saf-f", 0.6),
-        ("bars", "mlp", "ottt-o", 0.8),
+        ("bars", "mlp", "ottt-o", 0.7),
         ("thin", "convnet", "bptt", 0.8),
         ("thin", "mlp", "ottt-a", 0.8),
         ("hundred", "mlp", "spike-representation", 0.05),
