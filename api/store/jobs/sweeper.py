@@ -1,5 +1,5 @@
-"""The sweeper: every few seconds it recovers jobs and exports with expired leases and sends lost
-wake-ups again.
+"""The sweeper: every few seconds it recovers jobs and exports with expired leases, sends lost
+wake-ups again, and removes attempts that no limit counts any more.
 
 One runs beside every API and every worker; two at the same moment do each thing once, since each is
 one conditional UPDATE.
@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.settings import Settings
 from api.store.database import Database, clock, why_away
 from api.store.jobs import exports, leases, lifecycle, queue
+from api.store.limits import hours
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,7 @@ class Sweeper:
                     retry_seconds=settings.retry_seconds,
                 )
                 exports.expire_leases(session, at=at)
+                hours.forget_old(session)
             return recovered + queue.announce(session, after_seconds=3 * settings.sweep_seconds)
 
     def _run(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.store.database import clock, now
@@ -14,6 +14,7 @@ from api.store.tables.jobs import ACTIVE, Job
 from api.store.visibility import EVERYTHING
 
 DAY, HOUR = 86_400.0, 3600.0
+KEPT_DAYS = 366.0  # that an attempt stays: no limit looks back further
 
 
 def begin(
@@ -61,3 +62,8 @@ def used(
     query = select(of, seconds).where(counts, of == one if one else of.is_not(None)).group_by(of)
     rows = session.execute(query.execution_options(**EVERYTHING))
     return {str(subject): max(0.0, total or 0.0) / HOUR for subject, total in rows}
+
+
+def forget_old(session: Session) -> None:
+    """Remove attempts that count for nothing any more."""
+    session.execute(delete(Attempt).where(Attempt.ended_at < clock(session) - KEPT_DAYS * DAY))

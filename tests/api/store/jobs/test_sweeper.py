@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from api.settings import Settings
 from api.store.database import Database, clock, now
 from api.store.jobs import leases, lifecycle
 from api.store.jobs.sweeper import GracePeriod, Sweeper
+from api.store.limits.tables import Attempt
 from api.store.tables.jobs import Job, Status
 
 
@@ -225,3 +226,17 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_attempts_that_no_limit_counts_any_more_are_removed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.writing() as session:
+        for days in (365, 367):
+            ended = clock(session) - days * 86_400
+            session.add(Attempt(job_id=f"job_{days}", attempt=1, began_at=ended, ended_at=ended))
+    sweeper = Sweeper(database, Settings(), send_wakeup=lambda _: None)
+    monkeypatch.setattr(sweeper._grace, "is_over", lambda at: True)
+    sweeper.sweep()
+    with database.reading() as session:
+        assert list(session.scalars(select(Attempt.job_id))) == ["job_365"]
