@@ -26,7 +26,7 @@ def of_whole_json(text: str) -> Ways:
     the names of files, `{"0.png": "cat", …}`; or of pairs, `{"labels": [["0.png", 3], …]}`, as
     StyleGAN has them."""
     try:
-        said = json.loads(text)
+        said = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError):
         return []
     if isinstance(said, dict) and len(said) == 1:
@@ -40,6 +40,12 @@ def of_whole_json(text: str) -> Ways:
             return _of_objects([{_FILE: name, **value} for name, value in said.items()])
         return []
     return _of_objects(said) if isinstance(said, list) and said else []
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Any:
+    """A dictionary, or pairs where a name comes twice, of which it would keep the last one."""
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else [list(pair) for pair in pairs]
 
 
 def _is_pair(entry: Any) -> bool:

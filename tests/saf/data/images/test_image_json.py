@@ -54,5 +54,13 @@ def test_other_json_is_no_table(text: str, pictures: Pictures, place: Place) -> 
         read(place(pictures.many("images") | {"labels.json": text.encode()}))
 
 
+def test_a_file_with_two_labels_is_refused(pictures: Pictures, place: Place) -> None:
+    """Of two equal names a dictionary keeps the last one."""
+    files = pictures(*(f"images/{n}.png" for n in range(12)))
+    pairs = [f'"{n}.png": "{CLASSES[n % 2]}"' for n in range(12)] + ['"0.png": "dog"']
+    with pytest.raises(DataError, match=r"0\.png has two classes, 'cat' and 'dog'"):
+        read(place(files | {"labels.json": f"{{{', '.join(pairs)}}}".encode()}))
+
+
 def test_objects_that_share_no_keys_are_no_table_and_fill_no_memory() -> None:
     assert of_whole_json(json.dumps([{f"key{n}": n} for n in range(20_000)])) == []
