@@ -70,7 +70,12 @@ def modules_of(path: Path) -> list[Module]:
                         f"tensor {one_line(name)[:100]} is none of a convolution, a linear map or "
                         "a BatchNorm"
                     )
-                if tensor.is_complex() or not bool(torch.isfinite(tensor.double()).all()):
+                if what != "num_batches_tracked" and not tensor.is_floating_point():
+                    raise ValueError(
+                        f"tensor {one_line(name)[:100]} is {tensor.dtype}, and what its whole "
+                        "numbers are multiplied by is not in the file; send weights as floats"
+                    )
+                if not bool(torch.isfinite(tensor.double()).all()):
                     raise ValueError(
                         f"tensor {one_line(name)[:100]} has values that are no numbers"
                     )

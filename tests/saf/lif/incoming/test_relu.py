@@ -111,6 +111,7 @@ def changed(name: str, tensor: Tensor) -> dict[str, Tensor]:
         (changed("8.weight", torch.zeros(10, 10)), {}, "the file has 4 maps (0, 5, 7, 8), and the"),
         (changed("2.weight", torch.zeros(6)), {}, "2.weight has the shape (6,)"),
         (changed("0.weight", torch.full((6, 1, 3, 3), torch.nan)), {}, "0.weight has values"),
+        (changed("0.weight", torch.ones(6, 1, 3, 3, dtype=torch.int8)), {}, "is torch.int8, and"),
         (changed("0.scale", torch.zeros(6)), {}, "tensor 0.scale is none of"),
         (named(f="hidden", o="out"), {}, "do not tell their order; send order"),
         (named(c="conv", n="norm"), {}, "which map the BatchNorm norm of 6 channels follows"),
