@@ -46,6 +46,9 @@ class ParquetFile:
             self.columns = {field.name: field.type for field in schema}
             self.class_names: tuple[str, ...] | None = None
             images = [key for key, kind in self.columns.items() if _is_image(kind, key)]
+            if images_from is None:  # beside `image`, `image_md5` holds none
+                sure = [key for key in images if _is_image(self.columns[key], key, sure=True)]
+                images = sure or images
             self.rows = int(file.metadata.num_rows)
             self._metadata = (schema.metadata or {}).get(b"huggingface", b"{}")
         if self.rows > source.limits.max_samples or len(self.columns) > 10_000:
@@ -178,13 +181,14 @@ def _bytes(name: str, value: Any) -> bytes:
     return found
 
 
-def _is_image(kind: Any, name: str) -> bool:
+def _is_image(kind: Any, name: str, *, sure: bool = False) -> bool:
     import pyarrow.types as types
 
     if types.is_struct(kind):
         index = kind.get_field_index("bytes")
         return index >= 0 and _is_binary(kind.field(index).type)
-    return _is_binary(kind) and (name in _IMAGES or not {"image", "img"}.isdisjoint(tokens(name)))
+    may_be = not sure and not {"image", "img"}.isdisjoint(tokens(name))
+    return _is_binary(kind) and (name in _IMAGES or may_be)
 
 
 def _is_binary(kind: Any) -> bool:

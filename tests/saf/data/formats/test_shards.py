@@ -68,6 +68,19 @@ def test_one_file_alone_has_a_fifth_held_out(tmp_path: Path, png: Png) -> None:
         assert label_of[x.tobytes()] == y
 
 
+def test_digests_of_images_beside_these_are_no_images(tmp_path: Path, png: Png) -> None:
+    """They were a question, since they are bytes and called as images are."""
+    blobs = [png(x) for x in X]
+    table = pa.table({"image": blobs, "image_md5": [bytes(16)] * len(X), "label": Y})
+    pq.write_table(table, tmp_path / "train.parquet")
+    assert len(read(tmp_path / "train.parquet").y_train) == 16
+    pq.write_table(
+        table.drop(["image"]).append_column("image_bytes", [blobs]), tmp_path / "b.parquet"
+    )
+    with pytest.raises(NeedsChoiceError):
+        read(tmp_path / "b.parquet")
+
+
 def test_a_test_split_without_labels_is_left_out(place: Place, png: Png) -> None:
     blobs = [png(x) for x in X]
     path = place({"train.parquet": parquet(blobs, Y), "test.parquet": parquet(blobs[:3], [-1] * 3)})
