@@ -88,6 +88,9 @@ export class Network {
    * @param {Uint8Array} pixels
    */
   begin(pixels) {
+    if (pixels.BYTES_PER_ELEMENT !== 1) {
+      throw new TypeError("a sample is a Uint8Array, of pixels from 0 to 255; multiply floats by 255");
+    }
     if (pixels.length !== this.inputBytes) {
       throw new RangeError(`a sample has ${this.inputBytes} bytes, and these are ${pixels.length}`);
     }
@@ -113,7 +116,8 @@ export class Network {
   /** The score of each class after the time steps so far. */
   scores() {
     const { score_bits: bits, weighted } = this.about;
-    const unit = 2 ** -bits / (weighted ? 2 - 2 ** (1 - this.#steps) : 1);
+    const steps = Math.max(1, this.#steps); // before the first one all scores are 0
+    const unit = 2 ** -bits / (weighted ? 2 - 2 ** (1 - steps) : 1);
     const whole = this.#view(Int32Array, this.#run.scores(), this.classNames.length);
     return Float32Array.from(whole, (score) => score * unit);
   }

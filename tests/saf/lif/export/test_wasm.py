@@ -38,6 +38,7 @@ const found = [];
 for (let at = 0; at < given.length; at += network.inputBytes) {
   const sample = given.subarray(at, at + network.inputBytes);
   network.begin(sample);
+  const before = [...network.scores()];
   const steps = [];
   for (let t = 0; t < network.timesteps; t++) {
     network.step();
@@ -51,12 +52,13 @@ for (let at = 0; at < given.length; at += network.inputBytes) {
     () => network.step(),
     () => network.begin(sample.subarray(1)),
     () => network.spikes("none"),
+    () => network.begin(new Float32Array(network.inputBytes)),
   ];
   for (const wrong of wrongs) {
     try { wrong(); } catch (error) { refused.push(error.message); }
   }
   const whole = network.run(sample);
-  found.push({ steps, refused, predicted: whole.predicted, scores: [...whole.scores] });
+  found.push({ before, steps, refused, predicted: whole.predicted, scores: [...whole.scores] });
 }
 console.log(JSON.stringify({ classes: network.classNames, found }));
 """
@@ -102,7 +104,9 @@ def test_its_module_says_every_spike_potential_and_score(network: LIFNetwork, se
                 assert potentials == step.potentials[layer].flatten().tolist()
         assert found["scores"] == told["scores"]
         assert found["predicted"] == int(np.argmax(found["scores"]))
-        assert [len(found["refused"]), "time steps have run" in found["refused"][0]] == [3, True]
+        assert [len(found["refused"]), "time steps have run" in found["refused"][0]] == [4, True]
+        assert "multiply floats by 255" in found["refused"][3]
+        assert found["before"] == [0.0] * len(network.class_names)
 
 
 def in_node(*given: Path) -> dict[str, Any]:
