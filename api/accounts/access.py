@@ -39,7 +39,7 @@ class Access:
     makes: bool = False
     """Something new, in the project that the header `Saf-Project` names."""
     enters: bool = False
-    """Tries to sign in, which counts for the address that it comes from."""
+    """Tries to sign in, or a link of a mail, which counts for the address that it comes from."""
     of_form: bool = False
     """A form of a page, which may say its CSRF token as a field."""
 
@@ -79,10 +79,10 @@ ACCESS: Mapping[str, Access] = {
     "GET /login/oidc/callback": ENTER,
     "GET /login/oidc/leave": PUBLIC,
     "GET /static/{path}": PUBLIC,
-    "GET /mail/confirm/{token}": PUBLIC,
-    "POST /mail/confirm/{token}": PUBLIC,
-    "GET /mail/stop/{token}": PUBLIC,
-    "POST /mail/stop/{token}": PUBLIC,
+    "GET /mail/confirm/{token}": ENTER,
+    "POST /mail/confirm/{token}": ENTER,
+    "GET /mail/stop/{token}": ENTER,
+    "POST /mail/stop/{token}": ENTER,
     # Pages and what is the same for all.
     "GET /": READ,
     "GET /new": READ,
@@ -173,6 +173,7 @@ ACCESS: Mapping[str, Access] = {
     "GET /webhooks": READ,
     "POST /webhooks": FORM,
     "POST /webhooks/{webhook}/test": change("webhook", of_form=True),
+    "POST /webhooks/{webhook}/enable": change("webhook", of_form=True),
     "POST /webhooks/{webhook}/remove": change("webhook", of_form=True),
     # Accounts.
     "GET /v1/me": READ,

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from api.store import viewer
 from api.store.database import clock
 from api.store.jobs import queue, remarks
 from api.store.jobs.result import RESULT
@@ -207,6 +208,9 @@ class EventDocument(Document):
     data: dict[str, Any]
 
 
+OWNER_AT_LIMIT = "its owner is at a limit; it goes on when there is room again"
+
+
 def job_documents(session: Session, jobs: Sequence[Job]) -> list[JobDocument]:
     """The JSON of some jobs, in a few queries whatever their number."""
     ahead = queue.jobs_ahead(session, jobs)
@@ -230,8 +234,13 @@ def _waits_for(job: Job, held: Full, names: Names) -> str | None:
         return None
     side, reached = found
     owner, project = names.of(job.owner_id, job.project_id)
-    who = owner if side == "users" else f"the project {project}"
-    return reached.said(who or "its user")
+    if side == "projects":
+        return reached.said(f"the project {project}")
+    # What somebody has used is their own, and admins' (`GET /v1/limits`); streams are of all.
+    seen = viewer.current()
+    if seen is None or not (seen.is_admin or seen.user_id == job.owner_id):
+        return OWNER_AT_LIMIT
+    return reached.said(owner or "its user")
 
 
 def job_document(session: Session, job: Job) -> JobDocument:

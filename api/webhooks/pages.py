@@ -17,6 +17,7 @@ from api.web.dependencies import Service, ServiceDependency
 from api.web.rendering import page
 from api.webhooks.routes import (
     check_address,
+    enable,
     find_webhooks,
     make_webhook,
     read_webhook,
@@ -50,6 +51,14 @@ def try_by_form(service: ServiceDependency, webhook: str) -> Response:
     """Sends a test message."""
     with service.database.writing() as session:
         try_told(session, webhook)
+    return RedirectResponse(prefix.at("/webhooks"), 303)
+
+
+@router.post("/webhooks/{webhook}/enable")
+def enable_by_form(service: ServiceDependency, webhook: str) -> Response:
+    """Switches one on again."""
+    with service.database.writing() as session:
+        enable(service, session, read_webhook(session, webhook, lock=True))
     return RedirectResponse(prefix.at("/webhooks"), 303)
 
 

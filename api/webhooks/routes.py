@@ -103,10 +103,26 @@ def make_webhook(service: Service, session: Session, wanted: NewWebhook) -> NewW
     session.add(row)
     session.flush()
     if mail and row.confirmed_at is None:
-        service.part(Confirmations).take()
-        asks = viewer.current()
-        outbox.put_confirmation(session, row, "" if asks is None else asks.name)
+        _ask(service, session, row)
     return _with_secret(session, row)
+
+
+def enable(service: Service, session: Session, row: Webhook) -> None:
+    """Tell a webhook that was off again. A mail box at which somebody has stopped it is asked
+    first. TooManyError."""
+    was_off = row.disabled_at is not None
+    row.disabled_at = row.disabled_why = row.failing_since = None
+    if was_off and is_mail(row.url) and row.confirmed_at is None:
+        if is_known(session, row.url):
+            row.confirmed_at = clock(session)
+        else:
+            _ask(service, session, row)
+
+
+def _ask(service: Service, session: Session, row: Webhook) -> None:
+    service.part(Confirmations).take()
+    asks = viewer.current()
+    outbox.put_confirmation(session, row, "" if asks is None else asks.name)
 
 
 def _with_secret(session: Session, row: Webhook) -> NewWebhookDocument:
@@ -181,12 +197,14 @@ def get_webhook(service: ServiceDependency, webhook: str) -> WebhookDocument:
 @router.patch(
     "/{webhook}",
     summary="Change a webhook, switch it off or on",
-    responses=responses(401, 403, 404, 422, 503),
+    responses=responses(401, 403, 404, 422, 429, 503),
 )
 def change_webhook(
     service: ServiceDependency, webhook: str, change: Annotated[WebhookChange, Body()]
 ) -> WebhookDocument:
-    """Its secret stays. One that was disabled is told again, and gets what waits."""
+    """Its secret stays. One that was disabled is told again, and gets what waits; a mail box whose
+    mails somebody there has stopped gets a mail with a link first, and nothing before it was
+    followed."""
     given = change.model_fields_set
     if "url" in given:
         check_address(service.settings, change.url)
@@ -201,7 +219,7 @@ def change_webhook(
         if "events" in given:
             row.events = list(dict.fromkeys(change.events))
         if "enabled" in given and change.enabled:
-            row.disabled_at = row.disabled_why = row.failing_since = None
+            enable(service, session, row)
         elif "enabled" in given and row.disabled_at is None:
             row.disabled_at, row.disabled_why = clock(session), "switched off"
         session.flush()

@@ -24,7 +24,8 @@ from sqlalchemy.orm import Session
 
 from api.store.database import clock, now
 from api.store.visibility import EVERYTHING
-from api.store.webhooks.audience import is_mail, may_be_told
+from api.store.webhooks.audience import is_confirmed, is_mail, may_be_told
+from api.store.webhooks.outbox import CONFIRM
 from api.store.webhooks.tables import Delivery, SweepNews, Webhook
 
 KEPT_SECONDS = 30 * 86_400.0  # that a message stays
@@ -192,10 +193,12 @@ def _is_free() -> ColumnElement[bool]:
 
 
 def _oldest_due() -> ScalarSelect[str]:
-    """The message of a webhook that comes next."""
+    """The message of a webhook that comes next; to a mail box that nobody there has confirmed, or
+    has stopped since, the question alone."""
+    may_come = or_(is_confirmed(), Delivery.type == CONFIRM)
     return (
         select(Delivery.id)
-        .where(Delivery.webhook_id == Webhook.id, Delivery.next_at <= now())
+        .where(Delivery.webhook_id == Webhook.id, Delivery.next_at <= now(), may_come)
         .order_by(Delivery.next_at, Delivery.id)
         .limit(1)
         .correlate(Webhook)

@@ -14,10 +14,12 @@ from api.errors import InvalidRequestError, TooManyError
 from api.settings import Settings
 from api.store import viewer
 from api.store.accounts.tables import User
+from api.store.database import clock
 from api.store.webhooks.tables import MAILTO, Webhook
 
 LONGEST = 254
 PER_HOUR = 5
+STOPPED = "stopped by a link in a mail"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
 _BOX = re.compile(
     rf"(?=.{{3,{LONGEST}}}\Z)[A-Za-z0-9_+\-]+(?:\.[A-Za-z0-9_+\-]+)*@{_LABEL}(?:\.{_LABEL})*"
@@ -57,8 +59,29 @@ def is_known(session: Session, url: str) -> bool:
     confirmed = select(Webhook.id).where(own, Webhook.url == url, Webhook.confirmed_at.is_not(None))
     if session.scalar(confirmed.limit(1)) is not None:
         return True
+    return is_of_provider(session, owner_id, url)
+
+
+def is_of_provider(session: Session, owner_id: str | None, url: str) -> bool:
+    """Whether the provider at which a user signs in says that the mail box is theirs."""
     user = None if owner_id is None else session.get(User, owner_id)
     return user is not None and user.email is not None and user.email == box(url)
+
+
+def stop(session: Session, webhook: Webhook) -> None:
+    """No more mails of a webhook, and, unless the box is its owner's by the word of their provider,
+    of none of theirs to that box: before any come again somebody there has to confirm it anew."""
+    owner_id = webhook.owner_id
+    stopped = [webhook]
+    if not is_of_provider(session, owner_id, webhook.url):
+        theirs = Webhook.owner_id.is_(None) if owner_id is None else Webhook.owner_id == owner_id
+        to_it = select(Webhook).where(theirs, Webhook.url == webhook.url)
+        stopped = list(session.scalars(to_it.order_by(Webhook.id).with_for_update()))
+        for row in stopped:
+            row.confirmed_at = None
+    for row in stopped:
+        if row.disabled_at is None:
+            row.disabled_at, row.disabled_why = clock(session), STOPPED
 
 
 class Confirmations:

@@ -7,12 +7,14 @@ import hashlib
 import hmac
 from typing import Literal
 
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.errors import NotFoundError
 from api.settings import Settings
 from api.store.database import clock
-from api.store.webhooks.tables import Webhook
+from api.store.webhooks.outbox import CONFIRM
+from api.store.webhooks.tables import Delivery, Webhook
 
 Purpose = Literal["confirm", "stop"]
 CONFIRM_SECONDS = 7 * 86_400.0
@@ -32,7 +34,10 @@ def opened(session: Session, purpose: Purpose, token: str) -> Webhook:
         code.encode(), _code(purpose, found.id, found.secret).encode()
     ):
         raise NotFoundError(_GONE)
-    is_old = clock(session) - found.created_at > CONFIRM_SECONDS
+    asked = select(func.max(Delivery.created_at)).where(
+        Delivery.webhook_id == found.id, Delivery.type == CONFIRM
+    )
+    is_old = clock(session) - (session.scalar(asked) or found.created_at) > CONFIRM_SECONDS
     if purpose == "confirm" and found.confirmed_at is None and is_old:
         raise NotFoundError("this link is more than seven days old; ask for the mail again")
     return found

@@ -9,11 +9,11 @@ from starlette.responses import Response
 from api.store.database import clock
 from api.web.dependencies import ServiceDependency
 from api.web.rendering import page
+from api.webhooks.mail import addresses
 from api.webhooks.mail.addresses import box
 from api.webhooks.mail.links import Purpose, opened
 
 router = APIRouter(prefix="/mail", include_in_schema=False)
-STOPPED = "stopped by a link in a mail"
 
 
 @router.get("/confirm/{token}")
@@ -40,13 +40,13 @@ def stopping(request: Request, service: ServiceDependency, token: str) -> Respon
 
 @router.post("/stop/{token}")
 def stop(request: Request, service: ServiceDependency, token: str) -> Response:
-    """No more mails, until its owner switches them on."""
+    """No more mails, until somebody there confirms anew that they are to come, or, at the box that
+    is its owner's, that one switches them on."""
     _check(service, "stop", token)
     with service.database.writing() as session:
         row = opened(session, "stop", token)
-        if row.disabled_at is None:
-            row.disabled_at, row.disabled_why = clock(session), STOPPED
-        return _done(request, "stop", box(row.url))
+        addresses.stop(session, row)
+        return _done(request, "stop", box(row.url), is_own=row.confirmed_at is not None)
 
 
 def _check(service: ServiceDependency, purpose: Purpose, token: str) -> None:
@@ -60,9 +60,10 @@ def _asking(request: Request, service: ServiceDependency, purpose: Purpose, toke
         row = opened(session, purpose, token)
         is_done = row.confirmed_at if purpose == "confirm" else row.disabled_at
         context = {"purpose": purpose, "token": token, "box": box(row.url), "done": bool(is_done)}
+        context["is_own"] = row.confirmed_at is not None
     return page(request, "webhooks/mail_link.html", context)
 
 
-def _done(request: Request, purpose: Purpose, address: str) -> Response:
-    context = {"purpose": purpose, "token": "", "box": address, "done": True}
+def _done(request: Request, purpose: Purpose, address: str, *, is_own: bool = True) -> Response:
+    context = {"purpose": purpose, "token": "", "box": address, "done": True, "is_own": is_own}
     return page(request, "webhooks/mail_link.html", context)

@@ -137,6 +137,7 @@ ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] =
     "GET /webhooks": (ALL, "", (200,), {}),
     "POST /webhooks": (WRITERS, "", (422,), {"data": {"url": "x"}}),
     "POST /webhooks/{webhook}/test": (CHANGE, "webhook", (303,), {}),
+    "POST /webhooks/{webhook}/enable": (CHANGE, "webhook", (303,), {}),
     "POST /webhooks/{webhook}/remove": (CHANGE, "gone webhook", (303,), {}),
     "GET /v1/audit": (ADMINS, "", (200,), {}),
     "GET /v1/me": (ALL, "", (200,), {}),

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from api.datasets.room import lacking
+from api.jobs.schemas import OWNER_AT_LIMIT
+from api.store.database import clock
 from api.store.datasets import count_alone
+from api.store.limits.tables import Attempt
 from api.store.tables.jobs import Job
 from api.store.tables.uploads import Dataset
 from tests.api.accounts.people import Lab, make_lab, with_keys
@@ -84,6 +87,28 @@ def test_a_job_says_that_a_limit_holds_it_back(lab: Lab) -> None:
     assert lab.ask("ada", "GET", f"/v1/jobs/{job['id']}").json()["waits_for"] is None
     assert lab.server.claim().job_id == job["id"]
     say(lab, "/v1/projects/vision", jobs_running=None)
+
+
+def test_what_the_owner_of_a_job_has_used_is_told_to_them_and_to_admins_alone(lab: Lab) -> None:
+    say(lab, "/v1/users/ada", device_hours=0.0001)
+    job = submit(lab, "ada", "vision").json()
+    with lab.server.service.database.writing() as session:
+        owner = session.get_one(Job, job["id"]).owner_id
+        at = clock(session)
+        took = {"job_id": "job_before", "attempt": 1, "owner_id": owner}
+        session.add(Attempt(**took, began_at=at - 3600, ended_at=at))
+    told = {
+        who: lab.ask(who, "GET", f"/v1/jobs/{job['id']}").json()["waits_for"]
+        for who in ("ada", "root", "mia", "vera")
+    }
+    assert "ada has used 1.0 of 0.0001 device hours" in told["ada"]
+    assert told["root"] == told["ada"]
+    assert told["mia"] == told["vera"] == OWNER_AT_LIMIT
+    page = lab.ask("mia", "GET", "/", headers={"accept": "text/html"}).text
+    assert "ada has used" not in page
+    assert OWNER_AT_LIMIT in page
+    say(lab, "/v1/users/ada", device_hours=None)
+    assert lab.ask("ada", "POST", f"/v1/jobs/{job['id']}/cancel").status_code == 200
 
 
 def test_jobs_beyond_those_that_may_wait_are_refused_with_the_number(lab: Lab) -> None:

@@ -97,6 +97,12 @@ def test_who_is_not_known_counts_by_address_and_keeps_nobody_else_out(lab: Lab) 
     known = {"authorization": f"Bearer {lab.keys['otto']}"}
     assert come("/v1/me", "192.0.2.1", headers=known) == 200
     assert come("/v1/me", "192.0.2.2") == 401
+    # Links of mails, and any address of a network of IPv6.
+    link = "/mail/stop/whk_1.no"
+    came = [come(link, f"2001:db8::{number}", "POST") for number in range(4)]
+    assert came == [404, 404, 404, 429]
+    assert come(link, "2001:db8::9") == 429
+    assert come(link, "2001:db8:0:1::9") == 404
 
 
 def caller() -> Caller:

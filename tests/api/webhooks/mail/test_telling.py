@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
+from api.store.webhooks.tables import Webhook
 from tests.api.accounts.people import make_lab, opened, with_keys
 from tests.api.conftest import Server, serving, until
 from tests.api.webhooks.mail.conftest import PUBLIC, Mailbox, mail_server, mailing, port_of
@@ -93,6 +94,33 @@ def test_a_link_in_the_mail_stops_them_without_signing_in(server: Server, box: M
     server.submit()
     server.fail(server.run())
     assert {one["type"] for one in [last(server, made)]} == {"test"}
+
+
+def test_who_has_stopped_mails_is_asked_before_any_come_again(server: Server, box: Mailbox) -> None:
+    made = confirmed(server, box, "job.failed")
+    another = add(server, ANNA, "job.failed")
+    server.http.post(f"/v1/webhooks/{made['id']}/test")
+    stop = link_in(box, 1, "stop")
+    assert "has to confirm it anew" in server.http.post(stop).text
+    assert server.get(f"/v1/webhooks/{another['id']}")["disabled_at"], "theirs to the same box, too"
+    assert "Switch on" in server.http.get("/account").text
+    assert server.http.post(f"/webhooks/{made['id']}/enable").status_code == 303
+    again = server.http.patch(f"/v1/webhooks/{made['id']}", json={"enabled": True}).json()
+    assert (again["disabled_at"], again["confirmed_at"]) == (None, None)
+    server.submit()
+    server.fail(server.run())
+    until(lambda: len(box.raw) == 3)
+    assert box.mails[2]["Subject"] == "Is this your address?"
+    assert add(server)["confirmed_at"] is None, "nor by a new one"
+    until(lambda: len(box.raw) == 4)
+    with server.service.database.writing() as session:  # long ago, but the question is new
+        row = session.get(Webhook, made["id"])
+        assert row is not None
+        row.created_at -= 30 * 86_400
+    assert server.http.post(link_in(box, 2, "confirm")).status_code == 200
+    server.http.post(f"/v1/webhooks/{made['id']}/test")
+    until(lambda: len(box.raw) == 5)
+    assert box.mails[4]["Subject"] == "A test"
 
 
 def test_a_sweep_is_one_mail_unless_each_job_is_asked_for(server: Server, box: Mailbox) -> None:
