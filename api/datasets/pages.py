@@ -9,9 +9,11 @@ from starlette.responses import Response
 
 from api.datasets.catalogue import catalogue
 from api.datasets.previews import find_preview
-from api.datasets.queries import find_datasets, read_dataset
+from api.datasets.queries import existing, find_datasets, read_dataset
+from api.store import viewer
 from api.web.asgi import prefix
 from api.web.dependencies import ServiceDependency
+from api.web.remarks import MarksDependency
 from api.web.rendering import page
 from saf.data.formats.settings import SHARED
 
@@ -24,13 +26,19 @@ SHOWN_CLASSES = 200
 
 
 @router.get("/datasets")
-def datasets_page(request: Request, service: ServiceDependency, after: str = "") -> Response:
+def datasets_page(
+    request: Request, service: ServiceDependency, marks: MarksDependency, after: str = ""
+) -> Response:
     """What can be trained on, and the upload of more."""
     with service.database.reading() as session:
-        found, has_more = find_datasets(session, limit=PAGE_DATASETS, after=after)
+        found, has_more = find_datasets(session, limit=PAGE_DATASETS, after=after, marks=marks)
     context = {
         "datasets": found,
-        "older": prefix.at("/datasets?") + urlencode({"after": found[-1].id}) if has_more else None,
+        "older": prefix.at("/datasets?")
+        + "&".join(filter(None, (urlencode({"after": found[-1].id}), marks.query())))
+        if has_more
+        else None,
+        "marks": marks,
         "settings": SHARED,
         "catalogue": catalogue(),
         "upload_max_bytes": service.settings.upload_max_bytes,
@@ -44,9 +52,12 @@ def dataset_page(request: Request, service: ServiceDependency, dataset: str) -> 
     with service.database.reading() as session:
         found = read_dataset(session, dataset)
         preview = find_preview(session, dataset)
+        row = None if found.builtin else existing(session, dataset)
+        may_change = row is not None and viewer.may_change(row.owner_id, row.project_id)
     counts = found.counts["per_class"]["train"] if found.counts else []
     context = {
         "dataset": found,
+        "may_change": may_change,
         "preview": preview,
         "shown": range(min(found.classes or 0, SHOWN_CLASSES)),
         "largest": max(counts, default=1) or 1,

@@ -23,12 +23,14 @@ from api.datasets.schemas import (
 )
 from api.errors import ConflictError, FieldError, InvalidRequestError, NotFoundError
 from api.store import pagesize
+from api.store.remarks import marked
 from api.store.soundness import readable
 from api.store.tables.base import Blob
 from api.store.tables.jobs import Job
 from api.store.tables.uploads import Dataset
 from api.web.asgi import prefix
 from api.web.caller import Belonging, Names, conditions
+from api.web.remarks import ANY, Marks
 from api.web.schemas import iso, without_nan
 from saf.data import CATALOGUE
 
@@ -104,12 +106,17 @@ def find_facts(session: Session, name_or_id: str) -> DatasetFacts:
 
 
 def find_datasets(
-    session: Session, *, limit: int, after: str = "", of: Belonging | None = None
+    session: Session,
+    *,
+    limit: int,
+    after: str = "",
+    of: Belonging | None = None,
+    marks: Marks = ANY,
 ) -> tuple[list[DatasetDocument], bool]:
     """The built-in data sets, then up to `limit` uploads, fewer where they have very many classes,
     newest first; and whether there are more."""
     is_first = not after.startswith("ds_")
-    where = conditions(Dataset, of)
+    where = (*conditions(Dataset, of), *marked(Dataset, marks.tags, marks.favourite))
     builtin: Sequence[str] = tuple(CATALOGUE) if is_first and not where else ()
     shown, has_more = pagesize.newest(
         session,

@@ -33,7 +33,7 @@ from api.web.idempotency import IdempotencyKey
 from api.web.limits import UserDependency
 from api.web.multipart import Upload, receive
 from api.web.problems.documents import responses
-from api.web.remarks import Remarks
+from api.web.remarks import MarksDependency, Remarks
 from api.web.schemas import Listing
 from saf.data import CATALOGUE, FORMATS
 from saf.data.formats.format import known_settings
@@ -178,14 +178,16 @@ def list_datasets(
     caller: CallerDependency,
     mine: Mine = False,
     project: OfProject = "",
+    *,
+    marks: MarksDependency,
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
     after: Annotated[str, Query(description="`last_id` of the page before")] = "",
 ) -> Listing[DatasetDocument]:
-    """What is built in comes first, then uploads, newest first; with `mine` or `project` uploads
-    alone."""
+    """What is built in comes first, then uploads, newest first; with `mine`, `project`, `tag` or
+    `favourite` uploads alone."""
     with service.database.reading() as session:
         of = belonging(session, caller, mine, project)
-        documents, has_more = find_datasets(session, limit=limit, after=after, of=of)
+        documents, has_more = find_datasets(session, limit=limit, after=after, of=of, marks=marks)
     return Listing(
         data=documents,
         first_id=documents[0].id if documents else None,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sqlalchemy import ColumnElement, Text, cast, func
 from sqlalchemy.orm import Session
 
 from api.store.database import clock
@@ -24,3 +26,18 @@ def write(session: Session, row: Sweep | Dataset, changes: Mapping[str, Any]) ->
     if "favourite" in changes and changes["favourite"] != (row.favourite_at is not None):
         row.favourite_at = clock(session) if changes["favourite"] else None
     session.flush()
+
+
+def marked(
+    table: type[Sweep | Dataset], tags: Iterable[str], favourite: bool | None
+) -> tuple[ColumnElement[bool], ...]:
+    """The conditions that things have these tags, and are favourites or not; None: either."""
+    stored = cast(table.tags, Text)  # JSON, in which no other text has a tag with its quotes
+    # LIKE of SQLite takes A for a.
+    found: list[ColumnElement[bool]] = [
+        func.replace(stored, json.dumps(tag), "") != stored for tag in tags
+    ]
+    if favourite is not None:
+        at = table.favourite_at
+        found.append(at.is_not(None) if favourite else at.is_(None))
+    return tuple(found)

@@ -11,12 +11,14 @@ from starlette.responses import Response
 
 from api.errors import InvalidRequestError
 from api.jobs.compare import svg
+from api.store import viewer
 from api.store.tables.jobs import Status
 from api.sweeps.request import value_told
 from api.sweeps.table import SweepRow, find_sweeps, read_sweep, sweep_document
 from api.web.asgi import prefix
 from api.web.caller import CallerDependency, belonging
 from api.web.dependencies import ServiceDependency
+from api.web.remarks import MarksDependency
 from api.web.rendering import page
 from api.web.sorting import direction, next_order
 
@@ -39,6 +41,7 @@ def sweeps_page(
     request: Request,
     service: ServiceDependency,
     caller: CallerDependency,
+    marks: MarksDependency,
     mine: bool = False,
     project: str = "",
     after: Annotated[str, Query()] = "",
@@ -46,14 +49,16 @@ def sweeps_page(
     """The list of sweeps, the newest first."""
     with service.database.reading() as session:
         of = belonging(session, caller, mine, project)
-        found, has_more = find_sweeps(session, limit=PAGE_SWEEPS, after=after, of=of)
+        found, has_more = find_sweeps(session, limit=PAGE_SWEEPS, after=after, of=of, marks=marks)
     kept = {"mine": "true"} if mine else {}
     kept |= {"project": project} if project else {}
     context = {
         "sweeps": found,
-        "older": prefix.at("/sweeps?") + urlencode({**kept, "after": found[-1].id})
+        "older": prefix.at("/sweeps?")
+        + "&".join(filter(None, (urlencode({**kept, "after": found[-1].id}), marks.query())))
         if has_more
         else None,
+        "marks": marks,
         "is_first": not after,
     }
     return page(request, "sweeps/sweeps.html", context)
@@ -70,11 +75,14 @@ def sweep_page(
         detail = f"there is no order {name!r}; use one of {', '.join(ORDERS)}"
         raise InvalidRequestError.at("sort", detail)
     with service.database.reading() as session:
-        sweep = sweep_document(session, read_sweep(session, sweep_id))
+        row = read_sweep(session, sweep_id)
+        may_change = viewer.may_change(row.owner_id, row.project_id)
+        sweep = sweep_document(session, row)
     ids = [row.job for row in sweep.rows if row.job]
     is_over = sweep.ended == sweep.jobs_total
     context = {
         "sweep": sweep,
+        "may_change": may_change,
         "rows": _ordered(sweep.rows, name, largest_first=order.startswith("-")),
         "ids": ids,
         "is_over": is_over,

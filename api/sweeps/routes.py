@@ -47,7 +47,7 @@ from api.web.idempotency import (
 )
 from api.web.limits import UserDependency, check_jobs
 from api.web.problems.documents import ProblemField, responses
-from api.web.remarks import NamedRemarks
+from api.web.remarks import MarksDependency, NamedRemarks
 from api.web.rendering import attachment
 from api.web.schemas import Document, Listing
 from saf.config import JobSpecification
@@ -136,13 +136,15 @@ def list_sweeps(
     caller: CallerDependency,
     mine: Mine = False,
     project: OfProject = "",
+    *,
+    marks: MarksDependency,
     limit: Annotated[int, Query(ge=1, le=200)] = 20,
     after: Annotated[str, Query(description="`last_id` of the page before")] = "",
 ) -> Listing[SweepSummary]:
     """The newest first, without their tables."""
     with service.database.reading() as session:
         of = belonging(session, caller, mine, project)
-        found, has_more = find_sweeps(session, limit=limit, after=after, of=of)
+        found, has_more = find_sweeps(session, limit=limit, after=after, of=of, marks=marks)
     return Listing(
         data=found,
         first_id=found[0].id if found else None,

@@ -17,12 +17,14 @@ from api.jobs.compare.queries import run_seconds
 from api.jobs.schemas import Health, JobDocument, JobFinding, job_documents
 from api.store import pagesize
 from api.store.database import clock
+from api.store.remarks import marked
 from api.store.soundness import readable, status_of
 from api.store.tables.jobs import TERMINAL, Job, Status, Sweep
 from api.sweeps.request import SweepRequest, short, told
 from api.web.asgi import prefix
 from api.web.caller import Belonging, Names, conditions
 from api.web.csv_export import as_csv
+from api.web.remarks import ANY, Marks
 from api.web.schemas import Document, Timestamp, finite, iso
 
 SEED = "/seed"
@@ -142,12 +144,18 @@ class SweepDocument(SweepSummary):
 
 
 def find_sweeps(
-    session: Session, *, limit: int, after: str = "", of: Belonging | None = None
+    session: Session,
+    *,
+    limit: int,
+    after: str = "",
+    of: Belonging | None = None,
+    marks: Marks = ANY,
 ) -> tuple[list[SweepSummary], bool]:
     """Up to `limit` sweeps, fewer where they are large, the newest first, and whether there are
     more."""
+    where = (*conditions(Sweep, of), *marked(Sweep, marks.tags, marks.favourite))
     shown, has_more = pagesize.newest(
-        session, Sweep.id, Sweep.request, limit=limit, after=after, where=conditions(Sweep, of)
+        session, Sweep.id, Sweep.request, limit=limit, after=after, where=where
     )
     found = list(
         session.scalars(select(Sweep).where(Sweep.id.in_(shown)).order_by(Sweep.id.desc()))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import dataclass
 from typing import Annotated, Self
+from urllib.parse import urlencode
 
+from fastapi import Depends, Query
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -61,3 +64,31 @@ class NamedRemarks(Remarks):
         str, StringConstraints(max_length=200, strip_whitespace=True, pattern=r"^[^\x00]*$")
     ] = ""
     """The name that lists and pages show; that in what was sent stays as it was."""
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Which things a list shows: with all of these tags, favourites or others; None: both."""
+
+    tags: tuple[str, ...] = ()
+    favourite: bool | None = None
+
+    def query(self, *, tags: bool = True, favourite: bool | None = None) -> str:
+        """As parameters of a list, with the tags or without, of favourites or as it is."""
+        pairs = [("tag", tag) for tag in self.tags] if tags else []
+        wanted = self.favourite if favourite is None else favourite
+        return urlencode([*pairs, *([("favourite", "true")] if wanted else [])])
+
+
+def _marks(
+    tag: Annotated[
+        list[Annotated[str, StringConstraints(max_length=50)]] | None,
+        Query(description="May be given repeatedly: things that have all", max_length=16),
+    ] = None,
+    favourite: Annotated[bool | None, Query(description="Only favourites, or only others")] = None,
+) -> Marks:
+    return Marks(tuple(dict.fromkeys(map(plain_tag, tag or ()))), favourite)
+
+
+ANY = Marks()
+MarksDependency = Annotated[Marks, Depends(_marks)]

@@ -4,6 +4,7 @@ import { at } from "../web/address.js";
 import { ask, explain, Refusal, Unreachable } from "../web/http.js";
 import { onRefresh, poll } from "../web/live.js";
 import { ready } from "../web/ready.js";
+import { offerRemarks } from "../web/remarks.js";
 
 const LOOK_MS = 1000;
 const STEP_MS = 160;
@@ -110,6 +111,8 @@ choices?.addEventListener("click", async (event) => {
   for (const each of buttons) each.disabled = false;
   chosen.focus();
 });
+const facts = /** @type {HTMLElement} */ (document.getElementById("facts"));
+offerRemarks(facts.dataset.url ?? "");
 ready();
 
 /** @param {string} text */
@@ -120,7 +123,6 @@ function refuse(text) {
 }
 
 // What the page shows besides its facts is there once the check is over.
-const facts = /** @type {HTMLElement} */ (document.getElementById("facts"));
 if (facts.dataset.status === "checking") {
   poll(LOOK_MS);
   onRefresh(() => {

@@ -8,7 +8,7 @@ import { refreshSoon, set } from "../web/live.js";
 import { ready } from "../web/ready.js";
 import { offerExports } from "./exports.js";
 import { offerMoreEpochs } from "./further.js";
-import { offerRemarks } from "./remarks.js";
+import { offerRemarks } from "../web/remarks.js";
 import { Log } from "./log.js";
 import { Stream } from "../web/stream.js";
 import { PredictForm } from "./predict.js";

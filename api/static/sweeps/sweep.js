@@ -4,6 +4,7 @@ import { at } from "../web/address.js";
 import { offerActions } from "../web/actions.js";
 import { refreshSoon } from "../web/live.js";
 import { ready } from "../web/ready.js";
+import { offerRemarks } from "../web/remarks.js";
 import { Stream } from "../web/stream.js";
 
 const root = /** @type {HTMLElement} */ (document.getElementById("sweep"));
@@ -21,5 +22,6 @@ offerActions(at(`/v1/sweeps/${root.dataset.id}`), at("/sweeps"), {
   delete: "Delete this sweep, all its jobs, and their metrics, logs and files?",
   cancel: "Cancel all of its jobs that have not ended? What they have learned is lost.",
 });
+offerRemarks(at(`/v1/sweeps/${root.dataset.id}`));
 ready();
 new Stream(at("/v1/stream?snapshot=false"), { begin: refreshSoon, job: perhaps, deleted: perhaps });

@@ -33,6 +33,14 @@ def test_people_write_on_sweeps(server: Server) -> None:
     assert told(server.get("/v1/sweeps")["data"][0]) == told(found)
     html = server.http.get(made["urls"]["page"], headers=HTML).text
     assert "<strong>good</strong> &lt;b&gt;x&lt;/b&gt;" in html
+    assert 'id="remarks-form"' in html
+    for query, number in (
+        ({"tag": "a"}, 1), ({"tag": ["a", "b"]}, 1), ({"tag": ["a", "c"]}, 0), ({"tag": "A"}, 0),
+        ({"favourite": "true"}, 0), ({"favourite": "false"}, 1),
+    ):  # fmt: skip
+        assert len(server.get("/v1/sweeps", **query)["data"]) == number, query
+        page = server.http.get("/sweeps", params=query, headers=HTML).text
+        assert (made["urls"]["page"] in page) == (number > 0), query
     for odd in ({}, {"tags": ["a,b"]}, {"owner": "x"}):
         check(server.http.patch(path, json=odd), 422)
 
@@ -64,6 +72,14 @@ def test_people_write_on_data_sets_and_jobs_go_on_naming_them(server: Server) ->
     assert told(written) == ("**good** <b>x</b>", ["a", "b"], True)
     assert told(server.get("/v1/datasets/ds_1")) == told(written)
     assert "<strong>good</strong>" in server.http.get("/datasets/ds_1", headers=HTML).text
+    assert 'id="remarks-form"' in server.http.get("/datasets/ds_1", headers=HTML).text
+    assert 'id="remarks-form"' not in server.http.get("/datasets/digits", headers=HTML).text
+    odd = 'é "q"\\'
+    assert server.http.patch("/v1/datasets/mine", json={"tags": ["a", odd]}).status_code == 200
+    for tag, found in (("a", ["ds_1"]), (odd, ["ds_1"]), ("q", []), ("b", []), ("%", [])):
+        assert [one["id"] for one in server.get("/v1/datasets", tag=tag)["data"]] == found, tag
+    page = server.http.get("/datasets?favourite=true", headers=HTML).text
+    assert ("/datasets/ds_1" in page, "/datasets/digits" in page) == (True, False)
     check(server.http.patch("/v1/datasets/mine", json={"name": "other"}), 422)
     assert (
         "is built in" in check(server.http.patch("/v1/datasets/digits", json=SAID), 409)["detail"]

@@ -1,9 +1,9 @@
 // @ts-check
-// The form of what people write on a job: name, tags, notes, favourite.
-import { ask, explain } from "../web/http.js";
-import { refreshSoon, set } from "../web/live.js";
+// The form of what people write on a thing: tags, notes, favourite, and the name of some.
+import { ask, explain } from "./http.js";
+import { refreshSoon, set } from "./live.js";
 
-/** @param {string} address of the job */
+/** @param {string} address of the thing in the API */
 export function offerRemarks(address) {
   const form = document.getElementById("remarks-form");
   if (!(form instanceof HTMLFormElement)) return;
@@ -17,16 +17,16 @@ export function offerRemarks(address) {
       .map((tag) => tag.trim())
       .filter(Boolean);
     const json = JSON.stringify({
-      name: fields.get("name"),
+      name: fields.get("name") ?? undefined,
       notes: fields.get("notes"),
       tags,
       favourite: fields.has("favourite"),
     });
     button.disabled = true;
     try {
-      const job = await ask(address, { method: "PATCH", json });
+      const thing = await ask(address, { method: "PATCH", json });
       const heading = document.querySelector("h1");
-      if (heading) set(heading, job.name || job.id);
+      if (heading) set(heading, thing.name || thing.id);
       set(said, "Saved.");
       refreshSoon();
     } catch (error) {
