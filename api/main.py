@@ -20,6 +20,7 @@ from api.accounts import mail as account_mail
 from api.accounts import pages as account_pages
 from api.accounts import routes as accounts
 from api.accounts.guard import Guard
+from api.accounts.limits import pages as limit_pages
 from api.accounts.limits import routes as limits
 from api.accounts.limits.requests import RequestLimits
 from api.accounts.oidc import configured
@@ -204,6 +205,7 @@ def _routes() -> tuple[BaseRoute, ...]:
     pages = (
         *(list_page, compare, compare_pages, job_page, new_page),
         *(dataset_pages, network_pages, sweep_pages, system_pages, account_pages, oidc_pages),
+        limit_pages,
         *(webhook_pages, mail_pages, account_mail, search_pages),
     )
     for module in (*modules, *pages):

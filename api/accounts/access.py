@@ -194,6 +194,10 @@ ACCESS: Mapping[str, Access] = {
     "DELETE /v1/projects/{project}/members/{user}": change("project"),
     "DELETE /v1/sessions": READ,
     "GET /account": READ,
+    "GET /account/limits/users/{user}": ADMIN,
+    "POST /account/limits/users/{user}": Access(scope="admin", of_form=True),
+    "GET /account/limits/projects/{project}": Access(scope="admin", kind="project"),
+    "POST /account/limits/projects/{project}": Access(scope="admin", kind="project", of_form=True),
     "POST /account/keys": FORM,
     "POST /account/mail": FORM,
     "POST /account/keys/{key}/revoke": Access(

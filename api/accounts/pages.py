@@ -45,7 +45,7 @@ async def sign_in(request: Request) -> Response:
     service: Service = request.app.state.service
     if service.settings.auth != "keys":
         return RedirectResponse(prefix.at("/"), 303)
-    form = await _form(request)
+    form = await form_of(request)
     wanted = form.get("next", "/")
     signed_in = await service.part(SignIns).sign_in(request, form.get("key", "").strip())
     if signed_in is None:
@@ -86,7 +86,7 @@ def account_page(
 @router.post("/account/keys")
 async def make_key_by_form(request: Request) -> Response:
     """Makes a key and shows it, once."""
-    form = await _form(request)
+    form = await form_of(request)
     return await _in_thread(_make_key, request, form)
 
 
@@ -171,7 +171,7 @@ def _signed_out(request: Request, service: Service, caller: Caller) -> Response:
     return response
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def form_of(request: Request) -> dict[str, str]:
     """The fields of a form; the first value of each."""
     body = await request.body()
     if len(body) > MOST_FORM_BYTES:

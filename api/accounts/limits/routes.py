@@ -67,9 +67,9 @@ def change_project(
 def own_limits(session: Session, service: Service, caller: Caller) -> Iterator[LimitDocument]:
     """Those of whoever asks, and of each project that they belong to."""
     seen = caller.viewer
-    yield from _limits(session, service, "users", seen.user_id, seen.name)
+    yield from limits_of(session, service, "users", seen.user_id, seen.name)
     for row in projects.listed(session, seen.projects):
-        yield from _limits(session, service, "projects", row.id, row.name)
+        yield from limits_of(session, service, "projects", row.id, row.name)
 
 
 def _asked(
@@ -80,19 +80,20 @@ def _asked(
         if user not in (seen.name, seen.user_id) and "admin" not in caller.scopes:
             raise ForbiddenError("limits of others are for admins of the service")
         row = users.find(session, user)
-        yield from _limits(session, service, "users", row.id, row.name)
+        yield from limits_of(session, service, "users", row.id, row.name)
     if project:
         found = projects.lookup(session, project)
         if found is None or not seen.sees(None, found.id):
             raise NotFoundError(f"there is no project {project}")
-        yield from _limits(session, service, "projects", found.id, found.name)
+        yield from limits_of(session, service, "projects", found.id, found.name)
     if not (user or project):
         yield from own_limits(session, service, caller)
 
 
-def _limits(
+def limits_of(
     session: Session, service: Service, side: Side, id_: str, of: str
 ) -> Iterator[LimitDocument]:
+    """Those of a user or a project, by its id and its name."""
     said = numbers.own(session, id_)
     most = numbers.of(session, side, id_)
     days = numbers.of(session, "users", id_).get(DAYS, 30.0)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 import typer
 
 from saf.cli.jobs import server_client
 from saf.cli.output import AsJson, complain, print_json, table
-from saf.sizes import UNITS, readable
+from saf.sizes import parsed, readable
 
-_NUMBER = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(UNITS)})?")
 UserName = Annotated[str, typer.Argument(metavar="USER", help="Name of the user.")]
 ProjectName = Annotated[str, typer.Argument(metavar="PROJECT", help="Name of the project.")]
 Running = Annotated[str, typer.Option(metavar="N", help="Jobs that have workers at once.")]
@@ -101,10 +99,10 @@ def _numbers(**given: str) -> dict[str, float | None]:
 def _number(name: str, text: str) -> float | None:
     if text == "default":
         return None
-    found = _NUMBER.fullmatch(text.strip())
-    if found is None or (found[2] and name != "stored_bytes"):
-        size = ", such as 200GiB" if name == "stored_bytes" else ""
+    is_size = name == "stored_bytes"
+    try:
+        return parsed(text) if is_size else float(text)
+    except ValueError:
+        size = ", such as 200GiB" if is_size else ""
         complain(f"--{name.replace('_', '-')} is a number{size}, or default; not {text!r}")
-        raise typer.Exit(2)
-    power = 1 + UNITS.index(found[2]) if found[2] else 0
-    return float(found[1]) * 1024.0**power
+        raise typer.Exit(2) from None

@@ -156,6 +156,12 @@ ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] =
     "PUT /v1/projects/{project}/members/{user}": (LEAD, "project", (422,), {"json": {}}),
     "DELETE /v1/projects/{project}/members/{user}": (LEAD, "project", (404,), {}),
     "DELETE /v1/sessions": (ALL, "", (204,), {}),
+    "GET /account/limits/users/{user}": (ADMINS, "user", (200,), {}),
+    "POST /account/limits/users/{user}": (ADMINS, "user", (303,), {"data": {"uploads": ""}}),
+    "GET /account/limits/projects/{project}": (SERVICE, "project", (200,), {}),
+    "POST /account/limits/projects/{project}": (
+        *(SERVICE, "project", (303,), {"data": {"jobs_running": ""}}),
+    ),
     "POST /account/keys": (WRITERS, "", (422,), {"data": {"days": "never"}}),
     "POST /account/mail": (WRITERS, "", (422,), {"data": {"address": "x"}}),
     "POST /account/keys/{key}/revoke": (KEYS, "key", (303,), {}),

@@ -75,6 +75,35 @@ def test_limits_are_told_with_what_is_used_and_by_whom_they_were_said(lab: Lab) 
         assert refused.status_code == 422
 
 
+def test_an_admin_says_limits_on_a_page(lab: Lab) -> None:
+    path = "/account/limits/users/otto"
+    account = lab.ask("root", "GET", "/account").text
+    assert path in account
+    assert "/account/limits/projects/audio" in account
+    assert "/account/limits" not in lab.ask("otto", "GET", "/account").text
+    form = {"stored_bytes": "1.5 GiB", "jobs_waiting": "0", "device_hours": "2.5", "uploads": ""}
+    assert lab.ask("root", "POST", path, data=form).status_code == 303
+    found = told(lab, "otto", "otto")
+    assert (found["stored_bytes"]["most"], found["device_hours"]["most"]) == (1.5 * 2**30, 2.5)
+    assert (found["jobs_waiting"]["most"], found["jobs_waiting"]["is_default"]) == (None, False)
+    assert found["uploads"]["is_default"]
+    page = lab.ask("root", "GET", path).text
+    assert 'value="1536 MiB"' in page
+    assert "For all: 256 GiB." in page
+    for odd in ({"uploads": "many"}, {"uploads": "0.5"}, {"streams": "-1"}, {"requests": "nan"}):
+        refused = lab.ask("root", "POST", path, data=odd)
+        assert (refused.status_code, 'role="alert"' in refused.text) == (422, True), odd
+    assert told(lab, "otto", "otto")["uploads"]["is_default"]
+    project = "/account/limits/projects/audio"
+    assert lab.ask("root", "POST", project, data={"jobs_running": "9"}).status_code == 303
+    assert told(lab, "otto", "audio")["jobs_running"]["most"] == 9
+    for each in (path, project):
+        assert lab.ask("otto", "POST", each, data=form).status_code == 403
+        gone = lab.ask("root", "POST", each, data=dict.fromkeys((*form, "jobs_running"), ""))
+        assert gone.status_code == 303
+    assert told(lab, "otto", "otto")["stored_bytes"]["is_default"]
+
+
 def test_a_job_says_that_a_limit_holds_it_back(lab: Lab) -> None:
     say(lab, "/v1/projects/vision", jobs_running=3)
     job = submit(lab, "ada", "vision").json()
