@@ -25,6 +25,7 @@ import numpy as np
 from saf.config.targets import CannotExportError, target_of
 from saf.data import BUILTIN, Dataset, load
 from saf.errors import DataError
+from saf.redaction import without_folders
 
 CANNOT, READER = "cannot_express", "reader"
 NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc")  # as torch says it
@@ -96,7 +97,7 @@ def _spread(total: int, count: int) -> Any:
 def _failure(error: Exception) -> dict[str, Any]:
     from saf.lif.exporting import ReplayError
 
-    said = " ".join(str(error).split())[:LONGEST_MESSAGE] or type(error).__name__
+    said = without_folders(" ".join(str(error).split()))[:LONGEST_MESSAGE] or type(error).__name__
     if isinstance(error, CannotExportError):
         code, hint = CANNOT, "; ".join(dict.fromkeys(each.remedy for each in error.obstacles))
     elif isinstance(error, ReplayError):

@@ -1,4 +1,4 @@
-"""Leaves passwords, tokens and keys out of what is logged."""
+"""Leaves passwords, tokens and keys out of what is logged, and folders out of what is told."""
 
 from __future__ import annotations
 
@@ -34,6 +34,18 @@ _PATTERNS = (
         rf"\1{HIDDEN}",
     ),
 )
+# '/folder with spaces/name', or /folder/name; not 1/4096, either/or, https://host/name
+_PATHS = (
+    re.compile(r"(?<=[\"'`])/[^\"'`\n]*/([^\"'`/\n]+)(?=[\"'`])"),
+    re.compile(r"(?<![\w./:…])/(?:[^\s/\"'`,;:()]+/)+([^\s/\"'`,;:()]+)"),
+)
+
+
+def without_folders(text: str) -> str:
+    """A text with the names of files alone: where they lie is of no use on another machine."""
+    for pattern in _PATHS:
+        text = pattern.sub(r"…/\1", text)
+    return text
 
 
 class Redaction:

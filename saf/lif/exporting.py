@@ -35,6 +35,7 @@ from saf.lif.network import LIFNetwork
 from saf.lif.verdict import ONE_OF, TOLERATED, tolerated_of
 from saf.model.inputs import floats
 from saf.networks.outline import outline_of
+from saf.redaction import without_folders
 from saf.registry import name_of
 
 Verdict = Literal["identical", "equivalent", "differs", "not_replayed"]
@@ -163,7 +164,7 @@ def exported(
                     yield Replaying(start + len(batch), len(samples))
             reason = "" if comparison.fired else "no neuron fired on the samples"
         except NoReaderError as error:
-            reason = str(error)
+            reason = without_folders(str(error))  # the certificate travels
         except (RuntimeError, SubprocessError) as error:
             said = " ".join(str(error).split())[:1000]
             message = f"{target.label} cannot run what was written for it: {said}"

@@ -58,7 +58,7 @@ class Odd(Target):
     @contextmanager
     def replay(self, network: LIFNetwork, directory: Path) -> Iterator[Reader]:
         if not self.installed:
-            raise NoReaderError("odd is not installed here")
+            raise NoReaderError("/srv/saf/bin/python of ours has no odd")
         yield _OddReader(self, network)
 
 
@@ -135,7 +135,7 @@ def done_with(network: LIFNetwork, target: Odd, directory: Path, count: int = 8)
         (Odd(flips=100), "differs", "another network"),
         (Odd(shows=False), "equivalent", "shows no spikes"),
         (Odd(scores="reversed"), "differs", "8 of 8 predictions"),
-        (Odd(installed=False), "not_replayed", "odd is not installed here"),
+        (Odd(installed=False), "not_replayed", "…/python of ours has no odd."),
     ],
 )
 def test_the_verdict_is_of_what_was_played(
