@@ -11,6 +11,7 @@ from api.datasets.catalogue import catalogue
 from api.datasets.previews import find_preview
 from api.datasets.queries import existing, find_datasets, read_dataset
 from api.store import viewer
+from api.store.accounts import audit
 from api.web.asgi import prefix
 from api.web.dependencies import ServiceDependency
 from api.web.remarks import MarksDependency
@@ -52,12 +53,17 @@ def dataset_page(request: Request, service: ServiceDependency, dataset: str) -> 
     with service.database.reading() as session:
         found = read_dataset(session, dataset)
         preview = find_preview(session, dataset)
-        row = None if found.builtin else existing(session, dataset)
-        may_change = row is not None and viewer.may_change(row.owner_id, row.project_id)
+        may_change, changes = False, []
+        if not found.builtin:
+            row = existing(session, dataset)
+            may_change = viewer.may_change(row.owner_id, row.project_id)
+            by_name = {"name": row.name, "parameter": "dataset"}
+            changes = audit.history(session, row.id, **by_name, since=row.created_at)
     counts = found.counts["per_class"]["train"] if found.counts else []
     context = {
         "dataset": found,
         "may_change": may_change,
+        "changes": changes,
         "preview": preview,
         "shown": range(min(found.classes or 0, SHOWN_CLASSES)),
         "largest": max(counts, default=1) or 1,

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from api.errors import InvalidRequestError
 from api.jobs.compare import svg
 from api.store import viewer
+from api.store.accounts import audit
 from api.store.tables.jobs import Status
 from api.sweeps.request import value_told
 from api.sweeps.table import SweepRow, find_sweeps, read_sweep, sweep_document
@@ -78,11 +79,13 @@ def sweep_page(
         row = read_sweep(session, sweep_id)
         may_change = viewer.may_change(row.owner_id, row.project_id)
         sweep = sweep_document(session, row)
+        changes = audit.history(session, sweep_id)
     ids = [row.job for row in sweep.rows if row.job]
     is_over = sweep.ended == sweep.jobs_total
     context = {
         "sweep": sweep,
         "may_change": may_change,
+        "changes": changes,
         "rows": _ordered(sweep.rows, name, largest_first=order.startswith("-")),
         "ids": ids,
         "is_over": is_over,

@@ -17,6 +17,7 @@ from api.web import assets, formatting, remarks
 from api.web.asgi import prefix
 from api.web.caller import caller_of
 from api.web.problems.documents import MEDIA_TYPE
+from api.web.schemas import iso
 from saf import sizes
 from saf.config.methods import method_label
 
@@ -26,6 +27,7 @@ templates.env.filters.update(
     amount=formatting.amount,
     clock_time=formatting.clock_time,
     duration=formatting.duration,
+    iso=iso,
     joules=formatting.joules,
     markdown=remarks.rendered,
     method_label=method_label,

@@ -96,10 +96,7 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
             "spike_statistics": find_spike_statistics(session, job_id, newest=1),
             **_evaluation(session, row),
             "log": logs.tail(session, job_id, LOG_LINES),
-            "changes": [
-                {"at": iso(line.at_ms / 1000), "user": line.user, "action": _told(line.action)}
-                for line in audit.of_thing(session, job_id)
-            ],
+            "changes": audit.history(session, job_id),
             "log_lines": LOG_LINES,
         }
     report = _document(service.store, files, "report")
@@ -121,13 +118,6 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
         "can_predict": _can_predict(service),
     }
     return page(request, "jobs/job.html", context)
-
-
-def _told(action: str) -> str:
-    """What was done, from the route: `cancel` of `POST /v1/jobs/{job_id}/cancel`."""
-    method, _, template = action.partition(" ")
-    last = template.rpartition("/")[2]
-    return {"POST": last if last != "jobs" else "submit"}.get(method, f"{method.lower()} {last}")
 
 
 def _may_steer(row: Job) -> bool:

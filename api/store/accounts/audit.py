@@ -6,9 +6,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from api.store.accounts.tables import AuditLine
@@ -20,6 +21,7 @@ HASHED = ("number", "at_ms", "user", "user_id", "key_id", "address", "action", "
           "request_id", "previous")  # fmt: skip
 _LOCK = 0xA0D  # an advisory lock of PostgreSQL: lines are added one after the other
 _AT_ONCE = 1000
+_SHOWN = 50
 
 
 def append(
@@ -88,10 +90,38 @@ def verify(session: Session) -> tuple[int, str, str]:
     return number, previous, ""
 
 
-def of_thing(session: Session, thing_id: str, *, limit: int = 50) -> list[AuditLine]:
-    """What was done to a thing, the newest first; without what was refused or failed."""
-    found = select(AuditLine).where(AuditLine.thing_id == thing_id, AuditLine.status < 400)
-    return list(session.scalars(found.order_by(AuditLine.number.desc()).limit(limit)))
+@dataclass(frozen=True)
+class Done:
+    """What somebody did to a thing, in a few words."""
+
+    at: float
+    user: str
+    action: str
+
+
+def history(
+    session: Session, id_: str, *, name: str = "", parameter: str = "", since: float = 0.0
+) -> list[Done]:
+    """What was done to a thing, the newest fifty first; without what was refused or failed. What
+    can be addressed by its name too, as the `parameter` of routes, was so since it was made."""
+    is_it = AuditLine.thing_id == id_
+    if name:
+        by_name = AuditLine.action.contains(f"/{{{parameter}}}", autoescape=True)
+        is_new = AuditLine.at_ms >= 1000 * since
+        is_it = or_(is_it, and_(AuditLine.thing_id == name, by_name, is_new))
+    found = select(AuditLine).where(is_it, AuditLine.status < 400)
+    rows = session.scalars(found.order_by(AuditLine.number.desc()).limit(_SHOWN))
+    return [Done(row.at_ms / 1000, row.user, _said(row.action)) for row in rows]
+
+
+def _said(action: str) -> str:
+    """What was done, from the route: `cancel` of `POST /v1/jobs/{job_id}/cancel`."""
+    method, _, template = action.partition(" ")
+    last = template.rpartition("/")[2]
+    if method == "POST":
+        return {"jobs": "submit", "sweeps": "submit", "datasets": "upload"}.get(last, last)
+    what = {"PATCH": "change"}.get(method, method.lower())
+    return what if last.startswith("{") else f"{what} {last}"
 
 
 def newest(

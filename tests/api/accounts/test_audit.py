@@ -57,6 +57,25 @@ def test_signing_in_has_a_line_and_a_job_shows_its_own(own_lab: Lab) -> None:
     assert re.findall(r"</time> (\w+: \w+)</li>", page) == ["ada: cancel", "mia: submit"]
 
 
+def test_the_pages_of_sweeps_and_data_sets_show_their_own(own_lab: Lab) -> None:
+    sweep, dataset = (own_lab.things[kind]["mias"] for kind in ("sweep", "dataset"))
+    name = own_lab.ask("mia", "GET", f"/v1/datasets/{dataset}").json()["name"]
+    own_lab.ask("mia", "PATCH", f"/v1/sweeps/{sweep}", json={"name": "mine"})
+    own_lab.ask("mia", "POST", f"/v1/sweeps/{sweep}/cancel")
+    own_lab.ask("mia", "PATCH", f"/v1/datasets/{dataset}", json={"notes": "x"})
+    own_lab.ask("mia", "PATCH", f"/v1/datasets/{name}", json={"notes": "y"})
+    with own_lab.server.service.database.writing() as session:
+        audit.append(  # of a user of that name
+            session, user="admin", user_id=None, key_id=None, address="local",
+            action="PATCH /v1/users/{user}", thing_id=name, status=200, request_id="",
+        )  # fmt: skip
+    told = re.compile(r"</time> (\w+: \w+)</li>")
+    page = own_lab.ask("mia", "GET", f"/sweeps/{sweep}").text
+    assert told.findall(page) == ["mia: cancel", "mia: change", "mia: submit"]
+    page = own_lab.ask("mia", "GET", f"/datasets/{dataset}").text
+    assert told.findall(page) == ["mia: change", "mia: change"]
+
+
 def test_what_was_refused_to_somebody_known_has_a_line(own_lab: Lab) -> None:
     mias, shared = (own_lab.things["job"][place] for place in ("mias", "shared"))
     upload = own_lab.things["upload"]["mias"]
