@@ -44,7 +44,7 @@ from api.jobs.compare import routes as compare
 from api.jobs.exports import routes as exports
 from api.jobs.live import Streams
 from api.jobs.pages import job_page, list_page, new_page
-from api.jobs.results import artifacts, events, logs, metrics, predict, spike_stats
+from api.jobs.results import artifacts, events, logs, metrics, predict, samples, spike_stats
 from api.jobs.results.predict_process import Predictor
 from api.jobs.searches import pages as search_pages
 from api.jobs.searches import routes as searches
@@ -185,6 +185,7 @@ def _routes() -> tuple[BaseRoute, ...]:
         live,
         spike_stats,
         predict,
+        samples,
         artifacts,
         exports,
         searches,

@@ -5,8 +5,9 @@ a `lif.safetensors`; or `checkpoint` is that of a checkpoint, and `summary` what
 says of its training data, as JSON in a string. One of `image` (a PNG or JPEG in base64), `pixels`
 (`C H W` in [0, 1]), `series` (`T C`), `file` (series as a CSV or .npy, in base64) or `sample`
 (`{"dataset": name or path, "builtin": bool, "index": i}`, of the evaluation split) is shown to it.
-An answer is one line as well: `{"ok": true, …}` as `run` has it, or `{"ok": false, "message": "…",
-"hint": "…"}`. The first line says whether networks can run here.
+`bytes_of`, which is such a sample, is alone in its question: the answer has its bytes.
+An answer is one line as well: `{"ok": true, …}` as `run` or `bytes_of` has it, or `{"ok": false,
+"message": "…", "hint": "…"}`. The first line says whether networks can run here.
 
 Shapes: `T` steps, `C H W` channels, height, width, `K` classes.
 """
@@ -49,6 +50,7 @@ SHOWN_NEURONS = 128  # of a layer …
 GOLDEN = 0.618
 SHOWN_NUMBERS = 12_000  # … and neurons × steps of it, at most
 MOST_PIXELS = 2**20  # of all frames of a sample
+MOST_BYTES = 2**20  # of an image that is told as it is
 MOST_SCORES = 2**20  # classes × steps that an answer holds
 LONGEST_REASON, LONGEST_ANSWER = 500, 15 * 2**20  # characters
 NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc")  # as torch says it
@@ -93,6 +95,8 @@ def main() -> int:
 def answer(question: dict[str, Any]) -> dict[str, Any]:
     """Answer to a question, JSON values alone; never raises."""
     try:
+        if "bytes_of" in question:
+            return {"ok": True, **bytes_of(question["bytes_of"])}
         network = _network(question)
         found = run(network, shown(network, question), bool(question.get("detail")))
         if len(json.dumps(found, allow_nan=False)) > LONGEST_ANSWER:
@@ -128,13 +132,7 @@ def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
     """The sample of `question`, as `network` takes it. Raises DataError, ValueError, OSError."""
     shape = network.description.architecture.input_shape
     if (sample := question.get("sample")) is not None:
-        dataset = _dataset(sample["dataset"], sample["builtin"])
-        index = sample["index"]
-        if not 0 <= index < len(dataset.x_test):
-            raise DataError(
-                f"there is no sample {index}",
-                hint=f"the evaluation split has the samples 0 to {len(dataset.x_test) - 1}",
-            )
+        dataset, index = _found(sample)
         x = np.asarray(dataset.x_test[index])
         is_scaled = x.dtype == np.uint8 and dataset.unit != 1
         as_floats = x.astype(np.float32) / dataset.unit if is_scaled else x.astype(np.float32)
@@ -173,6 +171,31 @@ def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
         return Shown(x, None, None)
     image = decode_image("the image", base64.b64decode(question["image"]), LARGEST_IMAGE)
     return fitted(image, shape)
+
+
+def _found(sample: dict[str, Any]) -> tuple[Dataset, int]:
+    """The data set of a sample of the evaluation split, and its number there. Raises DataError."""
+    dataset, index = _dataset(sample["dataset"], sample["builtin"]), sample["index"]
+    if not 0 <= index < len(dataset.x_test):
+        raise DataError(
+            f"there is no sample {index}",
+            hint=f"the evaluation split has the samples 0 to {len(dataset.x_test) - 1}",
+        )
+    return dataset, index
+
+
+def bytes_of(sample: dict[str, Any]) -> dict[str, Any]:
+    """An image `C H W` of the evaluation split as it is in the data, as JSON values. Raises
+    DataError."""
+    dataset, index = _found(sample)
+    x = np.asarray(dataset.x_test[index])
+    if x.dtype != np.uint8 or x.ndim != 3 or x.size > MOST_BYTES:
+        raise DataError(
+            f"the samples are no images of at most {MOST_BYTES} bytes",
+            hint="run the network on the server: POST /v1/jobs/{id}/predict",
+        )
+    pixels = base64.b64encode(x.tobytes()).decode()
+    return {"label": int(dataset.y_test[index]), "shape": [*x.shape], "pixels": pixels}
 
 
 def _series(question: dict[str, Any], steps: int, channels: int) -> Floats:

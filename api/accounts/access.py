@@ -110,6 +110,7 @@ ACCESS: Mapping[str, Access] = {
     "GET /v1/jobs/{job_id}/vitals": see("job"),
     "GET /v1/jobs/{job_id}/artifacts": see("job"),
     "POST /v1/jobs/{job_id}/predict": see("job"),
+    "GET /v1/jobs/{job_id}/samples/{sample}": see("job"),
     "POST /v1/jobs/{job_id}/retry": use("job"),
     "POST /v1/jobs/{job_id}/continue": use("job"),
     "POST /v1/jobs/{job_id}/cancel": change("job"),

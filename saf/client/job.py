@@ -174,6 +174,10 @@ class Job(dict[str, Any]):
             self.id, sample=sample, image=image, pixels=pixels, series=series, detail=detail
         )
 
+    def sample(self, sample: int) -> dict[str, Any]:
+        """An image of its evaluation split; see `Client.sample`."""
+        return self._client.sample(self.id, sample)
+
     def _json(self, name: str) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="saf-file-") as directory:
             (path,) = self.download(directory, [name])

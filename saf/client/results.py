@@ -154,6 +154,12 @@ class Results:
         )
         return Prediction(found)
 
+    def sample(self, job_id: str, sample: int) -> dict[str, Any]:
+        """An image of the evaluation split of a job as it is in the data: its `label`, `shape` and
+        `pixels`, bytes `C H W` in base64. Raises `ApiError` where samples are no such images."""
+        found: dict[str, Any] = self._connection.json("GET", f"/v1/jobs/{job_id}/samples/{sample}")
+        return found
+
     def compare(self, jobs: Jobs) -> Comparison:
         """Up to twelve jobs, by their ids or as documents, side by side."""
         params = {"jobs": identifiers(jobs)}

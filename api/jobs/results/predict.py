@@ -192,7 +192,7 @@ def predict(
         with service.database.reading() as session:
             job = read_job(session, job_id)
             network = _network(session, job)
-            dataset = None if question.sample is None else _dataset(session, job)
+            dataset = None if question.sample is None else samples_of(session, job)
             lengths = (summary_of(session, job) or {}).get("lengths")
         try:
             asked: dict[str, Any] = {**_given(service, network), "detail": detail}
@@ -202,9 +202,7 @@ def predict(
                 raise
             continue
         if dataset is not None:
-            name, sha256 = dataset
-            path = name if sha256 is None else _path(service, sha256, name)
-            asked["sample"] = {"dataset": path, "builtin": sha256 is None, "index": question.sample}
+            asked["sample"] = dataset.sample(service, question.sample)
         asked |= question.model_dump(exclude={"sample"}, exclude_none=True)
         answer = service.part(Predictor).ask(asked)
         if answer["ok"]:
@@ -224,11 +222,16 @@ class _Network(NamedTuple):
     summary: dict[str, Any] | None = None
 
 
-class _Samples(NamedTuple):
+class Samples(NamedTuple):
     """The data set of a job: its file, or none where it is built in."""
 
     name: str
     sha256: str | None
+
+    def sample(self, service: Service, index: int | None) -> dict[str, Any]:
+        """One of the evaluation split, for the prediction process."""
+        path = self.name if self.sha256 is None else _path(service, self.sha256, self.name)
+        return {"dataset": path, "builtin": self.sha256 is None, "index": index}
 
 
 def _given(service: Service, network: _Network) -> dict[str, str]:
@@ -265,13 +268,14 @@ def summary_of(session: Session, job: Job) -> dict[str, Any] | None:
     return None if dataset is None else readable(dataset)[0].summary
 
 
-def _dataset(session: Session, job: Job) -> _Samples:
+def samples_of(session: Session, job: Job) -> Samples:
+    """Where the samples of a job are. Raises GoneError."""
     if job.dataset_id is None:
-        return _Samples(job.dataset, None)
+        return Samples(job.dataset, None)
     dataset = session.get(Dataset, job.dataset_id)
     if dataset is None or dataset.sha256 is None:
         raise GoneError(f"the data set {job.dataset} was deleted; show an image instead")
-    return _Samples(dataset.name, dataset.sha256)
+    return Samples(dataset.name, dataset.sha256)
 
 
 def _path(service: Service, sha256: str, name: str) -> str:

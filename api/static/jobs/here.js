@@ -1,6 +1,7 @@
 // @ts-check
 // Predictions in this browser, by the WebAssembly that the job was exported to, with no request to
-// the server once it is loaded.
+// the server once it is loaded, but for samples of the evaluation split, which lie there.
+import { ask } from "../web/http.js";
 import { decoded, fitted, picture } from "./pixels.js";
 
 /**
@@ -21,11 +22,12 @@ export class Here {
   /**
    * @param {Question} question
    * @returns {Promise<any>} as the server would answer; null where it has to: there is no
-   * WebAssembly of this network, or the sample lies there, or only the server reads such files
+   * WebAssembly of this network, or only the server reads such files, or the sample is no image
    */
-  async answer({ drawn, file }) {
-    const url = document.getElementById("predict-where")?.dataset.wasm;
-    if (!url || !(drawn || file)) return null;
+  async answer({ drawn, file, sample }) {
+    const { wasm: url, samples } = document.getElementById("predict-where")?.dataset ?? {};
+    if (!url) return null;
+    if (sample !== undefined) return await this.#ofSample(url, `${samples}/${sample}`);
     const image = file ? await decoded(file) : pixelsOf(drawn);
     if (!image) return null;
     const { input_shape: shape, frames } = await this.#ask({ url });
@@ -36,11 +38,24 @@ export class Here {
     const same = image.width === width && image.height === height;
     return {
       ...answer,
-      image: address(pixels, channels, height, width),
-      frames: null,
-      frame_size: [height, width],
+      ...picturesOf(pixels, channels, height, width),
       scaled_from: same ? null : [image.width, image.height],
     };
+  }
+
+  /**
+   * @param {string} url of the WebAssembly
+   * @param {string} address of the sample
+   */
+  async #ofSample(url, address) {
+    const found = await ask(address).catch(() => null); // the server, asked next, says why
+    if (!found) return null;
+    const { frames } = await this.#ask({ url });
+    const [channels, height, width] = found.shape;
+    if (frames || ![1, 3].includes(channels)) return null;
+    const pixels = Uint8Array.from(atob(found.pixels), (byte) => byte.charCodeAt(0));
+    const answer = await this.#ask({ url, pixels });
+    return { ...answer, label: found.label, ...picturesOf(pixels, channels, height, width) };
   }
 
   /** @param {{ url: string, pixels?: Uint8Array }} asked */
@@ -71,6 +86,18 @@ export class Here {
 /** @param {HTMLCanvasElement | undefined} canvas */
 function pixelsOf(canvas) {
   return canvas?.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height);
+}
+
+/**
+ * What the answer says of the image that the network sees, which had its size.
+ * @param {Uint8Array} pixels C H W
+ * @param {number} channels
+ * @param {number} height
+ * @param {number} width
+ */
+function picturesOf(pixels, channels, height, width) {
+  const image = address(pixels, channels, height, width);
+  return { image, frames: null, frame_size: [height, width], scaled_from: null };
 }
 
 /**

@@ -77,6 +77,7 @@ ROUTES: dict[str, tuple[dict[str, Any], str, tuple[int, ...], dict[str, Any]]] =
     "GET /v1/jobs/{job_id}/vitals": (SEE, "job", (200,), {}),
     "GET /v1/jobs/{job_id}/artifacts": (SEE, "job", (200,), {}),
     "POST /v1/jobs/{job_id}/predict": (SEE, "job", (409, 422), {"json": {"sample": 0}}),
+    "GET /v1/jobs/{job_id}/samples/{sample}": (SEE, "job", (200, 410), {}),
     "POST /v1/jobs/{job_id}/retry": (USE, "job", (409,), {}),
     "POST /v1/jobs/{job_id}/continue": (USE, "job", (409,), {"json": {"epochs": 1}}),
     "POST /v1/jobs/{job_id}/cancel": (CHANGE, "job", (200, 409), {}),
@@ -209,7 +210,7 @@ def addresses(lab: Lab, route: str, kind: str) -> dict[str, str]:
         first = template.index("{")
         rest = template[template.index("}") + 1 :].replace("{user}", "nobody")
         rest = rest.replace("{question}", "0").replace("{candidate}", "0")
-        rest = rest.replace("{export}", "0")
+        rest = rest.replace("{export}", "0").replace("{sample}", "0")
         found[place] = template[:first] + id_ + rest
     return found
 

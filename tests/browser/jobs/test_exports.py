@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 from api.settings import Settings
 from api.store.blobs.directory import DirectoryStore
 from api.store.runs import artifacts
+from saf.data import digits
 from saf.lif.network import LIFNetwork
 from tests.api.jobs.results.test_predict import network
 from tests.browser.service import Pages
@@ -132,7 +133,13 @@ def test_a_network_predicts_in_the_browser_without_the_server_as_it_does_there(
     assert len({answer["predicted"] for answer in here}) > 1
     page.locator("#sample").fill("3")
     page.locator("#sample-after").click()
-    expect(said).to_contain_text("on the server")
+    expect(said).to_contain_text("; it is ")
+    expect(said).to_contain_text("in your browser")
+    sampled = page.evaluate("(sample) => window.here.answer({ sample })", 4)
+    there = pages.http.post(f"/v1/jobs/{job_id}/predict?detail=true", json={"sample": 4}).json()
+    assert seen(sampled.pop("image")) == seen(there.pop("image"))
+    assert sampled == {key: there[key] for key in sampled}
+    assert sampled["label"] == digits().y_test[4]
     expect(page.locator("#predict-problem")).to_be_hidden()
     assert violations(page) == []
 

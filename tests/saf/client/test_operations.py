@@ -107,6 +107,8 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     for question in ({"sample": 0}, {"image": png()}, {"pixels": np.zeros((1, 8, 8))}):
         with pytest.raises(ApiError, match="neither"):
             job.predict(**question, detail=True)
+    with pytest.raises(ApiError, match="greater than or equal to 0"):
+        job.sample(-1)
     client.compare([job])
     client.compare_csv([job])
     client.compare_svg([job], ["loss"], x="epoch", log=True, begin=0, end=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 from collections.abc import Iterator
@@ -182,6 +183,19 @@ def test_a_sample_of_the_data_set_comes_with_its_label_and_its_spikes(
     np.testing.assert_allclose(
         layer["membrane"], [step.potentials["layer1"][0].tolist() for step in steps], atol=1e-4
     )
+
+
+def test_a_sample_is_read_as_its_bytes(warm: tuple[Server, str]) -> None:
+    server, path = warm
+    samples = path.removesuffix("/predict") + "/samples"
+    found = server.http.get(f"{samples}/3").json()
+    pixels = np.frombuffer(base64.b64decode(found["pixels"]), np.uint8).reshape(found["shape"])
+    assert np.array_equal(pixels, digits().x_test[3])
+    assert (found["sample"], found["label"]) == (3, digits().y_test[3])
+    beyond = server.http.get(f"{samples}/360")
+    assert beyond.status_code == 404
+    assert "samples 0 to 359" in beyond.json()["detail"]
+    assert server.http.get(f"{samples}/-1").status_code == 422
 
 
 def test_a_larger_coloured_image_is_fitted(warm: tuple[Server, str]) -> None:
