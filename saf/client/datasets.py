@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -27,11 +27,23 @@ class Datasets:
     _connection: Connection
 
     def datasets(
-        self, *, mine: bool = False, project: str = "", page: int = 100
+        self,
+        *,
+        mine: bool = False,
+        project: str = "",
+        tags: Sequence[str] = (),
+        favourite: bool | None = None,
+        page: int = 100,
     ) -> Iterator[Dataset]:
         """The catalogue and the uploaded data sets; asks for one page after the other as needed.
-        With `mine` or the name of a project uploads alone."""
-        of = {"mine": "true" if mine else "", "project": project}
+        With `mine`, the name of a project, tags, all to be there, or `favourite` (False: others)
+        uploads alone."""
+        of = {
+            "mine": "true" if mine else "",
+            "project": project,
+            "tag": [*tags],
+            "favourite": "" if favourite is None else str(favourite).lower(),
+        }
         params = {"limit": page, **{name: value for name, value in of.items() if value}}
         yield from map(Dataset, self._connection.pages("/v1/datasets", params))
 

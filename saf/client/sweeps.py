@@ -60,10 +60,23 @@ class Sweeps:
         params = {"format": "csv"}
         return self._connection.request("GET", f"/v1/sweeps/{sweep_id}", params=params).text
 
-    def list(self, *, mine: bool = False, project: str = "", page: int = 100) -> Iterator[Sweep]:
-        """All sweeps, newest first, without their tables; those of whoever asks, or of the project
-        of that name."""
-        of = {"mine": "true" if mine else "", "project": project}
+    def list(
+        self,
+        *,
+        mine: bool = False,
+        project: str = "",
+        tags: Sequence[str] = (),
+        favourite: bool | None = None,
+        page: int = 100,
+    ) -> Iterator[Sweep]:
+        """All sweeps, newest first, without their tables; those of whoever asks, of the project of
+        that name, with all of these tags, or favourites (False: others) alone."""
+        of = {
+            "mine": "true" if mine else "",
+            "project": project,
+            "tag": [*tags],
+            "favourite": "" if favourite is None else str(favourite).lower(),
+        }
         params = {"limit": page, **{name: value for name, value in of.items() if value}}
         yield from map(Sweep, self._connection.pages("/v1/sweeps", params))
 

@@ -133,6 +133,7 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     client.sweeps.validate({"/seed": [0, 1]}, specification)
     client.sweeps.csv(client.sweeps.get(sweep["id"])["id"])
     list(client.sweeps.list(page=1))
+    assert list(client.sweeps.list(tags=["x"], favourite=True)) == []
     client.sweeps.cancel(sweep["id"])
     client.sweeps.delete(sweep["id"])
 
@@ -141,6 +142,7 @@ def test_every_operation_and_parameter_of_the_api_is_one_of_the_client(
     client.wait_dataset(dataset["id"])
     other = client.upload_dataset(tmp_path / "mine.npz", name="another of the client")
     list(client.datasets(page=1))
+    assert list(client.datasets(tags=["x"], favourite=True)) == []
     assert client.preview_png("of the client").startswith(b"\x89PNG")
     assert client.preview("of the client")
     with pytest.raises(ApiError, match="never changes"):
