@@ -36,7 +36,9 @@ def last_step(page: Page) -> int:
 def checkpoint(page: Page) -> int:
     """The step of the checkpoint that answered."""
     said = page.locator("#said .source").inner_text()
-    return int(said.removeprefix("checkpoint of step ").replace(",", ""))
+    found = re.fullmatch(r"checkpoint of step ([\d,]+) on the server", said)
+    assert found, said
+    return int(found[1].replace(",", ""))
 
 
 def draw_a_one(page: Page) -> None:
@@ -74,7 +76,7 @@ def test_a_job_from_the_form_to_a_verified_network(
 ) -> None:
     page = tabs.open(f"{service.url}/new")
     page.get_by_label("Name", exact=True).fill("from the form")
-    page.get_by_label("Channels of each layer").fill("8, 16")
+    page.locator("#field-network-channels-convnet").fill("8, 16")
     page.get_by_label("Epochs", exact=True).fill("8")
     page.get_by_role("button", name="Submit job").click()
     page.wait_for_url("**/jobs/job_*")
