@@ -91,13 +91,13 @@ async function tell(id) {
     const job = await ask(at(`/v1/jobs/${id}`));
     if (!isMine(job)) return;
     if (!job.sweep) {
-      notify(`Job ${job.name || id} ${ENDED[job.status]}`, job.error?.message ?? "", `/jobs/${id}`);
+      notify(`Job ${job.name || id} ${ENDED[job.status]}`, job.error?.message ?? "", at(`/jobs/${id}`));
       return;
     }
     const { counts, name } = await ask(at(`/v1/sweeps/${job.sweep}`));
     if (Object.keys(counts).every((status) => status in ENDED || !counts[status])) {
       const said = Object.entries(counts).map(([status, number]) => `${status}: ${number}`);
-      notify(`Sweep ${name || job.sweep} has ended`, said.join(", "), `/sweeps/${job.sweep}`);
+      notify(`Sweep ${name || job.sweep} has ended`, said.join(", "), at(`/sweeps/${job.sweep}`));
     }
   } catch (error) {
     if (!isOfRequest(error)) throw error; // it was deleted, or the server is away
@@ -113,13 +113,13 @@ function isMine({ owner }) {
 /**
  * @param {string} title
  * @param {string} body
- * @param {string} path of the page; with the same one a notification takes the place of the last
+ * @param {string} address of the page; with the same one a notification takes the place of the last
  */
-function notify(title, body, path) {
-  const note = new Notification(title, { body, tag: path });
+function notify(title, body, address) {
+  const note = new Notification(title, { body, tag: address });
   note.onclick = () => {
     window.focus();
-    location.href = at(path);
+    location.href = address;
   };
 }
 
