@@ -103,6 +103,7 @@ def _train_and_check(client: Client, directory: Path, console: Console) -> bool:
     found = run_network(network, SPECIFICATION["dataset"], split="test", batch_size=128)
     converting = abs(certificate["checks"][0]["accuracy_difference_points"])
     rounding = ((certificate["grid"] or {}).get("rounding") or {}).get("cost_points", 0.0)
+    in_c, is_same_in_c = _in_c(network, directory / job["id"] / "c")
     for name, value in (
         (
             f"accuracy as trained ({method_label(METHOD)})",
@@ -116,7 +117,7 @@ def _train_and_check(client: Client, directory: Path, console: Console) -> bool:
         ("firing rate", f"{found.firing_rate:.3f} spikes per neuron and step"),
         ("speed of the LIF network", f"{found.samples_per_second:.0f} images/s"),
         ("certificate", f"{certificate['verdict']}: {certificate['statement']}"),
-        ("as C without floating point", _in_c(network, directory / job["id"] / "c")),
+        ("as C without floating point", in_c),
         ("page", page),
     ):
         say(f"{name:28}{value}")
@@ -126,13 +127,17 @@ def _train_and_check(client: Client, directory: Path, console: Console) -> bool:
             "stands in for the trained one"
         )
         return False
+    if not is_same_in_c:
+        say("not good enough: the network as C is another one than that of LIF neurons")
+        return False
     for step in next_steps_of(client, job):
         say(f"next: {step}")
     return True
 
 
-def _in_c(network: Path, directory: Path) -> str:
-    """What came of the network as integer C, compiled and run on all test images."""
+def _in_c(network: Path, directory: Path) -> tuple[str, bool]:
+    """What came of the network as integer C, compiled and run on all test images; and False where
+    it ran and is not the same."""
     from saf.config.targets import CannotExportError
     from saf.lif.exporting import export
     from saf.lif.network import load_lif
@@ -141,15 +146,16 @@ def _in_c(network: Path, directory: Path) -> str:
     try:
         done = export(load_lif(network), "c", directory, data.x_test, data.y_test, unit=data.unit)
     except CannotExportError as error:
-        return str(error)
+        return str(error), True
     facts, found = done.certificate["facts"], done.certificate
     sizes = f"{facts['weight_bytes']:,} bytes of weights, {facts['static_bytes']:,} of memory"
     if done.verdict == "not_replayed":
-        return f"{sizes}; not run, {found['not_replayed_because']}"
-    return (
+        return f"{sizes}; not run, {found['not_replayed_because']}", True
+    told = (
         f"{sizes}; {found['spikes_differing']} of {found['spikes_compared']:,} spikes differ on "
         f"{found['samples']} images"
     )
+    return told, done.verdict == "identical"
 
 
 def _settings(directory: Path) -> Settings:
