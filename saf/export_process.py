@@ -59,17 +59,20 @@ def _made(order: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     from saf.lif.exporting import Export, exported
     from saf.lif.network import load_lif
+    from saf.training.batches import identity
 
     torch.set_num_threads(1)  # trainings have the machine first
     target = target_of(order["target"], order["options"])
     dataset = _dataset(order)
-    x = y = None
+    x = y = digest = None
     if dataset is not None:
+        digest = identity(dataset.x_train, dataset.y_train, dataset.lengths_train)
         rows = _spread(len(dataset.y_test), order["samples"])
         x, y = dataset.x_test[rows], dataset.y_test[rows]
     unit = 255 if dataset is None else dataset.unit
     network = load_lif(order["network"])
-    for report in exported(network, target, Path(order["directory"]), x, y, unit=unit):
+    directory = Path(order["directory"])
+    for report in exported(network, target, directory, x, y, unit=unit, dataset_sha256=digest):
         if not isinstance(report, Export):
             yield {"replayed": report.samples, "total": report.total}
             continue

@@ -79,11 +79,13 @@ def export(
     from saf.lif.certificate import spread
     from saf.lif.exporting import Export, exported
     from saf.lif.network import load_lif
+    from saf.training.batches import identity
 
     if target not in TARGETS:
         raise typer.BadParameter(f"is one of {', '.join(TARGETS.names())}", param_hint="TARGET")
-    x = y = None
+    x = y = digest = None
     if data is not None:
+        digest = identity(data.x_train, data.y_train, data.lengths_train)
         rows = spread(len(data.y_test), count).numpy()
         x, y = data.x_test[rows], data.y_test[rows]
     directory = out or network.parent / f"export-{target}"
@@ -97,6 +99,7 @@ def export(
                 x,
                 y,
                 unit=255 if data is None else data.unit,
+                dataset_sha256=digest,
             ):
                 if not isinstance(done, Export):
                     status.update(f"replayed {done.samples} of {done.total} samples")

@@ -99,18 +99,29 @@ def export(
     *,
     unit: int = 255,
     batch_size: int = 50,
+    dataset_sha256: str | None = None,
 ) -> Export:
     """Write `network` for `target` into `directory`, replay it there and certify it.
 
     `x` (`N C H W`, of event frames `N T C H W`, of series `N T C`; uint8 means value / `unit`, or
     floats as the network takes them) and `y` (`N`, may be left out) are held-out samples; without
-    `x` the verdict is `not_replayed`. Raises CannotExportError where the target cannot express the
-    network, ReplayError where the reader cannot run it, ValueError for samples that do not fit,
-    ModuleNotFoundError where a package that writing needs is missing, and OSError. Samples that do
-    not fit are refused before anything is written.
+    `x` the verdict is `not_replayed`. The certificate names the data set that they are of by
+    `dataset_sha256`, as the certificate of a job does. Raises CannotExportError where the target
+    cannot express the network, ReplayError where the reader cannot run it, ValueError for samples
+    that do not fit, ModuleNotFoundError where a package that writing needs is missing, and OSError.
+    Samples that do not fit are refused before anything is written.
     """
     chosen = target_of(target) if isinstance(target, str) else target
-    *_, done = exported(network, chosen, Path(directory), x, y, unit=unit, batch_size=batch_size)
+    *_, done = exported(
+        network,
+        chosen,
+        Path(directory),
+        x,
+        y,
+        unit=unit,
+        batch_size=batch_size,
+        dataset_sha256=dataset_sha256,
+    )
     assert isinstance(done, Export)
     return done
 
@@ -124,6 +135,7 @@ def exported(
     *,
     unit: int = 255,
     batch_size: int = 50,
+    dataset_sha256: str | None = None,
 ) -> Iterator[Replaying | Export]:
     """`export`, a batch at a time: how far it is, and in the end what came out."""
     name = name_of(type(target))
@@ -184,6 +196,7 @@ def exported(
         "files": [_described(directory / file) for file in files],
         "network": _network(network),
         "samples_sha256": comparison.sha256 if not reason else None,
+        "dataset_sha256": dataset_sha256,
         **({} if reason else comparison.result()),
         "facts": target.facts(network, directory),
     }

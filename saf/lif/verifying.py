@@ -12,10 +12,12 @@ from saf.files import digest_of
 from saf.lif.exporting import FORMAT
 
 MOST_BYTES = 64 * 2**20  # of a certificate
+DATASET = "SHA-256 of the training samples and labels of the data set"
 _TRACES = {
     "sha256_of_tensors": "SHA-256 of its tensors",
     "sha256_of_specification": "SHA-256 of its specification",
     "samples_sha256": "checked on samples with the SHA-256",
+    "dataset_sha256": DATASET,
 }
 
 
@@ -115,6 +117,7 @@ def _export(path: Path, found: dict[str, Any]) -> Verified:
                 if found.get("samples_sha256")
                 else []
             ),
+            *([f"{DATASET} {found['dataset_sha256']}"] if found.get("dataset_sha256") else []),
         ),
         problems=tuple(problems),
     )

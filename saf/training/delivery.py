@@ -43,6 +43,7 @@ def deliver(
     progress: Progress,
     directory: Path,
     *,
+    dataset_sha256: str,
     assessment: Assessment,
     selection: Samples,
     timesteps_at_once: int | None,
@@ -111,7 +112,7 @@ def deliver(
             told = perf_counter()
             yield Checking(done=found.samples, total=found.total)
     assert isinstance(found, Checked)
-    certificate, measured = found
+    certificate, measured = {**found.certificate, "dataset_sha256": dataset_sha256}, found.measured
     progress.seconds["conversion"] += perf_counter() - began
     enough = measured.samples >= min(len(test_set), ENOUGH_FOR_SILENCE)
     if lif.description.grid is not None and enough and not measured.firing_rate:

@@ -190,6 +190,7 @@ def _train(
         trainer.test_set,
         progress,
         directory,
+        dataset_sha256=trainer.dataset_sha256,
         assessment=assessment,
         selection=trainer.val_set if len(trainer.val_set) else trainer.train_set,
         timesteps_at_once=trainer.chunk,

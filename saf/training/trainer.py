@@ -86,7 +86,7 @@ class Trainer:
         self.samples_at_once = min(specification.samples_at_once, len(self.train_set))
         self.last_step = specification.epochs * self.batches.per_epoch
         self._read_ahead = ReadAhead(self.train_set, self.batches, self.last_step)
-        self._data = identity(dataset.x_train, dataset.y_train, dataset.lengths_train)
+        self.dataset_sha256 = identity(dataset.x_train, dataset.y_train, dataset.lengths_train)
         self._average = (
             MovingAverage(self.parameters, specification.average_decay)
             if specification.average_decay is not None
@@ -95,7 +95,7 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         """The weights of the best epoch, by parameter, on the CPU; empty before there is one."""
         self.progress = Progress()
-        saved = resumed(resume_from, specification, self._data, self.batches.per_epoch)
+        saved = resumed(resume_from, specification, self.dataset_sha256, self.batches.per_epoch)
         if saved is not None:
             self.progress, self.best = saved.progress, saved.best
             checkpoints.restore(saved, self.optimizer, self.parameters)
@@ -379,7 +379,7 @@ class Trainer:
         """All that the training needs to go on."""
         return checkpoints.Checkpoint(
             specification=self.specification,
-            dataset=self._data,
+            dataset=self.dataset_sha256,
             progress=self.progress,
             weights=dict(self.parameters),
             average=self._average.weights if self._average is not None else {},

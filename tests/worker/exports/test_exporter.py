@@ -22,8 +22,10 @@ from api.store.jobs.sweeper import Sweeper
 from api.store.runs import artifacts
 from api.store.tables.jobs import Status
 from api.store.tables.results import Export
+from saf.data import digits
 from saf.lif.network import LIFNetwork, load_lif
 from saf.lif.verifying import verify
+from saf.training.batches import identity
 from tests.api.jobs.results.test_predict import network
 from tests.worker.conftest import Desk, until
 from worker.exports.exporter import Exporter
@@ -101,12 +103,15 @@ def test_an_export_is_written_replayed_and_stored_whole(bench: Bench, tmp_path: 
     assert (export.status, export.verdict, export.attempt) == ("succeeded", "identical", 1)
     assert export.certificate is not None
     assert export.certificate["samples"] == 30
+    of = digits()
+    assert export.certificate["dataset_sha256"] == identity(of.x_train, of.y_train)
     files = bench.desk.artifacts(job_id)
     for name, content in files.items():
         if name.startswith("exports/python/"):
             (tmp_path / name.rpartition("/")[2]).write_bytes(content)
     found = verify(tmp_path / "python-certificate.json")
     assert not found.problems
+    assert any(export.certificate["dataset_sha256"] in line for line in found.says)
     assert json.loads(files["exports/python/python-certificate.json"]) == export.certificate
     assert files["lif.safetensors"]
     assert load_lif(tmp_path / "lif.safetensors").timesteps == 4

@@ -14,6 +14,9 @@ from torch import Tensor
 from saf.lif.certificate import samples_of
 from saf.lif.network import LIFNetwork
 from saf.lif.sequence import LIFChunk
+from saf.lif.verifying import verify
+from saf.training import checkpoint as checkpoints
+from saf.training.batches import identity
 from saf.training.events import Checking, Converting, Finished, Report
 from saf.training.loop import train
 from tests.saf.training.trainings import dataset, run, specification
@@ -36,6 +39,17 @@ def test_how_far_the_check_is_is_told_between_batches(tmp_path: Path) -> None:
     assert {report.total for report in told} == {24}
     kinds = [type(report).__name__ for report in reports]
     assert kinds.index("Converting") < kinds.index("Checking") < kinds.index("Finished")
+
+
+def test_a_certificate_and_a_checkpoint_name_the_data_set_alike(tmp_path: Path) -> None:
+    data = dataset()
+    run(specification(epochs=1), data, tmp_path)
+    digest = certificate(tmp_path)["dataset_sha256"]
+    checkpoint, _ = checkpoints.newest(tmp_path / "checkpoint.safetensors")
+    assert checkpoint is not None
+    assert checkpoint.dataset == digest
+    assert digest == identity(data.x_train, data.y_train)
+    assert any(digest in line for line in verify(tmp_path / "certificate.json").says)
 
 
 def test_a_setting_bounds_the_samples_of_the_check(tmp_path: Path) -> None:
