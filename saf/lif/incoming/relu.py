@@ -193,6 +193,11 @@ def _plain(architecture: Architecture, name: str) -> Architecture:
                 f"network {name} has connections besides those from layer to layer ({layer.name}); "
                 "weights are read of layers that follow one another: mlp, convnet, vgg11 or layers"
             )
+        if any(each.of_rows for each in connection.operations):
+            raise ValueError(
+                f"network {name} has maps of one dimension ({layer.name}), whose weights are not "
+                "read; use conv and average_pool"
+            )
         operations = tuple(
             each.model_copy(
                 update={"standardised": False, "initial_gain": 1.0, "residual_gain": None}

@@ -31,6 +31,7 @@ from saf.training.loop import train
 from tests.saf.lif.incoming.relu_networks import LAYERS, pixels, relu_network, trained
 
 ASKED = {"network": LAYERS, "shape": "1, 8, 8"}
+ONE_DIMENSION = '{"name": "layers", "layers": [{"kind": "conv1d", "channels": 6}]}'
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +121,8 @@ def changed(name: str, tensor: Tensor) -> dict[str, Tensor]:
         (named(n="2"), {"order": "0, 2, 5"}, "order does not name 7"),
         (named(), {"shape": "1, 9, 9"}, "needs (24, 96)"),
         (named(), {"network": '{"name": "resnet18"}'}, "has connections besides those"),
+        (named(), {"network": LAYERS.replace("average_pool", "average_pool1d")}, "one dimension"),
+        (named(), {"network": ONE_DIMENSION}, "one dimension (layer1)"),
         (named(), {"network": ""}, "send network"),
     ],
 )
