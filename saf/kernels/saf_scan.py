@@ -166,6 +166,11 @@ def count_spikes(spikes: Tensor) -> Tensor:
     return spikes.detach().sum(dtype=_counting(spikes.dtype))
 
 
+def count_of_each(spikes: Tensor) -> Tensor:
+    """Number of ones in each sample of `spikes`, B …: B."""
+    return spikes.detach().flatten(1).sum(1, dtype=_counting(spikes.dtype))
+
+
 def _counting(dtype: torch.dtype) -> torch.dtype:
     """A type that counts that many neurons exactly enough."""
     return torch.float64 if dtype == torch.float64 else torch.float32

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from saf.config.methods import Readout
-from saf.kernels.saf_scan import count_spikes
+from saf.kernels.saf_scan import count_of_each, count_spikes
 from saf.model.forward.delays import DelayLine, lines
 from saf.model.forward.presentation import Layered, Presentation, Synapse, plain
 from saf.model.forward.saf_forward import gradient_factors
@@ -73,7 +73,7 @@ class LIFNetworkState(NamedTuple):
         of those that have not ended."""
         if lengths is None:
             return torch.stack([count_spikes(state.s) for state in self.neurons.values()])
-        counts = [state.s.detach().flatten(1).sum(1) for state in self.neurons.values()]
+        counts = [count_of_each(state.s) for state in self.neurons.values()]
         (going,) = lengths.going([self.step], counts[0])
         return torch.stack([(count * going).sum() for count in counts])
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from saf.estimate.chunking import steps_at_once
-from saf.kernels.saf_scan import Constant, Gate
+from saf.kernels.saf_scan import Constant, Gate, count_of_each
 from saf.model.forward.accumulation import accumulate, difference, with_gradient_of
 from saf.model.forward.delays import DelayLine
 from saf.model.forward.presentation import Layered, Presentation
@@ -258,7 +258,7 @@ class _Step:
         before = self._state.accumulations.get(layer.name)
         own = found.accumulation.detach()
         sent = difference(own, before, self._steps, layer.decay, spiking=True)
-        of_each = sent.unflatten(0, (self._steps, -1)).flatten(2).sum(2)
+        of_each = count_of_each(sent).view(self._steps, -1)
         going = self._lengths.going(self._times, of_each)
         return torch.where(going, of_each, 0.0).sum()
 

@@ -18,6 +18,8 @@ from saf.model.inference import infer
 from saf.model.lengths import Lengths
 from saf.model.network import SpikingNetwork
 from saf.model.outcome import Outcome
+from saf.networks.architecture import Linear
+from saf.networks.chain import chained
 from saf.neurons.models.alif import AdaptiveLIF
 from saf.neurons.models.cuba import CurrentBasedLIF
 from saf.neurons.models.lif import LeakyIntegrateAndFire
@@ -175,3 +177,25 @@ def test_samples_that_fill_all_time_steps_are_learnt_from_as_others(
 
 def test_methods_are_all_tried() -> None:
     assert {method for method, _ in WAYS} | {"ottt-o"} == set(METHODS)
+
+
+@pytest.mark.parametrize("method", ["saf-e", "saf-f", "ottt-a", "bptt"])
+def test_spikes_of_a_sample_are_counted_in_more_than_its_bfloat16(method: str) -> None:
+    """Above 256 not every whole number is one of bfloat16."""
+    of = SpikingNetwork(
+        chained([[Linear(out_features=2048)], [Linear(out_features=3)]], (3,)),
+        LeakyIntegrateAndFire(decay=0.5, threshold=0.01),
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+        seed=1,
+        compute_dtype=torch.bfloat16,
+    )
+    x, y = padded([T, T], 2).float(), torch.tensor([0, 1])
+    loss = loss_function(specification().loss, None)
+    rule = specification(method={"name": method}).method.rule()
+    found = [
+        rule(of, Batch(x=x, y=y, timesteps=T, loss=loss, update=lambda: None, lengths=lengths))
+        for lengths in (None, Lengths(torch.tensor([T, T])))
+    ]
+    assert 2048 * float(found[0].firing_rates) > 256
+    assert torch.equal(found[0].firing_rates, found[1].firing_rates)
