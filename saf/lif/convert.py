@@ -62,7 +62,9 @@ def convert(
 
     Folding is done in float64 and rounded once, to `dtype`. `frames` says that a sample is a
     sequence of T frames and not one image. T is that of the specification; where it is "auto"
-    there, that of the network. Raises ValueError for neurons that the format cannot hold.
+    there, that of the network. The readout is that of the specification's method, also where
+    `network`, called by itself, has another (`readout_kind`). Raises ValueError for neurons that
+    the format cannot hold.
     """
     neuron, neurons = network.neuron, folded_neurons(network)
     steps = specification.timesteps

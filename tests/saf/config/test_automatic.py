@@ -72,8 +72,8 @@ def test_a_rate_alone_can_be_automatic() -> None:
 
 
 def test_a_small_batch_lowers_the_rate_of_sgd_alone() -> None:
-    """AdamW's updates do not grow with the noise of a small batch; lowered, `saf-f` and
-    `spike-representation` learn images of their own 8 to 20 points worse."""
+    """AdamW's updates do not grow with the noise of a small batch; lowered, `saf-f` with convnet
+    learned drawn images 7 to 21 points worse."""
 
     def rate(optimizer: str, batch_size: int) -> float:
         asked = {"optimizer": {"name": optimizer}, "batch_size": batch_size}
