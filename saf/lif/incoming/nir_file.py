@@ -162,11 +162,13 @@ def _network(chain: list[tuple[str, str, Any]], reading: Reading) -> Incoming:
     maps: Shape = ()  # that the node before has flattened
     for name, kind, node in chain:
         before = stack.shape
+        is_flat = is_input_flat and before == shape
         try:
             if kind in NEURONS:
+                if is_flat:
+                    stack.add(Flatten())
                 _fire(stack, neurons[name], threshold)
             else:
-                is_flat = is_input_flat and before == shape
                 _map(stack, kind, node, maps if last else (), is_flat=is_flat)
                 flattens = kind == "Flatten" and len(before) == 3
                 maps = before if flattens else ()

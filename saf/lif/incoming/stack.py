@@ -54,7 +54,7 @@ class Stack:
         self._source = INPUT
         self._operations: list[Operation] = []
         self._weights: list[Array] = []
-        self._bias: Array | None = None  # of the last map, per channel
+        self._bias: Array | None = None  # of the last map, per channel, where it is not 0
         self._relays = 0
 
     @property
@@ -64,7 +64,7 @@ class Stack:
 
     def add(self, operation: Operation, weight: Array | None = None, bias: Any = None) -> None:
         """A linear operation on what arrives."""
-        if self._bias is not None and np.any(self._bias):
+        if self._bias is not None:
             # A layer has one bias, after all of its maps: what adds one before is a relay.
             self._relays += 1
             self._end(f"map{self._relays}", relay=True)
@@ -72,7 +72,7 @@ class Stack:
         self._operations.append(operation)
         if weight is not None:
             self._weights.append(np.asarray(weight, np.float64))
-            self._bias = None if bias is None else np.asarray(bias, np.float64)
+            self._bias = None if bias is None or not np.any(bias) else np.asarray(bias, np.float64)
         self.shape = shape
 
     def fire(self, factor: Array, shift: Array, constants: Mapping[str, Any]) -> None:

@@ -246,6 +246,30 @@ def test_maps_of_images_that_cannot_be_computed(
         read(graph(*nodes, integrating(), shape=(1, 4, 4)), tmp_path, reader="sinabs")
 
 
+@pytest.mark.parametrize("bias", [0.0, 0.3])
+def test_neurons_and_classes_may_follow_maps_that_were_flattened(
+    bias: float, tmp_path: Path
+) -> None:
+    """Also where these have a bias of zeros, one for each channel, as writers give to every map."""
+    maps = conv(weight=full(0.25, 2, 1, 3, 3), bias=full(bias, 2))
+    flat = nir.Flatten({"input": np.array([2, 4, 4])}, 0, -1)
+    neurons = nir.IF(r=full(1.0, 32), v_threshold=full(1.0, 32), v_reset=full(0.0, 32))
+    image = torch.ones(1, 1, 4, 4)
+    found = read(graph(maps, flat, neurons, shape=(1, 4, 4)), tmp_path, timesteps=1).network
+    current = torch.nn.functional.conv2d(image, torch.full((2, 1, 3, 3), 0.25), padding=1) + bias
+    assert torch.equal(next(iter(found.run(image))).scores, (current > 1).float().flatten(1))
+    side = (1, 4, 4)
+    of_channels = nir.IF(full(1.0, *side), full(0.5, *side), full(0.0, *side))
+    found = read(graph(of_channels, maps, flat, shape=(1, 4, 4)), tmp_path, timesteps=1).network
+    torch.testing.assert_close(next(iter(found.run(image))).scores, current.flatten(1))
+
+
+def test_neurons_may_hear_a_flat_input_themselves(tmp_path: Path) -> None:
+    found = read(graph(integrating(0.5), affine(2, 3), shape=(3,)), tmp_path, timesteps=1).network
+    (step,) = found.run(torch.tensor([[[[0.4]], [[0.6]], [[1.0]]]]))
+    assert step.spikes["layer1"].tolist() == [[0.0, 1.0, 1.0]]
+
+
 def test_a_file_reaches_no_other_file(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(bytes(4000))
     nir.write(str(tmp_path / "of.nir"), graph(affine(), integrating(), affine(3, 3)))
