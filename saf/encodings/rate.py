@@ -20,8 +20,9 @@ SEEDS = 0.5698402909980532  # … and of seeds: irrational, so that thresholds c
 class Rate(Encoding):
     """A spike of 1 or nothing in each channel: with probability ½ at the mean, 1 at `deviations`
     above it and 0 as much below. What is compared with the probability is a number in [0, 1) that
-    time step, channel and `seed` determine, spread evenly over time: frac(0.618… t + 0.754… c +
-    0.569… seed). So training, check and use see the same spikes."""
+    time step, place c (channel, or pixel of a channel) and `seed` determine, spread evenly over
+    time: frac(0.618… t + 0.754… c + 0.569… seed). So training, check and use see the same
+    spikes."""
 
     label: ClassVar[str] = "rate"
     place: ClassVar[int] = 30

@@ -84,8 +84,9 @@ def build_for(
         )
     if (network.in_time or INPUT in delays) and not in_time:
         others = " or ".join(_networks_for(input_shape, classes))
+        what = "is for data in time" if network.in_time else "as chosen delays its input"
         raise NetworkError(
-            f"{network.name} is for data in time, and an image is the same at every time step; "
+            f"{network.name} {what}, and an image is the same at every time step; "
             f"use {others or 'another network'}, or data in time"
         )
     return architecture

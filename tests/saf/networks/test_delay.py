@@ -48,6 +48,9 @@ def test_one_channel_is_enough() -> None:
 def test_images_have_no_delays() -> None:
     with pytest.raises(NetworkError, match=r"for data in time.*use convnet or .*mlp or rnn, or"):
         build_for(specification(), (3, 8, 8), 5, in_time=False)
+    listed = {"name": "layers", "layers": [{"kind": "linear", "features": 4, "delays": [0, 2]}]}
+    with pytest.raises(NetworkError, match="layers as chosen delays its input"):
+        build_for(specification(network=listed), (3, 8, 8), 5, in_time=False)
 
 
 def test_decays_are_as_many_as_layers() -> None:
