@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -67,15 +68,18 @@ def test_a_drained_worker_hands_back_its_job_and_another_one_goes_on_from_there(
 
 
 def test_a_worker_that_is_to_finish_ends_its_job_and_takes_no_other(
-    desk: Desk, service: Settings, start_worker: Start
+    desk: Desk, service: Settings, start_worker: Start, tmp_path: Path
 ) -> None:
+    told = tmp_path / "told"
     worker = start_worker(service)
-    running = desk.submit(steps="120", step_seconds="0.02")
+    running = desk.submit(steps="120", hold_at="110", hold_until=str(told))
     desk.wait_for_step(running, 5)
     waiting = desk.submit(steps="10")
 
     with desk.database.writing() as session:
         workers.drain(session, Drain.finish)
+    until(lambda: "takes no more jobs" in worker.log())
+    told.touch()
 
     assert worker.popen.wait(timeout=30) == 0
     assert (desk.job(running).status, desk.job(running).attempt) == (Status.succeeded, 1)

@@ -110,7 +110,8 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
         if order.resume_from is None and step == int(wish.get("suspend_at", "-1")):
             os.kill(os.getpid(), signal.SIGSTOP)
         if order.resume_from is None and step == int(wish.get("hold_at", "-1")):
-            hold(stop)
+            until = wish.get("hold_until")  # a file
+            hold(lambda: stop() or (until is not None and Path(until).exists()))
         if order.resume_from is None and step == int(wish.get("deadlock_at", "-1")):
             next_batch()
         ends = step % STEPS_PER_EPOCH == 0

@@ -192,11 +192,11 @@ def test_folded_weights_and_operations_are_the_plain_ones(case: Case) -> None:
     for layer in (*network.architecture.layers, network.architecture.readout):
         own, other = plain[layer.name], folded[layer.name]
         assert torch.equal(own.bias, other.bias)
-        for number, connection in enumerate(layer.connections):
-            x = torch.rand(2, *shapes[connection.source], dtype=torch.float64)
+        for wire, wire_folded in zip(own.wires, other.wires, strict=True):
+            x = torch.rand(2, *shapes[wire.source], dtype=torch.float64)
             torch.testing.assert_close(
-                apply(own.wires[number].operations, own.wires[number].weights, x),
-                apply(other.wires[number].operations, other.wires[number].weights, x),
+                apply(wire.operations, wire.weights, x),
+                apply(wire_folded.operations, wire_folded.weights, x),
                 rtol=1e-12,
                 atol=1e-13,
             )

@@ -132,12 +132,14 @@ def test_a_data_set_that_is_damaged_while_a_job_trains_ends_the_job_and_leaves_n
 
 
 def test_a_data_set_that_is_damaged_at_the_end_is_noticed_before_the_job_succeeds(
-    desk: Desk, crew: Crew, runner: Runner, stored: Path
+    desk: Desk, crew: Crew, runner: Runner, stored: Path, tmp_path: Path
 ) -> None:
-    job_id = submit(desk, steps="40", step_seconds="0.02")
+    damaged = tmp_path / "damaged"
+    job_id = submit(desk, steps="40", hold_at="35", hold_until=str(damaged))
     crew.message(runner)
     desk.wait(job_id, Status.running)
     flip(stored)
+    damaged.touch()
 
     until(lambda: desk.job(job_id).status in (Status.failed, Status.succeeded))
 

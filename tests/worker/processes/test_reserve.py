@@ -66,15 +66,17 @@ def children(state: str) -> list[int]:
 
 
 def test_the_process_in_reserve_takes_the_job_and_the_next_job_another_one(
-    desk: Desk, runner: Runner, crew: Crew
+    desk: Desk, runner: Runner, crew: Crew, tmp_path: Path
 ) -> None:
     first = waiting(runner)
-    job_id = desk.submit(steps="100", step_seconds="0.02")
+    looked = tmp_path / "looked"
+    job_id = desk.submit(steps="100", hold_at="50", hold_until=str(looked))
     thread = crew.message(runner)
     desk.wait_for_step(job_id, 1)
     assert desk.trainees(job_id) == [first]
     until(lambda: waiting(runner))
     assert waiting(runner) != first
+    looked.touch()
     thread.join(timeout=60)
     assert desk.steps(job_id) == undisturbed(100)
     assert len(desk.artifacts(job_id)) == 1
