@@ -36,9 +36,10 @@ def spin() -> None:
         pass
 
 
-def hold(stop: Callable[[], bool]) -> None:
-    """Be in the middle of a training for as long as a test wants to look at one."""
-    while not stop():
+def hold(stop: Callable[[], bool], until: str | None) -> None:
+    """Be in the middle of a training for as long as a test wants to look at one, which may make a
+    file when it has."""
+    while not (stop() or (until is not None and Path(until).exists())):
         time.sleep(0.01)
 
 
@@ -110,8 +111,7 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
         if order.resume_from is None and step == int(wish.get("suspend_at", "-1")):
             os.kill(os.getpid(), signal.SIGSTOP)
         if order.resume_from is None and step == int(wish.get("hold_at", "-1")):
-            until = wish.get("hold_until")  # a file
-            hold(lambda: stop() or (until is not None and Path(until).exists()))
+            hold(stop, wish.get("hold_until"))
         if order.resume_from is None and step == int(wish.get("deadlock_at", "-1")):
             next_batch()
         ends = step % STEPS_PER_EPOCH == 0
