@@ -31,7 +31,7 @@ from api.store.tables.jobs import Job, Status, Sweep
 from api.web.caller import CallerDependency, Mine, OfProject, ProjectHeader, belonging
 from api.web.dependencies import Service, ServiceDependency
 from api.web.idempotency import IdempotencyKey, find_earlier, made_before, remember, written
-from api.web.limits import UserDependency, check_jobs, check_waiting
+from api.web.limits import UserDependency, check_jobs, check_resumed
 from api.web.problems.documents import responses
 from api.web.remarks import plain_tag
 from api.web.schemas import Listing
@@ -193,17 +193,15 @@ def pause_job(
     "/{job_id}/resume", summary="Resume a job", responses=responses(403, 404, 409, 429, 503)
 )
 def resume_job(
-    service: ServiceDependency,
-    user: UserDependency,
-    job_id: str,
-    idempotency_key: IdempotencyKey = None,
+    service: ServiceDependency, job_id: str, idempotency_key: IdempotencyKey = None
 ) -> JobDocument:
-    """Puts a paused job back into the queue, where there is room for one more that waits."""
+    """Puts a paused job back into the queue, where there is room for one more that waits: of
+    whoever it belongs to, and in its project."""
 
     def resume(session: Session, job_id: str) -> Job:
         job = read_job(session, job_id)
-        if job.status == Status.paused and job.owner_id == viewer.owner():
-            check_waiting(session, service.settings, user, project_id=job.project_id)
+        if job.status == Status.paused:
+            check_resumed(session, service.settings, job)
         return lifecycle.resume(session, job_id)
 
     document = _ask(service, job_id, resume, idempotency_key)

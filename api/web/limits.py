@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.types import Scope
@@ -24,7 +24,7 @@ from starlette.types import Scope
 from api.errors import Met, TooManyError
 from api.settings import Settings
 from api.store import viewer
-from api.store.accounts import projects
+from api.store.accounts import projects, users
 from api.store.database import now
 from api.store.limits import kinds, numbers
 from api.store.tables.jobs import WAITING, Job
@@ -140,30 +140,50 @@ def check_jobs(
 ) -> None:
     """TooManyError if the user may not submit `count` more jobs now, or they may not wait in that
     project; a limit of 0 is none."""
-    check_waiting(session, settings, user, count, project_id=project_id)
+    owner_id = viewer.owner()
+    _check_waiting_of(session, settings, owner_id, user, count, project_id=project_id)
     _check_hour(session, settings, user, count)
 
 
-def check_waiting(
+def check_resumed(session: Session, settings: Settings, job: Job) -> None:
+    """TooManyError if a paused job may not wait again: it counts for whoever it belongs to, and for
+    its project, whoever resumes it."""
+    owner = job.submitted_by or ""
+    if job.owner_id is not None:
+        owner = users.names(session, {job.owner_id}).get(job.owner_id, job.owner_id)
+    _check_waiting_of(session, settings, job.owner_id, owner, project_id=job.project_id)
+
+
+def _check_waiting_of(
     session: Session,
     settings: Settings,
-    user: str,
+    owner_id: str | None,
+    name: str,
     count: int = 1,
     *,
     project_id: str | None = None,
 ) -> None:
-    """TooManyError if no `count` more jobs of the user may wait, or not in that project."""
-    seen = viewer.current()
-    if seen is None:
-        own: ColumnElement[bool] = Job.submitted_by == user
-        most: float = settings.jobs_queued_per_user
-        _check_waiting(
-            session, "user", own, user, most, count, "SAF_JOBS_QUEUED_PER_USER on the server"
-        )
+    """TooManyError if no `count` more jobs of a user, without accounts of an address, may wait, or
+    not in that project."""
+    if owner_id is None:
+        own: ColumnElement[bool] = and_(Job.owner_id.is_(None), Job.submitted_by == name)
+        remedy = "SAF_JOBS_QUEUED_PER_USER on the server"
+        _check_waiting(session, "user", own, name, settings.jobs_queued_per_user, count, remedy)
     else:
-        most = seen.limits.get("jobs_waiting", 0)
-        remedy = f"saf users limit {user} --jobs-waiting, by an admin of the service"
-        _check_waiting(session, "user", Job.owner_id == seen.user_id, user, most, count, remedy)
+        most = numbers.of(session, "users", owner_id).get("jobs_waiting", 0)
+        remedy = f"saf users limit {name} --jobs-waiting, by an admin of the service"
+        try:
+            _check_waiting(session, "user", Job.owner_id == owner_id, name, most, count, remedy)
+        except TooManyError as error:
+            # What somebody has is their own, and admins'.
+            seen = viewer.current()
+            if seen is None or seen.is_admin or seen.user_id == owner_id:
+                raise
+            raise TooManyError(
+                f"{name}, whose job it is, has as many that wait as they may; let them end some, "
+                f"or set {remedy}",
+                retry_after=LATER,
+            ) from error
     if project_id is not None:
         most = numbers.of(session, "projects", project_id).get("jobs_waiting", 0)
         name = projects.names(session, {project_id}).get(project_id, project_id)

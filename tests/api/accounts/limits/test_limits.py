@@ -13,7 +13,7 @@ from api.jobs.schemas import OWNER_AT_LIMIT
 from api.store.database import clock
 from api.store.datasets import count_alone
 from api.store.limits.tables import Attempt
-from api.store.tables.jobs import Job
+from api.store.tables.jobs import Job, Status
 from api.store.tables.uploads import Dataset
 from tests.api.accounts.people import Lab, make_lab, with_keys
 from tests.api.conftest import serving
@@ -173,6 +173,62 @@ def test_a_job_that_was_paused_meanwhile_waits_again_where_there_is_room(lab: La
     assert lab.ask("vera", "POST", f"/v1/jobs/{first}/resume").json()["status"] == "queued"
     lab.ask("vera", "POST", f"/v1/jobs/{first}/cancel")
     say(lab, "/v1/users/vera", jobs_waiting=None)
+
+
+def test_a_job_that_somebody_else_resumes_counts_for_whose_it_is(lab: Lab) -> None:
+    paused = submit(lab, "mia", "vision").json()["id"]
+    lab.ask("mia", "POST", f"/v1/jobs/{paused}/pause")
+    other = submit(lab, "mia", "vision").json()["id"]
+    there = int(told(lab, "mia", "mia")["jobs_waiting"]["used"])
+    say(lab, "/v1/users/mia", jobs_waiting=there)
+    refused = {who: lab.ask(who, "POST", f"/v1/jobs/{paused}/resume") for who in ("root", "ada")}
+    assert [answer.status_code for answer in refused.values()] == [429, 429]
+    assert f"{there} jobs of mia wait already" in refused["root"].json()["detail"]
+    assert refused["root"].json()["limit"]["of"] == "mia"
+    of_another = refused["ada"].json()  # an admin of the project, who sees no number of hers
+    assert "mia, whose job it is" in of_another["detail"]
+    assert str(there) not in of_another["detail"]
+    assert of_another.get("limit") is None
+    say(lab, "/v1/users/mia", jobs_waiting=None)
+    in_project = told(lab, "mia", "vision")["jobs_waiting"]["used"]
+    say(lab, "/v1/projects/vision", jobs_waiting=in_project)
+    full = lab.ask("root", "POST", f"/v1/jobs/{paused}/resume")
+    assert (full.status_code, full.json()["limit"]["of"]) == (429, "vision")
+    say(lab, "/v1/projects/vision", jobs_waiting=None)
+    assert lab.ask("ada", "POST", f"/v1/jobs/{paused}/resume").json()["status"] == "queued"
+    for job in (paused, other):
+        lab.ask("mia", "POST", f"/v1/jobs/{job}/cancel")
+
+
+def test_every_way_in_which_a_job_comes_to_wait_is_held_to_the_limit(lab: Lab) -> None:
+    ended = submit(lab, "otto").json()["id"]
+    lab.ask("otto", "POST", f"/v1/jobs/{ended}/cancel")
+    paused = submit(lab, "otto").json()["id"]
+    lab.ask("otto", "POST", f"/v1/jobs/{paused}/pause")
+    done = submit(lab, "otto").json()["id"]
+    with lab.server.service.database.writing() as session:
+        session.get_one(Job, done).status = Status.succeeded
+    waiting = submit(lab, "otto").json()["id"]
+    say(lab, "/v1/users/otto", jobs_waiting=told(lab, "otto", "otto")["jobs_waiting"]["used"])
+    ways: list[tuple[str, Any]] = [
+        ("/v1/jobs", DIGITS),
+        ("/v1/sweeps", {"job": DIGITS, "over": {"/seed": [0]}}),
+        (f"/v1/jobs/{ended}/retry", None),
+        (f"/v1/jobs/{paused}/resume", None),
+        (f"/v1/jobs/{done}/continue", {"epochs": 1}),
+    ]
+    for path, body in ways:
+        answer = lab.ask("otto", "POST", path, json=body)
+        assert (answer.status_code, answer.json()["limit"]["name"]) == (429, "jobs_waiting"), path
+    say(lab, "/v1/users/otto", jobs_waiting=None)
+    lab.ask("otto", "POST", f"/v1/jobs/{waiting}/cancel")
+    # Another one makes such a way: it belongs above, or makes nothing wait.
+    operations = lab.ask("root", "GET", "/openapi.json").json()["paths"]
+    verbs = {path for path, by in operations.items() if "post" in by and "/v1/jobs" in path}
+    assert {verb.removeprefix("/v1/jobs") for verb in verbs} - {
+        *("", "/{job_id}/retry", "/{job_id}/resume", "/{job_id}/continue"),
+        *("/{job_id}/cancel", "/{job_id}/pause", "/{job_id}/exports", "/{job_id}/predict"),
+    } == set()
 
 
 def test_requests_of_one_moment_do_not_exceed_the_limit(lab: Lab) -> None:
