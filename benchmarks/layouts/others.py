@@ -15,6 +15,7 @@ from benchmarks.layouts.parts import (
     Files,
     Layout,
     idx,
+    lines,
     many,
     npy,
     npz,
@@ -105,6 +106,27 @@ def recordings(top: str) -> Files:
                     for t, (x, y) in enumerate(random.integers(0, 34, (40, 2)).tolist())
                 )
                 files[f"{top}{split}/{digit}/{n:05}.bin"] = events
+    return files
+
+
+def named_recordings() -> Files:
+    """Recordings whose files, and no folders, say the split."""
+    parts = {name.lower().partition("/")[::2]: blob for name, blob in recordings("").items()}
+    return {rest.replace("/", f"/{split}_"): blob for (split, rest), blob in parts.items()}
+
+
+def motion() -> Files:
+    """UCI HAR: a text for each channel and split."""
+    random = np.random.default_rng(3)
+    files = {"UCI HAR Dataset/activity_labels.txt": lines(["1 WALKING", "2 SITTING"])}
+    for split in ("train", "test"):
+        top = f"UCI HAR Dataset/{split}"
+        files[f"{top}/X_{split}.txt"] = lines(" ".join(["0.1"] * 30) for _ in range(4))
+        files[f"{top}/y_{split}.txt"] = lines(["1", "2"] * 2)
+        for axis in "xyz":
+            rows = random.normal(size=(4, 16))
+            text = lines(" ".join(f"{value:.7e}" for value in row) for row in rows)
+            files[f"{top}/Inertial Signals/body_acc_{axis}_{split}.txt"] = text
     return files
 
 
@@ -228,6 +250,13 @@ TEMPORAL = [
         "a table for each recording, `x,y,t,p`",
         lambda: dict.fromkeys(many("{c}/{n}.csv"), b"x,y,t,p\n1,2,0,1\n"),
         pictures=False,
+    ),
+    Layout("UCI HAR as distributed", motion, "har.zip", False),
+    Layout(
+        "recordings named train_0, test_0 in folders of classes",
+        named_recordings,
+        "named.zip",
+        False,
     ),
     single("one recording alone", "a.aedat", b"#!AER-DAT2.0\r\n" + bytes(80)),
 ]

@@ -26,6 +26,7 @@ from saf.data.arrays.values import OpenRange, Range, range_of, said_range
 from saf.data.dataset import COUNTS, PIXELS, Array, Dataset, Decision
 from saf.data.formats.format import Candidate, Format, NeedsChoiceError, Question
 from saf.data.formats.settings import LabelsFrom, Layout, Size, Split, ValueRange
+from saf.data.formats.spelling import Case, ClassCase
 from saf.data.sources.source import Source
 from saf.errors import DataError
 
@@ -44,6 +45,7 @@ class ArrayFormat(Format):
     first_class: Annotated[
         int | None, Field(ge=0, le=1, description="0 or 1, what labels count classes from")
     ] = None
+    class_case: ClassCase = None
     split: Split = None
 
 
@@ -74,7 +76,7 @@ def assemble(
     base = first_class if settings.first_class is None else settings.first_class
     if base is None and class_names is not None:
         base = 0
-    classes = _classes(roles, source, class_names, base)
+    classes = _classes(roles, source, class_names, base, settings.class_case)
     parts = {
         split: Part(roles.samples[split], survey(roles.samples[split]), classes.labels[split])
         for split in (*_ORDER, ALL)
@@ -148,7 +150,11 @@ def _check_kinds(roles: Roles) -> None:
 
 
 def _classes(
-    roles: Roles, source: Source, known: tuple[str, ...] | None, base: int | None
+    roles: Roles,
+    source: Source,
+    known: tuple[str, ...] | None,
+    base: int | None,
+    case: Case | None,
 ) -> Classes:
     limits = source.limits
     for y in roles.labels.values():
@@ -161,7 +167,9 @@ def _classes(
     labels = {split: y.whole(limits) for split, y in roles.labels.items()}
     titles = {split: y.name for split, y in roles.labels.items()}
     try:
-        return classes_of(labels, names, known=known, titles=titles, base=base)
+        return classes_of(
+            labels, names, known=known, titles=titles, base=base, label=source.label, case=case
+        )
     except BaseError as error:
         ways = tuple(
             Candidate(str(first), f"the label {error.lowest} is {name!r}")
@@ -215,6 +223,7 @@ def _told(
     if classes.why:
         listed = ", ".join(classes.names[:8]) + (", …" if len(classes.names) > 8 else "")
         told.append(Decision("", f"the classes {listed}", classes.why))
+    told += classes.told
     if roles.left:
         listed = ", ".join(roles.left[:20]) + (", …" if len(roles.left) > 20 else "")
         told.append(Decision("", f"left out: {listed}", "neither samples nor labels of a split"))

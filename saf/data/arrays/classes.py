@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from saf.data.dataset import MAX_CLASSES, Array, check_class_names
+from saf.data.dataset import MAX_CLASSES, Array, Decision, check_class_names
+from saf.data.formats.spelling import Case, one_spelling
 from saf.errors import DataError
 
 Labels = NDArray[np.int64]
@@ -27,6 +28,8 @@ class Classes:
     names: tuple[str, ...]
     why: str
     """How numbers and names were made, for the owner; empty where labels were taken as they are."""
+    told: tuple[Decision, ...] = ()
+    """What was decided of names that are spelled in several ways."""
 
 
 class BaseError(DataError):
@@ -50,11 +53,14 @@ def classes_of(
     known: tuple[str, ...] | None = None,
     titles: Mapping[str, str] | None = None,
     base: int | None = 0,
+    label: str = "the data set",
+    case: Case | None = None,
 ) -> Classes:
     """Class numbers of splits by name ("train" and others, or "all"), with names of classes where
     there are any: `names` as an array, or `known`. `titles` say what messages call the labels of a
-    split. `base` is the label that has the first name, None where nobody said so. Raises DataError
-    where they are no classes, BaseError where no label says what they count from."""
+    split. `base` is the label that has the first name, None where nobody said so; `case` is what
+    names that differ in case alone are, in the data set called `label`. Raises DataError where they
+    are no classes, BaseError where no label says what they count from, NeedsChoiceError."""
     titles = titles or {split: f"y_{split}" for split in labels}
     width = max((array.shape[1] for array in labels.values() if array.ndim == 2), default=1)
     plain = {split: _plain(array, titles[split], width) for split, array in labels.items()}
@@ -70,7 +76,10 @@ def classes_of(
             "some splits have texts as labels, others numbers",
             hint="Label all splits in the same way.",
         )
+    told: list[Decision] = []
     if texts == {True}:
+        if known is None:
+            values, told = _spelled(values, label, case)
         found = _of_texts(values, known, titles)
         numbers = all(map(_is_number, found.names))
         order = "as numbers" if numbers else "as texts, character by character"
@@ -79,7 +88,22 @@ def classes_of(
         found, reason = _of_numbers(values, known, titles, base)
         reasons.add(reason)
     check_class_names(found.names)
-    return Classes(found.labels, found.names, "; ".join(sorted(reasons - {""})))
+    return Classes(found.labels, found.names, "; ".join(sorted(reasons - {""})), tuple(told))
+
+
+def _spelled(
+    values: Mapping[str, Array], label: str, case: Case | None
+) -> tuple[dict[str, Array], list[Decision]]:
+    """Texts in which each class has one name, and what was decided."""
+    train, numbers = np.unique(_training(values), return_counts=True)
+    trained = dict(zip(map(str, train), map(int, numbers), strict=True))
+    every = {str(text) for array in values.values() for text in np.unique(array)}
+    final, told = one_spelling(label, trained, sorted(every - trained.keys()), case)
+    found = {}
+    for split, array in values.items():
+        texts, inverse = np.unique(array, return_inverse=True)
+        found[split] = np.array([final[str(text)] for text in texts], np.str_)[inverse.reshape(-1)]
+    return found, told
 
 
 def _plain(values: Array, name: str, width: int) -> tuple[Array, str]:

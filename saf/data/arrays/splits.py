@@ -102,6 +102,11 @@ def named(
 def _fold(
     name: str, values: Array, different: Array, said: str | None, label: str
 ) -> tuple[Goals, list[Decision]]:
+    if values.dtype.kind == "f" and (unknown := int((~np.isfinite(values)).sum())):
+        raise DataError(
+            f"{name} has no number for {unknown:,} of {len(values):,} samples (NaN, or infinite)",
+            hint=f"Give each sample the number of a fold, leave such samples out, or {_WITHOUT}.",
+        )
     ways = {f"{name}={value:.12g}": value for value in different.tolist()}
     if said is None or said not in ways:
         if said is not None:

@@ -21,7 +21,8 @@ from saf.data.events.folders import Plan
 from saf.data.events.recording import Events
 from saf.data.events.stack import Counts, Load, Read, stacked
 from saf.data.formats.format import Format
-from saf.data.formats.settings import OnDamaged, Size, sides_of
+from saf.data.formats.settings import OnDamaged, Size, Split, sides_of
+from saf.data.formats.spelling import ClassCase
 from saf.data.sources.source import Source
 from saf.data.sources.stream import Content
 from saf.errors import DataError
@@ -52,6 +53,8 @@ class EventFormat(Format):
     size: Size = None
     sensor: Sensor = None
     on_damaged: OnDamaged = None
+    class_case: ClassCase = None
+    split: Split = None
 
     def framed(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saf.data.dataset import Decision, check_class_names
-from saf.data.images.words import is_fold, is_part, numbered_role
+from saf.data.formats.format import Candidate, NeedsChoiceError, Question
+from saf.data.formats.spelling import Case, one_spelling
+from saf.data.images.words import is_fold, is_part, numbered_role, role_of
 from saf.data.labels import holdout
 from saf.errors import DataError
 
@@ -26,6 +29,7 @@ LAYOUT = (
     "Arrange the recordings as train/<class>/ and test/<class>/, or as <class>/ to have a fifth of "
     "each class held out for testing."
 )
+NAMES, HOLDOUT = "names", "holdout"
 
 
 @dataclass(frozen=True)
@@ -38,22 +42,41 @@ class Plan:
     decisions: tuple[Decision, ...]
 
 
-def plan(names: Sequence[str], class_of: Callable[[str], str | None] | None = None) -> Plan:
+def plan(
+    names: Sequence[str],
+    class_of: Callable[[str], str | None] | None = None,
+    *,
+    case: Case | None = None,
+    split: str | None = None,
+) -> Plan:
     """By the first folder that is called as splits are, and the last one that is not, which is the
-    class (or what `class_of` says of a name). Raises DataError."""
+    class (or what `class_of` says of a name); `case` is the setting `class_case`. Where
+    no folder is for testing, `split` says how it is told: "names" of files, or "holdout". Raises
+    DataError, and NeedsChoiceError."""
     _check_folds(names)
     _check_levels([name for name in names if class_of is None or class_of(name) is None])
     found = {name: _placed(name, class_of) for name in names}
     splits = {split for split, _ in found.values()}
+    trained = Counter(label for split, label in found.values() if split in (None, "train"))
+    others = {label for _, label in found.values()} - trained.keys()
+    final, decisions = one_spelling("the recordings", trained, sorted(others), case)
+    found = {name: (split, final[label]) for name, (split, label) in found.items()}
     if None in splits and len(splits) > 1:
         inside = next(name for name, (split, _) in found.items() if split is None)
         raise DataError(f"{inside} is in no folder of a split, and others are", hint=LAYOUT)
     chosen: dict[str, str] = {}
-    decisions: list[Decision] = []
     if splits == {None} or splits == {"train"}:
-        chosen = _held_out(found)
-        decisions.append(
-            Decision("", "holdout", "there is no test folder: a fifth of each class is held out")
+        if _asks_names(names, split):
+            chosen = _by_names(names)
+            decisions.append(Decision("split", NAMES, "as the names of the files say"))
+        else:
+            chosen = _held_out(found)
+            why = "there is no test folder: a fifth of each class is held out"
+            decisions.append(Decision("split", HOLDOUT, why))
+    elif split is not None:
+        raise DataError(
+            f"the split of recordings in folders of splits cannot be {split!r}",
+            hint=f"Say nothing, and the folders tell it. {LAYOUT}",
         )
     elif "train" not in splits:
         raise DataError("there are no recordings to train on", hint=LAYOUT)
@@ -142,6 +165,38 @@ def _placed(name: str, class_of: Callable[[str], str | None] | None) -> tuple[st
             raise DataError(f"{name} is not in a folder named after its class", hint=LAYOUT)
         label = below[-1]
     return split, label
+
+
+def _asks_names(names: Sequence[str], split: str | None) -> bool:
+    """Whether the names of files tell the split, as was said. Raises NeedsChoiceError where they
+    may, and nothing was said."""
+    roles = _by_names(names)
+    if split is None and roles:
+        counts = Counter(roles.values())
+        listed = ", ".join(f"{counts[role]:,} {role}" for role in ("train", "val", "test"))
+        ways = (
+            Candidate(NAMES, f"{listed}, as the names of the files say"),
+            Candidate(HOLDOUT, "a fifth of each class, always the same, is for testing"),
+        )
+        asks = "Which recordings are for testing? The names of the files say a split."
+        raise NeedsChoiceError("the recordings", (Question("split", asks, ways),))
+    if split not in (None, HOLDOUT) and not (split == NAMES and roles):
+        ways_said = f"{HOLDOUT!r} or {NAMES!r}" if roles else f"{HOLDOUT!r}"
+        raise DataError(
+            f"the split of recordings cannot be {split!r}", hint=f"Say {ways_said}. {LAYOUT}"
+        )
+    return split == NAMES
+
+
+def _by_names(names: Sequence[str]) -> dict[str, str]:
+    """The split of each recording by the names of files, `train_1.aedat`; none where not all of
+    them say one, or none is for testing. A validation split without a test split is that."""
+    said = {name: role_of(name.rpartition("/")[2].rpartition(".")[0])[0] for name in names}
+    roles = set(said.values())
+    if None in roles or "train" not in roles or len(roles) < 2:
+        return {}
+    spare = "val" if "test" in roles else "test"
+    return {name: spare if role == "val" else str(role) for name, role in said.items()}
 
 
 def _held_out(found: Mapping[str, tuple[str | None, str]]) -> dict[str, str]:

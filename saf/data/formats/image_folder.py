@@ -31,6 +31,7 @@ from saf.data.formats.settings import (
     ends_of,
     sides_of,
 )
+from saf.data.formats.spelling import ClassCase
 from saf.data.images.decode import (
     MAX_FILE,
     Background,
@@ -71,6 +72,7 @@ class ImageFolder(Format):
     )
     labels_from: LabelsFrom = None
     split: Split = None
+    class_case: ClassCase = None
     size: Size = None
     value_range: ValueRange = None
     background: Background | None = Field(
@@ -132,7 +134,9 @@ class ImageFolder(Format):
         for member in source.members:
             if is_unread_image_name(member.name):
                 raise _unread(member.name)
-        plan = Planner(source, contents, limits, self.labels_from, self.split).plan()
+        plan = Planner(
+            source, contents, limits, self.labels_from, self.split, self.class_case
+        ).plan()
         rules = Rules(
             size=None if self.size is None else sides_of(self.size),
             value_range=None if self.value_range is None else ends_of(self.value_range),

@@ -22,6 +22,7 @@ from saf.data.formats.settings import (
     ends_of,
     sides_of,
 )
+from saf.data.formats.spelling import ClassCase
 from saf.data.images.decode import Background, require_pillow
 from saf.data.images.stack import Rules, stacked
 from saf.data.images.survey import Read
@@ -42,6 +43,7 @@ class LabelledImages(Format):
     on_damaged: OnDamaged = None
     labels_from: LabelsFrom = None
     split: Split = None
+    class_case: ClassCase = None
     images_from: str | None = Field(
         None, max_length=200, description="which image of a sample that has several: 'left.jpg'"
     )
@@ -79,7 +81,10 @@ def labelled(
     names, labels = parts.names, parts.labels
     told = [*decisions, *parts.told]
     titles = {split: f"the list of labels{_of(split)}" for split in labels}
-    classes = classes_of(labels, known=class_names, titles=titles)
+    classes = classes_of(
+        labels, known=class_names, titles=titles, label=source.label, case=settings.class_case
+    )
+    told += classes.told
     if classes.why:
         listed = ", ".join(classes.names[:8]) + (", …" if len(classes.names) > 8 else "")
         told.append(Decision("", f"the classes {listed}", classes.why))

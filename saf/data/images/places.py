@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saf.data.dataset import Decision, check_class_names
+from saf.data.formats.spelling import Case, one_spelling
+from saf.data.images.tables.class_lists import places_in
 from saf.data.images.tree import LAYOUT, untrained
 from saf.data.images.words import Role, alike, in_order
 from saf.data.labels import holdout
@@ -52,13 +53,23 @@ class Plan:
 
 
 def assembled(
-    label: str, samples: Mapping[str, Sample], folders: bool, order: Sequence[str] = ()
+    label: str,
+    samples: Mapping[str, Sample],
+    folders: bool,
+    order: Sequence[str] = (),
+    case: Case | None = None,
 ) -> Plan:
     """The plan of samples by name. Without test and validation samples a fifth of each class is
     held out; validation samples without test samples are the test split. `folders` says whether
-    the splits are from folders, `order` that of the classes if a list has them. Raises DataError
-    where the splits do not fit together."""
-    samples, told = _with_one_name_a_class(samples)
+    the splits are from folders, `order` that of the classes if a list has them, `case` what names
+    are that differ in case alone. Raises DataError where the splits do not fit together, and
+    NeedsChoiceError."""
+    named = Counter(c for role, c, _ in samples.values() if role in (None, "train"))
+    others = {c for _, c, _ in samples.values()} - named.keys()
+    if case is None and set(named) <= set(order):
+        case = "keep"  # a list names them all as they are spelled
+    final, told = one_spelling(label, named, sorted(others), case)
+    samples = {name: (role, final[c], key) for name, (role, c, key) in samples.items()}
     roles = {role for role, _, _ in samples.values()}
     held_out = not roles - {None, "train"}
     if not held_out and "train" not in roles:
@@ -70,11 +81,13 @@ def assembled(
     if len(trained) == 1:
         (only,) = trained
         raise DataError(f"{label} holds images of 1 class only, {only[:100]!r}", hint=LAYOUT)
-    place = {alike(name): index for index, name in enumerate(order)}
+    place = places_in(order)
     listed = all(alike(name) in place for name in trained)
     classes = in_order(trained)
     if listed:
-        classes = tuple(sorted(trained, key=lambda name: place[alike(name)]))
+        classes = tuple(
+            sorted(trained, key=lambda name: (place.get(name, place[alike(name)]), name))
+        )
     check_class_names(classes)
     if not listed and list(classes) != sorted(classes):
         why = f"all are numbers and in the order of these: {', '.join(classes[:4])}, …"
@@ -110,32 +123,3 @@ def assembled(
     split_of = np.array(splits)
     arrays = {split: labels[split_of == split] for split in rows}
     return Plan(classes, arrays, places, tuple(told))
-
-
-def _with_one_name_a_class(
-    samples: Mapping[str, Sample],
-) -> tuple[dict[str, Sample], list[Decision]]:
-    """Samples whose classes have one name each: in one Unicode form, and in the case that the
-    training samples have where another split has another."""
-    told = []
-    composed = {c: unicodedata.normalize("NFC", c).strip() for _, c, _ in samples.values()}
-    trained = {composed[c] for role, c, _ in samples.values() if role in (None, "train")}
-    by_key: dict[str, list[str]] = defaultdict(list)
-    for name in trained:
-        by_key[alike(name)].append(name)
-    final = {}
-    for raw, name in composed.items():
-        same = by_key.get(alike(name), [])
-        final[raw] = same[0] if name not in trained and len(same) == 1 else name
-    if changed := sorted(raw for raw in final if final[raw] != raw):
-        listed = ", ".join(f"{raw!a} is {final[raw]!r}" for raw in changed[:5])
-        why = (
-            "names of classes that differ in Unicode form, in space at their ends, or between "
-            f"splits in case, are one: {listed[:500]}"
-        )
-        told.append(Decision("", "one name a class", why))
-    if twins := [names for names in by_key.values() if len(names) > 1]:
-        listed = ", ".join(" and ".join(sorted(names)) for names in sorted(twins)[:5])
-        why = f"names that differ in case alone within one split are classes: {listed[:500]}"
-        told.append(Decision("", "case of classes", why))
-    return {name: (role, final[c], key) for name, (role, c, key) in samples.items()}, told

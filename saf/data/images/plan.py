@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from saf.data.formats.format import Candidate, NeedsChoiceError, Question
+from saf.data.formats.spelling import Case
 from saf.data.images.beside import detection, no_images, unread_labels
 from saf.data.images.decode import decode, is_image_name
 from saf.data.images.folds import chosen_fold, folds_of
@@ -41,13 +42,15 @@ MAX_CANDIDATES = 12
 
 @dataclass
 class Planner:
-    """Plans the images of one source; `labels_from` and `split` are the settings of that name."""
+    """Plans the images of one source; `labels_from` and `split` are the settings of that name,
+    `case` is `class_case`."""
 
     source: Source
     read: Read
     limits: Limits
     labels_from: str | None
     split: str | None
+    case: Case | None = None
     told: Told = field(default_factory=Told)
     _read: tuple[frozenset[str], list[Table]] = (frozenset(), [])
 
@@ -75,7 +78,7 @@ class Planner:
         for table in self.texts.faulty:
             self.told.decide("", f"not used: {table.name}", str(table.fault))
         samples, order = self._named(samples, index)
-        plan = assembled(self.source.label, samples, found.splits, order)
+        plan = assembled(self.source.label, samples, found.splits, order, self.case)
         if others := no_images(self.source, plan.places):
             self.told.skipped |= dict.fromkeys(others, "it is named as no image is")
             why = f"{len(others):,} files, such as {others[0]}, are named as no images are"
@@ -107,7 +110,9 @@ class Planner:
         """The samples with the names of classes that lists beside them say, and their order."""
         lists = self.texts.class_lists(index)
         classes = {class_name for _, class_name, _ in samples.values()}
-        named, told = fitting(lists, classes) if lists else (None, [])
+        folders = {part for name in samples for part in name.split("/")[:-1]}
+        of_folders = classes <= folders
+        named, told = fitting(lists, classes, of_folders=of_folders) if lists else (None, [])
         for value, why in told:
             self.told.decide("", value, why)
         if named is None:

@@ -76,7 +76,17 @@ class Aedat(EventFormat):
         names = [m.name for m in source.members if m.name.lower().endswith(".aedat")]
         tables = [m.name for m in source.members if m.name.lower().endswith(_LABELS)]
         if not tables:
-            return self.framed(source, files(source, aedat.decode, MOST_BYTES), plan(names))
+            return self.framed(
+                source,
+                files(source, aedat.decode, MOST_BYTES),
+                plan(names, case=self.class_case, split=self.split),
+            )
+        if self.split or self.class_case:
+            raise DataError(
+                f"{source.label} says which trials are for testing, and what the gestures are, "
+                "itself",
+                hint="Leave split and class_case out.",
+            )
         gestures = _gestures(source, names, tables)
         told = Decision("", "gestures", "cut from the recordings as their _labels.csv say")
         return self.framed(

@@ -63,7 +63,7 @@ class EventArrays(EventFormat):
         return Recognised() if is_events else None
 
     def read(self, source: Source, limits: Limits) -> Dataset:
-        chosen = plan(_recordings(source), _class_of)
+        chosen = plan(_recordings(source), _class_of, case=self.class_case, split=self.split)
         return self.framed(source, files(source, _decode, MOST_BYTES), chosen)
 
 

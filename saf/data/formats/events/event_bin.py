@@ -39,7 +39,11 @@ class EventBin(EventFormat):
 
     def read(self, source: Source, limits: Limits) -> Dataset:
         names = _recordings(source)
-        return self.framed(source, files(source, saccades.decode, MOST_BYTES), plan(names))
+        return self.framed(
+            source,
+            files(source, saccades.decode, MOST_BYTES),
+            plan(names, case=self.class_case, split=self.split),
+        )
 
 
 def _recordings(source: Source) -> list[str]:

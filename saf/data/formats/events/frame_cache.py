@@ -52,7 +52,7 @@ class FrameCache(EventFormat):
 
     def read(self, source: Source, limits: Limits) -> Dataset:
         names = _samples(source)
-        chosen = plan(names)
+        chosen = plan(names, case=self.class_case, split=self.split)
         name, arrays = _first(source, names)
         if KEY not in arrays:
             return self.framed(source, files(source, _events, MOST_BYTES), chosen)

@@ -42,7 +42,12 @@ class Prophesee(EventFormat):
     def read(self, source: Source, limits: Limits) -> Dataset:
         names = _recordings(source)
         sensor = prophesee.sensor_of(source.head(names[0], prophesee.MOST_HEADER), names[0])
-        return self.framed(source, files(source, _events, MOST_BYTES), plan(names), sensor=sensor)
+        return self.framed(
+            source,
+            files(source, _events, MOST_BYTES),
+            plan(names, case=self.class_case, split=self.split),
+            sensor=sensor,
+        )
 
 
 def _recordings(source: Source) -> list[str]:

@@ -91,3 +91,20 @@ def test_arrays_for_classes_are_refused_in_words_that_help(
 ) -> None:
     np.savez(tmp_path / "d.npz", cat=X[:10], dog=X[10:])
     refused(tmp_path / "d.npz", "which of them are the samples?", "put all into one array x")
+
+
+@pytest.mark.parametrize("gap", [np.nan, np.inf])
+def test_samples_without_a_fold_are_refused(gap: float, tmp_path: Path, refused: Refused) -> None:
+    """Of which one could choose `fold=nan`, which no sample equals."""
+    fold = FOLD.astype(float)
+    fold[:5] = gap
+    path = arrays(tmp_path, fold=fold)
+    for said in ({}, {"split": "fold=1"}):
+        refused(path, "fold has no number for 5 of 24 samples", "leave such samples out", **said)
+    assert read(path, settings={"split": "holdout"}).classes == 3
+
+
+def test_samples_without_a_split_are_refused(tmp_path: Path, refused: Refused) -> None:
+    names = NAMES.copy()
+    names[:3] = ""
+    refused(arrays(tmp_path, split=names), "names the split ''", "holdout")

@@ -81,3 +81,13 @@ def test_a_list_of_json_names_classes_of_folders(
         place(files | {"cat_to_name.json": json.dumps({"0": "rose", "1": "iris"}).encode()})
     )
     assert data.class_names == ("rose", "iris")
+
+
+def test_numbers_in_another_order_than_the_labels_are_refused(place: Place) -> None:
+    with pytest.raises(DataError, match=r"classes\.txt lists the classes 2, 0, 1") as caught:
+        read(place(arrays(Y, "classes.txt", "2\n0\n1\n")))
+    assert "names into it that are no numbers" in caught.value.hint
+    by_number = json.dumps({"0": "2", "1": "0", "2": "1"})
+    with pytest.raises(DataError, match="is the label 0 the class 0, or is it called 2"):
+        read(place(arrays(Y, "classes.json", by_number)))
+    assert read(place(arrays(Y, "classes.txt", "0\n1\n2\n"))).class_names == ("0", "1", "2")

@@ -12,6 +12,7 @@ import pytest
 
 from saf.data import Dataset, read
 from saf.data.images.tables.class_lists import class_names, is_class_list
+from saf.errors import DataError
 from tests.saf.data.pictures import Pictures, came, table
 
 Place = Callable[[Mapping[str, bytes]], Path]
@@ -128,3 +129,36 @@ def test_a_list_names_the_numbers_of_a_webdataset(pack: Pack, png: Callable[...,
     assert data.class_names == ("dog", "cat", "ant")
     number_of = {image.tobytes(): n for n, image in enumerate(x)}
     assert [number_of[image.tobytes()] % 3 for image in data.x_train] == data.y_train.tolist()
+
+
+def test_identifiers_of_wordnet_are_named_by_the_lists_of_imagenet() -> None:
+    text = "n01440764 tench, Tinca tinca\nn02012849 crane\nn03126707 crane\nn03710637 maillot\n"
+    for file in ("LOC_synset_mapping.txt", "data/synset_words.txt"):
+        assert is_class_list(file)
+    found = class_names(text, {"n03126707", "n01440764", "n02012849"})
+    assert found is not None
+    assert found.order == ("tench, Tinca tinca", "crane (n02012849)", "crane (n03126707)")
+    assert found.name_of["n03126707"] == "crane (n03126707)"
+    assert class_names(text, {"n01440764", "n99999999"}) is None
+
+
+def test_a_list_that_has_both_spellings_orders_them_always_alike() -> None:
+    found = class_names("cat\ndog\nCat\n", {"Cat", "dog", "cat"})
+    assert found is not None
+    assert found.order == ("cat", "dog", "Cat")
+
+
+def test_numbers_in_another_order_keep_the_names_of_folders_alone(
+    pictures: Pictures, place: Place
+) -> None:
+    files = pictures.many("0", "1", "2")
+    data = read(place(files | {"classes.txt": b"2\n0\n1\n"}))
+    assert data.class_names == ("2", "0", "1")
+    assert {n[0]: c for split in came(data, files).values() for n, c in split.items()} == {
+        "0": "0", "1": "1", "2": "2",
+    }  # fmt: skip
+    flat = {name.replace("/", "_"): blob for name, blob in files.items()}
+    labels = table(["file_name", "label"], *([name, name[0]] for name in flat))
+    with pytest.raises(DataError, match="is the label 0 the class 0, or is it called 2") as caught:
+        read(place(flat | {"labels.csv": labels, "classes.txt": b"2\n0\n1\n"}))
+    assert "Leave classes.txt out" in caught.value.hint

@@ -128,13 +128,15 @@ def test_imagenet_is_read_as_kaggle_distributes_it(pictures: Pictures, place: Pl
     more = {
         "LOC_val_solution.csv": table(["ImageId", "PredictionString"], *rows),
         "LOC_sample_submission.csv": table(["ImageId", "PredictionString"], ["t_1", "n0 1 2 3 4"]),
-        "LOC_synset_mapping.txt": b"n01440764 tench\nn01443537 goldfish\n",
+        "LOC_synset_mapping.txt": b"n01440764 tench, Tinca tinca\n"
+        b"n01443537 goldfish, Carassius auratus\nn01484850 great white shark, white shark\n",
         "ILSVRC/ImageSets/CLS-LOC/val.txt": "\n".join(
             f"{n} {k}" for k, n in enumerate(names)
         ).encode(),
     }
     found = came(read(place(files | more)), files)
-    assert found["test"] == {f"{top}/val/{n}.JPEG": ids[k % 2] for k, n in enumerate(names)}
+    called = ("tench, Tinca tinca", "goldfish, Carassius auratus")
+    assert found["test"] == {f"{top}/val/{n}.JPEG": called[k % 2] for k, n in enumerate(names)}
 
 
 def test_traffic_signs_of_kaggle_are_read_once_with_their_test_table(
