@@ -1,4 +1,8 @@
-"""An uploaded form, written to disk as it comes in, and bounded while it does."""
+"""An uploaded form, written to disk as it comes in, and bounded while it does.
+
+python-multipart reads it and calls `_Form`, which decides what is allowed and where it goes
+(docs/decisions/021-forms.md).
+"""
 
 from __future__ import annotations
 
@@ -59,7 +63,7 @@ async def receive(
     Raises ServiceError, HTTPException or ClientDisconnect, and then leaves nothing behind.
     """
     boundary = _boundary(request)
-    lock = None
+    lock = form = None
     try:
         lock = await anyio.to_thread.run_sync(DirectoryLock, directory)
         form = _Form(
@@ -70,19 +74,15 @@ async def receive(
             max_field_bytes=max_field_bytes,
         )
         parser = MultipartParser(boundary, form.callbacks())
-    except OSError as error:
-        shutil.rmtree(directory, ignore_errors=True)
-        if lock is not None:
-            lock.release()
-        raise _not_stored(error) from error
-    try:
         async for block in request.stream():
             await anyio.to_thread.run_sync(parser.write, block)
         file, file_name, size, sha256 = form.result()
     except BaseException as error:
-        form.close()
+        if form is not None:
+            form.close()
         shutil.rmtree(directory, ignore_errors=True)
-        lock.release()
+        if lock is not None:
+            lock.release()
         match error:
             case FormParserError():
                 raise HTTPException(400, f"the form is broken: {error}") from error

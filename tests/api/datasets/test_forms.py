@@ -50,6 +50,9 @@ def uploads(shared: Server) -> Server:
     return shared
 
 
+FORM = "multipart/form-data"
+
+
 def form(*parts: str, end: str = "--b--\r\n") -> dict[str, Any]:
     body = "".join(f"--b\r\nContent-Disposition: form-data; {part}\r\n" for part in parts) + end
     return {"content": body, "headers": {"content-type": "multipart/form-data; boundary=b"}}
@@ -64,9 +67,13 @@ def form(*parts: str, end: str = "--b--\r\n") -> dict[str, Any]:
         (form('name="file"; filename="a"\r\n\r\na', 'name="file"; filename="b"\r\n\r\nb'), 422),
         (form(*['name="name"\r\n\r\na'] * 11), 422),
         (form("\r\n\r\n"), 422),
+        (form('name="file"; filename="a"\r\n\r\nabc', end="--b\r\n"), 400),
+        (form(f'name="file"; filename="{"a" * 10**6}"\r\n\r\nabc'), 400),
+        (form('name="file"; filename="a"' + "\r\nX: y" * 100 + "\r\n\r\nabc"), 400),
         ({"content": b"garbage", "headers": form()["headers"]}, 400),
         ({"content": b"", "headers": form()["headers"]}, 400),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 415),
+        ({"content": b"", "headers": {"content-type": f"{FORM}; boundary={'b' * 300}"}}, 400),
         ({"content": b"x", "headers": {"content-type": "application/zip"}}, 415),
         ({"json": {}}, 422),
     ],
