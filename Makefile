@@ -98,7 +98,7 @@ fuzz:
 
 bench:
 	@sh scripts/install bench
-	$(PYTHON) -m benchmarks.iteration
+	$(PYTHON) -m benchmarks.speed.iteration
 
 chaos:
 	@sh scripts/install test

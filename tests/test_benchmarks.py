@@ -1,10 +1,31 @@
-"""The benchmark that reaches into a training finds there what it measures."""
+"""Benchmarks are where documents and results say, and find in a training what they measure."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from benchmarks import overhead
+from benchmarks.speed import overhead
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_benchmark_that_is_named_is_there() -> None:
+    named: dict[str, Path] = {}
+    for top in ("benchmarks", "docs", "saf", "tests", "README.md", "CHANGELOG.md", "Makefile"):
+        for file in (ROOT / top, *(ROOT / top).rglob("*")):
+            if file.suffix in {".md", ".py", ".json"} or file.name == "Makefile":
+                found = re.findall(r"-m (benchmarks[.\w]*)", file.read_text())
+                named |= dict.fromkeys((name.rstrip(".") for name in found), file)
+    assert len(named) >= 20
+    for name, file in named.items():
+        program = ROOT / name.replace(".", "/")
+        assert program.with_suffix(".py").exists() or (program / "__main__.py").exists(), (
+            name,
+            file,
+        )
 
 
 @pytest.mark.slow

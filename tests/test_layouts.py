@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.layouts.__main__ import DOCUMENT, GROUPS, outcome, stored, written
-from benchmarks.layouts.others import A, B, X, Y, arrays
-from benchmarks.layouts.parts import Layout, kind, many
-from benchmarks.layouts.shown import check
-from benchmarks.layouts.tables import labelled, png, split_of
+from benchmarks.data.layouts.__main__ import DOCUMENT, GROUPS, outcome, stored, written
+from benchmarks.data.layouts.others import A, B, X, Y, arrays
+from benchmarks.data.layouts.parts import Layout, kind, many
+from benchmarks.data.layouts.shown import check
+from benchmarks.data.layouts.tables import labelled, png, split_of
 from saf.data import read
 
 
 def test_the_tables_of_the_document_are_those_that_the_layouts_make() -> None:
     document = stored(DOCUMENT.read_text(encoding="utf-8"))
-    assert document.splitlines() == written().splitlines()  # else: python -m benchmarks.layouts
+    assert (
+        document.splitlines() == written().splitlines()
+    )  # else: python -m benchmarks.data.layouts
 
 
 def test_there_are_many_layouts_of_each_kind_of_answer() -> None:

@@ -1,7 +1,7 @@
 """The rules by which automatic settings become numbers, as `docs/defaults.md` has them; no torch.
 
-They were chosen by `benchmarks.defaults`, which trains on small and large, even and uneven data
-sets with all methods; its results are in `benchmarks/results/defaults.md`.
+They were chosen by `benchmarks.training.defaults`, which trains on small and large, even and uneven
+data sets with all methods; its results are in `benchmarks/results/defaults.md`.
 """
 
 from __future__ import annotations

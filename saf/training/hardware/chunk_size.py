@@ -1,9 +1,9 @@
 """How many time steps a training takes at once: K, as asked for, by a rule, or by trying it out.
 
 More steps at once fill a device with fewer and larger operations, and keep more memory. The rule,
-`saf.estimate.chunking.steps_at_once`, comes from measurements on CPUs (`benchmarks.chunks`), where
-more gain little. What a GPU gains depends on the GPU and was not measured; with `SAF_GPU_TUNING` a
-long training tries it out there first.
+`saf.estimate.chunking.steps_at_once`, comes from measurements on CPUs
+(`benchmarks.speed.chunks`), where more gain little. What a GPU gains depends on the GPU and was not
+measured; with `SAF_GPU_TUNING` a long training tries it out there first.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmarks.ottt_published import ottt_as_published
+from benchmarks.speed.ottt_published import ottt_as_published
 from saf.config import Neuron, Surrogate
 from saf.config.methods import Readout
 from saf.methods.ottt import OtttA, ottt_a

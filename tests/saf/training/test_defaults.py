@@ -1,4 +1,4 @@
-"""Defaults train what nobody chose for the purpose: the short form of `benchmarks.defaults`."""
+"""Defaults train what nobody chose for it: the short form of `benchmarks.training.defaults`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.drawn import DRAWN
+from benchmarks.data.drawn import DRAWN
 from saf.config import JobSpecification
 from saf.training.events import Finished
 from saf.training.loop import train

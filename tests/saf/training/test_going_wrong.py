@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.drawn import shapes, subset
+from benchmarks.data.drawn import shapes, subset
 from saf.config import JobSpecification
 from saf.data.dataset import Dataset
 from saf.errors import DataError, DivergedError, SilentNetworkError, TrainingError

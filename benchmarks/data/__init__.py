@@ -1,0 +1,1 @@
+"""Data sets: drawn ones, large ones, and the layouts that people have."""

@@ -1,0 +1,1 @@
+"""Converted networks: what conversions cost, few bits, other tools."""

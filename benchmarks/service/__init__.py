@@ -1,0 +1,1 @@
+"""The service under load: pages, viewers, long runs, many short jobs."""
