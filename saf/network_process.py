@@ -96,8 +96,8 @@ def checked(
     return {
         "settings": settings,
         "facts": {
-            "shape": list(architecture.input_shape),
-            "frames": of.frames,
+            "shape": list(architecture.input_shape if of.image is None else of.image.shape),
+            "frames": of.frames and of.image is None,
             "classes": architecture.classes,
             "class_names": list(of.class_names),
             "layers": [layer.name for layer in (*architecture.layers, architecture.readout)],

@@ -130,7 +130,8 @@ def _first_line(error: Exception) -> str:
 
 def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
     """The sample of `question`, as `network` takes it. Raises DataError, ValueError, OSError."""
-    shape = network.description.architecture.input_shape
+    of = network.description
+    shape = of.architecture.input_shape if of.image is None else of.image.shape
     if (sample := question.get("sample")) is not None:
         dataset, index = _found(sample)
         x = np.asarray(dataset.x_test[index])
@@ -138,7 +139,8 @@ def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
         as_floats = x.astype(np.float32) / dataset.unit if is_scaled else x.astype(np.float32)
         own = None if dataset.lengths_test is None else int(dataset.lengths_test[index])
         return Shown(as_floats, int(dataset.y_test[index]), None, own)
-    is_series = network.description.frames and tuple(shape[1:]) == (1, 1)
+    is_image = of.image is not None or not of.frames
+    is_series = not is_image and tuple(shape[1:]) == (1, 1)
     if "series" in question or "file" in question:
         if not is_series:
             raise DataError(
@@ -155,7 +157,7 @@ def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
             hint=f"send a CSV of {network.timesteps} rows, one for each time step, and {shape[0]} "
             'columns, or a sample of the evaluation split: {"sample": 0}',
         )
-    if network.description.frames:
+    if not is_image:
         raise DataError(
             "the network takes event frames and no image",
             hint='choose a sample of the evaluation split: {"sample": 0}',

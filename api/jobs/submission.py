@@ -62,11 +62,15 @@ def resolve(
     if origin is None:
         own = origins.with_network(session, own)
     samples = Samples(
-        f"the data set {dataset.name}", dataset.kind, dataset.timesteps, dataset.is_bounded
+        f"the data set {dataset.name}",
+        dataset.kind,
+        dataset.timesteps,
+        dataset.is_bounded,
+        dataset.shape,
     )
     for misfit in misfits(own, samples):
         raise InvalidRequestError.at(misfit.pointer, f"{misfit.message}; {misfit.remedy}")
-    specification = _with_numbers(own, dataset)
+    specification = _with_numbers(own, dataset, samples.steps(own))
     architecture = _architecture(specification, dataset)
     if origin is None:
         if specification.schedule.start_epoch:
@@ -150,8 +154,10 @@ def _architecture(specification: ResolvedSpecification, dataset: DatasetFacts) -
         raise InvalidRequestError.at(error.pointer, str(error)) from error
 
 
-def _with_numbers(asked: JobSpecification, dataset: DatasetFacts) -> ResolvedSpecification:
-    facts = automatic.DataFacts(dataset.train, dataset.val, dataset.timesteps)
+def _with_numbers(
+    asked: JobSpecification, dataset: DatasetFacts, timesteps: int | None
+) -> ResolvedSpecification:
+    facts = automatic.DataFacts(dataset.train, dataset.val, timesteps)
     try:
         return automatic.resolve(asked, facts)
     except ValidationError as error:

@@ -34,7 +34,7 @@ class DataFacts(NamedTuple):
 
     train: int  # training samples
     validation: int = 0  # samples of a validation split of its own
-    timesteps: int | None = None  # T that event frames and series have; None of images
+    timesteps: int | None = None  # T that the data fix; None of images that are shown whole
 
 
 def resolve(specification: JobSpecification, facts: DataFacts) -> ResolvedSpecification:

@@ -30,6 +30,7 @@ from saf.config.methods import AT_THE_END, METHODS, Method
 from saf.config.networks import NETWORKS, Network
 from saf.config.neurons import NEURON, Neuron
 from saf.config.optimisation import SGD, AdamW, AutomaticOptimizer, Loss, Optimizer, Schedule
+from saf.config.presentation import Present
 
 NETWORK = Choice(NETWORKS, "convnet")
 METHOD = Choice(METHODS, "saf-f")
@@ -101,6 +102,11 @@ class Input(Strict):
     encoding: Annotated[Encoding, ENCODING] = Field(default_factory=ENCODING.default)
     """What the first layer gets of the values of a time step, after they are normalised channel by
     channel. The network that is delivered encodes its input itself."""
+    present: Present = "whole"
+    """How images are shown: whole at every time step, or as a sequence, which fixes T: at each step
+    a row, a column, or a pixel, whose values are channels without a place, as in series. They are
+    changed (`augment`) and normalised as the images that they are, and encoded at each step. The
+    network that is delivered reads images so, too."""
 
 
 Timesteps = Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)]
@@ -143,8 +149,8 @@ class JobSpecification(Strict):
     neuron: Annotated[Neuron, NEURON] = Field(default_factory=NEURON.default)
     timesteps: Annotated[Timesteps | Auto, OrAuto()] = "auto"
     """T, the number of time steps that a sample is shown for. "auto": as many as the samples have,
-    where the data set holds event frames or series, and 6 of images. Another number than that of
-    event frames or series is refused."""
+    where the data set holds event frames or series, or images that are shown as a sequence, and 6
+    of other images. Another number than that of the data is refused."""
     conversion: Conversion = Conversion()
     epochs: Annotated[Epochs | Auto, OrAuto()] = "auto"
     """Passes over the training samples. "auto" and the other automatic settings become numbers

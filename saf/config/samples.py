@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from saf.config.augmentations import AUGMENTATIONS, Augmentation
 from saf.config.encodings import ENCODINGS
 from saf.config.job import MOST_TIMESTEPS, JobSpecification
+from saf.config.presentation import ImageSequence, image_sequence
 
 Kind = Literal["images", "events", "series"]
 
@@ -22,6 +23,19 @@ class Samples(NamedTuple):
     """T of event frames and series."""
     is_bounded: bool
     """Whether no sample can hold a value outside [0, 1]."""
+    shape: tuple[int, ...]
+    """C H W of an image, an event frame, or a time step of series, C 1 1."""
+
+    def sequence(self, specification: JobSpecification) -> ImageSequence | None:
+        """What `specification` makes of images; None where they stay whole, or are none."""
+        if self.kind != "images":
+            return None
+        return image_sequence(specification.input.present, self.shape)
+
+    def steps(self, specification: JobSpecification) -> int | None:
+        """T, where it is that of the samples, or of the sequence that images are shown as."""
+        sequence = self.sequence(specification)
+        return self.timesteps if sequence is None else sequence.timesteps
 
 
 class Misfit(NamedTuple):
@@ -37,6 +51,7 @@ def misfits(specification: JobSpecification, samples: Samples) -> Iterator[Misfi
     """What of `specification` does not fit the `samples`, the most important first."""
     steps, asked = samples.timesteps, specification.timesteps
     called = "event frames" if samples.kind == "events" else "time steps"
+    yield from _misfits_of_presentation(specification, samples)
     if steps is not None and steps > MOST_TIMESTEPS:
         yield Misfit(
             "/dataset",
@@ -61,12 +76,14 @@ def misfits(specification: JobSpecification, samples: Samples) -> Iterator[Misfi
             "that mean value / 255, as saf.data.save writes a Dataset of unit 255",
         )
     encoding = specification.input.encoding
-    if encoding.in_time and samples.kind == "images":
+    if encoding.in_time and samples.kind == "images" and specification.input.present == "whole":
         yield Misfit(
             "/input/encoding/name",
             f"the encoding {encoding.name} is for data in time, and {samples.name} has images, "
             "which are the same at every time step",
-            "take " + " or ".join(kind().name for kind in ENCODINGS if not kind.in_time),
+            "take "
+            + " or ".join(kind().name for kind in ENCODINGS if not kind.in_time)
+            + ", or show the images as sequences: set input.present to rows",
         )
     if samples.kind == "series":
         for number, change in enumerate(specification.augment):
@@ -79,3 +96,33 @@ def misfits(specification: JobSpecification, samples: Samples) -> Iterator[Misfi
                     "have none",
                     "leave it out of augment",
                 )
+
+
+def _misfits_of_presentation(specification: JobSpecification, samples: Samples) -> Iterator[Misfit]:
+    present, asked = specification.input.present, specification.timesteps
+    if present != "whole" and samples.kind != "images":
+        has = "event frames" if samples.kind == "events" else "series"
+        yield Misfit(
+            "/input/present",
+            f"{samples.name} has {has}, which have time steps of their own, and no {present}",
+            "set input.present to whole",
+        )
+    sequence = samples.sequence(specification)
+    if sequence is None:
+        return
+    _, height, width = samples.shape
+    shown = f"{samples.name} has images of {height} × {width} pixels, which {sequence.words} are "
+    shown += f"{sequence.timesteps:,} time steps"
+    if sequence.timesteps > MOST_TIMESTEPS:
+        others = "rows or columns" if max(height, width) <= MOST_TIMESTEPS else "whole"
+        yield Misfit(
+            "/input/present",
+            f"{shown}, and a network takes at most {MOST_TIMESTEPS:,}",
+            f"set input.present to {others}, or upload smaller images",
+        )
+    elif asked not in ("auto", sequence.timesteps):
+        yield Misfit(
+            "/timesteps",
+            f"{shown}, and timesteps is {asked}",
+            f'set timesteps to {sequence.timesteps}, or to "auto"',
+        )

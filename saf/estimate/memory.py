@@ -60,12 +60,16 @@ def forecast(
             return 1
         return min(asked, timesteps) if asked else steps_at_once(samples, timesteps, architecture)
 
+    inputs = prod(architecture.input_shape)
+    if specification.input.present != "whole":
+        inputs *= timesteps  # an image, of which the first layer gets a part at a time
+
     def needed(samples: int) -> int:
         kept = specification.method.kept(timesteps, at_once(samples))
         kept += type(specification.neuron).kept * at_once(samples)
         if specification.neuron.dropout:
             kept += 2  # the masks, and what they leave beside what was sent
-        per_sample = kept * neurons + 8 * prod(architecture.input_shape) + late
+        per_sample = kept * neurons + 8 * inputs + late
         return fixed + number * per_sample * samples
 
     def checked(samples: int) -> int:
@@ -92,7 +96,7 @@ def forecast(
     # While a part of a batch is computed, nothing but the input is kept of the others.
     waiting = specification.batch_size - specification.samples_at_once
     training = needed(specification.samples_at_once)
-    training += number * prod(architecture.input_shape) * waiting
+    training += number * inputs * waiting
     check = checked(specification.samples_at_once)
     return Forecast(
         parameters=parameters,

@@ -186,6 +186,7 @@ def check(
         "threshold": lif.description.threshold,
         "readout": lif.description.readout,
         "encoding": lif.description.encoding,
+        "image": lif.description.image_sequence,
         "weights": _name(lif.dtype),
         "trained_in": trained_in,
         "samples_available": len(x),

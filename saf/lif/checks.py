@@ -64,11 +64,14 @@ def _named(dtypes: Sequence[torch.dtype]) -> str:
 
 
 def check_input(description: LIFDescription, x: Tensor, *, sequence: bool) -> Tensor:
-    """Return `x` with all axes: series `N T C`, and a step of them `N C`, get those of one pixel.
+    """Return `x` with all axes: series `N T C`, and a step of them `N C`, get those of one pixel,
+    and images that are read as sequences become these.
 
     Raise ValueError, which says what is expected, unless `x` is an input of such a network: of all
     T time steps (`sequence`), or of one."""
-    shape = description.sample_shape
+    shape, image = description.sample_shape, description.image
+    if isinstance(x, Tensor) and sequence and image is not None:
+        x = image.sequence(x)
     if isinstance(x, Tensor):
         x = with_pixels(x, shape, len(shape) + (2 if sequence else 1))
     if sequence:
@@ -78,6 +81,8 @@ def check_input(description: LIFDescription, x: Tensor, *, sequence: bool) -> Te
         expected += f" (frames of T = {description.timesteps} steps)"
     if shape[-2:] == (1, 1):
         expected += f" or, without the last two axes, N {' '.join(map(str, shape[:-2]))}"
+    if image is not None and sequence:
+        expected += f", or images N {' '.join(map(str, image.shape))}"
     if not isinstance(x, Tensor) or not x.is_floating_point():
         what = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(
@@ -88,7 +93,7 @@ def check_input(description: LIFDescription, x: Tensor, *, sequence: bool) -> Te
         raise ValueError(f"the network takes samples of shape {expected}, not {list(x.shape)}")
     if not x.isfinite().all():
         raise ValueError("the input holds NaN or infinite values")
-    bounded = not description.frames or description.grid is not None
+    bounded = not description.frames or image is not None or description.grid is not None
     if bounded and (x.min() < 0 or x.max() > 1):
         raise ValueError(
             f"the network takes values from 0 to 1, and these go from {float(x.min()):g} to "
@@ -100,7 +105,7 @@ def check_input(description: LIFDescription, x: Tensor, *, sequence: bool) -> Te
 def check_lengths(description: LIFDescription, lengths: Tensor, samples: int) -> Lengths:
     """Return how many time steps of each of so many samples are their own. Raise ValueError, which
     says what is expected, for anything but N whole numbers from 1 to T, and for images."""
-    if not description.frames:
+    if not description.frames or description.image is not None:
         raise ValueError("the network takes images, which have no lengths")
     wanted = f"{samples} whole numbers from 1 to {description.timesteps}, one for each sample"
     own = torch.as_tensor(lengths).cpu()

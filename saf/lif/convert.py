@@ -71,7 +71,8 @@ def convert(
     encoding = None if network.encoding.is_plain else network.encoding.model_dump()
     architecture, folded = fold(network.architecture, effective_weights(network))
     at_the_end = specification.method.readout in AT_THE_END
-    is_new = bool(architecture.delays or encoding or at_the_end)
+    image = network.image
+    is_new = bool(architecture.delays or encoding or image or at_the_end)
     return LIFNetwork(
         LIFDescription(
             format="saf-lif/3" if is_new else "saf-lif/2",
@@ -82,7 +83,8 @@ def convert(
             timesteps=network.timesteps if steps == "auto" else steps,
             readout=specification.method.readout,
             neurons=neurons,
-            frames=frames,
+            frames=frames or image is not None,
+            image=image,
             mean=tuple(network.mean.flatten().tolist()),
             std=tuple(network.std.flatten().tolist()),
             class_names=tuple(class_names),

@@ -339,6 +339,7 @@ def _network(network: LIFNetwork) -> dict[str, Any]:
         "threshold": of.threshold,
         "readout": of.readout,
         "frames": of.frames,
+        "image": of.image_sequence,
         "grid": None if of.grid is None else of.grid.model_dump(mode="json"),
         "class_names": list(of.class_names),
     }
@@ -354,7 +355,10 @@ def _as_numpy(x: Any) -> NDArray[Any]:
 
 
 def _with_pixels(network: LIFNetwork, samples: NDArray[Any]) -> NDArray[Any]:
-    """Series `N T C` as every reader takes them, `N T C 1 1`; others as they are."""
+    """Series `N T C` as every reader takes them, `N T C 1 1`, and images that are read as sequences
+    as such; others as they are."""
+    if network.description.image is not None:
+        samples = network.description.image.sequence(samples)
     shape = network.description.architecture.input_shape
     is_series = network.description.frames and tuple(shape[1:]) == (1, 1) and samples.ndim == 3
     return samples[..., None, None] if is_series else samples

@@ -20,6 +20,7 @@ from pydantic import (
 from saf.config import MOST_GRID_TIMESTEPS, MOST_TIMESTEPS, NEURONS
 from saf.config.encodings import ENCODING, ENCODINGS, Encoding
 from saf.config.methods import AT_THE_END, Readout
+from saf.config.presentation import ImageSequence
 from saf.lif.grid.fixed_point import Grid
 from saf.networks.architecture import (
     INPUT,
@@ -40,8 +41,8 @@ class LIFDescription(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     format: Literal["saf-lif/2", "saf-lif/3"] = "saf-lif/2"
-    """Version 3 has connections with delays, an encoding of the input, or the readout `last` or
-    `max`, which readers of version 2 would overlook."""
+    """Version 3 has connections with delays, an encoding of the input, images that are shown as
+    sequences, or the readout `last` or `max`, which readers of version 2 would overlook."""
     architecture: Architecture
     decay: Annotated[float, Field(gt=0, le=1)]
     """λ"""
@@ -55,6 +56,9 @@ class LIFDescription(BaseModel):
     layer: the `name` of the model and its constants."""
     frames: bool
     """Whether a sample is a sequence of T frames (`T C H W`) and not one image (`C H W`)."""
+    image: ImageSequence | None = None
+    """The image that the sequence is of, where it is one that is read row by row or the like; left
+    out where samples are no such images."""
     mean: tuple[float, ...]
     """Per channel, subtracted from the input …"""
     std: tuple[Annotated[float, Field(gt=0)], ...]
@@ -113,16 +117,30 @@ class LIFDescription(BaseModel):
         return ENCODINGS[name].model_validate(encoding).model_dump()
 
     @model_validator(mode="after")
+    def _is_of_the_image(self) -> LIFDescription:
+        image = self.image
+        if image is None:
+            return self
+        if not self.frames or self.timesteps != image.timesteps:
+            raise ValueError(
+                f"an image that is read {image.words} is a sequence of {image.timesteps} steps"
+            )
+        if self.sample_shape != (image.channels, 1, 1):
+            raise ValueError(f"a step of the image has {image.channels} channels without a place")
+        return self
+
+    @model_validator(mode="after")
     def _can_be_on_a_grid(self) -> LIFDescription:
         spiking = {layer.name for layer in self.architecture.spiking}
         if odd := self.neurons.keys() - spiking:
             raise ValueError(f"there is no spiking layer {min(odd)} for its neurons")
         delays = self.architecture.delays
         at_the_end = self.readout in AT_THE_END
-        if (self.format == "saf-lif/3") != bool(delays or self.encoding or at_the_end):
+        is_new = bool(delays or self.encoding or self.image or at_the_end)
+        if (self.format == "saf-lif/3") != is_new:
             raise ValueError(
-                "a network with delays, an encoding or the readout last or max, and no other, is "
-                "of format saf-lif/3"
+                "a network with delays, an encoding, images that are shown as sequences or the "
+                "readout last or max, and no other, is of format saf-lif/3"
             )
         if self.architecture != self.architecture.at_each_tap():
             raise ValueError("delays that are learned become a connection for each tap")
@@ -150,11 +168,11 @@ class LIFDescription(BaseModel):
 
     @model_serializer(mode="wrap")
     def _without_no_encoding(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without an encoding that is none, so that files without one stay what they are."""
+        """Without an encoding and an image that are none, so that files without them stay what
+        they are."""
         written: dict[str, Any] = handler(self)
-        if written.get("encoding") is None:
-            written.pop("encoding", None)
-        return written
+        optional = ("encoding", "image")
+        return {k: v for k, v in written.items() if k not in optional or v is not None}
 
     def encoding_of_input(self) -> Encoding:
         """How normalised values become the input of the first layer."""
@@ -162,6 +180,11 @@ class LIFDescription(BaseModel):
         if self.encoding is not None:
             found = ENCODINGS[self.encoding["name"]].model_validate(self.encoding)
         return found
+
+    @property
+    def image_sequence(self) -> dict[str, Any] | None:
+        """The image that a sequence is of, as JSON values for certificates."""
+        return None if self.image is None else self.image.model_dump(mode="json")
 
     @property
     def sample_shape(self) -> Shape:

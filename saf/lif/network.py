@@ -127,7 +127,9 @@ class LIFNetwork(InputNormalisation):
         return layer
 
     def __repr__(self) -> str:
-        shape = "×".join(map(str, self.description.architecture.input_shape))
+        image = self.description.image
+        of = self.description.architecture.input_shape if image is None else image.shape
+        shape = "×".join(map(str, of)) + ("" if image is None else f" {image.words}")
         weights = sum(tensor.numel() for tensor in self.tensors.values())
         grid = self.description.grid
         on_grid = "" if grid is None else f", multiples of 2^-{grid.bits}"
@@ -160,9 +162,9 @@ class LIFNetwork(InputNormalisation):
 
     @torch.no_grad()
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Class scores `N K` of images `N C H W` in [0, 1], of event frames `N T C H W`, or of
-        series `N T C`; of padded ones, of which `lengths` (`N`) time steps are their own, those at
-        their end.
+        """Class scores `N K` of images `N C H W` in [0, 1], also of those that are read as a
+        sequence, of event frames `N T C H W`, or of series `N T C`; of padded ones, of which
+        `lengths` (`N`) time steps are their own, those at their end.
 
         Layers are computed one after another, at as many time steps at once as make up a batch of
         128 samples; `run`, which computes one time step at a time, may round differently. Inside

@@ -15,8 +15,8 @@ from saf.lif.network import LIFNetwork
 
 def settings_of(network: LIFNetwork) -> dict[str, Any]:
     """The settings of a specification with which a job that has the weights of `network` spikes as
-    it does: network, neuron, timesteps, method, and encoding, grid and precision where they are
-    needed. Values of JSON. Raises ValueError where no job has such neurons."""
+    it does: network, neuron, timesteps, method, and encoding, presentation, grid and precision
+    where they are needed. Values of JSON. Raises ValueError where no job has such neurons."""
     of = network.description
     settings: dict[str, Any] = {
         "network": {
@@ -29,8 +29,11 @@ def settings_of(network: LIFNetwork) -> dict[str, Any]:
         "timesteps": of.timesteps,
         "method": _method(of, str(neuron["name"])),
     }
-    if of.encoding is not None:
-        settings["input"] = {"encoding": of.encoding}
+    shown: dict[str, Any] = {} if of.encoding is None else {"encoding": of.encoding}
+    if of.image is not None:
+        shown["present"] = of.image.present
+    if shown:
+        settings["input"] = shown
     if of.grid is not None:
         settings["conversion"] = {"grid_bits": of.grid.bits}
     if network.dtype == torch.float64:

@@ -18,6 +18,7 @@ from saf.config import JobSpecification
 from saf.config import Neuron as NeuronSettings
 from saf.config.encodings import ENCODING, Encoding
 from saf.config.methods import Readout
+from saf.config.presentation import ImageSequence, image_sequence
 from saf.errors import UserConfigError
 from saf.kernels.precision import compute_dtype, parameter_dtype
 from saf.model.dropout import dropout_masks
@@ -62,6 +63,7 @@ class SpikingNetwork(torch.nn.Module):
         readout: Readout = "mean",
         neurons: Mapping[str, Neuron] | None = None,
         encoding: Encoding | None = None,
+        image: ImageSequence | None = None,
     ) -> None:
         """Draw the weights from `seed` (None: from the operating system); no global generator.
 
@@ -69,7 +71,8 @@ class SpikingNetwork(torch.nn.Module):
         it is not that of the parameters (bfloat16 with float32 parameters); `.to` changes that of
         the parameters. `timesteps` and `readout` are those of a call. `neurons` are those of single
         layers where they are others than `neuron` says. `encoding` is that of the input, of which
-        the architecture has the channels (None: values are currents). Raises ValueError.
+        the architecture has the channels (None: values are currents). `image` says that images are
+        shown as a sequence, of whose time steps `mean` and `std` then are. Raises ValueError.
 
         Initialisation as in the code published with OTTT: convolutions Kaiming-normal over the
         fan-out (std = sqrt(2 / (out_channels / groups · k²))), linear maps normal with 0.01, gains
@@ -79,7 +82,7 @@ class SpikingNetwork(torch.nn.Module):
         an MLP does not learn.
         """
         super().__init__()
-        self.encoding = encoding or ENCODING.default()
+        self.encoding, self.image = encoding or ENCODING.default(), image
         channels = len(mean)
         encoded = self.encoding.channels(channels)
         if len(std) != channels or encoded != architecture.input_shape[0]:
@@ -150,7 +153,7 @@ class SpikingNetwork(torch.nn.Module):
         """
         if timesteps is None:
             timesteps = self.timesteps
-        x = with_pixels(x, self.sample_shape, len(self.sample_shape) + 2)
+        x = self._sequence(x)
         if timesteps is None and x.dim() == len(self.architecture.input_shape) + 2:
             timesteps = x.shape[1]
         if timesteps is None:
@@ -161,6 +164,12 @@ class SpikingNetwork(torch.nn.Module):
         masks = dropout_masks(self, len(x), None) if self.training else NO_DROPOUT
         shown = present(self, self.stimulus(x, timesteps), masks)
         return scores_of(shown, timesteps, self.readout_kind)
+
+    def _sequence(self, x: Tensor) -> Tensor:
+        """Images that are shown as sequences as these, and series with the axes of a pixel."""
+        if self.image is not None:
+            x = self.image.sequence(x)
+        return with_pixels(x, self.sample_shape, len(self.sample_shape) + 2)
 
     @property
     def sample_shape(self) -> Shape:
@@ -306,7 +315,7 @@ class SpikingNetwork(torch.nn.Module):
         shape = self.sample_shape
         if timesteps < 1:
             raise ValueError(f"a sequence has at least 1 time step, not {timesteps}")
-        x = with_pixels(x, shape, len(shape) + 2)
+        x = self._sequence(x)
         if x.dim() not in (len(shape) + 1, len(shape) + 2) or x.shape[-len(shape) :] != shape:
             raise ValueError(
                 f"the network takes images of {shape} (or frames, with the time steps before), "
@@ -351,13 +360,17 @@ def network_of(
     *,
     mean: Sequence[float],
     std: Sequence[float],
+    shape: Shape | None = None,
 ) -> SpikingNetwork:
     """The network of a job before its training, on the CPU; in bfloat16 its parameters are float32.
 
     `mean` and `std` are those of each input channel in the training data; a network may bring its
-    own.
+    own. `shape` is that of a sample, C H W, where images are shown as sequences.
     """
     std = [deviation if deviation > FLAT_CHANNEL else 1.0 for deviation in std]
+    image = None if shape is None else image_sequence(specification.input.present, shape)
+    if image is not None:
+        mean, std = image.of_each_value(mean), image.of_each_value(std)
     if specification.network.normalisation is not None:
         mean, std = specification.network.normalisation
     network = SpikingNetwork(
@@ -370,6 +383,7 @@ def network_of(
         timesteps=None if specification.timesteps == "auto" else specification.timesteps,
         readout=specification.method.readout,
         encoding=specification.input.encoding,
+        image=image,
     )
     return network.to(parameter_dtype(specification.precision))
 

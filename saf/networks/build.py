@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from saf.config.base import Auto
 from saf.config.job import JobSpecification
 from saf.config.networks import NETWORKS, Network
+from saf.config.presentation import image_sequence
 from saf.errors import NetworkError
 from saf.networks.architecture import (
     INPUT,
@@ -52,9 +53,15 @@ def build(network: Network, input_shape: Shape, classes: int) -> Architecture:
 
 
 def encoded_shape(specification: JobSpecification, shape: Shape) -> Shape:
-    """Shape of what the first layer of a job gets of samples of `shape` (C H W)."""
-    channels, *sides = shape
+    """Shape of what the first layer of a job gets at a time step of samples of `shape` (C H W)."""
+    channels, *sides = _presented_shape(specification, shape)
     return (specification.input.encoding.channels(channels), *sides)
+
+
+def _presented_shape(specification: JobSpecification, shape: Shape) -> Shape:
+    """Shape of what is shown at a time step of samples of `shape` (C H W), before it is encoded."""
+    sequence = image_sequence(specification.input.present, shape)
+    return tuple(shape) if sequence is None else (sequence.channels, 1, 1)
 
 
 def build_for(
@@ -66,14 +73,24 @@ def build_for(
     Raises NetworkError, also where other settings of the job do not fit the network.
     """
     network, neuron = specification.network, specification.neuron
-    own = network.normalisation
-    if own is not None and len(own[0]) != input_shape[0]:
+    own, present = network.normalisation, specification.input.present
+    shown = _presented_shape(specification, input_shape)
+    if own is not None and len(own[0]) != shown[0]:
         raise NetworkError(
-            f"has {len(own[0])} values, and the samples have {input_shape[0]} channels; give one "
+            f"has {len(own[0])} values, and the samples have {shown[0]} channels; give one "
             "for each channel",
             pointer="/network/mean",
         )
     input_shape = encoded_shape(specification, input_shape)
+    if present != "whole":
+        in_time = True
+        if network.of_images:
+            raise NetworkError(
+                f"{network.name} takes images, and input.present = {present} shows them as "
+                f"sequences of {shown[0]} values at a time step, without a place; use "
+                f"{' or '.join(_networks_for(input_shape, classes))}, or "
+                "input.present = whole"
+            )
     architecture = build(network, input_shape, classes)
     layers, delays = len(architecture.spiking), architecture.delays
     if neuron.decays and len(neuron.decays) != layers:
@@ -87,7 +104,8 @@ def build_for(
         what = "is for data in time" if network.in_time else "as chosen delays its input"
         raise NetworkError(
             f"{network.name} {what}, and an image is the same at every time step; "
-            f"use {others or 'another network'}, or data in time"
+            f"use {others or 'another network'}, or data in time, which images are with "
+            "input.present = rows"
         )
     return architecture
 

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from saf.config.presentation import ImageSequence
 from saf.networks.architecture import Architecture
 
 MOST_HEADER_BYTES = 16 * 2**20
@@ -38,6 +39,8 @@ class Outline(BaseModel):
     """Whether a sample is a sequence of T frames."""
     neurons: dict[str, dict[str, Any]] = {}
     """Layers with neurons of their own: the name of the model and its constants."""
+    image: ImageSequence | None = None
+    """The image that the sequence is of, where it is one that is read row by row or the like."""
     encoding: dict[str, Any] | None = None
     """What the normalised input becomes: the name of the encoding and its settings; null: nothing
     else."""

@@ -90,9 +90,9 @@ def train(
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     refuse(dataset)
-    _check_samples(specification, dataset)
+    samples = _checked_samples(specification, dataset)
     validation = 0 if dataset.y_val is None else len(dataset.y_val)
-    facts = DataFacts(len(dataset.y_train), validation, dataset.timesteps)
+    facts = DataFacts(len(dataset.y_train), validation, samples.steps(specification))
     try:
         resolved = resolve(specification, facts)
     except ValueError as error:
@@ -209,10 +209,14 @@ def _saved(checkpoint: checkpoints.Checkpoint, directory: Path) -> Path | None:
         return None
 
 
-def _check_samples(specification: JobSpecification, dataset: Dataset) -> None:
-    samples = Samples("the data set", dataset.kind, dataset.timesteps, dataset.is_bounded)
+def _checked_samples(specification: JobSpecification, dataset: Dataset) -> Samples:
+    """Facts of the samples. Raises UserConfigError where they do not fit `specification`."""
+    samples = Samples(
+        "the data set", dataset.kind, dataset.timesteps, dataset.is_bounded, dataset.sample_shape
+    )
     for misfit in misfits(specification, samples):
         raise UserConfigError(misfit.message, hint=misfit.remedy)
+    return samples
 
 
 def _architecture(specification: ResolvedSpecification, dataset: Dataset) -> Architecture:

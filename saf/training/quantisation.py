@@ -111,6 +111,7 @@ def plain_network(
         timesteps=network.timesteps,
         readout=network.readout_kind,
         encoding=network.encoding,
+        image=network.image,
     ).to(network.device, network.parameter_dtype)
     with torch.no_grad():
         for name, parameter in plain.named_parameters():

@@ -21,9 +21,10 @@ def lif_network(checkpoint: Checkpoint, summary: Mapping[str, Any]) -> LIFNetwor
     checkpoint does not belong to such data, or holds values that are no finite numbers.
     """
     specification = checkpoint.specification
-    shape = encoded_shape(specification, tuple(summary["shape"]))
-    architecture = build(specification.network, shape, summary["classes"])
-    network = network_of(specification, architecture, mean=summary["mean"], std=summary["std"])
+    shape, statistics = tuple(summary["shape"]), {key: summary[key] for key in ("mean", "std")}
+    encoded = encoded_shape(specification, shape)
+    architecture = build(specification.network, encoded, summary["classes"])
+    network = network_of(specification, architecture, **statistics, shape=shape)
     put(checkpoint.average or checkpoint.weights, dict(network.named_parameters()))
     return convert(
         network,

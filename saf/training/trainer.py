@@ -71,7 +71,9 @@ class Trainer:
         """
         self.specification, self.architecture, self.device = specification, architecture, device
         mean, std = (values.tolist() for values in dataset.channel_statistics())
-        self.network = network_of(specification, architecture, mean=mean, std=std).to(device)
+        shape = dataset.sample_shape
+        self.network = network_of(specification, architecture, mean=mean, std=std, shape=shape)
+        self.network.to(device)
         self._split(dataset)
         self.has_frames = dataset.timesteps is not None
         self.parameters = dict(self.network.named_parameters())

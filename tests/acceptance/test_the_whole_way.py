@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import saf
 from saf.data import digits
@@ -90,6 +92,61 @@ def test_an_uploaded_data_set_is_trained_on_downloaded_and_run(
     data = digits()
     scores = network(torch.from_numpy(data.x_test[: counts[1]]).float() / 255)
     assert float(np.mean(scores.argmax(1).numpy() == data.y_test[: counts[1]])) >= 0.9
+
+
+def test_images_are_read_row_by_row_from_the_request_to_the_downloaded_network(
+    service: Service, tmp_path: Path
+) -> None:
+    asked = {
+        "dataset": "digits",
+        "input": {"present": "rows"},
+        "network": {"name": "rnn", "features": [32]},
+        "method": {"name": "saf-e"},
+        "epochs": 3,
+    }
+    refused = service.http.post("/v1/jobs", json={**asked, "timesteps": 6})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/timesteps")
+    assert "set timesteps to 8" in refused.json()["errors"][0]["detail"]
+    refused = service.http.post("/v1/jobs", json={**asked, "network": {"name": "convnet"}})
+    assert "sequences of 8 values" in refused.json()["errors"][0]["detail"]
+
+    job_id = service.submit(**asked)
+    job = service.wait(job_id)
+    assert job["status"] == "succeeded", service.logs(job_id)
+    assert job["specification"]["timesteps"] == 8
+    assert job["specification"]["input"]["present"] == "rows"
+    network = saf.load_lif(service.download(job_id, "lif.safetensors", tmp_path / "n.safetensors"))
+    data = digits()
+    scores = network(torch.from_numpy(data.x_test).float() / 255)
+    right = float(np.mean(scores.argmax(1).numpy() == data.y_test))
+    assert right == pytest.approx(job["lif_accuracy"])
+    assert right > 0.3  # chance: 0.1
+    predicted = service.http.post(f"/v1/jobs/{job_id}/predict", json={"sample": 4}).json()
+    assert len(predicted["scores"]) == 8
+    assert predicted["predicted"] == int(scores[4].argmax())
+    image = io.BytesIO()
+    Image.fromarray(data.x_test[4, 0]).save(image, "PNG")
+    as_png = service.http.post(
+        f"/v1/jobs/{job_id}/predict",
+        content=image.getvalue(),
+        headers={"content-type": "image/png"},
+    ).json()
+    assert as_png["scores"] == predicted["scores"]
+    sample = service.get(f"/v1/jobs/{job_id}/samples/4")
+    assert sample["shape"] == [1, 8, 8]
+    page = service.http.get(f"/jobs/{job_id}").text
+    assert "torch.rand(1, 1, 8, 8)" in page
+
+    with (tmp_path / "n.safetensors").open("rb") as file:
+        uploaded = service.http.post("/v1/networks", files={"file": file}).json()
+    assert (uploaded["shape"], uploaded["frames"]) == ([1, 8, 8], False)
+    assert uploaded["settings"]["input"] == {"present": "rows"}
+    checked = service.http.post(
+        "/v1/jobs?validate_only=true",
+        json={"dataset": "digits", "init": {"network": uploaded["id"]}},
+    )
+    assert checked.status_code == 200, checked.text
+    assert checked.json()["specification"]["input"]["present"] == "rows"
 
 
 def test_a_running_job_is_cancelled_and_leaves_no_process(service: Service) -> None:

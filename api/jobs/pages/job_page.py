@@ -105,7 +105,11 @@ def job_page(request: Request, service: ServiceDependency, job_id: str) -> Respo
     context |= {
         "files": [file for file in files if not file.name.startswith(EXPORTS)],
         "exports": entries,
-        "in_browser": in_browser(entries, context["input_shape"], context["frames"]),
+        "in_browser": in_browser(
+            entries,
+            context["input_shape"],
+            context["frames"] or _shown_in_parts(job),
+        ),
         "network_damaged": any(file.name == NETWORK and file.damaged for file in files),
         "predicts_with": _predicts_with(files, job, context["samples"]),
         "certificate": certificate,
@@ -243,6 +247,11 @@ def _evaluation(session: Session, job: Job) -> dict[str, Any]:
         "frames": bool(steps),
         "series": is_series,
     }
+
+
+def _shown_in_parts(job: JobDocument) -> bool:
+    """Whether the network reads images as sequences, which browsers leave to the server."""
+    return bool(job.specification.get("input", {}).get("present", "whole") != "whole")
 
 
 def _predicts_with(files: Sequence[ArtifactDocument], job: JobDocument, samples: int) -> str:

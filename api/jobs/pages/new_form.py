@@ -24,6 +24,7 @@ LABELS = {
     "/name": "Name",
     "/dataset": "Data set",
     "/input/encoding": "Encoding of the input",
+    "/input/present": "Images are shown",
     "/input/encoding/seed": "What the encoding is drawn from",
     "/network/channels": "Channels of each layer",
     "/network/features": "Neurons of each layer",

@@ -23,7 +23,7 @@ NETWORK = "lif.safetensors"
 
 @TARGETS.add
 class Python(Target):
-    """`lif_numpy.py`, one file of numpy under 150 lines, and `lif.safetensors`, which it reads:
+    """`lif_numpy.py`, one file of numpy under 160 lines, and `lif.safetensors`, which it reads:
     for whoever has numpy alone, or wants to see what the network computes."""
 
     label: ClassVar[str] = "numpy"

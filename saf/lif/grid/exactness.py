@@ -294,6 +294,7 @@ def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> I
     there are no potentials, and spikes of those alone that the readout listens to.
     """
     of = network.description
+    x = x if of.image is None else of.image.sequence(x)
     x = with_pixels(x, of.architecture.input_shape, len(of.architecture.input_shape) + 2)
     frames = x.transpose(0, 1) if of.frames else None
     lines = empty_lines(of.architecture.delays)

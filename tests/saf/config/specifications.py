@@ -136,7 +136,7 @@ OTHERWISE: Values = {
     "name": ["named"],
     "dataset": [],
     "metadata": [{"key": "value"}],
-    "input": [{"encoding": {"name": "onoff"}}],  # the others are for data in time alone
+    "input": [{"encoding": {"name": "onoff"}}],  # others are for data in time: see test_sequences
     "neuron/name": list(NEURONS.members())[1:],  # the first one is the default
     "neuron/decay": [1.0, 0.3],
     "neuron/decays": [],  # as many as there are layers: see tests/saf/neurons/test_models.py

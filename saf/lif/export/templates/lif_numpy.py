@@ -19,6 +19,7 @@ import sys
 import numpy as np
 
 TYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2"}
+PARTS = {"rows": (0, 2, 1, 3), "columns": (0, 3, 1, 2), "pixels": (0, 2, 3, 1)}
 
 
 class Network:
@@ -43,6 +44,7 @@ class Network:
         self.encoding = (of.get("encoding") or {"name": "current"})["name"]
         if self.encoding not in ("current", "onoff"):
             raise ValueError(f"this program does not know the encoding {self.encoding}")
+        self.image = of.get("image")  # where images are sequences of rows, columns or pixels
         self.mean, self.std = np.array(of["mean"]), np.array(of["std"])
         all_ = of["architecture"]  # whose layers version 1 calls populations
         self.layers = [*all_.get("layers", all_.get("populations")), all_["readout"]]
@@ -54,9 +56,10 @@ class Network:
 
     def run(self, x):
         """Class scores, N K, and the spikes of every layer, by its name: N T …"""
+        if self.image and x.ndim == 4:
+            x = x.transpose(PARTS[self.image["present"]]).reshape(len(x), self.steps, -1)
         x = x[..., None, None] if self.frames and x.ndim == 3 else x
-        samples, fired = len(x), {}
-        u, s = {}, {}  # potentials; what each layer has sent last
+        fired, u, s = {}, {}, {}  # spikes; potentials; what each layer has sent last
         total = 0.0
         for t in range(self.steps):
             if t == 0 or self.frames:  # an image brings the same at each step
@@ -76,7 +79,7 @@ class Network:
                         current = self.decay * (u[name] - self.threshold * s[name]) + current
                     u[name] = current.astype(self.type)
                     s[name] = (u[name] >= self.threshold).astype(self.type)
-                    shape = (samples, self.steps, *s[name].shape[1:])
+                    shape = (len(x), self.steps, *s[name].shape[1:])
                     fired.setdefault(name, np.zeros(shape, bool))[:, t] = s[name]
         if self.weighted:
             total = total / sum(self.decay**k for k in range(self.steps))
