@@ -26,6 +26,9 @@ def _is_untraced(scope: Mapping[str, Any]) -> bool:
     """Whether a request has no span. Who has the link of a mail may do what it is for, and the span
     would have it."""
     path = str(scope.get("path", ""))
+    prefix = str(scope.get("app_root_path", ""))  # of a proxy, which the path begins with or not
+    if prefix and (path + "/").startswith(prefix + "/"):
+        path = path[len(prefix) :]
     return path.startswith(UNTRACED) or "/mail/" in path
 
 

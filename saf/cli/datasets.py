@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 from saf.cli import reading
-from saf.cli.jobs import server_client
+from saf.cli.jobs import FavouriteOption, MineOption, ProjectOption, TagOption, server_client
 from saf.cli.output import AsJson, complain, console, print_json, say, table
 from saf.client.client import ApiError, Client
 from saf.client.documents import Dataset
@@ -44,12 +44,23 @@ ReadOption = Annotated[list[str], typer.Option("--read", metavar="KEY=VALUE", he
 
 
 @datasets.callback(invoke_without_command=True)
-def list_datasets(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the data sets that a job can name."""
+def list_datasets(
+    context: typer.Context,
+    tag: TagOption = [],  # noqa: B006
+    favourite: FavouriteOption = False,
+    mine: MineOption = False,
+    project: ProjectOption = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the data sets that a job can name; with an option those that were uploaded."""
     if context.invoked_subcommand is not None:
         return
     with server_client() as client:
-        found = list(client.datasets())
+        found = list(
+            client.datasets(
+                tags=tag, favourite=True if favourite else None, mine=mine, project=project
+            )
+        )
     if as_json:
         print_json(found)
         return

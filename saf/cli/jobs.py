@@ -55,6 +55,10 @@ headers: ContextVar[dict[str, str]] = ContextVar("headers", default={})  # noqa:
 
 
 MOST_EPOCHS = 5000  # points of validation accuracy that are asked for; of more, so many
+TagOption = Annotated[list[str], typer.Option("--tag", help="Only with this tag; repeatable.")]
+FavouriteOption = Annotated[bool, typer.Option("--favourite", help="Only favourites.")]
+MineOption = Annotated[bool, typer.Option("--mine", help="Only yours.")]
+ProjectOption = Annotated[str, typer.Option("--project", help="Only of the project of this name.")]
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
 
 
@@ -126,11 +130,11 @@ def list_(
     ] = [],  # noqa: B006
     method: Annotated[str, typer.Option()] = "",
     dataset: Annotated[str, typer.Option()] = "",
-    tag: Annotated[list[str], typer.Option(help="Only with this tag; repeatable.")] = [],  # noqa: B006
-    favourite: Annotated[bool, typer.Option("--favourite", help="Only favourites.")] = False,
+    tag: TagOption = [],  # noqa: B006
+    favourite: FavouriteOption = False,
     search: Annotated[str, typer.Option(help="Words in the name or id, in any order.")] = "",
-    mine: Annotated[bool, typer.Option("--mine", help="Only yours.")] = False,
-    project: Annotated[str, typer.Option(help="Only of the project of this name.")] = "",
+    mine: MineOption = False,
+    project: ProjectOption = "",
     saved: Annotated[str, typer.Option(help="What this saved search finds.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     as_json: AsJson = False,

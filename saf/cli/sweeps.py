@@ -8,7 +8,14 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from saf.cli import specification
-from saf.cli.jobs import server_client, upload_init
+from saf.cli.jobs import (
+    FavouriteOption,
+    MineOption,
+    ProjectOption,
+    TagOption,
+    server_client,
+    upload_init,
+)
 from saf.cli.output import (
     AsJson,
     StrictOption,
@@ -121,12 +128,22 @@ def submit(
 
 @commands.command(name="list")
 def list_(
+    tag: TagOption = [],  # noqa: B006
+    favourite: FavouriteOption = False,
+    mine: MineOption = False,
+    project: ProjectOption = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List sweeps, newest first."""
     with server_client() as client:
-        found = client.sweeps.list(page=min(limit, 200))
+        found = client.sweeps.list(
+            tags=tag,
+            favourite=True if favourite else None,
+            mine=mine,
+            project=project,
+            page=min(limit, 200),
+        )
         sweeps = [sweep for sweep, _ in zip(found, range(limit), strict=False)]
     if as_json:
         return print_json(sweeps)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from email.message import EmailMessage
 from email.utils import parseaddr
+from typing import Any
 
 import certifi
 
@@ -61,37 +62,76 @@ def _sent(settings: Settings, mail: EmailMessage, recipient: str) -> tuple[int |
     return 250, "", False
 
 
+class _Timed(smtplib.SMTP):
+    """A conversation that ends `SECONDS / 2` after it began, its greeting among it, also where a
+    byte comes now and then: the time limit of a socket is that of each byte."""
+
+    is_over = False
+
+    def connect(
+        self, host: str = "localhost", port: int = 0, source_address: Any = None
+    ) -> tuple[int, bytes]:
+        """Called when it is made. Raises TimeoutError, and what the mail server does."""
+        self._ended = threading.Event()
+        threading.Thread(target=self._cut, name="smtp", daemon=True).start()
+        try:
+            with self.in_time():
+                return super().connect(host, port, source_address)
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def in_time(self) -> Iterator[None]:
+        """What the mail server said in the block counts only if the time was not over: an answer
+        that was cut off reads as another. Raises TimeoutError."""
+        try:
+            yield
+        except (smtplib.SMTPException, OSError) as error:
+            if self.is_over:
+                raise TimeoutError from error
+            raise
+        if self.is_over:
+            raise TimeoutError
+
+    def close(self) -> None:
+        """And let nothing wait for the end of its time."""
+        self._ended.set()
+        super().close()
+
+    def _cut(self) -> None:
+        self._ended.wait(SECONDS / 2)
+        while not self._ended.is_set():  # also a socket that there is only later
+            self.is_over = True
+            if self.sock is not None:
+                with suppress(OSError):
+                    self.sock.shutdown(socket.SHUT_RDWR)
+            self._ended.wait(0.1)
+
+
+class _TimedTLS(_Timed, smtplib.SMTP_SSL):
+    """The same, in TLS from the first byte."""
+
+
 @contextmanager
 def _session(settings: Settings) -> Iterator[smtplib.SMTP]:
-    """A connection that has signed in, and ends at a moment, also where a byte comes now and
-    then."""
+    """A connection that has signed in. Raises TimeoutError where its time is over."""
     host, port, patience = settings.smtp_host, settings.smtp_port, SECONDS / 2
     if settings.smtp_tls == "tls":
-        server: smtplib.SMTP = smtplib.SMTP_SSL(
-            host, port, timeout=patience, context=_context(settings)
-        )
+        server: _Timed = _TimedTLS(host, port, timeout=patience, context=_context(settings))
     else:
-        server = smtplib.SMTP(host, port, timeout=patience)
-    timer = threading.Timer(patience, _cut, [server])
-    timer.daemon = True
-    timer.start()
+        server = _Timed(host, port, timeout=patience)
     try:
-        if settings.smtp_tls == "starttls":
-            server.starttls(context=_context(settings))
-        if settings.smtp_user:
-            server.login(settings.smtp_user, _password(settings))
-        yield server
+        with server.in_time():
+            if settings.smtp_tls == "starttls":
+                server.starttls(context=_context(settings))
+            if settings.smtp_user:
+                server.login(settings.smtp_user, _password(settings))
+            yield server
         with suppress(smtplib.SMTPException, OSError):  # it has the mail
             server.quit()
     finally:
-        timer.cancel()
         server.close()
-
-
-def _cut(server: smtplib.SMTP) -> None:
-    if server.sock is not None:
-        with suppress(OSError):
-            server.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _context(settings: Settings) -> ssl.SSLContext:

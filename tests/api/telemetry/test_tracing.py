@@ -73,6 +73,21 @@ def test_what_is_asked_all_the_time_and_links_of_mails_have_no_span(
     assert [span.name for span in exporter.get_finished_spans()] == ["GET /v1/workers"]
 
 
+@pytest.mark.parametrize("sent", ["", "/saf"], ids=["taken away", "kept"])
+def test_the_same_below_a_prefix_which_a_proxy_takes_away_or_not(
+    tmp_path: Path, sqlite_url: str, exporter: InMemorySpanExporter, sent: str
+) -> None:
+    settings = Settings(
+        data_dir=tmp_path, database_url=sqlite_url, broker_url=NO_BROKER, root_path="/saf"
+    )
+    with serving(settings, OpenTelemetry("saf-api", exporter)) as server:
+        for path in ("/metrics", "/healthz", "/readyz", "/static/web/base.css", "/v1/workers"):
+            assert server.http.get(sent + path).status_code in (200, 503), path
+        server.http.get(f"{sent}/mail/stop/whk_1.code")
+        until(lambda: exporter.get_finished_spans())
+    assert [span.name for span in exporter.get_finished_spans()] == ["GET /v1/workers"]
+
+
 @pytest.mark.slow
 def test_a_defect_is_an_error_of_its_span(
     traced: Server, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch

@@ -32,6 +32,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def violations(page: Page) -> list[str]:
+    page.wait_for_load_state()  # a page that is half there has violations of its own
     found = Axe().run(page).response["violations"]
     return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
 
@@ -52,17 +53,20 @@ def test_who_signs_in_submits_to_a_project_and_signs_out(tabs: Tabs, lab: Lab) -
     expect(page.locator(".status.paused").first).to_be_visible()
 
     page.get_by_role("link", name="mia", exact=True).click()
+    expect(page).to_have_title("Account · saf")
     page.get_by_label("Address").fill("mia@lab.example")
     page.get_by_role("button", name="Add").click()
     expect(page.get_by_text("waits for the link")).to_be_visible()
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         assert violations(page) == []
     page.get_by_label("For", exact=True).fill("laptop")
     page.get_by_role("button", name="Make a key").click()
     expect(page.locator("#secret")).to_have_text(re.compile("saf_"))
     page.get_by_role("link", name="Webhooks").click()
+    expect(page).to_have_title("Webhooks · saf")  # a click does not wait for the page
     assert violations(page) == []
     page.get_by_role("link", name="mia", exact=True).click()
+    expect(page).to_have_title("Account · saf")
     page.get_by_role("button", name="Sign out", exact=True).click()
     expect(page).to_have_url(f"{lab.server.address}/login")

@@ -101,6 +101,10 @@ def test_a_sweep_is_tried_submitted_shown_cancelled_and_deleted(there: Saf, tmp_
     job = there("show", sent["rows"][0]["job"], "--json").json
     assert (job["specification"]["timesteps"], job["specification"]["epochs"]) == (4, 3)
     assert "method × seed" in there("sweep", "list").out
+    assert there("edit", sent["id"], "--tag", "paper", "--favourite").status == 0
+    for tag, found in (("paper", [sent["id"]]), ("other", [])):
+        listed = there("sweep", "list", "--tag", tag, "--favourite", "--json").json
+        assert [one["id"] for one in listed] == found
     shown = there("sweep", "show", sent["id"]).out
     assert shown.splitlines()[0].split()[:4] == ["job", "status", "method", "seed"]
     assert shown.splitlines()[-1] == "4 queued"
@@ -247,6 +251,11 @@ def test_an_uploaded_data_set_is_listed(there: Saf, tmp_path: Path) -> None:
     assert leak in there("datasets").err
     names = [entry["name"] for entry in there("datasets", "--json").json]
     assert {"digits", "mine"} <= set(names)
+    of_paper = ("datasets", "--tag", "paper", "--favourite", "--json")
+    assert there(*of_paper).json == []
+    mine = next(e["id"] for e in there("datasets", "--json").json if e["name"] == "mine")
+    assert there("edit", mine, "--tag", "paper", "--favourite").status == 0
+    assert [entry["name"] for entry in there(*of_paper).json] == ["mine"]
 
 
 SMALL = ["--epochs", "1", "--set", "network.channels=[4]", "--timesteps", "2"]

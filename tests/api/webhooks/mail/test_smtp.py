@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import socket
 import ssl
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +103,37 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_unless_it_is_named(
     finally:
         controller.stop()
     assert len(box.raw) == 1
+
+
+@pytest.mark.parametrize("way", ["none", "starttls", "tls"])
+@pytest.mark.parametrize("says", [b"220-Be patient\r\n", b"220 here\r\n"])
+def test_a_server_that_answers_byte_by_byte_is_left_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: bytes, way: str
+) -> None:
+    """Each byte comes within the time limit of the socket; the last ones come never."""
+    monkeypatch.setattr(smtp, "SECONDS", 0.8)
+    ended = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            for byte in itertools.chain(says, itertools.cycle(b"250-still here\r\n")):
+                connection.send(bytes([byte]))
+                if ended.wait(0.02):
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,), daemon=True)
+        thread.start()
+        given = {"smtp_tls": way, "smtp_host": "127.0.0.1"}
+        try:
+            code, error, is_final = sent(mailing(tmp_path, listener.getsockname()[1], **given))
+        finally:
+            ended.set()
+        thread.join()
+    assert (code, is_final) == (None, False)
+    if way != "tls":  # there the bytes are no TLS
+        assert error == "the mail server did not answer in time"
 
 
 def test_who_is_unknown_there_is_refused_for_good(tmp_path: Path, box: Mailbox) -> None:
