@@ -287,6 +287,7 @@ class _Running:
         service = self.service
         service.opening.stop()
         self._uses.stop()
+        service.concurrency.stop()
         self._sender.stop()
         self._janitor.stop()
         self._sweeper.stop()

@@ -112,7 +112,7 @@ async def _receive(
             await stack.enter_async_context(_until_taken(checks, upload))
             yield upload
         return
-    with service.concurrency.held("upload", user):
+    async with service.concurrency.held("upload", user):
         form = await receive(
             request,
             directory,

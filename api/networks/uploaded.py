@@ -38,7 +38,7 @@ _NAME = re.compile(r"\w[\w .+\-]{0,199}")
 async def _receive(
     service: ServiceDependency, user: UserDependency, request: Request
 ) -> AsyncIterator[Upload]:
-    with service.concurrency.held("upload", user):
+    async with service.concurrency.held("upload", user):
         upload = await receive(
             request,
             service.part(Uploads).directory / new_id("net"),

@@ -277,30 +277,28 @@ async def _receive(
     """Write the body of a request to an upload, as it comes."""
     expected = None if checksum is None else read_checksum(checksum)
     uploads = service.part(Uploads)
-    with service.concurrency.held("upload", user):
-        async with held(uploads, id_) as found:
-            if offset != found.offset:
-                raise HTTPException(
-                    409,
-                    f"{found.offset} bytes of the upload have arrived, not {offset}; go on from "
-                    "there",
-                    _headers(found),
-                )
-            if not found.has_bytes:
-                raise ConflictError(f"the upload {id_} is complete, and has become a data set")
-            with _disk():
-                writer = await anyio.to_thread.run_sync(Writer, found, expected)
-                fits = False
-                try:
-                    await write_body(request, writer, found.length)
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        fits = await anyio.to_thread.run_sync(writer.close)
-            if not fits:
-                raise HTTPException(
-                    460, "the bytes are not those that the checksum is of; send them again"
-                )
-            return await anyio.to_thread.run_sync(uploads.find, id_)
+    async with service.concurrency.held("upload", user), held(uploads, id_) as found:
+        if offset != found.offset:
+            raise HTTPException(
+                409,
+                f"{found.offset} bytes of the upload have arrived, not {offset}; go on from there",
+                _headers(found),
+            )
+        if not found.has_bytes:
+            raise ConflictError(f"the upload {id_} is complete, and has become a data set")
+        with _disk():
+            writer = await anyio.to_thread.run_sync(Writer, found, expected)
+            fits = False
+            try:
+                await write_body(request, writer, found.length)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    fits = await anyio.to_thread.run_sync(writer.close)
+        if not fits:
+            raise HTTPException(
+                460, "the bytes are not those that the checksum is of; send them again"
+            )
+        return await anyio.to_thread.run_sync(uploads.find, id_)
 
 
 async def write_body(request: Request, writer: Writer, length: int) -> None:

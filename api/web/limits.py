@@ -10,17 +10,19 @@ from __future__ import annotations
 import ipaddress
 import math
 import threading
-from collections import Counter
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
+from anyio.to_thread import run_sync
 from fastapi import Depends, Request
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from api.broker.held import Holds
 from api.errors import Met, TooManyError
 from api.settings import Settings
 from api.store import viewer
@@ -32,6 +34,7 @@ from api.store.visibility import EVERYTHING
 from api.web.caller import caller_of
 
 HOUR = 3600.0
+ANY_NUMBER = 2**31
 SOON = 10  # seconds after which an upload or a stream may have ended
 LATER = 60  # seconds after which a job may have left the queue
 Thing = Literal["upload", "live stream"]
@@ -66,10 +69,12 @@ UserDependency = Annotated[str, Depends(_user)]
 
 
 class ConcurrencyLimits:
-    """Limits on concurrent uploads and live streams, per user and in all; each process counts its
-    own."""
+    """Limits on concurrent uploads and live streams: per user in all processes of the API together,
+    counted in the broker, and in all in each process. While the broker is away each process counts
+    those of users, too."""
 
     def __init__(self, settings: Settings) -> None:
+        """The broker is not asked yet."""
         self._most = {
             "upload": (
                 ("SAF_UPLOADS_PER_USER", settings.uploads_per_user),
@@ -80,54 +85,83 @@ class ConcurrencyLimits:
                 ("SAF_STREAMS_AT_ONCE", settings.streams_at_once),
             ),
         }
-        self._taken: Counter[tuple[str, str]] = Counter()
+        self._holds = Holds(settings.broker_url)
+        self._taken: dict[tuple[Thing, str], list[str]] = defaultdict(list)
         self._all: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def acquire(self, thing: Thing, user: str) -> None:
-        """Count one more `thing` of `user` until `release`. Raises TooManyError at a limit."""
+        """Count one more `thing` of `user` until `release`; may wait a moment for the broker.
+        Raises TooManyError at a limit."""
         (name, most), (name_of_all, most_of_all) = self._most[thing]
         seen = viewer.current()
         if seen is not None:
-            most = int(seen.limits.get(_LIMITS[thing], most)) or most_of_all
+            # 0 is any number, and none but that of all holds.
+            most = int(seen.limits.get(_LIMITS[thing], most))
         with self._lock:
-            if self._taken[thing, user] >= most:
-                raise TooManyError(
-                    f"{user} has {most} {thing}s open already, the most for one user; end one "
-                    f"first, or set {name} on the server",
-                    retry_after=SOON,
-                    limit=_met(_LIMITS[thing], user, most, self._taken[thing, user]),
-                )
+            if most and len(self._taken.get((thing, user), ())) >= most:
+                raise self._too_many(thing, user, name, most)
             if self._all[thing] >= most_of_all:
                 raise TooManyError(
                     f"the server has {most_of_all} {thing}s open already; try again in a moment, "
                     f"or set {name_of_all} on the server",
                     retry_after=SOON,
                 )
-            self._taken[thing, user] += 1
             self._all[thing] += 1
+            self._taken[thing, user].append("")  # its place, until it is known by its name
+        hold = None
+        try:
+            hold = self._holds.take(f"{thing}:{user}", most or ANY_NUMBER)
+        finally:
+            with self._lock:
+                self._taken[thing, user].remove("")
+                if hold is not None:
+                    self._taken[thing, user].append(hold)
+                else:
+                    self._all[thing] -= 1
+                if not self._taken[thing, user]:
+                    del self._taken[thing, user]
+        if hold is None:
+            raise self._too_many(thing, user, name, most)
 
     def taken(self, thing: Thing, user: str) -> int:
         """How many `thing`s of `user` are counted."""
         with self._lock:
-            return self._taken.get((thing, user), 0)
+            own = len(self._taken.get((thing, user), ()))
+        return max(own, self._holds.count(f"{thing}:{user}"))
 
     def release(self, thing: Thing, user: str) -> None:
-        """Count one `thing` of `user` less."""
+        """Count one `thing` of `user` less; this waits for nothing."""
         with self._lock:
             self._all[thing] -= 1
-            self._taken[thing, user] -= 1
-            if not self._taken[thing, user]:
+            held = self._taken[thing, user]
+            hold = next(each for each in held if each)
+            held.remove(hold)
+            if not held:
                 del self._taken[thing, user]
+        self._holds.give_back(hold)
 
-    @contextmanager
-    def held(self, thing: Thing, user: str) -> Iterator[None]:
+    @asynccontextmanager
+    async def held(self, thing: Thing, user: str) -> AsyncIterator[None]:
         """Acquire, and release at the end of the block."""
-        self.acquire(thing, user)
+        await run_sync(self.acquire, thing, user)
         try:
             yield
         finally:
             self.release(thing, user)
+
+    def stop(self) -> None:
+        """Leave nothing counted."""
+        self._holds.stop()
+
+    @staticmethod
+    def _too_many(thing: Thing, user: str, name: str, most: int) -> TooManyError:
+        return TooManyError(
+            f"{user} has {most} {thing}s open already, the most for one user; end one first, or "
+            f"set {name} on the server",
+            retry_after=SOON,
+            limit=_met(_LIMITS[thing], user, most, most),
+        )
 
 
 def check_jobs(

@@ -11,12 +11,12 @@ import math
 import time
 from collections.abc import Callable
 from typing import TypeVar
-from urllib.parse import parse_qs, urlsplit
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from api.broker.held import plain_url
 from api.errors import Met, TooManyError
 from api.settings import Settings
 from api.web.caller import Caller
@@ -106,13 +106,9 @@ class RequestLimits:
 def _shared(broker_url: str) -> SlidingWindowCounterRateLimiter | None:
     if not broker_url:
         return None
-    url = broker_url
-    if url.startswith("redis+socket://"):  # as kombu writes it
-        parts = urlsplit(url)
-        database = parse_qs(parts.query).get("virtual_host", ["0"])[0]
-        url = f"redis+unix://{parts.netloc}{parts.path}?db={database}"
+    url = plain_url(broker_url)
     storage = RedisStorage(
-        url,
+        f"redis+{url}" if url.startswith("unix:") else url,
         key_prefix=PREFIX,
         wrap_exceptions=True,
         socket_timeout=ANSWER_SECONDS,

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,11 +21,12 @@ from PIL import Image
 from sqlalchemy import update
 
 from api.datasets.checks import Checks
+from api.errors import TooManyError
 from api.settings import Settings
 from api.store.database import now
 from api.store.jobs import lifecycle
 from api.store.tables.jobs import Job
-from api.web.limits import user_of
+from api.web.limits import ConcurrencyLimits, user_of
 from tests.api.conftest import NO_BROKER, Server, serving, until
 from tests.api.web.test_problems import check
 
@@ -240,10 +245,10 @@ def test_only_so_many_live_streams_are_open(small: Server) -> None:
 def test_only_so_many_uploads_are_sent_at_once(small: Server) -> None:
     one, two, three = (as_user(f"192.0.2.{n}") for n in (20, 21, 22))
     file = {"file": ("mine.npz", npz(1, 4, 4))}
-    with (
-        small.service.concurrency.held("upload", "192.0.2.20"),
-        small.service.concurrency.held("upload", "192.0.2.21"),
-    ):
+    with ExitStack() as held:
+        for address in ("192.0.2.20", "192.0.2.21"):
+            small.service.concurrency.acquire("upload", address)
+            held.callback(small.service.concurrency.release, "upload", address)
         refused = small.http.post("/v1/datasets", files=file, headers=one)
         names(refused, 429, "uploads_per_user")
         assert int(refused.headers["retry-after"]) > 0
@@ -282,3 +287,79 @@ def test_a_client_cannot_choose_who_it_is_where_no_proxy_is_trusted(tmp_path: Pa
     with serving(settings) as server:
         assert post(server, {}, **as_user("192.0.2.1")).status_code == 201
         assert post(server, {}, **as_user("192.0.2.2")).status_code == 429
+
+
+def of_one(data_dir: Path, broker_url: str) -> ConcurrencyLimits:
+    """What one process of the API counts."""
+    settings = Settings(data_dir=data_dir, broker_url=broker_url, uploads_per_user=2)
+    return ConcurrencyLimits(settings)
+
+
+def test_uploads_and_streams_of_all_processes_count_together(
+    tmp_path: Path, broker_url: str
+) -> None:
+    one, other = of_one(tmp_path, broker_url), of_one(tmp_path, broker_url)
+    one.acquire("upload", "mia")
+    other.acquire("upload", "mia")
+    assert one.taken("upload", "mia") == 2
+    for each in (one, other):
+        with pytest.raises(TooManyError, match="mia has 2 uploads open already"):
+            each.acquire("upload", "mia")
+        each.acquire("upload", "otto")
+        each.acquire("live stream", "mia")
+    one.release("upload", "mia")
+    until(lambda: other.taken("upload", "mia") == 1)
+    other.acquire("upload", "mia")
+    other.stop()  # gives back
+    assert one.taken("upload", "mia") == 0
+    assert one.taken("upload", "otto") == 1
+    one.stop()
+
+
+HOLDS_AND_IS_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from api.broker import held
+held.HOLD_SECONDS, held.RENEW_SECONDS = 2, 0.2
+from tests.api.web.test_limits import of_one
+limits = of_one(Path(sys.argv[1]), sys.argv[2])
+for _ in range(2):
+    limits.acquire("upload", "mia")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_held_is_free_after_a_while(
+    tmp_path: Path, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.broker.held.HOLD_SECONDS", 2)
+    monkeypatch.setattr("api.broker.held.RENEW_SECONDS", 0.2)
+    command = [sys.executable, "-c", HOLDS_AND_IS_KILLED, str(tmp_path), broker_url]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    limits = of_one(tmp_path, broker_url)
+
+    def acquired() -> bool:
+        try:
+            limits.acquire("upload", "mia")
+        except TooManyError:
+            return False
+        return True
+
+    until(acquired)
+    until(acquired)
+    for _ in range(4):  # what lives is put off, and counts for longer than that
+        time.sleep(1)
+        assert limits.taken("upload", "mia") == 2
+    limits.stop()
+
+
+@pytest.mark.parametrize("url", ["", "redis://127.0.0.1:9/0", NO_BROKER])
+def test_each_process_counts_while_the_broker_is_away(tmp_path: Path, url: str) -> None:
+    limits = of_one(tmp_path, url)
+    limits.acquire("upload", "mia")
+    limits.acquire("upload", "mia")
+    with pytest.raises(TooManyError):
+        limits.acquire("upload", "mia")
+    limits.release("upload", "mia")
+    limits.acquire("upload", "mia")
+    limits.stop()
