@@ -64,15 +64,18 @@ def _made(order: dict[str, Any]) -> Iterator[dict[str, Any]]:
     torch.set_num_threads(1)  # trainings have the machine first
     target = target_of(order["target"], order["options"])
     dataset = _dataset(order)
-    x = y = digest = None
+    x = y = lengths = digest = None
     if dataset is not None:
         digest = identity(dataset.x_train, dataset.y_train, dataset.lengths_train)
         rows = _spread(len(dataset.y_test), order["samples"])
         x, y = dataset.x_test[rows], dataset.y_test[rows]
+        lengths = None if dataset.lengths_test is None else dataset.lengths_test[rows]
     unit = 255 if dataset is None else dataset.unit
     network = load_lif(order["network"])
     directory = Path(order["directory"])
-    for report in exported(network, target, directory, x, y, unit=unit, dataset_sha256=digest):
+    for report in exported(
+        network, target, directory, x, y, lengths, unit=unit, dataset_sha256=digest
+    ):
         if not isinstance(report, Export):
             yield {"replayed": report.samples, "total": report.total}
             continue

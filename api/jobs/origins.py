@@ -19,6 +19,7 @@ from api.store.tables.base import Blob
 from api.store.tables.jobs import Job
 from api.store.tables.results import Artifact, Checkpoint
 from saf.config import JobSpecification
+from saf.config.methods import with_readout_of
 from saf.errors import UserConfigError
 from saf.networks.architecture import Architecture
 from saf.networks.build import NetworkError, build, encoded_shape
@@ -113,7 +114,10 @@ def with_network(session: Session, asked: JobSpecification) -> JobSpecification:
         return asked
     settings = starting_network(session, asked.init.network).settings
     said = asked.model_dump(mode="json")
+    if "readout" not in asked.method.model_fields_set:
+        said["method"].pop("readout", None)
     body = {**settings, **{key: said[key] for key in asked.model_fields_set}}
+    body["method"] = with_readout_of(body["method"], settings["method"])
     try:
         return JobSpecification.model_validate(body)
     except ValidationError as error:

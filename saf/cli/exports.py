@@ -83,11 +83,12 @@ def export(
 
     if target not in TARGETS:
         raise typer.BadParameter(f"is one of {', '.join(TARGETS.names())}", param_hint="TARGET")
-    x = y = digest = None
+    x = y = lengths = digest = None
     if data is not None:
         digest = identity(data.x_train, data.y_train, data.lengths_train)
         rows = spread(len(data.y_test), count).numpy()
         x, y = data.x_test[rows], data.y_test[rows]
+        lengths = None if data.lengths_test is None else data.lengths_test[rows]
     directory = out or network.parent / f"export-{target}"
     done: Any = None
     try:
@@ -98,6 +99,7 @@ def export(
                 directory,
                 x,
                 y,
+                lengths,
                 unit=255 if data is None else data.unit,
                 dataset_sha256=digest,
             ):

@@ -8,6 +8,7 @@ read of it. This module and the head of such a file load no torch; `rule` does.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
@@ -125,6 +126,19 @@ class AtTheFinalStep(Method):
 
 METHODS: Registry[Method] = Registry("method", "saf.methods")
 """All training methods by name."""
+
+
+def with_readout_of(method: Any, theirs: Mapping[str, Any]) -> Any:
+    """`method`, a name or settings as a specification says it, with the readout of `theirs`, the
+    method of the network that a job starts from, where it says none and has the choice."""
+    said = {"name": method} if isinstance(method, str) else method
+    if not isinstance(said, Mapping) or "readout" in said:
+        return method
+    name = str(said.get("name"))
+    if name not in METHODS or not issubclass(METHODS[name], AtEachStep):
+        return method
+    default = METHODS[theirs["name"]].model_fields["readout"].default
+    return {**said, "readout": theirs.get("readout", default)}
 
 
 def method_label(name: str) -> str:

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from saf.config.base import Strict
-from saf.config.methods import AT_THE_END
+from saf.config.methods import Readout
 from saf.extras import Extra
 from saf.registry import Registry, name_of
 
@@ -75,8 +75,12 @@ class Reader(Protocol):
     versions: dict[str, str]
     """Names and versions of what runs it."""
 
-    def play(self, samples: NDArray[np.float32]) -> Played:
-        """Run a batch: images N C H W, or frames N T C H W; values as the network takes them."""
+    def play(
+        self, samples: NDArray[np.float32], lengths: NDArray[np.int64] | None = None
+    ) -> Played:
+        """Run a batch: images N C H W, or frames N T C H W; values as the network takes them. Of
+        padded ones `lengths` (N) time steps are their own, and the scores are those at their end;
+        only a target with `lengths` gets them."""
 
 
 class Target(Strict):
@@ -95,18 +99,25 @@ class Target(Strict):
     """Packages that `replay` needs beside them."""
     extra: ClassVar[Extra] = "export"
     """The extra of `saf-snn` that brings them."""
-    other_neurons: ClassVar[bool] = False
-    """Whether it expresses layers with neurons of their own, `LIFDescription.neurons`."""
+    neurons: ClassVar[tuple[str, ...]] = ()
+    """Models of neurons, by name, that it expresses in layers with neurons of their own
+    (`LIFDescription.neurons`); `lif`: LIF neurons with another decay or threshold."""
     delays: ClassVar[bool] = False
     """Whether it expresses connections with delays."""
     rows: ClassVar[bool] = False
     """Whether it expresses convolutions and poolings of one dimension."""
     encodings: ClassVar[tuple[str, ...]] = ()
     """Encodings of the input, beside values as currents, that it expresses, by name."""
+    readouts: ClassVar[tuple[Readout, ...]] = ("mean", "weighted")
+    """Readouts that it expresses, by name."""
+    lengths: ClassVar[bool] = False
+    """Whether what it writes gives the scores at the end of a sample that ends before T, and its
+    reader takes `lengths`; else all T time steps are replayed."""
     is_check: ClassVar[bool] = False
     """Whether it writes a report of what fits and nothing that runs; `facts` then has `fits`."""
     loading: ClassVar[str]
-    """The lines of code that load the export where it was written for; `{file}` is its name."""
+    """The lines of code that load the export where it was written for; `{file}` is its name,
+    `{samples}` what a batch of samples is: `N C H W in [0, 1]`."""
 
     name: str = ""
 
@@ -139,6 +150,14 @@ class Target(Strict):
         return [package for package in packages if not _is_installed(package)]
 
 
+def samples_in_words(of: Outline) -> str:
+    """What a batch of samples of a network is, for people: `N C H W in [0, 1]`."""
+    bounded = not of.frames or of.image is not None or of.grid is not None
+    shape = "C" if of.is_series else "C H W"
+    read = "" if of.image is None else f", an image {of.image.words}"
+    return f"N {'T ' if of.frames else ''}{shape}{read}{' in [0, 1]' if bounded else ''}"
+
+
 def _is_installed(package: str) -> bool:
     try:
         version(package)
@@ -155,21 +174,21 @@ def target_of(name: str, settings: Mapping[str, Any] | None = None) -> Target:
 
 def unfit_for(target: Target, of: Outline) -> tuple[Obstacle, ...]:
     """Why `target` cannot express a network, as far as its weights need not be known."""
-    others = {} if target.other_neurons else of.neurons
     own = (
         Obstacle(
             layer,
             f"its neurons ({constants.get('name')}) are others than LIF neurons with the decay and "
             "the threshold of the network",
-            "run lif.safetensors with this library, or train with neuron.name = lif",
+            f"{_elsewhere('neurons', constants.get('name'))}, or train with neuron.name = lif",
         )
-        for layer, constants in others.items()
+        for layer, constants in of.neurons.items()
+        if constants.get("name") not in target.neurons
     )
     late = (
         Obstacle(
             layer.name,
             f"it hears {connection.source} with a delay of {connection.delay} time steps",
-            "run lif.safetensors with this library, or choose a network without delays",
+            f"{_elsewhere('delays')}, or choose a network without delays",
         )
         for layer in of.architecture.layers
         for connection in layer.connections
@@ -179,11 +198,23 @@ def unfit_for(target: Target, of: Outline) -> tuple[Obstacle, ...]:
         Obstacle(
             layer,
             "it is a convolution or a pooling of one dimension",
-            "run lif.safetensors with this library, or choose a network of images or matrices",
+            f"{_elsewhere('rows')}, or choose a network of images or matrices",
         )
         for layer in unread_rows(target, of)
     )
     return (*own, *late, *rows, *_unread(target, of), *target.unfit(of))
+
+
+def _elsewhere(what: str, name: object = None) -> str:
+    """Where to take what a target does not know: the targets of floats that do, or this library.
+    `what` is the attribute of a target that has `name`, or is it."""
+    floats = [each for each in ("python", "onnx", "torch-export") if each in TARGETS]
+    known = ((each, getattr(TARGETS[each], what)) for each in floats)
+    able = [each for each, has in known if (has if isinstance(has, bool) else name in has)]
+    if not able:
+        return "run lif.safetensors with this library"
+    *others, last = able
+    return f"take the target {', '.join(others)}{' or ' if others else ''}{last}"
 
 
 def unread_rows(target: Target, of: Outline) -> list[str]:
@@ -203,13 +234,14 @@ def _unread(target: Target, of: Outline) -> Iterator[Obstacle]:
         yield Obstacle(
             "",
             f"its input is encoded ({encoding})",
-            "run lif.safetensors with this library, or train with input.encoding.name = current",
+            f"{_elsewhere('encodings', encoding)}, or train with input.encoding.name = current",
         )
-    if of.readout in AT_THE_END:
+    if of.readout not in target.readouts:
         yield Obstacle(
             "",
-            f"its scores are read out as {of.readout}, not as a mean over time",
-            "run lif.safetensors with this library, or train with the readout mean or weighted",
+            f"its scores are read out as {of.readout}",
+            f"{_elsewhere('readouts', of.readout)}, or train with the readout "
+            f"{' or '.join(target.readouts)}",
         )
 
 

@@ -62,15 +62,22 @@ def convert(
 
     Folding is done in float64 and rounded once, to `dtype`. `frames` says that a sample is a
     sequence of T frames and not one image. T is that of the specification; where it is "auto"
-    there, that of the network. The readout is that of the specification's method, also where
-    `network`, called by itself, has another (`readout_kind`). Raises ValueError for neurons that
-    the format cannot hold.
+    there, that of the network. The readout is that of the specification's method. Raises ValueError
+    where `network` was made with another (`readout_kind`), and for neurons that the format cannot
+    hold.
     """
+    readout, own = specification.method.readout, network.readout_kind
+    if own is not None and own != readout:
+        raise ValueError(
+            f"the network was made with the readout {own}, and the method of the specification "
+            f"({specification.method.name}) reads scores out as {readout}: convert it with a "
+            f'specification whose method has "readout": "{own}"'
+        )
     neuron, neurons = network.neuron, folded_neurons(network)
     steps = specification.timesteps
     encoding = None if network.encoding.is_plain else network.encoding.model_dump()
     architecture, folded = fold(network.architecture, effective_weights(network))
-    at_the_end = specification.method.readout in AT_THE_END
+    at_the_end = readout in AT_THE_END
     image = network.image
     is_new = bool(architecture.delays or encoding or image or at_the_end)
     return LIFNetwork(
@@ -81,7 +88,7 @@ def convert(
             decay=neuron.decay,
             threshold=neuron.threshold,
             timesteps=network.timesteps if steps == "auto" else steps,
-            readout=specification.method.readout,
+            readout=readout,
             neurons=neurons,
             frames=frames or image is not None,
             image=image,

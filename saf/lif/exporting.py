@@ -25,15 +25,18 @@ from saf.config.targets import (
     Played,
     Reader,
     Target,
+    samples_in_words,
     target_of,
     unfit_for,
     unread_rows,
 )
 from saf.files import digest_of, write_bytes
+from saf.lif.checks import check_lengths
 from saf.lif.identity import digests_of
 from saf.lif.network import LIFNetwork
 from saf.lif.verdict import ONE_OF, TOLERATED, tolerated_of
 from saf.model.inputs import floats
+from saf.model.lengths import Lengths
 from saf.networks.outline import outline_of
 from saf.redaction import without_folders
 from saf.registry import name_of
@@ -44,9 +47,10 @@ SAMPLES = 1000
 """Held-out samples that a replay compares where nobody says how many."""
 TOLERATED_SPIKES = 0.001  # of all: rounding, and not another neuron
 RULE = (
-    "identical: on every held-out sample every spike of every layer and every prediction is that "
-    "of the LIF network in float32. equivalent: the predictions differ on at most "
-    f"{TOLERATED:.1%} of the samples (of {ONE_OF} or more, on one) and at most "
+    "identical: on every held-out sample (until its end, of padded ones, see until_ends) every "
+    "spike of every layer and every prediction is that of the LIF network in float32. equivalent: "
+    f"the predictions differ on at most {TOLERATED:.1%} of the samples (of {ONE_OF} or more, on "
+    "one) and at most "
     f"{TOLERATED_SPIKES:.1%} of the spikes do; where the reader shows no spikes, predictions "
     "alone. differs: otherwise. not_replayed: nothing ran it, or no neuron fired, so that nothing "
     "was compared."
@@ -96,6 +100,7 @@ def export(
     directory: Path | str,
     x: Any = None,
     y: Any = None,
+    lengths: Any = None,
     *,
     unit: int = 255,
     batch_size: int = 50,
@@ -105,7 +110,9 @@ def export(
 
     `x` (`N C H W`, of event frames `N T C H W`, of series `N T C`; uint8 means value / `unit`, or
     floats as the network takes them) and `y` (`N`, may be left out) are held-out samples; without
-    `x` the verdict is `not_replayed`. The certificate names the data set that they are of by
+    `x` the verdict is `not_replayed`. Of padded samples `lengths` (`N`) time steps are their own:
+    spikes are compared until the end of each, and scores are those at it, where the target can
+    tell them. The certificate names the data set that they are of by
     `dataset_sha256`, as the certificate of a job does. Raises CannotExportError where the target
     cannot express the network, ReplayError where the reader cannot run it, ValueError for samples
     that do not fit, ModuleNotFoundError where a package that writing needs is missing, and OSError.
@@ -118,6 +125,7 @@ def export(
         Path(directory),
         x,
         y,
+        lengths,
         unit=unit,
         batch_size=batch_size,
         dataset_sha256=dataset_sha256,
@@ -132,13 +140,14 @@ def exported(
     directory: Path,
     x: Any = None,
     y: Any = None,
+    lengths: Any = None,
     *,
     unit: int = 255,
     batch_size: int = 50,
     dataset_sha256: str | None = None,
 ) -> Iterator[Replaying | Export]:
     """`export`, a batch at a time: how far it is, and in the end what came out."""
-    name = name_of(type(target))
+    name, outline = name_of(type(target)), outline_of(network.description)
     if obstacles := _obstacles(network, target):
         raise CannotExportError(name, obstacles)
     if missing := target.missing(target.packages):
@@ -147,6 +156,7 @@ def exported(
             f"{' '.join(missing)}, or saf-snn with its extra: {extras.remedy(target.extra)}"
         )
     network = network.copied("cpu", torch.float32)
+    ends: NDArray[np.int64] | None = None
     samples = None if x is None else _as_numpy(x)
     labels = None if y is None else _as_numpy(y)
     if samples is not None:
@@ -159,6 +169,10 @@ def exported(
                 f"{labels.max()}: are the samples of another data set?"
             )
         samples = _with_pixels(network, samples)
+        if lengths is not None:
+            given = torch.from_numpy(_as_numpy(lengths))
+            kept = check_lengths(network.description, given, len(samples)).steps
+            ends = kept.numpy() if target.lengths else None
         next(network.run(torch.from_numpy(_floats(samples[:1], unit))))  # do they fit?
     directory.mkdir(parents=True, exist_ok=True)
     files = target.write(network, directory)
@@ -172,7 +186,8 @@ def exported(
                 for start in range(0, len(samples), batch_size):
                     rows = slice(start, start + batch_size)
                     batch = _floats(samples[rows], unit)
-                    comparison.add(batch, None if labels is None else labels[rows], opened)
+                    own = None if ends is None else ends[rows]
+                    comparison.add(batch, None if labels is None else labels[rows], own, opened)
                     yield Replaying(start + len(batch), len(samples))
             reason = "" if comparison.fired else "no neuron fired on the samples"
         except NoReaderError as error:
@@ -190,13 +205,14 @@ def exported(
         "verdict": verdict,
         "statement": _statement(target, verdict, comparison, reason),
         "rule": RULE,
-        "load": target.loading.format(file=files[0]),
+        "load": target.loading.format(file=files[0], samples=samples_in_words(outline)),
         "reader": versions,
         "not_replayed_because": reason or None,
         "files": [_described(directory / file) for file in files],
         "network": _network(network),
         "samples_sha256": comparison.sha256 if not reason else None,
         "dataset_sha256": dataset_sha256,
+        "until_ends": None if lengths is None else ends is not None,
         **({} if reason else comparison.result()),
         "facts": target.facts(network, directory),
     }
@@ -229,18 +245,24 @@ class _Comparison:
         return self._digest.hexdigest()
 
     def add(
-        self, samples: NDArray[np.float32], labels: NDArray[Any] | None, reader: Reader
+        self,
+        samples: NDArray[np.float32],
+        labels: NDArray[Any] | None,
+        ends: NDArray[np.int64] | None,
+        reader: Reader,
     ) -> None:
-        """Run a batch in both."""
+        """Run a batch in both, each sample until its end (T where there are no `ends`)."""
         self._digest.update(np.ascontiguousarray(samples).data)
-        scores, fired = None, {name: [] for name in self._compared}  # type: ignore[var-annotated]
-        for step in self._network.run(torch.from_numpy(samples)):
-            scores = step.scores
+        scores: torch.Tensor | None = None
+        fired: dict[str, list[NDArray[Any]]] = {name: [] for name in self._compared}
+        own = None if ends is None else Lengths(torch.from_numpy(ends))
+        for t, step in enumerate(self._network.run(torch.from_numpy(samples)), 1):
+            scores = step.scores if own is None else own.held(scores, step.scores[None], [t])
             for name, spikes in step.spikes.items():
                 fired[name].append(spikes.bool().numpy())
         assert scores is not None
-        played = reader.play(samples)
-        self._compare_spikes(fired, played)
+        played = reader.play(samples) if ends is None else reader.play(samples, ends)
+        self._compare_spikes(fired, played, ends)
         here, there = scores.argmax(1).numpy(), np.asarray(played.scores).argmax(1)
         self.samples += len(samples)
         self.predictions_differing += int((here != there).sum())
@@ -250,17 +272,26 @@ class _Comparison:
             self._correct += int((here == labels).sum())
             self._correct_there += int((there == labels).sum())
 
-    def _compare_spikes(self, fired: Mapping[str, list[NDArray[Any]]], played: Played) -> None:
+    def _compare_spikes(
+        self,
+        fired: Mapping[str, list[NDArray[Any]]],
+        played: Played,
+        ends: NDArray[np.int64] | None,
+    ) -> None:
         for name, steps in fired.items():
             ours = np.stack(steps, axis=1)
-            self._fired[name] += int(ours.sum())
             if played.spikes is None:
                 self._shown = False
+                self._fired[name] += int(ours.sum())
                 continue
             theirs = played.spikes[name]
             if ours.shape != theirs.shape:
                 raise AssertionError(f"{name}: {theirs.shape} spikes were played, not {ours.shape}")
+            if ends is not None:  # those of each sample before its end, N T of them
+                going = np.arange(ours.shape[1]) < ends[:, None]
+                ours, theirs = ours[going], theirs[going]
             self._compared[name] += ours.size
+            self._fired[name] += int(ours.sum())
             self._differing[name] += int((ours != theirs).sum())
             self._fired_there[name] += int(theirs.sum())
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from saf.config.methods import with_readout_of
 from saf.config.neurons import NEURONS
 from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork
@@ -43,8 +44,9 @@ def settings_of(network: LIFNetwork) -> dict[str, Any]:
 
 def taken_over(body: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """A specification, as sent, with those `settings` of the network that it starts from which it
-    does not say itself."""
-    return {**settings, **body}
+    does not say itself; the readout is one of them, also where it names a method."""
+    taken = {**settings, **body}
+    return {**taken, "method": with_readout_of(taken["method"], settings["method"])}
 
 
 def _neuron(of: LIFDescription) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class SpikingNetwork(torch.nn.Module):
         seed: int | None,
         compute_dtype: torch.dtype | None = None,
         timesteps: int | None = None,
-        readout: Readout = "mean",
+        readout: Readout | None = None,
         neurons: Mapping[str, Neuron] | None = None,
         encoding: Encoding | None = None,
         image: ImageSequence | None = None,
@@ -69,10 +69,11 @@ class SpikingNetwork(torch.nn.Module):
 
         `mean` and `std` are per input channel. `compute_dtype` is the type of the arithmetic where
         it is not that of the parameters (bfloat16 with float32 parameters); `.to` changes that of
-        the parameters. `timesteps` and `readout` are those of a call. `neurons` are those of single
-        layers where they are others than `neuron` says. `encoding` is that of the input, of which
-        the architecture has the channels (None: values are currents). `image` says that images are
-        shown as a sequence, of whose time steps `mean` and `std` then are. Raises ValueError.
+        the parameters. `timesteps` and `readout` are those of a call (None: `mean`). `neurons` are
+        those of single layers where they are others than `neuron` says. `encoding` is that of the
+        input, of which the architecture has the channels (None: values are currents). `image` says
+        that images are shown as a sequence, of whose time steps `mean` and `std` then are. Raises
+        ValueError.
 
         Initialisation as in the code published with OTTT: convolutions Kaiming-normal over the
         fan-out (std = sqrt(2 / (out_channels / groups · k²))), linear maps normal with 0.01, gains
@@ -145,10 +146,11 @@ class SpikingNetwork(torch.nn.Module):
         """Class scores B K of images B C H W or event frames B T C H W with values in [0, 1], or
         of series B T C with values of any sign.
 
-        The scores are Σ_t (W s[t] + b) where `readout_kind` is `mean`, W (â[T] / c[T]) + b where it
-        is `weighted`. `timesteps` is T (None: that of the network, or the number of frames).
-        Gradients are those of SAF: by surrogate derivatives, with the past detached, for bias and
-        input by their traces. In training mode neuron dropout draws from torch's global generator.
+        The scores are Σ_t (W s[t] + b) where `readout_kind` is `mean` or None, W (â[T] / c[T]) + b
+        where it is `weighted`. `timesteps` is T (None: that of the network, or the number of
+        frames). Gradients are those of SAF: by surrogate derivatives, with the past detached, for
+        bias and input by their traces. In training mode neuron dropout draws from torch's global
+        generator.
         Raises ValueError, and UserConfigError for frames of another number.
         """
         if timesteps is None:
@@ -163,7 +165,7 @@ class SpikingNetwork(torch.nn.Module):
             )
         masks = dropout_masks(self, len(x), None) if self.training else NO_DROPOUT
         shown = present(self, self.stimulus(x, timesteps), masks)
-        return scores_of(shown, timesteps, self.readout_kind)
+        return scores_of(shown, timesteps, self.readout_kind or "mean")
 
     def _sequence(self, x: Tensor) -> Tensor:
         """Images that are shown as sequences as these, and series with the axes of a pixel."""

@@ -47,6 +47,11 @@ class Outline(BaseModel):
     grid: dict[str, Any] | None = None
     """What the weights are rounded to; null: nothing."""
 
+    @property
+    def is_series(self) -> bool:
+        """Whether samples are series, `T C`, frames of one pixel."""
+        return self.frames and self.architecture.input_shape[1:] == (1, 1)
+
 
 def outline_of(description: _Described) -> Outline:
     """The outline of a description."""

@@ -43,10 +43,16 @@ class IntegerTarget(Target):
 
     can: ClassVar[tuple[str, ...]] = (
         "every network proven on a grid (conversion.grid_bits): λ = ½, V = 1, T ≤ 16",
-        "convolutions, linear maps, pooling, skip connections, feedback, residual streams",
-        "images and event frames in bytes",
+        "convolutions, linear maps, pooling, skip connections, feedback, delays, residual streams",
+        "images, event frames and series in bytes, series that end before T",
     )
-    cannot: ClassVar[tuple[str, ...]] = ("networks on no grid", "another decay than ½")
+    cannot: ClassVar[tuple[str, ...]] = (
+        "networks on no grid: encodings, other neurons, the readouts last and max",
+        "another decay than ½",
+    )
+    delays: ClassVar[bool] = True
+    rows: ClassVar[bool] = True
+    lengths: ClassVar[bool] = True
 
     def unfit(self, of: Outline) -> Iterator[Obstacle]:
         if of.grid is None:
@@ -132,7 +138,9 @@ class _Program:
         self.versions = versions
         self._program, self._network = program, network
 
-    def play(self, samples: NDArray[np.float32]) -> Played:
+    def play(
+        self, samples: NDArray[np.float32], lengths: NDArray[np.int64] | None = None
+    ) -> Played:
         levels = np.rint(samples * 255).astype(np.uint8)
         ran = subprocess.run(
             [str(self._program)],
@@ -144,17 +152,17 @@ class _Program:
         shapes = {
             layer.name: layer.shape for layer in self._network.layers if layer.neuron is not None
         }
-        steps, classes = self._network.timesteps, len(self._network.class_names)
-        a_step = sum(map(prod, shapes.values()))
-        found = np.frombuffer(ran.stdout, np.uint8).reshape(len(samples), -1)
-        fired = found[:, : steps * a_step].reshape(len(samples), steps, a_step)
+        count, steps = len(samples), self._network.timesteps
+        neurons = sum(map(prod, shapes.values()))
+        found = np.frombuffer(ran.stdout, np.uint8).reshape(count, steps, -1)
         spikes, start = {}, 0
         for name, shape in shapes.items():
             end = start + prod(shape)
-            spikes[name] = fired[:, :, start:end].reshape(len(samples), steps, *shape) != 0
+            spikes[name] = found[:, :, start:end].reshape(count, steps, *shape) != 0
             start = end
-        scores = np.ascontiguousarray(found[:, steps * a_step :]).view(np.int32)
-        return Played(spikes, scores.reshape(len(samples), classes).astype(np.float64))
+        ends = np.full(count, steps) if lengths is None else lengths
+        scores = np.ascontiguousarray(found[np.arange(count), ends - 1, neurons:]).view(np.int32)
+        return Played(spikes, scores.astype(np.float64))
 
 
 def _compiler() -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
+from saf.config.methods import Readout
 from saf.config.targets import TARGETS, Reader, Target
 from saf.lif.export.templates.interpreter import interpreted
 
@@ -23,18 +24,26 @@ NETWORK = "lif.safetensors"
 
 @TARGETS.add
 class Python(Target):
-    """`lif_numpy.py`, one file of numpy under 160 lines, and `lif.safetensors`, which it reads:
+    """`lif_numpy.py`, one file of numpy of 230 lines, and `lif.safetensors`, which it reads:
     for whoever has numpy alone, or wants to see what the network computes."""
 
     label: ClassVar[str] = "numpy"
     place: ClassVar[int] = 20
-    can: ClassVar[tuple[str, ...]] = ("every network whose values are currents, or on and off",)
+    can: ClassVar[tuple[str, ...]] = (
+        "every network, its encoding included",
+        "series that end before T (`lengths`)",
+    )
     loading: ClassVar[str] = (
         "from lif_numpy import Network\n\n"
-        'scores, spikes = Network("lif.safetensors").run(images)  # N C H W in [0, 1]'
+        'scores, spikes = Network("lif.safetensors").run(x)  # {samples}'
     )
 
-    encodings: ClassVar[tuple[str, ...]] = ("onoff",)
+    neurons: ClassVar[tuple[str, ...]] = ("lif", "cuba", "alif")
+    delays: ClassVar[bool] = True
+    rows: ClassVar[bool] = True
+    encodings: ClassVar[tuple[str, ...]] = ("onoff", "delta", "rate", "latency")
+    readouts: ClassVar[tuple[Readout, ...]] = ("mean", "weighted", "last", "max")
+    lengths: ClassVar[bool] = True
 
     name: Literal["python"] = "python"
 

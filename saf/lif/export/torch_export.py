@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from saf.config.methods import Readout
 from saf.config.targets import TARGETS, Obstacle, Reader, Target
 from saf.lif.export.templates.interpreter import interpreted
 
@@ -25,7 +26,10 @@ import torch
 program, names, samples, result = sys.argv[1:5]
 module = torch.export.load(program).module()
 with torch.no_grad():
-    scores, spikes = module(torch.from_numpy(np.load(samples)))
+    scores, spikes, *at_each_step = module(torch.from_numpy(np.load(samples)))
+if len(sys.argv) > 5:
+    ends = torch.from_numpy(np.load(sys.argv[5]))
+    scores = at_each_step[0][torch.arange(len(ends)), ends - 1]
 assert not any(name == "saf" or name.startswith("saf.") for name in sys.modules)
 named = {f"s_{name}": each.numpy() > 0.5 for name, each in zip(json.loads(names), spikes)}
 np.savez(result, scores=scores.numpy(), **named)
@@ -39,13 +43,24 @@ class TorchExport(Target):
 
     label: ClassVar[str] = "torch.export"
     place: ClassVar[int] = 40
-    can: ClassVar[tuple[str, ...]] = ("every network", "any number of samples at a time")
+    can: ClassVar[tuple[str, ...]] = (
+        "every network, its encoding included",
+        "any number of samples at a time",
+        "series that end before T (the scores after each step)",
+    )
     cannot: ClassVar[tuple[str, ...]] = (f"more than {MOST_STEPS} time steps: they are unrolled",)
     loading: ClassVar[str] = (
         "import torch\n\n"
         'network = torch.export.load("{file}").module()\n'
-        "scores, spikes = network(images)  # N C H W in [0, 1], float32; spikes: N T … a layer"
+        "scores, spikes, *after_each_step = network(x)  # {samples}, float32; spikes: N T … a "
+        "layer; of data in time the scores after each step, N T K"
     )
+    neurons: ClassVar[tuple[str, ...]] = ("lif", "cuba", "alif")
+    delays: ClassVar[bool] = True
+    rows: ClassVar[bool] = True
+    encodings: ClassVar[tuple[str, ...]] = ("onoff", "delta", "rate", "latency")
+    readouts: ClassVar[tuple[Readout, ...]] = ("mean", "weighted", "last", "max")
+    lengths: ClassVar[bool] = True
 
     name: Literal["torch-export"] = "torch-export"
 

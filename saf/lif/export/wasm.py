@@ -86,19 +86,22 @@ class _Instance:
         self.versions = {name: version(name) for name in ("ziglang", "wasmtime")}
         self._exports, self._store, self._network = instance.exports(store), store, network
 
-    def play(self, samples: NDArray[np.float32]) -> Played:
+    def play(
+        self, samples: NDArray[np.float32], lengths: NDArray[np.int64] | None = None
+    ) -> Played:
         levels = np.rint(samples * 255).astype(np.uint8)
         layers = [layer for layer in self._network.layers if layer.neuron is not None]
         steps, classes = self._network.timesteps, len(self._network.class_names)
         spikes = {
-            layer.name: np.empty((len(samples), steps, prod(layer.shape)), bool) for layer in layers
+            layer.name: np.zeros((len(samples), steps, prod(layer.shape)), bool) for layer in layers
         }
         scores = np.empty((len(samples), classes), np.int32)
+        ends = np.full(len(samples), steps) if lengths is None else lengths
         at = self._call("sample")
         for n, sample in enumerate(levels):
             self._exports["memory"].write(self._store, sample.tobytes(), at)
             self._call("begin")
-            for t in range(steps):
+            for t in range(ends[n]):
                 self._call("step")
                 for number, fired in enumerate(spikes.values()):
                     fired[n, t] = self._read(np.uint8, fired.shape[2], "spikes", number)

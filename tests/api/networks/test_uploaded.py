@@ -28,7 +28,8 @@ from tests.saf.training.trainings import dataset
 def lif(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("lif")
     ten = type(dataset())(**{**vars(dataset()), "class_names": tuple("0123456789")})
-    left(directory, ten, neuron={"decay": 0.7, "threshold": 0.9})
+    method = {"name": "ottt-a", "readout": "max"}
+    left(directory, ten, neuron={"decay": 0.7, "threshold": 0.9}, method=method)
     return directory / "lif.safetensors"
 
 
@@ -70,6 +71,11 @@ def test_a_job_takes_over_what_it_does_not_say(shared: Server, network: dict[str
     assert specification["neuron"]["decay"] == 0.7
     assert specification["timesteps"] == 3
     assert specification["method"]["name"] == "saf-e"
+    assert specification["method"]["readout"] == "max"
+    job = shared.submit(init={"network": network["id"]}, method={"name": "bptt"})
+    assert job["specification"]["method"]["readout"] == "max"
+    job = shared.submit(init={"network": network["id"]}, method={"name": "bptt", "readout": "mean"})
+    assert job["specification"]["method"]["readout"] == "mean"
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,9 @@ def linear(source: str, name: str, features: int) -> LayerDescription:
     )
 
 
-def described(architecture: Architecture, steps: int, grid: Grid, **changes: Any) -> LIFDescription:
+def described(
+    architecture: Architecture, steps: int, grid: Grid | None, **changes: Any
+) -> LIFDescription:
     return LIFDescription.model_validate(
         {
             "architecture": architecture,

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from saf import tensorfile
 from saf.config.targets import (
     TARGETS,
     CannotExportError,
@@ -67,7 +68,10 @@ class _OddReader:
         self.versions = {"odd": "1"}
         self._target, self._network, self._played = target, network, 0
 
-    def play(self, samples: NDArray[np.float32]) -> Played:
+    def play(
+        self, samples: NDArray[np.float32], lengths: NDArray[np.int64] | None = None
+    ) -> Played:
+        assert lengths is None  # it is no target with lengths
         steps = list(self._network.run(torch.from_numpy(samples)))
         spikes = {
             name: np.stack([step.spikes[name].bool().numpy() for step in steps], axis=1)
@@ -87,7 +91,9 @@ class _OddReader:
         return Played(spikes if self._target.shows else None, scores)
 
 
-@pytest.mark.parametrize("name", sorted(TARGETS.names()))
+@pytest.mark.parametrize(
+    "name", sorted(name for name, kind in TARGETS.members().items() if "lif" not in kind.neurons)
+)
 def test_neurons_of_a_layer_that_a_target_does_not_know_are_an_obstacle(
     network: LIFNetwork, tmp_path: Path, name: str
 ) -> None:
@@ -100,19 +106,27 @@ def test_neurons_of_a_layer_that_a_target_does_not_know_are_an_obstacle(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_program_of_numpy_refuses_a_file_with_such_neurons(
-    network: LIFNetwork, tmp_path: Path
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"neurons": {"layer1": {"name": "izhikevich"}}}, "does not know the neurons"),
+        ({"encoding": {"name": "phase"}}, "does not know 'phase'"),
+        ({"readout": "median"}, "does not know 'median'"),
+        ({"format": "saf-lif/4"}, "does not know the format"),
+    ],
+)
+def test_the_program_of_numpy_refuses_a_file_of_another_kind(
+    network: LIFNetwork, changes: dict[str, Any], says: str, tmp_path: Path
 ) -> None:
     export(network, "python", tmp_path)
-    own = {"layer1": {"name": "lif", "decay": 0.25, "threshold": 2.0}}
-    description = network.description.model_copy(update={"neurons": own, "grid": None})
-    LIFNetwork(description, network.tensors).save(tmp_path / "lif.safetensors")
+    header = {**network.description.model_dump(mode="json"), **changes}
+    tensorfile.write(tmp_path / "lif.safetensors", network.tensors, header)
     (program,) = tmp_path.glob("*.py")
     code = f"import runpy; runpy.run_path({str(program)!r})['Network']('lif.safetensors')"
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert "does not know the neurons" in ran.stderr
+    assert says in ran.stderr
 
 
 @pytest.fixture
@@ -263,3 +277,18 @@ def test_a_certificate_names_no_file_elsewhere(network: LIFNetwork, tmp_path: Pa
     found["files"][0]["name"] = "../secret"
     path.write_text(json.dumps(found))
     assert verify(path).problems == ("../secret is not beside it",)
+
+
+def test_a_target_that_knows_no_lengths_is_replayed_at_all_time_steps_and_says_so(
+    tmp_path: Path,
+) -> None:
+    network = converted(architecture_of_one_layer(), 1, 3, "saf-f", frames=True)
+    x = samples(0, 6, network)
+    done = export(network, Odd(), tmp_path, x, lengths=np.array([1, 2, 3, 3, 2, 1]))
+    assert done.certificate["until_ends"] is False
+    assert done.certificate["spikes_compared"] == 6 * 3 * 4 * 64
+    done = export(network, "python", tmp_path, x, lengths=np.array([1, 2, 3, 3, 2, 1]))
+    assert done.certificate["until_ends"] is True
+    assert done.certificate["spikes_compared"] == 12 * 4 * 64
+    with pytest.raises(ValueError, match="6 whole numbers from 1 to 3"):
+        export(network, "python", tmp_path, x, lengths=np.array([1, 2, 3, 4, 2, 1]))

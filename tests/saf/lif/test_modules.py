@@ -192,4 +192,4 @@ def test_a_tensor_is_refused_that_the_description_does_not_ask_for() -> None:
     one = network()
     more: dict[str, Tensor] = {**one.tensors, "layer3.bias": torch.zeros(1)}
     with pytest.raises(ValueError, match=r"layer3\.bias"):
-        LIFNetwork(described(architecture(), T, None), more)  # type: ignore[arg-type]
+        LIFNetwork(described(architecture(), T, None), more)

@@ -88,3 +88,14 @@ def test_the_converted_network_is_read_as_it_was_trained(readout: str) -> None:
     assert lif.description.readout == readout
     scores = infer(case.network, case.x, 6, readout=asked.method.readout).scores
     torch.testing.assert_close(lif(case.x), scores, rtol=1e-10, atol=1e-11)
+
+
+def test_a_network_with_another_readout_than_the_specification_is_not_converted() -> None:
+    case = firing_case(decay=0.8)
+    case.network.readout_kind = "weighted"
+    asked = specification("saf-e", readout="mean")
+    with pytest.raises(ValueError, match=r"made with the readout weighted, .* \"weighted\"$"):
+        convert(case.network, asked, class_names="abc", frames=False)
+    asked = specification("saf-e", readout="weighted")
+    lif = convert(case.network, asked, class_names="abc", frames=False)
+    assert lif.description.readout == "weighted"

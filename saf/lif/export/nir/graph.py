@@ -27,11 +27,15 @@ from saf.networks.architecture import (
     AveragePool,
     Connection,
     Conv,
+    Conv1d,
     Flatten,
+    InARow,
     LayerDescription,
     Linear,
+    Operation,
     Scale,
     Shape,
+    Sides,
     SumPool,
     Upsample,
 )
@@ -63,6 +67,29 @@ class Dialect:
     """Whether it flattens maps as H W C, so that the matrices behind have their columns so."""
     vectors: bool = False
     """Whether it knows linear maps alone, of samples that are flat already."""
+    step: float | None = None
+    """Seconds of a time step, for the node Delay; None: it is not told how to read one."""
+
+
+def heard_shape(architecture: Architecture) -> Shape:
+    """The shape of what the graph gets: that of the input, or as the rows that all who hear it
+    begin with."""
+    begun = {_first(connection) for _, connection in _of_input(architecture)}
+    if len(begun) == 1 and isinstance(rows := begun.pop(), InARow):
+        return rows.output_shape(architecture.input_shape)
+    return architecture.input_shape
+
+
+def _of_input(architecture: Architecture) -> Iterator[tuple[str, Connection]]:
+    """The connections from the input, each with its layer."""
+    for layer in (*architecture.layers, architecture.readout):
+        for connection in layer.connections:
+            if connection.source == INPUT:
+                yield layer.name, connection
+
+
+def _first(connection: Connection) -> Operation | None:
+    return connection.operations[0] if connection.operations else None
 
 
 def neuron_of(layer: str) -> str:
@@ -74,6 +101,7 @@ def unfit(dialect: Dialect, of: Outline) -> Iterator[Obstacle]:
     """What of a network cannot be said in NIR for this reader, weights apart."""
     architecture = of.architecture
     known = {INPUT}
+    in_rows = len({_first(connection) for _, connection in _of_input(architecture)}) == 1
     for layer in (*architecture.layers, architecture.readout):
         for connection in layer.connections:
             if connection.source not in known:
@@ -91,6 +119,20 @@ def unfit(dialect: Dialect, of: Outline) -> Iterator[Obstacle]:
                         "train an mlp, or take another target",
                     )
                     break
+                begins = connection.source == INPUT and operation is _first(connection)
+                if isinstance(operation, InARow) and not (begins and in_rows):
+                    yield Obstacle(
+                        layer.name,
+                        "it makes rows of what it hears, which NIR has no node for",
+                        "take the target onnx, torch-export or python",
+                    )
+                if isinstance(operation, Conv1d) and operation.kernel % 2 == 0:
+                    yield Obstacle(
+                        layer.name,
+                        f"it has a convolution of one dimension with the even kernel "
+                        f"{operation.kernel}, which has no middle in a square one",
+                        "train it with an odd kernel, or take the target onnx or python",
+                    )
                 if isinstance(operation, Upsample):
                     yield Obstacle(
                         layer.name,
@@ -104,7 +146,8 @@ def unfit(dialect: Dialect, of: Outline) -> Iterator[Obstacle]:
                 "it adds up several connections, and the reader knows chains of layers alone",
                 "train a network without skip connections",
             )
-    if of.decay >= 1 and not dialect.integrates:
+    decays = (own.get("decay", of.decay) for own in (*of.neurons.values(), {}))
+    if max(decays) >= 1 and not dialect.integrates:
         yield Obstacle(
             "",
             "its neurons have no leak (λ = 1), and the reader has none such that subtract V",
@@ -152,10 +195,7 @@ class _Graph:
     def build(self) -> None:
         """Add every node and edge, in the order in which they are computed."""
         of = self._network.description
-        threshold = np.float32(of.threshold)
-        if not self._dialect.at_threshold:  # above the next smaller number is at or above V
-            threshold = np.nextafter(threshold, np.float32(-np.inf))
-        given = self._shapes[INPUT]
+        given = heard_shape(self._architecture)
         if self._dialect.vectors:
             given = (prod(given),)
         self._add("input", lambda nir: nir.Input({"input": np.array(given)}), ())
@@ -166,7 +206,11 @@ class _Graph:
                 sent[layer.name] = terms
                 continue
             shape, name = self._shapes[layer.name], neuron_of(layer.name)
-            self._add(name, self._neuron(of.decay, float(threshold), shape), terms)
+            own = of.neurons.get(layer.name, {"decay": of.decay, "threshold": of.threshold})
+            threshold = np.float32(own["threshold"])
+            if not self._dialect.at_threshold:  # above the next smaller number is at or above V
+                threshold = np.nextafter(threshold, np.float32(-np.inf))
+            self._add(name, self._neuron(own["decay"], float(threshold), shape), terms)
             sent[layer.name] = (name,)
         readout = self._architecture.readout
         terms = self._arriving(readout, sent)
@@ -221,6 +265,8 @@ class _Graph:
     ) -> tuple[tuple[str, ...], Array | None]:
         """Add the maps of a connection; its ends, and the bias where none of them took it."""
         terms = sent[connection.source]
+        if connection.delay:
+            terms = (self._delayed(connection.source, connection.delay, terms),)
         factor = 1.0  # of averages that are to be sums
         maps: Shape = ()  # that were flattened
         last = max(
@@ -247,11 +293,11 @@ class _Graph:
                         maps = ()
                         node = self._affine(weight, own)
                 case SumPool():
-                    factor *= 1.0 if self._dialect.sums else float(operation.kernel**2)
-                    node = self._pool(operation.kernel)
+                    factor *= 1.0 if self._dialect.sums else float(prod(operation.window))
+                    node = self._pool(operation.window)
                 case AveragePool():
-                    factor /= float(operation.kernel**2) if self._dialect.sums else 1.0
-                    node = self._pool(operation.kernel)
+                    factor /= float(prod(operation.window)) if self._dialect.sums else 1.0
+                    node = self._pool(operation.window)
                 case Flatten():
                     if len(before) == 1 or self._dialect.vectors:
                         continue
@@ -259,6 +305,8 @@ class _Graph:
                     node = self._flatten(before)
                 case Scale():
                     factor *= operation.factor
+                    continue
+                case InARow():  # the program has done it
                     continue
                 case _:
                     raise AssertionError(operation)
@@ -274,6 +322,17 @@ class _Graph:
             shape = connection.output_shape(self._shapes[connection.source])
             terms = (self._identity(layer.name, f"{number}_factor", shape, terms, factor=factor),)
         return terms, bias
+
+    def _delayed(self, source: str, delay: int, terms: tuple[str, ...]) -> str:
+        """The node that brings what `source` sent so many time steps ago, once for all who hear
+        it."""
+        name = f"delay_{source}_{delay}"
+        if name in self.nodes:
+            return name
+        shape = heard_shape(self._architecture) if source == INPUT else self._shapes[source]
+        assert self._dialect.step is not None
+        seconds = np.full(shape, delay * self._dialect.step)
+        return self._add(name, lambda nir: nir.Delay(delay=seconds), terms)
 
     def _rounded(self, layer: str, terms: tuple[str, ...], bits: int) -> str:
         """Nodes that round to multiples of 2^−bits, halves to the even one."""
@@ -315,11 +374,18 @@ class _Graph:
     def _conv(
         self, weight: Array, bias: Array, operation: Conv, shape: Shape
     ) -> Callable[[Any], Any]:
+        """`nir` finds shapes of square kernels alone, so a row lies in the middle of a square."""
+        high, wide = operation.window
+        if high != wide:
+            square = np.zeros((*weight.shape[:2], wide, wide), np.float32)
+            square[:, :, wide // 2] = weight[:, :, 0]
+            weight = square
+        paddings = (wide // 2 if high != wide else operation.padding, operation.padding)
         return lambda nir: nir.Conv2d(
             input_shape=tuple(shape[1:]),
             weight=weight,
             stride=operation.stride,
-            padding=operation.padding,
+            padding=paddings,
             dilation=1,
             groups=1,
             bias=bias,
@@ -328,8 +394,8 @@ class _Graph:
     def _affine(self, weight: Array, bias: Array) -> Callable[[Any], Any]:
         return lambda nir: nir.Affine(weight=weight, bias=bias)
 
-    def _pool(self, kernel: int) -> Callable[[Any], Any]:
-        sides, none = np.array([kernel, kernel]), np.array([0, 0])
+    def _pool(self, window: Sides) -> Callable[[Any], Any]:
+        sides, none = np.array(window), np.array([0, 0])
 
         def node(nir: Any) -> Any:
             kind = nir.SumPool2d if self._dialect.sums else nir.AvgPool2d

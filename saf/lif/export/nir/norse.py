@@ -8,7 +8,7 @@ import numpy as np
 
 from saf.config.targets import TARGETS
 from saf.lif.export.nir.graph import Dialect
-from saf.lif.export.nir.target import IN_ORDER, NIRTarget
+from saf.lif.export.nir.target import DELAYED, IN_ORDER, NIRTarget
 from saf.networks.architecture import Shape
 
 DT = 2.0**-10  # seconds: about a millisecond, and every product with it is exact
@@ -40,21 +40,30 @@ class Norse(NIRTarget):
     label: ClassVar[str] = "NIR for Norse"
     place: ClassVar[int] = 50
     can: ClassVar[tuple[str, ...]] = (
-        "convolutions, linear maps, pooling, skip connections, residual streams",
+        "convolutions, linear maps, pooling, skip connections, delays, residual streams",
         "networks on a grid, whose rounding of the input is written as maps",
     )
     cannot: ClassVar[tuple[str, ...]] = ("feedback", "upsampling", "λ = 1")
     readers: ClassVar[tuple[str, ...]] = ("norse", "nirtorch")
     loading: ClassVar[str] = (
-        "from run_norse import Network\n\n"
-        'scores, spikes = Network("{file}").run(images)  # N C H W in [0, 1]'
+        'from run_norse import Network\n\nscores, spikes = Network("{file}").run(x)  # {samples}'
     )
-    dialect: ClassVar[Dialect] = Dialect(neuron=_neuron, sums=True, at_threshold=False)
+    neurons: ClassVar[tuple[str, ...]] = ("lif",)
+    delays: ClassVar[bool] = True
+    rows: ClassVar[bool] = True
+    dialect: ClassVar[Dialect] = Dialect(neuron=_neuron, sums=True, at_threshold=False, step=DT)
     imports: ClassVar[str] = (
-        "import torch\nimport norse.torch\nfrom norse.torch.functional.reset import reset_subtract"
+        "import torch\nimport norse.torch\nimport norse.torch.utils.import_nir as reader\n"
+        "from norse.torch.functional.reset import reset_subtract"
     )
-    helpers: ClassVar[str] = IN_ORDER
+    helpers: ClassVar[str] = IN_ORDER + DELAYED
     functions: ClassVar[str] = f"""
+known = reader._import_norse_module
+reader._import_norse_module = lambda node, **how: (
+    Delayed(node) if isinstance(node, nir.Delay) else known(node, **how)
+)
+
+
 def load(path):
     graph = nir.read(path)
     for node in graph.nodes.values():
@@ -64,6 +73,7 @@ def load(path):
 
 
 def sequence(network, frames):
+    forget(network)
     state, outputs = None, []
     for frame in frames:
         output, state = network(frame, state)

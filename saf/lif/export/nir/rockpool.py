@@ -50,8 +50,7 @@ class Rockpool(NIRTarget):
     )
     readers: ClassVar[tuple[str, ...]] = ("rockpool", "nirtorch")
     loading: ClassVar[str] = (
-        "from run_rockpool import Network\n\n"
-        'scores, spikes = Network("{file}").run(images)  # N C H W in [0, 1]'
+        'from run_rockpool import Network\n\nscores, spikes = Network("{file}").run(x)  # {samples}'
     )
     dialect: ClassVar[Dialect] = Dialect(
         neuron=_neuron, sums=True, at_threshold=True, branches=False, vectors=True

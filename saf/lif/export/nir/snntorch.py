@@ -8,7 +8,7 @@ import numpy as np
 
 from saf.config.targets import TARGETS
 from saf.lif.export.nir.graph import Dialect
-from saf.lif.export.nir.target import NIRTarget
+from saf.lif.export.nir.target import DELAYED, NIRTarget
 from saf.networks.architecture import Shape
 
 DT = 1e-4  # seconds, fixed in its reader
@@ -37,7 +37,7 @@ class SnnTorch(NIRTarget):
     label: ClassVar[str] = "NIR for snnTorch"
     place: ClassVar[int] = 52
     can: ClassVar[tuple[str, ...]] = (
-        "convolutions, linear maps, pooling, skip connections, residual streams",
+        "convolutions, linear maps, pooling, skip connections, delays, residual streams",
         "networks on a grid, whose rounding of the input is written as maps",
     )
     cannot: ClassVar[tuple[str, ...]] = (
@@ -47,15 +47,22 @@ class SnnTorch(NIRTarget):
     )
     readers: ClassVar[tuple[str, ...]] = ("snntorch", "nirtorch")
     loading: ClassVar[str] = (
-        "from run_snntorch import Network\n\n"
-        'scores, spikes = Network("{file}").run(images)  # N C H W in [0, 1]'
+        'from run_snntorch import Network\n\nscores, spikes = Network("{file}").run(x)  # {samples}'
     )
-    dialect: ClassVar[Dialect] = Dialect(neuron=_neuron, sums=False, at_threshold=False)
+    neurons: ClassVar[tuple[str, ...]] = ("lif",)
+    delays: ClassVar[bool] = True
+    rows: ClassVar[bool] = True
+    dialect: ClassVar[Dialect] = Dialect(neuron=_neuron, sums=False, at_threshold=False, step=DT)
     imports: ClassVar[str] = (
-        "import contextlib\nimport io\n\nimport torch\nimport snntorch\n"
+        "import contextlib\nimport io\n\nimport torch\nimport nirtorch.nir_interpreter\n"
+        "import snntorch\n"
         "from snntorch.import_nir import import_from_nir"
     )
+    helpers: ClassVar[str] = DELAYED
     functions: ClassVar[str] = """
+nirtorch.nir_interpreter.DEFAULT_MAP[nir.Delay] = Delayed
+
+
 def load(path):
     graph = nir.read(path)
     for node in graph.nodes.values():
@@ -73,6 +80,7 @@ def load(path):
 
 
 def sequence(network, frames):
+    forget(network)
     for module in network.modules():
         if isinstance(module, snntorch.Leaky):
             module.mem = torch.zeros(0)

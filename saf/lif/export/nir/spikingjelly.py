@@ -8,7 +8,7 @@ import numpy as np
 
 from saf.config.targets import TARGETS
 from saf.lif.export.nir.graph import Dialect
-from saf.lif.export.nir.target import NIRTarget
+from saf.lif.export.nir.target import DELAYED, NIRTarget
 from saf.networks.architecture import Shape
 
 
@@ -33,7 +33,7 @@ class SpikingJelly(NIRTarget):
     label: ClassVar[str] = "NIR for SpikingJelly"
     place: ClassVar[int] = 53
     can: ClassVar[tuple[str, ...]] = (
-        "convolutions, linear maps, pooling, skip connections, residual streams",
+        "convolutions, linear maps, pooling, skip connections, delays, residual streams",
         "networks on a grid, whose rounding of the input is written as maps",
     )
     cannot: ClassVar[tuple[str, ...]] = (
@@ -44,14 +44,22 @@ class SpikingJelly(NIRTarget):
     readers: ClassVar[tuple[str, ...]] = ("spikingjelly", "nirtorch")
     loading: ClassVar[str] = (
         "from run_spikingjelly import Network\n\n"
-        'scores, spikes = Network("{file}").run(images)  # N C H W in [0, 1]'
+        'scores, spikes = Network("{file}").run(x)  # {samples}'
     )
-    dialect: ClassVar[Dialect] = Dialect(neuron=_neuron, sums=False, at_threshold=True)
+    neurons: ClassVar[tuple[str, ...]] = ("lif",)
+    delays: ClassVar[bool] = True
+    rows: ClassVar[bool] = True
+    dialect: ClassVar[Dialect] = Dialect(neuron=_neuron, sums=False, at_threshold=True, step=1.0)
     imports: ClassVar[str] = (
-        "import torch\nfrom spikingjelly.activation_based import neuron\n"
+        "import torch\nimport nirtorch.nir_interpreter\n"
+        "from spikingjelly.activation_based import neuron\n"
         "from spikingjelly.activation_based.nir_exchange.from_nir import import_from_nir"
     )
+    helpers: ClassVar[str] = DELAYED
     functions: ClassVar[str] = """
+nirtorch.nir_interpreter.DEFAULT_MAP[nir.Delay] = Delayed
+
+
 def load(path):
     network = import_from_nir(path, dt=1.0)
     for module in network.modules():
@@ -61,6 +69,7 @@ def load(path):
 
 
 def sequence(network, frames):
+    forget(network)
     state, outputs = None, []
     for frame in frames:
         output, state = network(frame, state)

@@ -54,9 +54,9 @@ class Spyx(NIRTarget):
     computes: ClassVar[str] = "jax"
     environment: ClassVar[Environment] = SPYX
     loading: ClassVar[str] = (
-        "from run_spyx import Network\n\n"
-        'scores, spikes = Network("{file}").run(images)  # N C H W in [0, 1]'
+        'from run_spyx import Network\n\nscores, spikes = Network("{file}").run(x)  # {samples}'
     )
+    rows: ClassVar[bool] = True
     dialect: ClassVar[Dialect] = Dialect(
         neuron=_neuron,
         sums=True,

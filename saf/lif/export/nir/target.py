@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from saf.config.targets import Obstacle, Reader, Target
+from saf.config.methods import Readout
+from saf.config.targets import Obstacle, Reader, Target, samples_in_words
 from saf.lif.export.nir import graph
 from saf.lif.export.nir.environments import TOGETHER, Environment, interpreter_for, is_elsewhere
 from saf.lif.export.nir.graph import Dialect
 from saf.lif.export.templates.interpreter import interpreted
 from saf.lif.export.templates.text import template
+from saf.networks.outline import outline_of
 
 if TYPE_CHECKING:
     from saf.lif.network import LIFNetwork
@@ -37,6 +39,27 @@ def in_order(network):
     return network
 """
 """For programs whose reader is built on `nirtorch.load`."""
+DELAYED = """
+class Delayed(torch.nn.Module):
+    \"\"\"A node Delay, which the reader does not know: what arrived so many time steps ago.\"\"\"
+
+    def __init__(self, node):
+        super().__init__()
+        self.steps = round(float(node.delay.flat[0]) / OF["step"])
+        self.before = []
+
+    def forward(self, x):
+        self.before.append(x)
+        late = len(self.before) > self.steps
+        return self.before[-1 - self.steps] if late else torch.zeros_like(x)
+
+
+def forget(network):
+    for module in network.modules():
+        if isinstance(module, Delayed):
+            module.before = []
+"""
+"""For programs whose reader makes a module of torch for each node, and runs a step at a time."""
 IN_TORCH = """
 @torch.no_grad()
 def played(network, frames):
@@ -87,6 +110,10 @@ class NIRTarget(Target):
     environment: ClassVar[Environment] = TOGETHER
     """Where the reader is installed, if not here."""
     packages: ClassVar[tuple[str, ...]] = ("nir",)
+    # What the program does before and behind the graph, for every reader.
+    encodings: ClassVar[tuple[str, ...]] = ("onoff", "delta", "rate", "latency")
+    readouts: ClassVar[tuple[Readout, ...]] = ("mean", "weighted", "last", "max")
+    lengths: ClassVar[bool] = True
 
     def unfit(self, of: Outline) -> Iterator[Obstacle]:
         yield from graph.unfit(self.dialect, of)
@@ -97,8 +124,6 @@ class NIRTarget(Target):
 
     def unfit_of(self, network: LIFNetwork) -> Iterator[Obstacle]:
         """`unfit` of a whole network."""
-        from saf.networks.outline import outline_of
-
         yield from self.unfit(outline_of(network.description))
 
     def write(self, network: LIFNetwork, directory: Path) -> tuple[str, ...]:
@@ -112,21 +137,33 @@ class NIRTarget(Target):
             "timesteps": of.timesteps,
             "frames": of.frames,
             "layers": {layer.name: list(shapes[layer.name]) for layer in of.architecture.spiking},
-            "weighted": of.readout == "weighted",
+            "readout": of.readout,
             "decay": of.decay,
+            "step": self.dialect.step,
+            "decays": {
+                layer.name: of.neurons.get(layer.name, {}).get("decay", of.decay)
+                for layer in of.architecture.spiking
+            },
             "mean": list(of.mean),
             "std": list(of.std),
-            "input_shape": list(of.architecture.input_shape),
+            "sample_shape": list(of.sample_shape),
+            "bounded": not of.frames or of.image is not None or of.grid is not None,
+            "encoding": of.encoding_of_input().model_dump(mode="json"),
+            "input_shape": list(graph.heard_shape(of.architecture)),
             "input_bits": None if of.grid is None else of.grid.input_bits,
             "class_names": list(of.class_names),
             **self.constants(network),
         }
+        encoding = of.encoding_of_input()
         parts = (self.helpers, self.functions, self.runs)
         written = template("nir_program.txt").format(
             file=file,
             program=program,
             reader=self.label.removeprefix("NIR for "),
             imports=self.imports,
+            samples=samples_in_words(outline_of(of)),
+            encoding="no more" if encoding.is_plain else f"encoded ({encoding.name})",
+            encoder=_encoder(),
             functions="\n\n\n".join(part.strip() for part in parts if part),
             constants=json.dumps(constants).replace("\\", "\\\\").replace('"""', '\\"\\"\\"'),
         )
@@ -151,3 +188,10 @@ class NIRTarget(Target):
         if is_elsewhere(cls.environment):
             packages = tuple(each for each in packages if each not in cls.readers)
         return super().missing(packages)
+
+
+def _encoder() -> str:
+    """The function of the program of numpy that encodes values."""
+    program = template("lif_numpy.py")
+    start = program.index("def encoded(")
+    return program[start : program.index("\n\n\n", start)]

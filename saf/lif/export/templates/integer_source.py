@@ -63,6 +63,7 @@ class IntegerSource:
         self.final = of.readout == "weighted"
         self._k, self._m = of.grid.bits, of.grid.input_bits
         self._steps = of.timesteps
+        self._depths = of.architecture.delays
         self._input = of.architecture.input_shape
         self._pixels()
         layers = (*self.network.layers, self.network.readout_layer)
@@ -76,6 +77,7 @@ class IntegerSource:
         for number, size in enumerate(self._scratch):
             if size:
                 self._array("int32_t", f"scratch{number}", size)
+        self._lines()
 
     # What is written.
 
@@ -88,7 +90,7 @@ class IntegerSource:
         return f"""/* {self.network!r}, in integers. Written by saf-snn; the certificate
    beside it says what it does. A sample is {"T " if of.frames else ""}{
             by(self._input)
-        } bytes, 0 to 255{", frame after frame" if of.frames else ""}. */
+        } bytes, 0 to 255{self._order()}. */
 #ifndef SNN_H
 #define SNN_H
 #include <stdint.h>
@@ -103,7 +105,7 @@ class IntegerSource:
 
 /* The class of a sample, after all time steps. */
 int snn_run(const uint8_t *sample);
-
+{SHORTER if of.frames else ""}
 /* The same step by step: begin, {"frame by frame" if of.frames else "T steps"}, then read. */
 void snn_begin(const uint8_t *sample);
 void {step};
@@ -127,6 +129,11 @@ const int32_t *snn_potentials(int layer, int32_t *threshold);
             "threshold", lambda layer: (self._thresholds[layer.name], f"u_{layer.name}")
         )
         used = "    (void)sample;\n" if of.frames else ""
+        run = "int snn_run(const uint8_t *sample)"
+        if of.frames:
+            whole = ["return snn_run_steps(sample, SNN_TIMESTEPS);"]
+            run += f"\n{{\n{indented(whole)}}}\n\n"
+            run += "int snn_run_steps(const uint8_t *sample, int count)"
         return f"""/* {self.network!r}; see snn.h. */
 #include "snn.h"
 #include <string.h>
@@ -178,10 +185,10 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
     }}
 }}
 
-int snn_run(const uint8_t *sample)
+{run}
 {{
     snn_begin(sample);
-    for (int t = 0; t < SNN_TIMESTEPS; t++)
+    for (int t = 0; t < {"count && t < " if of.frames else ""}SNN_TIMESTEPS; t++)
         {call};
     return snn_class();
 }}
@@ -228,13 +235,45 @@ int snn_run(const uint8_t *sample)
         for connection in layer.description.connections:
             bits = self._m if connection.source == "input" else self._bits[connection.source]
             for operation in connection.operations:
-                if operation.kind in ("conv", "linear"):
+                if operation.kind in ("conv", "conv1d", "linear"):
                     bits += self._bits_of(f"{layer.name}.{number}.weight")
                     number += 1
                 elif operation.kind == "scale":
                     bits += fraction_bits(operation.factor)
             found.append((connection.source, bits))
         return found
+
+    def _order(self) -> str:
+        """In which order the numbers of a sample come, for people."""
+        of = self.network.description
+        if of.image is not None:
+            return f", an image {of.image.words}"
+        return ", time step after time step" if of.frames else ""
+
+    def _lines(self) -> None:
+        """Rings of what sources have sent in the last steps, for connections with delays."""
+        shapes = self.network.description.architecture.shapes()
+        for source, depth in self._depths.items():
+            at, kind = self._sent(source)
+            ring, size = f"d_{source}", prod(shapes[source])
+            self._array(kind, ring, depth * size)
+            self._reset.append(f"memset({ring}, 0, sizeof {ring});")
+            self._step += [
+                f"for (int i = 0; i < {size}; i++)",
+                f"    {ring}[steps % {depth} * {size} + i] = {at}[i];",
+            ]
+        if self._depths:
+            self._array("int32_t", "steps", 0)
+            self._reset.append("steps = 0;")
+            self._step.append("steps++;")
+
+    def _sent(self, source: str) -> tuple[str, str]:
+        """The array of what a source sends in a step, and its type."""
+        if source == "input":
+            return "x", "int32_t"
+        if self._is_spiking(source):
+            return f"s_{source}", "uint8_t"
+        return f"r_{source}", "int32_t"
 
     def _layer(self, layer: Layer, *, readout: bool) -> None:
         size, name, bits = prod(layer.shape), layer.name, self._fraction(layer)
@@ -312,15 +351,17 @@ int snn_run(const uint8_t *sample)
     ) -> tuple[list[str], int]:
         """The lines that add what a connection brings, `times` over, to `current`; `number` counts
         the weights of the layer."""
-        source = connection.source
+        source, delay = connection.source, connection.delay
         shapes = self.network.description.architecture.shapes()
-        neuron = source != "input" and self._is_spiking(source)
-        prefix = "x" if source == "input" else f"{'s' if neuron else 'r'}_{source}"
-        stage = _Stage(prefix, shapes[source], 0, "uint8_t" if neuron else "int32_t")
+        at, kind = self._sent(source)
+        if delay:
+            depth, size = self._depths[source], prod(shapes[source])
+            at = f"d_{source} + (steps + {depth - delay}) % {depth} * {size}"
+        stage = _Stage(at, shapes[source], 0, kind)
         steps = [
             (operation, shape)
             for operation, shape in connection.shapes(shapes[source])
-            if operation.kind != "flatten"
+            if operation.kind not in ("flatten", "in_a_row")  # the order of numbers stays
         ]
         lines: list[str] = []
         for position, (operation, shape) in enumerate(steps):
@@ -357,22 +398,22 @@ int snn_run(const uint8_t *sample)
         times: int,
     ) -> tuple[str, int]:
         match operation.kind:
-            case "conv":
+            case "conv" | "conv1d":
                 weight, kind = self._weight(f"{layer.name}.{number}.weight")
                 kernel = self._kernel("SNN_CONV", "conv", stage.kind, kind)
                 shape = ", ".join(map(str, (*before, *after)))
-                how = (operation.kernel, operation.stride, operation.padding, operation.groups)
-                given = ", ".join(map(str, (*how, times)))
+                how = (*operation.window, *operation.strides, *operation.paddings)
+                given = ", ".join(map(str, (*how, operation.groups, times)))
                 return f"{kernel}({to}, {stage.at}, {weight}, {shape}, {given});", 1
             case "linear":
                 weight, kind = self._weight(f"{layer.name}.{number}.weight")
                 kernel = self._kernel("SNN_LINEAR", "linear", stage.kind, kind)
                 size = f"{before[0]}, {after[0]}"
                 return f"{kernel}({to}, {stage.at}, {weight}, {size}, {times});", 1
-            case "sum_pool":
+            case "sum_pool" | "sum_pool1d":
                 kernel = self._kernel("SNN_POOL", "pool", stage.kind)
-                shape = ", ".join(map(str, before))
-                return f"{kernel}({to}, {stage.at}, {shape}, {operation.kernel}, {times});", 0
+                given = ", ".join(map(str, (*before, *operation.window, times)))
+                return f"{kernel}({to}, {stage.at}, {given});", 0
             case "upsample":
                 kernel = self._kernel("SNN_UPSAMPLE", "upsample", stage.kind)
                 shape = ", ".join(map(str, before))
@@ -423,8 +464,13 @@ int snn_run(const uint8_t *sample)
         return kind
 
     def _array(self, kind: str, name: str, size: int) -> None:
-        self.static_bytes += size * (1 if kind == "uint8_t" else 4)
-        self._arrays.append(f"static {kind} {name}[{size}];")
+        """Memory that changes: so many numbers, or without a size one."""
+        self.static_bytes += max(1, size) * (1 if kind == "uint8_t" else 4)
+        self._arrays.append(f"static {kind} {name}{f'[{size}]' if size else ''};")
 
 
+SHORTER = """
+/* Of one that ends before: after so many time steps, what comes behind is not read. */
+int snn_run_steps(const uint8_t *sample, int count);
+"""
 _SHORT = {"uint8_t": "u8", "int8_t": "i8", "int16_t": "i16", "int32_t": "i32"}

@@ -29,11 +29,17 @@ class _Interpreter:
     scratch: Path
     python: str
 
-    def play(self, samples: NDArray[np.float32]) -> Played:
+    def play(
+        self, samples: NDArray[np.float32], lengths: NDArray[np.int64] | None = None
+    ) -> Played:
         given, result = self.scratch / "samples.npy", self.scratch / "result.npz"
         np.save(given, samples)
+        files = [given, result]
+        if lengths is not None:
+            files.append(self.scratch / "lengths.npy")
+            np.save(files[-1], lengths)
         ran = subprocess.run(
-            [self.python, "-I", *self.command, str(given), str(result)],
+            [self.python, "-I", *self.command, *map(str, files)],
             capture_output=True,
             text=True,
             timeout=REPLAY_SECONDS,
@@ -53,7 +59,8 @@ class _Interpreter:
 def interpreted(
     command: Sequence[str], versions: dict[str, str], *, python: str = sys.executable
 ) -> Iterator[Reader]:
-    """A reader that runs `python command SAMPLES.npy RESULT.npz`; the result holds `scores` and,
-    as `s_` and the name of each layer, its spikes, N T …."""
+    """A reader that runs `python command SAMPLES.npy RESULT.npz`, of padded samples with
+    `LENGTHS.npy` behind; the result holds `scores` and, as `s_` and the name of each layer, its
+    spikes, N T …."""
     with tempfile.TemporaryDirectory(prefix="saf-export-") as scratch:
         yield _Interpreter(command, versions, Path(scratch), python)

@@ -3,28 +3,28 @@
 
 #define SNN_CONV(NAME, SOURCE, WEIGHT)                                                            \
     static void NAME(int32_t *to, const SOURCE *from, const WEIGHT *weight, int C, int H, int W,  \
-                     int c, int h, int w, int kernel, int stride, int padding, int groups,        \
-                     int32_t times)                                                               \
-    {                                                                                             \
-        const int in = C / groups, out = c / groups, square = kernel * kernel;                    \
+                     int c, int h, int w, int high, int wide, int down, int along, int above,     \
+                     int beside, int groups, int32_t times)                                       \
+    { /* a kernel of high x wide, strides down and along, padding above and beside */             \
+        const int in = C / groups, out = c / groups, window = high * wide;                        \
         for (int i = 0; i < C; i++)                                                               \
             for (int y = 0; y < H; y++)                                                           \
                 for (int x = 0; x < W; x++) {                                                     \
                     const int32_t value = (int32_t)from[(i * H + y) * W + x] * times;             \
                     if (value == 0)                                                               \
                         continue;                                                                 \
-                    for (int ky = 0; ky < kernel; ky++) {                                         \
-                        const int up = y + padding - ky;                                          \
-                        if (up < 0 || up % stride || up / stride >= h)                            \
+                    for (int ky = 0; ky < high; ky++) {                                           \
+                        const int up = y + above - ky;                                            \
+                        if (up < 0 || up % down || up / down >= h)                                \
                             continue;                                                             \
-                        for (int kx = 0; kx < kernel; kx++) {                                     \
-                            const int left = x + padding - kx;                                    \
-                            if (left < 0 || left % stride || left / stride >= w)                  \
+                        for (int kx = 0; kx < wide; kx++) {                                       \
+                            const int left = x + beside - kx;                                     \
+                            if (left < 0 || left % along || left / along >= w)                    \
                                 continue;                                                         \
-                            const int first = i / in * out, at = up / stride * w + left / stride; \
-                            const int k = (i % in) * square + ky * kernel + kx;                   \
+                            const int first = i / in * out, at = up / down * w + left / along;    \
+                            const int k = (i % in) * window + ky * wide + kx;                     \
                             for (int o = first; o < first + out; o++)                             \
-                                to[o * h * w + at] += value * weight[o * in * square + k];        \
+                                to[o * h * w + at] += value * weight[o * in * window + k];        \
                         }                                                                         \
                     }                                                                             \
                 }                                                                                 \
@@ -44,14 +44,14 @@
     }
 
 #define SNN_POOL(NAME, SOURCE)                                                                    \
-    static void NAME(int32_t *to, const SOURCE *from, int C, int H, int W, int kernel,            \
+    static void NAME(int32_t *to, const SOURCE *from, int C, int H, int W, int high, int wide,    \
                      int32_t times)                                                               \
     { /* sums over windows; an incomplete window is dropped */                                    \
-        const int h = H / kernel, w = W / kernel;                                                 \
+        const int h = H / high, w = W / wide;                                                     \
         for (int i = 0; i < C; i++)                                                               \
-            for (int y = 0; y < h * kernel; y++)                                                  \
-                for (int x = 0; x < w * kernel; x++)                                              \
-                    to[(i * h + y / kernel) * w + x / kernel] +=                                  \
+            for (int y = 0; y < h * high; y++)                                                    \
+                for (int x = 0; x < w * wide; x++)                                                \
+                    to[(i * h + y / high) * w + x / wide] +=                                      \
                         (int32_t)from[(i * H + y) * W + x] * times;                               \
     }
 

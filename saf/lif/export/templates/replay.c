@@ -1,5 +1,5 @@
-/* Reads samples from the standard input; writes, of each, the spikes of every layer at every step
-   and then the scores. For the replay; not part of what is deployed. */
+/* Reads samples from the standard input; writes, of each, at every step the spikes of every layer
+   and then the scores after it. For the replay; not part of what is deployed. */
 #include "snn.h"
 #include <stdio.h>
 
@@ -15,8 +15,8 @@ int main(void)
                 const uint8_t *spikes = snn_spikes(layer, &count);
                 fwrite(spikes, 1, (size_t)count, stdout);
             }
+            fwrite(snn_scores(), sizeof(int32_t), SNN_CLASSES, stdout);
         }
-        fwrite(snn_scores(), sizeof(int32_t), SNN_CLASSES, stdout);
     }
     return 0;
 }

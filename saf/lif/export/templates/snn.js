@@ -6,8 +6,8 @@
 //   const network = await load(fetch("snn.wasm"));        // or its bytes
 //   const { predicted, scores } = network.run(pixels);    // a Uint8Array: C H W, from 0 to 255
 //
-// `network.inputBytes` bytes are a sample; of event frames it is one frame after another. Or step by
-// step, and with what goes on inside:
+// `network.inputBytes` bytes are a sample; of event frames and series it is one time step after another,
+// and network.run(padded, 12) stops after 12 of them. Or step by step, and with what goes on inside:
 //
 //   network.begin(pixels);
 //   for (let t = 0; t < network.timesteps; t++) {
@@ -25,7 +25,7 @@
  * @typedef {object} About what snn.wasm says of itself, in its section "saf-snn"
  * @property {string} is
  * @property {number} timesteps
- * @property {boolean} frames whether a sample is as many event frames as time steps
+ * @property {boolean} frames whether a sample has values for each time step: event frames, series
  * @property {number[]} input_shape C H W, of an image or a frame
  * @property {string[]} class_names
  * @property {{ name: string, shape: number[] }[]} layers
@@ -72,14 +72,18 @@ export class Network {
   }
 
   /**
-   * All time steps of a sample.
+   * All time steps of a sample, or those before its end.
    * @param {Uint8Array} pixels
+   * @param {number} [steps] from 1 to `timesteps`
    * @returns {{ predicted: number, scores: Float32Array }} the number of the class with the highest
    * score, and the scores
    */
-  run(pixels) {
+  run(pixels, steps = this.timesteps) {
+    if (!Number.isInteger(steps) || steps < 1 || steps > this.timesteps) {
+      throw new RangeError(`a sample has 1 to ${this.timesteps} time steps, not ${steps}`);
+    }
     this.begin(pixels);
-    while (this.#steps < this.timesteps) this.step();
+    while (this.#steps < steps) this.step();
     return { predicted: this.predicted(), scores: this.scores() };
   }
 

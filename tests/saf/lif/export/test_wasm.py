@@ -53,12 +53,15 @@ for (let at = 0; at < given.length; at += network.inputBytes) {
     () => network.begin(sample.subarray(1)),
     () => network.spikes("none"),
     () => network.begin(new Float32Array(network.inputBytes)),
+    () => network.run(sample, 0),
   ];
   for (const wrong of wrongs) {
     try { wrong(); } catch (error) { refused.push(error.message); }
   }
+  const first = [...network.run(sample, 1).scores];
   const whole = network.run(sample);
-  found.push({ before, steps, refused, predicted: whole.predicted, scores: [...whole.scores] });
+  const { predicted } = whole;
+  found.push({ before, steps, refused, first, predicted, scores: [...whole.scores] });
 }
 console.log(JSON.stringify({ classes: network.classNames, found }));
 """
@@ -103,8 +106,9 @@ def test_its_module_says_every_spike_potential_and_score(network: LIFNetwork, se
                 assert spikes == step.spikes[layer].flatten().int().tolist()
                 assert potentials == step.potentials[layer].flatten().tolist()
         assert found["scores"] == told["scores"]
+        assert found["first"] == found["steps"][0]["scores"]
         assert found["predicted"] == int(np.argmax(found["scores"]))
-        assert [len(found["refused"]), "time steps have run" in found["refused"][0]] == [4, True]
+        assert [len(found["refused"]), "time steps have run" in found["refused"][0]] == [5, True]
         assert "multiply floats by 255" in found["refused"][3]
         assert found["before"] == [0.0] * len(network.class_names)
 

@@ -209,3 +209,25 @@ def test_what_can_run_code_is_refused_in_words(what: str, tmp_path: Path) -> Non
         torch.save({"w": torch.ones(3)}, path, _use_new_zipfile_serialization=new)
     with pytest.raises(ValueError, match=r"torch\.save or of pickle"):
         load_lif(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "readout"),
+    [
+        ("saf-e", "max"),
+        ({"name": "bptt"}, "max"),
+        ({"name": "saf-e", "readout": "mean"}, "mean"),
+        ({"name": "saf-f"}, "weighted"),  # which has no other
+        ("no-method", None),
+    ],
+)
+def test_a_method_without_a_readout_reads_scores_as_the_file_does(
+    said: Any, readout: str | None, tmp_path: Path
+) -> None:
+    """It read them as a mean, whatever the file says."""
+    lif = left(tmp_path, method={"name": "saf-e", "readout": "max"})
+    body = taken_over({"method": said}, settings_of(lif))
+    if readout is None:
+        assert body["method"] == said
+    else:
+        assert JobSpecification.model_validate(body).method.readout == readout
