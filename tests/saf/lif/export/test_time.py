@@ -61,6 +61,8 @@ def test_plain_operations_of_torch_have_the_same_spikes_and_scores_after_each_st
     which = MADE[name]()
     network = which.network
     x = floats(torch.from_numpy(which.x), torch.float32, which.unit)
+    image = network.description.image
+    x = x if image is None else image.sequence(x)
     x = x[..., None, None] if x.dim() == 3 else x
     with torch.no_grad():
         scores, spikes, *after_each_step = PlainNetwork(network)(x)
