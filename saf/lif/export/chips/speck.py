@@ -46,14 +46,7 @@ class Speck(Chip):
             of.decay == 1,
             "" if of.decay == 1 else "train it with neuron.decay 1",
         )
-        yield Limit(
-            "input",
-            "",
-            "event frames" if of.frames else "images, as a current at every step",
-            "events",
-            of.frames,
-            "" if of.frames else "train it on recordings of an event camera",
-        )
+        yield _input(network)
         yield from one_map_a_layer(network)
         yield from weight_limit(network, WEIGHT_BITS)
         found = list(maps(network))
@@ -61,6 +54,19 @@ class Speck(Chip):
             yield from _of_map(each)
         yield from _pools(network)
         yield _placed(found)
+
+
+def _input(network: LIFNetwork) -> Limit:
+    """Events, or what becomes a current at every step: images, and series of values that are no
+    counts, of which a mean is subtracted."""
+    of = network.description
+    is_series = of.frames and of.architecture.input_shape[1:] == (1, 1)
+    fits = of.frames and not (is_series and any(of.mean))
+    found = "event frames" if fits else "images, as a current at every step"
+    if is_series:
+        found = "series of counts" if fits else "series of values, as currents"
+    change = "" if fits else "train it on recordings of an event camera"
+    return Limit("input", "", found, "events", fits, change)
 
 
 def _of_map(each: Map) -> Iterator[Limit]:

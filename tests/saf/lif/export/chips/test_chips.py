@@ -94,6 +94,17 @@ def test_what_does_not_fit_speck_is_named_with_what_to_change(tmp_path: Path) ->
     assert "no core is left for layer1" in unkept(Speck().limits(wide))["cores"].change
 
 
+@pytest.mark.parametrize(("mean", "fits"), [(0.0, True), (0.3, False)])
+def test_series_of_values_are_no_events(mean: float, fits: bool) -> None:
+    small = architecture({"name": "mlp", "features": [5]}, 2, 1, 1)
+    series = converted(small, 1, 4, "saf-f", frames=True)
+    changed = series.description.model_copy(update={"mean": (mean, mean)})
+    limits = Speck().limits(LIFNetwork(changed, series.tensors))
+    (found,) = [limit for limit in limits if limit.what == "input"]
+    assert found.fits == fits
+    assert found.found.startswith("series of counts" if fits else "series of values")
+
+
 def test_what_does_not_fit_loihi_is_named_with_what_to_change() -> None:
     found = unkept(Loihi().limits(exact_grid(network())))
     assert "microcode" in found["reset"].change
