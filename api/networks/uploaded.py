@@ -13,14 +13,17 @@ from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from api.errors import InvalidRequestError
+from api.errors import InvalidRequestError, TooLargeError
 from api.networks.checks import check
 from api.networks.form import FIELDS, FORM, MAX_FIELD_BYTES, reading_in, samples_of
 from api.networks.queries import documents, existing, find_networks, read_network
 from api.networks.schemas import NetworkDocument
+from api.store import viewer
 from api.store.blobs.base import Incoming
 from api.store.database import clock
+from api.store.datasets import count_alone
 from api.store.ids import new_id
+from api.store.limits import room
 from api.store.tables.uploads import UploadedNetwork
 from api.uploads.files import Uploads
 from api.web.caller import CallerDependency, Mine, OfProject, ProjectHeader, belonging
@@ -126,6 +129,16 @@ def upload_network(
 def _kept(
     service: ServiceDependency, session: Session, incoming: Incoming, row: dict[str, object]
 ) -> UploadedNetwork:
+    count_alone(session)
+    whose = room.bounds(
+        session,
+        service.settings,
+        owner_id=viewer.owner(),
+        project_id=viewer.project(),
+        address=str(row["uploaded_by"]),
+    )
+    if why := room.lacking(session, whose, incoming.sha256, incoming.bytes):
+        raise TooLargeError(f"{why}; delete some first")
     sha256 = service.store.keep(session, incoming)
     network = UploadedNetwork(id=new_id("net"), sha256=sha256, created_at=clock(session), **row)
     session.add(network)

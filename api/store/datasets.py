@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import (
-    ColumnElement,
-    Select,
-    delete,
-    func,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, delete, func, select, true, update
 from sqlalchemy.orm import Session
 
 from api.store.tables.base import Blob
@@ -40,9 +31,9 @@ Of = ColumnElement[bool] | None
 """The condition on data sets that count, such as those of one user; None: all of them."""
 
 
-def kept_bytes(session: Session, of: Of = None) -> int:
-    """Bytes that data sets take unpacked; each content once."""
-    used = _of(select(Dataset.sha256), of).where(Dataset.sha256.is_not(None))
+def kept_bytes(session: Session) -> int:
+    """Bytes that all data sets take unpacked; each content once."""
+    used = select(Dataset.sha256).where(Dataset.sha256.is_not(None))
     total = select(func.sum(Blob.bytes)).where(Blob.sha256.in_(used))
     found = session.scalar(total.execution_options(**EVERYTHING))
     return int(found or 0)
@@ -51,21 +42,16 @@ def kept_bytes(session: Session, of: Of = None) -> int:
 def waiting_bytes(session: Session, of: Of = None) -> int:
     """Bytes of uploads that are kept as they were sent: until they are checked, and until somebody
     says how they are to be read."""
-    waiting = _of(select(func.sum(Dataset.upload_bytes)), of)
-    found = session.scalar(waiting.where(Dataset.status.in_(("checking", "needs_choice"))))
+    waits = Dataset.status.in_(("checking", "needs_choice"))
+    waiting = select(func.sum(Dataset.upload_bytes)).where(waits, true() if of is None else of)
+    found = session.scalar(waiting.execution_options(**EVERYTHING))
     return int(found or 0)
 
 
-def is_kept(session: Session, sha256: str, of: Of = None) -> bool:
+def is_kept(session: Session, sha256: str) -> bool:
     """Whether one of the data sets has this content."""
-    found = _of(select(Dataset.id), of).where(Dataset.sha256 == sha256)
-    return session.scalar(found.limit(1)) is not None
-
-
-def _of(query: Select[Any], of: Of) -> Select[Any]:
-    """What counts for limits is there, whoever asks."""
-    of_all = query.execution_options(**EVERYTHING)
-    return of_all if of is None else of_all.where(of)
+    found = select(Dataset.id).where(Dataset.sha256 == sha256).limit(1)
+    return session.scalar(found.execution_options(**EVERYTHING)) is not None
 
 
 def drop_dataset(session: Session, dataset_id: str) -> list[str]:

@@ -28,7 +28,7 @@ from api.settings import Settings
 from api.store import viewer
 from api.store.accounts import projects, users
 from api.store.database import now
-from api.store.limits import kinds, numbers
+from api.store.limits import kinds, numbers, room
 from api.store.tables.jobs import WAITING, Job
 from api.store.visibility import EVERYTHING
 from api.web.caller import caller_of
@@ -173,10 +173,31 @@ def check_jobs(
     project_id: str | None = None,
 ) -> None:
     """TooManyError if the user may not submit `count` more jobs now, or they may not wait in that
-    project; a limit of 0 is none."""
+    project, or there is no room for their files; a limit of 0 is none."""
     owner_id = viewer.owner()
+    check_room(session, settings, owner_id=owner_id, project_id=project_id, address=user)
     _check_waiting_of(session, settings, owner_id, user, count, project_id=project_id)
     _check_hour(session, settings, user, count)
+
+
+def check_room(
+    session: Session,
+    settings: Settings,
+    *,
+    owner_id: str | None,
+    project_id: str | None,
+    address: str | None,
+) -> None:
+    """TooManyError if the user, without accounts the address, or the project has as much stored as
+    they may: for what leaves files of a size that nobody knows before."""
+    whose = room.bounds(
+        session, settings, owner_id=owner_id, project_id=project_id, address=address
+    )
+    if (full := room.reached(session, whose)) is not None:
+        bound, there, words = full
+        raise TooManyError(
+            words, retry_after=LATER, limit=_met("stored_bytes", bound.of, bound.most, there)
+        )
 
 
 def check_resumed(session: Session, settings: Settings, job: Job) -> None:

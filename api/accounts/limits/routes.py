@@ -13,12 +13,10 @@ from api.accounts.queries import whole_project
 from api.accounts.schemas import LimitDocument, ProjectChange, WholeProjectDocument
 from api.errors import ForbiddenError, InvalidRequestError, NotFoundError
 from api.store.accounts import projects, users
-from api.store.datasets import kept_bytes
-from api.store.limits import full, hours, numbers
+from api.store.limits import full, hours, numbers, stored
 from api.store.limits.kinds import DAYS, KINDS, Name, Side
 from api.store.limits.tables import Attempt
 from api.store.tables.jobs import WAITING, Job
-from api.store.tables.uploads import Dataset
 from api.web.caller import AccountDependency, Caller
 from api.web.dependencies import Service, ServiceDependency
 from api.web.problems.documents import responses
@@ -133,8 +131,7 @@ def _used(
             attempts = Attempt.owner_id if is_user else Attempt.project_id
             return hours.used(session, attempts, days, id_).get(id_, 0.0)
         case "stored_bytes":
-            sets = Dataset.owner_id if is_user else Dataset.project_id
-            return kept_bytes(session, sets == id_)
+            return stored.stored_bytes(session, stored.of(side, id_))
         case "uploads":
             return service.concurrency.taken("upload", of)
         case "streams":

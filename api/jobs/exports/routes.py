@@ -22,12 +22,14 @@ from api.jobs.exports.queries import (
 from api.jobs.exports.schemas import ExportDocument, ExportRequest
 from api.jobs.queries import read_job
 from api.jobs.results.predict import NETWORK
+from api.settings import Settings
 from api.store.blobs.base import StoreError
 from api.store.jobs import exports
 from api.store.tables.jobs import Job, Status
 from api.store.tables.results import Export
 from api.web.dependencies import Service, ServiceDependency
 from api.web.idempotency import IdempotencyKey, made_before, remember, written
+from api.web.limits import check_room
 from api.web.problems.documents import responses
 from api.web.schemas import Listing
 from saf.config.targets import TARGETS, Target, target_of, unfit_for
@@ -47,7 +49,7 @@ log = logging.getLogger(__name__)
             "description": "The same request came before (Idempotency-Key), or the same export is "
             "queued or running",
         },
-        **responses(400, 403, 404, 409, 410, 413, 415, 422, 503),
+        **responses(400, 403, 404, 409, 410, 413, 415, 422, 429, 503),
     },
 )
 def order_export(
@@ -67,7 +69,8 @@ def order_export(
         network = _network(session, read_job(session, job_id))
     _check(service, target, network)
     document, is_new = written(
-        service, lambda session: _order(session, job_id, order, target, idempotency_key)
+        service,
+        lambda session: _order(session, service.settings, job_id, order, target, idempotency_key),
     )
     if is_new:
         log.info("%s of %s was ordered", document.id, job_id, extra={"job_id": job_id})
@@ -170,7 +173,12 @@ def _check(service: Service, target: Target, network: str) -> None:
 
 
 def _order(
-    session: Session, job_id: str, order: ExportRequest, target: Target, key: str | None
+    session: Session,
+    settings: Settings,
+    job_id: str,
+    order: ExportRequest,
+    target: Target,
+    key: str | None,
 ) -> tuple[ExportDocument, bool]:
     """The export for a request, and whether it is new."""
     request: tuple[Any, ...] = ("export", job_id, order.model_dump(mode="json"))
@@ -179,7 +187,8 @@ def _order(
         return export_documents(session, [earlier])[0], False
     # The lock: two orders at the same moment do not both find none.
     session.scalar(select(Job.id).where(Job.id == job_id).with_for_update())
-    _network(session, read_job(session, job_id))
+    job = read_job(session, job_id)
+    _network(session, job)
     options = target.model_dump(mode="json", exclude={"name"})
     waiting = session.scalar(
         select(Export).where(
@@ -189,6 +198,13 @@ def _order(
         )
     )
     if waiting is None:
+        check_room(
+            session,
+            settings,
+            owner_id=job.owner_id,
+            project_id=job.project_id,
+            address=job.submitted_by,
+        )
         export = exports.submit(
             session, job_id=job_id, target=order.target, options=options, samples=order.samples
         )

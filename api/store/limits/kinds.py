@@ -54,7 +54,7 @@ KINDS: Mapping[Name, Kind] = {
         of_projects="device_hours_per_project",
     ),
     "stored_bytes": Kind(
-        title="data sets, unpacked",
+        title="data sets, unpacked, networks and files of jobs",
         unit="bytes",
         of_users="datasets_max_bytes_per_user",
         of_projects="datasets_max_bytes_per_project",

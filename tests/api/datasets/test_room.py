@@ -62,7 +62,7 @@ def test_what_unpacks_to_more_than_a_user_or_all_may_have_is_refused(small: Serv
     first = send(small, one, "first", 100, 1)
     assert first.status_code == 201, first.text
     refused = check(send(small, one, "second", 100, 2), 422)
-    assert "the data sets of 192.0.2.40 take" in refused["detail"]
+    assert "files of jobs of 192.0.2.40 take" in refused["detail"]
     assert "SAF_DATASETS_MAX_BYTES_PER_USER" in refused["detail"]
     assert small.http.get("/v1/datasets/second").status_code == 404
     assert send(small, two, "second", 120, 3).status_code == 201

@@ -283,3 +283,17 @@ def test_the_commands_of_networks(
     assert "the largest activations" in done.stdout
     assert load_lif(here).description.decay == 1.0
     assert runner.invoke(app, ["import", str(file), "--set", "reset=hard"]).exit_code == 2
+
+
+def test_networks_count_as_stored_and_are_refused_beyond_the_limit(
+    shared: Server, network: dict[str, Any], lif: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = vars(shared.service.settings)
+    monkeypatch.setitem(most, "datasets_max_bytes_per_user", 1)
+    assert upload(shared, lif, name="again").status_code == 201  # its content is there already
+    other = lif.with_name("other.safetensors")
+    other.write_bytes(lif.read_bytes().replace(b"0.9", b"0.8"))
+    refused = upload(shared, other, name="other")
+    assert refused.status_code == 413, refused.text
+    assert "files of jobs of 127.0.0.1 take" in refused.json()["detail"]
+    assert "SAF_DATASETS_MAX_BYTES_PER_USER" in refused.json()["detail"]

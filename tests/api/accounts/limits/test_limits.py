@@ -13,8 +13,10 @@ from api.jobs.schemas import OWNER_AT_LIMIT
 from api.store.database import clock
 from api.store.datasets import count_alone
 from api.store.limits.tables import Attempt
+from api.store.tables.base import Blob
 from api.store.tables.jobs import Job, Status
-from api.store.tables.uploads import Dataset
+from api.store.tables.results import Artifact, Checkpoint
+from api.store.tables.uploads import Dataset, UploadedNetwork
 from tests.api.accounts.people import Lab, make_lab, with_keys
 from tests.api.conftest import serving
 
@@ -252,8 +254,56 @@ def test_data_sets_are_limited_by_what_they_unpack_to(lab: Lab) -> None:
         settings = lab.server.service.settings
         assert lacking(session, settings, alone, "f" * 64, 80) == ""
         assert "saf users limit mia" in lacking(session, settings, alone, "f" * 64, 101)
-        assert "the data sets of vision" in lacking(session, settings, shared, "f" * 64, 80)
+        assert "files of jobs of vision take" in lacking(session, settings, shared, "f" * 64, 80)
     say(lab, "/v1/users/mia", stored_bytes=None)
+
+
+def test_networks_and_files_of_jobs_count_as_stored_and_meet_the_limit(lab: Lab) -> None:
+    before = told(lab, "otto", "otto")["stored_bytes"]["used"]
+    of_audio = told(lab, "otto", "audio")["stored_bytes"]["used"]
+    job = lab.things["job"]["ottos"]
+    files = {f"{number:064x}": 1000 * number for number in range(10, 14)}
+    artifact, checkpoint, network, data = files
+    with lab.server.service.database.writing() as session:
+        otto = session.get_one(Job, job).owner_id
+        session.add_all(Blob(sha256=s, bytes=b, created_at=1.0) for s, b in files.items())
+        session.flush()
+        session.add_all(
+            [
+                Artifact(
+                    id="art_x", job_id=job, name="x", kind="report", sha256=artifact, created_at=1.0
+                ),
+                Checkpoint(job_id=job, step=5, attempt=1, sha256=checkpoint, created_at=1.0),
+                # The same content again counts once.
+                Checkpoint(job_id=job, step=6, attempt=1, sha256=artifact, created_at=1.0),
+                UploadedNetwork(
+                    id="net_x", name="x", sha256=network, bytes=1, settings={}, facts={},
+                    created_at=1.0, owner_id=otto,
+                ),
+                Dataset(
+                    id="ds_x", name="of otto", format="npz", status="ready", problems=[],
+                    upload_bytes=1, sha256=data, created_at=1.0, owner_id=otto,
+                ),
+            ]
+        )  # fmt: skip
+    used = told(lab, "otto", "otto")["stored_bytes"]["used"]
+    assert used == before + sum(files.values())
+    audio = told(lab, "otto", "audio")["stored_bytes"]["used"]
+    assert audio == of_audio + files[artifact] + files[checkpoint]
+    say(lab, "/v1/users/otto", stored_bytes=used)
+    sweep = {"job": DIGITS, "over": {"/seed": [0]}}
+    for path, body in (("/v1/jobs", DIGITS), ("/v1/sweeps", sweep)):
+        refused = lab.ask("otto", "POST", path, json=body)
+        assert (refused.status_code, refused.json()["limit"]["name"]) == (429, "stored_bytes")
+        assert "files of jobs of otto take" in refused.json()["detail"]
+        assert "saf users limit otto --stored-bytes" in refused.json()["detail"]
+    upload = {"file": ("d.npz", b"x")}
+    assert lab.ask("otto", "POST", "/v1/datasets", files=upload).status_code == 413
+    say(lab, "/v1/users/otto", stored_bytes=used + 1)
+    assert submit(lab, "otto").status_code == 201
+    page = lab.ask("otto", "GET", "/account").text
+    assert "networks and files of jobs" in page
+    say(lab, "/v1/users/otto", stored_bytes=None)
 
 
 def test_live_streams_of_a_user_are_as_many_as_was_said(lab: Lab) -> None:

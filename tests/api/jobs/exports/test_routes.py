@@ -162,6 +162,15 @@ def test_a_wrong_order_is_refused_with_what_to_change(
     assert says in error["detail"]
 
 
+def test_an_export_is_refused_where_its_owner_has_stored_as_much_as_they_may(
+    server: Server, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(vars(server.service.settings), "datasets_max_bytes_per_user", 1)
+    refused = server.http.post(f"/v1/jobs/{job}/exports", json={"target": "python"})
+    assert refused.status_code == 429, refused.text
+    assert "SAF_DATASETS_MAX_BYTES_PER_USER" in refused.json()["detail"]
+
+
 def test_only_a_job_that_has_succeeded_is_exported(server: Server) -> None:
     job = server.submit()["id"]
     response = server.http.post(f"/v1/jobs/{job}/exports", json={"target": "python"})
