@@ -96,7 +96,7 @@ def checked(
     return {
         "settings": settings,
         "facts": {
-            "shape": list(architecture.input_shape if of.image is None else of.image.shape),
+            "shape": list(of.sample_shape if of.image is None else of.image.shape),
             "frames": of.frames and of.image is None,
             "classes": architecture.classes,
             "class_names": list(of.class_names),

@@ -131,7 +131,7 @@ def _first_line(error: Exception) -> str:
 def shown(network: LIFNetwork, question: dict[str, Any]) -> Shown:
     """The sample of `question`, as `network` takes it. Raises DataError, ValueError, OSError."""
     of = network.description
-    shape = of.architecture.input_shape if of.image is None else of.image.shape
+    shape = of.sample_shape if of.image is None else of.image.shape
     if (sample := question.get("sample")) is not None:
         dataset, index = _found(sample)
         x = np.asarray(dataset.x_test[index])
@@ -325,7 +325,7 @@ def run(network: LIFNetwork, what: Shown, detail: bool) -> dict[str, Any]:
         "predictions": [int(np.argmax(of_step)) for of_step in scores],
         "predicted": int(np.argmax(scores[-1])),
         "label": what.label,
-        "image": _picture(what.x),
+        "image": _picture(what),
         "frames": _strip(what.x) if what.x.ndim == 4 else None,
         "frame_size": [HEIGHT, WIDTH] if what.x.ndim == 2 else list(what.x.shape[-2:]),
         "scaled_from": what.scaled_from,
@@ -345,11 +345,13 @@ def _some(count: int, most: int) -> Tensor:
     return torch.tensor(sorted(number * step % count for number in range(most)))
 
 
-def _picture(x: Floats) -> str:
+def _picture(what: Shown) -> str:
     """The sample as a PNG in a data URL; of frames and other channels their mean, of series their
-    curves."""
+    curves until their end."""
+    x = what.x
     if x.ndim == 2:
-        return _as_url(series_pixels(x, x.min(axis=0), x.max(axis=0)))
+        own = x[: what.steps]
+        return _as_url(series_pixels(own, own.min(axis=0), own.max(axis=0), len(x)))
     image = x.mean(0) if x.ndim == 4 else x
     if len(image) not in (1, 3):
         image = image.mean(0, keepdims=True)

@@ -82,7 +82,9 @@ def preview(dataset: Dataset) -> Preview:
     for row, (_, samples) in enumerate(rows):
         for column, index in enumerate(samples):
             if in_time:
-                picture = curves.series_pixels(_in_time(dataset, index), *ends)
+                picture = curves.series_pixels(
+                    _in_time(dataset, index), *ends, dataset.timesteps
+                )
                 sheets.put(0, row, column, picture)
                 continue
             if not events:
@@ -188,9 +190,10 @@ def _has_no_place(dataset: Dataset) -> bool:
 
 
 def _in_time(dataset: Dataset, index: int) -> Array:
-    """A sample that has no place as T C."""
+    """A sample that has no place as T C, until its end."""
     x: Array = dataset.x_train[index]
-    return x.reshape(x.shape[:2])
+    own = None if dataset.lengths_train is None else dataset.lengths_train[index]
+    return x.reshape(x.shape[:2])[:own]
 
 
 def _ends(dataset: Dataset, shown: Sequence[int]) -> tuple[Array, Array]:

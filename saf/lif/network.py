@@ -128,7 +128,7 @@ class LIFNetwork(InputNormalisation):
 
     def __repr__(self) -> str:
         image = self.description.image
-        of = self.description.architecture.input_shape if image is None else image.shape
+        of = self.description.sample_shape if image is None else image.shape
         shape = "×".join(map(str, of)) + ("" if image is None else f" {image.words}")
         weights = sum(tensor.numel() for tensor in self.tensors.values())
         grid = self.description.grid

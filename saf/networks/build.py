@@ -24,7 +24,7 @@ from saf.networks.architecture import (
     Shape,
 )
 
-__all__ = ["NetworkError", "build", "build_for", "encoded_shape"]
+__all__ = ["NetworkError", "build", "build_for", "encoded_shape", "networks_for"]
 
 MAX_CHANNELS = 64  # of images and event frames
 MAX_SERIES_CHANNELS = 4096
@@ -100,7 +100,7 @@ def build_for(
             pointer="/neuron/decays",
         )
     if (network.in_time or INPUT in delays) and not in_time:
-        others = " or ".join(_networks_for(input_shape, classes))
+        others = " or ".join(networks_for(input_shape, classes))
         what = "is for data in time" if network.in_time else "as chosen delays its input"
         raise NetworkError(
             f"{network.name} {what}, and an image is the same at every time step; "
@@ -121,11 +121,11 @@ def _check_samples(network: Network, input_shape: Shape, classes: int) -> None:
         raise NetworkError(
             f"{network.name} takes images, and the data set has values of {channels} "
             f"channel{'s' if channels > 1 else ''} without a place (series, or frames of one "
-            f"pixel); use {' or '.join(_networks_for(input_shape, classes))}, or layers of kind "
+            f"pixel); use {' or '.join(networks_for(input_shape, classes))}, or layers of kind "
             "linear"
         )
     if not (small <= min(height, width) and max(height, width) <= large):
-        others = " or ".join(_networks_for(input_shape, classes))
+        others = " or ".join(networks_for(input_shape, classes))
         remedy = f"use {others}, or resize the images" if others else "resize them"
         raise NetworkError(
             f"{network.name} takes images of {small} to {large} pixels a side, and the data set "
@@ -136,7 +136,7 @@ def _check_samples(network: Network, input_shape: Shape, classes: int) -> None:
         raise NetworkError(f"{network.name} takes 1 to {most} channels, not {channels}")
 
 
-def _networks_for(input_shape: Shape, classes: int) -> list[str]:
+def networks_for(input_shape: Shape, classes: int) -> list[str]:
     """Names of the networks that take samples of `input_shape` as they are by default."""
     found: list[str] = []
     for network in (kind() for kind in NETWORKS if kind.suggested):

@@ -20,9 +20,17 @@ from saf.predict_process import SHOWN_NEURONS, answer, fitted
 
 
 def saved(
-    path: Path, shape: tuple[int, int, int], *, frames: bool = False, neurons: int = 3
+    path: Path,
+    shape: tuple[int, int, int],
+    *,
+    frames: bool = False,
+    neurons: int = 3,
+    encoding: str | None = None,
 ) -> dict[str, Any]:
-    """A network in a file, and the beginning of a question for it."""
+    """A network in a file, and the beginning of a question for it. `shape` is that of samples; an
+    `encoding` gives twice as many channels."""
+    channels = shape[0]
+    shape = (channels if encoding is None else 2 * channels, *shape[1:])
     layer = LayerDescription(
         name="layer1",
         connections=(
@@ -40,8 +48,10 @@ def saved(
         timesteps=3,
         readout="weighted",
         frames=frames,
-        mean=(0.0,) * shape[0],
-        std=(1.0,) * shape[0],
+        encoding=None if encoding is None else {"name": encoding},
+        format="saf-lif/2" if encoding is None else "saf-lif/3",
+        mean=(0.0,) * channels,
+        std=(1.0,) * channels,
         class_names=("a", "b"),
         specification={},
     )
@@ -102,6 +112,18 @@ def test_series_are_tried_as_lists_a_csv_or_an_array(tmp_path: Path) -> None:
     assert answers[0]["frames"] is None
     assert answers[0]["image"].startswith("data:image/png")
     assert [len(layer["raster"]) for layer in answers[0]["layers"]] == [3]
+
+
+@pytest.mark.parametrize("encoding", ["onoff", "delta"])
+def test_series_and_images_are_given_as_they_are_before_they_are_encoded(
+    tmp_path: Path, encoding: str
+) -> None:
+    of = saved(tmp_path / "series.safetensors", (2, 1, 1), frames=True, encoding=encoding)
+    assert answer({**of, "series": [[1.5, -2.0], [0.25, 3.0], [-1.0, 0.5]]})["ok"]
+    assert "not 3 × 2" in answer({**of, "series": [[1.5, -2.0]] * 2})["message"]
+    of = saved(tmp_path / "images.safetensors", (1, 4, 4), encoding=encoding)
+    assert answer({**of, "image": png((4, 4))})["ok"]
+    assert answer({**of, "pixels": np.zeros((1, 4, 4)).tolist()})["ok"]
 
 
 def test_series_end_earlier_where_those_of_the_data_do(tmp_path: Path) -> None:

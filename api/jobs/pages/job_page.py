@@ -231,11 +231,11 @@ def _environment(session: Session, job_id: str) -> dict[str, Any]:
 
 def _evaluation(session: Session, job: Job) -> dict[str, Any]:
     """What can be shown to the network: how many samples its data set has for evaluation (0 where
-    it is gone), their shape, pixels on a side, classes, and whether they are event frames or
-    series."""
+    it is gone), their shape, pixels on a side, classes, whether they are event frames or series,
+    and their lengths where they are padded."""
     summary = summary_of(session, job)
     if summary is None:
-        nothing = {"samples": 0, "input_shape": [], "side": 28, "classes": 0}
+        nothing = {"samples": 0, "input_shape": [], "side": 28, "classes": 0, "lengths": None}
         return {**nothing, "frames": False, "series": False}
     is_series = summary.get("kind") == "series"
     steps = [summary["timesteps"]] if summary.get("timesteps") is not None else []
@@ -246,6 +246,7 @@ def _evaluation(session: Session, job: Job) -> dict[str, Any]:
         "classes": summary["classes"],
         "frames": bool(steps),
         "series": is_series,
+        "lengths": summary.get("lengths"),
     }
 
 

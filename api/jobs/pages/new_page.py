@@ -28,9 +28,10 @@ def new_page(
     init: str = "",
     network: str = "",
 ) -> Response:
-    """The form to submit a job; `from` fills it with the specification of another, `preset` with
-    one to start from, `init` with a network to start with and the specification of its job,
-    `network` with an uploaded network and what a job takes over of it."""
+    """The form to submit a job; `dataset` alone begins with what suits it, `from` fills it with the
+    specification of another, `preset` with one to start from, `init` with a network to start with
+    and the specification of its job, `network` with an uploaded network and what a job takes over
+    of it."""
     chosen = presets.find_preset(preset)
     with service.database.reading() as session:
         offered, _ = find_datasets(session, limit=list_page.OFFERED_DATASETS)
@@ -48,7 +49,7 @@ def new_page(
     if init:
         values = {**values, "init": {"job": init}, "name": ""}
     if dataset:
-        values["dataset"] = dataset
+        values = {**values, "dataset": dataset} if values else presets.suited(dataset, offered)
     groups: dict[str, list[presets.Preset]] = {}
     for each in presets.PRESETS:
         groups.setdefault(each.group, []).append(each)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.datasets.schemas import DatasetDocument
-from saf.config import METHODS
+from saf.config import METHODS, JobSpecification
+from saf.networks.build import NetworkError, build, networks_for
 
 _PUBLISHED: Mapping[str, Any] = {
     "network": {"name": "vgg11", "width": 1.0, "gain": 1.0},
@@ -97,3 +98,22 @@ def filled(preset: Preset, datasets: Iterable[DatasetDocument]) -> dict[str, Any
         and dataset.classes == preset.classes
     )
     return {**preset.specification, "dataset": next(fitting, f"cifar{preset.classes}")}
+
+
+def suited(dataset: str, datasets: Iterable[DatasetDocument]) -> dict[str, Any]:
+    """What a job on the data set of that name or id begins with: the defaults, and where the
+    network by default does not take its samples the first one that does; of series a loss at each
+    time step. `dataset` alone where it is none of `datasets`."""
+    start: dict[str, Any] = {"dataset": dataset}
+    found = next((each for each in datasets if dataset in (each.name, each.id)), None)
+    if found is None or found.shape is None or found.classes is None:
+        return start
+    shape = tuple(found.shape)
+    try:
+        build(JobSpecification().network, shape, found.classes)
+    except NetworkError:
+        if fitting := networks_for(shape, found.classes):
+            start["network"] = {"name": fitting[0]}
+    if found.kind == "series":
+        start["method"] = {"name": "saf-e"}
+    return start

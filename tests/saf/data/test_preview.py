@@ -141,6 +141,24 @@ def test_series_of_few_channels_are_curves_in_time() -> None:
         assert np.flatnonzero(blue.any(axis=1)).size == 1
 
 
+@pytest.mark.parametrize("channels", [2, 6])
+def test_a_series_is_drawn_until_its_end(channels: int) -> None:
+    data = series(channels)
+    x = data.x_train.copy()
+    x[:, 20:] = 1000.0  # padding is on no scale
+    ends = np.array([20, 20, 20, 20])
+    short = Dataset(
+        *(x, data.y_train, x[:2], data.y_test, data.class_names),
+        lengths_train=ends,
+        lengths_test=ends[:2],
+    )
+    picture = sample(preview(short), 1, 0)
+    middle = picture.shape[1] // 2
+    assert picture[:, middle - 1].any()
+    assert not picture[:, middle:].any()
+    assert picture[:, 0, 3].max() == 255  # of the map: the largest value that is its own
+
+
 def test_series_of_many_channels_are_a_map_in_which_no_spike_is_lost() -> None:
     x = np.zeros((4, 1000, 700), np.float32)
     x[0, 500, 350] = 1

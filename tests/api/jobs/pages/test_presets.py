@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from api.datasets.schemas import DatasetDocument, DatasetUrls
-from api.jobs.pages.presets import PRESETS, Preset, filled
+from api.jobs.pages.presets import PRESETS, Preset, filled, suited
 from saf.config import JobSpecification, automatic
 from saf.networks.build import build
 
@@ -67,3 +67,16 @@ def test_only_the_quick_look_leaves_settings_to_the_rules(preset: Preset) -> Non
     job = JobSpecification.model_validate(filled(preset, []))
     found = automatic.resolve(job, automatic.DataFacts(train=50_000))
     assert bool(found.automatic) == (preset.key == "quick")
+
+
+def test_what_the_default_network_does_not_take_begins_with_one_that_does() -> None:
+    in_time = {"id": "ds_2", "kind": "series", "timesteps": 29}
+    vowels = upload("vowels", [12, 1, 1], 9).model_copy(update=in_time)
+    for name in ("vowels", vowels.id):
+        assert suited(name, [upload("other", [3, 32, 32], 10), vowels]) == {
+            "dataset": name,
+            "network": {"name": "mlp"},
+            "method": {"name": "saf-e"},
+        }
+    assert suited("other", [vowels, upload("other", [3, 32, 32], 10)]) == {"dataset": "other"}
+    assert suited("not there", [vowels]) == {"dataset": "not there"}
