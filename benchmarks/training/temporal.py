@@ -41,6 +41,10 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
         "neuron": {"name": "plif"},
     },
     "rnn": {"network": {"name": "rnn", "features": [128, 128]}},
+    "rnn, learned λ": {
+        "network": {"name": "rnn", "features": [128, 128]},
+        "neuron": {"name": "plif"},
+    },
     "delay": {"network": {"name": "delay", "features": [128, 128]}},
     "delay, learned": {"network": {"name": "delay", "features": [128, 128], "learned": True}},
 }

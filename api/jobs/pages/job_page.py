@@ -42,6 +42,7 @@ ATTEMPT_EVENTS = 1000  # pausing and resuming makes some each time
 LOG_LINES = 500
 DOCUMENT_BYTES = 16_000_000  # a report of a thousand classes has a matrix of a million numbers
 EARLY_POINTS = 0.5  # of accuracy that stopping early may cost
+STEPS_SHOWN = 32  # of accuracies by time step, about
 ACTIONS: Mapping[Status, tuple[str, ...]] = {
     Status.queued: ("pause", "cancel"),
     Status.recovering: ("pause", "cancel"),
@@ -182,8 +183,10 @@ def _deployment(report: dict[str, Any] | None) -> dict[str, Any] | None:
     enough = next(step for step, accuracy in enumerate(accuracies, 1) if accuracy >= good)
     energy = found["energy"]
     saved = energy["dense_picojoules"] / max(energy["picojoules"], 1e-12)
+    every = -(-len(accuracies) // STEPS_SHOWN)
+    steps = sorted({1, enough, len(accuracies), *range(every, len(accuracies), every)})
     shown = {"good": good, "enough": enough, "early_points": EARLY_POINTS, "saved": saved}
-    return {**found, **shown}
+    return {**found, **shown, "steps": steps}
 
 
 def _attempts(session: Session, job_id: str) -> list[dict[str, Any]]:

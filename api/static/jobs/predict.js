@@ -194,6 +194,7 @@ export class PredictForm {
       const image = new Image();
       image.src = answer.image;
       image.alt = "What the network sees";
+      image.classList.toggle("in-time", "series" in this.section.dataset);
       return image;
     }
     const [height, width] = answer.frame_size;

@@ -21,6 +21,7 @@ from saf.errors import DataError
 _FEW = (1, 2, 3, 4)  # channels
 _COLOURS = (1, 3, 4)
 _SMALLEST_IMAGE = 8  # pixels on a side, below which a square says little
+_MANY_TIMES = 8  # as many values as time steps: or are these the channels?
 _FULL = 128  # integers that go up to this fill the range of a byte
 
 
@@ -268,6 +269,9 @@ def _three(rest: Shape, values: Survey, smooth: Callable[[], Smooth]) -> tuple[s
         return ("C T", "T C")
     if min(a, b) >= _SMALLEST_IMAGE and found.last and found.second and values.highest <= 1:
         return ("H W", "T C", "C T") if values.lowest >= 0 else ("T C", "C T")
+    analogue = values.kind == "f" and not values.whole
+    if analogue and a < b and (found.last or b >= _MANY_TIMES * a):
+        return ("T C", "C T")  # a spectrum at each step, or leads side by side
     return ("T C",)
 
 

@@ -211,6 +211,10 @@ def series(*shape: int, smooth: tuple[int, ...] = ()) -> dict[str, Any]:
     return {"x_train": x, "y_train": Y, "x_test": x[:M], "y_test": Y[:M]}
 
 
+def scaled(arrays: dict[str, Any], factor: float) -> dict[str, Any]:
+    return {key: factor * x if key.startswith("x") else x for key, x in arrays.items()}
+
+
 @pytest.mark.parametrize(
     "arrays",
     [
@@ -234,6 +238,8 @@ def test_steps_of_several_values_are_series(arrays: dict[str, Any], npz: Npz) ->
     [
         (series(9, 128, smooth=(2,)), ["N C T", "N T C"]),
         (series(24, 40, smooth=(1, 2)), ["N H W", "N T C", "N C T"]),
+        (scaled(series(3, 250, smooth=(1, 2)), 4.0), ["N T C", "N C T"]),
+        (series(2, 250), ["N T C", "N C T"]),
     ],
 )
 def test_series_whose_values_run_along_another_axis_are_asked_about(
