@@ -82,9 +82,7 @@ def preview(dataset: Dataset) -> Preview:
     for row, (_, samples) in enumerate(rows):
         for column, index in enumerate(samples):
             if in_time:
-                picture = curves.series_pixels(
-                    _in_time(dataset, index), *ends, dataset.timesteps
-                )
+                picture = curves.series_pixels(_in_time(dataset, index), *ends, dataset.timesteps)
                 sheets.put(0, row, column, picture)
                 continue
             if not events:

@@ -75,7 +75,8 @@ def test_series_from_their_files_to_a_network_that_runs_step_by_step(
     page.locator("#predict-file").set_input_files(rising)
     expect(page.locator("#said")).to_contain_text("after 5 of 5 time steps")
     page.get_by_role("slider", name="Time step").fill("3")
-    expect(page.get_by_role("img", name=re.compile("^Spikes of layer2: .* at time step 3"))).to_be_visible()
+    raster = page.get_by_role("img", name=re.compile("^Spikes of layer2: .* at time step 3"))
+    expect(raster).to_be_visible()
     page.emulate_media(reduced_motion="reduce")
     assert violations(page) == []
 
