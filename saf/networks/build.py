@@ -88,7 +88,7 @@ def build_for(
             raise NetworkError(
                 f"{network.name} takes images, and input.present = {present} shows them as "
                 f"sequences of {shown[0]} values at a time step, without a place; use "
-                f"{' or '.join(_networks_for(input_shape, classes))}, or "
+                f"{' or '.join(networks_for(input_shape, classes))}, or "
                 "input.present = whole"
             )
     architecture = build(network, input_shape, classes)
