@@ -117,7 +117,9 @@ def _export(path: Path, found: dict[str, Any]) -> Verified:
                 if found.get("samples_sha256")
                 else []
             ),
-            *([f"{DATASET} {found['dataset_sha256']}"] if found.get("dataset_sha256") else []),
+            f"{DATASET} that they are of {found['dataset_sha256']}"
+            if found.get("dataset_sha256")
+            else "it names no data set: nothing here says what the network was trained on",
         ),
         problems=tuple(problems),
     )

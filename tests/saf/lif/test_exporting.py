@@ -252,6 +252,16 @@ def test_a_network_found_on_a_disk_is_traced_to_its_exports(
     assert any(digest in line for line in verify(tmp_path / "lif.safetensors").says)
 
 
+def test_an_export_without_training_data_says_so(network: LIFNetwork, tmp_path: Path) -> None:
+    found = done_with(network, Odd(), tmp_path)
+    assert found.certificate["dataset_sha256"] is None
+    path = tmp_path / "odd-certificate.json"
+    assert any("names no data set" in line for line in verify(path).says)
+    path.write_text(json.dumps({**found.certificate, "dataset_sha256": "ab" * 32}))
+    (line,) = (line for line in verify(path).says if "ab" * 32 in line)
+    assert "the data set that they are of" in line
+
+
 def test_a_file_that_no_certificate_names_is_refused(network: LIFNetwork, tmp_path: Path) -> None:
     done_with(network, Odd(), tmp_path)
     (tmp_path / "other-certificate.json").write_text("[]")
