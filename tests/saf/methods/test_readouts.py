@@ -170,8 +170,9 @@ def test_a_job_delivers_a_network_that_reads_out_as_it_was_trained(
     assert torch.equal(scores, lif(samples))
     accuracy = float((lif.predict(samples).numpy() == y_test).mean())
     assert summary(reports)["lif_accuracy"] == pytest.approx(accuracy)
+    assert export(lif, "python", tmp_path / "written", x_test).verdict == "identical"
     with pytest.raises(CannotExportError, match=f"read out as {readout}"):
-        export(lif, "python", tmp_path / "written", x_test)
+        export(lif, "c", tmp_path / "refused", x_test)
 
 
 def test_a_bump_at_any_time_is_found_by_its_largest_output(tmp_path: Path) -> None:
