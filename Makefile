@@ -52,7 +52,7 @@ test: check
 
 test-fast:
 	@sh scripts/install test
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow" --durations 5 --durations-min 2
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow" --durations 5 --durations-min 1
 
 check: check-javascript
 	@sh scripts/install test

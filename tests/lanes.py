@@ -1,7 +1,7 @@
 """Which lane a test runs in, and in what order: `make test-fast` leaves out what is marked `slow`.
 
 A test lands in its lane by itself: by the folder it is in, the servers that its fixtures start, and
-whether it starts processes. One that computes for more than 2 seconds carries the mark itself;
+whether it starts processes. One that computes for more than a second carries the mark itself;
 `make test-fast` ends with a list of those that would deserve it.
 
 Processes that share the tests take whole files. Files that mostly wait, for servers, browsers and
@@ -11,6 +11,7 @@ all compute; and a file that takes minutes does not begin when all others have e
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -94,11 +95,11 @@ def functions_of(item: pytest.Item) -> Iterator[Callable[..., Any]]:
 
 
 def names(function: Callable[..., Any]) -> set[str]:
-    """All names in a function and in the functions of its own file that it names."""
+    """All names in a function and in the functions of tests that it names, also in other files."""
     found: set[str] = set()
-    waiting: list[Any] = [getattr(function, "__wrapped__", function)]
+    waiting: list[Any] = [function]
     while waiting:
-        one = waiting.pop()
+        one = inspect.unwrap(waiting.pop())
         code: CodeType | None = getattr(one, "__code__", None)
         if code is None:
             continue
@@ -107,6 +108,6 @@ def names(function: Callable[..., Any]) -> set[str]:
         found |= new
         siblings = (one.__globals__.get(name) for name in new)
         waiting += [
-            s for s in siblings if isinstance(s, FunctionType) and s.__module__ == one.__module__
+            s for s in siblings if isinstance(s, FunctionType) and s.__module__.startswith("tests.")
         ]
     return found

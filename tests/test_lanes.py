@@ -1,10 +1,11 @@
-"""The order in which processes that share the tests take files."""
+"""Which lane a test is in, and the order in which processes that share the tests take files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.lanes import COMPUTING, TESTS, WAITING, is_in, places_of
+from tests.api.webhooks.test_turns import lab_that_sends
+from tests.lanes import COMPUTING, PROCESSES, TESTS, WAITING, is_in, names, places_of
 
 
 def in_order() -> list[Path]:
@@ -31,3 +32,11 @@ def test_long_trainings_come_before_the_rest_of_the_library() -> None:
     computing = [f for f in in_order() if any(is_in(f, folder) for folder in COMPUTING)]
     last = max(n for n, file in enumerate(computing) if is_in(file, "saf/training"))
     assert last < len(computing) / 4
+
+
+def test_who_starts_a_server_by_a_context_of_another_file_starts_one() -> None:
+    def test(tmp_path: Path) -> None:
+        with lab_that_sends(tmp_path):
+            pass
+
+    assert names(test) & PROCESSES == {"serving"}

@@ -16,11 +16,11 @@ from benchmarks.data.layouts.tables import labelled, png, split_of
 from saf.data import read
 
 
+@pytest.mark.slow
 def test_the_tables_of_the_document_are_those_that_the_layouts_make() -> None:
     document = stored(DOCUMENT.read_text(encoding="utf-8"))
-    assert (
-        document.splitlines() == written().splitlines()
-    )  # else: python -m benchmarks.data.layouts
+    # Else: python -m benchmarks.data.layouts
+    assert document.splitlines() == written().splitlines()
 
 
 def test_there_are_many_layouts_of_each_kind_of_answer() -> None:

@@ -136,6 +136,7 @@ def test_a_training_starts_with_numbers_and_its_report_has_them(tmp_path: Path) 
     assert summary(reports)["val_accuracy"] is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["saf-e", "bptt"])
 def test_defaults_learn_digits_in_few_epochs(method: str, tmp_path: Path) -> None:
     job = JobSpecification.model_validate(

@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.linear_model import RidgeClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from saf.data import Dataset, baseline, digits, load, save
 from saf.data.baseline import MAX_FEATURES, RIDGE, baselines
@@ -23,6 +20,11 @@ def of(data: Dataset) -> baseline.Baselines:
 
 
 def with_scikit_learn(x: Any, y: Any, x_test: Any, y_test: Any) -> float:
+    # Here: loading it takes a second of all who only collect the tests.
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     classifier = make_pipeline(StandardScaler(), RidgeClassifier(alpha=RIDGE * len(x)))
     classifier.fit(x.reshape(len(x), -1).astype(np.float64), y)
     return float(classifier.score(x_test.reshape(len(x_test), -1).astype(np.float64), y_test))

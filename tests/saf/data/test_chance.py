@@ -6,7 +6,6 @@ import math
 from fractions import Fraction
 
 import pytest
-from scipy.stats import binomtest
 
 from saf.data.chance import margin, p_value
 
@@ -14,6 +13,9 @@ from saf.data.chance import margin, p_value
 @pytest.mark.parametrize("total", [1, 2, 7, 100, 360, 10_000, 1_000_000])
 @pytest.mark.parametrize("share", [1e-5, 0.1, 0.25, 0.5, 0.9, 0.999])
 def test_the_p_value_is_that_of_scipy(total: int, share: float) -> None:
+    # Here: loading it takes a second of all who only collect the tests.
+    from scipy.stats import binomtest
+
     mean, deviation = total * share, math.sqrt(total * share * (1 - share))
     near = {round(mean + z * deviation) for z in (-30, -3, -1, 0, 0.1, 1, 2, 3, 6, 20)}
     for correct in sorted({0, 1, total - 1, total, *near}):

@@ -175,6 +175,7 @@ def test_a_job_delivers_a_network_that_reads_out_as_it_was_trained(
         export(lif, "c", tmp_path / "refused", x_test)
 
 
+@pytest.mark.slow
 def test_a_bump_at_any_time_is_found_by_its_largest_output(tmp_path: Path) -> None:
     (x, y), (x_test, y_test) = bumps(90, 0), bumps(30, 1)
     asked = JobSpecification.model_validate(

@@ -76,6 +76,7 @@ def inputs() -> Tensor:
     return torch.rand((4, T, 3), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(
     of_input=st.integers(0, 3),

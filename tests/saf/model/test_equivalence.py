@@ -57,6 +57,7 @@ def saf_spikes(network: SpikingNetwork, x: torch.Tensor, timesteps: int) -> list
     return [torch.stack([step[layer][0] for step in steps]) for layer in range(len(steps[0]))]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(case=cases())
 def test_saf_spikes_are_lif_spikes_in_random_networks(case: Case) -> None:

@@ -200,6 +200,7 @@ def test_data_that_the_network_cannot_take_is_refused_before_anything_is_done(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_channel_that_is_always_the_same_does_no_harm(tmp_path: Path) -> None:
     data = dataset(2, 8, 8, samples=60)
     data.x_train[:, 1] = 77

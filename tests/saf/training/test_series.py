@@ -46,7 +46,7 @@ def series(channels: int = 3, samples: int = 60) -> Dataset:
 
 
 def job(**changes: Any) -> JobSpecification:
-    values: dict[str, Any] = {"network": {"name": "mlp", "features": [20, 20]}, "epochs": 2}
+    values: dict[str, Any] = {"network": {"name": "mlp", "features": [20, 20]}, "epochs": 1}
     return JobSpecification.model_validate(values | changes)
 
 
@@ -85,6 +85,7 @@ def test_a_stream_of_values_has_the_scores_of_the_whole_series(tmp_path: Path) -
         lif(x[:, 1:])
 
 
+@pytest.mark.slow
 def test_waves_are_learnt(tmp_path: Path) -> None:
     reports = run(job(epochs=25, method={"name": "saf-e"}), series(), tmp_path)
     assert summary(reports)["test_accuracy"] >= 0.9

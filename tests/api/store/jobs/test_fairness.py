@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -40,6 +41,7 @@ def serve(database: Database, count: int, *, end: bool) -> list[str | None]:
     return owners
 
 
+@pytest.mark.slow
 def test_two_users_with_a_hundred_jobs_each_take_turns(database: Database) -> None:
     with database.writing() as session:
         anna, otto = users.add(session, "anna"), users.add(session, "otto")

@@ -123,6 +123,7 @@ def test_within_the_bound_every_form_order_and_precision_fires_alike(
     assert all(torch.equal(scores, in_float32[0]) for scores in in_float32)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(network=networks(delays=True), bits=st.integers(1, 20), seed=st.integers(0, 1000))
 def test_no_potential_exceeds_its_bound_or_leaves_its_fraction(

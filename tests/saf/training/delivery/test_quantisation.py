@@ -122,6 +122,7 @@ def test_a_residual_network_with_factors_between_layers(tmp_path: Path) -> None:
     assert [check["spikes_differing"] for check in certificate["checks"]] == [0, 0]
 
 
+@pytest.mark.slow
 def test_a_training_of_quantised_weights_recovers_accuracy(tmp_path: Path) -> None:
     """Of two bits, that is −1, 0, 1 times a power of two."""
     conversion = {"weight_bits": 2, "fine_tune_epochs": 4, "weight_scale": "layer"}
@@ -130,6 +131,7 @@ def test_a_training_of_quantised_weights_recovers_accuracy(tmp_path: Path) -> No
     assert max(accuracies) > accuracies[0] + 0.02
 
 
+@pytest.mark.slow
 def test_it_is_the_same_whenever_it_begins_anew(tmp_path: Path) -> None:
     job, converting = specification(), False
 

@@ -62,6 +62,7 @@ def test_a_broken_cache_is_refused(content: bytes, says: str, pack: Pack) -> Non
         read(pack(files, "zip"))
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused(pack: Pack) -> None:
     """Made here: packing 261 MiB takes seconds of all who only collect the tests."""
     frames = np.zeros((6, 2, 12, 10, 190_000), bool)

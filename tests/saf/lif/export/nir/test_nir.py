@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,13 @@ NETWORKS: dict[str, Callable[[], LIFNetwork]] = {
     "residual": residual,
     "odd": odd,
 }
+
+
+@cache
+def network_on_a_grid(kind: str) -> LIFNetwork:
+    return exact_grid(NETWORKS[kind]())
+
+
 UNSAID = {"nir-spyx": {"residual", "odd"}, "nir-rockpool": NETWORKS.keys() - {"matrices"}}
 AS_ELSEWHERE = {"matrices", "residual"}  # test_three_networks.py has such in every reader
 SAID = [(name, kind) for name in NAMES for kind in NETWORKS if kind not in UNSAID.get(name, ())]
@@ -166,7 +174,7 @@ def applied(node: Any, x: Tensor, *, last: bool) -> Tensor:
 def test_the_graph_is_the_network_rounding_of_the_input_and_all(
     name: str, kind: str, tmp_path: Path
 ) -> None:
-    network = exact_grid(NETWORKS[kind]())
+    network = network_on_a_grid(kind)
     assert not check(network, name)
     export(network, name, tmp_path)
     (file,) = tmp_path.glob("*.nir")
@@ -247,7 +255,7 @@ def test_without_a_reader_the_certificate_says_what_to_install(
 def test_the_reader_spikes_as_the_network_does(
     name: str, kind: str, tmp_path: Path, replayed: Replayed
 ) -> None:
-    network = exact_grid(NETWORKS[kind]())
+    network = network_on_a_grid(kind)
     done = replayed(network, name, tmp_path, samples(3, 6, network))
     assert done.verdict == "identical", done.certificate["statement"]
     assert set(TARGETS[name].readers) < done.certificate["reader"].keys()
