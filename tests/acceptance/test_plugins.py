@@ -1,5 +1,5 @@
-"""A lab's own surrogate, method, network, neuron, format, augmentation and export target, installed
-beside the service and named by nothing in it: seen everywhere, trained with, and gone again."""
+"""A lab's own surrogate, method, network, neuron, format, augmentation, encoding and export target,
+installed beside the service and named by nothing in it: seen everywhere, trained with, and gone."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ JOB: dict[str, Any] = {
     "method": {"name": "lab-last-steps", "steps": 1},
     "neuron": {"name": "lab-adaptive", "surrogate": {"name": "lab-gaussian", "slope": 2}},
     "augment": ["lab-brightness", "crop"],
+    "input": {"encoding": {"name": "lab-squared"}},
     "timesteps": 2,
     "epochs": 1,
 }
@@ -150,8 +151,8 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
     assert method["parameters"]["steps"]["default"] == 2
     assert "lab-arrays" in {each["name"] for each in lab.get("/v1/exports")["data"]}
     page = http.get("/new").text
-    for name in ("lab-last-steps", "lab-strided", "lab-adaptive", "lab-gaussian", "lab-brightness"):
-        assert name in page
+    for kind in ("last-steps", "strided", "adaptive", "gaussian", "brightness", "squared"):
+        assert f"lab-{kind}" in page
     assert "lab-bytes" in http.get("/openapi.json").text
 
     log = lab.log.read_text()
@@ -190,6 +191,7 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
     assert report["environment"]["packages"]["lab-plugin"] == "1.0"
     assert "broken-plugin" not in report["environment"]["packages"]
     assert job["specification"]["plugins"] == {
+        "encoding 'lab-squared'": "lab-plugin 1.0",
         "network 'lab-strided'": "lab-plugin 1.0",
         "method 'lab-last-steps'": "lab-plugin 1.0",
         "neuron 'lab-adaptive'": "lab-plugin 1.0",
@@ -208,8 +210,8 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
         assert failed["status"] == "failed"
         assert failed["error"]["code"] == "user_config"
         missing = (
-            "this worker knows no network 'lab-strided', no method 'lab-last-steps', no neuron "
-            "'lab-adaptive', no surrogate"
+            "this worker knows no encoding 'lab-squared', no network 'lab-strided', no method "
+            "'lab-last-steps', no neuron 'lab-adaptive', no surrogate"
         )
         assert failed["error"]["message"].startswith(missing)
         assert "install lab-plugin 1.0 on every worker" in failed["error"]["hint"]
