@@ -23,7 +23,7 @@ from api.store.tables.jobs import Job
 from api.store.tables.results import Artifact, Checkpoint
 from api.store.tables.uploads import Dataset
 from saf.cli.main import app
-from tests.api.maintenance.test_backup import job
+from tests.api.maintenance.backups import job
 
 LARGE = bytes(range(256)) * 8192
 
