@@ -35,6 +35,7 @@ from saf.cli.specification import (
     MethodOption,
     NameOption,
     NetworkOption,
+    PresetOption,
     SetOption,
     SpecificationFile,
     TimestepsOption,
@@ -65,6 +66,7 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="Id of the job.")]
 @commands.command()
 def submit(
     spec: SpecificationFile = None,
+    preset: PresetOption = None,
     dataset: DatasetOption = None,
     network: NetworkOption = None,
     method: MethodOption = None,
@@ -82,7 +84,14 @@ def submit(
     strict: StrictOption = False,
     as_json: AsJson = False,
 ) -> None:
-    """Submit a job."""
+    """Submit a job.
+
+    With --preset of a data set that you have the files of, --dataset may be the path of their
+    folder, with a slash (./shd): it is uploaded first, read as the preset says.
+    """
+    from saf.cli.presets import put_dataset
+
+    chosen = specfile.preset_of(preset)
     body = specfile.read(
         spec,
         {
@@ -94,9 +103,11 @@ def submit(
             "timesteps": timesteps,
         },
         set_,
+        chosen,
     )
     specfile.put_init(body, init, freeze, network=init_network)
     with server_client() as client:
+        put_dataset(client, body, chosen)
         upload_init(client, body, init_network)
         if dry:
             found = client.validate(body)

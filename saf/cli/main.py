@@ -31,6 +31,7 @@ from saf.cli.specification import (
     MethodOption,
     NameOption,
     NetworkOption,
+    PresetOption,
     SetOption,
     SpecificationError,
     SpecificationFile,
@@ -114,6 +115,7 @@ def common(
 @app.command()
 def train(
     spec: SpecificationFile = None,
+    preset: PresetOption = None,
     dataset: DatasetOption = None,
     network: NetworkOption = None,
     method: MethodOption = None,
@@ -150,19 +152,26 @@ def train(
         "epochs": epochs,
         "timesteps": timesteps,
     }
-    body = specfile.read(spec, options, set_)
+    chosen = specfile.preset_of(preset)
+    body = specfile.read(spec, options, set_, chosen)
     if init is not None and init.is_file() and is_lif(init):
         body = specfile.starting_from(body, init, freeze)
     else:
         specfile.put_init(body, None if init is None else init.name, freeze)
     asked = {key for key, value in options.items() if value is not None}
-    if spec is None and not set_ and init is None and not asked - {"dataset", "epochs"}:
+    if (
+        spec is None
+        and chosen is None
+        and not set_
+        and init is None
+        and not asked - {"dataset", "epochs"}
+    ):
         begun = begun_with(out) or {}
         # The data set of a server is a path here.
         if dataset is None or begun.get("dataset", dataset) not in BUILTIN:
             body = begun | body
     terminal = console(stderr=as_json)
-    how = reading.settings_of(read)
+    how = {**(chosen.reading if chosen is not None else {}), **reading.settings_of(read)}
     summary = train_here(specfile.check(body), out, terminal, init_from=init, reading=how)
     if summary is None:
         complain(f"interrupted; the same command goes on from the checkpoint in {out}")

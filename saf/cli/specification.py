@@ -16,10 +16,15 @@ from pydantic import ValidationError
 from saf.config import JobSpecification
 from saf.config.json_pointer import pointer, put
 from saf.cores import prepare_threads
+from saf.presets import PRESETS, Preset, find_preset
 
 SpecificationFile = Annotated[
     Path | None,
     typer.Argument(metavar="[SPEC.json]", help="The job as JSON; - reads it from stdin."),
+]
+PresetOption = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="NAME", help="Settings to start from: quick, rows, shd, …"),
 ]
 DatasetOption = Annotated[str | None, typer.Option("--dataset", help="Name, id or path.")]
 NetworkOption = Annotated[str | None, typer.Option("--network", help="convnet, vgg11, …")]
@@ -59,8 +64,25 @@ class SpecificationError(Exception):
         self.errors = list(errors)
 
 
-def read(path: Path | None, options: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
-    """What a file says (`-` is the standard input), then what options say, then `KEY=VALUE`s.
+def preset_of(name: str | None) -> Preset | None:
+    """The preset that `--preset` names. Raises `SpecificationError` where there is none."""
+    if name is None:
+        return None
+    found = find_preset(name)
+    if found is None:
+        names = ", ".join(preset.key for preset in PRESETS)
+        raise SpecificationError(f"there is no preset {name!r}; there are {names}")
+    return found
+
+
+def read(
+    path: Path | None,
+    options: Mapping[str, Any],
+    settings: Iterable[str],
+    preset: Preset | None = None,
+) -> dict[str, Any]:
+    """What a file says (`-` is the standard input), or a preset in its place, then what options
+    say, then `KEY=VALUE`s.
 
     `options` are top-level keys, None for one that was not given; those for `network`, `method`
     and the like are names. A key of a setting may have dots (`neuron.decay=0.5`), and its value is
@@ -68,7 +90,11 @@ def read(path: Path | None, options: Mapping[str, Any], settings: Iterable[str])
     text one of what stands between its commas (`augment=flip`). Nothing is checked beyond that.
     Raises `SpecificationError`.
     """
+    if path is not None and preset is not None:
+        raise SpecificationError("give either SPEC.json or --preset")
     body = {} if path is None else _file(path)
+    if preset is not None:
+        body = preset.body()
     for key, value in options.items():
         if value is None:
             continue

@@ -30,6 +30,7 @@ from saf.cli.output import (
     table,
     told_status,
 )
+from saf.cli.presets import put_dataset
 from saf.cli.specification import (
     DatasetOption,
     EpochsOption,
@@ -39,6 +40,7 @@ from saf.cli.specification import (
     MethodOption,
     NameOption,
     NetworkOption,
+    PresetOption,
     SetOption,
     SpecificationFile,
     TimestepsOption,
@@ -56,6 +58,7 @@ SweepId = Annotated[str, typer.Argument(metavar="SWEEP", help="Id of the sweep."
 @commands.command()
 def submit(
     spec: SpecificationFile = None,
+    preset: PresetOption = None,
     over: Annotated[
         list[str],
         typer.Option(
@@ -93,11 +96,13 @@ def submit(
         "epochs": epochs,
         "timesteps": timesteps,
     }
-    body = specification.read(spec, options, set_)
+    chosen = specification.preset_of(preset)
+    body = specification.read(spec, options, set_, chosen)
     specification.put_init(body, init, freeze, network=init_network)
     values = specification.read_over(over, body)
     mode: Any = "zip" if zip_ else "grid"
     with server_client() as client:
+        put_dataset(client, body, chosen)
         upload_init(client, body, init_network)
         if dry:
             found = client.sweeps.validate(values, body, name=name or "", mode=mode)

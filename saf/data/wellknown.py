@@ -40,6 +40,7 @@ class WellKnown:
     by_hand: bool = False
     """The page has to be opened in a browser; a program cannot download."""
     settings: Mapping[str, str] = field(default_factory=dict)
+    """How its files are to be read, where something else is usual than what the format does."""
 
 
 _IDX = (
@@ -171,6 +172,7 @@ KNOWN: dict[str, WellKnown] = {
             ),
         ),
         packing="contents",
+        settings={"step_ms": "10", "timesteps": "140"},  # the latest spike is at 1.37 s
     ),
     "ssc": WellKnown(
         title="Spiking Speech Commands: 35 spoken words as spikes of 700 channels",
@@ -195,6 +197,7 @@ KNOWN: dict[str, WellKnown] = {
             ),
         ),
         packing="contents",
+        settings={"step_ms": "10", "timesteps": "100"},  # recordings of 1 s
     ),
 }
 """By the names that their data sets get."""

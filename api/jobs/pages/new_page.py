@@ -8,12 +8,14 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from api.datasets.queries import find_datasets, ready_names
-from api.jobs.pages import list_page, new_form, presets
+from api.jobs.pages import list_page, new_form
+from api.jobs.pages.presets import filled, suited
 from api.jobs.queries import read_job
 from api.networks.queries import read_network
 from api.store.soundness import readable
 from api.web.dependencies import ServiceDependency
 from api.web.rendering import page
+from saf.presets import PRESETS, Preset, find_preset
 
 router = APIRouter(include_in_schema=False)
 
@@ -32,7 +34,7 @@ def new_page(
     specification of another, `preset` with one to start from, `init` with a network to start with
     and the specification of its job, `network` with an uploaded network and what a job takes over
     of it."""
-    chosen = presets.find_preset(preset)
+    chosen = find_preset(preset)
     with service.database.reading() as session:
         offered, _ = find_datasets(session, limit=list_page.OFFERED_DATASETS)
         names = ready_names(session, most=list_page.OFFERED_DATASETS)
@@ -45,13 +47,13 @@ def new_page(
         if network:
             values = {**read_network(session, network).settings, "init": {"network": network}}
     if chosen is not None:
-        values = presets.filled(chosen, offered)
+        values = filled(chosen, offered)
     if init:
         values = {**values, "init": {"job": init}, "name": ""}
     if dataset:
-        values = {**values, "dataset": dataset} if values else presets.suited(dataset, offered)
-    groups: dict[str, list[presets.Preset]] = {}
-    for each in presets.PRESETS:
+        values = {**values, "dataset": dataset} if values else suited(dataset, offered)
+    groups: dict[str, list[Preset]] = {}
+    for each in PRESETS:
         groups.setdefault(each.group, []).append(each)
     context = {
         "sections": new_form.sections(values),

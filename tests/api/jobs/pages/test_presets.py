@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from api.datasets.schemas import DatasetDocument, DatasetUrls
-from api.jobs.pages.presets import PRESETS, Preset, filled, suited
+from api.jobs.pages.presets import filled, suited
 from saf.config import JobSpecification, automatic
-from saf.networks.build import build
+from saf.networks.build import build_for
+from saf.presets import PRESETS, Preset
 
 
 def upload(name: str, shape: list[int], classes: int, status: str = "ready") -> DatasetDocument:
@@ -35,7 +36,8 @@ def upload(name: str, shape: list[int], classes: int, status: str = "ready") -> 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: str(preset.key))
 def test_every_preset_is_a_job_that_can_be_submitted(preset: Preset) -> None:
     specification = JobSpecification.model_validate(filled(preset, []))
-    build(specification.network, (3, 32, 32), preset.classes or 10)
+    shape = preset.shape or (1, 8, 8)
+    build_for(specification, shape, preset.classes or 10, in_time=preset.in_time)
 
 
 def test_a_published_setting_takes_the_newest_upload_that_can_be_its_data_set() -> None:
@@ -51,6 +53,15 @@ def test_a_published_setting_takes_the_newest_upload_that_can_be_its_data_set() 
     assert filled(preset, offered[:2])["dataset"] == "cifar100"
 
 
+def test_spoken_digits_are_taken_where_they_are_in_time() -> None:
+    preset = next(preset for preset in PRESETS if preset.key == "shd-rnn")
+    images = upload("images", [700, 1, 1], 20)
+    events = images.model_copy(update={"name": "mine", "timesteps": 140})
+    assert filled(preset, [images, events])["dataset"] == "mine"
+    assert filled(preset, [images])["dataset"] == "shd"
+    assert preset.reading == {"step_ms": "10", "timesteps": "140"}
+
+
 def test_published_settings_are_those_of_the_papers() -> None:
     preset = next(preset for preset in PRESETS if preset.key == "ottt-o-cifar10")
     job = JobSpecification.model_validate(filled(preset, []))
@@ -63,10 +74,11 @@ def test_published_settings_are_those_of_the_papers() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: str(preset.key))
-def test_only_the_quick_look_leaves_settings_to_the_rules(preset: Preset) -> None:
+def test_only_first_looks_leave_settings_to_the_rules(preset: Preset) -> None:
     job = JobSpecification.model_validate(filled(preset, []))
     found = automatic.resolve(job, automatic.DataFacts(train=50_000))
-    assert bool(found.automatic) == (preset.key == "quick")
+    of_the_data = {"/timesteps"} if preset.in_time else set()
+    assert (set(found.automatic) > of_the_data) == (preset.key in ("quick", "rows"))
 
 
 def test_what_the_default_network_does_not_take_begins_with_one_that_does() -> None:

@@ -1,0 +1,29 @@
+"""The files of the data set that a preset is for, on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from saf.cli import datasets
+from saf.cli.output import complain
+from saf.client.client import Client
+from saf.presets import Preset
+
+
+def put_dataset(client: Client, body: dict[str, Any], preset: Preset | None) -> None:
+    """Where `dataset` is the path of a file or folder of this machine, which has a slash and so is
+    no name, upload it as the one that `preset` is for, and name that in the specification. Exit
+    status 1 where it cannot be used."""
+    path = str(body.get("dataset", ""))
+    if preset is None or not preset.dataset or "/" not in path or not Path(path).exists():
+        return
+    with datasets.sending() as progress:
+        sent = client.upload_dataset(
+            path, name=preset.dataset, settings=preset.reading, progress=progress
+        )
+    found = client.wait_dataset(sent["id"])
+    if found["status"] != "ready":
+        datasets.finish(client, found, as_json=False)
+    complain(f"uploaded {path} as {found['id']} ({found['name']})")
+    body["dataset"] = found["id"]
