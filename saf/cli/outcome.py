@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saf.cli.output import network_line, percent
-from saf.config import MOST_GRID_TIMESTEPS
+from saf.config.grid import SIGNIFICANT_BITS, halvings, most_timesteps
 
 OVERFITTED = 0.1  # of accuracy that the training samples are ahead of the test samples
 STILL_RISING = 0.005  # of validation accuracy that the last tenth of the epochs brought
@@ -76,10 +76,12 @@ def next_steps(
             else f"the same command with --epochs {2 * epochs} goes on from here"
         )
         steps.append(f"the validation accuracy was still rising: {command}")
+    learns = (specification.get("neuron") or {}).get("name") == "plif"
+    rounds = " --set conversion.round_decays=true" if learns else ""
     if not has_findings and found.get("verdict") != "proven" and _can_be_proven(specification):
         steps.append(
             "for a network whose spikes are proven to be those that were trained: "
-            "--set conversion.grid_bits=auto"
+            f"--set conversion.grid_bits=auto{rounds}"
         )
     return steps
 
@@ -103,18 +105,22 @@ def _delivered(found: Mapping[str, Any]) -> str:
     return f"; delivered is epoch {epoch}, the last one, as asked; epoch {best} was the best"
 
 
-def _at_most(steps: Any, most: int) -> bool:
-    """Whether T is a number, or may become one, of at most `most`."""
-    return not isinstance(steps, int) or steps <= most
+def _fits(decay: Any, steps: Any) -> bool:
+    """Whether λ is a power of two, and T a number, or may become one, that leaves it bits."""
+    if not isinstance(decay, float | int) or halvings(decay) is None:
+        return False
+    most = most_timesteps(decay, SIGNIFICANT_BITS["float32"])
+    return most is None or not isinstance(steps, int) or steps <= most
 
 
 def _can_be_proven(specification: Mapping[str, Any]) -> bool:
     """Whether `conversion.grid_bits` would be accepted, as far as the settings tell."""
     neuron, conversion = specification.get("neuron") or {}, specification.get("conversion") or {}
+    decays = neuron.get("decays") or [neuron.get("decay", 0.5)]
     return (
         conversion.get("grid_bits") is None
         and conversion.get("weight_bits") is None
-        and neuron.get("decay") == 0.5
+        and neuron.get("name", "lif") in ("lif", "plif")
         and neuron.get("threshold") == 1.0
-        and _at_most(specification.get("timesteps", 0), MOST_GRID_TIMESTEPS)
+        and all(_fits(decay, specification.get("timesteps", 0)) for decay in decays)
     )

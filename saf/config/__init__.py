@@ -1,8 +1,8 @@
 """The job specification: what a training is asked to do. No torch."""
 
-from saf.config.conversion import MOST_CHECKED, MOST_GRID_BITS, Conversion
+from saf.config.conversion import MOST_CHECKED, Conversion
+from saf.config.grid import MOST_GRID_BITS
 from saf.config.job import (
-    MOST_GRID_TIMESTEPS,
     MOST_IN_BFLOAT16,
     MOST_TIMESTEPS,
     BatchSize,
@@ -32,7 +32,6 @@ __all__ = [
     "METHODS",
     "MOST_CHECKED",
     "MOST_GRID_BITS",
-    "MOST_GRID_TIMESTEPS",
     "MOST_IN_BFLOAT16",
     "MOST_TIMESTEPS",
     "NEURONS",

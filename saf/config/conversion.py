@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from saf.config.base import Strict
+from saf.config.grid import MOST_GRID_BITS
 
-MOST_GRID_BITS = 20
 MOST_CHECKED = 10_000
 """Held-out samples on which a conversion is checked, unless told."""
 
@@ -24,12 +24,18 @@ class Conversion(Strict):
     grid_bits: Annotated[int, Field(ge=1, le=MOST_GRID_BITS)] | Literal["auto"] | None = None
     """k: round all weights to multiples of 2^−k, so that arithmetic is exact and the certificate
     can be `proven`; `auto` takes the largest k that can be proven at 0.3 points of accuracy or
-    less; null: no rounding. Needs images, or event frames in bytes, λ = 0.5, V = 1 and T ≤ 16."""
+    less; null: no rounding. Needs images, or samples in bytes, V = 1 and λ = 2^−n in every layer;
+    n (T − 1) bits of the 24 of float32 (of the 53 of float64, with `precision` float64) go to the
+    time steps."""
 
     weight_bits: Annotated[int, Field(ge=2, le=8)] | None = None
     """Bits of a weight: each becomes an integer of so many bits times a power of two, after a short
     training of the quantised weights (`fine_tune_epochs`). They are on a grid, which follows from
     them, so `grid_bits` is null, and all that is said of it holds. null: as `grid_bits` says."""
+    round_decays: bool = False
+    """Deliver each λ that was learned (`plif`) as the nearest power of two, 1, 0.5, 0.25, …, which
+    a grid needs. What that cost is told with the cost of the grid. Needs `grid_bits` or
+    `weight_bits`."""
     weight_scale: Literal["layer", "channel"] = "channel"
     """What shares a power of two with `weight_bits`: the weights of a layer's map, or those of each
     of its outputs."""
@@ -59,6 +65,14 @@ class Conversion(Strict):
         if bits is not None and info.data.get("grid_bits") is not None:
             raise ValueError("chooses the grid itself: leave grid_bits out")
         return bits
+
+    @field_validator("round_decays")
+    @classmethod
+    def _for_a_grid(cls, rounds: bool, info: ValidationInfo) -> bool:
+        grids = (info.data.get("grid_bits"), info.data.get("weight_bits"))
+        if rounds and grids == (None, None):
+            raise ValueError("is for networks on a grid: set grid_bits or weight_bits too")
+        return rounds
 
     @property
     def on_grid(self) -> str:

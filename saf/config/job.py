@@ -26,6 +26,7 @@ from saf.config.base import Auto, OrAuto, Strict
 from saf.config.choice import Choice, Several
 from saf.config.conversion import Conversion
 from saf.config.encodings import ENCODING, Encoding
+from saf.config.grid import SIGNIFICANT_BITS, halvings, most_timesteps
 from saf.config.methods import AT_THE_END, METHODS, Method
 from saf.config.networks import NETWORKS, Network
 from saf.config.neurons import NEURON, Neuron
@@ -43,10 +44,8 @@ Metadata = dict[
 
 Precision = Literal["float32", "tf32", "float64", "bfloat16"]
 
-MOST_GRID_TIMESTEPS = 16
 MOST_TIMESTEPS = 1024
 TIMESTEPS = 6  # of images, unless told
-"""λ = ½ halves T − 1 times and leaves 24 − (T − 1) bits of float32 to the weights."""
 MOST_IN_BFLOAT16 = 256
 """Accumulated spikes to which one more can be added in 8 significant bits."""
 
@@ -151,6 +150,11 @@ class JobSpecification(Strict):
     """T, the number of time steps that a sample is shown for. "auto": as many as the samples have,
     where the data set holds event frames or series, or images that are shown as a sequence, and 6
     of other images. Another number than that of the data is refused."""
+    precision: Precision = "float32"
+    """What the network computes with. `bfloat16`: half the memory, parameters stay float32. `tf32`:
+    float32 whose products NVIDIA GPUs since Ampere take with 11 significant bits, which hold the
+    accumulations of spikes up to T = 11 at λ = ½; float32 elsewhere. The conversion is checked in
+    float32 and float64 whatever this is."""
     conversion: Conversion = Conversion()
     epochs: Annotated[Epochs | Auto, OrAuto()] = "auto"
     """Passes over the training samples. "auto" and the other automatic settings become numbers
@@ -192,11 +196,6 @@ class JobSpecification(Strict):
     """Random changes to training images: crop with padding (a shift by up to an eighth of a side of
     8 pixels or more), horizontal flip, cutout (OTTT on CIFAR has these three), a crop of 8 % to
     100 % of the area resized (on ImageNet: with flip)."""
-    precision: Precision = "float32"
-    """What the network computes with. `bfloat16`: half the memory, parameters stay float32. `tf32`:
-    float32 whose products NVIDIA GPUs since Ampere take with 11 significant bits, which hold the
-    accumulations of spikes up to T = 11 at λ = ½; float32 elsewhere. The conversion is checked in
-    float32 and float64 whatever this is."""
     devices: Annotated[int, Field(ge=1, le=1)] = 1
     """Devices that one job trains on."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -312,26 +311,32 @@ class JobSpecification(Strict):
                 f"{asked} needs neurons for which a bound is known, not {neuron.name}: take "
                 f"neuron.name = lif, or {asked} = null"
             )
-        if neuron.decays and set(neuron.decays) != {0.5}:
+        for needed in neuron.off_grid():
+            raise ValueError(f"{asked} needs {needed}")
+        if neuron.learns_decay != conversion.round_decays:
+            if neuron.learns_decay:
+                raise ValueError(
+                    f"{asked} needs λ = 2^−n, and {neuron.name} learns others: set round_decays, "
+                    "which delivers the nearest"
+                )
             raise ValueError(
-                f"{asked} needs λ = 0.5 in every layer: leave neuron.decays away, or take "
-                f"{asked} = null"
+                f"round_decays rounds a λ that is learned, and that of {neuron.name} is not: leave "
+                "it out"
             )
-        if neuron.decay != 0.5:
-            raise ValueError(
-                f"{asked} needs neuron.decay = 0.5, not {neuron.decay:g}: halving is exact in "
-                "floating point, another λ leaves the grid at the first step"
-            )
-        if neuron.threshold != 1.0:
-            raise ValueError(
-                f"{asked} needs neuron.threshold = 1, not {neuron.threshold:g}: the reset must "
-                "stay on the grid of the weights"
-            )
-        if timesteps != "auto" and timesteps > MOST_GRID_TIMESTEPS:
-            raise ValueError(
-                f"{asked} needs timesteps of at most {MOST_GRID_TIMESTEPS}, not {timesteps}: "
-                "every step takes one of the 24 bits of float32"
-            )
+        # Quantised weights are for arithmetic with fewer bits than float64.
+        double = info.data.get("precision") == "float64" and asked == "grid_bits"
+        kind, more = "float32", ", and precision = float64 has 53" if asked == "grid_bits" else ""
+        if double:
+            kind, more = "float64", ""
+        bits = SIGNIFICANT_BITS[kind]
+        for decay in () if neuron.learns_decay else neuron.decays or (neuron.decay,):
+            most = most_timesteps(decay, bits)
+            if timesteps != "auto" and most is not None and timesteps > most:
+                raise ValueError(
+                    f"{asked} needs timesteps of at most {most} with λ = {decay:g}, not "
+                    f"{timesteps}: of the {bits} bits of {kind} every step after the first takes "
+                    f"{halvings(decay)}; a larger λ takes fewer, and 1 none{more}"
+                )
         return conversion
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from saf.config.base import Strict
 from saf.config.choice import Variant
+from saf.config.grid import MOST_GRID_BITS, POWERS, halvings, nearest_power
 from saf.registry import Registry
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ class Neuron(Strict):
     place: ClassVar[int] = 100
     fits_grid: ClassVar[bool] = False
     """Whether `conversion.grid_bits` is possible: whether a bound is known for its arithmetic."""
+    powers: ClassVar[tuple[str, ...]] = ("decay",)
+    """Settings that have to be powers of two, 2^−n, on a grid …"""
+    multiples: ClassVar[tuple[str, ...]] = ()
+    """… and those that have to be multiples of 2^−20."""
+    learns_decay: ClassVar[bool] = False
+    """Whether λ is learned, so that it is no power of two unless it is rounded."""
     scans: ClassVar[bool] = False
     """Whether it computes spikes by `saf.kernels.saf_scan`, so that compiling that pays."""
     kept: ClassVar[int] = 0
@@ -123,6 +130,32 @@ class Neuron(Strict):
     def largest_decay(self) -> float:
         """The largest λ that a layer can have."""
         return max((self.decay, *self.decays))
+
+    def off_grid(self) -> Iterator[str]:
+        """What a network on a grid needs that these settings do not have, as the end of a sentence
+        that begins with "needs"."""
+        decays = () if self.learns_decay else self.decays
+        values = [(name, getattr(self, name)) for name in self.powers]
+        for name, value in (*values, *(("decays", each) for each in decays)):
+            if halvings(value) is None:
+                yield (
+                    f"neuron.{name} = 2^−n ({POWERS}), not {value:g}: a multiplication by it is "
+                    f"exact in floating point, and any other leaves the grid at the first step; "
+                    f"{nearest_power(value):g} is the nearest"
+                )
+        for name in self.multiples:
+            value = getattr(self, name)
+            if value * 2.0**MOST_GRID_BITS % 1:
+                near = round(value * 2.0**8) / 2.0**8
+                yield (
+                    f"a neuron.{name} that is a multiple of 2^−{MOST_GRID_BITS}, not {value:g}; "
+                    f"{near:g} is one"
+                )
+        if self.threshold != 1.0:
+            yield (
+                f"neuron.threshold = 1, not {self.threshold:g}: the reset must stay on the grid of "
+                "the weights"
+            )
 
     def given(self) -> dict[str, Any]:
         """The settings that are not left to their defaults."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +24,17 @@ from saf.estimate.memory import CHECKED_AT_ONCE_IN_FLOAT64
 from saf.kernels import native, winograd
 from saf.kernels.precision import products
 from saf.lif.comparison import Comparison
-from saf.lif.convert import count_correct, effective_weights, fold, in_precision, on_grid
-from saf.lif.grid.exactness import SIGNIFICANT_BITS, LayerBound, bounds
+from saf.lif.convert import (
+    count_correct,
+    decays_of,
+    effective_weights,
+    fold,
+    folded_neurons,
+    in_precision,
+    on_grid,
+    with_nearest_decays,
+)
+from saf.lif.grid.proof import proof_of, rounded_decays
 from saf.lif.identity import digest_of_samples, digests_of
 from saf.lif.measure import Measured, Use
 from saf.lif.network import LIFNetwork, load_lif
@@ -144,9 +152,12 @@ def check(
     limits = samples_of(len(x)) if samples is None else samples
     kernels = kernels or Kernels()
     lif = load_lif(path)
-    trained, expected = _as_trained(before or network, lif), None
+    trained, expected, proof = _as_trained(before or network, lif), None, None
     if lif.description.grid is not None:
-        expected = on_grid(_as_trained(network, lif), lif.description.grid.bits)
+        to_round = with_nearest_decays(_as_trained(network, lif))
+        expected = on_grid(to_round, lif.description.grid.bits)
+        # The grid of quantised weights is the finest of theirs, and no setting.
+        proof = proof_of(lif, expected, to_round if before is None else None)
     trained_in = "tf32" if tf32 else _name(network.dtype)
     count = _Count(sum(min(limit, len(x)) for limit in limits.values()))
     checks: list[dict[str, Any]] = []
@@ -166,8 +177,8 @@ def check(
     most = max(limits, key=lambda dtype: limits[dtype])
     compared = _Shown(x, y, spread(len(x), limits[most]), unit, lengths)
     grid: dict[str, Any] | None = None
-    if expected is not None:
-        grid = yield from _grid(trained, expected, lif, compared, ran[most], kernels, count)
+    if proof is not None:
+        grid = yield from _grid(proof, trained, lif, compared, ran[most], kernels, count)
     elif grid_refused is not None:
         grid = {"bits": None, "refused": grid_refused}
     verdict = verdict_of(checks, grid)
@@ -183,6 +194,7 @@ def check(
         ),
         "timesteps": lif.timesteps,
         "decay": lif.description.decay,
+        "decays": decays_of(lif),
         "threshold": lif.description.threshold,
         "readout": lif.description.readout,
         "encoding": lif.description.encoding,
@@ -223,14 +235,15 @@ class _Shown:
 
 
 def _as_trained(network: SpikingNetwork, lif: LIFNetwork) -> LIFNetwork:
-    """`network` as a LIF network of plain weights on no grid, with the description of `lif`
-    otherwise."""
+    """`network` as a LIF network of plain weights and its own neurons on no grid, with the
+    description of `lif` otherwise."""
     architecture, weights = fold(network.architecture, effective_weights(network))
     description = lif.description.model_copy(
         update={
             "architecture": architecture,
             "mean": tuple(network.mean.flatten().tolist()),
             "std": tuple(network.std.flatten().tolist()),
+            "neurons": folded_neurons(network),
             "grid": None,
         }
     )
@@ -349,20 +362,16 @@ def _scores(
 
 
 def _grid(
+    proof: dict[str, Any],
     trained: LIFNetwork,
-    expected: LIFNetwork,
     lif: LIFNetwork,
     shown: _Shown,
     ran: Use,
     kernels: Kernels,
     count: _Count,
 ) -> Generator[Done, None, dict[str, Any]]:
-    """Bounds of `lif`, whether it is the `expected` network, and the accuracy that rounding
-    cost: some of the samples that `ran`, predicted by the network that was `trained`."""
-    grid = lif.description.grid
-    assert grid is not None
-    *rows, readout = (_listed(bound, grid.bits) for bound in bounds(lif))
-    spiking = {layer.name for layer in lif.description.architecture.spiking}
+    """The `proof` of `lif`, and the accuracy that rounding cost: some of the samples that `ran`,
+    predicted by the network that was `trained`."""
     few = spread(len(shown.rows), MOST_FOR_ROUNDING)
     labels = shown.y[shown.rows[few].to(shown.y.device)]
     before, here = 0, trained.copied(ran.device)
@@ -373,34 +382,14 @@ def _grid(
     predicted = torch.cat(ran.predicted)
     after = int((predicted[few.to(predicted.device)] == labels.to(predicted.device)).sum())
     return {
-        "bits": grid.bits,
-        "input_bits": grid.input_bits,
-        "refused": None,
-        "is_of_the_trained_network": lif.description == expected.description
-        and all(torch.equal(lif.tensors[name], w) for name, w in expected.tensors.items()),
-        "within": all(row["within"] for row in rows),
-        "layers": [row for row in rows if row["name"] in spiking],
-        "relays": [row for row in rows if row["name"] not in spiking],
-        "readout": readout,
+        **proof,
+        "decays": rounded_decays(trained, lif),
         "rounding": {
             "samples": len(few),
             "accuracy_as_trained": before / len(few),
             "accuracy_on_grid": after / len(few),
             "cost_points": 100.0 * (before - after) / len(few),
         },
-    }
-
-
-def _listed(bound: LayerBound, grid_bits: int) -> dict[str, Any]:
-    """A bound as JSON values."""
-    return {
-        "name": bound.name,
-        "grid_bits": grid_bits,
-        "fraction_bits": bound.fraction_bits,
-        "largest_magnitude": bound.magnitude,
-        "bits_needed": ceil(bound.exponent),
-        "bits_available": SIGNIFICANT_BITS,
-        "within": bound.within,
     }
 
 

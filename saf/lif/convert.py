@@ -20,7 +20,9 @@ import torch
 from torch import Tensor
 
 from saf.config import MOST_GRID_BITS, JobSpecification
+from saf.config.grid import SIGNIFICANT_BITS, nearest_power
 from saf.config.methods import AT_THE_END
+from saf.lif.grid.advice import advice_of, remedies
 from saf.lif.grid.exactness import bounds, input_bounds
 from saf.lif.grid.fixed_point import LEAST_INPUT_BITS, MOST_INPUT_BITS, Grid, rounded
 from saf.lif.header import LIFDescription, weight_names
@@ -113,6 +115,26 @@ def folded_neurons(network: SpikingNetwork) -> dict[str, dict[str, Any]]:
     return {name: constants for name, constants in found.items() if constants != plain}
 
 
+def decays_of(network: LIFNetwork) -> dict[str, float]:
+    """λ of each spiking layer."""
+    return {layer.name: layer.decay for layer in network.layers if layer.neuron is not None}
+
+
+def with_nearest_decays(network: LIFNetwork) -> LIFNetwork:
+    """`network` with the nearest power of two, 2^−n, for each λ of its LIF neurons; those that are
+    one stay."""
+    of = network.description
+    plain = LIF(of.decay, of.threshold).fold().constants()
+    neurons = {}
+    for layer in of.architecture.spiking:
+        constants = dict(of.neurons.get(layer.name, plain))
+        constants["decay"] = nearest_power(constants["decay"])
+        if constants != plain:
+            neurons[layer.name] = constants
+    description = of.model_copy(update={"neurons": neurons})
+    return LIFNetwork(description, network.tensors)
+
+
 def in_precision(network: SpikingNetwork, dtype: torch.dtype) -> SpikingNetwork:
     """A copy of `network` that holds its parameters and computes in `dtype`."""
     copy = deepcopy(network).to(dtype)
@@ -201,20 +223,25 @@ def round_to_grid(
     x: Tensor,
     y: Tensor,
     lengths: Tensor | None = None,
+    *,
+    round_decays: bool = False,
 ) -> Iterator[Rounding | None]:
     """Round `network` to a grid of 2^−bits, or to the finest for which the proof and the accuracy
     hold. Yields None after each batch that was evaluated, and then the network.
 
     `auto` takes the largest k for which float32 is exact in every layer (and in the readout) and
     whose accuracy on the samples `x`, `y` (as for `saf.certify`) is at most 0.3 points below that
-    of `network`. Where the finest exact grids lose more, and so would coarser ones, the network is
-    returned unchanged. Raises ValueError for a network that cannot be on a grid.
+    of `network`; of a network of float64 for which there is none, the largest k for which float64
+    is exact. Where the finest exact grids lose more, and so would coarser ones, the network is
+    returned unchanged. With `round_decays` each λ becomes the nearest power of two. Raises
+    ValueError for a network that cannot be on a grid.
     """
+    to_round = with_nearest_decays(network) if round_decays else network
     if bits != "auto":
-        yield Rounding(on_grid(network, bits), None)
+        yield Rounding(on_grid(to_round, bits), None)
         return
     before, costs = None, {}
-    for candidate in islice(_exact_grids(network), GRIDS_TRIED):
+    for candidate in islice(_exact_grids(to_round), GRIDS_TRIED):
         assert candidate.description.grid is not None
         if before is None:
             before = yield from _correct(network, x, y, lengths)
@@ -228,7 +255,7 @@ def round_to_grid(
         network,
         f"the finest exact grids cost more than {MOST_COST} points of accuracy: {lost}"
         if costs
-        else "float32 is exact for no grid: the weights are too large",
+        else _too_few_bits(to_round),
     )
 
 
@@ -244,11 +271,31 @@ def _correct(
 
 
 def _exact_grids(network: LIFNetwork) -> Iterator[LIFNetwork]:
-    """Yields `network` on the grids for which float32 is exact in every layer, the finest first."""
+    """Yields `network` on the grids for which float32 is exact in every layer, the finest first; of
+    a network of float64 for which there is none, on those for which float64 is."""
+    found, in_float64 = False, []
     for bits in range(MOST_GRID_BITS, 0, -1):
         candidate = on_grid(network, bits)
-        if all(bound.within for bound in bounds(candidate)):
+        of_candidate = bounds(candidate)
+        if all(bound.exact_in(SIGNIFICANT_BITS["float32"]) for bound in of_candidate):
+            found = True
             yield candidate
+        elif all(bound.within for bound in of_candidate):
+            in_float64.append(candidate)
+    if not found:
+        yield from in_float64
+
+
+def _too_few_bits(network: LIFNetwork) -> str:
+    """Why no grid is exact, and what to change."""
+    coarsest = on_grid(network, 1)
+    worst = max(bounds(coarsest), key=lambda bound: bound.bits_needed)
+    advised = advice_of(remedies(coarsest))
+    return (
+        f"no grid is exact: with a single bit {worst.name} (λ = {worst.filters[-1]:g}, T = "
+        f"{network.timesteps}) needs {worst.bits_needed} of {worst.bits_available} bits"
+        + (f"; {advised}" if advised else "; its weights are too large")
+    )
 
 
 def on_grid(network: LIFNetwork, bits: int) -> LIFNetwork:
@@ -274,7 +321,7 @@ def on_grid(network: LIFNetwork, bits: int) -> LIFNetwork:
 
     for input_bits in range(MOST_INPUT_BITS, LEAST_INPUT_BITS - 1, -1):
         candidate = with_input(input_bits)
-        if all(bound.within for bound in input_bounds(candidate)):
+        if all(b.exact_in(SIGNIFICANT_BITS["float32"]) for b in input_bounds(candidate)):
             return candidate
     return with_input(MOST_INPUT_BITS)
 

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from saf.config import MOST_GRID_TIMESTEPS, MOST_TIMESTEPS, NEURONS
+from saf.config import MOST_TIMESTEPS, NEURONS
 from saf.config.encodings import ENCODING, ENCODINGS, Encoding
 from saf.config.methods import AT_THE_END, Readout
 from saf.config.presentation import ImageSequence
@@ -148,16 +148,17 @@ class LIFDescription(BaseModel):
             raise ValueError("an image, which is the same at every time step, has no delay")
         if self.grid is None:
             return self
-        if self.neurons:
-            raise ValueError("a network on a grid has LIF neurons with one λ and one V")
         if self.encoding or at_the_end:
             raise ValueError(
                 "a network on a grid has no encoding, and neither the readout last nor max"
             )
-        if self.decay != 0.5 or self.threshold != 1.0 or self.timesteps > MOST_GRID_TIMESTEPS:
-            raise ValueError(
-                f"a network on a grid has λ = 0.5, V = 1 and T ≤ {MOST_GRID_TIMESTEPS}"
-            )
+        plain = {"name": "lif", "decay": self.decay, "threshold": self.threshold}
+        for owner, constants in {"all layers": plain, **self.neurons}.items():
+            neuron = NEURONS[constants["name"]].model_validate(constants)
+            if not neuron.fits_grid or neuron.learns_decay:
+                raise ValueError(f"a network on a grid has no neurons {neuron.name} ({owner})")
+            for needed in neuron.off_grid():
+                raise ValueError(f"a network on a grid needs {needed} ({owner})")
         for layer in (*self.architecture.layers, self.architecture.readout):
             for operation in (o for c in layer.connections for o in c.operations):
                 if isinstance(operation, AveragePool):

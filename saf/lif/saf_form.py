@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from saf.lif.grid.exactness import run_saf
+from saf.lif.grid.saf_run import run_saf
 from saf.lif.network import LIFNetwork
 from saf.model.forward.saf_forward import Neurons
 from saf.model.inference import infer_in_chunks

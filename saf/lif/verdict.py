@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from saf.config.grid import SIGNIFICANT_BITS
 from saf.errors import InternalError
-from saf.lif.grid.exactness import SIGNIFICANT_BITS
+from saf.lif.grid.advice import Remedies, advice_of
 
 TOLERATED = 0.002  # of the samples
 ONE_OF = 20  # samples of which one is tolerated, where the share above is less than one
 MOST_ROUNDING_COST = 1.0  # points of accuracy that a delivered network may have lost to its grid
 RULE = (
-    "proven: the weights are those of the trained network on a grid, in every layer float32 is "
-    "exact for every input (grid.layers), and in the checks not one spike differs. "
+    "proven: the weights are those of the trained network on a grid, in every layer the arithmetic "
+    "of their type, float32 or float64, is exact for every input (grid.layers), and in the checks "
+    "in the types for which it is (grid.exact_in) not one spike differs. "
     f"A grid may cost at most {MOST_ROUNDING_COST:.1f} points of accuracy (grid.rounding), or one "
     f"sample of {ONE_OF} or more where that is more; one that costs more makes any network differ "
     "from what was trained, also one whose arithmetic is proven to be exact. "
@@ -24,6 +26,10 @@ LOST_TO_THE_GRID = (
     "The LIF network on the grid is not what was trained: do not rely on it; take more grid_bits, "
     '"auto" or none.'
 )
+IN_FLOAT64 = (
+    " The file is proven in float64, as `load_lif(path).double()` computes it: both forms give the "
+    "same spikes there."
+)
 Verdict = Literal["proven", "measured", "differs"]
 
 
@@ -31,16 +37,18 @@ def verdict_of(checks: list[dict[str, Any]], grid: dict[str, Any] | None) -> Ver
     """Verdict by `RULE`. Raises InternalError where a proof and a measurement contradict each
     other."""
     if grid is not None and grid["bits"] is not None:
-        differing = sum(check["spikes_differing"] for check in checks)
-        if grid["within"] and grid["is_of_the_trained_network"]:
+        exact = [check for check in checks if check["precision"] in grid["exact_in"]]
+        differing = sum(check["spikes_differing"] for check in exact)
+        if grid["is_of_the_trained_network"]:
             if differing:
                 raise InternalError(
                     f"{differing} spikes differ between the SAF and the LIF form of a network for "
-                    "which float32 is proven to be exact: the proof, its code or the arithmetic of "
-                    "this machine is wrong",
+                    f"which {' and '.join(grid['exact_in'])} is proven to be exact: the proof, its "
+                    "code or the arithmetic of this machine is wrong",
                     hint="report this with the job; without conversion.grid_bits it succeeds",
                 )
-            return "differs" if costs_too_much(grid) else "proven"
+            if grid["within"] and exact:
+                return "differs" if costs_too_much(grid) else "proven"
         if costs_too_much(grid):
             return "differs"
     return "measured" if all(map(_within_tolerance, checks)) else "differs"
@@ -97,7 +105,8 @@ def statement(
         sentences.append(_about_grid(grid))
     outcome = {
         "proven": "The spikes of the LIF network are the same in every order of summation, for "
-        "every image, wherever float32 sums of products are computed as such (docs/proof.md).",
+        f"every image, wherever {_type_of(grid)} sums of products are computed as such "
+        "(docs/proof.md).",
         "measured": "The LIF network may stand in for the trained one.",
         "differs": "The LIF network does not behave like the trained one: do not rely on it.",
     }
@@ -108,8 +117,12 @@ def _about_grid(grid: dict[str, Any]) -> str:
     if grid["bits"] is None:
         return f"The weights are on no grid, though one was asked for: {grid['refused']}."
     rounding = grid["rounding"]
+    decays = "".join(
+        f", and λ of {name} from {each['trained']:.4g} to {each['delivered']:g}"
+        for name, each in grid["decays"].items()
+    )
     cost = (
-        f"Rounding the weights to multiples of 2^-{grid['bits']} took the accuracy from "
+        f"Rounding the weights to multiples of 2^-{grid['bits']}{decays} took the accuracy from "
         f"{rounding['accuracy_as_trained']:.2%} to {rounding['accuracy_on_grid']:.2%} on "
         f"{rounding['samples']} samples."
     )
@@ -119,13 +132,26 @@ def _about_grid(grid: dict[str, Any]) -> str:
     over = [row for row in rows if not row["within"]]
     if over:
         worst = max(over, key=lambda row: row["bits_needed"])
+        found = Remedies(**grid["remedies"])
+        advised = advice_of(found)
         return (
-            f"{cost} This is no proof: {worst['name']} may need {worst['bits_needed']} of "
-            f"{worst['bits_available']} bits; take fewer grid_bits."
+            f"{cost} This is no proof: {worst['name']} (λ = {worst['decay']:g}) may need "
+            f"{worst['bits_needed']} bits, {found.bits_lacking} more than the "
+            f"{worst['bits_available']} of {_type_of(grid)}"
+            + (f"; {advised}." if advised else "; its weights are too large for any grid.")
+            + (IN_FLOAT64 if found.float64 else "")
         )
     needed = max(row["bits_needed"] for row in rows)
     scores = "as well" if grid["readout"]["within"] else "not covered"
+    decays = ", ".join(f"{each:g}" for each in sorted({row["decay"] for row in grid["layers"]}))
     return (
-        f"{cost} Float32 is exact in every layer for every image: at most {needed} of "
-        f"{SIGNIFICANT_BITS} bits are needed; the scores are {scores}."
+        f"{cost} {_type_of(grid).capitalize()} is exact in every layer for every image: with λ = "
+        f"{decays} at most {needed} of {rows[0]['bits_available']} bits are needed; the scores are "
+        f"{scores}."
     )
+
+
+def _type_of(grid: dict[str, Any] | None) -> str:
+    """The type of the weights, in which the network is delivered."""
+    available = None if grid is None or not grid["bits"] else grid["layers"][0]["bits_available"]
+    return "float64" if available == SIGNIFICANT_BITS["float64"] else "float32"

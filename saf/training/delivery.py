@@ -85,7 +85,10 @@ def deliver(
         count = min(MOST_FOR_ROUNDING, len(selection))
         rows = torch.arange(count) * len(selection) // count
         own = None if selection.lengths is None else selection.lengths[rows]
-        for rounding in round_to_grid(lif, bits, *selection.raw(rows), own):
+        conversion = specification.conversion
+        for rounding in round_to_grid(
+            lif, bits, *selection.raw(rows), own, round_decays=conversion.round_decays
+        ):
             if stop():
                 return
             if rounding is not None:

@@ -17,12 +17,15 @@ import torch
 from torch import Tensor
 
 from saf import config
+from saf.config import Neuron
+from saf.config.grid import nearest_power
 from saf.lif.convert import convert, effective_weights, fold, on_grid
 from saf.lif.grid.exactness import bounds
 from saf.lif.grid.few_bits import exponents_of, grid_of, put_quantised
 from saf.lif.network import LIFNetwork
 from saf.model.network import SpikingNetwork
 from saf.networks.architecture import Architecture
+from saf.neurons.models.lif import LeakyIntegrateAndFire
 from saf.training.batches import Batches
 from saf.training.checkpoint import merit
 from saf.training.events import Converting, Report
@@ -98,12 +101,13 @@ def quantise(
 def plain_network(
     network: SpikingNetwork, architecture: Architecture | None = None
 ) -> SpikingNetwork:
-    """`network` with plain weights: standardisation, gains and constants folded into them. With
-    `architecture` it has that one, which is the same but for factors."""
+    """`network` with plain weights: standardisation, gains and constants folded into them; a λ that
+    was learned is the nearest power of two. With `architecture` it has that one, which is the same
+    but for factors."""
     folded, weights = fold(network.architecture, effective_weights(network))
     plain = SpikingNetwork(
         architecture or folded,
-        network.neuron,
+        _neurons_on_grid(network),
         mean=network.mean.flatten().tolist(),
         std=network.std.flatten().tolist(),
         seed=0,
@@ -117,6 +121,21 @@ def plain_network(
         for name, parameter in plain.named_parameters():
             parameter.copy_(weights[name])
     return plain
+
+
+def _neurons_on_grid(network: SpikingNetwork) -> Neuron:
+    """Settings of the neurons that the delivered network has."""
+    of = network.neuron
+    if not of.learns_decay:
+        return of
+    decays = [nearest_power(layer.decay) for layer in network.layers if layer.neuron is not None]
+    return LeakyIntegrateAndFire(
+        decay=of.decay,
+        decays=tuple(decays),
+        threshold=of.threshold,
+        surrogate=of.surrogate,
+        dropout=of.dropout,
+    )
 
 
 def _on_grid(plain: SpikingNetwork, trainer: Trainer, k: int) -> LIFNetwork:

@@ -1,9 +1,10 @@
 """Integer C99: the network on its grid as one header and one source, without dependencies.
 
-    u[t] = (u[t−1] − V s[t−1]) / 2 + I[t]              s[t] = u[t] ≥ V
+    u[t] = (u[t−1] − V s[t−1]) / 2^n + I[t]            s[t] = u[t] ≥ V
 
-in units of 2^−R, R = F + T − 1, where F are the fractional bits of the current: every number is a
-whole one, no halving leaves a rest, and none needs more than 24 bits (docs/proof.md).
+for λ = 2^−n of the layer, in units of 2^−R, R = F + n (T − 1), where F are the fractional bits of
+the current: every number is a whole one, no division leaves a rest, and none needs more than 24
+bits (docs/proof.md).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from saf.config.grid import SIGNIFICANT_BITS
 from saf.config.targets import TARGETS, NoReaderError, Obstacle, Played, Reader, Target
 from saf.lif.export.templates.integer_source import IntegerSource
 from saf.lif.export.templates.text import template
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 REPLAY_SECONDS = 600
 MOST_BITS = 30
+MOST_EXACT = SIGNIFICANT_BITS["float32"]
+"""Bits that no sum exceeds: those of float32, with which the replay compares."""
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-O2")
 ZIG = (sys.executable, "-P", "-m", "ziglang", "cc")
 HEADER, SOURCE = "snn.h", "snn.c"
@@ -42,14 +46,16 @@ class IntegerTarget(Target):
     """A target of integers: the networks whose C `IntegerSource` can write."""
 
     can: ClassVar[tuple[str, ...]] = (
-        "every network proven on a grid (conversion.grid_bits): λ = ½, V = 1, T ≤ 16",
+        "every network proven in float32 on a grid (conversion.grid_bits): LIF neurons with V = 1, "
+        "and in each layer a λ = 2^−n of its own",
         "convolutions, linear maps, pooling, skip connections, feedback, delays, residual streams",
         "images, event frames and series in bytes, series that end before T",
     )
     cannot: ClassVar[tuple[str, ...]] = (
-        "networks on no grid: encodings, other neurons, the readouts last and max",
-        "another decay than ½",
+        "networks on no grid: encodings, the readouts last and max",
+        "neurons with a synaptic current or an adaptive threshold",
     )
+    other_neurons: ClassVar[bool] = True
     delays: ClassVar[bool] = True
     rows: ClassVar[bool] = True
     lengths: ClassVar[bool] = True
@@ -62,17 +68,29 @@ class IntegerTarget(Target):
                 'train or convert it with conversion.grid_bits "auto", or take the target python',
             )
 
+        for layer, constants in of.neurons.items():
+            if constants.get("name") != "lif":
+                yield Obstacle(
+                    layer,
+                    f"its neurons ({constants.get('name')}) are no LIF neurons",
+                    "run lif.safetensors with this library, or train with neuron.name = lif",
+                )
+
     def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
         from saf.lif.grid.exactness import bounds
 
-        if network.description.grid is None:
+        if network.description.grid is None or any(
+            constants["name"] != "lif" for constants in network.description.neurons.values()
+        ):
             return
         for bound in bounds(network):
-            if not bound.within:
+            if not bound.exact_in(MOST_EXACT):
                 yield Obstacle(
                     bound.name,
-                    f"its sums need {bound.exponent:.1f} bits, and 24 are proven to be exact",
-                    "convert it with fewer conversion.grid_bits",
+                    f"its sums need {bound.bits_needed} bits, and {MOST_EXACT} are proven to be "
+                    "exact",
+                    "convert it with fewer conversion.grid_bits, train it with fewer timesteps, or "
+                    "with a neuron.decay nearer to 1",
                 )
                 return
         bits = IntegerSource(network).most_bits
@@ -91,7 +109,7 @@ class IntegerTarget(Target):
             "weights": source.types,
             "weight_scales": source.scales,
             "scores": f"scores[k] × 2^-{source.score_bits}"
-            + (f" / (2 - 2^{1 - network.timesteps})" if source.final else ""),
+            + (f" / {source.score_divisor!r}" if source.final else ""),
         }
 
 

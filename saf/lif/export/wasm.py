@@ -178,6 +178,7 @@ def _section(network: LIFNetwork, source: IntegerSource) -> bytes:
         ],
         "score_bits": source.score_bits,
         "weighted": source.final,
+        "decay": of.decay,
     }
     content = _counted(SECTION.encode()) + json.dumps(about, ensure_ascii=False).encode()
     return b"\0" + _counted(content)

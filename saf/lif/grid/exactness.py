@@ -2,32 +2,27 @@
 
 `bounds` is the argument of `docs/proof.md` in numbers: interval bounds of all partial sums of a
 layer, in units of the finest fraction that they can have. Up to 2^24 units float32 does not round,
-so SAF and LIF, in any order of summation, give the same spikes. `run_saf` is the SAF form of a LIF
-network, to compare with.
+and up to 2^53 float64 does not, so SAF and LIF, in any order of summation, give the same spikes.
 
 Shapes: `N` samples, `…` the shape of a layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import log2
+from math import frexp
 
 import torch
 from torch import Tensor
 
-from saf.kernels.saf_scan import Constant
-from saf.lif.grid.fixed_point import Grid, fewest_bits, fraction_bits, pixel_values
+from saf.config.grid import SIGNIFICANT_BITS, halvings
+from saf.config.neurons import accumulated
+from saf.lif.grid.fixed_point import Grid, fewest_bits, fraction_bits, pixel_values, rounded
 from saf.lif.network import LIFNetwork
-from saf.lif.sequence import LIFStep, wires
+from saf.lif.sequence import wires
 from saf.model import operations
-from saf.model.forward.delays import DelayLine
-from saf.model.forward.delays import lines as empty_lines
-from saf.model.forward.saf_forward import Neurons
-from saf.model.inputs import with_pixels
 from saf.model.layers import Layer, Wire, input_current, run_layers
-from saf.model.operations import channels_last
 from saf.networks.architecture import (
     INPUT,
     AveragePool,
@@ -39,10 +34,14 @@ from saf.networks.architecture import (
     SumPool,
     Upsample,
 )
-from saf.neurons.dynamics import accumulated_one, saf_step
+from saf.neurons.base import Filters, Neuron
+from saf.neurons.extended import ExtendedLIF
 from saf.neurons.lif import LIF
 
-SIGNIFICANT_BITS = 24  # of a float32: integers up to 2^24 are exact
+MOST_FRACTION_BITS = 100
+"""Beyond which the smallest numbers of float32 come near, whatever the magnitudes are."""
+NEVER = 10_000
+"""Bits that no arithmetic has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,58 +49,84 @@ class LayerBound:
     """Worst case of a layer over all inputs with pixels in [0, 1]."""
 
     name: str
+    filters: Filters
+    """The decays by which it accumulates its input; the last one is λ."""
     magnitude: float
     """No partial sum of the potential is larger, in units of the potential (V = 1)."""
     fraction_bits: int
     """Every number that occurs is a multiple of 2^−fraction_bits."""
-    exponent: float
-    """log2 of the largest number of such units, in any stage of the layer: exact up to 24."""
+    bits_needed: int
+    """The smallest n for which no number, in any stage of the layer, is more than 2^n of these."""
+    bits_available: int
+    """Significant bits of the type of the network's weights: 24 of float32, 53 of float64."""
 
     @property
     def within(self) -> bool:
-        """Whether float32 is exact in this layer."""
-        return self.exponent <= SIGNIFICANT_BITS
+        """Whether the arithmetic of the network's type is exact in this layer."""
+        return self.exact_in(self.bits_available)
+
+    def exact_in(self, significant_bits: int) -> bool:
+        """Whether arithmetic with so many significant bits is exact in this layer."""
+        return self.bits_needed <= significant_bits
 
 
 @dataclass(frozen=True)
 class _Interval:
-    """Interval bound of all partial sums of each neuron (1 …, float64); low ≤ 0 ≤ high."""
+    """Interval bound of all partial sums of each neuron (1 …, float64); low ≤ 0 ≤ high. The ends
+    are multiples of 2^−fraction_bits themselves, so that float64 holds them exactly below 2^53 of
+    these units; an end that it has rounded is one of 2^53 units or more, and counted as such."""
 
     low: Tensor
     high: Tensor
     fraction_bits: int
-    exponent: float = 0.0
-    """log2 of the largest number of units so far."""
+    bits_needed: int = 0
+    """The largest number of bits so far."""
 
     @property
     def magnitude(self) -> float:
         return max(float(self.high.max()), -float(self.low.min()))
 
     def checked(self) -> _Interval:
-        """The same interval, with its number of units counted in `exponent`."""
-        own = self.fraction_bits + log2(max(self.magnitude, 2.0**-1000))
-        return _Interval(self.low, self.high, self.fraction_bits, max(self.exponent, own))
+        """The same interval, with its bits counted in `bits_needed`."""
+        own = _bits(self.magnitude, self.fraction_bits)
+        return _Interval(self.low, self.high, self.fraction_bits, max(self.bits_needed, own))
 
     def times(self, factor: float, halvings: int = 0) -> _Interval:
         """The bound times `factor` ≥ 0, a number with `halvings` fractional bits."""
         return _Interval(
-            factor * self.low, factor * self.high, self.fraction_bits + halvings, self.exponent
+            factor * self.low, factor * self.high, self.fraction_bits + halvings, self.bits_needed
         ).checked()
+
+    def __neg__(self) -> _Interval:
+        return _Interval(-self.high, -self.low, self.fraction_bits, self.bits_needed)
 
     def __add__(self, other: _Interval) -> _Interval:
         return _Interval(
             self.low + other.low,
             self.high + other.high,
             max(self.fraction_bits, other.fraction_bits),
-            max(self.exponent, other.exponent),
+            max(self.bits_needed, other.bits_needed),
         ).checked()
+
+
+def _bits(magnitude: float, fraction: int) -> int:
+    """The smallest n with `magnitude` ≤ 2^(n − fraction), by whole numbers, not by a logarithm. For
+    2^53 units and more, where float64 may have rounded the magnitude down, one more at a power of
+    two."""
+    if magnitude == 0.0:
+        return 0
+    if not magnitude < float("inf") or fraction > MOST_FRACTION_BITS:
+        return NEVER
+    mantissa, exponent = frexp(magnitude)
+    n = exponent + fraction
+    return max(0, n - 1 if mantissa == 0.5 and n <= SIGNIFICANT_BITS["float64"] else n)
 
 
 def input_bounds(network: LIFNetwork) -> list[LayerBound]:
     """Bounds of layers that read the input: of the sum W x + b before it is rounded to the grid."""
     exact = _exact(network)
     return [
-        _bound(layer, _current_of_input(exact, layer))
+        _bound(network, layer, _current_of_input(exact, layer))
         for layer in (*exact.layers, exact.readout_layer)
         if layer.description.reads_input
     ]
@@ -113,73 +138,100 @@ def bounds(network: LIFNetwork) -> list[LayerBound]:
     A neuron's bound covers Û and u with their resets, in the SAF and the LIF recursion, and, where
     it reads the input, W x + b before the rounding; that of a relay covers its output. That of the
     readout covers its sum over time; the division by c[T] at the end of a `weighted` readout is one
-    correctly rounded operation. The computation is in float64, exact itself up to 53 bits. Raises
-    ValueError for a network that is on no grid, and for operations and neurons without a known
-    bound.
+    correctly rounded operation. Each layer accumulates by its own filters. Raises ValueError for a
+    network that is on no grid, and for operations and neurons without a known bound.
     """
     exact = _exact(network)
     of, readout = exact.description, exact.readout_layer
-    steps = of.timesteps
     everyone = [layer.name for layer in exact.layers]
-    over_time = _Bounds(exact, accumulated_one(steps, of.decay), steps - 1)
-    sent = over_time.spikes()
-    for _ in run_layers(exact.layers, sent, over_time, keep=everyone):
-        pass
-    if of.readout == "weighted":
-        scores = readout(sent, over_time)
-    else:
-        at_one_step = _Bounds(exact, 1.0, 0)
+    for layer in exact.layers:
+        if layer.neuron is not None and type(layer.neuron) not in (LIF, ExtendedLIF):
+            raise ValueError(
+                f"no bound is known for the neurons of {layer.name} "
+                f"({type(layer.neuron).__name__}), so float32 cannot be proven to be exact in it: "
+                "leave conversion.grid_bits out"
+            )
+    found: dict[str, _Interval] = {}
+    scores = None
+    for filters in dict.fromkeys(layer.filters for layer in (*exact.layers, readout)):
+        over_time = _Bounds(exact, filters, of.timesteps)
+        sent = over_time.spikes()
+        for _ in run_layers(exact.layers, sent, over_time, keep=everyone):
+            pass
+        found |= over_time.found
+        if filters == readout.filters and of.readout == "weighted":
+            scores = readout(sent, over_time)
+    if scores is None:
+        at_one_step = _Bounds(exact, readout.filters, 1)
         sent = at_one_step.spikes()
         relays = [layer for layer in exact.layers if layer.neuron is None]
         for _ in run_layers(relays, sent, at_one_step, keep=everyone):
             pass
-        scores = readout(sent, at_one_step).times(steps)
-    return [*over_time.found, _bound(readout, scores)]
+        scores = readout(sent, at_one_step).times(of.timesteps)
+    rows = [_bound(network, layer, found[layer.name]) for layer in exact.layers]
+    return [*rows, _bound(network, readout, scores)]
 
 
 class _Bounds:
-    """Bounds of the input of a layer, for accumulations of spikes between 0 and `largest`."""
+    """Bounds of the layers that accumulate their input by `filters`, after T time steps."""
 
-    def __init__(self, network: LIFNetwork, largest: float, halvings: int) -> None:
-        self._network, self._largest, self._halvings = network, largest, halvings
-        self.found: list[LayerBound] = []
+    def __init__(self, network: LIFNetwork, filters: Filters, timesteps: int) -> None:
+        self._network, self._filters, self._timesteps = network, filters, timesteps
+        self._largest = accumulated(timesteps, *filters)
+        self._halvings = _halvings(network, filters) * (timesteps - 1)
+        self.found: dict[str, _Interval] = {}
 
     def spikes(self) -> dict[str, _Interval]:
-        """Bounds of the output of every layer with neurons."""
-        found = {}
-        for layer in self._network.layers:
-            if layer.neuron is not None:
-                high = torch.full((1, *layer.shape), self._largest, dtype=torch.float64)
-                found[layer.name] = _Interval(torch.zeros_like(high), high, self._halvings)
-        return found
+        """Bounds of the output of every layer with neurons, accumulated."""
+        return {
+            layer.name: self._sent(layer)
+            for layer in self._network.layers
+            if layer.neuron is not None
+        }
+
+    def _sent(self, layer: Layer) -> _Interval:
+        return _reach(layer, self._largest, self._halvings)
 
     def __call__(self, layer: Layer, inputs: Mapping[str, _Interval]) -> _Interval:
+        if layer.neuron is not None and layer.filters != self._filters:
+            return self._sent(layer)
         potential = self._potential(layer, inputs)
         if layer is self._network.readout_layer:
             return potential
         if layer.neuron is None:
-            self.found.append(_bound(layer, potential))
+            if layer.filters == self._filters:
+                self.found[layer.name] = potential
             return potential
-        if not isinstance(layer.neuron, LIF):
-            raise ValueError(
-                f"no bound is known for the neurons of {layer.name} ({type(layer.neuron).__name__})"
-                ", so float32 cannot be proven to be exact in it: leave conversion.grid_bits out"
+        self.found[layer.name] = potential + self._reset(layer, layer.neuron)
+        return self._sent(layer)
+
+    def _reset(self, layer: Layer, neuron: Neuron) -> _Interval:
+        """Bound of −V (λ â + 1), and of the adaptive threshold."""
+        steps = self._timesteps - 1
+        own = _halvings(self._network, (neuron.decay,)) * steps
+        total = -_reach(layer, accumulated(self._timesteps, neuron.decay), own)
+        total = total.times(neuron.threshold, fraction_bits(neuron.threshold))
+        if isinstance(neuron, ExtendedLIF) and neuron.adaptation:
+            beta, rho = neuron.adaptation, neuron.adaptation_decay
+            rise = _reach(
+                layer,
+                accumulated(self._timesteps, rho),
+                _halvings(self._network, (rho,)) * steps,
             )
-        reset = torch.full_like(potential.low, -layer.neuron.threshold * self._largest)
-        reach = _Interval(reset, torch.zeros_like(reset), self._halvings)
-        self.found.append(_bound(layer, potential + reach))
-        high = torch.full_like(potential.high, self._largest)
-        return _Interval(torch.zeros_like(high), high, self._halvings)
+            total = total + -rise.times(beta, fraction_bits(beta))
+        return total
 
     def _potential(self, layer: Layer, inputs: Mapping[str, _Interval]) -> _Interval:
         """Bound of Û = Σ W â_in + c (W x + b)."""
         grid = _grid(self._network)
         current = _current_of_input(self._network, layer)
-        if layer.description.reads_input:
-            half = 0.5 * 2.0**-grid.bits
+        if layer.description.reads_input:  # which is rounded, and rounding keeps an order
             current = _Interval(
-                current.low - half, current.high + half, grid.bits, current.exponent
-            )
+                rounded(current.low, grid.bits),
+                rounded(current.high, grid.bits),
+                grid.bits,
+                current.bits_needed,
+            ).checked()
         total = input_current(
             wires(layer),
             inputs,
@@ -188,6 +240,23 @@ class _Bounds:
         )
         assert total is not None
         return total
+
+
+def _reach(layer: Layer, largest: float, fraction: int) -> _Interval:
+    """From 0 to `largest`, in the shape of `layer`."""
+    high = torch.full((1, *layer.shape), largest, dtype=torch.float64)
+    return _Interval(torch.zeros_like(high), high, fraction).checked()
+
+
+def _halvings(network: LIFNetwork, decays: Iterable[float]) -> int:
+    """Fractional bits that a time step adds to accumulations by these `decays`."""
+    found = [halvings(decay) for decay in decays]
+    if None in found:
+        raise ValueError(
+            f"λ = {', '.join(f'{decay:g}' for decay in decays)} is no power of two, so that a "
+            f"multiplication by it is rounded: {network!r} cannot be on a grid"
+        )
+    return max(n for n in found if n is not None)
 
 
 def _current_of_input(network: LIFNetwork, layer: Layer) -> _Interval:
@@ -221,13 +290,13 @@ def _through(wire: Wire, reach: _Interval, bits: int) -> _Interval:
                 reach = _multiplied(operation, next(left), reach, bits)
             case Scale(factor=factor):
                 ends = (reach.low, reach.high) if factor >= 0 else (-reach.high, -reach.low)
-                reach = _Interval(*ends, reach.fraction_bits, reach.exponent)
+                reach = _Interval(*ends, reach.fraction_bits, reach.bits_needed)
                 reach = reach.times(abs(factor), fraction_bits(factor))
             case (
                 AveragePool() | SumPool() | Upsample() | Flatten() | InARow()
             ):  # which keep an order
                 low, high = (operations.apply([operation], [], x) for x in (reach.low, reach.high))
-                reach = _Interval(low, high, reach.fraction_bits, reach.exponent).checked()
+                reach = _Interval(low, high, reach.fraction_bits, reach.bits_needed).checked()
             case _:
                 raise ValueError(
                     f"no bound is known for the operation {operation.kind!r} of a connection from "
@@ -249,16 +318,19 @@ def _multiplied(operation: Conv | Linear, weight: Tensor, reach: _Interval, bits
         products(positive, reach.low) + products(negative, reach.high),
         products(positive, reach.high) + products(negative, reach.low),
         reach.fraction_bits + fewest_bits(weight, bits),
-        reach.exponent,
+        reach.bits_needed,
     ).checked()
 
 
-def _bound(layer: Layer, reach: _Interval) -> LayerBound:
+def _bound(network: LIFNetwork, layer: Layer, reach: _Interval) -> LayerBound:
+    is_double = network.dtype == torch.float64
     return LayerBound(
         name=layer.name,
+        filters=layer.filters,
         magnitude=reach.magnitude,
         fraction_bits=reach.fraction_bits,
-        exponent=reach.exponent,
+        bits_needed=reach.bits_needed,
+        bits_available=SIGNIFICANT_BITS["float64" if is_double else "float32"],
     )
 
 
@@ -272,108 +344,3 @@ def _grid(network: LIFNetwork) -> Grid:
     if grid is None:
         raise ValueError("the network is on no grid, so its arithmetic is rounded")
     return grid
-
-
-def _nothing(potential: Tensor) -> Constant:
-    """No current beside `potential`."""
-    shape = (1, potential.shape[1], *(1,) * (potential.dim() - 2))
-    return Constant(potential.new_zeros(shape), True, [0.0], [0.0])
-
-
-@torch.no_grad()
-def run_saf(network: LIFNetwork, x: Tensor, neurons: Neurons | None = None) -> Iterator[LIFStep]:
-    """The T steps of `network` on images `x` (`N C H W`) or event frames (`N T C H W`) by spike
-    accumulation, as in SAF.
-
-        Û[t] = Σ W â_in[t] + Î[t]                Î[t] = λ Î[t−1] + (W x[t] + b)
-        s[t] = H(Û[t] − V (λ â[t−1] + 1))        â[t] = λ â[t−1] + s[t]
-
-    Scores are those of the readout of this step: Σ (W s[t] + b), or Û[t] / c[t] of the readout.
-    The potentials are Û[t] − V λ â[t−1]. A relay sends its Û on, and has sent Û[t] − λ Û[t−1] in
-    this step. With `neurons`, which runs the layers as in `saf.model.forward.saf_forward.advance`,
-    there are no potentials, and spikes of those alone that the readout listens to.
-    """
-    of = network.description
-    x = x if of.image is None else of.image.sequence(x)
-    x = with_pixels(x, of.architecture.input_shape, len(of.architecture.input_shape) + 2)
-    frames = x.transpose(0, 1) if of.frames else None
-    lines = empty_lines(of.architecture.delays)
-    arriving_now, _ = network.currents_of_input(x if frames is None else frames[0])
-    sums: dict[str, Tensor] = {}
-    # Before a layer is computed, those that hear it as feedback get â[t−1].
-    sent = {
-        layer.name: channels_last(
-            torch.zeros(len(x), *layer.shape, dtype=network.dtype, device=network.device)
-        )
-        for layer in network.layers
-        if layer.neuron is not None
-    }
-    readout = network.readout_layer
-    everyone = [layer.name for layer in network.layers]
-    read = {connection.source for connection in readout.description.connections}
-    total = torch.zeros((), dtype=network.dtype, device=network.device)
-    for t in range(1, of.timesteps + 1):
-        if frames is None:
-            c = accumulated_one(t, of.decay)
-            sums = {name: c * current for name, current in arriving_now.items()}
-        else:
-            arriving_now, arrived = network.currents_of_input(frames[t - 1], lines)
-            if INPUT in lines:
-                lines[INPUT] = lines[INPUT].after(arrived, 1)
-            sums = {n: of.decay * sums.get(n, 0.0) + now for n, now in arriving_now.items()}
-        step = _Step(network, dict(sent), sums, neurons, lines)
-        for layer, accumulation in run_layers(network.layers, sent, step, keep=everyone):
-            if layer.name in read and of.readout == "mean":
-                step.note(layer, accumulation)
-        for name in lines.keys() - {INPUT}:
-            lines[name] = lines[name].after(sent[name], 1)
-        if of.readout == "mean":
-            total = scores = total + network.current(readout, step.sent, arriving_now[readout.name])
-        else:
-            scores = network.current(readout, sent, sums[readout.name])
-            scores = scores / readout.accumulated_one(t)
-        yield LIFStep(potentials=step.potentials, spikes=step.spikes, scores=scores)
-
-
-class _Step:
-    """Computes the accumulation of a layer in one time step from those of its sources."""
-
-    def __init__(
-        self,
-        network: LIFNetwork,
-        before: Mapping[str, Tensor],
-        sums: Mapping[str, Tensor],
-        neurons: Neurons | None,
-        lines: Mapping[str, DelayLine],
-    ) -> None:
-        """`before` are the accumulations before the time step, `sums` the accumulated currents
-        of the input, `lines` earlier accumulations, for connections with delays."""
-        self._network, self._before, self._sums, self._neurons = network, before, sums, neurons
-        self._lines = dict(lines)
-        self.spikes: dict[str, Tensor] = {}
-        self.sent: dict[str, Tensor] = {}
-        """In this step alone, of those that were noted."""
-        self.potentials: dict[str, Tensor] = {}
-
-    def __call__(self, layer: Layer, inputs: Mapping[str, Tensor]) -> Tensor:
-        name, start = layer.name, self._sums[layer.name]
-        potential = self._network.current(layer, inputs, start, self._lines)
-        if layer.neuron is None:
-            return potential
-        before, decay, threshold = self._before[name], layer.neuron.decay, layer.neuron.threshold
-        if self._neurons is not None:
-            if potential is start:  # others look at it again
-                potential = potential.expand_as(before).clone()
-            return self._neurons(name, potential, _nothing(potential), before, ()).accumulation
-        self.spikes[name], accumulation = saf_step(potential, before, decay, threshold)
-        self.potentials[name] = potential - threshold * (decay * before)
-        return accumulation
-
-    def note(self, layer: Layer, accumulation: Tensor) -> None:
-        """Keep the output of the layer at this time step alone."""
-        sent = self.spikes.get(layer.name)
-        if sent is None:
-            sent = accumulation - layer.decay * self._before.get(layer.name, 0.0)
-            if layer.neuron is not None:
-                self.spikes[layer.name] = sent
-        self.sent[layer.name] = sent

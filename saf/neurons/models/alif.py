@@ -19,6 +19,9 @@ class AdaptiveLIF(Neuron):
 
     label: ClassVar[str] = "Adaptive threshold"
     place: ClassVar[int] = 40
+    fits_grid: ClassVar[bool] = True
+    powers: ClassVar[tuple[str, ...]] = ("decay", "adaptation_decay")
+    multiples: ClassVar[tuple[str, ...]] = ("adaptation",)
     kept: ClassVar[int] = 5
     updates: ClassVar[int] = 3
     lacks: ClassVar[frozenset[Form]] = frozenset({"rate_gate", "accumulated_step"})

@@ -19,6 +19,8 @@ class CurrentBasedLIF(Neuron):
 
     label: ClassVar[str] = "Current-based LIF"
     place: ClassVar[int] = 30
+    fits_grid: ClassVar[bool] = True
+    powers: ClassVar[tuple[str, ...]] = ("decay", "synaptic_decay")
     kept: ClassVar[int] = 4
     updates: ClassVar[int] = 2
     lacks: ClassVar[frozenset[Form]] = frozenset({"rate_gate", "accumulated_step"})

@@ -20,6 +20,8 @@ class ParametricLIF(Neuron):
 
     label: ClassVar[str] = "PLIF (learned λ)"
     place: ClassVar[int] = 20
+    fits_grid: ClassVar[bool] = True
+    learns_decay: ClassVar[bool] = True
     kept: ClassVar[int] = 6
     lacks: ClassVar[frozenset[Form]] = frozenset({"rate_gate", "accumulated_step"})
 

@@ -81,8 +81,14 @@ def test_a_network_that_could_be_proven_is_told_so() -> None:
     assert "--set conversion.grid_bits=auto" in step
     assert next_steps({**GOOD, "verdict": "proven"}, DEFAULTS) == []
     assert next_steps(GOOD, DEFAULTS, has_findings=True) == []
-    assert next_steps(GOOD, {**DEFAULTS, "timesteps": 17}) == []
+    assert next_steps(GOOD, {**DEFAULTS, "timesteps": 24}) == []
     assert next_steps(GOOD, {**DEFAULTS, "neuron": {"decay": 0.9, "threshold": 1.0}}) == []
+    own = {"decay": 0.5, "decays": [1.0, 0.25], "threshold": 1.0}
+    assert next_steps(GOOD, {**DEFAULTS, "neuron": own})
+    assert next_steps(GOOD, {**DEFAULTS, "neuron": {**own, "decays": [1.0, 0.3]}}) == []
+    learned = {"name": "plif", "decay": 0.5, "threshold": 1.0}
+    (step,) = next_steps(GOOD, {**DEFAULTS, "neuron": learned})
+    assert step.endswith("--set conversion.grid_bits=auto --set conversion.round_decays=true")
 
 
 def test_watching_a_job_with_findings_tells_them_first_and_succeeds(

@@ -3,6 +3,8 @@
 from typing import Any
 
 import torch
+from hypothesis import reject
+from hypothesis import strategies as st
 from torch import Tensor
 
 from saf.config import JobSpecification, Neuron
@@ -25,15 +27,34 @@ from saf.networks.build import build
 from tests.saf.networks.random_networks import CLASSES, INPUT_SHAPE, randomise
 from tests.saf.training.trainings import resolved
 
+POWERS = (1.0, 0.5, 0.25, 0.125)
+
+
+@st.composite
+def decays(draw: st.DrawFn, layers: int, *, mixed: bool) -> Neuron:
+    """LIF neurons with one λ that is a power of two; where they are `mixed`, perhaps with one for
+    each of the spiking layers."""
+    decay = draw(st.sampled_from(POWERS))
+    if not (mixed and draw(st.booleans())):
+        return Neuron(decay=decay)
+    own = st.tuples(*[st.sampled_from(POWERS)] * layers)
+    return Neuron(decay=decay, decays=draw(own))
+
 
 def converted(
-    architecture: Architecture, seed: int, timesteps: int, method: str, *, frames: bool = False
+    architecture: Architecture,
+    seed: int,
+    timesteps: int,
+    method: str,
+    *,
+    frames: bool = False,
+    neuron: Neuron | None = None,
 ) -> LIFNetwork:
-    """A network with random weights as LIF neurons, on no grid."""
+    """A network with random weights as LIF neurons (by default those of a job), on no grid."""
     generator = torch.Generator().manual_seed(seed)
     mean, std = (0.4, 0.5)[: architecture.input_shape[0]], (0.25, 0.3)
     network = SpikingNetwork(
-        architecture, Neuron(), mean=mean, std=std[: len(mean)], seed=0
+        architecture, neuron or Neuron(), mean=mean, std=std[: len(mean)], seed=0
     ).double()
     randomise(network, generator)
     specification = resolved({"timesteps": timesteps, "method": {"name": method}})
@@ -58,7 +79,10 @@ def samples(seed: int, count: int, network: LIFNetwork) -> Tensor:
 def exact_grid(network: LIFNetwork) -> LIFNetwork:
     """The finest grid on which float32 is exact."""
     found = (on_grid(network, bits) for bits in range(20, 0, -1))
-    return next(n for n in found if all(bound.within for bound in bounds(n)))
+    for candidate in found:
+        if all(bound.within for bound in bounds(candidate)):
+            return candidate
+    return reject()  # of small λ and many time steps there may be none
 
 
 def architected(network: dict[str, Any], *shape: int) -> LIFNetwork:

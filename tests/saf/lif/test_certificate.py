@@ -14,7 +14,7 @@ from saf.errors import InternalError
 from saf.kernels.saf_scan import Constant
 from saf.lif.certificate import certify
 from saf.lif.convert import convert, on_grid
-from saf.lif.grid.exactness import run_saf
+from saf.lif.grid.saf_run import run_saf
 from saf.lif.network import LIFNetwork, load_lif
 from saf.lif.sequence import LIFStep
 from saf.lif.verdict import costs_too_much, verdict_of

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import torch
 
 from saf.config import JobSpecification
 from saf.lif.convert import on_grid, round_to_grid
@@ -14,9 +15,18 @@ from tests.saf.lif.grid_networks import architecture_of_one_layer, converted, ex
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        ({"neuron": {"decay": 0.75}}, "neuron.decay = 0.5, not 0.75"),
+        ({"neuron": {"decay": 0.75}}, r"neuron.decay = 2\^−n .*, not 0.75: .*; 0.5 is the nearest"),
+        ({"neuron": {"decays": [0.5, 0.9]}}, "neuron.decays = .*, not 0.9: .*; 1 is the nearest"),
         ({"neuron": {"threshold": 2.0}}, "neuron.threshold = 1, not 2"),
-        ({"timesteps": 17}, "at most 16, not 17"),
+        ({"neuron": {"name": "cuba", "synaptic_decay": 0.9}}, "synaptic_decay = .*, not 0.9"),
+        (
+            {"neuron": {"name": "alif", "adaptation_decay": 0.5}},
+            "adaptation .*, not 0.2; .* is one",
+        ),
+        ({"neuron": {"name": "plif"}}, "plif learns others: set round_decays"),
+        ({"timesteps": 24}, "at most 23 with λ = 0.5, not 24.*precision = float64"),
+        ({"timesteps": 54, "precision": "float64"}, "at most 52 with λ = 0.5, not 54"),
+        ({"timesteps": 9, "neuron": {"decays": [1.0, 0.125]}}, "at most 8 with λ = 0.125, not 9"),
     ],
 )
 def test_job_that_cannot_be_proven_is_refused_with_the_reason(
@@ -59,7 +69,50 @@ def test_auto_leaves_alone_what_is_exact_on_no_grid() -> None:
     left, refused = rounded
     assert left is network
     assert refused is not None
-    assert "too large" in refused
+    assert "with a single bit layer1 (λ = 0.5, T = 4) needs 36 of 24 bits" in refused
+    assert "precision float64" in refused
+
+
+def test_a_network_of_float64_takes_a_grid_of_float32_where_there_is_one() -> None:
+    single, x = converted(architecture_of_one_layer(), 5, 4, "saf-f"), images(5, 40)
+    double = single.copied(dtype=torch.float64)
+    large = dict(double.tensors)
+    large["layer1.bias"] = large["layer1.bias"] + 2.0**20
+    for network, exact_in_float32 in (
+        (double, True),
+        (LIFNetwork(double.description, large), False),
+    ):
+        *_, rounded = round_to_grid(network, "auto", x.double(), network.predict(x.double()))
+        assert rounded is not None
+        chosen = bounds(rounded.network)
+        assert all(bound.within for bound in chosen)
+        assert all(bound.exact_in(24) for bound in chosen) == exact_in_float32
+
+
+@pytest.mark.parametrize("conversion", [{"grid_bits": "auto"}, {"weight_bits": 4}], ids=str)
+def test_learned_decays_are_rounded_where_that_is_asked_for(conversion: dict[str, Any]) -> None:
+    plif = {"neuron": {"name": "plif"}, "conversion": {**conversion, "round_decays": True}}
+    assert JobSpecification.model_validate(plif).conversion.round_decays
+    with pytest.raises(ValueError, match="that of lif is not: leave it out"):
+        JobSpecification.model_validate({**plif, "neuron": {"name": "lif"}})
+    with pytest.raises(ValueError, match="set grid_bits or weight_bits too"):
+        JobSpecification.model_validate({**plif, "conversion": {"round_decays": True}})
+
+
+@pytest.mark.parametrize(
+    "fits",
+    [
+        {"timesteps": 23},
+        {"timesteps": 52, "precision": "float64"},
+        {"timesteps": 1000, "neuron": {"decay": 1.0}},
+        {"timesteps": 8, "neuron": {"decays": [1.0, 0.5, 0.125]}},
+        {"neuron": {"name": "cuba", "decay": 0.25, "synaptic_decay": 0.0}},
+        {"neuron": {"name": "alif", "adaptation": 0.25, "adaptation_decay": 0.5}},
+    ],
+    ids=str,
+)
+def test_job_that_might_be_proven_is_taken(fits: dict[str, Any]) -> None:
+    JobSpecification.model_validate({**fits, "conversion": {"grid_bits": "auto"}})
 
 
 def test_auto_leaves_alone_what_loses_too_much_accuracy() -> None:

@@ -15,7 +15,7 @@ from saf import certify, load_lif
 from saf.config import JobSpecification, Neuron
 from saf.errors import UserConfigError
 from saf.lif.convert import convert, on_grid
-from saf.lif.grid.exactness import run_saf
+from saf.lif.grid.saf_run import run_saf
 from saf.lif.header import LIFDescription
 from saf.model.forward.delays import DelayLine
 from saf.model.inference import record

@@ -82,7 +82,7 @@ def _potentials(network: LIFNetwork) -> Iterator[Limit]:
     from saf.lif.grid.exactness import bounds
 
     for bound in bounds(network):
-        bits = int(np.ceil(bound.exponent)) + 1
+        bits = bound.bits_needed + 1
         fits = bits <= STATE_BITS
         change = "" if fits else "train it with fewer bits, or fewer timesteps"
         yield Limit("potentials", bound.name, f"{bits} bits", f"{STATE_BITS} bits", fits, change)

@@ -1,8 +1,9 @@
 """The C of a network on a grid: its arrays, its constants, and the lines of a time step.
 
-    u[t] = (u[t−1] − V s[t−1]) / 2 + I[t]              s[t] = u[t] ≥ V
+    u[t] = (u[t−1] − V s[t−1]) / 2^n + I[t]            s[t] = u[t] ≥ V
 
-in units of 2^−R, R = F + T − 1, where F are the fractional bits of the current.
+for λ = 2^−n of the layer, in units of 2^−R, R = F + n (T − 1), where F are the fractional bits of
+the current.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class IntegerSource:
     weight_bytes: int = 0
     static_bytes: int = 0
     score_bits: int = 0
+    score_divisor: float = 1.0
+    """By what scores are to be divided: c[T] of the weighted readout."""
     most_bits: int = 0
     """Bits by which a number is shifted at most: 30 fit an int32_t."""
     _constants: list[tuple[str, str, NDArray[np.int64]]] = field(default_factory=list)
@@ -287,7 +290,8 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
         from_input: list[str] = []
         heard: list[str] = []
         input_bits = max([self._k, *(b for source, b in arriving if source == "input")])
-        self.most_bits = max(self.most_bits, input_bits, bits + self._steps - 1)
+        left = self._halvings(layer) if layer.neuron is not None or (readout and self.final) else 0
+        self.most_bits = max(self.most_bits, input_bits, bits + left)
         for connection, (source, arrived) in zip(
             layer.description.connections, arriving, strict=True
         ):
@@ -310,15 +314,23 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
             start = f"b_{name}[i / {plane}]{up}"
         self._step += [f"for (int i = 0; i < {size}; i++)", f"    current[i] = {start};", *heard]
         if readout:
-            self._read_out(size, bits)
+            self._read_out(layer, size, bits)
         elif layer.neuron is None:
             self._array("int32_t", f"r_{name}", size)
             self._step.append(f"memcpy(r_{name}, current, sizeof r_{name});")
         else:
-            self._fire(name, size, bits)
+            self._fire(layer, size, bits)
 
-    def _fire(self, name: str, size: int, bits: int) -> None:
-        halvings = self._steps - 1
+    def _halvings(self, layer: Layer) -> int:
+        """The fractional bits that the halvings of all time steps add: n (T − 1)."""
+        from saf.config.grid import halvings
+
+        n = halvings(layer.decay)
+        assert n is not None
+        return n * (self._steps - 1)
+
+    def _fire(self, layer: Layer, size: int, bits: int) -> None:
+        name, halvings = layer.name, self._halvings(layer)
         threshold = self._thresholds[name] = 2 ** (bits + halvings)
         self._array("int32_t", f"u_{name}", size)
         self._array("uint8_t", f"s_{name}", size)
@@ -328,18 +340,19 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
         ]
         self._step += [
             f"for (int i = 0; i < {size}; i++) {{",
-            f"    u_{name}[i] = (u_{name}[i] - s_{name}[i] * {threshold}) / 2"
+            f"    u_{name}[i] = (u_{name}[i] - s_{name}[i] * {threshold}){_divided(layer)}"
             f" + current[i] * {2**halvings};",
             f"    s_{name}[i] = u_{name}[i] >= {threshold};",
             "}",
         ]
 
-    def _read_out(self, size: int, bits: int) -> None:
+    def _read_out(self, layer: Layer, size: int, bits: int) -> None:
         self._array("int32_t", "scores", size)
         self._reset.append("memset(scores, 0, sizeof scores);")
-        halvings = self._steps - 1 if self.final else 0
+        halvings = self._halvings(layer) if self.final else 0
         self.score_bits = bits + halvings
-        before = "scores[i] / 2" if self.final else "scores[i]"
+        self.score_divisor = layer.accumulated_one(self._steps) if self.final else 1.0
+        before = f"scores[i]{_divided(layer)}" if self.final else "scores[i]"
         times = f" * {2**halvings}" if halvings else ""
         self._step += [
             f"for (int i = 0; i < {size}; i++)",
@@ -467,6 +480,11 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
         """Memory that changes: so many numbers, or without a size one."""
         self.static_bytes += max(1, size) * (1 if kind == "uint8_t" else 4)
         self._arrays.append(f"static {kind} {name}{f'[{size}]' if size else ''};")
+
+
+def _divided(layer: Layer) -> str:
+    """The multiplication by λ = 2^−n, which leaves no rest."""
+    return "" if layer.decay == 1.0 else f" / {round(1 / layer.decay)}"
 
 
 SHORTER = """

@@ -30,7 +30,8 @@
  * @property {string[]} class_names
  * @property {{ name: string, shape: number[] }[]} layers
  * @property {number} score_bits scores are multiples of 2^−score_bits
- * @property {boolean} weighted whether later time steps count more, by powers of ½
+ * @property {boolean} weighted whether later time steps count more, by powers of `decay`
+ * @property {number} decay λ of the readout
  */
 
 const SECTION = "saf-snn";
@@ -119,9 +120,10 @@ export class Network {
 
   /** The score of each class after the time steps so far. */
   scores() {
-    const { score_bits: bits, weighted } = this.about;
-    const steps = Math.max(1, this.#steps); // before the first one all scores are 0
-    const unit = 2 ** -bits / (weighted ? 2 - 2 ** (1 - steps) : 1);
+    const { score_bits: bits, weighted, decay } = this.about;
+    let counted = 1; // before the first time step all scores are 0
+    for (let step = 1; weighted && step < this.#steps; step++) counted = decay * counted + 1;
+    const unit = 2 ** -bits / counted;
     const whole = this.#view(Int32Array, this.#run.scores(), this.classNames.length);
     return Float32Array.from(whole, (score) => score * unit);
   }

@@ -13,9 +13,11 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from saf.config import Neuron
+from saf.config.grid import SIGNIFICANT_BITS
 from saf.lif.convert import on_grid
-from saf.lif.grid.exactness import SIGNIFICANT_BITS, bounds, run_saf
+from saf.lif.grid.exactness import bounds
 from saf.lif.grid.fixed_point import Grid, is_on_grid
+from saf.lif.grid.saf_run import run_saf
 from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork
 from saf.lif.sequence import LIFStep, wires
@@ -39,6 +41,7 @@ from saf.neurons import base
 from tests.saf.lif.grid_networks import (
     architecture_of_one_layer,
     converted,
+    decays,
     described,
     exact_grid,
     images,
@@ -49,15 +52,18 @@ from tests.saf.networks.random_networks import CLASSES, INPUT_SHAPE, architectur
 
 
 @st.composite
-def networks(draw: st.DrawFn, *, delays: bool = False) -> LIFNetwork:
-    """Networks of random layers; targets of exports know no `delays`."""
+def networks(draw: st.DrawFn, *, delays: bool = False, mixed: bool = False) -> LIFNetwork:
+    """Networks of random layers with λ = 2^−n; targets of exports know no `delays`, and few of them
+    layers of `mixed` λ."""
     frames = draw(st.booleans())
+    architecture = draw(architectures(delays=delays, frames=frames))
     return converted(
-        draw(architectures(delays=delays, frames=frames)),
+        architecture,
         draw(st.integers(0, 2**32 - 1)),
         draw(st.integers(1, 8)),
         draw(st.sampled_from(["saf-e", "saf-f"])),
         frames=frames,
+        neuron=draw(decays(len(architecture.spiking), mixed=mixed)),
     )
 
 
@@ -98,7 +104,7 @@ class InAnotherOrder(LIFNetwork):
 
 @pytest.mark.slow
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(network=networks(delays=True), seed=st.integers(0, 1000))
+@given(network=networks(delays=True, mixed=True), seed=st.integers(0, 1000))
 def test_within_the_bound_every_form_order_and_precision_fires_alike(
     network: LIFNetwork, seed: int
 ) -> None:
@@ -125,7 +131,9 @@ def test_within_the_bound_every_form_order_and_precision_fires_alike(
 
 @pytest.mark.slow
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(network=networks(delays=True), bits=st.integers(1, 20), seed=st.integers(0, 1000))
+@given(
+    network=networks(delays=True, mixed=True), bits=st.integers(1, 20), seed=st.integers(0, 1000)
+)
 def test_no_potential_exceeds_its_bound_or_leaves_its_fraction(
     network: LIFNetwork, bits: int, seed: int
 ) -> None:
@@ -144,7 +152,9 @@ def test_no_potential_exceeds_its_bound_or_leaves_its_fraction(
         assert step.scores.abs().max() <= found["readout"].magnitude
 
 
-def small(weight: list[list[float]], bias: list[float], timesteps: int) -> LIFNetwork:
+def small(
+    weight: list[list[float]], bias: list[float], timesteps: int, **changes: Any
+) -> LIFNetwork:
     """One pixel, three neurons, and two that hear these by `weight`."""
     architecture = Architecture(
         input_shape=(1, 1, 1),
@@ -152,7 +162,7 @@ def small(weight: list[list[float]], bias: list[float], timesteps: int) -> LIFNe
         readout=linear("layer2", "readout", 2),
     )
     return LIFNetwork(
-        described(architecture, timesteps, Grid(bits=3, input_bits=4)),
+        described(architecture, timesteps, Grid(bits=3, input_bits=4), **changes),
         {
             "layer1.0.weight": torch.tensor([[1.0], [0.5], [-2.0]]),
             "layer1.bias": torch.tensor([0.25, 0.5, 3.0]),
@@ -171,30 +181,36 @@ def small(weight: list[list[float]], bias: list[float], timesteps: int) -> LIFNe
         ([[0.25, 0.125, 0.0], [0.5, 1.0, 4.0]], [-2.0, 1.0]),
     ],
 )
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
 def test_bound_is_the_largest_partial_sum_over_all_spike_trains(
-    weight: list[list[float]], bias: list[float]
+    weight: list[list[float]], bias: list[float], n: int
 ) -> None:
     timesteps = 3
-    network = small(weight, bias, timesteps)
-    half = Fraction(1, 2)
+    slower = {"name": "lif", "decay": 2.0**-n, "threshold": 1.0}
+    network = small(weight, bias, timesteps, neurons={"layer2": slower} if n != 1 else {})
+    half = Fraction(1, 2**n)
     trains = list(product((0, 1), repeat=timesteps))
     accumulations = {
         sum((half ** (timesteps - 1 - t) * s for t, s in enumerate(train)), Fraction(0))
         for train in trains
     }
     c = sum((half**k for k in range(timesteps)), Fraction(0))
+    before = {
+        sum((half ** (timesteps - 2 - t) * s for t, s in enumerate(train)), Fraction(0))
+        for train in product((0, 1), repeat=timesteps - 1)
+    }
     largest = Fraction(0)
     for row, of_row in zip(weight, bias, strict=True):
         for arriving in product(accumulations, repeat=3):
             terms = [Fraction(w) * a for w, a in zip(row, arriving, strict=True)]
-            for own in {half * a for a in accumulations if a.denominator < 4}:
+            for own in {half * a for a in before}:
                 everything = [*terms, c * Fraction(of_row), -(own + 1)]
                 sizes = range(len(everything) + 1)
                 subsets = chain.from_iterable(combinations(everything, n) for n in sizes)
                 largest = max(largest, *(abs(sum(subset, Fraction(0))) for subset in subsets))
     bound = next(bound for bound in bounds(network) if bound.name == "layer2")
     assert bound.magnitude == largest
-    assert bound.fraction_bits == 3 + timesteps - 1
+    assert bound.fraction_bits == 3 + n * (timesteps - 1)
 
 
 def test_bound_of_the_first_layer_holds_for_every_pixel() -> None:
@@ -224,11 +240,11 @@ def test_a_large_weight_breaks_the_bound_and_float32_breaks_with_it() -> None:
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(network=networks(delays=True), seed=st.integers(0, 100))
+@given(network=networks(delays=True, mixed=True), seed=st.integers(0, 100))
 def test_more_bits_than_float32_has_are_noticed(network: LIFNetwork, seed: int) -> None:
     lif = on_grid(network, 20)
     assert not all(bound.within for bound in bounds(lif))
-    assert max(bound.exponent for bound in bounds(lif)) > SIGNIFICANT_BITS
+    assert max(bound.bits_needed for bound in bounds(lif)) > SIGNIFICANT_BITS["float32"]
 
 
 def test_sum_pooling_widens_the_magnitude_and_not_the_fraction() -> None:

@@ -64,7 +64,16 @@ def test_weights_beside_the_grid_of_the_header_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"decay": 0.75}, {"threshold": 2.0}, {"timesteps": 17}],
+    [
+        {"decay": 0.75},
+        {"decay": 2.0**-21},
+        {"threshold": 2.0},
+        {"neurons": {"layer1": {"name": "lif", "decay": 0.3, "threshold": 1.0}}},
+        {"neurons": {"layer1": {"name": "lif", "decay": 0.5, "threshold": 2.0}}},
+        {"neurons": {"layer1": {"name": "plif", "decay": 0.5, "threshold": 1.0}}},
+        {"neurons": {"layer1": {"name": "cuba", "synaptic_decay": 0.9}}},
+        {"neurons": {"layer1": {"name": "alif", "adaptation": 0.2, "adaptation_decay": 0.5}}},
+    ],
     ids=str,
 )
 def test_header_that_contradicts_the_proof_is_refused(changes: dict[str, Any]) -> None:

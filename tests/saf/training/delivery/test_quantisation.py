@@ -158,8 +158,8 @@ def test_it_is_the_same_whenever_it_begins_anew(tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"conversion": {"weight_bits": 4, "grid_bits": 8}}, "chooses the grid itself"),
-        ({"neuron": {"decay": 0.9}}, r"weight_bits needs neuron\.decay = 0\.5"),
-        ({"neuron": {"name": "plif"}}, "weight_bits needs neurons for which a bound is known"),
+        ({"neuron": {"decay": 0.9}}, r"weight_bits needs neuron\.decay = 2"),
+        ({"neuron": {"name": "plif"}}, "plif learns others: set round_decays"),
         ({"timesteps": 40}, "weight_bits needs timesteps of at most"),
         ({"conversion": {"weight_bits": 1}}, "greater than or equal to 2"),
     ],
