@@ -51,6 +51,7 @@ LABELS = {
     "/neuron/surrogate/slope": "Slope of the surrogate",
     "/timesteps": "Time steps T",
     "/conversion/grid_bits": "Bits of the weights, for a proof",
+    "/conversion/round_decays": "Round learned λ to powers of two",
     "/schedule": "Learning rate over the run",
     "/schedule/warmup_epochs": "Warm-up (epochs)",
     "/loss/mse_share": "Share of squared error in the loss",

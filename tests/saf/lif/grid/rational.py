@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from saf.lif.grid.fixed_point import pixel_values
 from saf.lif.network import LIFNetwork
@@ -14,11 +14,20 @@ Vector = list[Fraction]
 ZERO = Fraction(0)
 
 
-def run(
-    network: LIFNetwork, frames: Sequence[Sequence[int]]
-) -> tuple[list[dict[str, list[int]]], list[dict[str, Vector]], Vector]:
-    """The spikes and the potentials of each time step, by layer, and the scores, of bytes for each
-    of T time steps; of networks whose connections are linear maps, factors and nothing."""
+class Ran(NamedTuple):
+    """What happened in each time step, by layer, and the scores at the end."""
+
+    spikes: list[dict[str, list[int]]]
+    potentials: list[dict[str, Vector]]
+    """u before the reset …"""
+    margins: list[dict[str, Vector]]
+    """… and beyond the threshold of this time step."""
+    scores: Vector
+
+
+def run(network: LIFNetwork, frames: Sequence[Sequence[int]]) -> Ran:
+    """`network` on bytes for each of T time steps; its connections are linear maps, factors and
+    nothing."""
     of, tensors = network.description, network.tensors
     assert of.grid is not None
     table = pixel_values(of.mean, of.std, of.grid.input_bits)
@@ -30,6 +39,7 @@ def run(
     history: list[dict[str, Vector]] = []
     spikes: list[dict[str, list[int]]] = []
     potentials: list[dict[str, Vector]] = []
+    margins: list[dict[str, Vector]] = []
     total, c = [ZERO] * of.architecture.classes, ZERO
     for levels in frames:
         sent: dict[str, Vector] = {
@@ -38,6 +48,7 @@ def run(
         history.append(sent)
         spikes.append({})
         potentials.append({})
+        margins.append({})
         for layer in layers:
             bias = [Fraction(b) for b in tensors[f"{layer.name}.bias"].tolist()]
             number, of_input, current = 0, bias, [ZERO] * len(bias)
@@ -73,7 +84,8 @@ def run(
                 sent[layer.name] = [Fraction(s) for _, s, _, _ in after]
                 spikes[-1][layer.name] = [s for _, s, _, _ in after]
                 potentials[-1][layer.name] = [u for u, _, _, _ in after]
-    return spikes, potentials, [score / c for score in total]
+                margins[-1][layer.name] = [_margin(neurons[layer.name], each) for each in after]
+    return Ran(spikes, potentials, margins, [score / c for score in total])
 
 
 def _heard(
@@ -92,13 +104,19 @@ def _product(row: Sequence[float], x: Vector) -> Fraction:
     return sum((Fraction(w) * value for w, value in zip(row, x, strict=True)), ZERO)
 
 
-def _step(
-    neuron: dict[str, Any], arriving: Fraction, before: tuple[Fraction, int, Fraction, Fraction]
-) -> tuple[Fraction, int, Fraction, Fraction]:
+State = tuple[Fraction, int, Fraction, Fraction]
+"""u, s, the synaptic current, and what raises the threshold."""
+
+
+def _step(neuron: dict[str, Any], arriving: Fraction, before: State) -> State:
     u, s, current, adaptation = before
-    threshold = Fraction(neuron["threshold"])
     current = Fraction(neuron.get("synaptic_decay", 0)) * current + arriving
     adaptation = Fraction(neuron.get("adaptation_decay", 0)) * adaptation + s
-    u = Fraction(neuron["decay"]) * (u - threshold * s) + current
-    fires = u >= threshold + Fraction(neuron.get("adaptation", 0)) * adaptation
+    u = Fraction(neuron["decay"]) * (u - Fraction(neuron["threshold"]) * s) + current
+    fires = _margin(neuron, (u, 0, current, adaptation)) >= 0
     return u, int(fires), current, adaptation
+
+
+def _margin(neuron: dict[str, Any], after: State) -> Fraction:
+    u, _, _, adaptation = after
+    return u - Fraction(neuron["threshold"]) - Fraction(neuron.get("adaptation", 0)) * adaptation

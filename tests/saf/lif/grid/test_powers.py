@@ -134,7 +134,7 @@ def assert_rational(network: LIFNetwork, seed: int, scores: bool) -> int:
     in_both = (list(network.run(floats)), list(run_saf(network, floats)))
     fired = 0
     for n, frames in enumerate(x.tolist()):
-        spikes, potentials, expected = rational.run(network, frames)
+        spikes, potentials, _, expected = rational.run(network, frames)
         for form in in_both:
             for t, step in enumerate(form):
                 for name, own in spikes[t].items():
@@ -165,7 +165,27 @@ def finest(network: LIFNetwork, at_most: int) -> LIFNetwork | None:
     return None
 
 
-@settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=12, suppress_health_check=list(HealthCheck), deadline=None)
+@given(network=networks(), bits=st.integers(1, 20), seed=st.integers(0, 1000))
+def test_every_number_is_a_multiple_of_its_fraction_below_its_bound(
+    network: LIFNetwork, bits: int, seed: int
+) -> None:
+    on_it = on_grid(network, bits)
+    found = {bound.name: bound for bound in bounds(on_it)}
+    x = inputs(on_it, seed)[3:]
+    for frames in x.tolist():
+        ran = rational.run(on_it, frames)
+        for kept in (ran.potentials, ran.margins):
+            for name, values in (item for step in kept for item in step.items()):
+                bound = found[name]
+                for value in values:
+                    assert abs(value) <= bound.magnitude
+                    assert (value * 2**bound.fraction_bits).denominator == 1
+                    units = Fraction(bound.magnitude) * 2**bound.fraction_bits
+                    assert units <= 2**bound.bits_needed
+
+
+@settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
 @given(network=networks(), bits=st.sampled_from([20, 3, 1]), seed=st.integers(0, 1000))
 def test_what_is_within_the_bounds_is_rational_arithmetic(
     network: LIFNetwork, bits: int, seed: int
