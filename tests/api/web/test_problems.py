@@ -67,7 +67,7 @@ def layers(*listed: dict[str, Any]) -> dict[str, Any]:
         (
             {"conversion": {"grid_bits": 8}, "neuron": {"decay": 0.9}},
             "/conversion",
-            "neuron.decay = 0.5",
+            "0.5, 0.25",
         ),
         ({"max_runtime_seconds": -1}, "/max_runtime_seconds", "greater than 0"),
     ],

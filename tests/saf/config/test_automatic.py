@@ -162,8 +162,8 @@ def test_automatic_timesteps_are_those_of_the_samples_or_six(fixed: int | None, 
 
 def test_automatic_timesteps_hold_what_other_settings_ask_of_them() -> None:
     job = JobSpecification.model_validate({"conversion": {"grid_bits": 8}})
-    with pytest.raises(ValidationError, match="timesteps of at most 16, not 17"):
-        resolve(job, DataFacts(100, timesteps=17))
+    with pytest.raises(ValidationError, match=r"timesteps of at most 23 .*, not 24"):
+        resolve(job, DataFacts(100, timesteps=24))
     job = JobSpecification.model_validate({"timesteps_at_once": 4, "method": {"name": "saf-e"}})
     with pytest.raises(ValidationError, match="only 3 timesteps"):
         resolve(job, DataFacts(100, timesteps=3))
