@@ -55,7 +55,7 @@ class IntegerTarget(Target):
         "networks on no grid: encodings, the readouts last and max",
         "neurons with a synaptic current or an adaptive threshold",
     )
-    other_neurons: ClassVar[bool] = True
+    neurons: ClassVar[tuple[str, ...]] = ("lif",)
     delays: ClassVar[bool] = True
     rows: ClassVar[bool] = True
     lengths: ClassVar[bool] = True
@@ -67,14 +67,6 @@ class IntegerTarget(Target):
                 "its weights are on no grid, so integers cannot hold them",
                 'train or convert it with conversion.grid_bits "auto", or take the target python',
             )
-
-        for layer, constants in of.neurons.items():
-            if constants.get("name") != "lif":
-                yield Obstacle(
-                    layer,
-                    f"its neurons ({constants.get('name')}) are no LIF neurons",
-                    "run lif.safetensors with this library, or train with neuron.name = lif",
-                )
 
     def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
         from saf.lif.grid.exactness import bounds

@@ -30,7 +30,7 @@ def test_plain_operations_make_the_same_spikes_and_scores_on_a_grid(
     network = exact_grid(network)
     x = samples(seed, 4, network)
     with torch.no_grad():
-        scores, spikes = PlainNetwork(network)(x)
+        scores, spikes, *_ = PlainNetwork(network)(x)
     assert torch.equal(scores, network(x))
     names = [layer.name for layer in network.layers if layer.neuron is not None]
     for t, step in enumerate(network.run(x)):
