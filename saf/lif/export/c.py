@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from saf.config.grid import SIGNIFICANT_BITS
 from saf.config.targets import TARGETS, NoReaderError, Obstacle, Played, Reader, Target
+from saf.lif.export.templates.integer_program import header, program
 from saf.lif.export.templates.integer_source import IntegerSource
 from saf.lif.export.templates.text import template
 
@@ -137,8 +138,8 @@ class C(IntegerTarget):
 
 def write_source(source: IntegerSource, directory: Path) -> None:
     """Write header and source."""
-    (directory / HEADER).write_text(source.header())
-    (directory / SOURCE).write_text(source.text())
+    (directory / HEADER).write_text(header(source))
+    (directory / SOURCE).write_text(program(source))
 
 
 class _Program:

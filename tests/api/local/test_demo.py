@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from api.commands.demo import _in_c
-from saf.lif.export.templates.integer_source import IntegerSource
+from saf.lif.export.templates.integer_program import program
 from tests.saf.lif.grid_networks import architected
 
 
@@ -19,8 +19,9 @@ def test_the_demo_fails_where_the_network_as_c_fires_otherwise(
     told, is_same = _in_c(network, tmp_path / "same")
     assert is_same
     assert "; 0 of " in told
-    text = IntegerSource.text
-    monkeypatch.setattr(IntegerSource, "text", lambda own: text(own).replace("- s_", "+ s_"))
+    monkeypatch.setattr(
+        "saf.lif.export.c.program", lambda source: program(source).replace("- s_", "+ s_")
+    )
     told, is_same = _in_c(network, tmp_path / "other")
     assert not is_same
     assert "; 0 of " not in told

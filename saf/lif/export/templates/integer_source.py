@@ -8,15 +8,12 @@ the current.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from saf.lif.export.templates.text import by, constant_lines, indented, template
 
 if TYPE_CHECKING:
     from saf.lif.network import LIFNetwork
@@ -35,7 +32,7 @@ class _Stage:
 
 @dataclass
 class IntegerSource:
-    """The C of a network on a grid."""
+    """The constants, arrays and lines of a network on a grid."""
 
     network: LIFNetwork
     types: dict[str, str] = field(default_factory=dict)
@@ -49,13 +46,20 @@ class IntegerSource:
     """By what scores are to be divided: c[T] of the weighted readout."""
     most_bits: int = 0
     """Bits by which a number is shifted at most: 30 fit an int32_t."""
-    _constants: list[tuple[str, str, NDArray[np.int64]]] = field(default_factory=list)
-    _arrays: list[str] = field(default_factory=list)
-    _kernels: dict[str, str] = field(default_factory=dict)
-    _begin: list[str] = field(default_factory=list)
-    _step: list[str] = field(default_factory=list)
-    _reset: list[str] = field(default_factory=list)
-    _thresholds: dict[str, int] = field(default_factory=dict)
+    constants: list[tuple[str, str, NDArray[np.int64]]] = field(default_factory=list)
+    """Type, name and values of each."""
+    arrays: list[str] = field(default_factory=list)
+    """Declarations of the memory that changes."""
+    kernels: dict[str, str] = field(default_factory=dict)
+    """Definitions of the operations, by name."""
+    begin: list[str] = field(default_factory=list)
+    """Lines that read a sample, of frames each of them."""
+    step: list[str] = field(default_factory=list)
+    """Lines of a time step."""
+    reset: list[str] = field(default_factory=list)
+    """Lines that begin anew."""
+    thresholds: dict[str, int] = field(default_factory=dict)
+    """V of each layer, in units of its potential."""
     _bits: dict[str, int] = field(default_factory=dict)
     _scratch: list[int] = field(default_factory=lambda: [0, 0])
     _largest: int = 0
@@ -65,12 +69,12 @@ class IntegerSource:
         assert of.grid is not None
         self.final = of.readout == "weighted"
         self._k, self._m = of.grid.bits, of.grid.input_bits
-        self._steps = of.timesteps
+        self.timesteps = of.timesteps
         self._depths = of.architecture.delays
-        self._input = of.architecture.input_shape
+        self.input_shape = of.architecture.input_shape
         self._pixels()
         layers = (*self.network.layers, self.network.readout_layer)
-        self._bits = dict.fromkeys((layer.name for layer in self._spiking()), 0)
+        self._bits = dict.fromkeys((layer.name for layer in self.spiking()), 0)
         for layer in layers:
             if layer.neuron is None:
                 self._bits[layer.name] = self._fraction(layer)
@@ -82,133 +86,9 @@ class IntegerSource:
                 self._array("int32_t", f"scratch{number}", size)
         self._lines()
 
-    # What is written.
-
-    def header(self) -> str:
-        of, layers = self.network.description, self._spiking()
-        names = ", ".join(f"{number} {layer.name}" for number, layer in enumerate(layers))
-        frame = prod(self._input)
-        step = "snn_step(const uint8_t *frame)" if of.frames else "snn_step(void)"
-        replay = "snn_step(sample + (t) * SNN_INPUTS)" if of.frames else "snn_step()"
-        return f"""/* {self.network!r}, in integers. Written by saf-snn; the certificate
-   beside it says what it does. A sample is {"T " if of.frames else ""}{
-            by(self._input)
-        } bytes, 0 to 255{self._order()}. */
-#ifndef SNN_H
-#define SNN_H
-#include <stdint.h>
-
-#define SNN_TIMESTEPS {self._steps}
-#define SNN_INPUTS {frame}
-#define SNN_SAMPLE_BYTES {frame * (self._steps if of.frames else 1)}
-#define SNN_CLASSES {len(of.class_names)}
-#define SNN_LAYERS {len(layers)} /* {names} */
-#define SNN_WEIGHT_BYTES {self.weight_bytes} /* constants */
-#define SNN_STATIC_BYTES {self.static_bytes} /* memory that changes */
-
-/* The class of a sample, after all time steps. */
-int snn_run(const uint8_t *sample);
-{SHORTER if of.frames else ""}
-/* The same step by step: begin, {"frame by frame" if of.frames else "T steps"}, then read. */
-void snn_begin(const uint8_t *sample);
-void {step};
-const int32_t *snn_scores(void);
-int snn_class(void);
-const uint8_t *snn_spikes(int layer, int32_t *count);
-/* Before the reset; neurons fire from the threshold on. */
-const int32_t *snn_potentials(int layer, int32_t *threshold);
-
-#define SNN_REPLAY_STEP(t) {replay}
-#endif
-"""
-
-    def text(self) -> str:
-        of = self.network.description
-        prototype = "void snn_step(const uint8_t *frame)" if of.frames else "void snn_step(void)"
-        call = "snn_step(sample + t * SNN_INPUTS)" if of.frames else "snn_step()"
-        begin = "" if of.frames else "    const uint8_t *frame = sample;\n" + indented(self._begin)
-        spikes = self._cases("count", lambda layer: (prod(layer.shape), f"s_{layer.name}"))
-        potentials = self._cases(
-            "threshold", lambda layer: (self._thresholds[layer.name], f"u_{layer.name}")
-        )
-        used = "    (void)sample;\n" if of.frames else ""
-        run = "int snn_run(const uint8_t *sample)"
-        if of.frames:
-            whole = ["return snn_run_steps(sample, SNN_TIMESTEPS);"]
-            run += f"\n{{\n{indented(whole)}}}\n\n"
-            run += "int snn_run_steps(const uint8_t *sample, int count)"
-        return f"""/* {self.network!r}; see snn.h. */
-#include "snn.h"
-#include <string.h>
-
-{template("kernels.c")}
-{template("rounding.c")}
-{"".join(line + chr(10) for line in self._kernels.values())}
-{"".join(constant_lines(*constant) for constant in self._constants)}
-{"".join(line + chr(10) for line in self._arrays)}
-void snn_begin(const uint8_t *sample)
-{{
-{used}{indented(self._reset)}{begin}}}
-
-{prototype}
-{{
-{indented(self._begin) if of.frames else ""}{indented(self._step)}}}
-
-const int32_t *snn_scores(void)
-{{
-    return scores;
-}}
-
-int snn_class(void)
-{{
-    int best = 0;
-    for (int k = 1; k < SNN_CLASSES; k++)
-        if (scores[k] > scores[best])
-            best = k;
-    return best;
-}}
-
-const uint8_t *snn_spikes(int layer, int32_t *count)
-{{
-    switch (layer) {{
-{spikes}
-    default:
-        *count = 0;
-        return 0;
-    }}
-}}
-
-const int32_t *snn_potentials(int layer, int32_t *threshold)
-{{
-    switch (layer) {{
-{potentials}
-    default:
-        *threshold = 0;
-        return 0;
-    }}
-}}
-
-{run}
-{{
-    snn_begin(sample);
-    for (int t = 0; t < {"count && t < " if of.frames else ""}SNN_TIMESTEPS; t++)
-        {call};
-    return snn_class();
-}}
-"""
-
-    # How it comes about.
-
-    def _spiking(self) -> list[Layer]:
+    def spiking(self) -> list[Layer]:
+        """The layers with neurons, in order."""
         return [layer for layer in self.network.layers if layer.neuron is not None]
-
-    def _cases(self, told: str, of: Callable[[Layer], tuple[int, str]]) -> str:
-        """The lines of a switch over layers: a number that is told, and an array."""
-        found = [of(layer) for layer in self._spiking()]
-        return "\n".join(
-            f"    case {number}:\n        *{told} = {value};\n        return {array};"
-            for number, (value, array) in enumerate(found)
-        )
 
     def _pixels(self) -> None:
         from saf.lif.grid.fixed_point import pixel_values
@@ -216,10 +96,10 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
         of = self.network.description
         levels = pixel_values(of.mean, of.std, self._m).numpy() * 2.0**self._m
         self._constant("levels", levels.astype(np.int64))
-        self._array("int32_t", "x", prod(self._input))
-        plane = prod(self._input[1:])
-        self._begin += [
-            f"for (int i = 0; i < {prod(self._input)}; i++)",
+        self._array("int32_t", "x", prod(self.input_shape))
+        plane = prod(self.input_shape[1:])
+        self.begin += [
+            f"for (int i = 0; i < {prod(self.input_shape)}; i++)",
             f"    x[i] = levels[i / {plane} * 256 + frame[i]];",
         ]
 
@@ -246,7 +126,7 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
             found.append((connection.source, bits))
         return found
 
-    def _order(self) -> str:
+    def order(self) -> str:
         """In which order the numbers of a sample come, for people."""
         of = self.network.description
         if of.image is not None:
@@ -260,15 +140,15 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
             at, kind = self._sent(source)
             ring, size = f"d_{source}", prod(shapes[source])
             self._array(kind, ring, depth * size)
-            self._reset.append(f"memset({ring}, 0, sizeof {ring});")
-            self._step += [
+            self.reset.append(f"memset({ring}, 0, sizeof {ring});")
+            self.step += [
                 f"for (int i = 0; i < {size}; i++)",
                 f"    {ring}[steps % {depth} * {size} + i] = {at}[i];",
             ]
         if self._depths:
             self._array("int32_t", "steps", 0)
-            self._reset.append("steps = 0;")
-            self._step.append("steps++;")
+            self.reset.append("steps = 0;")
+            self.step.append("steps++;")
 
     def _sent(self, source: str) -> tuple[str, str]:
         """The array of what a source sends in a step, and its type."""
@@ -299,10 +179,10 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
             common = input_bits if of_input else bits
             lines, number = self._connection(layer, connection, number, 2 ** (common - arrived))
             (from_input if of_input else heard).extend(lines)
-        self._step.append(f"/* {name} */")
+        self.step.append(f"/* {name} */")
         if from_input:
             self._array("int32_t", f"i_{name}", size)
-            self._begin += [
+            self.begin += [
                 f"for (int i = 0; i < {size}; i++)",
                 f"    current[i] = b_{name}[i / {plane}] * {2 ** (input_bits - self._k)};",
                 *from_input,
@@ -312,12 +192,12 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
             start = f"i_{name}[i]{up}"
         else:
             start = f"b_{name}[i / {plane}]{up}"
-        self._step += [f"for (int i = 0; i < {size}; i++)", f"    current[i] = {start};", *heard]
+        self.step += [f"for (int i = 0; i < {size}; i++)", f"    current[i] = {start};", *heard]
         if readout:
             self._read_out(layer, size, bits)
         elif layer.neuron is None:
             self._array("int32_t", f"r_{name}", size)
-            self._step.append(f"memcpy(r_{name}, current, sizeof r_{name});")
+            self.step.append(f"memcpy(r_{name}, current, sizeof r_{name});")
         else:
             self._fire(layer, size, bits)
 
@@ -327,18 +207,18 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
 
         n = halvings(layer.decay)
         assert n is not None
-        return n * (self._steps - 1)
+        return n * (self.timesteps - 1)
 
     def _fire(self, layer: Layer, size: int, bits: int) -> None:
         name, halvings = layer.name, self._halvings(layer)
-        threshold = self._thresholds[name] = 2 ** (bits + halvings)
+        threshold = self.thresholds[name] = 2 ** (bits + halvings)
         self._array("int32_t", f"u_{name}", size)
         self._array("uint8_t", f"s_{name}", size)
-        self._reset += [
+        self.reset += [
             f"memset(u_{name}, 0, sizeof u_{name});",
             f"memset(s_{name}, 0, sizeof s_{name});",
         ]
-        self._step += [
+        self.step += [
             f"for (int i = 0; i < {size}; i++) {{",
             f"    u_{name}[i] = (u_{name}[i] - s_{name}[i] * {threshold}){_divided(layer)}"
             f" + current[i] * {2**halvings};",
@@ -348,13 +228,13 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
 
     def _read_out(self, layer: Layer, size: int, bits: int) -> None:
         self._array("int32_t", "scores", size)
-        self._reset.append("memset(scores, 0, sizeof scores);")
+        self.reset.append("memset(scores, 0, sizeof scores);")
         halvings = self._halvings(layer) if self.final else 0
         self.score_bits = bits + halvings
-        self.score_divisor = layer.accumulated_one(self._steps) if self.final else 1.0
+        self.score_divisor = layer.accumulated_one(self.timesteps) if self.final else 1.0
         before = f"scores[i]{_divided(layer)}" if self.final else "scores[i]"
         times = f" * {2**halvings}" if halvings else ""
-        self._step += [
+        self.step += [
             f"for (int i = 0; i < {size}; i++)",
             f"    scores[i] = {before} + current[i]{times};",
         ]
@@ -440,12 +320,12 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
         raise AssertionError(operation.kind)
 
     def _is_spiking(self, name: str) -> bool:
-        return any(layer.name == name for layer in self._spiking())
+        return any(layer.name == name for layer in self.spiking())
 
     def _kernel(self, macro: str, stem: str, source: str, weight: str = "") -> str:
         name = "_".join(filter(None, (stem, _SHORT[source], _SHORT.get(weight, ""))))
         kinds = ", ".join(filter(None, (name, source, weight)))
-        self._kernels[name] = f"{macro}({kinds})"
+        self.kernels[name] = f"{macro}({kinds})"
         return name
 
     def _bits_of(self, tensor: str) -> int:
@@ -473,13 +353,13 @@ const int32_t *snn_potentials(int layer, int32_t *threshold)
             if np.abs(values).max(initial=0) < 2 ** (8 * size - 1)
         )
         self.weight_bytes += size * values.size
-        self._constants.append((kind, name, values))
+        self.constants.append((kind, name, values))
         return kind
 
     def _array(self, kind: str, name: str, size: int) -> None:
         """Memory that changes: so many numbers, or without a size one."""
         self.static_bytes += max(1, size) * (1 if kind == "uint8_t" else 4)
-        self._arrays.append(f"static {kind} {name}{f'[{size}]' if size else ''};")
+        self.arrays.append(f"static {kind} {name}{f'[{size}]' if size else ''};")
 
 
 def _divided(layer: Layer) -> str:
@@ -487,8 +367,4 @@ def _divided(layer: Layer) -> str:
     return "" if layer.decay == 1.0 else f" / {round(1 / layer.decay)}"
 
 
-SHORTER = """
-/* Of one that ends before: after so many time steps, what comes behind is not read. */
-int snn_run_steps(const uint8_t *sample, int count);
-"""
 _SHORT = {"uint8_t": "u8", "int8_t": "i8", "int16_t": "i16", "int32_t": "i32"}

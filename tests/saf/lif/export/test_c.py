@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from saf.lif.convert import on_grid
 from saf.lif.export.c import C
+from saf.lif.export.templates.integer_program import program
 from saf.lif.export.templates.integer_source import IntegerSource
 from saf.lif.exporting import check, export
 from saf.lif.network import LIFNetwork
@@ -90,7 +91,7 @@ def test_a_large_matrix_is_written_in_memory_of_its_own_size() -> None:
     network = on_grid(converted(architecture, 1, 2, "saf-f"), 6)
     tracemalloc.start()
     try:
-        text = IntegerSource(network).text()
+        text = program(IntegerSource(network))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
