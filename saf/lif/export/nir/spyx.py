@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from saf.config.targets import TARGETS
+from saf.lif.export.nir.dialect import Dialect
 from saf.lif.export.nir.environments import SPYX, Environment
-from saf.lif.export.nir.graph import Dialect
 from saf.lif.export.nir.target import NIRTarget
 from saf.networks.architecture import Shape
 

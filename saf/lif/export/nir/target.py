@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from saf.config.methods import Readout
 from saf.config.targets import Obstacle, Reader, Target, samples_in_words
 from saf.lif.export.nir import graph
+from saf.lif.export.nir.dialect import Dialect, heard_shape, unfit
 from saf.lif.export.nir.environments import TOGETHER, Environment, interpreter_for, is_elsewhere
-from saf.lif.export.nir.graph import Dialect
 from saf.lif.export.templates.interpreter import interpreted
 from saf.lif.export.templates.text import template
 from saf.networks.outline import outline_of
@@ -116,7 +116,7 @@ class NIRTarget(Target):
     lengths: ClassVar[bool] = True
 
     def unfit(self, of: Outline) -> Iterator[Obstacle]:
-        yield from graph.unfit(self.dialect, of)
+        yield from unfit(self.dialect, of)
 
     def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
         if not list(self.unfit_of(network)):
@@ -149,7 +149,7 @@ class NIRTarget(Target):
             "sample_shape": list(of.sample_shape),
             "bounded": not of.frames or of.image is not None or of.grid is not None,
             "encoding": of.encoding_of_input().model_dump(mode="json"),
-            "input_shape": list(graph.heard_shape(of.architecture)),
+            "input_shape": list(heard_shape(of.architecture)),
             "input_bits": None if of.grid is None else of.grid.input_bits,
             "class_names": list(of.class_names),
             **self.constants(network),
