@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -175,7 +176,7 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
         "peak of the process, libraries included; spikes are those of a test sample in all steps. "
         "“LIF” is the number of predictions that differ between the trained and the converted "
         "network in float32 and float64, over all seeds.\n",
-        f"{on['processor']}, {on['cores']} cores shared with other programs, "
+        f"{_processors(found)}, {on['cores']} cores shared with other programs, "
         f"Python {on['versions']['python']}, torch {on['versions']['torch']}; "
         "`python -m benchmarks.training.temporal aeon-1.6.0-py3-none-any.whl`.\n",
     ]
@@ -199,6 +200,14 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
                 parts.append(_row(network, method, runs))
         parts.append("")
     return "\n".join(parts)
+
+
+def _processors(found: Sequence[Mapping[str, Any]]) -> str:
+    """The processors that the trainings ran on, and how many on each where there are several."""
+    counts = Counter(line["machine"]["processor"] for line in found)
+    if len(counts) == 1:
+        return str(next(iter(counts)))
+    return " and ".join(f"{name} ({count} trainings)" for name, count in counts.most_common())
 
 
 def _row(network: str, method: str, runs: Sequence[Mapping[str, Any]]) -> str:
