@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saf.cli.output import network_line, percent
-from saf.config.grid import SIGNIFICANT_BITS, halvings, most_timesteps
+from saf.powers import SIGNIFICANT_BITS, halvings, most_timesteps
 
 OVERFITTED = 0.1  # of accuracy that the training samples are ahead of the test samples
 STILL_RISING = 0.005  # of validation accuracy that the last tenth of the epochs brought

@@ -1,7 +1,6 @@
 """The job specification: what a training is asked to do. No torch."""
 
 from saf.config.conversion import MOST_CHECKED, Conversion
-from saf.config.grid import MOST_GRID_BITS
 from saf.config.job import (
     MOST_IN_BFLOAT16,
     MOST_TIMESTEPS,
@@ -27,6 +26,7 @@ from saf.config.optimisation import (
     Optimizer,
     Schedule,
 )
+from saf.powers import MOST_GRID_BITS
 
 __all__ = [
     "METHODS",

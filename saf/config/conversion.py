@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from saf.config.base import Strict
-from saf.config.grid import MOST_GRID_BITS
+from saf.powers import MOST_GRID_BITS
 
 MOST_CHECKED = 10_000
 """Held-out samples on which a conversion is checked, unless told."""

@@ -26,12 +26,12 @@ from saf.config.base import Auto, OrAuto, Strict
 from saf.config.choice import Choice, Several
 from saf.config.conversion import Conversion
 from saf.config.encodings import ENCODING, Encoding
-from saf.config.grid import SIGNIFICANT_BITS, halvings, most_timesteps
 from saf.config.methods import AT_THE_END, METHODS, Method
 from saf.config.networks import NETWORKS, Network
 from saf.config.neurons import NEURON, Neuron
 from saf.config.optimisation import SGD, AdamW, AutomaticOptimizer, Loss, Optimizer, Schedule
 from saf.config.presentation import Present
+from saf.powers import SIGNIFICANT_BITS, halvings, most_timesteps
 
 NETWORK = Choice(NETWORKS, "convnet")
 METHOD = Choice(METHODS, "saf-f")

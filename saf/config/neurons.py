@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from saf.config.base import Strict
 from saf.config.choice import Variant
-from saf.config.grid import MOST_GRID_BITS, POWERS, halvings, nearest_power
+from saf.powers import MOST_GRID_BITS, POWERS, halvings, nearest_power
 from saf.registry import Registry
 
 if TYPE_CHECKING:

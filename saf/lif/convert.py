@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from saf.config import MOST_GRID_BITS, JobSpecification
-from saf.config.grid import SIGNIFICANT_BITS, nearest_power
 from saf.config.methods import AT_THE_END
 from saf.lif.grid.advice import advice_of, remedies
 from saf.lif.grid.exactness import bounds, input_bounds
@@ -45,6 +44,7 @@ from saf.networks.architecture import (
     weighted,
 )
 from saf.neurons.lif import LIF
+from saf.powers import SIGNIFICANT_BITS, nearest_power
 
 MOST_COST = 0.3  # points of accuracy that the rounding to a grid of `auto` may cost
 GRIDS_TRIED = 3

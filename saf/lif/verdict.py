@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from saf.config.grid import SIGNIFICANT_BITS
 from saf.errors import InternalError
 from saf.lif.grid.advice import Remedies, advice_of
+from saf.powers import SIGNIFICANT_BITS
 
 TOLERATED = 0.002  # of the samples
 ONE_OF = 20  # samples of which one is tolerated, where the share above is less than one

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from saf import config
 from saf.config import Neuron
-from saf.config.grid import nearest_power
 from saf.lif.convert import convert, effective_weights, fold, on_grid
 from saf.lif.grid.exactness import bounds
 from saf.lif.grid.few_bits import exponents_of, grid_of, put_quantised
@@ -26,6 +25,7 @@ from saf.lif.network import LIFNetwork
 from saf.model.network import SpikingNetwork
 from saf.networks.architecture import Architecture
 from saf.neurons.models.lif import LeakyIntegrateAndFire
+from saf.powers import nearest_power
 from saf.training.batches import Batches
 from saf.training.checkpoint import merit
 from saf.training.events import Converting, Report

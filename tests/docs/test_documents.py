@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from api.store.tables.jobs import TERMINAL
 from tests.browser.service import WholeService
 from tests.docs import notebook
 from tests.docs.blocks import ROOT, RUN, SHOWN, WORDS, Block, blocks, pages
@@ -34,13 +35,22 @@ def service(data_dir: Path) -> Iterator[WholeService]:
     service.close()
 
 
+@pytest.fixture
+def fresh_service(service: WholeService) -> Iterator[WholeService]:
+    """The service, which trains nothing that another document has left there."""
+    yield service
+    for job in service.http.get("/v1/jobs", params={"limit": 100}).json()["data"]:
+        if job["status"] not in TERMINAL:
+            service.http.post(f"/v1/jobs/{job['id']}/cancel")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", [name for name in TO_RUN if name.endswith(".md")])
 def test_a_reader_can_do_all_that_a_document_says(
-    name: str, service: WholeService, data_dir: Path, tmp_path: Path
+    name: str, fresh_service: WholeService, data_dir: Path, tmp_path: Path
 ) -> None:
-    with Reader(tmp_path, service.url, data_dir / "data") as reader:
+    with Reader(tmp_path, fresh_service.url, data_dir / "data") as reader:
         for block in TO_RUN[name]:
             if block.runs:
                 reader.run(block)

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from saf.config.grid import SIGNIFICANT_BITS
 from saf.config.targets import TARGETS, NoReaderError, Obstacle, Played, Reader, Target
 from saf.lif.export.templates.integer_program import header, program
 from saf.lif.export.templates.integer_source import IntegerSource
 from saf.lif.export.templates.text import template
+from saf.powers import SIGNIFICANT_BITS
 
 if TYPE_CHECKING:
     from saf.lif.network import LIFNetwork

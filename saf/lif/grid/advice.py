@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from saf.config.grid import SIGNIFICANT_BITS
 from saf.lif.grid.exactness import LayerBound, bounds
 from saf.lif.network import LIFNetwork
 from saf.neurons.lif import LIF
+from saf.powers import SIGNIFICANT_BITS
 
 
 class Remedies(NamedTuple):

@@ -16,7 +16,6 @@ from math import frexp
 import torch
 from torch import Tensor
 
-from saf.config.grid import SIGNIFICANT_BITS, halvings
 from saf.config.neurons import accumulated
 from saf.lif.grid.fixed_point import Grid, fewest_bits, fraction_bits, pixel_values, rounded
 from saf.lif.network import LIFNetwork
@@ -37,6 +36,7 @@ from saf.networks.architecture import (
 from saf.neurons.base import Filters, Neuron
 from saf.neurons.extended import ExtendedLIF
 from saf.neurons.lif import LIF
+from saf.powers import SIGNIFICANT_BITS, halvings
 
 MOST_FRACTION_BITS = 100
 """Beyond which the smallest numbers of float32 come near, whatever the magnitudes are."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from saf.config.grid import SIGNIFICANT_BITS
 from saf.lif.convert import decays_of, on_grid
 from saf.lif.grid.advice import remedies
 from saf.lif.grid.exactness import LayerBound, bounds
 from saf.lif.network import LIFNetwork
+from saf.powers import SIGNIFICANT_BITS
 
 
 def proof_of(

@@ -203,7 +203,7 @@ class IntegerSource:
 
     def _halvings(self, layer: Layer) -> int:
         """The fractional bits that the halvings of all time steps add: n (T − 1)."""
-        from saf.config.grid import halvings
+        from saf.powers import halvings
 
         n = halvings(layer.decay)
         assert n is not None

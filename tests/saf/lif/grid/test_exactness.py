@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from saf.config import Neuron
-from saf.config.grid import SIGNIFICANT_BITS
 from saf.lif.convert import on_grid
 from saf.lif.grid.exactness import bounds
 from saf.lif.grid.fixed_point import Grid, is_on_grid
@@ -38,6 +37,7 @@ from saf.networks.architecture import (
     SumPool,
 )
 from saf.neurons import base
+from saf.powers import SIGNIFICANT_BITS
 from tests.saf.lif.grid_networks import (
     architecture_of_one_layer,
     converted,

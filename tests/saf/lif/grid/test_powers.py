@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from saf.config import JobSpecification
-from saf.config.grid import halvings, most_timesteps, nearest_power
 from saf.lif.convert import decays_of, on_grid, with_nearest_decays
 from saf.lif.grid.advice import advice_of, remedies, with_decays_from
 from saf.lif.grid.exactness import bounds
@@ -29,6 +28,7 @@ from saf.networks.architecture import (
     Linear,
     Scale,
 )
+from saf.powers import halvings, most_timesteps, nearest_power
 from tests.saf.lif.grid import rational
 
 POWERS = [1.0, 0.5, 0.25, 0.125]
