@@ -141,7 +141,7 @@ def create_app(settings: Settings | None = None, tracing: Tracing | None = None)
         version="0.1.0",
         lifespan=lifespan,
         dependencies=[Depends(check_decided)],
-        telemetry=cast(TelemetryConfig, traces.of_requests()),
+        telemetry=cast(TelemetryConfig, traces.of_requests(chosen.root_path)),
         openapi_tags=TAGS,
         servers=[{"url": chosen.root_path}] if chosen.root_path else None,
         docs_url=None,

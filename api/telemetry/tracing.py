@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from api.settings import Settings
@@ -22,11 +23,10 @@ UNTRACED = ("/static/", "/guide/", "/metrics", "/healthz", "/readyz")
 STOP_SECONDS = 3.0  # that the end of a process waits for a collector
 
 
-def _is_untraced(scope: Mapping[str, Any]) -> bool:
-    """Whether a request has no span. Who has the link of a mail may do what it is for, and the span
-    would have it."""
+def _is_untraced(prefix: str, scope: Mapping[str, Any]) -> bool:
+    """Whether a request has no span, below the `prefix` that a proxy takes away or not. Who has the
+    link of a mail may do what it is for, and the span would have it."""
     path = str(scope.get("path", ""))
-    prefix = str(scope.get("app_root_path", ""))  # of a proxy, which the path begins with or not
     if prefix and (path + "/").startswith(prefix + "/"):
         path = path[len(prefix) :]
     return path.startswith(UNTRACED) or "/mail/" in path
@@ -35,8 +35,9 @@ def _is_untraced(scope: Mapping[str, Any]) -> bool:
 class Tracing:
     """Spans that nobody wants."""
 
-    def of_requests(self) -> dict[str, Any]:
-        """What FastAPI, which makes the spans of requests, is told: its `TelemetryConfig`."""
+    def of_requests(self, prefix: str) -> dict[str, Any]:
+        """What FastAPI, which makes the spans of requests, is told: its `TelemetryConfig`. `prefix`
+        is what addresses of the service begin with."""
         return {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
     def traceparent(self) -> str | None:
@@ -91,7 +92,7 @@ class OpenTelemetry(Tracing):
         )
         self._tracer = self._provider.get_tracer("saf")
 
-    def of_requests(self) -> dict[str, Any]:
+    def of_requests(self, prefix: str) -> dict[str, Any]:
         """A span for each request but those that are made all the time, and links of mails."""
         return {
             "tracer_provider": self._provider,
@@ -100,7 +101,7 @@ class OpenTelemetry(Tracing):
             "metrics": False,
             "logs": False,
             "auto_configure": False,
-            "exclude": _is_untraced,
+            "exclude": partial(_is_untraced, prefix),
         }
 
     def traceparent(self) -> str | None:

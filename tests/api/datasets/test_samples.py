@@ -85,7 +85,7 @@ def test_series_are_kept_and_shown_and_a_job_on_them_needs_a_network_for_them(
     job = shared.http.post("/v1/jobs", json=body).json()
     page = shared.http.get(f"/jobs/{job['id']}").text
     assert 'accept=".csv,.txt,.npy"' in page
-    assert "A row for each of 12 time steps, a column for each of 3 channels" in page
+    assert "A row for each time step, 12; a column for each of 3 channels" in page
     assert shared.http.post(f"/v1/jobs/{job['id']}/cancel").status_code in (200, 202)
 
 

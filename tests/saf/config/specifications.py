@@ -144,6 +144,7 @@ OTHERWISE: Values = {
     "neuron/surrogate/name": list(SURROGATES.members())[1:],  # the first one is the default
     "augment": [*([name] for name in AUGMENTATIONS.members()), list(AUGMENTATIONS.members())],
     "conversion/grid_bits": ["auto", 8],
+    "conversion/round_decays": [],  # with plif and a grid alone: see delivery/test_learned_decays
 }
 """What to try where bounds do not say it, or where what they say would take long."""
 

@@ -341,7 +341,11 @@ def test_what_a_model_cannot_be_trained_by_is_refused_in_words(name: str) -> Non
             JobSpecification.model_validate({"neuron": {"name": name}, "method": method})
         (error,) = refused.value.errors()
         assert error["loc"] == ("neuron",)
-    with pytest.raises(ValidationError, match="grid_bits needs neurons for which a bound"):
-        JobSpecification.model_validate(
-            {"neuron": {"name": name}, "conversion": {"grid_bits": "auto"}}
-        )
+    said, constants = {
+        "plif": ("set round_decays", {}),
+        "cuba": ("grid_bits needs neuron.synaptic_decay = 2", {"synaptic_decay": 0.6}),
+        "alif": ("grid_bits needs neuron.adaptation_decay = 2", {}),
+    }[name]
+    neuron = {"name": name, **constants}
+    with pytest.raises(ValidationError, match=said):
+        JobSpecification.model_validate({"neuron": neuron, "conversion": {"grid_bits": "auto"}})

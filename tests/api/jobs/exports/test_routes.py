@@ -125,7 +125,7 @@ def test_what_cannot_be_expressed_is_refused_before_anything_runs(
     assert problem["errors"][0]["pointer"] == "/target"
     own = {"layer1": {"name": "lif", "decay": 0.25, "threshold": 2.0}}
     job = job_of(server, tmp_path, odd(own))
-    response = server.http.post(f"/v1/jobs/{job}/exports", json={"target": "python"})
+    response = server.http.post(f"/v1/jobs/{job}/exports", json={"target": "nir-rockpool"})
     assert response.status_code == 422
     assert "layer layer1: its neurons (lif) are others" in response.json()["errors"][0]["detail"]
     assert server.get(f"/v1/jobs/{job}/exports")["data"] == []
