@@ -87,7 +87,8 @@ def submit(
     """Submit a job.
 
     With --preset of a data set that you have the files of, --dataset may be the path of their
-    folder, with a slash (./shd): it is uploaded first, read as the preset says.
+    folder, with a slash (./shd): it is uploaded first, also with --dry, and read as the preset
+    says.
     """
     from saf.cli.presets import put_dataset
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saf.cli.output import network_line, percent
+from saf.config.neurons import NEURONS
 from saf.powers import SIGNIFICANT_BITS, halvings, most_timesteps
 
 OVERFITTED = 0.1  # of accuracy that the training samples are ahead of the test samples
@@ -76,8 +77,7 @@ def next_steps(
             else f"the same command with --epochs {2 * epochs} goes on from here"
         )
         steps.append(f"the validation accuracy was still rising: {command}")
-    learns = (specification.get("neuron") or {}).get("name") == "plif"
-    rounds = " --set conversion.round_decays=true" if learns else ""
+    rounds = " --set conversion.round_decays=true" if _learns_decay(specification) else ""
     if not has_findings and found.get("verdict") != "proven" and _can_be_proven(specification):
         steps.append(
             "for a network whose spikes are proven to be those that were trained: "
@@ -113,6 +113,11 @@ def _fits(decay: Any, steps: Any) -> bool:
     return most is None or not isinstance(steps, int) or steps <= most
 
 
+def _learns_decay(specification: Mapping[str, Any]) -> bool:
+    name = str((specification.get("neuron") or {}).get("name"))
+    return name in NEURONS and NEURONS[name].learns_decay
+
+
 def _can_be_proven(specification: Mapping[str, Any]) -> bool:
     """Whether `conversion.grid_bits` would be accepted, as far as the settings tell."""
     neuron, conversion = specification.get("neuron") or {}, specification.get("conversion") or {}
@@ -120,7 +125,7 @@ def _can_be_proven(specification: Mapping[str, Any]) -> bool:
     return (
         conversion.get("grid_bits") is None
         and conversion.get("weight_bits") is None
-        and neuron.get("name", "lif") in ("lif", "plif")
+        and (neuron.get("name", "lif") == "lif" or _learns_decay(specification))
         and neuron.get("threshold") == 1.0
         and all(_fits(decay, specification.get("timesteps", 0)) for decay in decays)
     )
