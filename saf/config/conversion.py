@@ -24,9 +24,9 @@ class Conversion(Strict):
     grid_bits: Annotated[int, Field(ge=1, le=MOST_GRID_BITS)] | Literal["auto"] | None = None
     """k: round all weights to multiples of 2^−k, so that arithmetic is exact and the certificate
     can be `proven`; `auto` takes the largest k that can be proven at 0.3 points of accuracy or
-    less; null: no rounding. Needs images, or samples in bytes, V = 1 and λ = 2^−n in every layer;
-    n (T − 1) bits of the 24 of float32 (of the 53 of float64, with `precision` float64) go to the
-    time steps."""
+    less, or at one sample of 20 or more; null: no rounding. Needs images, or samples in bytes,
+    V = 1 and λ = 2^−n in every layer; n (T − 1) bits of the 24 of float32 (of the 53 of float64,
+    with `precision` float64) go to the time steps."""
 
     weight_bits: Annotated[int, Field(ge=2, le=8)] | None = None
     """Bits of a weight: each becomes an integer of so many bits times a power of two, after a short

@@ -26,6 +26,7 @@ from saf.lif.grid.exactness import bounds, input_bounds
 from saf.lif.grid.fixed_point import LEAST_INPUT_BITS, MOST_INPUT_BITS, Grid, rounded
 from saf.lif.header import LIFDescription, weight_names
 from saf.lif.network import LIFNetwork
+from saf.lif.verdict import tolerated_of
 from saf.model.inputs import floats
 from saf.model.layers import without_gains
 from saf.model.network import SpikingNetwork
@@ -231,10 +232,10 @@ def round_to_grid(
 
     `auto` takes the largest k for which float32 is exact in every layer (and in the readout) and
     whose accuracy on the samples `x`, `y` (as for `saf.certify`) is at most 0.3 points below that
-    of `network`; of a network of float64 for which there is none, the largest k for which float64
-    is exact. Where the finest exact grids lose more, and so would coarser ones, the network is
-    returned unchanged. With `round_decays` each λ becomes the nearest power of two. Raises
-    ValueError for a network that cannot be on a grid.
+    of `network`, or one sample of 20 or more where that is more; of a network of float64 for which
+    there is none, the largest k for which float64 is exact. Where the finest exact grids lose more,
+    and so would coarser ones, the network is returned unchanged. With `round_decays` each λ becomes
+    the nearest power of two. Raises ValueError for a network that cannot be on a grid.
     """
     to_round = with_nearest_decays(network) if round_decays else network
     if bits != "auto":
@@ -245,15 +246,15 @@ def round_to_grid(
         assert candidate.description.grid is not None
         if before is None:
             before = yield from _correct(network, x, y, lengths)
-        cost = 100.0 * (before - (yield from _correct(candidate, x, y, lengths))) / len(x)
-        if cost <= MOST_COST:
+        lost = before - (yield from _correct(candidate, x, y, lengths))
+        if lost <= tolerated_of(len(x), MOST_COST / 100):
             yield Rounding(candidate, None)
             return
-        costs[candidate.description.grid.bits] = cost
-    lost = ", ".join(f"k = {k} costs {cost:.2f}" for k, cost in costs.items())
+        costs[candidate.description.grid.bits] = 100.0 * lost / len(x)
+    listed = ", ".join(f"k = {k} costs {cost:.2f}" for k, cost in costs.items())
     yield Rounding(
         network,
-        f"the finest exact grids cost more than {MOST_COST} points of accuracy: {lost}"
+        f"the finest exact grids cost more than {MOST_COST} points of accuracy: {listed}"
         if costs
         else _too_few_bits(to_round),
     )

@@ -59,6 +59,21 @@ def test_auto_takes_the_finest_exact_grid() -> None:
     assert not all(bound.within for bound in bounds(on_grid(network, grid.bits + 1)))
 
 
+@pytest.mark.parametrize(("samples", "is_taken"), [(20, True), (19, False)])
+def test_a_grid_of_auto_may_cost_one_sample_of_20_or_more(samples: int, is_taken: bool) -> None:
+    network, x = converted(architecture_of_one_layer(), 5, 14, "saf-f"), images(5, 1000)
+    predicted, finest = network.predict(x), exact_grid(network)
+    bits = finest.description.grid.bits if finest.description.grid else 0
+    coarser = [on_grid(network, fewer).predict(x) != predicted for fewer in (bits - 1, bits - 2)]
+    differs = finest.predict(x) != predicted
+    everywhere = torch.stack([differs, *coarser]).all(0).nonzero()[:1, 0]
+    rows = torch.cat([everywhere, (~differs).nonzero()[: samples - 1, 0]])
+    assert len(rows) == samples
+    *_, rounded = round_to_grid(network, "auto", x[rows], predicted[rows])
+    assert rounded is not None
+    assert (rounded.refused is None) is is_taken
+
+
 def test_auto_leaves_alone_what_is_exact_on_no_grid() -> None:
     network, x = converted(architecture_of_one_layer(), 5, 4, "saf-f"), images(5, 4)
     tensors = dict(network.tensors)
