@@ -63,8 +63,9 @@ class Tabs:
         return page
 
     def close(self) -> None:
-        for context in self._contexts:
-            context.close()
+        """Close them all; before a server that a test ends itself, lest they complain about that."""
+        while self._contexts:
+            self._contexts.pop().close()
 
     def _on_console(self, message: ConsoleMessage) -> None:
         # A violation of the Content-Security-Policy arrives here as an error as well.

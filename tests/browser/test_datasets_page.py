@@ -199,6 +199,7 @@ def test_a_cut_upload_goes_on_from_where_it_was(tabs: Tabs, tmp_path: Path) -> N
         page.reload()
         expect(page.get_by_text("long.npz")).to_have_count(0)
     finally:
+        tabs.close()
         own.close()
     tabs.complaints[:] = [text for text in tabs.complaints if "ERR_" not in text]
 
@@ -225,6 +226,7 @@ def test_an_upload_that_can_be_read_in_two_ways_asks_which(
         expect(page.get_by_role("heading", name="How is it to be read?")).to_have_count(0)
         assert own.http.get("/v1/datasets/grid.bin").json()["status"] == "ready"
     finally:
+        tabs.close()
         own.close()
 
 

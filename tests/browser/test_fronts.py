@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def test_a_person_works_behind_a_front(
     with behind.database.writing() as session:
         _, secret = keys.add(session, users.find(session, "admin"), "of a test")
     name = f"squares-{program}"
-    with fronted(program, tmp_path, behind.url) as url:
+    with fronted(program, tmp_path, behind.url) as url, closing(tabs):
         page = tabs.open(url + "/datasets", ignore_https_errors=True)
         page.get_by_label("Key").fill(secret)
         page.get_by_role("button", name="Sign in").click()
