@@ -1,7 +1,7 @@
 """Which lane a test runs in, and in what order: `make test-fast` leaves out what is marked `slow`.
 
 A test lands in its lane by itself: by the folder it is in, the servers that its fixtures start, and
-whether it starts processes. One that computes for more than a second carries the mark itself;
+whether it starts processes. One that computes for over half a second carries the mark itself;
 `make test-fast` ends with a list of those that would deserve it.
 
 Processes that share the tests take whole files. Files that mostly wait, for servers, browsers and

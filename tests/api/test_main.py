@@ -35,6 +35,7 @@ def document() -> dict[str, Any]:
 OPEN_PATHS = {"/healthz", "/readyz", "/metrics"}
 
 
+@pytest.mark.slow
 def test_who_takes_a_key_says_that_it_may_be_taken(document: dict[str, Any]) -> None:
     keyed = [
         operation

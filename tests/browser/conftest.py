@@ -63,7 +63,7 @@ class Tabs:
         return page
 
     def close(self) -> None:
-        """Close them all; before a server that a test ends itself, lest they complain about that."""
+        """Close them all: before a server that a test ends itself, or they complain about it."""
         while self._contexts:
             self._contexts.pop().close()
 

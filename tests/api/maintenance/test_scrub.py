@@ -144,6 +144,7 @@ def test_what_is_lost_is_told_with_what_makes_it_again_and_the_service_knows(pla
     assert use["can_be_made_again"]
 
 
+@pytest.mark.slow
 def test_what_needs_a_data_set_that_is_lost_cannot_be_made_again_without_it(place: Place) -> None:
     flip(place.path("data set"))
     flip(place.path("network"))

@@ -204,6 +204,7 @@ def test_an_odd_worker_is_listed_beside_others(sqlite: Server) -> None:
         assert sqlite.http.get(path).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_job_that_cannot_be_read_fails_in_words_and_the_next_one_runs(
     tmp_path: Path, sqlite_url: str, crew: Crew
 ) -> None:

@@ -261,6 +261,7 @@ def test_an_uploaded_data_set_is_listed(there: Saf, tmp_path: Path) -> None:
 SMALL = ["--epochs", "1", "--set", "network.channels=[4]", "--timesteps", "2"]
 
 
+@pytest.mark.slow
 def test_training_here_goes_on_from_its_checkpoint_and_the_network_runs(
     saf: Saf, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def stripes(count: int, *shape: int, classes: int = 3, seed: int = 0) -> tuple[A
     return x, y
 
 
+@pytest.mark.slow
 def test_on_digits_it_is_as_good_as_scikit_learns_ridge_classifier() -> None:
     found = of(DIGITS)
     expected = with_scikit_learn(DIGITS.x_train, DIGITS.y_train, DIGITS.x_test, DIGITS.y_test)

@@ -83,6 +83,7 @@ def test_event_frames_have_a_sheet_for_each_step_and_a_colour_for_each_polarity(
     assert made.layout["activity"] == [[1, 0], [0, 1], [1, 0], [0, 1]]
 
 
+@pytest.mark.slow
 def test_many_steps_and_classes_give_a_picture_of_bounded_size() -> None:
     long = preview(events(steps=500, side=130)).layout
     assert len(long["steps"]) == 32

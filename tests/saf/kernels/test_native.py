@@ -120,6 +120,7 @@ def test_compiled_code_that_others_could_replace_is_not_loaded(
     assert "others can write to" in caplog.text
 
 
+@pytest.mark.slow
 def test_what_is_no_library_is_not_used(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

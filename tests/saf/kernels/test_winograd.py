@@ -34,6 +34,7 @@ def gradients(of: Tensor, at: tuple[Tensor, ...], towards: Tensor) -> tuple[Tens
     return torch.autograd.grad(of, at, towards)
 
 
+@pytest.mark.slow
 @BACK_ENDS
 @settings(max_examples=40, deadline=None)
 @given(

@@ -128,6 +128,7 @@ def test_updates_after_each_step_are_those_of_samples_that_go_on(method: str) ->
         torch.testing.assert_close(grad, gradient, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     own=st.lists(st.integers(1, T), min_size=2, max_size=5),

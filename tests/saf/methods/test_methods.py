@@ -40,6 +40,7 @@ def chosen(name: str) -> ChosenMethod:
 SEVERAL = [METHODS["saf-e"], partial(METHODS["saf-e"], readout="weighted"), METHODS["saf-f"]]
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     case=cases(),

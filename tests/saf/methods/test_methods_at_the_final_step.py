@@ -16,6 +16,7 @@ from tests.saf.methods.rules import METHODS
 from tests.saf.networks.random_networks import Case, cases
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(case=cases())
 def test_spike_representation_has_the_gradient_of_the_clamped_rates(case: Case) -> None:

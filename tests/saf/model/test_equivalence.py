@@ -70,6 +70,7 @@ def test_saf_spikes_are_lif_spikes_in_random_networks(case: Case) -> None:
             torch.testing.assert_close(u, run.potentials[name], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(case=cases())
 def test_the_lif_forward_pass_of_the_library_is_the_loop_reference(case: Case) -> None:

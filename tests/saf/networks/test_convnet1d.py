@@ -118,6 +118,7 @@ def test_saf_e_and_ottt_a_have_the_gradient_of_the_loop_reference(
     assert_close(of_ottt, expected.gradients, 1e-11, of)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("network", [SMALL, LISTED], ids=lambda each: each["name"])
 def test_every_method_leaves_a_network_that_fires_the_same(

@@ -54,6 +54,7 @@ def begun(data: Dataset) -> Trainer:
     return Trainer(given, data, architecture, cpu, resume_from=None, init_from=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "readout"),
     [

@@ -102,6 +102,7 @@ CASES: list[tuple[str, int, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("present", "channels", "changes"), CASES)
 def test_a_training_is_that_of_series_that_were_made_by_hand(
     present: str, channels: int, changes: dict[str, Any], tmp_path: Path

@@ -338,6 +338,7 @@ def test_files_without_an_encoding_stay_what_they_are(tmp_path: Path) -> None:
     assert "encoding" not in described.model_dump(mode="json")
 
 
+@pytest.mark.slow
 def test_exports_write_series_and_what_they_have_no_words_for_is_said(tmp_path: Path) -> None:
     data = series()
     for name in ("current", "onoff", "delta"):

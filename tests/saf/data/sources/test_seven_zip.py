@@ -56,6 +56,7 @@ def test_every_compression_whose_memory_is_known_gives_the_same_data(
     np.testing.assert_array_equal(read(path).x_train, read(place(files)).x_train)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 8])
 def test_several_blocks_empty_files_and_folders_are_read(
     size: int, image_files: Callable[..., Files], place: Place, tmp_path: Path

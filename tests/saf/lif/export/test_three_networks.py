@@ -64,6 +64,7 @@ def test_every_spike_and_prediction_is_that_of_the_network_or_it_is_refused(
     assert {*TARGETS[target].readers} <= done.certificate["reader"].keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chip", CHECKS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_of_a_chip_the_limits_that_it_does_not_keep_are_said(

@@ -174,6 +174,7 @@ def small(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("weight", "bias"),
     [

@@ -185,6 +185,7 @@ def test_every_number_is_a_multiple_of_its_fraction_below_its_bound(
                     assert units <= 2**bound.bits_needed
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
 @given(network=networks(), bits=st.sampled_from([20, 3, 1]), seed=st.integers(0, 1000))
 def test_what_is_within_the_bounds_is_rational_arithmetic(
@@ -207,6 +208,7 @@ def test_in_float64_there_are_53_bits(network: LIFNetwork, seed: int) -> None:
     assert_rational(on_it, seed, scores=found[-1].within)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
 @given(network=networks(), bits=st.integers(6, 20))
 def test_what_is_advised_helps(network: LIFNetwork, bits: int) -> None:
@@ -273,6 +275,7 @@ def of_one_neuron(decay: float, weight: float, timesteps: int, bits: int) -> LIF
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decay", "steps"), [(1.0, 1000), (0.5, 13), (0.25, 7), (0.125, 5)])
 def test_the_last_bit_that_is_counted_is_one_that_float32_has(decay: float, steps: int) -> None:
     """The largest T that the bounds allow, and more of them, in which float32 does round."""

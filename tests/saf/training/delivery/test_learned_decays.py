@@ -52,6 +52,7 @@ def test_layers_of_several_powers_are_proven_and_carried_elsewhere(
     assert export(lif, "c", tmp_path / "c", digits().x_test[:40]).verdict == "identical"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conversion", [{"grid_bits": 8}, {"weight_bits": 6}], ids=str)
 def test_a_learned_decay_is_rounded_and_the_cost_is_told(
     conversion: dict[str, Any], tmp_path: Path
@@ -72,6 +73,7 @@ def test_a_learned_decay_is_rounded_and_the_cost_is_told(
     assert report["summary"]["rounding_cost_points"] == grid["rounding"]["cost_points"]
 
 
+@pytest.mark.slow
 def test_what_needs_more_bits_than_float32_has_is_measured_with_what_to_change(
     tmp_path: Path,
 ) -> None:

@@ -44,6 +44,7 @@ def run(job: JobSpecification, directory: Path, **more: Any) -> tuple[dict[str, 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["saf-e", "saf-f", "ottt-o"])
 def test_the_delivered_network_has_few_bits_and_is_proven(method: str, tmp_path: Path) -> None:
     report, certificate = run(specification(method={"name": method}), tmp_path)

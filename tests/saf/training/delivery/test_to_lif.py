@@ -52,6 +52,7 @@ def trained(directory: Path, changes: dict[str, Any], data: Dataset) -> Path:
     return directory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("changes", "data"), CASES, ids=NAMES)
 def test_the_network_of_the_last_checkpoint_is_the_one_that_is_handed_out(
     tmp_path: Path, changes: dict[str, Any], data: Dataset
@@ -65,6 +66,7 @@ def test_the_network_of_the_last_checkpoint_is_the_one_that_is_handed_out(
         assert torch.equal(tensor, handed_out.tensors[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("changes", "data"), CASES[2:], ids=NAMES[2:])
 def test_a_checkpoint_in_between_shows_the_spikes_of_the_network_in_training(
     tmp_path: Path, changes: dict[str, Any], data: Dataset

@@ -43,6 +43,7 @@ def taken(directory: Path) -> int | None:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["saf-e", "saf-f", "spike-representation"])
 def test_any_number_of_steps_at_once_trains_the_same(method: str, tmp_path: Path) -> None:
     job = {"method": {"name": method}, "precision": "float64", "timesteps": 5}
@@ -197,6 +198,7 @@ def test_who_is_asked_to_stop_takes_the_rule_and_measures_the_next_time(asked_af
     assert chosen(machine.iterate, machine.clock, progress)[0] == 12
 
 
+@pytest.mark.slow
 def test_what_was_measured_leaves_nothing_behind_and_is_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,7 @@ def test_only_rates_of_a_rule_that_is_unsure_are_tested() -> None:
     assert not unsure(optimizer="auto")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["saf-f", "ottt-o"])
 def test_a_test_leaves_nothing_behind_and_a_resumed_training_keeps_its_rate(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -291,6 +291,7 @@ def test_reports_of_both_parts_are_those_of_the_undisturbed_run(
     assert numbers(first) + numbers(second) == numbers(whole)
 
 
+@pytest.mark.slow
 def test_resuming_passes_over_a_damaged_checkpoint(
     dataset: Dataset, undisturbed: dict[str, dict[str, Tensor]], tmp_path: Path
 ) -> None:
@@ -360,6 +361,7 @@ def test_a_long_epoch_gets_checkpoints_by_time(
     assert saved == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_the_same_data_in_another_layout_trains_to_the_same_bits(tmp_path: Path) -> None:
     """An axis with one entry may have any stride, and those of the built-in digits are unusual."""
     digits = BUILTIN["digits"]()

@@ -123,6 +123,7 @@ def packed_chunk(shape: tuple[int, ...], content: bytes, filters: Any = "gzip") 
     return buffer.getvalue()
 
 
+@pytest.mark.slow
 def test_chunks_that_unpack_to_more_than_they_say_are_refused_before_they_are(
     tmp_path: Path,
 ) -> None:

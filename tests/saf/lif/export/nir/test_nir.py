@@ -170,6 +170,7 @@ def applied(node: Any, x: Tensor, *, last: bool) -> Tensor:
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), SAID)
 def test_the_graph_is_the_network_rounding_of_the_input_and_all(
     name: str, kind: str, tmp_path: Path
