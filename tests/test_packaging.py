@@ -127,7 +127,7 @@ def test_every_module_that_is_imported_is_a_declared_dependency(
         for place, found in extras.items():
             if here.startswith(f"{place}/") or path.name == place:
                 declared |= set().union(*(of_extra[extra] for extra in found))
-        if here == "saf/predict_process.py":  # a process of the service
+        if here.startswith("saf/processes/"):  # of the service
             declared |= of_extra["data"]
         if here == "saf/client/documents.py":  # for who has it
             declared |= {"pandas"}

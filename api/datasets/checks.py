@@ -261,7 +261,7 @@ class Checks:
         seconds = self._settings.check_max_seconds
         memory = getattr(self._settings, MEMORY)
         command = [
-            *(sys.executable, "-P", "-m", "saf.data.check_process", str(file), str(canonical)),
+            *(sys.executable, "-P", "-m", "saf.processes.check_dataset", str(file), str(canonical)),
             *("--format", settings.get("format", "auto"), "--result", str(result)),
             *("--settings", json.dumps({k: v for k, v in settings.items() if k != "format"})),
             *("--preview", str(canonical.with_suffix(".png"))),

@@ -37,9 +37,9 @@ class SamplesFile:
 def check(
     settings: Settings, file: Path, reading: Reading, samples: SamplesFile | None
 ) -> tuple[dict[str, Any], Path]:
-    """The `settings` and `facts` of a network in a file, see `saf.network_process`, and the file to
-    keep: this one, or the `lif.safetensors` that was made of it. Raises InvalidRequestError where
-    it is none, UnavailableError where too many are checked."""
+    """The `settings` and `facts` of a network in a file, see `saf.processes.check_network`, and the
+    file to keep: this one, or the `lif.safetensors` that was made of it. Raises
+    InvalidRequestError where it is none, UnavailableError where too many are checked."""
     if not _turns.acquire(timeout=WAIT_SECONDS):
         raise UnavailableError("other networks are being checked; try again in a minute")
     try:
@@ -57,7 +57,7 @@ def _of_child(
 ) -> dict[str, Any]:
     result, output = file.parent / "result.json", file.parent / "output.txt"
     command = [
-        *(sys.executable, "-P", "-m", "saf.network_process", str(file), str(result)),
+        *(sys.executable, "-P", "-m", "saf.processes.check_network", str(file), str(result)),
         *("--max-memory-bytes", str(settings.check_max_memory_bytes)),
         *("--max-seconds", str(SECONDS)),
         *("--converted", str(file.parent / CONVERTED)),

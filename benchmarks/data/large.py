@@ -144,7 +144,7 @@ def checked(path: Path, kept: Path) -> dict[str, Any]:
     bytes of files that were mapped."""
     result = kept.with_suffix(".json")
     command = [
-        *(sys.executable, "-m", "saf.data.check_process", str(path), str(kept)),
+        *(sys.executable, "-m", "saf.processes.check_dataset", str(path), str(kept)),
         *("--result", str(result), "--preview", str(kept.with_suffix(".png"))),
         *("--max-archive-bytes", str(8 * GIB), "--max-unpacked-bytes", str(16 * GIB)),
         *("--max-memory-bytes", str(MEMORY)),
@@ -233,7 +233,7 @@ class Watched:
 
     NAMES: ClassVar[dict[str, bytes]] = {
         "web": b"api.commands.web",
-        "check": b"saf.data.check_process",
+        "check": b"saf.processes.check_dataset",
     }
 
     def __init__(self) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from saf.cli.jobs import server_client
 from saf.cli.output import AsJson, print_json, say
+from saf.cli.server import server_client
 from saf.client.client import Client
 from saf.printable import one_line
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from saf.cli import reading
+from saf.cli.data import reading
 from saf.cli.output import AsJson, complain, console, print_json, say, table
 from saf.config.incoming import Reading, reading_of
 from saf.config.targets import TARGETS, CannotExportError, Target, target_of
@@ -150,7 +150,7 @@ def _of_job(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    from saf.cli.jobs import server_client
+    from saf.cli.server import server_client
 
     if samples:
         raise typer.BadParameter("those of a job are of its own data set", param_hint="--samples")
@@ -297,7 +297,7 @@ def list_networks(context: typer.Context, as_json: AsJson = False) -> None:
     """List the uploaded networks."""
     if context.invoked_subcommand is not None:
         return None
-    from saf.cli.jobs import server_client
+    from saf.cli.server import server_client
 
     with server_client() as client:
         found = list(client.uploaded_networks())
@@ -327,7 +327,7 @@ def upload(
     as_json: AsJson = False,
 ) -> None:
     """Upload a network that jobs can start from, and say what was assumed of it."""
-    from saf.cli.jobs import server_client
+    from saf.cli.server import server_client
 
     said = reading.settings_of(set_)
     with server_client() as client:
@@ -344,7 +344,7 @@ def upload(
 @networks.command()
 def delete(network: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Delete an uploaded network; jobs that start from it keep its file until they have ended."""
-    from saf.cli.jobs import server_client
+    from saf.cli.server import server_client
 
     with server_client() as client:
         client.delete_network(network)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +24,7 @@ from saf.cli.output import (
     table,
     told_status,
 )
+from saf.cli.server import server_client
 from saf.cli.specification import (
     DatasetOption,
     EpochsOption,
@@ -43,18 +42,11 @@ from saf.cli.specification import (
 from saf.client.client import Client
 from saf.client.job import Job
 from saf.client.progress import TrainingBar, moment_of
-from saf.client.settings import settings
 from saf.client.types import Artifact, JobProgress
 from saf.printable import one_line
 from saf.sizes import readable
 
 commands = typer.Typer()
-server_url: ContextVar[str] = ContextVar("server_url", default="")
-"""The address that `--url` gave; empty: that of the settings."""
-headers: ContextVar[dict[str, str]] = ContextVar("headers", default={})  # noqa: B039
-"""What `--header` gave, beside those of the settings."""
-
-
 MOST_EPOCHS = 5000  # points of validation accuracy that are asked for; of more, so many
 TagOption = Annotated[list[str], typer.Option("--tag", help="Only with this tag; repeatable.")]
 FavouriteOption = Annotated[bool, typer.Option("--favourite", help="Only favourites.")]
@@ -90,7 +82,7 @@ def submit(
     folder, with a slash (./shd): it is uploaded first, also with --dry, and read as the preset
     says.
     """
-    from saf.cli.presets import put_dataset
+    from saf.cli.data.presets import put_dataset
 
     chosen = specfile.preset_of(preset)
     body = specfile.read(
@@ -304,23 +296,6 @@ def upload_init(client: Client, body: dict[str, Any], file: str | None) -> None:
     if file is not None and not file.startswith("net_"):
         body["init"]["network"] = client.upload_network(file)["id"]
         complain(f"uploaded {file} as {body['init']['network']}")
-
-
-def server_client() -> Client:
-    """A connection to the server that `--url` or the settings name."""
-    url = server_url.get() or settings().url
-    return Client(url, retries=2, headers=settings().headers | headers.get())
-
-
-def read_headers(given: Sequence[str]) -> dict[str, str]:
-    """`NAME:VALUE`s as headers. Raises typer.BadParameter, without the value."""
-    found = {}
-    for each in given:
-        name, colon, value = each.partition(":")
-        if not colon or not name.strip():
-            raise typer.BadParameter("write NAME:VALUE", param_hint="--header")
-        found[name.strip()] = value.strip()
-    return found
 
 
 def _tell(client: Client, job: Job, watch: bool, as_json: bool, strict: bool) -> None:

@@ -17,9 +17,10 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from saf.cli import datasets, edit, exports, jobs, known, reading, sweeps
+from saf.cli import edit, exports, jobs, server, sweeps
 from saf.cli import specification as specfile
 from saf.cli.accounts import people, searches
+from saf.cli.data import datasets, known, reading
 from saf.cli.offline import begun_with, run_network, train_here
 from saf.cli.outcome import next_steps, outcome, warnings
 from saf.cli.output import AsJson, StrictOption, complain, console, print_json, say
@@ -108,8 +109,8 @@ def common(
 ) -> None:
     """Train spiking neural networks, here or on a server. `saf login` keeps a key for a server that
     has accounts; SAF_TOKEN goes before it."""
-    jobs.server_url.set(url)
-    jobs.headers.set(jobs.read_headers(header))
+    server.address.set(url)
+    server.headers.set(server.read_headers(header))
 
 
 @app.command()

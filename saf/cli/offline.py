@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saf.cli.reading import read_here
+from saf.cli.data.reading import read_here
 from saf.config import JobSpecification
 from saf.cores import prepare_threads
 from saf.data import BUILTIN, Dataset

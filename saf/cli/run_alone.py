@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saf.cli.data.reading import HELP, settings_of
 from saf.cli.offline import run_network
-from saf.cli.reading import HELP, settings_of
 from saf.errors import TrainingError
 from saf.printable import json_document, lines, one_line
 

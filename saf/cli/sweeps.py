@@ -8,12 +8,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from saf.cli import specification
+from saf.cli.data.presets import put_dataset
 from saf.cli.jobs import (
     FavouriteOption,
     MineOption,
     ProjectOption,
     TagOption,
-    server_client,
     upload_init,
 )
 from saf.cli.output import (
@@ -30,7 +30,7 @@ from saf.cli.output import (
     table,
     told_status,
 )
-from saf.cli.presets import put_dataset
+from saf.cli.server import server_client
 from saf.cli.specification import (
     DatasetOption,
     EpochsOption,

@@ -30,7 +30,7 @@ from saf import tensorfile
 from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork, load_lif
 from saf.networks.architecture import Architecture, Connection, Flatten, LayerDescription, Linear
-from saf.predict_process import answer
+from saf.processes.predict import answer
 
 SECONDS = 10.0
 MEMORY_BYTES = 2 * 2**30

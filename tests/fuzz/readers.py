@@ -2,9 +2,9 @@
 
     python -m tests.fuzz.readers --inputs 5000 --seed 0
 
-Each input is read by `saf.data.check_process` in a process of its own, with the service's limits on
-memory and processor time, forked from one that has imported it; every so many are run by a new
-interpreter with the service's own environment. The rules:
+Each input is read by `saf.processes.check_dataset` in a process of its own, with the service's
+limits on memory and processor time, forked from one that has imported it; every so many are run by
+a new interpreter with the service's own environment. The rules:
 
 - the process ends by itself, says `ok` or names a problem with a hint, and prints no traceback;
 - it takes less than `SECONDS`, and its memory stays below `MEMORY_BYTES`;
@@ -36,8 +36,9 @@ from random import Random
 from typing import Any
 
 from api.host.child import plain_environment
-from saf.data import FORMATS, check_process
+from saf.data import FORMATS
 from saf.data.sources.limits import MIB, Limits
+from saf.processes import check_dataset
 from tests.fuzz.inputs import KINDS, make
 
 FORMATS.names()  # imports them all, before what a check does is watched
@@ -137,7 +138,7 @@ def _arguments(place: Path, name: str) -> list[str]:
 
 def _spawn(place: Path, name: str) -> tuple[int, int]:
     """By a new interpreter, as `api.datasets.checks` starts it."""
-    command = [sys.executable, "-P", "-m", "saf.data.check_process", *_arguments(place, name)]
+    command = [sys.executable, "-P", "-m", "saf.processes.check_dataset", *_arguments(place, name)]
     with (place / "output.txt").open("wb") as output:
         child = subprocess.Popen(
             command, stdout=output, stderr=output, env=plain_environment(), cwd=place
@@ -156,7 +157,7 @@ def _fork(place: Path, name: str) -> tuple[int, int]:
         os.dup2(output, 2)
         os.chdir(place)
         sys.addaudithook(_Guard(place))
-        status = check_process.main(_arguments(place, name))
+        status = check_dataset.main(_arguments(place, name))
     except BaseException:
         traceback.print_exc()
     finally:

@@ -28,7 +28,7 @@ def test_damaged_and_hostile_files_are_refused_clearly_within_bounds() -> None:
 
 
 BROKEN = """
-from saf.data import check_process as check; from saf.data.formats import detect as reading
+from saf.processes import check_dataset as check; from saf.data.formats import detect as reading
 def read(path, *arguments, **options):
     {statement}
 check.read = read

@@ -15,7 +15,7 @@ from typing import Any
 from api.host.child import Child
 from worker.processes.process import environment
 
-EXPORTING = (sys.executable, "-P", "-m", "saf.export_process")
+EXPORTING = (sys.executable, "-P", "-m", "saf.processes.export")
 PASSED_ON = (
     *("CC", "SAF_EXPORT_PYTHON", "SAF_READERS", "SAF_READERS_INSTALL"),
     # For pip, which makes environments of readers.

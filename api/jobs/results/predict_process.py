@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Predictor:
-    """Sends questions to `saf.predict_process`, one at a time."""
+    """Sends questions to `saf.processes.predict`, one at a time."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -47,7 +47,7 @@ class Predictor:
         return child.pid if child is not None and child.is_alive else None
 
     def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """The answer of `saf.predict_process`. Raises UnavailableError where networks are not run
+        """The answer of `saf.processes.predict`. Raises UnavailableError where networks are not run
         here, too many wait, or this one takes too long."""
         if not self._settings.predict_max_memory_bytes:
             raise UnavailableError(
@@ -132,7 +132,7 @@ class Predictor:
         self._end()
         ours, theirs = socket.socketpair()
         memory = str(self._settings.predict_max_memory_bytes)
-        command = [*(sys.executable, "-P", "-m", "saf.predict_process", str(theirs.fileno()))]
+        command = [*(sys.executable, "-P", "-m", "saf.processes.predict", str(theirs.fileno()))]
         command += ["--max-memory-bytes", memory]
         self._child = Child(
             "predict", command, environment=plain_environment(), keep=(theirs.fileno(),)

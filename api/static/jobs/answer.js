@@ -1,6 +1,6 @@
 // @ts-check
 // What a network in WebAssembly answers, in the words and to the digits of `POST …/predict`
-// (saf/predict_process.py).
+// (saf/processes/steps.py).
 
 /** @typedef {import("./snn.js").Network} Network */
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from saf.cli.jobs import server_client
 from saf.cli.output import AsJson, complain, print_json, table
+from saf.cli.server import server_client
 from saf.sizes import parsed, readable
 
 UserName = Annotated[str, typer.Argument(metavar="USER", help="Name of the user.")]

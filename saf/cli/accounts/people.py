@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from saf.cli.accounts.limits import ProjectName, UserName, limit_project, limit_user, show
-from saf.cli.jobs import headers, server_client, server_url
 from saf.cli.output import AsJson, complain, moment, print_json, say, table
+from saf.cli.server import headers, server_address, server_client
 from saf.client.accounts import credentials
 from saf.client.client import Client
 from saf.client.settings import settings
@@ -39,7 +39,7 @@ def login(
     ] = False,
 ) -> None:
     """Keep a key for the server, for all commands and the Python client; asks for it."""
-    url = server_url.get() or settings().url
+    url = server_address()
     if from_stdin:
         key = sys.stdin.readline().strip()
     else:
@@ -63,7 +63,7 @@ def logout(
     ] = False,
 ) -> None:
     """Forget the key that is kept for the server."""
-    url = server_url.get() or settings().url
+    url = server_address()
     if revoke and (kept := credentials.find(url)):
         with Client(url, retries=2, token=kept, project="") as client:
             key = client.accounts.me()["key"]

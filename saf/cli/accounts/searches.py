@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from saf.cli.jobs import server_client
 from saf.cli.output import AsJson, print_json, say, table
+from saf.cli.server import server_client
 
 searches = typer.Typer(no_args_is_help=True, help="Saved searches of the list of jobs.")
 SearchName = Annotated[str, typer.Argument(metavar="SEARCH", help="Its name or id.")]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import Settings
-from saf.cli import reading
+from saf.cli.data import reading
 from saf.client.client import ApiError, Client
 from tests.api.conftest import NO_BROKER, Server, serving
 from tests.api.datasets.asking import grid, interpreter
@@ -120,7 +120,7 @@ def test_the_python_client_returns_the_questions_and_takes_the_answer(
 def local(python: str, file: Path, *more: str) -> list[str]:
     """The arguments of a program that reads a file as `saf train` and `saf run` do."""
     code = (
-        "import sys; from saf.cli import offline, reading; "
+        "import sys; from saf.cli import offline; from saf.cli.data import reading; "
         "print(offline.dataset_of(sys.argv[1], reading.settings_of(sys.argv[2:])))"
     )
     return [python, "-c", code, str(file), *more]

@@ -45,7 +45,7 @@ def test_a_set_of_five_times_the_memory_is_checked_and_previewed_and_trained_on(
     np.savez(tmp_path / "d.npz", x_train=x, y_train=y, x_test=x[:20] // 2, y_test=y[:20])
     del x
     check = (
-        "import saf.data.check_process as process, saf.data.formats.detect as d, PIL.Image\n"
+        "import saf.processes.check_dataset as process, saf.data.formats.detect as d, PIL.Image\n"
         "d.FORMATS.names()\n" + BOUND + "sys.exit(process.main(sys.argv[1:] + "
         "['--max-memory-bytes', str(most)]))"
     )

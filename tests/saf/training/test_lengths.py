@@ -18,7 +18,7 @@ from saf.errors import UserConfigError
 from saf.lif.measure import measure
 from saf.model.lengths import Lengths
 from saf.networks.build import build
-from saf.predict_process import answer
+from saf.processes.predict import answer
 from saf.training.checkpoint import Checkpoint
 from saf.training.evaluation.spike_stats import spike_statistics
 from saf.training.loop import train

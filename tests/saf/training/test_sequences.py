@@ -27,7 +27,7 @@ from saf.lif.measure import measure
 from saf.lif.network import LIFNetwork
 from saf.lif.starting import settings_of, taken_over
 from saf.networks.build import build_for
-from saf.predict_process import answer
+from saf.processes.predict import answer
 from saf.training.events import Step
 from saf.training.loop import train
 from saf.training.trainer import Trainer

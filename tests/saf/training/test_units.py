@@ -13,7 +13,7 @@ from saf.data import Dataset, load, save
 from saf.errors import UserConfigError
 from saf.lif.measure import measure
 from saf.lif.network import load_lif
-from saf.predict_process import answer
+from saf.processes.predict import answer
 from saf.training.batches import Samples
 from tests.saf.training.trainings import run, specification, summary
 

@@ -14,7 +14,7 @@ from api.store.blobs.base import Incoming, StoreError
 from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
 from api.store.jobs import exports
-from saf.export_process import answered
+from saf.processes.export import answered
 from tests.api.jobs.results.test_predict import network
 from tests.disks import SmallDisk, mounted
 from tests.worker.conftest import Desk, until

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from saf.predict_process import _some, fitted
+from saf.processes.samples import fitted
+from saf.processes.steps import _some
 from tests.javascript import call_each
 
 SIZES = [(8, 8), (28, 28), (7, 5), (28, 40), (224, 224), (50, 20), (9, 31), (6, 100)]

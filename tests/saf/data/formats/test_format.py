@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import pytest
 
-from saf.data import Dataset, Limits, check_process, detect, read
+from saf.data import Dataset, Limits, detect, read
 from saf.data.formats.canonical import Canonical
 from saf.data.formats.format import (
     FORMATS,
@@ -21,6 +21,7 @@ from saf.data.formats.format import (
 )
 from saf.data.sources.source import Source
 from saf.errors import DataError
+from saf.processes import check_dataset
 
 
 class Raw(Format):
@@ -104,11 +105,11 @@ def test_the_process_that_checks_uploads_hands_on_questions_and_takes_answers(
 ) -> None:
     result = tmp_path / "result.json"
     given = [str(raw), str(tmp_path / "canonical"), "--result", str(result)]
-    assert check_process.main(given) == 0
+    assert check_dataset.main(given) == 0
     asked = result.read_text()
     assert '"setting": "labels_from"' in asked
     assert '"ok": false' in asked
-    assert check_process.main([*given, "--settings", '{"labels_from": "first"}']) == 0
+    assert check_dataset.main([*given, "--settings", '{"labels_from": "first"}']) == 0
     assert '"ok": true' in result.read_text()
 
 

@@ -15,7 +15,7 @@ from saf.lif.network import load_lif
 from saf.model.inference import record
 from saf.model.network import network_of
 from saf.networks.build import build
-from saf.predict_process import answer
+from saf.processes.predict import answer
 from saf.training.checkpoint import Checkpoint, steps
 from saf.training.loop import train
 from saf.training.to_lif import lif_network

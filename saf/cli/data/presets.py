@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from saf.cli import datasets
+from saf.cli.data import datasets
 from saf.cli.output import complain
 from saf.client.client import Client
 from saf.presets import Preset

@@ -1,4 +1,4 @@
-"""The process that makes an export: `python -m saf.export_process ORDER PIPE`.
+"""The process that makes an export: `python -m saf.processes.export ORDER PIPE`.
 
 ORDER is a file of JSON: `network`, the path of a `lif.safetensors`; `target` and its `options`;
 `directory`, where the files are to lie; `dataset`, whose evaluation split is replayed, by its path

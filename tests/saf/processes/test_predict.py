@@ -16,7 +16,9 @@ from saf.data import Dataset, save
 from saf.lif.header import LIFDescription
 from saf.lif.network import LIFNetwork
 from saf.networks.architecture import Architecture, Connection, Flatten, LayerDescription, Linear
-from saf.predict_process import SHOWN_NEURONS, answer, fitted
+from saf.processes.predict import answer
+from saf.processes.samples import fitted
+from saf.processes.steps import SHOWN_NEURONS
 
 
 def saved(

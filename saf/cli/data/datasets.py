@@ -18,9 +18,10 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from saf.cli import reading
-from saf.cli.jobs import FavouriteOption, MineOption, ProjectOption, TagOption, server_client
+from saf.cli.data import reading
+from saf.cli.jobs import FavouriteOption, MineOption, ProjectOption, TagOption
 from saf.cli.output import AsJson, complain, console, print_json, say, table
+from saf.cli.server import server_client
 from saf.client.client import ApiError, Client
 from saf.client.documents import Dataset
 from saf.data.formats.settings import SHARED

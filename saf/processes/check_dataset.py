@@ -1,6 +1,6 @@
 """The process in which an upload is checked: reads it, writes the canonical file and a verdict.
 
-    python -m saf.data.check_process INPUT OUTPUT --format auto --result RESULT.json
+    python -m saf.processes.check_dataset INPUT OUTPUT --format auto --result RESULT.json
 
 RESULT.json says
 `{"ok": true, "format": "…", "summary": {…}, "preview": {…}, "sha256": "…", "bytes": …}`, or
@@ -50,7 +50,7 @@ class _OutOfTime(BaseException):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check one upload; see the module. Raises OSError when results cannot be written."""
     parser = argparse.ArgumentParser(
-        prog="python -m saf.data.check_process", description="Check a data set."
+        prog="python -m saf.processes.check_dataset", description="Check a data set."
     )
     parser.add_argument("input", type=Path)
     parser.add_argument("output", type=Path, help="the canonical file to write")

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
-from saf.cli import datasets, reading
-from saf.cli.jobs import server_client
+from saf.cli.data import datasets, reading
 from saf.cli.output import AsJson, console, say, table
+from saf.cli.server import server_client
 from saf.client.fetch import fetch as download
 from saf.data.wellknown import KNOWN, check, pack
 

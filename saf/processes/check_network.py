@@ -1,6 +1,6 @@
 """The process in which an uploaded network is checked: reads it, and says what a job takes over.
 
-    python -m saf.network_process FILE RESULT.json --max-memory-bytes N --max-seconds N
+    python -m saf.processes.check_network FILE RESULT.json --max-memory-bytes N --max-seconds N
 
 FILE is a `lif.safetensors`, an NIR file or the state dict of a ReLU network in a safetensors file.
 What is no `lif.safetensors` is written as one to `--converted`; `--reading` (JSON) says what such a
@@ -31,7 +31,7 @@ from saf.errors import DataError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check one file; see the module. Raises OSError when the result cannot be written."""
     parser = argparse.ArgumentParser(
-        prog="python -m saf.network_process", description="Check a network."
+        prog="python -m saf.processes.check_network", description="Check a network."
     )
     parser.add_argument("file", type=Path)
     parser.add_argument("result", type=Path, help="the JSON file to write")

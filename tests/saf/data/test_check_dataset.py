@@ -21,7 +21,7 @@ Pack = Callable[[Mapping[str, bytes], str], Path]
 
 def check(upload: Path, *options: str) -> tuple[dict[str, Any], Path]:
     output, result = upload.parent / "canonical", upload.parent / "result.json"
-    command = [sys.executable, "-m", "saf.data.check_process", str(upload), str(output)]
+    command = [sys.executable, "-m", "saf.processes.check_dataset", str(upload), str(output)]
     done = subprocess.run(
         [*command, "--result", str(result), *options], capture_output=True, text=True, check=False
     )
