@@ -75,6 +75,7 @@ def memory_curves(submission: Submission) -> list[MemoryCurve]:
                 asked.model_copy(update={"method": method, "timesteps": steps}),
                 submission.architecture,
                 limit_bytes=0,
+                in_time=submission.dataset.timesteps is not None,
             ).memory_bytes
             for steps in timesteps
         ]

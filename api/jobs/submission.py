@@ -81,7 +81,8 @@ def resolve(
             )
         origin = origins.of_init(session, specification, dataset, architecture)
     limit = settings.job_max_memory_bytes or physical_memory()
-    needed = forecast(specification, architecture, limit_bytes=limit)
+    in_time = dataset.timesteps is not None
+    needed = forecast(specification, architecture, limit_bytes=limit, in_time=in_time)
     if needed.memory_bytes > limit:
         remedy = (
             f"use a batch of {needed.largest_batch} or less"

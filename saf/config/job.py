@@ -107,6 +107,11 @@ class Input(Strict):
     changed (`augment`) and normalised as the images that they are, and encoded at each step. The
     network that is delivered reads images so, too."""
 
+    def changes(self, in_time: bool) -> bool:
+        """Whether the first layer gets another input at each time step: of data `in_time`, and of
+        images that are shown in parts or encoded over time."""
+        return in_time or self.present != "whole" or self.encoding.over_time
+
 
 Timesteps = Annotated[int, Field(ge=1, le=MOST_TIMESTEPS)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]

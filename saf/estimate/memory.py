@@ -7,7 +7,7 @@ from math import prod
 from pydantic import BaseModel, ConfigDict
 
 from saf.config import ResolvedSpecification
-from saf.estimate.chunking import FULL_BATCH, steps_at_once
+from saf.estimate.chunking import MADE_AT_ONCE, held_back, steps_at_once
 from saf.networks.architecture import Architecture
 
 
@@ -34,7 +34,11 @@ CHECKED_AT_ONCE_IN_FLOAT64 = 32  # … and in float64, which take twice the memo
 
 
 def forecast(
-    specification: ResolvedSpecification, architecture: Architecture, *, limit_bytes: int
+    specification: ResolvedSpecification,
+    architecture: Architecture,
+    *,
+    limit_bytes: int,
+    in_time: bool = False,
 ) -> Forecast:
     """Estimate the memory of a training on `architecture`, and the batch that fits `limit_bytes`.
 
@@ -43,6 +47,10 @@ def forecast(
     with each step taken at once; 7.6 to 10.6 for OTTT; for BPTT 5.6 and 1.6 for each of T steps.
     The check of the conversion keeps 5.6 to 7.3 per neuron and sample in float32 and 6.3 to 12 in
     float64, growing by 4 with each step taken at once (eight networks, batch 2 … 128).
+
+    Data in time (`in_time`: event frames and series), and what images become where they are shown
+    in parts or encoded over time, count as neurons do, with the time steps that are made at once;
+    values that a delay holds back count half.
     """
     number = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2}[specification.precision]
     optimizer_states = 1 if specification.optimizer.name == "sgd" else 2
@@ -54,22 +62,30 @@ def forecast(
 
     shapes = architecture.shapes()
     late = 2 * sum(depth * prod(shapes[source]) for source, depth in architecture.delays.items())
+    in_time = specification.input.changes(in_time)
+    late_at_once = held_back(architecture, in_time=in_time)
 
     def at_once(samples: int) -> int:
         if architecture.has_feedback:
             return 1
-        return min(asked, timesteps) if asked else steps_at_once(samples, timesteps, architecture)
+        if asked:
+            return min(asked, timesteps)
+        return steps_at_once(samples, timesteps, architecture, in_time=in_time)
 
-    inputs = prod(architecture.input_shape)
-    if specification.input.present != "whole":
-        inputs *= timesteps  # an image, of which the first layer gets a part at a time
+    arriving = prod(architecture.input_shape)
+    inputs = arriving * timesteps if in_time else arriving
 
     def needed(samples: int) -> int:
         kept = specification.method.kept(timesteps, at_once(samples))
         kept += type(specification.neuron).kept * at_once(samples)
         if specification.neuron.dropout:
             kept += 2  # the masks, and what they leave beside what was sent
-        per_sample = kept * neurons + 8 * inputs + late
+        per_sample = kept * neurons + late
+        if in_time:
+            made = 3 * min(timesteps, max(MADE_AT_ONCE, at_once(samples)))
+            per_sample += (made + kept) * arriving + kept // 2 * late_at_once + inputs
+        else:
+            per_sample += 8 * inputs
         return fixed + number * per_sample * samples
 
     def checked(samples: int) -> int:
@@ -84,15 +100,21 @@ def forecast(
         if specification.precision in ("bfloat16", "tf32"):  # compared as it was trained, too
             kept += 2 * at_once_in_float32
         largest = max(4 * kept * in_float32, 8 * (7 + 4 * at_once_in_float64) * in_float64)
-        return fixed + 32 * parameters + largest * neurons
+        all_of_it = fixed + 32 * parameters + largest * (neurons + (arriving if in_time else 0))
+        if in_time:
+            of_input = arriving * (5 * timesteps // 2 + 3 * min(timesteps, MADE_AT_ONCE))
+            all_of_it += max(4 * in_float32, 8 * in_float64) * of_input
+        return all_of_it
 
-    # Above a full batch the need of a sample no longer depends on their number.
-    alone = (needed(2 * FULL_BATCH) - needed(FULL_BATCH)) // FULL_BATCH
-    largest = max(0, limit_bytes - fixed) // alone
-    if largest < FULL_BATCH or checked(FULL_BATCH) > limit_bytes:
-        sizes = range(FULL_BATCH, 0, -1)
-        fits = (n for n in sizes if max(needed(n), checked(n)) <= limit_bytes)
-        largest = next(fits, 0)
+    def fits(samples: int) -> bool:
+        return max(needed(samples), checked(samples)) <= limit_bytes
+
+    largest, too_many = 0, 1
+    while fits(too_many):
+        largest, too_many = too_many, 2 * too_many
+    while too_many - largest > 1:
+        middle = (largest + too_many) // 2
+        largest, too_many = (middle, too_many) if fits(middle) else (largest, middle)
     # While a part of a batch is computed, nothing but the input is kept of the others.
     waiting = specification.batch_size - specification.samples_at_once
     training = needed(specification.samples_at_once)

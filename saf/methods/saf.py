@@ -96,7 +96,7 @@ def saf_e(
     stimulus = network.stimulus(batch.x, timesteps).channels_last()
     shown, pass_on = present_cut(network, stimulus, batch.masks)
     state, tally = REST, Tally(network, samples, timesteps, readout, batch.lengths)
-    for steps in chunks(network, samples, timesteps, batch.chunk):
+    for steps in chunks(shown, timesteps, batch.chunk):
         done, state = advance(
             shown,
             state,
@@ -134,7 +134,7 @@ def _saf_e_at_the_end(
     timesteps, samples = batch.timesteps, len(batch.x)
     stimulus = network.stimulus(batch.x, timesteps).channels_last()
     shown, pass_on = present_cut(network, stimulus, batch.masks)
-    parts = chunks(network, samples, timesteps, batch.chunk)
+    parts = chunks(shown, timesteps, batch.chunk)
     tally = Tally(network, samples, timesteps, readout, batch.lengths)
     state, outputs = REST, []
     with torch.no_grad():

@@ -27,7 +27,7 @@ def learn_at_the_final_step(
     timesteps, samples = batch.timesteps, len(batch.x)
     shown = present(network, network.stimulus(batch.x, timesteps), batch.masks)
     state, tally = REST, Tally(network, samples, timesteps, "weighted")
-    *earlier, last = chunks(network, samples, timesteps, batch.chunk)
+    *earlier, last = chunks(shown, timesteps, batch.chunk)
     replay = Replay(samples) if last > 1 else None
     with torch.no_grad():
         for steps in earlier:

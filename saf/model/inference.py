@@ -76,7 +76,7 @@ def infer_in_chunks(
     """`infer` chunk by chunk; yields the sums so far after each. `neurons` is that of `advance`."""
     shown = present(network, network.stimulus(x, timesteps))
     state, tally = REST, Tally(network, len(x), timesteps, readout, lengths)
-    for steps in chunks(network, len(x), timesteps, chunk):
+    for steps in chunks(shown, timesteps, chunk):
         done, state = advance(shown, state, steps, neurons=neurons, lengths=lengths)
         times = range(state.step - steps + 1, state.step + 1)
         if readout == "mean" or readout in AT_THE_END:

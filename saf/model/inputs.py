@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from saf.estimate.chunking import MADE_AT_ONCE
 from saf.model.operations import channels_last
 
 
@@ -28,7 +29,6 @@ def with_pixels(x: Tensor, shape: Sequence[int], axes: int) -> Tensor:
 Made = Callable[[int, int, Tensor | None], tuple[Tensor, Tensor | None]]
 """(first time step, number of them K, memory of those before) → the frames, K B C H W, and the
 memory for the next."""
-AT_LEAST = 16  # time steps that are made at once: fewer of a few channels cost more than they save
 
 
 class Frames:
@@ -59,7 +59,7 @@ class Frames:
         if first < self._first:
             self._begin()
         while self._end < end:
-            self._go_on(min(max(end - self._end, AT_LEAST), self._timesteps - self._end), first)
+            self._go_on(min(max(end - self._end, MADE_AT_ONCE), self._timesteps - self._end), first)
         assert self._kept is not None
         return self._kept[first - self._first : end - self._first]
 
@@ -67,7 +67,7 @@ class Frames:
         self._first = self._end = 0
         self._kept: Tensor | None = None
         self._memory: Tensor | None = None
-        self._go_on(min(AT_LEAST, self._timesteps), 0)
+        self._go_on(min(MADE_AT_ONCE, self._timesteps), 0)
 
     def _go_on(self, steps: int, wanted: int) -> None:
         """Make so many further time steps, and forget those that nobody will ask for: neither

@@ -195,8 +195,11 @@ def memory_explained(
     architecture: Architecture,
     samples: int,
     device: torch.device,
+    *,
+    in_time: bool = False,
 ) -> Iterator[None]:
-    """Turn a failed allocation into an `OutOfMemoryError` that names a batch to try."""
+    """Turn a failed allocation into an `OutOfMemoryError` that names a batch to try. `in_time` says
+    that samples change over time."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -204,7 +207,7 @@ def memory_explained(
         if not lacking and not any(sign in str(error) for sign in LACKING):
             raise
         total = memory_bytes(device)
-        needed = forecast(specification, architecture, limit_bytes=total)
+        needed = forecast(specification, architecture, limit_bytes=total, in_time=in_time)
         batch = min(specification.batch_size, samples)
         at_once = -(-batch // specification.micro_batches)
         fits = needed.largest_batch // specification.micro_batches

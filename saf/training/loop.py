@@ -101,7 +101,10 @@ def train(
     with (
         threads_put_back(),
         deterministic(place),
-        memory_explained(resolved, architecture, len(dataset.x_train), place),
+        memory_explained(
+            *(resolved, architecture, len(dataset.x_train), place),
+            in_time=dataset.timesteps is not None,
+        ),
     ):
         trainer = Trainer(
             resolved,

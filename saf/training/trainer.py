@@ -211,6 +211,7 @@ class Trainer:
             self.last_step,
             self.device,
             iterate_in_vain,
+            in_time=self.specification.input.changes(self.has_frames),
             stop=stop,
         )
 

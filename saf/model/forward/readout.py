@@ -89,7 +89,7 @@ def scores_of(shown: Presentation, timesteps: int, readout: Readout) -> Tensor:
     largest W s[t] + b of each class."""
     gate = surrogate_gates if torch.is_grad_enabled() else None
     state, total = REST, None
-    for steps in chunks(shown.network, shown.samples, timesteps, None):
+    for steps in chunks(shown, timesteps, None):
         done, state = advance(shown, state, steps, gate=gate)
         times = range(state.step - steps + 1, state.step + 1)
         if readout == "mean":

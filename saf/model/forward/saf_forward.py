@@ -18,7 +18,7 @@ from saf.estimate.chunking import steps_at_once
 from saf.kernels.saf_scan import Constant, Gate, count_of_each
 from saf.model.forward.accumulation import accumulate, difference, with_gradient_of
 from saf.model.forward.delays import DelayLine
-from saf.model.forward.presentation import Layered, Presentation
+from saf.model.forward.presentation import Presentation
 from saf.model.forward.replay import Replay
 from saf.model.layers import Layer, Wire, input_current, run_layers
 from saf.model.lengths import Lengths
@@ -348,14 +348,16 @@ def _relayed(current: Tensor | None, always: Tensor, samples: int) -> Tensor:
     return (torch.unflatten(current, 0, (len(always), samples)) + always).flatten(0, 1)
 
 
-def chunks(network: Layered, samples: int, timesteps: int, chunk: int | None) -> list[int]:
+def chunks(shown: Presentation, timesteps: int, chunk: int | None) -> list[int]:
     """Lengths of the chunks of `timesteps`: `chunk` each, or 1 where there is feedback.
 
     With None, `steps_at_once` chooses the length.
     """
+    architecture = shown.network.architecture
     if chunk is None:
-        chunk = steps_at_once(samples, timesteps, network.architecture)
+        in_time = shown.stimulus.frames is not None
+        chunk = steps_at_once(shown.samples, timesteps, architecture, in_time=in_time)
     if chunk < 1:
         raise ValueError(f"a chunk has at least 1 time step, not {chunk}")
-    size = 1 if network.architecture.has_feedback else chunk
+    size = 1 if architecture.has_feedback else chunk
     return [min(size, timesteps - start) for start in range(0, timesteps, size)]

@@ -45,11 +45,12 @@ def chosen(
     device: torch.device,
     iterate: Callable[[int], None],
     *,
+    in_time: bool = False,
     stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = perf_counter,
 ) -> int | None:
-    """K for a training of so many `iterations` with up to `samples` samples at once; None for
-    methods that take one step after the other.
+    """K for a training of so many `iterations` with up to `samples` samples at once, which may
+    change over time (`in_time`); None for methods that take one step after the other.
 
     `iterate(k)` computes an iteration that leaves nothing behind, with K = k; `stop` is asked
     before each. `progress` remembers K unless it was asked for: a training that goes on, goes on
@@ -63,9 +64,9 @@ def chosen(
         return specification.timesteps_at_once
     if progress.timesteps_at_once is not None:
         return progress.timesteps_at_once
-    found = steps_at_once(samples, specification.timesteps, architecture)
+    found = steps_at_once(samples, specification.timesteps, architecture, in_time=in_time)
     if tuning.is_for(device) and iterations >= FEWEST_ITERATIONS:
-        most = _most(specification, architecture, samples, device)
+        most = _most(specification, architecture, samples, device, in_time)
         seconds_with = seconds_of(iterate, device, clock, stop)
         try:
             if most > found and (seconds := seconds_with(found)) * iterations >= FEWEST_SECONDS:
@@ -128,12 +129,14 @@ def _most(
     architecture: Architecture,
     samples: int,
     device: torch.device,
+    in_time: bool,
 ) -> int:
     """The largest K that is tried: that for which the forecast stays below `MOST_MEMORY`."""
     limit = int(MOST_MEMORY * free_memory_bytes(device))
     for k in range(specification.timesteps, 1, -1):
         asked = {"timesteps_at_once": k, "batch_size": samples, "micro_batches": 1}
         job = specification.model_copy(update=asked)
-        if forecast(job, architecture, limit_bytes=limit).training_bytes <= limit:
+        needed = forecast(job, architecture, limit_bytes=limit, in_time=in_time)
+        if needed.training_bytes <= limit:
             return k
     return 1

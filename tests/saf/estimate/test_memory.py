@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from saf.config import ResolvedSpecification
@@ -12,6 +13,7 @@ from saf.estimate.memory import forecast
 from saf.lif.certificate import check
 from saf.lif.convert import convert, on_grid
 from saf.model.network import SpikingNetwork
+from saf.networks.architecture import Architecture
 from saf.networks.build import build
 from saf.training.optimisation.loss import loss_function
 from tests.saf.methods.rules import METHODS
@@ -27,10 +29,15 @@ def specification(**changes: Any) -> ResolvedSpecification:
 ARCHITECTURE = build(specification().network, (3, 32, 32), 10)
 
 
-def peak_bytes(job: ResolvedSpecification) -> int:
+def network_of(job: ResolvedSpecification, architecture: Architecture) -> SpikingNetwork:
+    channels = architecture.input_shape[0]
+    mean, std = [0.5] * channels, [0.3] * channels
+    return SpikingNetwork(architecture, job.neuron, mean=mean, std=std, seed=0)
+
+
+def peak_bytes(job: ResolvedSpecification, architecture: Architecture, x: Tensor) -> int:
     """Parameters, and the largest sum of the tensors that one iteration keeps at a time."""
-    network = SpikingNetwork(ARCHITECTURE, job.neuron, mean=[0.5] * 3, std=[0.3] * 3, seed=0)
-    x = torch.rand(job.batch_size, 3, 32, 32)
+    network = network_of(job, architecture)
     y = torch.zeros(job.batch_size, dtype=torch.int64)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         METHODS[job.method.name](
@@ -41,12 +48,17 @@ def peak_bytes(job: ResolvedSpecification) -> int:
             loss=loss_function(job.loss),
             update=lambda: None,
         )
+    return peak_of(record) + sum(4 * p.numel() for p in network.parameters())
+
+
+def peak_of(record: Any) -> int:
+    """The largest sum of tensors that were made while a profile was taken."""
     now = peak = 0
     for event in record.profiler.kineto_results.events():
         if event.name() == "[memory]":
             now += event.nbytes()
             peak = max(peak, now)
-    return peak + sum(4 * p.numel() for p in network.parameters())
+    return peak
 
 
 @pytest.mark.slow
@@ -57,8 +69,38 @@ def test_the_forecast_is_above_what_an_iteration_takes_and_not_far_above(
 ) -> None:
     job = specification(method={"name": method}, batch_size=batch, timesteps=timesteps)
     predicted = forecast(job, ARCHITECTURE, limit_bytes=GIB).training_bytes
-    measured = peak_bytes(job)
+    measured = peak_bytes(job, ARCHITECTURE, torch.rand(batch, 3, 32, 32))
     assert measured < predicted < 4 * measured
+
+
+def in_time(network: str, **changes: Any) -> tuple[ResolvedSpecification, Architecture, Tensor]:
+    """A training on series of many channels, as spoken words in spikes have: few neurons, and a
+    batch of samples that is more than all of them."""
+    job = resolved(
+        {"network": {"name": network, "features": [32]}, "batch_size": 32, **changes},
+    )
+    x = torch.rand(32, job.timesteps, 700)
+    return job, build(job.network, (700, 1, 1), 10), x
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["mlp", "rnn", "delay"])
+@pytest.mark.parametrize("method", ["saf-e", "saf-f", "ottt-a", "bptt"])
+def test_of_series_the_samples_and_what_is_made_of_them_count(method: str, network: str) -> None:
+    job, architecture, x = in_time(network, method={"name": method}, timesteps=50)
+    predicted = forecast(job, architecture, limit_bytes=GIB, in_time=True).training_bytes
+    measured = peak_bytes(job, architecture, x) + 4 * x.numel()
+    assert measured < predicted < 4 * measured
+
+
+@pytest.mark.parametrize("network", ["mlp", "delay"])
+def test_what_saf_makes_of_series_does_not_grow_with_time(network: str) -> None:
+    """Where the channels are many more than the neurons, too."""
+
+    def taken(timesteps: int) -> int:
+        return peak_bytes(*in_time(network, timesteps=timesteps))
+
+    assert taken(400) < 1.05 * taken(200)
 
 
 @pytest.mark.slow
@@ -68,7 +110,7 @@ def test_the_forecast_is_above_what_a_check_takes_and_not_far_above(
     batch: int, timesteps: int, grid_bits: int | None, tmp_path: Path
 ) -> None:
     job = specification(batch_size=batch, timesteps=timesteps, conversion={"grid_bits": grid_bits})
-    network = SpikingNetwork(ARCHITECTURE, job.neuron, mean=[0.5] * 3, std=[0.3] * 3, seed=0)
+    network = network_of(job, ARCHITECTURE)
     lif = convert(network, job, class_names="abcdefghij", frames=False)
     path = tmp_path / "lif.safetensors"
     (lif if grid_bits is None else on_grid(lif, grid_bits)).save(path)
@@ -76,14 +118,41 @@ def test_the_forecast_is_above_what_a_check_takes_and_not_far_above(
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         for _ in check(network, path, x, y, batch_size=batch):
             pass
-    now = peak = 0
-    for event in record.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            now += event.nbytes()
-            peak = max(peak, now)
+    peak = peak_of(record)
     found = forecast(job, ARCHITECTURE, limit_bytes=GIB)
     assert peak < found.check_bytes < 4 * peak
     assert found.memory_bytes == max(found.training_bytes, found.check_bytes)
+
+
+@pytest.mark.parametrize("timesteps", [20, 100])
+@pytest.mark.parametrize("name", ["mlp", "delay"])
+def test_the_forecast_is_above_what_a_check_of_series_takes(
+    name: str, timesteps: int, tmp_path: Path
+) -> None:
+    job, architecture, x = in_time(name, timesteps=timesteps)
+    network = network_of(job, architecture)
+    lif = convert(network, job, class_names="abcdefghij", frames=True)
+    path = tmp_path / "lif.safetensors"
+    lif.save(path)
+    y = torch.zeros(len(x), dtype=torch.int64)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        for _ in check(network, path, x, y, batch_size=len(x)):
+            pass
+    found = forecast(job, architecture, limit_bytes=GIB, in_time=True).check_bytes
+    assert peak_of(record) < found < 6 * peak_of(record)
+
+
+def test_the_largest_batch_of_a_small_network_fits_and_twice_as_many_do_not() -> None:
+    """Where more samples leave fewer time steps at once, so that what is needed grows in steps."""
+    limit = 2**28
+
+    def needed(batch: int) -> int:
+        job, architecture, _ = in_time("mlp", timesteps=200, batch_size=batch)
+        return forecast(job, architecture, limit_bytes=limit, in_time=True).memory_bytes
+
+    job, architecture, _ = in_time("mlp", timesteps=200)
+    largest = forecast(job, architecture, limit_bytes=limit, in_time=True).largest_batch
+    assert needed(largest) <= limit < needed(2 * largest)
 
 
 @pytest.mark.parametrize("method", ["saf-e", "bptt"])

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from saf.config import JobSpecification, Neuron
 from saf.config import Method as ChosenMethod
 from saf.errors import UserConfigError
+from saf.model.forward.presentation import Presentation
 from saf.model.forward.saf_forward import chunks
 from saf.model.inference import infer, record
-from saf.model.network import SpikingNetwork
+from saf.model.network import SpikingNetwork, present
 from saf.networks.architecture import (
     Architecture,
     Connection,
@@ -119,7 +120,7 @@ def test_every_method_lowers_its_loss_on_a_batch(name: str) -> None:
 def test_a_small_batch_takes_several_steps_at_once_up_to_the_size_of_a_full_one(
     samples: int, timesteps: int, expected: list[int]
 ) -> None:
-    assert chunks(firing_case().network, samples, timesteps, None) == expected
+    assert chunks(of_samples(firing_case().network, samples), timesteps, None) == expected
 
 
 @pytest.mark.parametrize(("samples", "expected"), [(8, [20]), (128, [8, 8, 4]), (4096, [1] * 20)])
@@ -128,12 +129,17 @@ def test_a_network_of_matrices_takes_as_many_steps_as_its_size_allows(
 ) -> None:
     architecture = build(MLP(features=(128, 128)), (1, 4, 4), 3)
     network = SpikingNetwork(architecture, Neuron(), mean=[0.5], std=[0.3], seed=0)
-    assert chunks(network, samples, 20, None) == expected
+    assert chunks(of_samples(network, samples), 20, None) == expected
+
+
+def of_samples(network: SpikingNetwork, samples: int) -> Presentation:
+    x = torch.zeros(1, *network.architecture.input_shape).expand(samples, -1, -1, -1)
+    return present(network, network.stimulus(x, 1))
 
 
 def test_a_chunk_of_no_steps_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1 time step"):
-        chunks(firing_case().network, 16, 6, 0)
+        chunks(of_samples(firing_case().network, 16), 6, 0)
 
 
 def test_frames_of_another_number_of_steps_are_refused_with_both_numbers() -> None:

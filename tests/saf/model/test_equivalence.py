@@ -91,7 +91,7 @@ def test_spikes_do_not_depend_on_how_time_is_cut(case: Case, chunk: int) -> None
     everyone = [layer.name for layer in network.architecture.layers]
     state = REST
     parts = []
-    for steps in chunks(network, len(case.x), case.timesteps, chunk):
+    for steps in chunks(shown, case.timesteps, chunk):
         part, state = advance(shown, state, steps, keep=everyone)
         parts.append(part)
     assert state.step == case.timesteps

@@ -219,7 +219,7 @@ def test_what_was_measured_leaves_nothing_behind_and_is_remembered(
     monkeypatch.setattr(tuning, "is_for", lambda device: True)
     monkeypatch.setattr(chunk_size, "FEWEST_ITERATIONS", 1)
     monkeypatch.setattr(chunk_size, "FEWEST_SECONDS", 0.0)
-    monkeypatch.setattr(chunk_size, "steps_at_once", lambda *_: 1)
+    monkeypatch.setattr(chunk_size, "steps_at_once", lambda *_, in_time: 1)
     monkeypatch.setattr(chunk_size, "fastest", fastest)
     job = specification(**CAREFUL)
     run(job, dataset(), tmp_path / "measured")
@@ -261,7 +261,7 @@ def test_a_measurement_that_fails_leaves_no_gradient(
     monkeypatch.setattr(tuning, "is_for", lambda device: True)
     monkeypatch.setattr(chunk_size, "FEWEST_ITERATIONS", 1)
     monkeypatch.setattr(chunk_size, "FEWEST_SECONDS", 0.0)
-    monkeypatch.setattr(chunk_size, "steps_at_once", lambda *_: 1)
+    monkeypatch.setattr(chunk_size, "steps_at_once", lambda *_, in_time: 1)
     monkeypatch.setattr(trainer, "in_parts", failing)
     run(specification(**parts), dataset(), tmp_path / "failed")
     assert next(calls) == 2  # it did
@@ -274,7 +274,7 @@ def test_memory_that_runs_out_leads_back_to_the_rule(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The checkpoint remembers one step at once; in smaller parts, the rule says three."""
-    monkeypatch.setattr(chunk_size, "steps_at_once", lambda *_: 1)
+    monkeypatch.setattr(chunk_size, "steps_at_once", lambda *_, in_time: 1)
     list(train(specification(), dataset(), tmp_path / "first", device="cpu", stop=lambda: True))
     monkeypatch.undo()
     saved = tmp_path / "first" / "checkpoints"
