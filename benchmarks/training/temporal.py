@@ -35,15 +35,17 @@ from saf.training.events import Finished
 from saf.training.loop import train
 
 DATA = ("JapaneseVowels", "BasicMotions", "GunPoint", "ItalyPowerDemand")
+RNN = {"name": "rnn", "features": [128, 128], "recurrent_scale": 0.25}
+"""The scale was chosen on training samples alone: `table` says how."""
 NETWORKS: Mapping[str, Mapping[str, Any]] = {
     "mlp": {"network": {"name": "mlp", "features": [128, 128]}},
     "mlp, learned λ": {
         "network": {"name": "mlp", "features": [128, 128]},
         "neuron": {"name": "plif"},
     },
-    "rnn": {"network": {"name": "rnn", "features": [128, 128]}},
+    "rnn": {"network": RNN},
     "rnn, learned λ": {
-        "network": {"name": "rnn", "features": [128, 128]},
+        "network": RNN,
         "neuron": {"name": "plif"},
     },
     "delay": {"network": {"name": "delay", "features": [128, 128]}},
@@ -170,12 +172,18 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
         "# Series\n",
         "Two layers of 128 neurons, λ = ½ unless learned, both signs of each channel "
         "(`input.encoding.name` onoff), AdamW at 0.002 without weight decay, gradient norm 1, 80 "
-        "epochs, batches of 32, no validation samples; all else by default. Accuracy on the test "
+        "epochs, batches of 32, no validation samples; all else by default, but that `rnn` has "
+        "`recurrent_scale` 0.25. Accuracy on the test "
         "samples: mean over the seeds ± half the 95 % interval of the mean (Student), and the "
         "smallest. Seconds are those of one core, with the check of the conversion; memory is the "
         "peak of the process, libraries included; spikes are those of a test sample in all steps. "
         "“LIF” is the number of predictions that differ between the trained and the converted "
         "network in float32 and float64, over all seeds.\n",
+        "The scale of `rnn` was chosen on the training samples of JapaneseVowels alone: four times "
+        "five-fold cross-validation, each time with other folds and seeds, has 94.4 ± 0.5 % at "
+        "scale 1, 96.9 ± 0.2 at 0.25, there 96.4 ± 0.3 with dropout 0.2 and 96.6 ± 0.5 with weight "
+        "decay 1 (mean over the four, standard error). These 80 trainings ran as one product of "
+        "matrices, by a program whose gradients are those of `saf-e` to 4e-7.\n",
         f"{_processors(found)}, {on['cores']} cores shared with other programs, "
         f"Python {on['versions']['python']}, torch {on['versions']['torch']}; "
         "`python -m benchmarks.training.temporal aeon-1.6.0-py3-none-any.whl`.\n",

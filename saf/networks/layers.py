@@ -14,25 +14,23 @@ from saf.networks.architecture import (
     Architecture,
     AveragePool,
     AveragePool1d,
-    Connection,
     Conv,
     Conv1d,
     Flatten,
     LayerDescription,
     Linear,
     Operation,
-    Scale,
     Shape,
 )
 from saf.networks.chain import (
     MAX_POOLING,
-    SPIKE_SCALE,
     chained,
     is_without_place,
     output_shape,
 )
 from saf.networks.convnet1d import rows
 from saf.networks.delay import Delays, KernelWidth, delayed
+from saf.networks.rnn import RecurrentScale, recurrent
 
 
 class _OverTime(Strict):
@@ -41,6 +39,8 @@ class _OverTime(Strict):
     recurrent: bool = False
     """Whether the layer also gets its own spikes of the time step before, by weights that start at
     0."""
+    recurrent_scale: RecurrentScale = 1.0
+    """As in `rnn`."""
     delays: Delays = (0,)
     """Time steps after which what the layer hears arrives, as in `delay`; 0 is one of them."""
     learned_delays: bool = False
@@ -52,10 +52,10 @@ class _OverTime(Strict):
         """`forward`, which hears the layer before it at once, with these connections."""
         (at_once,) = forward.connections
         connections = delayed(at_once, self.delays, self.learned_delays, self.kernel_width)
-        if self.recurrent:
-            own = (Scale(factor=SPIKE_SCALE), _to_itself(at_once.operations[-1]))
-            connections += (Connection(source=forward.name, operations=own),)
-        return forward.model_copy(update={"connections": connections})
+        heard = forward.model_copy(update={"connections": connections})
+        if not self.recurrent:
+            return heard
+        return recurrent(heard, _to_itself(at_once.operations[-1]), self.recurrent_scale)
 
 
 def _to_itself(operation: Operation) -> Operation:

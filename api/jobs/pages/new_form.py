@@ -40,6 +40,7 @@ LABELS = {
     "/network/maps": "Values of a place",
     "/network/learned": "Each weight learns its delay",
     "/network/kernel_width": "Width of the kernel of a learned delay (time steps)",
+    "/network/recurrent_scale": "Scale of recurrent spikes",
     "/neuron": "Neurons",
     "/neuron/decay": "Decay λ",
     "/neuron/decays": "Decay λ of each layer",

@@ -94,6 +94,7 @@ def smallest(model: type[BaseModel]) -> Values:
         "delays": [0, 1],
         "learned": False,
         "kernel_width": 0.5,
+        "recurrent_scale": 0.5,
         "kernel": 3,
         "maps": 1,
         "description": DESCRIPTION,
