@@ -13,7 +13,8 @@ import saf
 from saf.config import JobSpecification
 from saf.networks.architecture import Architecture, Scale
 from saf.networks.build import build_for
-from tests.saf.training.test_series import job, run, series
+from tests.saf.training.test_series import job, series
+from tests.saf.training.trainings import run
 
 RNN: dict[str, Any] = {"name": "rnn", "features": [8, 6]}
 
