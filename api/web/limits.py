@@ -28,8 +28,10 @@ from api.settings import Settings
 from api.store import viewer
 from api.store.accounts import projects, users
 from api.store.database import now
+from api.store.jobs import exports
 from api.store.limits import kinds, numbers, room
 from api.store.tables.jobs import WAITING, Job
+from api.store.tables.results import Export
 from api.store.visibility import EVERYTHING
 from api.web.caller import caller_of
 
@@ -203,10 +205,28 @@ def check_room(
 def check_resumed(session: Session, settings: Settings, job: Job) -> None:
     """TooManyError if a paused job may not wait again: it counts for whoever it belongs to, and for
     its project, whoever resumes it."""
-    owner = job.submitted_by or ""
-    if job.owner_id is not None:
-        owner = users.names(session, {job.owner_id}).get(job.owner_id, job.owner_id)
-    _check_waiting_of(session, settings, job.owner_id, owner, project_id=job.project_id)
+    _check_waiting_of(session, settings, *_owner(session, job), project_id=job.project_id)
+
+
+def check_export(session: Session, settings: Settings, job: Job) -> None:
+    """TooManyError if no export of a job may be ordered: as many of whoever the job belongs to, or
+    of its project, wait as jobs may, or as much is stored."""
+    owner = _owner(session, job)
+    _check_waiting_of(session, settings, *owner, project_id=job.project_id, what=Export)
+    check_room(
+        session,
+        settings,
+        owner_id=job.owner_id,
+        project_id=job.project_id,
+        address=job.submitted_by,
+    )
+
+
+def _owner(session: Session, job: Job) -> tuple[str | None, str]:
+    """The id of the user whose job it is, and the name, or the address that it came from."""
+    if job.owner_id is None:
+        return None, job.submitted_by or ""
+    return job.owner_id, users.names(session, {job.owner_id}).get(job.owner_id, job.owner_id)
 
 
 def _check_waiting_of(
@@ -217,18 +237,21 @@ def _check_waiting_of(
     count: int = 1,
     *,
     project_id: str | None = None,
+    what: type[Job | Export] = Job,
 ) -> None:
-    """TooManyError if no `count` more jobs of a user, without accounts of an address, may wait, or
-    not in that project."""
+    """TooManyError if no `count` more jobs, or exports of jobs, of a user, without accounts of an
+    address, may wait, or not in that project."""
     if owner_id is None:
         own: ColumnElement[bool] = and_(Job.owner_id.is_(None), Job.submitted_by == name)
         remedy = "SAF_JOBS_QUEUED_PER_USER on the server"
-        _check_waiting(session, "user", own, name, settings.jobs_queued_per_user, count, remedy)
+        most: float = settings.jobs_queued_per_user
+        _check_waiting(session, "user", own, name, most, count, remedy, what)
     else:
         most = numbers.of(session, "users", owner_id).get("jobs_waiting", 0)
         remedy = f"saf users limit {name} --jobs-waiting, by an admin of the service"
         try:
-            _check_waiting(session, "user", Job.owner_id == owner_id, name, most, count, remedy)
+            own = Job.owner_id == owner_id
+            _check_waiting(session, "user", own, name, most, count, remedy, what)
         except TooManyError as error:
             # What somebody has is their own, and admins'.
             seen = viewer.current()
@@ -243,7 +266,8 @@ def _check_waiting_of(
         most = numbers.of(session, "projects", project_id).get("jobs_waiting", 0)
         name = projects.names(session, {project_id}).get(project_id, project_id)
         remedy = f"saf projects limit {name} --jobs-waiting, by an admin of the service"
-        _check_waiting(session, "project", Job.project_id == project_id, name, most, count, remedy)
+        own = Job.project_id == project_id
+        _check_waiting(session, "project", own, name, most, count, remedy, what)
 
 
 def _check_waiting(
@@ -254,17 +278,24 @@ def _check_waiting(
     most: float,
     count: int,
     remedy: str,
+    what: type[Job | Export],
 ) -> None:
     if not most:
         return
     # Of the user first, in every transaction, so that none waits for another in a circle.
     numbers.count_alone(session, f"{side} {of}")
-    waiting = select(func.count()).where(own, Job.status.in_(WAITING))
+    if what is Job:
+        waiting = select(func.count()).where(own, Job.status.in_(WAITING))
+    else:
+        in_line = Export.status == exports.QUEUED
+        waiting = select(func.count(Export.id)).join(Job, Job.id == Export.job_id)
+        waiting = waiting.where(own, in_line)
+    words = "jobs" if what is Job else "exports"
     there = session.execute(waiting.execution_options(**EVERYTHING)).scalar_one()
     limit = _met("jobs_waiting", of, most, there)
     if count > most:
         raise TooManyError(
-            f"these are {count} jobs, and {most:g} that wait are the most for {of}; send "
+            f"these are {count} {words}, and {most:g} that wait are the most for {of}; send "
             f"fewer, or set {remedy}",
             retry_after=LATER,
             limit=limit,
@@ -272,8 +303,8 @@ def _check_waiting(
     if there + count > most:
         these = f" (and these are {count})" if count > 1 else ""
         raise TooManyError(
-            f"{there} jobs of {of} wait already{these}, and {most:g} are the most; wait until "
-            f"some have run or cancel some, or set {remedy}",
+            f"{there} {words} of {of} wait already{these}, and {most:g} are the most; wait until "
+            f"some have run or {'cancel' if what is Job else 'delete'} some, or set {remedy}",
             retry_after=LATER,
             limit=limit,
         )

@@ -29,7 +29,7 @@ from api.store.tables.jobs import Job, Status
 from api.store.tables.results import Export
 from api.web.dependencies import Service, ServiceDependency
 from api.web.idempotency import IdempotencyKey, made_before, remember, written
-from api.web.limits import check_room
+from api.web.limits import check_export
 from api.web.problems.documents import responses
 from api.web.schemas import Listing
 from saf.config.targets import TARGETS, Target, target_of, unfit_for
@@ -198,13 +198,7 @@ def _order(
         )
     )
     if waiting is None:
-        check_room(
-            session,
-            settings,
-            owner_id=job.owner_id,
-            project_id=job.project_id,
-            address=job.submitted_by,
-        )
+        check_export(session, settings, job)
         export = exports.submit(
             session, job_id=job_id, target=order.target, options=options, samples=order.samples
         )

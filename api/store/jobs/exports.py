@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from api.store.database import now
 from api.store.ids import new_id
+from api.store.jobs import fairness
 from api.store.jobs.leases import Fenced
 from api.store.jobs.retry_delay import LONGEST_WAIT, Wait
 from api.store.tables.results import Artifact, Export
@@ -75,13 +76,13 @@ def submit(
 
 
 def claim(session: Session, *, worker_id: str, lease_seconds: float) -> ExportClaim | None:
-    """Take the export that is first in line; None when none waits."""
+    """Take the export that is first in line, users in turn; None when none waits."""
     first = (
-        select(Export.id)
-        .where(_is_waiting())
-        .order_by(Export.created_at, Export.id)
+        fairness.exports_by_turn(
+            select(Export.id).where(_is_waiting()), under_way=Export.status == RUNNING
+        )
         .limit(1)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=Export)
         .scalar_subquery()
     )
     row = session.execute(

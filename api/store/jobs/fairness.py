@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, case, func, select, update
+from sqlalchemy.orm import Session, aliased
 
 from api.store.accounts.tables import User
 from api.store.database import now
 from api.store.tables.jobs import ACTIVE, Job
+from api.store.tables.results import Export
 
 
 def has_users(session: Session) -> bool:
@@ -42,6 +43,27 @@ def places(condition: ColumnElement[bool]) -> Select[tuple[str, int]]:
         order_by=(line.c.priority, line.c.turn, line.c.served, line.c.queued_at, line.c.id)
     )
     return select(line.c.id, place.label("place"))
+
+
+def exports_by_turn(query: Select[Any], under_way: ColumnElement[bool]) -> Select[Any]:
+    """The exports of a query in the order in which they are made: first of whoever has fewer under
+    way, then of whoever had one begun longer ago, by whose jobs they are of; of each the oldest."""
+    own = (
+        select(
+            Job.owner_id,
+            func.count(case((under_way, 1))).label("number"),
+            func.max(Export.started_at).label("served"),
+        )
+        .join(Job, Job.id == Export.job_id)
+        .where(Job.owner_id.is_not(None))
+        .group_by(Job.owner_id)
+        .subquery()
+    )
+    of_job = aliased(Job)
+    query = query.join(of_job, of_job.id == Export.job_id)
+    query = query.outerjoin(own, own.c.owner_id == of_job.owner_id)
+    turn = (func.coalesce(own.c.number, 0), func.coalesce(own.c.served, 0.0))
+    return query.order_by(*turn, Export.created_at, Export.id)
 
 
 def was_served(session: Session, owner_id: str | None) -> None:

@@ -231,3 +231,19 @@ def test_exports_go_with_their_job(server: Server, job: str, tmp_path: Path) -> 
     assert server.http.delete(f"/v1/jobs/{job}").status_code == 204
     assert server.http.get(f"/v1/jobs/{job}/exports").status_code == 404
     assert not server.files.path(file["sha256"]).exists()
+
+
+def test_as_many_exports_wait_as_jobs_may(
+    server: Server, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(vars(server.service.settings), "jobs_queued_per_user", 2)
+    first = order(server, job)
+    order(server, job, "onnx")
+    more = server.http.post(f"/v1/jobs/{job}/exports", json={"target": "torch-export"})
+    assert more.status_code == 429, more.text
+    assert "2 exports of 127.0.0.1 wait already, and 2 are the most" in more.json()["detail"]
+    assert "delete some" in more.json()["detail"]
+    again = server.http.post(f"/v1/jobs/{job}/exports", json={"target": "python"})
+    assert (again.status_code, again.json()["id"]) == (200, first["id"])
+    assert server.http.delete(first["url"]).status_code == 204
+    order(server, job, "torch-export")

@@ -10,7 +10,7 @@ from api.store.accounts import users
 from api.store.accounts.tables import User
 from api.store.database import Database
 from api.store.ids import new_id
-from api.store.jobs import lifecycle, queue
+from api.store.jobs import exports, lifecycle, queue
 from api.store.tables.jobs import Job
 
 
@@ -91,3 +91,27 @@ def test_without_users_the_oldest_is_first(database: Database) -> None:
         rows = session.scalars(select(Job)).all()
         assert queue.jobs_ahead(session, rows) == {id_: at for at, id_ in enumerate(ids)}
         assert [job.id for job in queue.first(session, limit=9)] == ids
+
+
+def test_exports_are_made_in_turns_of_whose_jobs_they_are_of(database: Database) -> None:
+    with database.writing() as session:
+        anna, otto = users.add(session, "anna"), users.add(session, "otto")
+        of: dict[str | None, list[str]] = {}
+        of |= {anna.id: add_jobs(session, anna, 4), otto.id: add_jobs(session, otto, 2)}
+        of[None] = add_jobs(session, None, 1)
+        owners = {job: owner for owner, ids in of.items() for job in ids}
+        for job in owners:
+            exports.submit(session, job_id=job, target="python", options={}, samples=1)
+    came = []
+    for number in range(7):
+        with database.writing() as session:
+            claim = exports.claim(session, worker_id="w", lease_seconds=60)
+            assert claim is not None
+            came.append(claim.job_id)
+            if number < 3:  # the later ones stay under way
+                exports.fail(session, claim, code="export", message="x", hint="y")
+    assert [owners[job] for job in came] == [
+        anna.id, otto.id, None, anna.id, otto.id, anna.id, anna.id,
+    ]  # fmt: skip
+    for owner, ids in of.items():
+        assert [job for job in came if owners[job] == owner] == ids, "of one user the oldest first"
