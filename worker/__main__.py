@@ -2,6 +2,9 @@
 
 import sys
 
-from worker.app import main
+from saf.imports import uncollected
+
+with uncollected():
+    from worker.app import main
 
 sys.exit(main())

@@ -68,7 +68,7 @@ def web(
     port: Annotated[int, typer.Option(min=0, max=65535)] = DEFAULT_PORT,
 ) -> None:
     """Start the API and the pages alone; workers and servers are elsewhere."""
-    from api.commands.web import run  # the application is made for this command only
+    from api.commands.server import run  # the application is made for this command only
 
     check_accounts(host, settings())
     run(listen(host, port))

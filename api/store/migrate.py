@@ -27,10 +27,9 @@ def refuse_newer(database: Database) -> None:
         found = MigrationContext.configure(connection).get_current_heads()
     unknown = sorted(set(found) - revisions())
     if unknown:
-        head = ScriptDirectory.from_config(_config()).get_current_head()
         raise NewerDatabaseError(
             "the database is of a newer version of this program: its tables are of version "
-            f"{unknown[0]!r}, and {head!r} is the newest that this one knows. Start the newer "
+            f"{unknown[0]!r}, and {newest()!r} is the newest that this one knows. Start the newer "
             "version, or restore a backup that was written before it"
         )
 
@@ -41,6 +40,8 @@ def migrate(database: Database, *, to: str = "head") -> None:
     Raises NewerDatabaseError, and then changes nothing.
     """
     refuse_newer(database)
+    if to == "head" and is_current(database):
+        return
     config = _config()
     with database.engine.connect() as connection:
         if not database.is_sqlite:
@@ -52,17 +53,26 @@ def migrate(database: Database, *, to: str = "head") -> None:
 
 def is_current(database: Database) -> bool:
     """Whether the database has the newest tables."""
-    script = ScriptDirectory.from_config(_config())
     with database.engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    return found == script.get_current_head()
+        return MigrationContext.configure(connection).get_current_heads() == (newest(),)
 
 
 @cache
 def revisions() -> frozenset[str]:
     """The versions of the tables that this program knows."""
-    script = ScriptDirectory.from_config(_config())
-    return frozenset(revision.revision for revision in script.walk_revisions())
+    return frozenset(revision.revision for revision in _scripts().walk_revisions())
+
+
+@cache
+def newest() -> str | None:
+    """The newest of them."""
+    return _scripts().get_current_head()
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    """All migrations, each a file that is loaded for it."""
+    return ScriptDirectory.from_config(_config())
 
 
 def _config() -> Config:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 
 from saf import extras
+from saf.imports import uncollected
 
 
 def main() -> None:
     """Run a command. Exit status 1 and one line for a command that needs the extra `client`."""
     try:
-        from saf.cli.main import main as all_commands
+        with uncollected():
+            from saf.cli.main import main as all_commands
     except ModuleNotFoundError as error:
         if not extras.is_missing("client", error):
             raise

@@ -41,6 +41,7 @@ from saf.cli.specification import (
 from saf.client.client import ApiError, ClientError, UnreachableError
 from saf.data import BUILTIN
 from saf.errors import TrainingError
+from saf.imports import uncollected
 from saf.networks.outline import is_lif
 
 
@@ -71,7 +72,8 @@ class Commands(TyperGroup):
         for point in sorted(entry_points(group="saf.commands"), key=lambda point: point.name):
             try:
                 loaded = typer.Typer()
-                loaded.add_typer(point.load())
+                with uncollected():
+                    loaded.add_typer(point.load())
                 for name, command in get_group(loaded).commands.items():
                     self.commands.setdefault(name, command)
             except Exception as error:

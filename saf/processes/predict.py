@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saf.errors import DataError
+from saf.imports import uncollected
 from saf.processes.samples import bytes_of, shown
 from saf.processes.steps import run
 
@@ -48,9 +49,10 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_DATA, bounds)
     with socket.socket(fileno=options.socket) as line, line.makefile("rwb") as stream:
         try:
-            import torch
+            with uncollected():
+                import torch
 
-            import saf.lif.network  # noqa: F401  (the first question is answered as fast as the next)
+                import saf.lif.network  # noqa: F401  (the first question is as fast as the next)
         except ImportError as error:
             _say(stream, {"ok": False, "message": f"PyTorch is missing: {error}", "hint": ""})
             return 1

@@ -33,6 +33,7 @@ from saf.errors import (
     TrainingError,
     UserConfigError,
 )
+from saf.imports import uncollected
 from saf.training.events import Artifact, Checkpoint, Report, Step
 from worker.processes import disk
 from worker.processes.protocol import MARK, ORDER, STOP, Failure, Logged, Order, encode
@@ -258,8 +259,9 @@ def _load() -> None:
     """Import what a training needs, after the process has tied itself to its worker. No device
     is touched: another training may use it."""
     try:
-        import saf.data
-        import saf.training.loop  # noqa: F401
+        with uncollected():
+            import saf.data
+            import saf.training.loop  # noqa: F401
     except Exception:  # it is raised again by the training, which has somebody to tell
         log.debug("loading", exc_info=True)
 
