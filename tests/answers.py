@@ -1,13 +1,16 @@
-"""Whether a server answers: asked again and again while it starts, so it must cost little.
+"""Asking servers of the tests, on this machine and without TLS, for little processor time.
 
-A client of httpx reads all certificate authorities when it is made, which takes 25 ms.
+A client of httpx reads all certificate authorities when it is made, which takes 30 ms; with
+`verify=NO_AUTHORITIES` it takes 0.1.
 """
 
 from __future__ import annotations
 
 import http.client
+import ssl
 import urllib.request
 
+NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

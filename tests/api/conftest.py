@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from api.store.jobs.leases import Claim
 from api.telemetry.tracing import Tracing
 from api.web.asgi.connections import Connection
 from api.web.dependencies import Service
+from tests.answers import NO_AUTHORITIES
 
 NO_BROKER = "redis+socket:///nowhere/broker.sock"
 
@@ -42,7 +44,7 @@ class Server:
     def __init__(self, app: FastAPI, address: str) -> None:
         self.app = app
         self.address = address
-        self.http = httpx.Client(base_url=address, timeout=60)
+        self.http = httpx.Client(base_url=address, timeout=60, verify=NO_AUTHORITIES)
 
     @property
     def service(self) -> Service:
@@ -102,7 +104,7 @@ class Stream:
     """A live stream that is being read, message by message."""
 
     def __init__(self, server: Server, path: str, headers: dict[str, str]) -> None:
-        self._client = httpx.Client(base_url=server.address, timeout=30)
+        self._client = httpx.Client(base_url=server.address, timeout=30, verify=NO_AUTHORITIES)
         self._context = self._client.stream(
             "GET", path, headers={"Accept": "text/event-stream", **headers}
         )
@@ -173,9 +175,9 @@ def server(tmp_path: Path, database_url: str) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def shared(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Server]:
     """One server on SQLite for the tests of a file that only ask."""
-    with serving(
-        Settings(data_dir=tmp_path_factory.mktemp("shared"), broker_url=NO_BROKER)
-    ) as running:
+    directory = tmp_path_factory.mktemp("shared")
+    shutil.copyfile(sqlite_template, directory / "saf.sqlite3")
+    with serving(Settings(data_dir=directory, broker_url=NO_BROKER)) as running:
         yield running
