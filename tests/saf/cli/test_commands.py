@@ -22,14 +22,9 @@ from saf.training.checkpoint import Checkpoint, steps
 from tests.api.conftest import Server, until
 from tests.api.jobs.test_going_on import finish
 from tests.api.jobs.test_health import SUMMARY
+from tests.saf.cli.typed import saf
 
 COMMAND = [sys.executable, "-m", "saf.cli"]
-
-
-def saf(*arguments: str, url: str = "http://127.0.0.1:9") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, "--url", url, *arguments], capture_output=True, text=True, timeout=200
-    )
 
 
 @pytest.mark.parametrize(
@@ -227,7 +222,8 @@ def test_a_job_of_a_server_is_watched_by_several_at_once(server: Server) -> None
     outputs: list[str] = []
 
     def watch() -> None:
-        outputs.append(saf("watch", job, url=server.address).stdout)
+        with watching("--url", server.address, "watch", job) as process:
+            outputs.append(process.communicate(timeout=200)[0])
 
     threads = [threading.Thread(target=watch) for _ in range(2)]
     for thread in threads:

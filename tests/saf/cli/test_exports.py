@@ -15,7 +15,7 @@ from saf.lif.verifying import verify
 from tests.api.conftest import Server
 from tests.api.jobs.exports.test_routes import job_of
 from tests.api.jobs.results.test_predict import network
-from tests.saf.cli.test_commands import saf
+from tests.saf.cli.typed import saf
 from worker.exports.exporter import Exporter
 from worker.processes.scratch import Scratch
 

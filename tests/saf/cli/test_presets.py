@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +15,10 @@ import torch
 import saf as library
 from saf.cli import specification as specfile
 from tests.api.conftest import Server
+from tests.saf.cli.typed import saf
 
 UNITS = 700
 SMALL = ["--set", "network.features=[6,6]", "--set", "network.delays=[0,3]", "--epochs", "1"]
-
-
-def saf(*arguments: str, url: str = "http://127.0.0.1:9") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "saf.cli", "--url", url, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def written(path: Path, samples: int, classes: int, seconds: float) -> None:
