@@ -20,6 +20,9 @@ from tests.api.conftest import serving
 
 NOBODY = (None, "a wrong one", "mia, expired", "mia, revoked", "dora")
 SOMEBODY = ("root", "root, reading", "root, writing", "vera", "mia", "mia, reading", "ada", "otto")
+ON_BOTH = (None, "root", "mia", "ada")
+"""They ask on PostgreSQL as well: nobody, an admin, an owner and a leader of a project reach each
+question that the guard asks of the database. What is due to all others SQLite tells as well."""
 YES = "yes"  # the endpoint answers, with one of the statuses of the table
 SEE: dict[str, dict[str, Any]] = {
     #              Mia's alone   in the project   of another project
@@ -195,6 +198,13 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         yield make_lab(server)
 
 
+def asked_by(people: tuple[str | None, ...]) -> pytest.MarkDecorator:
+    """Everybody on SQLite, and on PostgreSQL those of `ON_BOTH`."""
+    pairs = [("sqlite", who) for who in people]
+    pairs += [("postgresql", who) for who in people if who in ON_BOTH]
+    return pytest.mark.parametrize(("lab", "who"), pairs, indirect=["lab"], scope="module")
+
+
 def addresses(lab: Lab, route: str, kind: str) -> dict[str, str]:
     """The addresses of a route by the place of the thing in it."""
     template = route.partition(" ")[2]
@@ -266,7 +276,7 @@ def test_a_route_that_nobody_has_decided_is_denied(
     assert lab.ask(None, "GET", "/v1/workers").status_code == 401
 
 
-@pytest.mark.parametrize("who", NOBODY)
+@asked_by(NOBODY)
 def test_without_a_key_that_opens_nothing_is_there_but_what_is_public(
     lab: Lab, who: str | None
 ) -> None:
@@ -288,7 +298,7 @@ def test_without_a_key_that_opens_nothing_is_there_but_what_is_public(
         assert lab.ask(who, method, path, **sent).status_code == due, route
 
 
-@pytest.mark.parametrize("who", SOMEBODY)
+@asked_by(SOMEBODY)
 def test_every_route_gives_everybody_what_is_due(lab: Lab, who: str) -> None:
     wrong = {}
     for route, (table, kind, statuses, sent) in ROUTES.items():

@@ -149,7 +149,7 @@ def test_a_stop_ends_everything_in_order_and_the_next_start_goes_on(
     until(lambda: len(children(first.process.pid)) == 3)
     family = children(first.process.pid)
     assert first.url is not None
-    job = httpx.post(f"{first.url}/v1/jobs", json={"epochs": 2000}).json()
+    job = httpx.post(f"{first.url}/v1/jobs", json={"epochs": 200}).json()
     assert first.stop(signal.SIGINT) == 0, first.log.read_text()
     assert all(is_gone(pid) for pid in family.values())
     assert serving_at(first.directory) is None

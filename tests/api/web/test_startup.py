@@ -21,6 +21,7 @@ from tests.api.conftest import NO_BROKER, until
 from tests.postgres import PostgresServer
 
 SECRET = "geheim"
+API = ["uvicorn", "--factory", "api.main:create_app"]
 
 
 class ApiProcess:
@@ -152,13 +153,14 @@ def test_an_api_refuses_to_work_on_tables_of_another_version(sqlite_url: str, st
     assert "Traceback" not in api.log()
 
 
-@pytest.mark.parametrize("program", ["api", "worker"])
 @pytest.mark.parametrize(
-    ("database_url", "broker_url", "hint"),
+    ("program", "database_url", "broker_url", "hint"),
     [
-        (f"postgres://saf:{SECRET}@db/saf", NO_BROKER, "DATABASE_URL begins with 'postgres'"),
-        (f"saf:{SECRET}@db", NO_BROKER, "DATABASE_URL is no address"),
-        ("", f"amqp://saf:{SECRET}@broker", "BROKER_URL begins with 'amqp'"),
+        ("api", f"postgres://saf:{SECRET}@db/saf", NO_BROKER, "DATABASE_URL begins with 'postg"),
+        # Both programs read an address with the same function.
+        ("worker", f"saf:{SECRET}@db", NO_BROKER, "DATABASE_URL is no address"),
+        ("api", "", f"amqp://saf:{SECRET}@broker", "BROKER_URL begins with 'amqp'"),
+        ("worker", "", f"amqp://saf:{SECRET}@broker", "BROKER_URL begins with 'amqp'"),
     ],
 )
 def test_an_address_that_cannot_be_right_ends_the_start_with_one_line(
@@ -181,18 +183,18 @@ def test_an_address_that_cannot_be_right_ends_the_start_with_one_line(
     assert SECRET not in line
 
 
-@pytest.mark.parametrize("program", [["uvicorn", "--factory", "api.main:create_app"], ["worker"]])
 @pytest.mark.parametrize(
-    ("name", "value", "hint"),
+    ("program", "name", "value", "hint"),
     [
-        ("SAF_LEASE_SECONDS", "long", "SAF_LEASE_SECONDS: Input should be a valid number"),
-        ("SAF_HEARTBEAT_SECONDS", "8", "SAF_HEARTBEAT_SECONDS is at most a quarter"),
-        ("SAF_ALLOWED_HOSTS", "example.org", "allowed_hosts"),
+        (API, "SAF_LEASE_SECONDS", "long", "SAF_LEASE_SECONDS: Input should be a valid number"),
+        (["worker"], "SAF_HEARTBEAT_SECONDS", "8", "SAF_HEARTBEAT_SECONDS is at most a quarter"),
+        (["worker"], "SAF_ALLOWED_HOSTS", "example.org", "allowed_hosts"),
     ],
 )
 def test_a_setting_that_cannot_be_used_ends_the_start_with_one_line(
     program: list[str], name: str, value: str, hint: str
 ) -> None:
+    """Both programs have one class of settings; a kind of fault is shown to one of them."""
     ended = subprocess.run(
         [sys.executable, "-m", *program],
         env={**os.environ, name: value},
@@ -205,7 +207,7 @@ def test_a_setting_that_cannot_be_used_ends_the_start_with_one_line(
     assert hint in line
 
 
-@pytest.mark.parametrize("program", [["uvicorn", "--factory", "api.main:create_app"], ["worker"]])
+@pytest.mark.parametrize("program", [API, ["worker"]])
 def test_a_setting_of_an_earlier_version_is_accepted_with_one_line_of_warning(
     program: list[str],
 ) -> None:
