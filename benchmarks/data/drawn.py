@@ -38,9 +38,9 @@ def bars(train: int = 200, test: int = 80) -> Dataset:
     return _split(_bar, 4, train, test, (16, 16), seed=3)
 
 
-def thin() -> Dataset:
+def thin(train: int = 240, test: int = 80) -> Dataset:
     """Signals of 1 × 64 pixels: a bump, a dip, a step up or a step down at a random place."""
-    return _split(_signal, 4, 240, 80, (1, 64), seed=4)
+    return _split(_signal, 4, train, test, (1, 64), seed=4)
 
 
 def tall() -> Dataset:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.data.drawn import DRAWN
+from benchmarks.data.drawn import DRAWN, bars, shapes, thin
 from saf.config import JobSpecification
+from saf.data import Dataset
 from saf.training.events import Finished
 from saf.training.loop import train
 
 SMALL: dict[str, dict[str, Any]] = {
     "convnet": {"name": "convnet", "channels": [8, 16]},
     "mlp": {"name": "mlp", "features": [64]},
+}
+# Of few samples the defaults make fewer iterations, and of small images short ones.
+SHORT: dict[str, Callable[[], Dataset]] = {
+    "few bars": partial(bars, 40),
+    "few thin": partial(thin, 60),
+    "small shapes": partial(shapes, side=(16, 16)),
 }
 ALARMING = {"loss_rose", "silent_layers", "saturated_layers", "conversion_differs"}
 
@@ -24,10 +33,10 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "network", "method", "at_least"),
     [
-        ("shapes", "convnet", "saf-e", 0.5),
+        ("small shapes", "convnet", "saf-e", 0.5),
         ("uneven", "convnet", "saf-f", 0.6),
-        ("bars", "mlp", "ottt-o", 0.7),
-        ("thin", "convnet", "bptt", 0.8),
+        ("few bars", "mlp", "ottt-o", 0.5),
+        ("few thin", "convnet", "bptt", 0.8),
         ("thin", "mlp", "ottt-a", 0.8),
         ("hundred", "mlp", "spike-representation", 0.05),
     ],
@@ -35,7 +44,7 @@ pytestmark = pytest.mark.slow
 def test_defaults_train_anything(
     data: str, network: str, method: str, at_least: float, tmp_path: Path
 ) -> None:
-    samples = DRAWN[data]()
+    samples = {**DRAWN, **SHORT}[data]()
     steps = {} if samples.timesteps is None else {"timesteps": samples.timesteps}
     job = JobSpecification.model_validate(
         {"network": SMALL[network], "method": {"name": method}, **steps}
