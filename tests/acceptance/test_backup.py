@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from safetensors.numpy import load_file
 
 from tests.acceptance.conftest import Service
+from tests.acceptance.test_kills import find
 
 
 def saf(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,11 +40,21 @@ def wait_for_checkpoint(service: Service, job_id: str) -> None:
 def test_a_job_backed_up_in_training_ends_elsewhere_with_the_weights_of_the_undisturbed_one(
     service: Service, tmp_path: Path
 ) -> None:
-    job_id = service.submit(dataset="digits", epochs=25, seed=5, augment=["crop"])
+    job_id = service.submit(
+        dataset="digits",
+        network={"name": "mlp", "features": [24]},
+        epochs=25,
+        seed=5,
+        augment=["crop"],
+    )
+    training = find(service, "worker.processes.child")
     wait_for_checkpoint(service, job_id)
+    # It stands still meanwhile, or it would have to be so long that it outlasts a backup.
+    os.kill(training, signal.SIGSTOP)
     file = tmp_path / "backup.tar"
     data = service.directory / "data"
     done = saf("backup", str(file), "--data-dir", str(data))
+    os.kill(training, signal.SIGCONT)
     assert done.returncode == 0, done.stderr
     assert service.wait(job_id)["attempt"] == 1
     undisturbed = service.download(job_id, "lif.safetensors", tmp_path / "undisturbed")

@@ -76,7 +76,7 @@ def test_a_job_survives_kill_9_of_each_process_and_succeeds_once(own_service: Se
 
 def test_kill_9_of_the_service_itself_leaves_nothing_behind(own_service: Service) -> None:
     service = own_service
-    job_id = service.submit(dataset="digits", epochs=1000)
+    job_id = service.submit(dataset="digits", epochs=200)
     service.wait(job_id, "running", step=5)
     family = descendants(service.process.pid)
     assert len(family) >= 4

@@ -198,7 +198,7 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
         "surrogate 'lab-gaussian'": "lab-plugin 1.0",
         "augmentation 'lab-brightness'": "lab-plugin 1.0",
     }
-    long = lab.submit(epochs=100_000)
+    long = lab.submit(epochs=200)
     lab.wait(long, "running")
     waiting = lab.submit(**JOB, priority=0)  # behind it, and before it once the service is back
     lab.stop()

@@ -21,7 +21,9 @@ from tests.acceptance.conftest import Service
 def test_a_digits_job_ends_with_a_network_that_runs_as_certified(
     service: Service, tmp_path: Path
 ) -> None:
-    job_id = service.submit(name="the whole way", dataset="digits", metadata={"team": "vision"})
+    job_id = service.submit(
+        name="the whole way", dataset="digits", metadata={"team": "vision"}, epochs=8
+    )
     job = service.wait(job_id)
     assert job["status"] == "succeeded", service.logs(job_id)
     assert job["progress"]["fraction"] == 1.0
@@ -85,7 +87,7 @@ def test_an_uploaded_data_set_is_trained_on_downloaded_and_run(
     assert (dataset["status"], dataset["format"]) == ("ready", format_)
     assert dataset["shape"] == shape
     assert (dataset["counts"]["train"], dataset["counts"]["test"]) == counts
-    job_id = service.submit(dataset=dataset["id"], epochs=12, batch_size=64)
+    job_id = service.submit(dataset=dataset["id"], epochs=7, batch_size=64)
     job = service.wait(job_id)
     assert job["status"] == "succeeded", service.logs(job_id)
     network = saf.load_lif(service.download(job_id, "lif.safetensors", tmp_path / "n.safetensors"))
@@ -150,7 +152,7 @@ def test_images_are_read_row_by_row_from_the_request_to_the_downloaded_network(
 
 
 def test_a_running_job_is_cancelled_and_leaves_no_process(service: Service) -> None:
-    job_id = service.submit(dataset="digits", epochs=1000)
+    job_id = service.submit(dataset="digits", epochs=200)
     service.wait(job_id, "running", step=5)
     assert service.http.post(f"/v1/jobs/{job_id}/cancel").status_code == 200
     service.wait(job_id, "cancelled")
