@@ -84,7 +84,7 @@ class AtEachStep(Method):
     over those so far, as `saf-f` takes it at the last one. `last`: the score of the last time step;
     `max`: of each class the largest of all time steps. These two have one loss, at the end, whose
     gradient goes to the time steps that the scores are of; `saf-e` and `ottt-a` run a batch twice
-    for it, so that memory stays what it is."""
+    for it, and keep no more of it than the scores of all time steps."""
 
     @model_validator(mode="after")
     def _read_out_once(self) -> Self:

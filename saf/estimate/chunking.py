@@ -10,7 +10,7 @@ from saf.networks.architecture import INPUT, Architecture, Connection, Conv
 FULL_BATCH = 128
 MADE_AT_ONCE = 16  # time steps of an input that changes, at least
 FEW_NUMBERS = 2**18  # of all neurons at the time steps at once, in a network of matrices
-FEW_RECEIVED = 2**21  # of what its neurons receive then: an input that changes, and all delays
+FEW_OTHERS = 2**21  # of what else a time step makes: see `made_beside`
 
 
 def steps_at_once(
@@ -25,18 +25,22 @@ def steps_at_once(
     With fewer samples convolutions lose speed, and with more they gain none, only memory. Of a
     network of matrices alone, where a time step is little work, they are as many as have
     `FEW_NUMBERS` neurons at all steps and samples together, if those are more, and not above
-    `FEW_RECEIVED` numbers of an input that changes over time (`in_time`) and of what delays hold
-    back.
+    `FEW_OTHERS` numbers of what is made beside neurons; `in_time` says that the input changes.
     """
     found = FULL_BATCH // samples
     if architecture is not None and not _has_convolutions(architecture):
         more = FEW_NUMBERS // (samples * architecture.neurons)
-        received = held_back(architecture, in_time=in_time)
-        received += prod(architecture.input_shape) if in_time else 0
-        if received:
-            more = min(more, FEW_RECEIVED // (samples * received))
-        found = max(found, more)
+        others = made_beside(architecture, in_time=in_time)
+        found = max(found, min(more, FEW_OTHERS // (samples * others)))
     return max(1, min(timesteps, found))
+
+
+def made_beside(architecture: Architecture, *, in_time: bool) -> int:
+    """Numbers of a time step that are no neurons', of one sample: scores, outputs of relays, an
+    input that changes over time, and what delays hold back."""
+    arriving = prod(architecture.input_shape) if in_time else 0
+    held = held_back(architecture, in_time=in_time)
+    return architecture.classes + architecture.relayed + arriving + held
 
 
 def held_back(architecture: Architecture, *, in_time: bool) -> int:

@@ -7,6 +7,7 @@ from math import prod
 from pydantic import BaseModel, ConfigDict
 
 from saf.config import ResolvedSpecification
+from saf.config.methods import AT_THE_END
 from saf.estimate.chunking import MADE_AT_ONCE, held_back, steps_at_once
 from saf.networks.architecture import Architecture
 
@@ -80,7 +81,11 @@ def forecast(
         kept += type(specification.neuron).kept * at_once(samples)
         if specification.neuron.dropout:
             kept += 2  # the masks, and what they leave beside what was sent
-        per_sample = kept * neurons + late
+        # Where each time step has a loss, all that the gradient of its scores needs is kept.
+        of_scores = 2 * kept if specification.method.loss_at_each_step else 8
+        if specification.method.readout in AT_THE_END:
+            of_scores += 3 * timesteps  # those of all time steps, with their gradient
+        per_sample = kept * neurons + late + of_scores * architecture.classes
         if in_time:
             made = 3 * min(timesteps, max(MADE_AT_ONCE, at_once(samples)))
             per_sample += (made + kept) * arriving + kept // 2 * late_at_once + inputs

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from saf.config.base import Strict
 from saf.config.networks import NETWORKS, Channels, Features, Network
@@ -47,6 +47,15 @@ class _OverTime(Strict):
     """As `learned` of `delay`."""
     kernel_width: KernelWidth = 0.5
     """As in `delay`."""
+
+    @model_validator(mode="after")
+    def _hears_itself(self) -> Self:
+        if self.recurrent_scale != 1 and not self.recurrent:
+            raise ValueError(
+                f"recurrent_scale is {self.recurrent_scale:g}, and the layer does not hear itself; "
+                "set recurrent to true, or leave recurrent_scale out"
+            )
+        return self
 
     def heard(self, forward: LayerDescription) -> LayerDescription:
         """`forward`, which hears the layer before it at once, with these connections."""

@@ -16,7 +16,7 @@ from saf.model.network import SpikingNetwork
 from saf.networks.architecture import Architecture
 from saf.networks.build import build
 from saf.training.optimisation.loss import loss_function
-from tests.saf.methods.rules import METHODS
+from tests.saf.methods.rules import METHODS, called
 from tests.saf.training.trainings import resolved
 
 GIB = 2**30
@@ -40,7 +40,7 @@ def peak_bytes(job: ResolvedSpecification, architecture: Architecture, x: Tensor
     network = network_of(job, architecture)
     y = torch.zeros(job.batch_size, dtype=torch.int64)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        METHODS[job.method.name](
+        called(job.method.rule())(
             network,
             x,
             y,
@@ -91,6 +91,35 @@ def test_of_series_the_samples_and_what_is_made_of_them_count(method: str, netwo
     predicted = forecast(job, architecture, limit_bytes=GIB, in_time=True).training_bytes
     measured = peak_bytes(job, architecture, x) + 4 * x.numel()
     assert measured < predicted < 4 * measured
+
+
+@pytest.mark.parametrize("method", ["saf-e", "saf-f", "ottt-a"])
+def test_what_scores_of_many_classes_need_does_not_grow_with_time(method: str) -> None:
+    assert of_many_classes(200, name=method) < 1.05 * of_many_classes(100, name=method)
+
+
+@pytest.mark.parametrize("method", ["saf-e", "ottt-a"])
+@pytest.mark.parametrize("readout", ["last", "max"])
+def test_a_readout_of_all_steps_keeps_their_scores(method: str, readout: str) -> None:
+    scores = 4 * 16 * 4000
+    more = of_many_classes(100, name=method, readout=readout)
+    assert more - of_many_classes(50, name=method, readout=readout) >= 50 * scores
+
+
+def of_many_classes(timesteps: int, **method: str) -> int:
+    """What an iteration takes in a network of fewer neurons than classes; the forecast is above."""
+    job = resolved(
+        {
+            "network": {"name": "mlp", "features": [16]},
+            "method": method,
+            "batch_size": 16,
+            "timesteps": timesteps,
+        }
+    )
+    architecture = build(job.network, (1, 4, 4), 4000)
+    peak = peak_bytes(job, architecture, torch.rand(16, 1, 4, 4))
+    assert peak < forecast(job, architecture, limit_bytes=GIB).training_bytes
+    return peak
 
 
 @pytest.mark.parametrize("network", ["mlp", "delay"])

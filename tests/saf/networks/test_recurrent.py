@@ -47,6 +47,12 @@ def test_it_is_a_factor_on_what_a_layer_hears_of_itself_alone() -> None:
             built(RNN | {"recurrent_scale": wrong})
 
 
+def test_a_scale_of_a_layer_that_does_not_hear_itself_is_refused() -> None:
+    layer = {"kind": "linear", "features": 8, "recurrent_scale": 0.25}
+    with pytest.raises(ValidationError, match="set recurrent to true, or leave recurrent_scale"):
+        built({"name": "layers", "layers": [layer]})
+
+
 def test_feedback_grows_so_many_times_as_fast_and_is_delivered_exactly(tmp_path: Path) -> None:
     heard = {}
     for scale in (1.0, 0.25):

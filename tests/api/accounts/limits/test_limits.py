@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 
 from api.datasets.room import lacking
+from api.errors import TooManyError
 from api.jobs.schemas import OWNER_AT_LIMIT
 from api.store.database import clock
 from api.store.datasets import count_alone
+from api.store.jobs import exports
 from api.store.limits.tables import Attempt
 from api.store.tables.base import Blob
 from api.store.tables.jobs import Job, Status
-from api.store.tables.results import Artifact, Checkpoint
+from api.store.tables.results import Artifact, Checkpoint, Export
 from api.store.tables.uploads import Dataset, UploadedNetwork
+from api.web.limits import check_export
 from tests.api.accounts.people import Lab, make_lab, with_keys
 from tests.api.conftest import serving
 
@@ -231,6 +234,34 @@ def test_every_way_in_which_a_job_comes_to_wait_is_held_to_the_limit(lab: Lab) -
         *("", "/{job_id}/retry", "/{job_id}/resume", "/{job_id}/continue"),
         *("/{job_id}/cancel", "/{job_id}/pause", "/{job_id}/exports", "/{job_id}/predict"),
     } == set()
+
+
+def test_exports_that_wait_are_counted_by_whose_jobs_they_are_of_and_by_project(lab: Lab) -> None:
+    inside, outside = submit(lab, "ada", "vision").json()["id"], submit(lab, "ada").json()["id"]
+    service = lab.server.service
+
+    def refused(job: str) -> str:
+        with service.database.writing() as session:
+            try:
+                check_export(session, service.settings, session.get_one(Job, job))
+            except TooManyError as error:
+                return str(error)
+        return ""
+
+    with service.database.writing() as session:
+        one = exports.submit(session, job_id=inside, target="c", options={}, samples=1).id
+    assert refused(inside) == refused(outside) == ""
+    say(lab, "/v1/users/ada", jobs_waiting=1)
+    assert all("1 exports of ada wait already" in refused(job) for job in (inside, outside))
+    say(lab, "/v1/users/ada", jobs_waiting=None)
+    say(lab, "/v1/projects/vision", jobs_waiting=1)
+    assert "1 exports of vision wait already" in refused(inside)
+    assert refused(outside) == ""
+    say(lab, "/v1/projects/vision", jobs_waiting=None)
+    with service.database.writing() as session:
+        exports.remove(session, session.get_one(Export, one))
+    for job in (inside, outside):
+        lab.ask("ada", "POST", f"/v1/jobs/{job}/cancel")
 
 
 def test_requests_of_one_moment_do_not_exceed_the_limit(lab: Lab) -> None:
