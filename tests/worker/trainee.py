@@ -74,6 +74,8 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "grandchild" in wish:
         subprocess.Popen(["sleep", "600"])
+    if "deadlock_at" in wish:
+        import torch.utils.data  # takes seconds, which would be a stall where it hangs
     time.sleep(float(wish.get("load_seconds", "0")))
     step, state = 0, "seed"
     if order.resume_from is not None:
