@@ -59,7 +59,7 @@ def forecast(
     fixed = parameters * max(4, number) * (3 + optimizer_states)
     fixed += 3 * architecture.tap_weights * max(4, number)  # kernel, product, gradient
     timesteps = specification.timesteps
-    asked = specification.timesteps_at_once
+    asked, method = specification.timesteps_at_once, specification.method
 
     shapes = architecture.shapes()
     late = 2 * sum(depth * prod(shapes[source]) for source, depth in architecture.delays.items())
@@ -67,7 +67,8 @@ def forecast(
     late_at_once = held_back(architecture, in_time=in_time)
 
     def at_once(samples: int) -> int:
-        if architecture.has_feedback:
+        learns = method.takes_steps_at_once and method.loss_at_each_step
+        if architecture.has_feedback and not learns:
             return 1
         if asked:
             return min(asked, timesteps)
@@ -77,13 +78,15 @@ def forecast(
     inputs = arriving * timesteps if in_time else arriving
 
     def needed(samples: int) -> int:
-        kept = specification.method.kept(timesteps, at_once(samples))
+        kept = method.kept(timesteps, at_once(samples))
         kept += type(specification.neuron).kept * at_once(samples)
+        if architecture.has_feedback and at_once(samples) > 1:
+            kept += 4 * at_once(samples)  # results of maps, and what was sent a step before
         if specification.neuron.dropout:
             kept += 2  # the masks, and what they leave beside what was sent
         # Where each time step has a loss, all that the gradient of its scores needs is kept.
-        of_scores = 2 * kept if specification.method.loss_at_each_step else 8
-        if specification.method.readout in AT_THE_END:
+        of_scores = 2 * kept if method.loss_at_each_step else 8
+        if method.readout in AT_THE_END:
             of_scores += 3 * timesteps  # those of all time steps, with their gradient
         per_sample = kept * neurons + late + of_scores * architecture.classes
         if in_time:

@@ -86,8 +86,9 @@ def saf_e(
     The graph spans one chunk, so memory does not grow with T.
     """
     from saf.model.forward.detached import present_cut
+    from saf.model.forward.feedback import learn
     from saf.model.forward.readout import readout_at_each_step, readout_of_rates
-    from saf.model.forward.saf_forward import REST, advance, chunks, surrogate_gates
+    from saf.model.forward.saf_forward import REST, chunks, surrogate_gates
     from saf.model.outcome import Tally
 
     if readout in AT_THE_END:
@@ -96,8 +97,8 @@ def saf_e(
     stimulus = network.stimulus(batch.x, timesteps).channels_last()
     shown, pass_on = present_cut(network, stimulus, batch.masks)
     state, tally = REST, Tally(network, samples, timesteps, readout, batch.lengths)
-    for steps in chunks(shown, timesteps, batch.chunk):
-        done, state = advance(
+    for steps in chunks(shown, timesteps, batch.chunk, learns=True):
+        done, state = learn(
             shown,
             state,
             steps,
@@ -127,6 +128,7 @@ def _saf_e_at_the_end(
 
     from saf.model.each_step import at_the_end
     from saf.model.forward.detached import present_cut
+    from saf.model.forward.feedback import learn
     from saf.model.forward.readout import readout_at_each_step
     from saf.model.forward.saf_forward import REST, advance, chunks, surrogate_gates
     from saf.model.outcome import Tally
@@ -134,23 +136,22 @@ def _saf_e_at_the_end(
     timesteps, samples = batch.timesteps, len(batch.x)
     stimulus = network.stimulus(batch.x, timesteps).channels_last()
     shown, pass_on = present_cut(network, stimulus, batch.masks)
-    parts = chunks(shown, timesteps, batch.chunk)
     tally = Tally(network, samples, timesteps, readout, batch.lengths)
     state, outputs = REST, []
     with torch.no_grad():
-        for steps in parts:
+        for steps in chunks(shown, timesteps, batch.chunk):
             done, state = advance(shown, state, steps)
             times = range(state.step - steps + 1, state.step + 1)
             outputs.append(readout_at_each_step(shown, done, times, traced))
     ended = at_the_end(torch.cat(outputs), batch.y, readout, batch.loss, batch.lengths)
     state = REST
     ends = {timesteps} if batch.lengths is None else batch.lengths.ends
-    for steps in parts:
+    for steps in chunks(shown, timesteps, batch.chunk, learns=True):
         own = ended.gradients[state.step : state.step + steps]
         now = range(state.step + 1, state.step + steps + 1)
         learns = readout == "max" or not ends.isdisjoint(now)
         gate = surrogate_gates if learns else None
-        done, state = advance(
+        done, state = learn(
             shown, state, steps, gate=gate, trace_bias_and_input=traced, lengths=batch.lengths
         )
         times = range(state.step - steps + 1, state.step + 1)

@@ -142,7 +142,7 @@ def lif_advance(
     past = readout == "weighted" and not (state.readout is not None and state.readout.requires_grad)
     step = _Step(shown, state, synapse, trace_bias_and_input, track, neuron_step)
     sent: dict[str, Tensor] = {}
-    if shown.has_feedback:
+    if shown.feedback:
         sent = {n: shown.masked(n, neuron.s) for n, neuron in state.neurons.items()}
     if shown.stimulus.frames is not None:
         sent[INPUT] = shown.stimulus.frames[state.step]

@@ -83,14 +83,14 @@ class Presentation(NamedTuple):
         return len(self.stimulus.one)
 
     @property
-    def has_feedback(self) -> bool:
-        """Whether a connection leads to a layer from itself or from a later one."""
-        known = {INPUT}
+    def feedback(self) -> frozenset[str]:
+        """Layers from which a connection leads to themselves or to an earlier one."""
+        known, found = {INPUT}, set()
         for layer in self.network.layers:
-            if any(wire.source not in known for wire in self.effective[layer.name].wires):
-                return True
+            sources = {wire.source for wire in self.effective[layer.name].wires}
+            found |= sources - known
             known.add(layer.name)
-        return False
+        return frozenset(found)
 
     def without_feedback(self) -> Presentation:
         """The same presentation without feedback connections."""

@@ -72,6 +72,15 @@ class Chunk(NamedTuple):
         )
 
 
+class Past(NamedTuple):
+    """What layers that feed back sent at the time step before each of K, K · B …."""
+
+    accumulations: Mapping[str, Tensor]
+    """â[t−1] of each, without dropout."""
+    filtered: Mapping[tuple[str, Filters], Tensor]
+    """The same by other filters."""
+
+
 REST = NetworkState(0, {})
 Gates = Callable[[Neuron], Gate]
 """Returns the surrogate gradient ∂â/∂Û of neurons."""
@@ -103,6 +112,7 @@ def advance(
     replay: Replay | None = None,
     neurons: Neurons | None = None,
     lengths: Lengths | None = None,
+    past: Past | None = None,
 ) -> tuple[Chunk, NetworkState]:
     """Run K = `steps` time steps by spike accumulation, layer by layer; SAF, arXiv 2310.02772.
 
@@ -110,7 +120,7 @@ def advance(
         s[t] = H(u[t] − V),                  â[t] = λ â[t−1] + s[t]
 
     The output of a relay is Σ W â_in[t] + c[t] (W x + b). Feedback is â[t−1], detached, and needs
-    K = 1. Without `gate`, the surrogate gradient, no gradient is recorded. The chunk holds â of the
+    K = 1, or the `past` of each step (`saf.model.forward.feedback`). Without `gate`, the surrogate gradient, no gradient is recorded. The chunk holds â of the
     layers that the readout reads, or of `keep`; others are freed once the last layer that reads
     them has run. With `potentials`, which excludes gradients, it holds u of all layers. `neurons`
     replaces the neurons of all layers, without gradients. While `replay` stores the results of
@@ -121,7 +131,8 @@ def advance(
     if keep is None:
         keep = {wire.source for wire in shown.effective[readout.name].wires}
     step = _Step(
-        shown, state, steps, gate, trace_bias_and_input, potentials, replay, neurons, lengths
+        *(shown, state, steps, gate, trace_bias_and_input, potentials),
+        *(replay, neurons, lengths, past),
     )
     carried: dict[str, Tensor] = {}
     kept: dict[str, Tensor] = {}
@@ -142,9 +153,9 @@ def advance(
         decay = readout.decay
         sent[INPUT] = accumulate(step.frames, state.accumulations.get(INPUT), steps, decay)
         note(INPUT, sent[INPUT], decay)
-    if step.has_feedback:
-        before = {n: shown.masked(n, a) for n, a in state.accumulations.items()}
-        sent = {**before, **sent}
+    if shown.feedback:
+        fed_back = state.accumulations if past is None else past.accumulations
+        sent = {**{name: shown.masked(name, a) for name, a in fed_back.items()}, **sent}
     for layer, accumulation in run_layers(shown.network.layers, sent, step, keep=()):
         note(layer.name, accumulation, layer.decay)
         sent[layer.name] = shown.masked(layer.name, accumulation)
@@ -171,14 +182,14 @@ class _Step:
         replay: Replay | None,
         neurons: Neurons | None,
         lengths: Lengths | None,
+        past: Past | None,
     ) -> None:
         self._shown, self._state, self._steps, self._lengths = shown, state, steps, lengths
         self._gate, self._traced, self._potentials = gate, trace_bias_and_input, potentials
         self._replay, self._neurons = replay, neurons
         self._times = range(state.step + 1, state.step + steps + 1)
-        self.has_feedback = shown.has_feedback
-        assert steps == 1 or not self.has_feedback
-        self.ended = steps - 1 if replay is not None and not replay.again else steps
+        assert steps == 1 or past is not None or not shown.feedback
+        self.ended = steps if replay is None or replay.again else steps - replay.withheld
         """Number of time steps after which the returned state is."""
         self.frames: Tensor | None = None
         if shown.stimulus.frames is not None:
@@ -191,9 +202,11 @@ class _Step:
         self._others = _other_filters(shown)
         self.filtered: dict[tuple[str, Filters], tuple[Tensor, ...]] = {}
         self._received: dict[tuple[str, Filters], Tensor] = {}
-        for key, stages in state.filtered.items():
-            if self.has_feedback:
-                self._received[key] = stages[-1]
+        if past is not None:
+            self._received.update(past.filtered)
+        elif shown.feedback:
+            self._received.update({key: stages[-1] for key, stages in state.filtered.items()})
+        self._fed_back = set() if past is None else set(past.accumulations)
         self.fired: list[Tensor] = []
         self.recorded: dict[str, Tensor] = {}
         self.carried: dict[str, tuple[Tensor, ...]] = {}
@@ -211,6 +224,8 @@ class _Step:
                 x = shown.masked(wire.source, x)
             if wire.delay:
                 line = self._state.lines.get((wire.source, layer.filters), DelayLine(wire.delay))
+                if wire.source in self._fed_back:  # x is of the time steps before these
+                    x = torch.cat([x[shown.samples :], x[-shown.samples :]])
                 x = line.read(wire.delay, x, self._steps)
             given = (wire.operations, wire.weights, x)
             if wire.source == INPUT and self.frames is not None and not self._traced:
@@ -299,6 +314,7 @@ class _Step:
     def receive(self, source: str, accumulation: Tensor, decay: float) -> None:
         """Accumulate the output of `source` by each of the other filters that layers read it
         with."""
+        self._fed_back.discard(source)
         others = self._others.get(source)
         if not others:
             return
@@ -348,10 +364,13 @@ def _relayed(current: Tensor | None, always: Tensor, samples: int) -> Tensor:
     return (torch.unflatten(current, 0, (len(always), samples)) + always).flatten(0, 1)
 
 
-def chunks(shown: Presentation, timesteps: int, chunk: int | None) -> list[int]:
+def chunks(
+    shown: Presentation, timesteps: int, chunk: int | None, *, learns: bool = False
+) -> list[int]:
     """Lengths of the chunks of `timesteps`: `chunk` each, or 1 where there is feedback.
 
-    With None, `steps_at_once` chooses the length.
+    With None, `steps_at_once` chooses the length. For a method that `learns` from each chunk
+    (`saf.model.forward.feedback`), those after the first time step are as long with feedback.
     """
     architecture = shown.network.architecture
     if chunk is None:
@@ -359,5 +378,7 @@ def chunks(shown: Presentation, timesteps: int, chunk: int | None) -> list[int]:
         chunk = steps_at_once(shown.samples, timesteps, architecture, in_time=in_time)
     if chunk < 1:
         raise ValueError(f"a chunk has at least 1 time step, not {chunk}")
-    size = 1 if architecture.has_feedback else chunk
-    return [min(size, timesteps - start) for start in range(0, timesteps, size)]
+    size, done = chunk, 0
+    if architecture.has_feedback:
+        size, done = (chunk, 1) if learns else (1, 0)
+    return [1] * done + [min(size, timesteps - start) for start in range(done, timesteps, size)]

@@ -58,7 +58,7 @@ def chosen(
     """
     if not specification.method.takes_steps_at_once:
         return None
-    if architecture.has_feedback:
+    if architecture.has_feedback and not specification.method.loss_at_each_step:
         return 1
     if specification.timesteps_at_once is not None:
         return specification.timesteps_at_once

@@ -93,6 +93,23 @@ def test_of_series_the_samples_and_what_is_made_of_them_count(method: str, netwo
     assert measured < predicted < 4 * measured
 
 
+@pytest.mark.parametrize(("samples", "timesteps"), [(4, 200), (32, 50), (128, 60)])
+def test_the_steps_at_once_of_a_network_with_feedback_count(samples: int, timesteps: int) -> None:
+    """The results of its maps are kept for all of them."""
+    job = resolved(
+        {
+            "network": {"name": "rnn", "features": [128, 128]},
+            "method": {"name": "saf-e"},
+            "batch_size": samples,
+            "timesteps": timesteps,
+        }
+    )
+    architecture, x = build(job.network, (8, 1, 1), 10), torch.rand(samples, timesteps, 8)
+    predicted = forecast(job, architecture, limit_bytes=GIB, in_time=True).training_bytes
+    measured = peak_bytes(job, architecture, x) + 4 * x.numel()
+    assert measured < predicted < 2 * measured
+
+
 @pytest.mark.parametrize("method", ["saf-e", "saf-f", "ottt-a"])
 def test_what_scores_of_many_classes_need_does_not_grow_with_time(method: str) -> None:
     assert of_many_classes(200, name=method) < 1.05 * of_many_classes(100, name=method)
@@ -122,7 +139,7 @@ def of_many_classes(timesteps: int, **method: str) -> int:
     return peak
 
 
-@pytest.mark.parametrize("network", ["mlp", "delay"])
+@pytest.mark.parametrize("network", ["mlp", "rnn", "delay"])
 def test_what_saf_makes_of_series_does_not_grow_with_time(network: str) -> None:
     """Where the channels are many more than the neurons, too."""
 

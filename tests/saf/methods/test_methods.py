@@ -27,6 +27,7 @@ from saf.networks.architecture import (
 )
 from saf.networks.build import build
 from saf.networks.mlp import MLP
+from saf.networks.rnn import RNN
 from tests.saf.methods import reference
 from tests.saf.methods.gradients import assert_close, firing_case, train
 from tests.saf.methods.rules import METHODS, Method
@@ -130,6 +131,16 @@ def test_a_network_of_matrices_takes_as_many_steps_as_its_size_allows(
     architecture = build(MLP(features=(128, 128)), (1, 4, 4), 3)
     network = SpikingNetwork(architecture, Neuron(), mean=[0.5], std=[0.3], seed=0)
     assert chunks(of_samples(network, samples), 20, None) == expected
+
+
+def test_with_feedback_a_method_that_learns_at_each_step_takes_several_after_the_first() -> None:
+    architecture = build(RNN(features=(128, 128)), (4, 1, 1), 3)
+    network = SpikingNetwork(architecture, Neuron(), mean=[0.5] * 4, std=[0.3] * 4, seed=0)
+    shown = of_samples(network, 128)
+    assert chunks(shown, 20, None) == [1] * 20
+    assert chunks(shown, 20, None, learns=True) == [1, 8, 8, 3]
+    assert chunks(shown, 6, 1, learns=True) == [1] * 6
+    assert chunks(shown, 1, 5, learns=True) == [1]
 
 
 def of_samples(network: SpikingNetwork, samples: int) -> Presentation:
