@@ -12,6 +12,7 @@ merged.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -38,24 +39,22 @@ def learn(
     With feedback the steps run twice: without a graph one after the other, which gives the next
     state, and with a graph all at once, with the results of their maps reused.
     """
-    settings = {"trace_bias_and_input": trace_bias_and_input, "lengths": lengths}
+    run = partial(advance, shown, trace_bias_and_input=trace_bias_and_input)
     if steps == 1 or not shown.feedback:
-        return advance(shown, state, steps, gate=gate, **settings)
+        return run(state, steps, gate=gate, lengths=lengths)
     replay = ReplayOfSteps(shown.samples, steps)
     now, states = state, []
     with torch.no_grad():
         for _ in range(steps):
             states.append(now)
             replay.begin()
-            _, now = advance(
-                shown, now, 1, trace_bias_and_input=trace_bias_and_input, replay=replay
-            )
+            _, now = run(now, 1, replay=replay)
     replay.again = True
     past = Past(
         {name: torch.cat([each.accumulations[name] for each in states]) for name in shown.feedback},
         _filtered(shown, [each.filtered for each in states]),
     )
-    done, _ = advance(shown, state, steps, gate=gate, replay=replay, past=past, **settings)
+    done, _ = run(state, steps, gate=gate, replay=replay, past=past, lengths=lengths)
     return done, now
 
 

@@ -147,8 +147,8 @@ def lif_advance(
     if shown.stimulus.frames is not None:
         sent[INPUT] = shown.stimulus.frames[state.step]
         step.receive(INPUT, sent[INPUT])
-    keep = {wire.source for wire in shown.effective[last.name].wires}
-    for layer, spikes in run_layers(shown.network.layers, sent, step, keep=keep):
+    keep = shown.heard
+    for layer, spikes in run_layers(shown.layers, sent, step, keep=keep):
         step.receive(layer.name, spikes)
         sent[layer.name] = shown.masked(layer.name, spikes)
     step.traced |= past

@@ -6,6 +6,8 @@ Shapes: `B` samples, `K` time steps, `…` the shape of a layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
@@ -17,6 +19,7 @@ from saf.model.inputs import Stimulus
 from saf.model.layers import Layer, Wire, input_current
 from saf.model.operations import apply, apply_traced
 from saf.networks.architecture import INPUT, Architecture
+from saf.neurons.base import Filters
 
 Masks = Mapping[str, Tensor]
 """Dropout masks of spikes as other layers read them, B … by layer: see `saf.model.dropout`."""
@@ -66,7 +69,8 @@ class Steady(NamedTuple):
     shared: bool  # whether it is a bias alone, the same for all samples and pixels
 
 
-class Presentation(NamedTuple):
+@dataclass(frozen=True)
+class Presentation:
     """A network and its stimulus, with what is computed once per sequence."""
 
     network: Layered
@@ -75,18 +79,63 @@ class Presentation(NamedTuple):
     constant: Mapping[str, Steady]
     """Of every layer and of the readout."""
 
-    masks: Masks = NO_DROPOUT
+    masks: Masks = field(default_factory=lambda: NO_DROPOUT)
 
-    @property
+    @cached_property
     def samples(self) -> int:
         """B"""
         return len(self.stimulus.one)
 
-    @property
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """All layers but the readout, in the order in which they are computed."""
+        return tuple(self.network.layers)
+
+    @cached_property
+    def decays(self) -> dict[str, float]:
+        """λ by which the output of each layer, and of the input, is accumulated."""
+        own = {layer.name: layer.decay for layer in self.layers}
+        return {**own, INPUT: self.network.readout_layer.decay}
+
+    @cached_property
+    def spiking(self) -> frozenset[str]:
+        """Layers that are no relays."""
+        return frozenset(layer.name for layer in self.layers if layer.neuron is not None)
+
+    @cached_property
+    def heard(self) -> frozenset[str]:
+        """Sources of the readout."""
+        wires = self.effective[self.network.readout_layer.name].wires
+        return frozenset(wire.source for wire in wires)
+
+    @cached_property
+    def other_filters(self) -> dict[str, set[Filters]]:
+        """Filters of layers, by source, that differ from the source's own."""
+        readout = self.network.readout_layer
+        found: dict[str, set[Filters]] = {}
+        for layer in (*self.layers, readout):
+            for wire in self.effective[layer.name].wires:
+                still = wire.source == INPUT and self.stimulus.frames is None
+                if not still and layer.filters != (self.decays[wire.source],):
+                    found.setdefault(wire.source, set()).add(layer.filters)
+        return found
+
+    @cached_property
+    def delays(self) -> dict[tuple[str, Filters], int]:
+        """The longest delay of a source as layers with these filters read it, of those with one."""
+        depths: dict[tuple[str, Filters], int] = {}
+        for layer in self.layers:
+            for wire in self.effective[layer.name].wires:
+                if wire.delay:
+                    key = (wire.source, layer.filters)
+                    depths[key] = max(wire.delay, depths.get(key, 0))
+        return depths
+
+    @cached_property
     def feedback(self) -> frozenset[str]:
         """Layers from which a connection leads to themselves or to an earlier one."""
         known, found = {INPUT}, set()
-        for layer in self.network.layers:
+        for layer in self.layers:
             sources = {wire.source for wire in self.effective[layer.name].wires}
             found |= sources - known
             known.add(layer.name)
@@ -95,12 +144,12 @@ class Presentation(NamedTuple):
     def without_feedback(self) -> Presentation:
         """The same presentation without feedback connections."""
         known, effective = {INPUT}, dict(self.effective)
-        for layer in self.network.layers:
+        for layer in self.layers:
             own = effective[layer.name]
             forward = tuple(wire for wire in own.wires if wire.source in known)
             effective[layer.name] = own._replace(wires=forward)
             known.add(layer.name)
-        return self._replace(effective=effective)
+        return replace(self, effective=effective)
 
     def masked(self, name: str, sent: Tensor) -> Tensor:
         """`sent`, spikes or accumulations of the layer `name` at K time steps (K · B …), with

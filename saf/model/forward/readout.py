@@ -34,7 +34,6 @@ def readout_at_each_step(
 ) -> Tensor:
     """o[t] = W s_N[t] + b at the K time steps of a chunk, K B classes; weight gradients use
     â_N[t]."""
-    relays = {layer.name for layer in shown.network.layers if layer.neuron is None}
 
     def step(layer: Layer, inputs: Mapping[str, Tensor]) -> Tensor:
         constant = shown.constant[layer.name].value
@@ -48,7 +47,7 @@ def readout_at_each_step(
                 assert shown.stimulus.frames is not None
                 spikes = shown.stimulus.frames.between(times[0] - 1, times[-1]).flatten(0, 1)
                 trace = inputs[INPUT] if trace_bias_and_input else spikes
-            elif source in relays:
+            elif source not in shown.spiking:
                 spikes, trace = done.relayed(source), inputs[source]
             else:
                 spikes = shown.masked(source, done.spikes(source))

@@ -120,16 +120,17 @@ def advance(
         s[t] = H(u[t] − V),                  â[t] = λ â[t−1] + s[t]
 
     The output of a relay is Σ W â_in[t] + c[t] (W x + b). Feedback is â[t−1], detached, and needs
-    K = 1, or the `past` of each step (`saf.model.forward.feedback`). Without `gate`, the surrogate gradient, no gradient is recorded. The chunk holds â of the
-    layers that the readout reads, or of `keep`; others are freed once the last layer that reads
-    them has run. With `potentials`, which excludes gradients, it holds u of all layers. `neurons`
-    replaces the neurons of all layers, without gradients. While `replay` stores the results of
-    maps, the state that is returned is that before the last time step, which runs again with them.
-    With the `lengths` of padded samples those spikes are counted that are a sample's own.
+    K = 1, or the `past` of each step (`saf.model.forward.feedback`). Without `gate`, the surrogate
+    gradient, no gradient is recorded. The chunk holds â of the layers that the readout reads, or of
+    `keep`; others are freed once the last layer that reads them has run. With `potentials`, which
+    excludes gradients, it holds u of all layers. `neurons` replaces the neurons of all layers,
+    without gradients. While `replay` stores the results of maps, the state that is returned is that
+    before the time steps that run again with them. With the `lengths` of padded samples those
+    spikes are counted that are a sample's own.
     """
     readout = shown.network.readout_layer
     if keep is None:
-        keep = {wire.source for wire in shown.effective[readout.name].wires}
+        keep = shown.heard
     step = _Step(
         *(shown, state, steps, gate, trace_bias_and_input, potentials),
         *(replay, neurons, lengths, past),
@@ -156,13 +157,13 @@ def advance(
     if shown.feedback:
         fed_back = state.accumulations if past is None else past.accumulations
         sent = {**{name: shown.masked(name, a) for name, a in fed_back.items()}, **sent}
-    for layer, accumulation in run_layers(shown.network.layers, sent, step, keep=()):
+    for layer, accumulation in run_layers(shown.layers, sent, step, keep=()):
         note(layer.name, accumulation, layer.decay)
         sent[layer.name] = shown.masked(layer.name, accumulation)
         del accumulation
     before = {name: state.accumulations[name] for name in kept if name in state.accumulations}
     chunk = Chunk(
-        steps, kept, before, received, step.recorded, torch.stack(step.fired), step.decays
+        steps, kept, before, received, step.recorded, torch.stack(step.fired), shown.decays
     )
     ended = state.step + step.ended
     return chunk, NetworkState(ended, carried, step.filtered, step.carried, step.lines)
@@ -195,11 +196,6 @@ class _Step:
         if shown.stimulus.frames is not None:
             frames = shown.stimulus.frames.between(state.step, state.step + steps)
             self.frames = frames.flatten(0, 1)
-        layers = shown.network.layers
-        self.decays = {layer.name: layer.decay for layer in layers}
-        self.decays[INPUT] = shown.network.readout_layer.decay
-        self._spiking = {layer.name for layer in layers if layer.neuron is not None}
-        self._others = _other_filters(shown)
         self.filtered: dict[tuple[str, Filters], tuple[Tensor, ...]] = {}
         self._received: dict[tuple[str, Filters], Tensor] = {}
         if past is not None:
@@ -210,7 +206,7 @@ class _Step:
         self.fired: list[Tensor] = []
         self.recorded: dict[str, Tensor] = {}
         self.carried: dict[str, tuple[Tensor, ...]] = {}
-        self.lines = dict(state.lines) or _lines(shown)
+        self.lines = dict(state.lines) or {k: DelayLine(d) for k, d in shown.delays.items()}
 
     def __call__(self, layer: Layer, inputs: Mapping[str, Tensor]) -> Tensor:
         shown, name = self._shown, layer.name
@@ -286,7 +282,8 @@ class _Step:
 
     def remembers(self, source: str) -> bool:
         """Whether the accumulation of `source` is part of the state."""
-        return source == INPUT or source in self._spiking or source in self._others
+        shown = self._shown
+        return source == INPUT or source in shown.spiking or source in shown.other_filters
 
     def as_received(self, source: str, accumulation: Tensor, filters: Filters) -> Tensor:
         """`accumulation` of `source` by other `filters` than its own; no dropout is applied."""
@@ -315,11 +312,13 @@ class _Step:
         """Accumulate the output of `source` by each of the other filters that layers read it
         with."""
         self._fed_back.discard(source)
-        others = self._others.get(source)
+        others = self._shown.other_filters.get(source)
         if not others:
             return
         before = self._state.accumulations.get(source)
-        sent = difference(accumulation, before, self._steps, decay, spiking=source in self._spiking)
+        sent = difference(
+            accumulation, before, self._steps, decay, spiking=source in self._shown.spiking
+        )
         for filters in others:
             stages = self._state.filtered.get((source, filters), ())
             found, x = [], sent.detach()
@@ -329,31 +328,6 @@ class _Step:
                 found.append(self.after(x))
             self.filtered[source, filters] = tuple(found)
             self._received[source, filters] = with_gradient_of(accumulation, x)
-
-
-def _lines(shown: Presentation) -> dict[tuple[str, Filters], DelayLine]:
-    """Empty delay lines for the connections that need them."""
-    depths: dict[tuple[str, Filters], int] = {}
-    for layer in shown.network.layers:
-        for wire in shown.effective[layer.name].wires:
-            if wire.delay:
-                key = (wire.source, layer.filters)
-                depths[key] = max(wire.delay, depths.get(key, 0))
-    return {key: DelayLine(depth) for key, depth in depths.items()}
-
-
-def _other_filters(shown: Presentation) -> dict[str, set[Filters]]:
-    """Filters of layers, by source, that differ from the source's own."""
-    layers = (*shown.network.layers, shown.network.readout_layer)
-    own = {layer.name: (layer.decay,) for layer in layers}
-    own[INPUT] = (shown.network.readout_layer.decay,)
-    found: dict[str, set[Filters]] = {}
-    for layer in layers:
-        for wire in shown.effective[layer.name].wires:
-            still = wire.source == INPUT and shown.stimulus.frames is None
-            if not still and layer.filters != own[wire.source]:
-                found.setdefault(wire.source, set()).add(layer.filters)
-    return found
 
 
 def _relayed(current: Tensor | None, always: Tensor, samples: int) -> Tensor:

@@ -34,7 +34,6 @@ def bound(own: int) -> str:
     )
 
 
-
 def images(count: int) -> np.ndarray:
     """`count` × 1 × 128 × 128 bytes, no two alike, with few random numbers."""
     noise = np.random.default_rng(0).integers(0, 256, 4 * 128 * 128, np.uint8)
