@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE
+
 
 class SmallDisk:
     """A file system that can be filled and emptied."""
@@ -32,10 +34,10 @@ def mounted(path: Path) -> Iterator[SmallDisk]:
     """4 MiB at the directory `path`; the test is skipped where the user may not mount."""
     command = ["mount", "-t", "tmpfs", "-o", "size=4m", "saf-test", str(path)]
     try:
-        subprocess.run(command, check=True, capture_output=True, timeout=10)
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
     except (OSError, subprocess.SubprocessError):
         pytest.skip("this user may not mount a small disk")
     try:
         yield SmallDisk(path)
     finally:
-        subprocess.run(["umount", "-l", str(path)], check=True, timeout=10)
+        subprocess.run(["umount", "-l", str(path)], check=True, timeout=PATIENCE)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ import httpx
 
 from tests.certificates import self_signed
 from tests.reverse_proxy import NGINX, free_port
+from tests.waiting import PATIENCE, until
 
 FILES = Path(__file__).parents[1] / "docs" / "operating"
 PREFIX = "/saf"
@@ -67,19 +67,16 @@ def fronted(program: str, directory: Path, upstream: str) -> Iterator[str]:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | home)
     address = f"https://localhost:{port}{PREFIX}"
     try:
-        deadline = time.monotonic() + 30
-        while not _answers(address):
-            assert process.poll() is None, said.read_text()
-            assert time.monotonic() < deadline, said.read_text()
-            time.sleep(0.05)
+        until(lambda: process.poll() is not None or _answers(address), said=said.read_text)
+        assert process.poll() is None, said.read_text()
         yield address
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 def _answers(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/healthz", verify=False).status_code == 200
+        return httpx.get(f"{address}/healthz", verify=False, timeout=PATIENCE).status_code == 200
     except httpx.TransportError:
         return False

@@ -11,11 +11,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+
+from tests.waiting import PATIENCE, until
 
 PR_SET_PDEATHSIG = 1
 
@@ -112,21 +113,23 @@ class PostgresServer:
             start_new_session=True,
             cwd=self._directory,
         )
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                self._connect().close()
-                return
-            except psycopg.OperationalError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
+        until(self._lets_in)
+
+    def _lets_in(self) -> bool:
+        assert self._process is not None
+        try:
+            self._connect().close()
+        except psycopg.OperationalError:
+            if self._process.poll() is not None:
+                raise
+            return False
+        return True
 
     def stop(self) -> None:
         """Stop the server at once, as a crash of the machine would."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=PATIENCE)
             self._process = None
 
     def remove(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.waiting import PATIENCE, until
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 SETTINGS = """
@@ -41,6 +42,12 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    """Whether somebody takes connections at a port of this machine."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextmanager
 def proxied(
     directory: Path, upstream: str, prefix: str, *, strips: bool, scheme: str = "http"
@@ -63,16 +70,9 @@ def proxied(
             [NGINX, "-p", str(directory), "-c", str(settings)], stdout=out, stderr=out
         )
     try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, (directory / "nginx.out").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+        until(lambda: process.poll() is not None or listens(port))
+        assert process.poll() is None, (directory / "nginx.out").read_text()
         yield f"http://127.0.0.1:{port}{prefix}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)

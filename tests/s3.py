@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import botocore.session
 from botocore.config import Config
 
 from api.host.child import Child, plain_environment
+from tests.answers import answers
+from tests.waiting import until
 
 KEY = "test-key-id"
 SECRET = "test-secret-that-is-in-no-log"
@@ -29,14 +29,7 @@ class S3Server:
         with log.open("wb") as output:
             self._child = Child("s3", command, environment=plain_environment(), output=output)
             self._child.start()
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.url}/moto-api/", timeout=10).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
+        until(lambda: answers(f"{self.url}/moto-api/"), said=log.read_text)
         self.client = botocore.session.Session().create_client(
             "s3",
             endpoint_url=self.url,

@@ -7,13 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.waiting import PATIENCE, until
 
 TERMINAL = ("succeeded", "failed", "cancelled")
 
@@ -27,7 +28,7 @@ class Service:
             self.port = free.getsockname()[1]
         self.directory = directory
         self.log = directory / "serve.log"
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE)
         environment = {
             **os.environ,
             "SAF_LEASE_SECONDS": "3",
@@ -46,38 +47,36 @@ class Service:
             )
         self.wait_until_ready()
 
-    def wait_until_ready(self, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.log.read_text()
-            try:
-                if self.http.get("/readyz").status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
-        raise AssertionError(f"the service is not ready: {self.log.read_text()}")
+    def wait_until_ready(self) -> None:
+        until(self._is_ready, said=self.log.read_text)
+
+    def _is_ready(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return self.http.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def stop(self) -> None:
         self.http.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=PATIENCE)
 
     def get(self, path: str, **params: Any) -> dict[str, Any]:
         """GET that outlives a server that is just being restarted."""
-        deadline = time.monotonic() + 90
-        while True:
+
+        def answer() -> httpx.Response | None:
             try:
                 response = self.http.get(path, params=params)
-                if response.status_code < 500:
-                    response.raise_for_status()
-                    body: dict[str, Any] = response.json()
-                    return body
             except httpx.TransportError:
-                pass
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.2)
+                return None
+            return response if response.status_code < 500 else None
+
+        response = until(answer, said=self.log.read_text)
+        assert response is not None
+        body: dict[str, Any] = response.raise_for_status().json()
+        return body
 
     def submit(self, **specification: Any) -> str:
         response = self.http.post("/v1/jobs", json=specification)
@@ -86,18 +85,19 @@ class Service:
         job_id: str = response.json()["id"]
         return job_id
 
-    def wait(
-        self, job_id: str, *statuses: str, seconds: float = 240, step: int = 0
-    ) -> dict[str, Any]:
+    def wait(self, job_id: str, *statuses: str, step: int = 0) -> dict[str, Any]:
         """The job once it is in one of `statuses` (terminal by default) and at `step` or later."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            job = self.get(f"/v1/jobs/{job_id}")
+        job: dict[str, Any] = {}
+
+        def is_there() -> bool:
+            job.update(self.get(f"/v1/jobs/{job_id}"))
             if job["status"] in (statuses or TERMINAL) and job["progress"]["step"] >= step:
-                return job
+                return True
             assert job["status"] not in TERMINAL, (job, self.logs(job_id))
-            time.sleep(0.1)
-        raise AssertionError((job, self.log.read_text()[-3000:]))
+            return False
+
+        until(is_there, said=lambda: (job, self.log.read_text()[-3000:]))
+        return job
 
     def logs(self, job_id: str) -> str:
         return self.http.get(f"/v1/jobs/{job_id}/logs").text

@@ -22,6 +22,7 @@ from typing import Any
 from api.store.database import READERS
 from tests.acceptance.conftest import TERMINAL, Service
 from tests.acceptance.test_kills import find
+from tests.waiting import PATIENCE
 
 MIB = 2**20
 SMALL: dict[str, Any] = {
@@ -137,7 +138,7 @@ class Run:
         )
 
     def _settled(self) -> Look:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while True:
             look = self.look()
             calm = look.zombies == 0 and look.processes <= self.before.processes
@@ -168,7 +169,7 @@ class Run:
 
     def _wait(self, jobs: list[str]) -> None:
         for job_id in jobs:
-            status = self._service.wait(job_id, *TERMINAL, seconds=600)["status"]
+            status = self._service.wait(job_id, *TERMINAL)["status"]
             assert status in ("succeeded", "cancelled"), self._service.logs(job_id)
             self.ended[status] = self.ended.get(status, 0) + 1
 

@@ -7,13 +7,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from safetensors.numpy import load_file
 
 from tests.acceptance.conftest import Service
 from tests.acceptance.test_kills import find
+from tests.waiting import PATIENCE, until
 
 
 def saf(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -22,18 +22,15 @@ def saf(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE,
         env={**os.environ, "PYTHONWARNINGS": "error"},
     )
 
 
 def wait_for_checkpoint(service: Service, job_id: str) -> None:
     database = sqlite3.connect(service.directory / "data" / "saf.sqlite3")
-    deadline = time.monotonic() + 120
     query = "SELECT count(*) FROM checkpoints WHERE job_id = ?"
-    while not database.execute(query, (job_id,)).fetchone()[0]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: database.execute(query, (job_id,)).fetchone()[0])
     database.close()
 
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.acceptance.conftest import Service
 from tests.acceptance.leaks import SMALL
 from tests.chaos.proxy import Proxy
 from tests.s3 import SECRET, S3Server
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -87,13 +89,13 @@ def test_a_job_goes_the_whole_way_through_a_bucket_that_is_away_for_a_while(
 
 
 def wait_for_note(service: Service, job_id: str) -> None:
-    deadline = time.monotonic() + 200
-    while True:
-        events = service.get(f"/v1/jobs/{job_id}/events")["data"]
-        if any(event["data"].get("text", "").startswith("the job waits") for event in events):
-            return
-        assert time.monotonic() < deadline, events
-        time.sleep(0.1)
+    def events() -> list[dict[str, Any]]:
+        return list(service.get(f"/v1/jobs/{job_id}/events")["data"])
+
+    def is_noted() -> bool:
+        return any(e["data"].get("text", "").startswith("the job waits") for e in events())
+
+    until(is_noted, said=events)
 
 
 def collect(directory: Path) -> Counter[str]:

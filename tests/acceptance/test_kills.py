@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 from tests.acceptance.conftest import Service
+from tests.waiting import until
 
 
 def descendants(parent: int) -> dict[int, str]:
@@ -35,15 +35,19 @@ def descendants(parent: int) -> dict[int, str]:
     return found
 
 
-def find(service: Service, part: str, seconds: float = 90) -> int:
+def find(service: Service, part: str) -> int:
     """The process of the service whose command line holds `part`, once there is one."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        for pid, command in sorted(descendants(service.process.pid).items()):
-            if part in command:
-                return pid
-        time.sleep(0.05)
-    raise AssertionError((part, descendants(service.process.pid), service.log.read_text()[-2000:]))
+
+    def found() -> int | None:
+        family = sorted(descendants(service.process.pid).items())
+        return next((pid for pid, command in family if part in command), None)
+
+    def said() -> object:
+        return part, descendants(service.process.pid), service.log.read_text()[-2000:]
+
+    pid = until(found, said=said)
+    assert pid is not None
+    return pid
 
 
 def test_a_job_survives_kill_9_of_each_process_and_succeeds_once(own_service: Service) -> None:
@@ -53,15 +57,12 @@ def test_a_job_survives_kill_9_of_each_process_and_succeeds_once(own_service: Se
     for part in ("worker.processes.child", "-m worker", "api.commands.web", "valkey"):
         victim = find(service, part)
         os.kill(victim, signal.SIGKILL)
-        deadline = time.monotonic() + 90
-        while victim in descendants(service.process.pid):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda gone=victim: gone not in descendants(service.process.pid))  # type: ignore[misc]
         service.wait_until_ready()
         step = service.get(f"/v1/jobs/{job_id}")["progress"]["step"]
         job = service.wait(job_id, "running", "converting", "succeeded", step=step + 15)
         assert job["status"] == "running", "the job was over before all was broken: make it longer"
-    job = service.wait(job_id, seconds=240)
+    job = service.wait(job_id)
     assert job["status"] == "succeeded", service.logs(job_id)
     assert job["attempt"] >= 3
     types = [event["type"] for event in service.get(f"/v1/jobs/{job_id}/events", limit=200)["data"]]
@@ -82,13 +83,11 @@ def test_kill_9_of_the_service_itself_leaves_nothing_behind(own_service: Service
     assert len(family) >= 4
     service.process.kill()
     service.process.wait()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        left = [pid for pid in family if alive(pid)]
-        if not left:
-            return
-        time.sleep(0.05)
-    raise AssertionError({pid: family[pid] for pid in left})
+
+    def left() -> dict[int, str]:
+        return {pid: command for pid, command in family.items() if alive(pid)}
+
+    until(lambda: not left(), said=left)
 
 
 def alive(pid: int) -> bool:

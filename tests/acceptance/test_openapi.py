@@ -17,6 +17,7 @@ import pytest
 
 from api.local.valkey import EmbeddedBroker
 from tests.browser.service import Service
+from tests.waiting import PATIENCE
 
 EXAMPLES = int(os.environ.get("SAF_SCHEMATHESIS_EXAMPLES", "0"))
 CHECKS = (
@@ -30,7 +31,7 @@ CHECKS = (
 )
 
 
-@pytest.mark.timeout(300 + 60 * EXAMPLES)
+@pytest.mark.timeout(900 + 60 * EXAMPLES)
 def test_every_answer_is_one_that_the_document_describes(tmp_path: Path) -> None:
     """No 500, no status or content type that is not documented, no body off its schema."""
     with EmbeddedBroker(tmp_path / "broker") as broker:
@@ -52,7 +53,7 @@ def test_every_answer_is_one_that_the_document_describes(tmp_path: Path) -> None
                     *("--max-examples", str(EXAMPLES or 3)),
                     *("--seed", str(random.randrange(2**32) if EXAMPLES else 1)),
                     *("--phases", "coverage,fuzzing", "--checks", ",".join(CHECKS)),
-                    *("--request-timeout", "60", "--continue-on-failure"),
+                    *("--request-timeout", str(int(PATIENCE)), "--continue-on-failure"),
                     *("--suppress-health-check", "all", "--warnings", "off"),
                 ],
                 cwd=tmp_path,

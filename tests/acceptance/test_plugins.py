@@ -9,16 +9,15 @@ import re
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from saf.data import digits
-from tests.acceptance.conftest import TERMINAL, Service
+from tests.acceptance.conftest import Service
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "extending.md"
@@ -105,16 +104,6 @@ def lab_file() -> bytes:
     return b"LAB\x08" + b"".join(rows)
 
 
-def wait(http: httpx.Client, job_id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 240
-    while True:
-        job: dict[str, Any] = http.get(f"/v1/jobs/{job_id}").json()
-        if job["status"] in TERMINAL:
-            return job
-        assert time.monotonic() < deadline, job
-        time.sleep(0.3)
-
-
 EXPORT = """
 import saf, sys, tempfile
 from pathlib import Path
@@ -130,14 +119,12 @@ print(done.verdict, done.certificate["statement"])
 """
 
 
-@pytest.mark.timeout(300)
 def test_an_export_target_of_a_plugin_is_replayed_and_certified(python: Path) -> None:
     ran = subprocess.run([python, "-c", EXPORT], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.split()[0] in ("identical", "equivalent"), ran.stdout
 
 
-@pytest.mark.timeout(600)
 def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
     lab: Service, directory: Path
 ) -> None:
@@ -165,12 +152,9 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
         "/v1/datasets",
         files={"file": ("digits.lab", lab_file())},
         data={"name": "labdigits"},
-        timeout=120,
     ).json()
-    deadline = time.monotonic() + 60
-    while uploaded["status"] == "checking" and time.monotonic() < deadline:
-        time.sleep(0.2)
-        uploaded = lab.get(f"/v1/datasets/{uploaded['id']}")
+    until(lambda: lab.get(f"/v1/datasets/{uploaded['id']}")["status"] != "checking")
+    uploaded = lab.get(f"/v1/datasets/{uploaded['id']}")
     assert uploaded["status"] == "ready", uploaded
     assert (uploaded["counts"]["train"], uploaded["counts"]["test"]) == (240, 60)
 
@@ -180,7 +164,7 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
     assert "did you mean 'steps'" in refused.json()["errors"][0]["detail"]
     sent = http.post("/v1/jobs", json=JOB)
     assert sent.status_code == 201, sent.text
-    job = wait(http, sent.json()["id"])
+    job = lab.wait(sent.json()["id"])
     assert job["status"] == "succeeded", job["error"]
     assert job["specification"]["method"]["steps"] == 1
     assert job["specification"]["neuron"]["memory"] == 0.9
@@ -204,7 +188,7 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
     lab.stop()
     without = Service(directory)
     try:
-        failed = wait(without.http, waiting)
+        failed = without.wait(waiting)
         cancelled = without.http.post(f"/v1/jobs/{long}/cancel")
         assert cancelled.status_code < 300, (cancelled.text, without.get(f"/v1/jobs/{long}"))
         assert failed["status"] == "failed"
@@ -227,7 +211,6 @@ def test_what_a_plugin_adds_is_offered_trained_with_and_listed_when_it_is_gone(
         without.stop()
 
 
-@pytest.mark.timeout(240)
 def test_a_plugin_is_there_for_training_without_a_service(python: Path, tmp_path: Path) -> None:
     specification = {**JOB, "dataset": "digits"}
     (tmp_path / "job.json").write_text(json.dumps(specification))

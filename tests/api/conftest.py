@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,9 @@ from api.telemetry.tracing import Tracing
 from api.web.asgi.connections import Connection
 from api.web.dependencies import Service
 from tests.answers import NO_AUTHORITIES
+from tests.waiting import PATIENCE, until
 
 NO_BROKER = "redis+socket:///nowhere/broker.sock"
-
-
-def until(condition: Callable[[], Any], seconds: float = 15) -> Any:
-    """What `condition` returns once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-    return found
 
 
 class Server:
@@ -44,7 +35,7 @@ class Server:
     def __init__(self, app: FastAPI, address: str) -> None:
         self.app = app
         self.address = address
-        self.http = httpx.Client(base_url=address, timeout=60, verify=NO_AUTHORITIES)
+        self.http = httpx.Client(base_url=address, timeout=PATIENCE, verify=NO_AUTHORITIES)
 
     @property
     def service(self) -> Service:
@@ -104,7 +95,9 @@ class Stream:
     """A live stream that is being read, message by message."""
 
     def __init__(self, server: Server, path: str, headers: dict[str, str]) -> None:
-        self._client = httpx.Client(base_url=server.address, timeout=30, verify=NO_AUTHORITIES)
+        self._client = httpx.Client(
+            base_url=server.address, timeout=PATIENCE, verify=NO_AUTHORITIES
+        )
         self._context = self._client.stream(
             "GET", path, headers={"Accept": "text/event-stream", **headers}
         )

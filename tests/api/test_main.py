@@ -15,7 +15,8 @@ from api.settings import Settings
 from api.store.jobs import lifecycle
 from api.web.assets import RUNS_NETWORKS
 from saf.config import JobSpecification
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
+from tests.waiting import until
 
 
 def test_the_api_loads_neither_torch_nor_scikit_learn_nor_the_worker() -> None:

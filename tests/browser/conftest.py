@@ -12,9 +12,10 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.browser.service import Pages, WholeService
+from tests.waiting import PATIENCE
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-PATIENCE_MS = 30_000  # a machine that is busy with trainings answers late
+PATIENCE_MS = 1000 * PATIENCE
 FLAGS = ["--no-sandbox", "--disable-background-networking"]
 
 

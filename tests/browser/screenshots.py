@@ -19,7 +19,8 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.conftest import FLAGS, find_chromium
-from tests.browser.service import WholeService, until
+from tests.browser.service import WholeService
+from tests.waiting import until
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 MAX_BYTES = 200_000
@@ -82,11 +83,11 @@ def every_picture(browser: Browser, service: WholeService, jobs: list[str], fold
     for job_id in others[40:45]:
         service.http.post(f"/v1/jobs/{job_id}/pause").raise_for_status()
     endless = service.submit(name="SAF-E for long", epochs=100_000, method={"name": "saf-e"})
-    until(lambda: service.job(failed)["status"] == "failed", 240)
-    until(lambda: service.job(frames)["status"] == "succeeded", 240)
+    until(lambda: service.job(failed)["status"] == "failed")
+    until(lambda: service.job(frames)["status"] == "succeeded")
     for job_id in others[45:55]:
         service.http.post(f"/v1/jobs/{job_id}/cancel").raise_for_status()
-    until(lambda: (service.job(endless)["checkpoint_step"] or 0) > 30, 400)
+    until(lambda: (service.job(endless)["checkpoint_step"] or 0) > 30)
     sweep = submit_sweep(service)
     pages = {
         "jobs": "/",
@@ -180,8 +181,8 @@ def main() -> int:
         try:
             jobs = [service.submit(**job) for job in JOBS]
             done, running, *_ = jobs
-            until(lambda: service.job(done)["status"] == "succeeded", 180)
-            until(lambda: fraction(service, running) > 0.4, 180)
+            until(lambda: service.job(done)["status"] == "succeeded")
+            until(lambda: fraction(service, running) > 0.4)
             if chosen.all:
                 every_picture(browser, service, jobs, chosen.all)
                 return 0
@@ -197,7 +198,7 @@ def main() -> int:
             picture(browser, f"{service.url}/datasets", "datasets")
             service.http.post(f"/v1/jobs/{running}/cancel")  # if it has not ended meanwhile
             sweep = submit_sweep(service)
-            until(lambda: service.http.get(f"/v1/sweeps/{sweep}").json()["ended"] >= 7, 300)
+            until(lambda: service.http.get(f"/v1/sweeps/{sweep}").json()["ended"] >= 7)
             picture(browser, f"{service.url}/sweeps/{sweep}", "sweep")
         finally:
             service.close()

@@ -7,8 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,7 @@ from api.store.jobs.leases import Claim
 from api.store.runs import metrics, spike_stats
 from api.store.tables.jobs import TERMINAL, Job, Status
 from saf.training.events import MEMBRANE_BINS
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """What `condition` returns once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-    return found
+from tests.waiting import PATIENCE, until
 
 
 class Service:
@@ -40,7 +31,7 @@ class Service:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=self.url, timeout=60)
+        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE)
         self._log = directory / "service.log"
         self._command = [sys.executable, "-m", *arguments, "--port", str(self.port)]
         self._environment = {**os.environ, **settings}
@@ -52,7 +43,7 @@ class Service:
             self._process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, env=self._environment, start_new_session=True
             )
-        until(self._is_ready, 60)
+        until(self._is_ready)
 
     def kill(self) -> None:
         """As a crash: no connection is closed in order."""
@@ -82,7 +73,7 @@ class Service:
     def _end(self, number: int) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=PATIENCE)
             self._process = None
 
 

@@ -14,9 +14,10 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from api.store.accounts import keys, users
-from tests.browser.service import Pages, until
+from tests.browser.service import Pages
 from tests.browser.test_datasets_page import images
 from tests.fronts import PREFIX, PROGRAMS, fronted
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Tabs

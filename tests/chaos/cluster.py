@@ -32,6 +32,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.recipes import DATASET, FRAGILE, SLOTS, write_dataset
 from tests.postgres import PostgresServer
 from tests.s3 import S3Server
+from tests.waiting import PATIENCE, until
 from worker.processes.protocol import MARK
 from worker.processes.reserve import WAITING
 
@@ -174,11 +175,12 @@ class Cluster:
     def start(self) -> None:
         """Start the API, which makes the tables, and then the workers."""
         self.api.start()
-        deadline = time.monotonic() + 60
-        while not self.answers():
-            if self.api.child.exit_status is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the API does not start: {self.log('api')[-2000:]}")
-            time.sleep(0.1)
+        until(
+            lambda: self.answers() or self.api.child.exit_status is not None,
+            said=lambda: self.log("api")[-2000:],
+        )
+        if self.api.child.exit_status is not None:
+            raise RuntimeError(f"the API does not start: {self.log('api')[-2000:]}")
         for name in (DATASET, FRAGILE):
             self._upload(name)
         for worker in self.workers:
@@ -322,7 +324,7 @@ class Cluster:
     def _upload(self, name: str) -> None:
         path = self.directory / f"{name}.npz"
         write_dataset(path, name=name)
-        with httpx.Client(base_url=self.url, timeout=60) as http, path.open("rb") as file:
+        with httpx.Client(base_url=self.url, timeout=PATIENCE) as http, path.open("rb") as file:
             answer = http.post("/v1/datasets", files={"file": file}, data={"name": name})
             answer.raise_for_status()
             dataset = answer.json()

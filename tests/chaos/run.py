@@ -34,7 +34,7 @@ from tests.chaos.report import Report, recovery
 TICK_SECONDS = 0.03
 MOST_AT_ONCE = 2  # faults that are not overcome yet
 LONGEST_WAIT = 12.0  # between two faults
-PATIENCE_SECONDS = 240.0  # for everything to end once nothing is broken any more
+PATIENCE_SECONDS = 600.0  # for everything to end once nothing is broken any more
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ def report_of(directory: Path, *options: str, warm: bool = False) -> dict[str, A
     return report
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_jobs_survive_what_is_broken_on_both_databases(tmp_path: Path) -> None:
     report = report_of(
         tmp_path,
@@ -52,7 +52,7 @@ def test_jobs_survive_what_is_broken_on_both_databases(tmp_path: Path) -> None:
         assert sum(fault["injected"] > 0 for fault in run["faults"]) >= 5
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_jobs_survive_damaged_and_removed_files_and_trainings_that_hang(tmp_path: Path) -> None:
     report = report_of(
         tmp_path,
@@ -67,7 +67,7 @@ def test_jobs_survive_damaged_and_removed_files_and_trainings_that_hang(tmp_path
     assert all(fault["injected"] == 1 for fault in run["faults"])
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_no_job_is_taken_from_its_worker_while_database_and_broker_alone_are_broken(
     tmp_path: Path,
 ) -> None:

@@ -12,10 +12,10 @@ from nbclient import NotebookClient
 
 from tests.browser.service import WholeService
 from tests.docs.blocks import ROOT
+from tests.waiting import PATIENCE
 
 NOTEBOOK = ROOT / "docs" / "notebook.ipynb"
 ADDRESS = "http://127.0.0.1:8000"
-CELL_SECONDS = 240
 
 
 def run(url: str, folder: Path) -> Any:
@@ -25,7 +25,7 @@ def run(url: str, folder: Path) -> Any:
     for cell in notebook.cells:
         cell.source = cell.source.replace(ADDRESS, url)
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, timeout=CELL_SECONDS, resources=resources).execute()
+    NotebookClient(notebook, timeout=int(PATIENCE), resources=resources).execute()
     for cell in notebook.cells:
         cell.source = cell.source.replace(url, ADDRESS)
         cell.metadata.pop("execution", None)

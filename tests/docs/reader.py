@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.docs.blocks import ROOT, Block
+from tests.waiting import PATIENCE
 
 BLOCK_SECONDS = 600
 ADDRESS = re.compile(r"(localhost|127\.0\.0\.1):8000")
@@ -67,7 +68,7 @@ class Reader:
         trace: TracebackType | None,
     ) -> None:
         if self._python is not None:
-            self._python.communicate(timeout=30)
+            self._python.communicate(timeout=PATIENCE)
 
     def run(self, block: Block) -> None:
         """Run a block. Raises AssertionError with what it printed where it fails."""

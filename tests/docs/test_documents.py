@@ -45,7 +45,7 @@ def fresh_service(service: WholeService) -> Iterator[WholeService]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", [name for name in TO_RUN if name.endswith(".md")])
 def test_a_reader_can_do_all_that_a_document_says(
     name: str, fresh_service: WholeService, data_dir: Path, tmp_path: Path
@@ -57,7 +57,6 @@ def test_a_reader_can_do_all_that_a_document_says(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_notebook_runs_in_a_kernel_and_what_it_stores_is_of_such_a_run(
     service: WholeService, tmp_path: Path

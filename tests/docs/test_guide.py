@@ -13,6 +13,7 @@ import pytest
 import saf
 from api.settings import Settings
 from tests.api.conftest import NO_BROKER, Server, serving
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -124,9 +125,9 @@ def test_where_it_was_not_built_a_sentence_says_how(
 
 def test_under_a_prefix_the_guide_leads_nowhere_else(built: Path, tmp_path: Path) -> None:
     with serving(settings(tmp_path, root_path="/some/saf")) as server:
-        answer = httpx.get(f"{server.address}/some/saf/guide", headers=PAGE)
+        answer = httpx.get(f"{server.address}/some/saf/guide", headers=PAGE, timeout=PATIENCE)
         assert answer.headers["location"] == "/some/saf/guide/"
-        page = httpx.get(f"{server.address}/some/saf/guide/", headers=PAGE).text
+        page = httpx.get(f"{server.address}/some/saf/guide/", headers=PAGE, timeout=PATIENCE).text
         assert 'href="/some/saf/guide/"' in server.http.get("/new", headers=PAGE).text
     addresses = re.findall(r'(?:src|href)="([^"#]*)', page)
     assert addresses

@@ -17,7 +17,6 @@ def fuzz(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
     )
 
 

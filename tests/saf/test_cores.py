@@ -11,6 +11,7 @@ import pytest
 
 from saf import cores
 from saf.cores import prepare_threads, quota_of
+from tests.waiting import PATIENCE
 
 
 def group(folder: Path, files: dict[str, str]) -> None:
@@ -100,7 +101,7 @@ def test_the_threads_of_saf_train_do_not_spin(tmp_path: Path) -> None:
         env={**environment, "OMP_DISPLAY_ENV": "VERBOSE"},  # asks OpenMP what it has read
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

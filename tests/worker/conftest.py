@@ -8,10 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from sqlalchemy import select
@@ -27,20 +25,11 @@ from api.store.tables.jobs import Job, Status
 from api.store.tables.results import Artifact, Event
 from saf.config import ResolvedSpecification
 from tests.saf.training.trainings import resolved
+from tests.waiting import join, until
 from worker.runner import Runner
 
-T = TypeVar("T")
 TRAINEE = (sys.executable, str(Path(__file__).with_name("trainee.py")))
 WORKER = str(Path(__file__).with_name("trainee_worker.py"))
-
-
-def until(condition: Callable[[], T], *, seconds: float = 60) -> T:
-    """Wait for something that is true, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"still {value!r} after {seconds} s"
-        time.sleep(0.02)
-    return value
 
 
 def undisturbed(steps: int) -> dict[str, list[int]]:
@@ -206,8 +195,7 @@ class Crew:
         for runner in self._runners:
             runner.close()
         for thread in self._threads:
-            thread.join(timeout=30)
-            assert not thread.is_alive()
+            join(thread)
         for runner in self._runners:
             runner.stop()
 

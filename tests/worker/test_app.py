@@ -23,7 +23,8 @@ from api.store.migrate import migrate
 from api.store.tables.jobs import Status
 from api.store.tables.workers import Worker
 from tests.postgres import PostgresServer
-from tests.worker.conftest import Desk, WorkerProcess, processes_with, undisturbed, until
+from tests.waiting import PATIENCE, until
+from tests.worker.conftest import Desk, WorkerProcess, processes_with, undisturbed
 
 Start = Callable[[Settings], WorkerProcess]
 
@@ -122,7 +123,7 @@ def test_the_row_says_that_the_worker_lives_and_that_it_ended(
 
     worker.popen.send_signal(signal.SIGTERM)
 
-    assert worker.popen.wait(timeout=25) == 0, worker.log()
+    assert worker.popen.wait(timeout=PATIENCE) == 0, worker.log()
     assert workers(desk)[0].stopped_at is not None
     assert workers(desk)[0].busy == 0
 
@@ -137,7 +138,7 @@ def test_a_signal_makes_the_worker_hand_its_job_back_and_exit(
 
     worker.popen.send_signal(number)
 
-    assert worker.popen.wait(timeout=25) == 0, worker.log()
+    assert worker.popen.wait(timeout=PATIENCE) == 0, worker.log()
     assert desk.job(job_id).status == Status.queued
     assert processes_with(job_id) == []
     assert list((service.data_dir / "work").iterdir()) == []
@@ -152,7 +153,7 @@ def test_killed_worker_leaves_no_process_and_another_worker_finishes(
 
     worker.kill()
 
-    until(lambda: not desk.trainees(job_id), seconds=5)
+    until(lambda: not desk.trainees(job_id))
     other = start_worker(service)
     job = desk.wait(job_id, Status.succeeded)
     assert job.attempt == 2, other.log()
@@ -193,7 +194,7 @@ def test_a_worker_waits_for_its_broker_and_ends_when_it_is_told_to(
     assert worker.popen.poll() is None
 
     worker.popen.send_signal(signal.SIGTERM)
-    assert worker.popen.wait(timeout=25) == 0, worker.log()
+    assert worker.popen.wait(timeout=PATIENCE) == 0, worker.log()
 
 
 def test_a_worker_process_loads_no_torch() -> None:

@@ -21,7 +21,8 @@ from api.store.tables.results import Checkpoint
 from api.store.tables.uploads import Dataset
 from tests.chaos.proxy import Proxy
 from tests.s3 import S3Server
-from tests.worker.conftest import Crew, Desk, undisturbed, until
+from tests.waiting import join, until
+from tests.worker.conftest import Crew, Desk, undisturbed
 from tests.worker.test_full_disk import notes
 
 
@@ -135,7 +136,7 @@ def test_a_job_goes_on_from_a_checkpoint_in_the_bucket_and_passes_over_a_damaged
     for pid in desk.trainees(job_id):
         os.kill(pid, signal.SIGKILL)
 
-    thread.join(timeout=60)
+    join(thread)
 
     job = desk.job(job_id)
     assert (job.status, job.started_step) == (Status.succeeded, 20)

@@ -16,7 +16,8 @@ from api.store import workers
 from api.store.tables.jobs import Status
 from api.store.tables.workers import Worker
 from api.store.workers import Drain
-from tests.worker.conftest import Crew, Desk, WorkerProcess, undisturbed, until
+from tests.waiting import PATIENCE, until
+from tests.worker.conftest import Crew, Desk, WorkerProcess, undisturbed
 
 Start = Callable[[Settings], WorkerProcess]
 
@@ -34,7 +35,7 @@ def drain(service: Settings, *arguments: str) -> subprocess.CompletedProcess[str
     }
     command = [sys.executable, "-m", "saf.cli", "worker", "drain", *arguments]
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 
@@ -56,7 +57,7 @@ def test_a_drained_worker_hands_back_its_job_and_another_one_goes_on_from_there(
     assert ended.returncode == 0, ended.stderr
     assert f"asked {row.id} on {row.host} (1 busy)" in ended.stdout
     assert f"{row.id} has ended" in ended.stdout
-    assert first.popen.wait(timeout=30) == 0
+    assert first.popen.wait(timeout=PATIENCE) == 0
     assert desk.job(job_id).status == Status.queued
     assert "process_ended" not in desk.kinds(job_id)
     start_worker(service)
@@ -81,7 +82,7 @@ def test_a_worker_that_is_to_finish_ends_its_job_and_takes_no_other(
     until(lambda: "takes no more jobs" in worker.log())
     told.touch()
 
-    assert worker.popen.wait(timeout=30) == 0
+    assert worker.popen.wait(timeout=PATIENCE) == 0
     assert (desk.job(running).status, desk.job(running).attempt) == (Status.succeeded, 1)
     assert desk.job(waiting).status == Status.queued
     assert rows(desk)[0].draining == Drain.finish

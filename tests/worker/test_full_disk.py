@@ -15,7 +15,8 @@ from api.store.database import Database
 from api.store.migrate import migrate
 from api.store.tables.jobs import Status
 from tests.disks import SmallDisk, mounted
-from tests.worker.conftest import Crew, Desk, undisturbed, until
+from tests.waiting import until
+from tests.worker.conftest import Crew, Desk, undisturbed
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 
 from api.store.tables.jobs import Status
 from api.store.tables.workers import Worker
-from tests.worker.conftest import Crew, Desk, until
+from tests.waiting import until
+from tests.worker.conftest import Crew, Desk
 from worker.measures import Measures, ask_gpus
 from worker.processes.spool import Outbox
 from worker.runner import Runner

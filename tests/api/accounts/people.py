@@ -16,7 +16,8 @@ from api.store.tables.jobs import Job, SavedSearch
 from api.store.tables.results import Artifact
 from api.store.tables.uploads import Dataset, UploadedNetwork
 from api.store.webhooks.tables import Webhook
-from tests.api.conftest import NO_BROKER, Server, until
+from tests.api.conftest import NO_BROKER, Server
+from tests.waiting import until
 
 PLACES = ("mias", "shared", "ottos")
 """Mia's alone; Mia's in the project; Otto's in another project."""
@@ -55,7 +56,7 @@ class Lab:
 
 def opened(server: Server) -> None:
     """Wait for the database: a busy machine takes its time."""
-    until(lambda: not server.service.opening.reason, 60)
+    until(lambda: not server.service.opening.reason)
 
 
 def make_lab(server: Server) -> Lab:

@@ -14,6 +14,7 @@ from api.commands.audit import commands
 from api.settings import Settings
 from api.store.accounts import audit
 from tests.api.accounts.people import Lab
+from tests.waiting import PATIENCE
 
 runner = CliRunner()
 
@@ -50,7 +51,7 @@ def test_what_was_changed_has_a_line_and_what_was_read_has_none(own_lab: Lab) ->
 def test_signing_in_has_a_line_and_a_job_shows_its_own(own_lab: Lab) -> None:
     job = own_lab.things["job"]["shared"]
     own_lab.ask("ada", "POST", f"/v1/jobs/{job}/cancel")
-    with httpx.Client(base_url=own_lab.server.address, timeout=30) as browser:
+    with httpx.Client(base_url=own_lab.server.address, timeout=PATIENCE) as browser:
         browser.post("/login", data={"key": own_lab.keys["vera"]})
         assert record(own_lab, user="vera")[0][1] == "POST /login"
         page = browser.get(f"/jobs/{job}").text
@@ -97,7 +98,7 @@ def test_what_was_refused_to_somebody_known_has_a_line(own_lab: Lab) -> None:
     assert record(own_lab, user="vera") == [("vera", "POST /v1/jobs/{job_id}/cancel", shared, 403)]
     assert record(own_lab, user="mia")[0] == ("mia", "POST /v1/jobs", None, 403)
     assert record(own_lab, user="ada") == [("ada", "POST /v1/jobs", None, 422)]
-    with httpx.Client(base_url=own_lab.server.address, timeout=30) as browser:
+    with httpx.Client(base_url=own_lab.server.address, timeout=PATIENCE) as browser:
         browser.post("/login", data={"key": own_lab.keys["mia"]})
         browser.post(f"/v1/jobs/{mias}/cancel", headers={"x-csrf-token": "guessed"})
         assert record(own_lab, thing=mias)[0] == (
@@ -112,10 +113,18 @@ def test_keys_that_open_nothing_leave_a_line_a_minute_and_strangers_none(own_lab
     for who in (None, "a wrong one"):
         own_lab.ask(who, "POST", "/v1/jobs", json={"dataset": "digits"})
         own_lab.ask(who, "DELETE", f"/v1/jobs/{own_lab.things['job']['mias']}")
-    httpx.post(f"{own_lab.server.address}/login", data={"key": own_lab.keys["a wrong one"]})
+    httpx.post(
+        f"{own_lab.server.address}/login",
+        data={"key": own_lab.keys["a wrong one"]},
+        timeout=PATIENCE,
+    )
     assert record(own_lab) == before
     for _ in range(3):
-        httpx.post(f"{own_lab.server.address}/login", data={"key": own_lab.keys["mia, expired"]})
+        httpx.post(
+            f"{own_lab.server.address}/login",
+            data={"key": own_lab.keys["mia, expired"]},
+            timeout=PATIENCE,
+        )
         for who in ("mia, expired", "mia, revoked", "dora"):
             own_lab.ask(who, "GET", "/v1/jobs")
             own_lab.ask(who, "POST", "/v1/jobs", json={"dataset": "digits"})

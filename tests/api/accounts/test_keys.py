@@ -10,7 +10,8 @@ from api.settings import Settings
 from api.store.accounts import keys, projects, users
 from api.store.accounts.tables import ApiKey
 from tests.api.accounts.people import Lab, make_lab, opened, with_keys
-from tests.api.conftest import NO_BROKER, serving, until
+from tests.api.conftest import NO_BROKER, serving
+from tests.waiting import until
 
 
 def test_the_first_admins_key_is_printed_once_and_is_in_no_log(

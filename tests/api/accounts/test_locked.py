@@ -15,7 +15,8 @@ from api.accounts import signing_in
 from api.store.accounts.tables import ApiKey, BrowserSession
 from api.store.database import Database
 from tests.api.accounts.people import Lab, make_lab, with_keys
-from tests.api.conftest import serving, until
+from tests.api.conftest import serving
+from tests.waiting import PATIENCE, until
 
 PAGE = {"accept": "text/html"}
 
@@ -24,7 +25,7 @@ PAGE = {"accept": "text/html"}
 def lab(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """Whatever waits for the lock as long as others do gets no answer before its client gives up;
     every key was last used long ago."""
-    monkeypatch.setattr("api.main.BUSY_SECONDS", 300.0)
+    monkeypatch.setattr("api.main.BUSY_SECONDS", 10 * PATIENCE)
     monkeypatch.setattr("api.accounts.uses.PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr("api.accounts.uses.LATER_SECONDS", 0.1)
     monkeypatch.setattr("api.accounts.signing_in.PATIENCE_SECONDS", 0.3)
@@ -33,7 +34,6 @@ def lab(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> I
         until(lambda: last_use(lab, "mia") is not None)
         with server.service.database.writing() as session:
             session.execute(update(ApiKey).values(last_used_at=1.0))
-        lab.server.http.timeout = httpx.Timeout(20)
         yield lab
 
 
@@ -59,7 +59,9 @@ def locked(database: Database) -> Iterator[None]:
 
 
 def sign_in(lab: Lab, key: str) -> httpx.Response:
-    return httpx.post(f"{lab.server.address}/login", data={"key": key}, headers=PAGE, timeout=20)
+    return httpx.post(
+        f"{lab.server.address}/login", data={"key": key}, headers=PAGE, timeout=PATIENCE
+    )
 
 
 def test_reading_goes_on_and_the_use_of_the_key_is_written_down_later(lab: Lab) -> None:

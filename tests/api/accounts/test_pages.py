@@ -11,6 +11,7 @@ import pytest
 
 from tests.api.accounts.people import Lab, make_lab, with_keys
 from tests.api.conftest import serving
+from tests.waiting import PATIENCE
 
 PAGE = {"accept": "text/html"}
 
@@ -37,7 +38,7 @@ class Browser(httpx.Client):
     """What a browser of somebody keeps: a cookie."""
 
     def __init__(self, lab: Lab, who: str = "", **more: Any) -> None:
-        super().__init__(base_url=lab.server.address, headers=PAGE, timeout=30, **more)
+        super().__init__(base_url=lab.server.address, headers=PAGE, timeout=PATIENCE, **more)
         OPEN.append(self)
         if who:
             answer = self.post("/login", data={"key": lab.keys[who], "next": "/account"})
@@ -95,7 +96,10 @@ def test_forms_and_scripts_say_the_token_of_their_session(lab: Lab) -> None:
     secret = re.search(r"saf_[\w\-]{43}", made.text)
     assert secret is not None
     with_key = {"authorization": f"Bearer {secret[0]}"}
-    assert httpx.get(f"{lab.server.address}/v1/me", headers=with_key).status_code == 200
+    assert (
+        httpx.get(f"{lab.server.address}/v1/me", headers=with_key, timeout=PATIENCE).status_code
+        == 200
+    )
     assert secret[0] not in browser.get("/account").text
 
 
@@ -104,7 +108,7 @@ def test_signing_out_ends_this_browser_and_everywhere_ends_all(lab: Lab) -> None
     kept = dict(first.cookies)
     first.post("/logout", data={"csrf": first.token})
     assert first.get("/").headers["location"].startswith("/login")
-    stolen = httpx.get(f"{lab.server.address}/v1/me", cookies=kept)
+    stolen = httpx.get(f"{lab.server.address}/v1/me", cookies=kept, timeout=PATIENCE)
     assert (stolen.status_code, "has ended" in stolen.text) == (401, True)
     assert second.get("/").status_code == 200
     second.post("/account/sessions/end", data={"csrf": second.token})
@@ -149,9 +153,12 @@ def test_under_a_prefix_and_tls_the_cookie_is_of_that_path_and_secure(
         lab = make_lab(server)
         https = {"x-forwarded-proto": "https"}
         answer = httpx.post(
-            f"{server.address}/saf/login", data={"key": lab.keys["mia"]}, headers=https
+            f"{server.address}/saf/login",
+            data={"key": lab.keys["mia"]},
+            headers=https,
+            timeout=PATIENCE,
         )
         assert answer.headers["location"] == "/saf/"
         assert {"Secure", "Path=/saf"} <= set(answer.headers["set-cookie"].split("; "))
-        page = httpx.get(f"{server.address}/saf/jobs/x", headers=PAGE)
+        page = httpx.get(f"{server.address}/saf/jobs/x", headers=PAGE, timeout=PATIENCE)
         assert page.headers["location"] == "/saf/login?next=%2Fjobs%2Fx"

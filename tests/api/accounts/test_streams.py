@@ -12,6 +12,7 @@ from sqlalchemy import update
 from api.store.accounts import users
 from api.store.accounts.tables import ApiKey
 from tests.api.accounts.people import Lab
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,9 @@ def bearer(lab: Lab, who: str) -> dict[str, str]:
 
 
 def signed_in(lab: Lab, who: str) -> dict[str, str]:
-    answer = httpx.post(f"{lab.server.address}/login", data={"key": lab.keys[who]})
+    answer = httpx.post(
+        f"{lab.server.address}/login", data={"key": lab.keys[who]}, timeout=PATIENCE
+    )
     return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
 
 
@@ -86,5 +89,5 @@ def test_a_stream_ends_with_the_right_to_read_it(
         ends(own_lab)
         for stream in streams:
             assert [event for _, event, _ in stream.messages() if event == "done"] == []
-    again = httpx.get(own_lab.server.address + job, headers=headers)
+    again = httpx.get(own_lab.server.address + job, headers=headers, timeout=PATIENCE)
     assert again.status_code == later

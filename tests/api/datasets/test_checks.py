@@ -15,9 +15,10 @@ from api.datasets import accept, checks
 from api.datasets.checks import Checks
 from api.settings import Settings
 from api.store.tables.uploads import Dataset
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
 from tests.api.datasets.uploading import IMAGES, leftovers, npz, row, upload
 from tests.api.web.test_problems import check
+from tests.waiting import PATIENCE, until
 
 
 @pytest.mark.slow
@@ -113,7 +114,7 @@ def test_a_check_that_has_waited_for_long_on_this_machine_is_not_given_up(
     let_go, run, service = threading.Event(), Checks._run, shared.service.part(Checks)
 
     def waits(self: Checks, *arguments: Any) -> Any:
-        assert let_go.wait(30)
+        assert let_go.wait(PATIENCE)
         return run(self, *arguments)
 
     monkeypatch.setattr(Checks, "_run", waits)

@@ -15,8 +15,9 @@ from api.datasets.checks import Checks
 from api.store.database import Database
 from api.store.tables.base import Blob
 from api.store.tables.uploads import Dataset
-from tests.api.conftest import Server, until
+from tests.api.conftest import Server
 from tests.api.datasets.uploading import leftovers, upload
+from tests.waiting import until
 
 
 class LostOnce(Database):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.api.conftest import Server, until
+from tests.api.conftest import Server
+from tests.waiting import until
 
 
 def upload(server: Server, name: str, seed: int = 0) -> dict[str, Any]:

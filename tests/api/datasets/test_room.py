@@ -21,10 +21,11 @@ from api.store.datasets import count_alone
 from api.store.migrate import migrate
 from api.store.tables.base import Blob
 from api.store.tables.uploads import Dataset
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
 from tests.api.datasets.uploading import row, upload
 from tests.api.web.test_limits import as_user
 from tests.api.web.test_problems import check
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

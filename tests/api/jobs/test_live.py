@@ -20,8 +20,9 @@ from api.store.runs import logs
 from api.web import sse
 from tests import loops
 from tests.answers import answers
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
 from tests.postgres import PostgresServer
+from tests.waiting import PATIENCE, until
 
 
 def test_a_live_stream_shows_the_timeline_progress_and_the_end(server: Server) -> None:
@@ -261,9 +262,9 @@ def test_streams_end_when_the_server_is_asked_to_stop(tmp_path: Path) -> None:
     )
     try:
         address = f"http://127.0.0.1:{port}"
-        until(lambda: process.poll() is not None or answers(f"{address}/healthz"), seconds=60)
-        job = httpx.post(f"{address}/v1/jobs", json={}).json()
-        events = httpx.Client(base_url=address, timeout=30)
+        until(lambda: process.poll() is not None or answers(f"{address}/healthz"))
+        job = httpx.post(f"{address}/v1/jobs", json={}, timeout=PATIENCE).json()
+        events = httpx.Client(base_url=address, timeout=PATIENCE)
         with events.stream(
             "GET", job["urls"]["events"], headers={"Accept": "text/event-stream"}
         ) as response:
@@ -273,7 +274,7 @@ def test_streams_end_when_the_server_is_asked_to_stop(tmp_path: Path) -> None:
             # No limit is set on how long uvicorn waits: only the stream's own end lets it stop.
             assert all(not line.startswith("event: done") for line in lines)
         events.close()
-        assert process.wait(timeout=20) in (0, -signal.SIGTERM)
+        assert process.wait(timeout=PATIENCE) in (0, -signal.SIGTERM)
     finally:
         process.kill()
         process.wait()
@@ -311,7 +312,9 @@ def test_a_hundred_viewers_all_get_the_same_timeline_also_after_a_cut(server: Se
 
     async def all_of_them() -> list[list[int]]:
         limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=server.address, timeout=30, limits=limits) as client:
+        async with httpx.AsyncClient(
+            base_url=server.address, timeout=PATIENCE, limits=limits
+        ) as client:
             viewers = [asyncio.create_task(watch(client, cut_after=1 + n % 3)) for n in range(100)]
             claim = await asyncio.to_thread(server.run)
             for step in (10, 20, 30):

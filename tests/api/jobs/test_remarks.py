@@ -13,6 +13,7 @@ import pytest
 from api.web.remarks import rendered
 from saf.client.client import Client
 from tests.api.conftest import Server
+from tests.waiting import PATIENCE
 
 
 def change(server: Server, job_id: str, **body: Any) -> Any:
@@ -113,7 +114,9 @@ def test_client_and_command_line_change_what_people_write(shared: Server) -> Non
 
         def saf(*arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
             command = [sys.executable, "-m", "saf.cli", "--url", shared.address, *arguments]
-            return subprocess.run(command, capture_output=True, text=True, input=said, timeout=100)
+            return subprocess.run(
+                command, capture_output=True, text=True, input=said, timeout=PATIENCE
+            )
 
         done = saf("edit", job.id, "--tag", "two", "--untag", "one", "--note", "-", said="**x**")
         assert done.returncode == 0, done.stderr

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,15 +19,9 @@ from api.settings import Settings
 from api.store.database import Database
 from api.store.migrate import migrate
 from tests.answers import answers
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.slow
-
-
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def children(parent: int) -> dict[str, int]:
@@ -73,7 +66,7 @@ class Serving:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        until(lambda: self.url or self.process.poll() is not None, 60)
+        until(lambda: self.url or self.process.poll() is not None)
         assert self.process.poll() is None, self.log.read_text()
 
     @property
@@ -86,7 +79,7 @@ class Serving:
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(timeout=40)
+        return self.process.wait(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -149,12 +142,14 @@ def test_a_stop_ends_everything_in_order_and_the_next_start_goes_on(
     until(lambda: len(children(first.process.pid)) == 3)
     family = children(first.process.pid)
     assert first.url is not None
-    job = httpx.post(f"{first.url}/v1/jobs", json={"epochs": 200}).json()
+    job = httpx.post(f"{first.url}/v1/jobs", json={"epochs": 200}, timeout=PATIENCE).json()
     assert first.stop(signal.SIGINT) == 0, first.log.read_text()
     assert all(is_gone(pid) for pid in family.values())
     assert serving_at(first.directory) is None
     second = start()
-    assert httpx.get(f"{second.url}/v1/jobs/{job['id']}").json()["id"] == job["id"]
+    assert (
+        httpx.get(f"{second.url}/v1/jobs/{job['id']}", timeout=PATIENCE).json()["id"] == job["id"]
+    )
     assert second.stop(signal.SIGTERM) == 0
 
 
@@ -288,6 +283,6 @@ def test_the_commands_refuse_another_address_without_accounts(
         capture_output=True,
         text=True,
         env=environment,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert (done.returncode, "`saf accounts first-key` makes" in done.stderr) == (1, True)

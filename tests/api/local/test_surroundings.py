@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,13 +29,7 @@ from api.store.blobs.open import open_store
 from api.store.database import Database
 from api.store.migrate import is_current, migrate
 from tests.answers import NO_AUTHORITIES, answers
-
-
-def until(condition: Callable[[], object], seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
+from tests.waiting import PATIENCE, until
 
 
 def connect(broker: EmbeddedBroker) -> redis.Redis:
@@ -60,13 +54,13 @@ def served(directory: Path, *command: str, **environment: str) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        until(lambda: serving_at(directory) or process.poll() is not None, 60)
+        until(lambda: serving_at(directory) or process.poll() is not None)
         url = serving_at(directory)
         assert url is not None, log.read_text()
         yield url
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(40) == 0, log.read_text()
+        assert process.wait(PATIENCE) == 0, log.read_text()
 
 
 def is_ready(url: str) -> bool:
@@ -83,15 +77,15 @@ def trained(url: str) -> str:
             "epochs": 1,
             "timesteps": 1,
         },
-        timeout=30,
+        timeout=PATIENCE,
     ).json()
 
     def status() -> str:
         address = f"{url}/v1/jobs/{job['id']}"
-        found: str = httpx.get(address, timeout=30, verify=NO_AUTHORITIES).json()["status"]
+        found: str = httpx.get(address, timeout=PATIENCE, verify=NO_AUTHORITIES).json()["status"]
         return found
 
-    until(lambda: status() in ("succeeded", "failed", "cancelled"), 120)
+    until(lambda: status() in ("succeeded", "failed", "cancelled"))
     return status()
 
 
@@ -338,8 +332,8 @@ def test_an_unknown_user_without_home_trains_on_a_read_only_root(
     environment = {"PATH": "/usr/bin:/bin:/sbin", "ODD": str(tmp_path)}
     with served(tmp_path / "data", *command, **environment) as url:
         assert trained(url) == "succeeded"
-        log = httpx.get(f"{url}/v1/jobs", timeout=30).json()["data"][0]["urls"]["logs"]
-        assert "Traceback" not in httpx.get(url + log, timeout=30).text
+        log = httpx.get(f"{url}/v1/jobs", timeout=PATIENCE).json()["data"][0]["urls"]["logs"]
+        assert "Traceback" not in httpx.get(url + log, timeout=PATIENCE).text
     assert (tmp_path / "data" / "tmp").is_dir()
 
 
@@ -353,8 +347,8 @@ def test_an_idle_connection_is_kept_as_long_as_the_setting_says(tmp_path: Path) 
     with (tmp_path / "web.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
-        until(lambda: process.poll() is not None or is_alive(port), 60)
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        until(lambda: process.poll() is not None or is_alive(port))
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
             for _ in range(2):  # it is used again while it is young
                 client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 answer = b""
@@ -363,7 +357,7 @@ def test_an_idle_connection_is_kept_as_long_as_the_setting_says(tmp_path: Path) 
             assert client.recv(2**16) == b""  # closed by the server
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 def is_alive(port: int) -> bool:

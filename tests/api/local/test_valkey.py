@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ import redis
 
 from api.host.lock import DirectoryInUseError
 from api.local.valkey import BrokerError, EmbeddedBroker
+from tests.waiting import until
 
 OWNER = """
 import sys, time
@@ -24,13 +23,6 @@ with EmbeddedBroker(Path(sys.argv[1])) as broker:
     print(broker.child.pid, broker.url, flush=True)
     time.sleep(600)
 """
-
-
-def until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def is_gone(pid: int) -> bool:

@@ -24,8 +24,8 @@ from api.store.tables.base import Blob
 from api.store.tables.jobs import Job, Status
 from api.store.tables.results import Artifact, Checkpoint, LogChunk, MetricChunk
 from api.store.tables.uploads import Dataset
-from tests.api.conftest import until
 from tests.api.store.conftest import files
+from tests.waiting import until
 
 Submit = Callable[..., str]
 LONG_AGO = 1_000_000_000.0

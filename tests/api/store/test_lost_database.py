@@ -16,8 +16,9 @@ from api.settings import Settings
 from api.store.database import Database
 from api.store.migrate import migrate
 from api.store.tables.jobs import Status
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
 from tests.postgres import PostgresServer
+from tests.waiting import until
 from tests.worker.conftest import Crew, Desk
 
 JOB = {"dataset": "digits"}

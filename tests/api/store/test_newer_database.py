@@ -15,6 +15,7 @@ from api.settings import Settings
 from api.store.database import Database
 from api.store.migrate import NewerDatabaseError, migrate, refuse_newer
 from tests.api.conftest import NO_BROKER, serving
+from tests.waiting import PATIENCE
 
 WORDS = "newer version of this program"
 
@@ -37,7 +38,7 @@ def saf(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         env=os.environ | environment,
-        timeout=50,
+        timeout=PATIENCE,
     )
 
 

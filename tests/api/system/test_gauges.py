@@ -17,8 +17,9 @@ from api.store import workers
 from api.store.jobs import lifecycle
 from api.store.tables.workers import Worker
 from api.system.gauges import HOSTS, Reading
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
 from tests.postgres import PostgresServer
+from tests.waiting import until
 
 GPU = {"index": "0", "use": 0.5, "memory_used_bytes": 2**30, "memory_bytes": 2**36}
 MEASURES = {

@@ -23,7 +23,8 @@ from api.store.runs import logs
 from api.store.tables.jobs import Status
 from api.telemetry import log
 from saf.redaction import Redaction, secrets_of
-from tests.api.conftest import Server, serving, until
+from tests.api.conftest import Server, serving
+from tests.waiting import PATIENCE, until
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z api [A-Z]+ \[[^\n]*\] [^\n]*")
 BELOW = re.compile(r"    \| [^\n]*")
@@ -65,7 +66,7 @@ def written() -> Iterator[Written]:
 def ask(server: Server, target: bytes, *headers: bytes) -> bytes:
     """The answer to a request that no client would send."""
     address = server.address.removeprefix("http://").split(":")
-    with socket.create_connection((address[0], int(address[1])), timeout=10) as connection:
+    with socket.create_connection((address[0], int(address[1])), timeout=PATIENCE) as connection:
         lines = [b"GET " + target + b" HTTP/1.1", b"Host: localhost", *headers]
         connection.sendall(b"\r\n".join([*lines, b"Connection: close", b"", b""]))
         return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -232,7 +233,7 @@ def test_a_server_logs_in_one_format_however_it_is_started(
 
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
-            until(lambda: sent(b"GET /a%0Aforged HTTP/1.1\r\nHost: localhost\r\n\r\n"), 60)
+            until(lambda: sent(b"GET /a%0Aforged HTTP/1.1\r\nHost: localhost\r\n\r\n"))
             assert sent(b"no request\r\n\r\n")
         finally:
             process.send_signal(signal.SIGTERM)
@@ -258,7 +259,7 @@ def test_the_ids_of_a_request_follow_its_job_to_the_training_process(
         ).json()
         worker = WorkerProcess(settings, tmp_path / "worker.log")
         try:
-            until(lambda: server.get(f"/v1/jobs/{job['id']}")["status"] == Status.succeeded, 60)
+            until(lambda: server.get(f"/v1/jobs/{job['id']}")["status"] == Status.succeeded)
         finally:
             worker.end()
         with server.service.database.reading() as session:

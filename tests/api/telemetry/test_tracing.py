@@ -21,7 +21,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from api.settings import Settings
 from api.store.tables.jobs import Job, Status
 from api.telemetry.tracing import OpenTelemetry, Tracing, open_tracing
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
+from tests.waiting import PATIENCE, until
 from worker.runner import Runner
 
 TRAINEE = (sys.executable, str(Path(__file__).parents[2] / "worker" / "trainee.py"))
@@ -115,9 +116,7 @@ def test_each_attempt_of_a_job_is_a_span_linked_to_the_request_that_submitted_it
         command=TRAINEE,
         tracing=OpenTelemetry("saf-worker", exporter),
     )
-    until(
-        lambda: runner.work() or traced.get(job["urls"]["self"])["status"] == Status.succeeded, 60
-    )
+    until(lambda: runner.work() or traced.get(job["urls"]["self"])["status"] == Status.succeeded)
     runner.close()
     runner.stop()
 
@@ -226,7 +225,7 @@ def test_spans_are_sent_where_the_standard_variables_say_and_a_collector_that_is
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.stdout.strip() == "200", done.stderr
     assert collector.spans == ([("saf-api", "GET /v1/workers")] if answers else [])

@@ -21,11 +21,12 @@ from api.host.lock import DirectoryLock
 from api.settings import Settings
 from api.uploads import files
 from api.uploads.files import Uploads
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
 from tests.api.datasets.uploading import IMAGES, npz
 from tests.api.uploads.test_routes import BYTES, TUS
 from tests.api.web.test_limits import as_user
 from tests.api.web.test_problems import check
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def let_go(shared: Server, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     event, run = threading.Event(), Checks._run
 
     def waits(self: Checks, *arguments: Any) -> Any:
-        assert event.wait(30)
+        assert event.wait(PATIENCE)
         return run(self, *arguments)
 
     monkeypatch.setattr(Checks, "_run", waits)

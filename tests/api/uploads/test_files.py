@@ -19,6 +19,7 @@ from api.settings import Settings
 from api.uploads.files import Upload, Uploads, Writer
 from api.uploads.routes import BLOCK, write_body
 from tests import loops
+from tests.waiting import PATIENCE
 
 
 class StalledDisk(Writer):
@@ -30,7 +31,7 @@ class StalledDisk(Writer):
 
     def write(self, block: bytes) -> None:
         self.begun.set()
-        assert self.let_go.wait(30)
+        assert self.let_go.wait(PATIENCE)
         super().write(block)
 
 

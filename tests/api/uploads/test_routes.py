@@ -17,11 +17,12 @@ import pytest
 from api.maintenance.leftovers import Leftovers
 from api.settings import Settings
 from api.uploads.files import Uploads
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
 from tests.api.datasets.uploading import IMAGES, npz
 from tests.api.web.test_limits import as_user
 from tests.api.web.test_problems import check
 from tests.browser.service import Pages
+from tests.waiting import PATIENCE, until
 
 TUS = {"Tus-Resumable": "1.0.0"}
 BYTES = {**TUS, "Content-Type": "application/offset+octet-stream"}
@@ -278,7 +279,13 @@ def test_a_server_that_is_killed_in_the_middle_tells_the_truth_and_goes_on(tmp_p
 
         def body() -> Iterator[bytes]:
             yield content[:1_200_000]
-            until(lambda: int(httpx.head(pages.url + at, headers=TUS).headers["upload-offset"]))
+            until(
+                lambda: int(
+                    httpx.head(pages.url + at, headers=TUS, timeout=PATIENCE).headers[
+                        "upload-offset"
+                    ]
+                )
+            )
             pages.kill()
             yield content[1_200_000:]
 

@@ -22,9 +22,10 @@ from api.store import pagesize
 from api.store.runs import logs, metrics
 from api.store.runs.logs import MAX_CHUNK
 from tests.acceptance.hostile import integers
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
 from tests.api.web.test_problems import check
 from tests.postgres import PostgresServer
+from tests.waiting import PATIENCE, until
 
 LARGEST = 2**63 - 1
 
@@ -318,14 +319,16 @@ def test_readers_are_answered_while_very_many_wait_to_write(tmp_path: Path) -> N
         def hold() -> None:
             with database.writing():
                 held.set()
-                release.wait(60)
+                release.wait(PATIENCE)
 
         def write(_: int) -> httpx.Response:
-            return httpx.post(f"{server.address}/v1/jobs", json={"dataset": "digits"}, timeout=60)
+            return httpx.post(
+                f"{server.address}/v1/jobs", json={"dataset": "digits"}, timeout=PATIENCE
+            )
 
         holder = threading.Thread(target=hold)
         holder.start()
-        held.wait(60)
+        held.wait(PATIENCE)
         with ThreadPoolExecutor(80) as pool:
             writers = [pool.submit(write, number) for number in range(80)]
             reads = 0

@@ -10,6 +10,7 @@ import pytest
 
 from tests.api.conftest import Server
 from tests.api.datasets.uploading import IMAGES, leftovers
+from tests.waiting import PATIENCE
 
 KEY = {"idempotency-key": "a key of the client"}
 
@@ -45,7 +46,7 @@ def test_a_retry_that_comes_four_times_makes_one_job(server: Server) -> None:
 
 def test_retries_of_one_key_at_the_same_moment_make_one_job(server: Server) -> None:
     job = failed(server)
-    with httpx.Client(base_url=server.address, timeout=60) as http:
+    with httpx.Client(base_url=server.address, timeout=PATIENCE) as http:
         answers = at_once(6, lambda: http.post(f"/v1/jobs/{job}/retry", headers=KEY))
     assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
     assert len({answer.json()["id"] for answer in answers}) == 1

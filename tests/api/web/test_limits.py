@@ -27,8 +27,9 @@ from api.store.database import now
 from api.store.jobs import lifecycle
 from api.store.tables.jobs import Job
 from api.web.limits import ConcurrencyLimits, user_of
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
 from tests.api.web.test_problems import check
+from tests.waiting import until
 
 PROXY = "127.0.0.1"
 LIMITS: dict[str, Any] = {

@@ -17,8 +17,9 @@ from api.local.valkey import EmbeddedBroker
 from api.settings import Settings, settings
 from api.store.database import Database
 from api.store.migrate import migrate
-from tests.api.conftest import NO_BROKER, until
+from tests.api.conftest import NO_BROKER
 from tests.postgres import PostgresServer
+from tests.waiting import PATIENCE, until
 
 SECRET = "geheim"
 API = ["uvicorn", "--factory", "api.main:create_app"]
@@ -32,7 +33,7 @@ class ApiProcess:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self._log = directory / "api.log"
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE)
         with self._log.open("wb") as output:
             self._popen = subprocess.Popen(
                 [
@@ -43,7 +44,7 @@ class ApiProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        until(self.is_up, seconds=60)
+        until(self.is_up)
 
     def is_up(self) -> bool:
         assert self._popen.poll() is None, self.log()
@@ -69,7 +70,7 @@ class ApiProcess:
     def end(self) -> None:
         self.http.close()
         self._popen.terminate()
-        self._popen.wait(timeout=60)
+        self._popen.wait(timeout=PATIENCE)
 
 
 def environment(directory: Path, database_url: str, broker_url: str) -> dict[str, str]:
@@ -113,7 +114,7 @@ def test_an_api_that_is_started_before_its_database_says_so_and_works_once_it_is
         assert "the database cannot be used" in page.text
 
         own_server.start()
-        until(api.is_ready, seconds=60)
+        until(api.is_ready)
 
         assert api.http.post("/v1/jobs", json={"dataset": "digits"}).status_code == 201
         assert api.http.get("/", headers={"accept": "text/html"}).status_code == 200
@@ -175,7 +176,7 @@ def test_an_address_that_cannot_be_right_ends_the_start_with_one_line(
         env=environment(tmp_path, database_url, broker_url),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert ended.returncode != 0
     (line,) = ended.stderr.strip().splitlines()
@@ -200,7 +201,7 @@ def test_a_setting_that_cannot_be_used_ends_the_start_with_one_line(
         env={**os.environ, name: value},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert ended.returncode != 0
     (line,) = ended.stderr.strip().splitlines()
@@ -217,7 +218,7 @@ def test_a_setting_of_an_earlier_version_is_accepted_with_one_line_of_warning(
         env={**os.environ, "SAF_OUTAGE_SECONDS": "long", "SAF_LEASE_SECONDS": "long"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     warning, refused = ended.stderr.strip().splitlines()
     assert "SAF_OUTAGE_SECONDS does nothing any more" in warning

@@ -10,8 +10,9 @@ import pytest
 
 from api.webhooks import addresses
 from api.webhooks.addresses import RefusedAddressError, is_private, resolve
-from tests.api.conftest import Server, until
+from tests.api.conftest import Server
 from tests.api.webhooks.test_sending import Listener, allowing, deliveries, hurried, listener, make
+from tests.waiting import until
 
 __all__ = ["allowing", "hurried", "listener"]
 PRIVATE = (

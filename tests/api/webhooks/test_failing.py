@@ -24,7 +24,7 @@ from api.store.tables.jobs import Job, Sweep
 from api.store.webhooks import outbox
 from api.store.webhooks.tables import Delivery, Webhook
 from api.webhooks import connection
-from tests.api.conftest import Server, until
+from tests.api.conftest import Server
 from tests.api.webhooks.test_sending import (
     Listener,
     allowing,
@@ -34,6 +34,7 @@ from tests.api.webhooks.test_sending import (
     make,
     whole,
 )
+from tests.waiting import until
 
 __all__ = ["allowing", "hurried", "listener"]
 SENDER = """
@@ -169,7 +170,7 @@ def test_a_message_that_was_under_way_when_its_sender_was_killed_comes_from_the_
     listener = Listener(port)
     second = subprocess.Popen(command, env=environment)
     try:
-        until(lambda: len(listener.came) >= 3, 60)
+        until(lambda: len(listener.came) >= 3)
     finally:
         second.kill()
         second.wait()

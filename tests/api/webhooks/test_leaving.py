@@ -11,9 +11,9 @@ from api.store.accounts import projects, users
 from api.store.webhooks import deliveries
 from api.store.webhooks.tables import Delivery
 from tests.api.accounts.people import Lab
-from tests.api.conftest import until
 from tests.api.webhooks.test_sending import Listener, hurried, listener
 from tests.api.webhooks.test_turns import lab_that_sends
+from tests.waiting import until
 
 __all__ = ["hurried", "listener"]
 

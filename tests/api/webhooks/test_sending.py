@@ -19,7 +19,8 @@ from api.settings import Settings
 from api.store.webhooks.tables import Delivery
 from api.webhooks.addresses import resolve
 from tests.api.accounts.people import make_lab, with_keys
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
+from tests.waiting import until
 
 
 class Listener(ThreadingHTTPServer):
@@ -79,7 +80,7 @@ def allowing(tmp_path: Path, database_url: str) -> Iterator[Server]:
         webhooks_private=True,
     )
     with serving(settings) as server:
-        until(lambda: not server.service.opening.reason, 60)
+        until(lambda: not server.service.opening.reason)
         yield server
 
 

@@ -15,9 +15,10 @@ from api.store.ids import new_id
 from api.store.webhooks import deliveries, outbox
 from api.store.webhooks.tables import Delivery, Webhook
 from tests.api.accounts.people import Lab, make_lab, with_keys
-from tests.api.conftest import serving, until
+from tests.api.conftest import serving
 from tests.api.webhooks.test_failing import Slow, slow
 from tests.api.webhooks.test_sending import Listener, hurried, listener
+from tests.waiting import until
 
 __all__ = ["hurried", "listener", "slow"]
 SENDER = "api.webhooks.sender"
@@ -137,8 +138,8 @@ def test_twenty_webhooks_that_do_not_answer_hold_up_nobody_else(
                 body = {"url": url, "events": ["job.failed"]}
                 made = lab.ask(who, "POST", "/v1/webhooks", json=body).json()
                 lab.ask(who, "POST", f"/v1/webhooks/{made['id']}/test")
-        until(lambda: len(listener.came) == 1, 60)
+        until(lambda: len(listener.came) == 1)
         lab.ask("ada", "POST", f"/v1/webhooks/{made['id']}/test")
-        until(lambda: len(listener.came) == 2, 60)
+        until(lambda: len(listener.came) == 2)
         slow.close()
         monkeypatch.setattr(f"{SENDER}.ANSWER_SECONDS", 0.0)

@@ -80,7 +80,7 @@ def test_a_network_is_exported_by_a_button_and_its_files_are_there(
     expect(page.locator("#export-python")).to_contain_text("queued")
     expect(button).to_be_disabled()
     work(pages, tmp_path)
-    expect(page.locator("#export-python")).to_contain_text("identical", timeout=15_000)
+    expect(page.locator("#export-python")).to_contain_text("identical")
     expect(page.locator("#export-python")).to_contain_text("It is the same network there.")
     expect(page.locator("#export-python pre")).to_contain_text("from lif_numpy import Network")
     with page.expect_download() as download:

@@ -13,8 +13,9 @@ from playwright.sync_api import Response, Route, expect
 from api.store.jobs import lifecycle
 from api.store.runs import checkpoints, logs
 from api.store.tables.base import Blob
-from tests.browser.service import Pages, until
+from tests.browser.service import Pages
 from tests.browser.test_accessibility import violations
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Tabs

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.service import Pages, until
+from tests.browser.service import Pages
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Tabs

@@ -64,7 +64,7 @@ def test_series_from_their_files_to_a_network_that_runs_step_by_step(
     page.get_by_label("Epochs", exact=True).fill("2")
     page.get_by_role("button", name="Submit job").click()
     page.wait_for_url("**/jobs/job_*")
-    expect(page.locator("#status")).to_have_text(re.compile("^succeeded"), timeout=120_000)
+    expect(page.locator("#status")).to_have_text(re.compile("^succeeded"))
 
     predict = page.get_by_role("region", name="Predict")
     expect(predict).to_contain_text("A row for each time step, 8 at most; a column for each of 6")

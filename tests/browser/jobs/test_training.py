@@ -14,8 +14,9 @@ import safetensors
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
-from tests.browser.service import WholeService, until
+from tests.browser.service import WholeService
 from tests.browser.test_accessibility import violations
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.browser.conftest import Tabs
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 ENDED = re.compile("succeeded|failed|cancelled")
 
 
-def status(page: Page, words: str | re.Pattern[str], seconds: float = 60) -> None:
-    expect(page.locator("#status")).to_have_text(words, timeout=1000 * seconds)
+def status(page: Page, words: str | re.Pattern[str]) -> None:
+    expect(page.locator("#status")).to_have_text(words)
 
 
 def last_step(page: Page) -> int:
@@ -82,8 +83,8 @@ def test_a_job_from_the_form_to_a_verified_network(
     page.wait_for_url("**/jobs/job_*")
     expect(page.get_by_role("heading", level=1)).to_have_text("from the form")
 
-    first = until(lambda: last_step(page), 60)
-    until(lambda: last_step(page) > first, 60)
+    first = until(lambda: last_step(page))
+    until(lambda: last_step(page) > first)
     status(page, "succeeded")
 
     expect(page.locator("#certificate")).to_contain_text("Verdict: measured")

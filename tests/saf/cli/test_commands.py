@@ -19,10 +19,11 @@ from saf.cli import jobs, sweeps
 from saf.cli import specification as specfile
 from saf.client.client import Client
 from saf.training.checkpoint import Checkpoint, steps
-from tests.api.conftest import Server, until
+from tests.api.conftest import Server
 from tests.api.jobs.test_going_on import finish
 from tests.api.jobs.test_health import SUMMARY
 from tests.saf.cli.typed import saf
+from tests.waiting import PATIENCE, until
 
 COMMAND = [sys.executable, "-m", "saf.cli"]
 
@@ -97,7 +98,7 @@ def test_watching_prints_into_a_pipe_while_it_goes_on(server: Server, things: st
         for _ in range(1 if things == "job" else 2):
             server.succeed(server.run())
         rest = process.stdout.read()
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     assert "succeeded" in rest
     if things == "sweep":
         assert "0 of 2 ended" in lines[1]
@@ -114,7 +115,7 @@ def test_with_strict_a_warning_is_an_exit_status(server: Server, things: str) ->
             server.succeed(server.run())
         server.succeed(server.run(), **SUMMARY)
         rest = process.stdout.read()
-        assert process.wait(60) == 1
+        assert process.wait(PATIENCE) == 1
     assert "succeeded, with warnings" in rest
 
 
@@ -223,12 +224,12 @@ def test_a_job_of_a_server_is_watched_by_several_at_once(server: Server) -> None
 
     def watch() -> None:
         with watching("--url", server.address, "watch", job) as process:
-            outputs.append(process.communicate(timeout=200)[0])
+            outputs.append(process.communicate(timeout=PATIENCE)[0])
 
     threads = [threading.Thread(target=watch) for _ in range(2)]
     for thread in threads:
         thread.start()
-    until(lambda: server.service.part(Streams).watched > 0, 60)
+    until(lambda: server.service.part(Streams).watched > 0)
     server.succeed(server.run())
     for thread in threads:
         thread.join()

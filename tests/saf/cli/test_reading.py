@@ -17,6 +17,7 @@ from saf.cli.data import reading
 from saf.client.client import ApiError, Client
 from tests.api.conftest import NO_BROKER, Server, serving
 from tests.api.datasets.asking import grid, interpreter
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def file(tmp_path: Path) -> Path:
 def saf(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [python, "-m", "saf.cli", *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL
+        command, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL
     )
 
 
@@ -65,7 +66,7 @@ def in_a_terminal(python: str, *arguments: str, types: str) -> tuple[int, str]:
             break
         said += part
     os.close(ours)
-    return process.wait(200), said.decode()
+    return process.wait(PATIENCE), said.decode()
 
 
 def test_a_script_is_told_which_option_to_add_and_the_upload_is_kept(

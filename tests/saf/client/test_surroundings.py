@@ -27,7 +27,8 @@ from api.main import create_app
 from api.settings import Settings
 from saf.client.client import Client, ClientError, UnreachableError
 from saf.client.connection.proxies import is_excepted, proxy_of
-from tests.api.conftest import NO_BROKER, Server, until
+from tests.api.conftest import NO_BROKER, Server
+from tests.waiting import PATIENCE, until
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -48,7 +49,9 @@ class Proxy:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 asked.append((self.path, dict(self.headers)))
-                answer = httpx.get(target + httpx.URL(self.path).path, trust_env=False)
+                answer = httpx.get(
+                    target + httpx.URL(self.path).path, trust_env=False, timeout=PATIENCE
+                )
                 self.send_response(answer.status_code)
                 self.send_header("content-type", answer.headers["content-type"])
                 self.send_header("content-length", str(len(answer.content)))
@@ -280,7 +283,7 @@ def saf(*arguments: str, **environment: str) -> subprocess.CompletedProcess[byte
         [sys.executable, "-m", "saf.cli", *arguments],
         capture_output=True,
         env={**os.environ, **environment},
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

@@ -14,6 +14,7 @@ from saf.client.client import ApiError, Client, UnreachableError
 from tests.api.conftest import Server
 from tests.api.datasets.uploading import npz
 from tests.saf.client.network import Network
+from tests.waiting import PATIENCE
 
 CONTENT = npz(3, 60, 60)
 
@@ -171,7 +172,9 @@ def test_an_upload_that_the_server_has_forgotten_is_begun_again(shared: Server, 
     def forgets(request: httpx.Request, response: httpx.Response | None) -> None:
         if request.method == "PATCH" and request.headers["upload-offset"] == "40000" and once:
             once.clear()
-            httpx.delete(f"{shared.address}{request.url.path}", headers=uploads.TUS)
+            httpx.delete(
+                f"{shared.address}{request.url.path}", headers=uploads.TUS, timeout=PATIENCE
+            )
 
     once = [True]
     network = Network(forgets)

@@ -26,7 +26,6 @@ from tests.saf.training.trainings import resolved
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),  # compilers are slow on a busy machine
     needs_compiler,
     pytest.mark.skipif(
         " " in torch.__file__, reason="torch gives the compiler no path that holds a space"

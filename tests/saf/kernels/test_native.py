@@ -22,10 +22,7 @@ from saf.model import weight_standardisation
 from saf.neurons.dynamics import lif_step
 from tests.saf.kernels.compiler import needs_compiler
 
-pytestmark = [
-    pytest.mark.timeout(600),  # compilers are slow on a busy machine
-    needs_compiler,
-]
+pytestmark = needs_compiler
 
 
 @pytest.fixture

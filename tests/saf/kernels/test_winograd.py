@@ -24,7 +24,6 @@ from saf.training.hardware.backends import in_cpp
 from tests.saf.kernels.compiler import needs_compiler
 from tests.saf.training.trainings import resolved
 
-pytestmark = pytest.mark.timeout(600)  # compilers are slow on a busy machine
 BACK_ENDS = pytest.mark.parametrize(
     "in_cpp", [False, pytest.param(True, marks=needs_compiler)], ids=["torch", "C++"]
 )

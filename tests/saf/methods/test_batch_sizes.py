@@ -185,7 +185,6 @@ def dyadic(dtype: torch.dtype, frames: bool, samples: int, dropout: float) -> Ca
 
 
 @needs_compiler
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("in_cpp", [False, True], ids=["plain", "C++"])
 @pytest.mark.parametrize("frames", [False, True], ids=["images", "frames"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])

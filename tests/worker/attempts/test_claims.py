@@ -7,6 +7,7 @@ from sqlalchemy import update
 from api.settings import Settings
 from api.store.jobs import lifecycle
 from api.store.tables.jobs import Job, Status
+from tests.waiting import join
 from tests.worker.conftest import Crew, Desk
 from worker.runner import Runner
 
@@ -16,7 +17,7 @@ def test_redelivered_message_does_not_train_twice(desk: Desk, runner: Runner, cr
 
     threads = [crew.message(runner) for _ in range(3)]
     for thread in threads:
-        thread.join(timeout=30)
+        join(thread)
     runner.work()
 
     assert desk.job(job_id).status == Status.succeeded
@@ -28,7 +29,7 @@ def test_of_two_workers_one_gets_the_job(desk: Desk, crew: Crew, settings: Setti
 
     threads = [crew.message(crew.hire(settings)) for _ in range(2)]
     for thread in threads:
-        thread.join(timeout=30)
+        join(thread)
 
     for job_id in jobs:
         assert desk.job(job_id).status == Status.succeeded
@@ -48,7 +49,7 @@ def test_overtaken_attempt_ends_its_process_and_writes_nothing_more(
         lifecycle.claim(session, worker_id="another", device="cpu", lease_seconds=600)
         overtaken_at = session.get_one(Job, job_id).step
 
-    thread.join(timeout=30)
+    join(thread)
 
     assert desk.processes(job_id) == []
     job = desk.job(job_id)

@@ -19,8 +19,9 @@ from api.store.tables.results import Checkpoint
 from api.store.tables.uploads import Dataset
 from saf.data import Dataset as Samples
 from saf.data import save
+from tests.waiting import until
 from tests.worker.attempts.test_supervisor import final_state
-from tests.worker.conftest import Crew, Desk, undisturbed, until
+from tests.worker.conftest import Crew, Desk, undisturbed
 from worker.runner import Runner
 
 

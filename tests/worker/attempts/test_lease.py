@@ -23,7 +23,8 @@ from api.store.tables.base import Blob
 from api.store.tables.jobs import Status
 from tests.chaos.proxy import Proxy
 from tests.postgres import PostgresServer
-from tests.worker.conftest import Crew, Desk, WorkerProcess, undisturbed, until
+from tests.waiting import join, until
+from tests.worker.conftest import Crew, Desk, WorkerProcess, undisturbed
 from worker.processes.protocol import Order
 from worker.runner import Runner
 
@@ -126,7 +127,7 @@ def test_a_worker_cut_off_alone_learns_at_its_return_of_another_attempt_and_ends
     cable.heal()
 
     until(lambda: not desk.processes(job_id))
-    thread.join(timeout=30)
+    join(thread)
     job = desk.job(job_id)
     assert (job.attempt, job.status, job.worker_id) == (2, Status.starting, "other")
     assert desk.steps(job_id) == written
@@ -145,7 +146,7 @@ def test_a_training_that_finished_beside_another_attempt_leaves_neither_status_n
     claim_elsewhere(desk)
     cable.heal()
 
-    thread.join(timeout=30)
+    join(thread)
     assert (desk.job(job_id).attempt, desk.job(job_id).status) == (2, Status.starting)
     assert desk.artifacts(job_id) == {}
     with desk.database.reading() as session:
@@ -174,7 +175,7 @@ def test_a_job_is_cancelled_and_paused_though_its_worker_is_cut_off(
     desk.wait(job_id, asked)
     cable.heal()
     until(lambda: not desk.trainees(job_id))
-    thread.join(timeout=30)
+    join(thread)
     assert desk.job(job_id).status == asked
 
 

@@ -11,7 +11,8 @@ from api.settings import Settings
 from api.store.tables.jobs import Status
 from saf.config import ResolvedSpecification
 from tests.saf.training.trainings import resolved
-from tests.worker.conftest import Crew, Desk, undisturbed, until
+from tests.waiting import until
+from tests.worker.conftest import Crew, Desk, undisturbed
 from worker.processes import oom
 from worker.processes.child import failure_of
 from worker.runner import Runner

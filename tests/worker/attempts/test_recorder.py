@@ -23,6 +23,7 @@ from api.store.tables.results import Checkpoint
 from saf.training.events import Checkpoint as CheckpointReport
 from saf.training.events import SpikeStatistics, Started, Step
 from tests.postgres import PostgresServer
+from tests.waiting import join
 from tests.worker.conftest import Crew, Desk, undisturbed
 from worker.attempts.recorder import Record
 from worker.processes.protocol import encode
@@ -173,7 +174,7 @@ def test_a_database_that_is_away_for_seconds_loses_and_doubles_nothing(
         thread.join(timeout=1.2)
         server.start()
         thread.join(timeout=0.5)
-    thread.join(timeout=30)
+    join(thread)
 
     job = desk.job(job_id)
     assert (job.status, job.attempt) == (Status.succeeded, 1)

@@ -19,7 +19,8 @@ from api.store.tables.jobs import Job, Status
 from api.store.tables.results import Checkpoint
 from api.store.tables.uploads import Dataset
 from tests.saf.training.trainings import resolved
-from tests.worker.conftest import Crew, Desk, undisturbed, until
+from tests.waiting import join, until
+from tests.worker.conftest import Crew, Desk, undisturbed
 from worker.runner import Runner
 
 
@@ -167,7 +168,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_line_in_the_timeline(
         job.specification = {**job.specification, "metadata": {"steps": "40"}}
     os.kill(leader(desk, job_id), signal.SIGKILL)
 
-    thread.join(timeout=30)
+    join(thread)
 
     job = desk.job(job_id)
     assert job.status == Status.succeeded
@@ -190,7 +191,7 @@ def test_cancel_kills_the_whole_group_though_it_ignores_term(
     until(lambda: desk.job(job_id).status == Status.cancelled)
     assert desk.processes(job_id) == []
 
-    thread.join(timeout=30)
+    join(thread)
     assert desk.kinds(job_id)[-2:] == ["cancelling", "cancelled"]
 
 
@@ -202,7 +203,7 @@ def test_paused_job_goes_on_where_it_was_when_it_is_resumed(
     desk.wait_for_step(job_id, 5)
     desk.pause(job_id)
     paused = desk.wait(job_id, Status.paused)
-    thread.join(timeout=30)
+    join(thread)
     assert desk.processes(job_id) == []
     assert 5 <= paused.step < 40
 
@@ -229,7 +230,7 @@ def test_a_check_under_way_is_shown_paused_and_done_anew_when_the_job_is_resumed
     until(lambda: (desk.job(job_id).lease_until or 0) > before)  # it is renewed meanwhile
     desk.pause(job_id)
     paused = desk.wait(job_id, Status.paused)
-    thread.join(timeout=30)
+    join(thread)
     assert desk.processes(job_id) == []
     assert (paused.checked or 0) < 900
 
@@ -238,13 +239,13 @@ def test_a_check_under_way_is_shown_paused_and_done_anew_when_the_job_is_resumed
     thread = crew.message(again)
     desk.wait(job_id, Status.converting)
     again.close()  # a worker that leaves hands it back
-    thread.join(timeout=30)
+    join(thread)
     assert desk.job(job_id).status == Status.queued
     thread = crew.message(crew.hire(settings))
     desk.wait(job_id, Status.converting)
     desk.cancel(job_id)
     assert desk.wait(job_id, Status.cancelled).step == 10
-    thread.join(timeout=30)
+    join(thread)
     assert desk.processes(job_id) == []
     assert desk.artifacts(job_id) == {}
 
@@ -257,7 +258,7 @@ def test_a_worker_that_closes_hands_the_job_back_with_a_checkpoint(
     desk.wait_for_step(job_id, 5)
 
     runner.close()
-    thread.join(timeout=30)
+    join(thread)
     assert desk.job(job_id).status == Status.queued
     handed_back_at = desk.job(job_id).step
 

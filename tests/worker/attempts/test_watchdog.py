@@ -11,7 +11,8 @@ from api.store.runs import logs
 from api.store.tables.jobs import Status
 from api.store.tables.results import Event
 from saf.training.events import Converting, Epoch, Evaluation, Started, Step
-from tests.worker.conftest import Crew, Desk, undisturbed, until
+from tests.waiting import join, until
+from tests.worker.conftest import Crew, Desk, undisturbed
 from worker.attempts.watchdog import Phase, Watchdog
 
 
@@ -76,7 +77,7 @@ def test_an_endless_loop_and_a_dead_lock_are_killed_and_their_place_is_in_the_lo
     crew.message(runner)
 
     # Thirty times the longest gap, which is seconds where the machine has other work.
-    until(lambda: desk.job(job_id).status == Status.recovering, seconds=300)
+    until(lambda: desk.job(job_id).status == Status.recovering)
     assert desk.processes(job_id) == []
     until(lambda: runner.work() or desk.job(job_id).status == Status.succeeded)
 
@@ -130,7 +131,7 @@ def test_a_paused_job_is_no_stall(desk: Desk, crew: Crew, impatient: Settings) -
     thread = crew.message(runner)
     desk.wait_for_step(job_id, 12)
     desk.pause(job_id)
-    thread.join(timeout=30)
+    join(thread)
     assert desk.job(job_id).status == Status.paused
 
     other = desk.submit(steps="8", step_seconds="0.8")  # time in which the paused one does nothing

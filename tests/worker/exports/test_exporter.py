@@ -27,7 +27,8 @@ from saf.lif.network import LIFNetwork, load_lif
 from saf.lif.verifying import verify
 from saf.training.batches import identity
 from tests.api.jobs.results.test_predict import network
-from tests.worker.conftest import Desk, until
+from tests.waiting import join, until
+from tests.worker.conftest import Desk
 from worker.exports.exporter import Exporter
 from worker.exports.process import EXPORTING
 from worker.processes.scratch import Scratch
@@ -150,7 +151,7 @@ def test_an_export_that_takes_too_long_is_ended_with_its_group(bench: Bench) -> 
     assert error is not None
     assert error["code"] == "time_limit"
     assert "SAF_EXPORT_MAX_SECONDS" in error["hint"]
-    until(lambda: not bench.desk.processes(made), seconds=10)
+    until(lambda: not bench.desk.processes(made))
 
 
 def test_a_process_that_dies_is_tried_again_and_given_up_in_words(bench: Bench) -> None:
@@ -212,8 +213,7 @@ def test_a_deleted_export_ends_its_process(bench: Bench) -> None:
     until(lambda: bench.desk.processes(made))
     with bench.database.writing() as session:
         exports.remove(session, session.get_one(Export, made))
-    thread.join(timeout=30)
-    assert not thread.is_alive()
+    join(thread)
     assert not bench.desk.processes(made)
 
 
@@ -227,7 +227,7 @@ def test_a_killed_process_leaves_the_job_and_its_files_alone(bench: Bench) -> No
         (pid,) = until(lambda: bench.desk.processes(made))
         os.kill(pid, signal.SIGKILL)
         until(lambda gone=pid: gone not in bench.desk.processes(made))  # type: ignore[misc]
-    thread.join(timeout=30)
+    join(thread)
     assert bench.export(made).status == "failed"
     assert list(bench.desk.artifacts(job_id)) == ["lif.safetensors"]
 

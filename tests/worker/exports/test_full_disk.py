@@ -17,7 +17,8 @@ from api.store.jobs import exports
 from saf.processes.export import answered
 from tests.api.jobs.results.test_predict import network
 from tests.disks import SmallDisk, mounted
-from tests.worker.conftest import Desk, until
+from tests.waiting import until
+from tests.worker.conftest import Desk
 from tests.worker.exports.test_exporter import Bench
 from worker.exports.exporter import Exporter
 
@@ -70,13 +71,13 @@ def test_an_export_waits_for_room_in_the_artifact_store(disk: SmallDisk, bench_w
     bench = bench_with(DirectoryStore(str(disk.path / "artifacts")))
     made, exporter = bench.order(bench.job(network())), bench.exporter()
     disk.fill()
-    until(lambda: is_put_off(bench, made, exporter), seconds=120)
+    until(lambda: is_put_off(bench, made, exporter))
     export = bench.export(made)
     assert "No space left on device" in str(export.waits_for)
     assert str(disk.path) not in str(export.waits_for)
     assert export.retry_at is not None
     disk.make_room()
-    until(lambda: is_made(bench, made, exporter), seconds=60)
+    until(lambda: is_made(bench, made, exporter))
     export = bench.export(made)
     assert (export.verdict, export.waits_for, export.retry_at) == ("identical", None, None)
 
@@ -89,10 +90,10 @@ def test_an_export_waits_for_room_on_the_disk_of_the_worker(
     made = bench.order(bench.job(network()))
     exporter = bench.exporter()
     disk.fill()
-    until(lambda: is_put_off(bench, made, exporter), seconds=120)
+    until(lambda: is_put_off(bench, made, exporter))
     assert "No space left on device" in str(bench.export(made).waits_for)
     disk.make_room()
-    until(lambda: is_made(bench, made, exporter), seconds=60)
+    until(lambda: is_made(bench, made, exporter))
 
 
 class Away(DirectoryStore):
@@ -127,10 +128,10 @@ def test_an_export_waits_for_a_store_that_does_not_answer(
     bench = bench_with(store)
     made, exporter = bench.order(bench.job(network())), bench.exporter()
     store.failing = failing
-    until(lambda: is_put_off(bench, made, exporter), seconds=120)
+    until(lambda: is_put_off(bench, made, exporter))
     assert bench.export(made).waits_for == "the bucket does not answer"
     store.failing = ""
-    until(lambda: is_made(bench, made, exporter), seconds=60)
+    until(lambda: is_made(bench, made, exporter))
 
 
 def test_a_process_that_meets_a_full_disk_says_the_number(disk: SmallDisk, tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from api.settings import Settings
 from tests.api.jobs.results.test_predict import network
-from tests.worker.conftest import Desk, WorkerProcess, until
+from tests.waiting import until
+from tests.worker.conftest import Desk, WorkerProcess
 from tests.worker.exports.test_exporter import Bench
 
 
@@ -24,10 +25,10 @@ def test_another_worker_takes_up_the_export_of_one_that_was_killed(
     made = bench.order(job_id)
     until(lambda: desk.processes(made))
     first.kill()
-    until(lambda: not desk.processes(made), seconds=10)
+    until(lambda: not desk.processes(made))
     assert bench.export(made).status == "running"
     start_worker(service)
-    until(lambda: bench.export(made).status == "succeeded", seconds=90)
+    until(lambda: bench.export(made).status == "succeeded")
     export = bench.export(made)
     assert (export.attempt, export.losses, export.verdict) == (2, 1, "identical")
     assert "exports/python/python-certificate.json" in desk.artifacts(job_id)

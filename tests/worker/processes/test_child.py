@@ -16,6 +16,7 @@ from api.store.tables.uploads import Dataset
 from saf.data import digits, save
 from saf.networks.convnet import ConvNet
 from tests.saf.training.trainings import resolved
+from tests.waiting import join
 from tests.worker.conftest import Crew, Desk
 from worker.processes.process import TRAINING
 
@@ -52,7 +53,7 @@ def test_killed_digits_training_ends_with_the_weights_of_the_undisturbed_one(
     desk.wait_for_step(disturbed, per_epoch + 1)
     for pid in desk.trainees(disturbed):
         os.kill(pid, signal.SIGKILL)
-    thread.join(timeout=120)
+    join(thread)
 
     second = desk.job(disturbed)
     assert second.status == Status.succeeded

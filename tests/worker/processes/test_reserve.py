@@ -14,7 +14,8 @@ from api.settings import Settings
 from api.store.tables.jobs import Status
 from saf.config import JobSpecification
 from saf.networks.mlp import MLP
-from tests.worker.conftest import Crew, Desk, WorkerProcess, processes_with, undisturbed, until
+from tests.waiting import join, until
+from tests.worker.conftest import Crew, Desk, WorkerProcess, processes_with, undisturbed
 from worker.processes.process import TRAINING
 from worker.runner import Runner
 
@@ -77,7 +78,7 @@ def test_the_process_in_reserve_takes_the_job_and_the_next_job_another_one(
     until(lambda: waiting(runner))
     assert waiting(runner) != first
     looked.touch()
-    thread.join(timeout=60)
+    join(thread)
     assert desk.steps(job_id) == undisturbed(100)
     assert len(desk.artifacts(job_id)) == 1
 
@@ -114,7 +115,7 @@ def test_one_that_dies_with_its_order_unread_is_a_lost_attempt_and_the_next_one_
     until(lambda: desk.job(job_id).status == Status.starting)
     until(lambda: waiting(runner) not in (None, pid))
     os.kill(pid, signal.SIGKILL)
-    thread.join(timeout=60)
+    join(thread)
     assert (desk.job(job_id).status, desk.job(job_id).attempt) == (Status.succeeded, 2)
     assert desk.steps(job_id) == undisturbed(10)
 
@@ -127,7 +128,7 @@ def test_pause_resume_and_cancel_reach_a_process_from_the_reserve(
     desk.wait_for_step(job_id, 3)
     desk.pause(job_id)
     paused = desk.wait(job_id, Status.paused)
-    thread.join(timeout=60)
+    join(thread)
     assert desk.processes(job_id) == []
 
     desk.resume(job_id)
@@ -135,7 +136,7 @@ def test_pause_resume_and_cancel_reach_a_process_from_the_reserve(
     desk.wait_for_step(job_id, paused.step + 1)
     desk.cancel(job_id)
     desk.wait(job_id, Status.cancelled)
-    thread.join(timeout=60)
+    join(thread)
     assert desk.processes(job_id) == []
 
 
@@ -156,7 +157,7 @@ def test_a_training_writes_its_checkpoint_although_the_reserve_is_closed(
     thread = crew.message(runner)
     desk.wait_for_step(job_id, 5)
     runner.close()
-    thread.join(timeout=60)
+    join(thread)
     assert desk.job(job_id).status == Status.queued
     assert desk.job(job_id).step >= 5
     assert "process_ended" not in desk.kinds(job_id)
@@ -223,7 +224,7 @@ def test_a_killed_worker_takes_what_waits_with_it(
     worker = start_worker(service)
     until(lambda: of_the_worker(service))
     worker.kill()
-    until(lambda: not of_the_worker(service), seconds=20)
+    until(lambda: not of_the_worker(service))
 
 
 def test_it_has_torch_loaded_and_goes_first_where_memory_runs_out_until_it_trains(
@@ -232,16 +233,16 @@ def test_it_has_torch_loaded_and_goes_first_where_memory_runs_out_until_it_train
     runner = crew.hire(settings.model_copy(update={"worker_threads": 1}), TRAINING)
     runner.start()
     pid = until(lambda: waiting(runner))
-    until(lambda: "libtorch_cpu" in Path(f"/proc/{pid}/maps").read_text(), seconds=200)
+    until(lambda: "libtorch_cpu" in Path(f"/proc/{pid}/maps").read_text())
     score = Path(f"/proc/{pid}/oom_score_adj")
     assert score.read_text().strip() == "1000"
 
     job = JobSpecification(network=MLP(features=(8,)), epochs=1000, timesteps=1)
     job_id = desk.submit(job)  # type: ignore[arg-type]
     thread = crew.message(runner)
-    until(lambda: desk.job(job_id).step > 0, seconds=200)
+    until(lambda: desk.job(job_id).step > 0)
     assert desk.trainees(job_id) == [pid]
     assert score.read_text() == Path("/proc/self/oom_score_adj").read_text()
     desk.cancel(job_id)
-    thread.join(timeout=60)
+    join(thread)
     assert not Path(f"/proc/{pid}").exists()

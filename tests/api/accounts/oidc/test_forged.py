@@ -18,6 +18,7 @@ from tests.api.accounts.oidc.forger import Forger, another_key
 from tests.api.accounts.oidc.real import PAGE, of_issuer
 from tests.api.accounts.people import opened, with_keys
 from tests.api.conftest import Server, serving
+from tests.waiting import PATIENCE
 
 HOUR = 3600
 
@@ -41,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, forger: Forger) -> Iterator
 @pytest.fixture
 def person(server: Server, forger: Forger) -> Iterator[httpx.Client]:
     forger.reset()
-    with httpx.Client(base_url=server.address, headers=PAGE, timeout=60) as client:
+    with httpx.Client(base_url=server.address, headers=PAGE, timeout=PATIENCE) as client:
         yield client
 
 
@@ -138,7 +139,7 @@ def test_an_address_to_come_back_to_is_of_one_browser_and_one_time(
     for state in ("", "guessed", 5000 * "x"):
         answer = person.get("/login/oidc/callback", params={**given, "state": state})
         assert_nobody(person, answer, 401, "begun in another browser")
-    with httpx.Client(base_url=server.address, headers=PAGE) as other:
+    with httpx.Client(base_url=server.address, headers=PAGE, timeout=PATIENCE) as other:
         leaves(other, forger)
         answer = other.get("/login/oidc/callback", params=given)
         assert_nobody(other, answer, 401, "begun in another browser")
@@ -239,7 +240,9 @@ def test_pages_of_a_service_on_the_same_server_are_no_pages_of_ours(
         host = urlsplit(server.address).netloc
         forger.said = {"authorization_endpoint": f"https://{host}/idp/authorize"}
         headers = {**PAGE, "x-forwarded-proto": "https"}
-        answer = httpx.get(f"{server.address}/saf/login/oidc?next=/new", headers=headers)
+        answer = httpx.get(
+            f"{server.address}/saf/login/oidc?next=/new", headers=headers, timeout=PATIENCE
+        )
         there = urlsplit(answer.headers["location"])
         assert f"{there.scheme}://{there.netloc}{there.path}" == f"https://{host}/idp/authorize"
         back = parse_qs(there.query)["redirect_uri"][0]

@@ -17,6 +17,7 @@ from tests.api.accounts.oidc.real import PAGE, of_issuer
 from tests.api.accounts.oidc.test_forged import comes_back
 from tests.api.accounts.people import Lab, make_lab, with_keys
 from tests.api.conftest import serving
+from tests.waiting import PATIENCE
 
 COMMAND = "saf users link NAME --subject"
 
@@ -47,7 +48,7 @@ def creating(tmp_path: Path, forger: Forger) -> Iterator[Lab]:
 def enter(lab: Lab, forger: Forger, subject: str, **claims: Any) -> tuple[httpx.Response, str]:
     """The answer to somebody who comes from the provider, and who they are here then."""
     forger.claims = {"sub": subject, **claims}
-    with httpx.Client(base_url=lab.server.address, headers=PAGE, timeout=60) as person:
+    with httpx.Client(base_url=lab.server.address, headers=PAGE, timeout=PATIENCE) as person:
         answer = comes_back(person, forger)
         me = person.get("/v1/me")
         return answer, me.json()["user"]["name"] if me.status_code == 200 else ""
@@ -80,7 +81,7 @@ def test_an_admin_links_a_user_takes_the_link_away_and_moves_it(lab: Lab, forger
     assert (answer.status_code, who) == (303, "mia")
     taken = change(lab, "otto", subject="s1")
     assert (taken.status_code, "linked to the user mia" in taken.text) == (409, True)
-    with httpx.Client(base_url=lab.server.address, headers=PAGE) as person:
+    with httpx.Client(base_url=lab.server.address, headers=PAGE, timeout=PATIENCE) as person:
         comes_back(person, forger)
         assert person.get("/v1/me").status_code == 200
         assert change(lab, "mia", subject="s1").status_code == 200  # nothing changes

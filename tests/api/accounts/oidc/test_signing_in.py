@@ -13,8 +13,9 @@ import pytest
 from api.store.accounts import keys, users
 from tests.api.accounts.oidc.real import Issuer, Person, of_issuer
 from tests.api.accounts.people import opened, with_keys
-from tests.api.conftest import Server, serving, until
+from tests.api.conftest import Server, serving
 from tests.reverse_proxy import NGINX, proxied
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

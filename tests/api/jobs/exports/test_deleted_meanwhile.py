@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import func, select, text
 
@@ -15,9 +14,10 @@ from api.store.jobs import exports
 from api.store.jobs.exports import ExportClaim
 from api.store.runs import artifacts
 from api.store.tables.results import Artifact, Export
-from tests.api.conftest import Server, until
+from tests.api.conftest import Server
 from tests.api.jobs.exports.test_routes import claimed, finished, job_of, order
 from tests.api.jobs.results.test_predict import network
+from tests.waiting import until
 
 FILE = "exports/python/net.txt"
 
@@ -59,7 +59,7 @@ def test_an_export_that_is_deleted_while_it_is_stored_leaves_no_file(
     with ThreadPoolExecutor(1) as other:
         with server.service.database.writing() as session:
             stored(server, session, claim, file)
-            deleting = other.submit(httpx.delete, server.address + url, timeout=30)
+            deleting = other.submit(server.http.delete, url)
             until(lambda: somebody_waits(server))
             exports.succeed(session, claim, verdict="identical", certificate={})
         answer = deleting.result()
@@ -82,6 +82,6 @@ def test_an_export_that_is_deleted_twice_at_one_moment_is_deleted_once(
     url = order(server, job)["url"]
     finished(server, tmp_path, net_txt="0.5")
     with ThreadPoolExecutor(4) as threads:
-        asked = [threads.submit(httpx.delete, server.address + url, timeout=30) for _ in range(4)]
+        asked = [threads.submit(server.http.delete, url) for _ in range(4)]
         statuses = sorted(each.result().status_code for each in asked)
     assert statuses == [204, 404, 404, 404]

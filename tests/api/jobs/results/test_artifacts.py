@@ -12,9 +12,10 @@ import pytest
 
 from api.settings import Settings
 from api.store.runs import artifacts
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
 from tests.chaos.proxy import Proxy
 from tests.s3 import S3Server
+from tests.waiting import until
 
 CONTENT = bytes(range(256)) * 500
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -38,7 +38,8 @@ from saf.networks.architecture import (
 from saf.networks.build import build
 from saf.training.checkpoint import Checkpoint, Progress
 from saf.training.to_lif import lif_network
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
+from tests.waiting import until
 
 PIXELS = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
 

@@ -21,10 +21,10 @@ from api.store.blobs.s3 import BucketStore
 from api.store.blobs.verified import DamagedError
 from api.store.database import Database
 from api.store.tables.base import Blob
-from tests.api.conftest import until
 from tests.api.store.conftest import files
 from tests.chaos.proxy import Proxy
 from tests.s3 import SECRET, S3Server
+from tests.waiting import until
 
 
 @pytest.fixture

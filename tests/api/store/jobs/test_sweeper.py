@@ -14,6 +14,7 @@ from api.store.jobs import leases, lifecycle
 from api.store.jobs.sweeper import GracePeriod, Sweeper
 from api.store.limits.tables import Attempt
 from api.store.tables.jobs import Job, Status
+from tests.waiting import until
 
 
 class Clocks:
@@ -196,7 +197,7 @@ def test_a_sweeper_that_sweeps_seldom_recovers_jobs_all_the_same(
     settings = Settings(lease_seconds=1.0, heartbeat_seconds=0.2, sweep_seconds=3600)
     sweeper = Sweeper(database, settings, lambda _job_id: None)
     sweeper.start()
-    wait_for(lambda: recovered(database, job_id))
+    until(lambda: recovered(database, job_id))
     sweeper.stop()
 
 
@@ -215,17 +216,10 @@ def test_a_sweeper_outlives_an_error_that_nobody_thought_of(
     first = submit()
     lose(database, first)
     sweeper.start()
-    wait_for(lambda: asked == [first])
+    until(lambda: asked == [first])
     lose(database, first)
-    wait_for(lambda: asked == [first, first])
+    until(lambda: asked == [first, first])
     sweeper.stop()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_attempts_that_no_limit_counts_any_more_are_removed(

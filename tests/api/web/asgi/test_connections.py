@@ -22,7 +22,8 @@ from api.settings import Settings
 from api.store.runs import logs
 from api.web.asgi import connections, middleware
 from tests.answers import answers
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
+from tests.waiting import PATIENCE, until
 
 OPEN_FILES = 200  # of the server; the test has more connections
 LINE = "x" * 99 + "\n"
@@ -45,7 +46,7 @@ def connect(server: Server, received: int | None = None) -> socket.socket:
     client = socket.socket()
     if received is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, received)
-    client.settimeout(20)
+    client.settimeout(PATIENCE)
     client.connect((host, int(port)))
     return client
 
@@ -72,10 +73,10 @@ def drip(client: socket.socket, text: bytes) -> bytes:
             client.setblocking(False)
             try:
                 if (piece := client.recv(2**16)) is not None:
-                    client.settimeout(20)
+                    client.settimeout(PATIENCE)
                     return piece + (all_of(client) if piece else b"")
             except BlockingIOError:
-                client.settimeout(20)
+                client.settimeout(PATIENCE)
     except (BrokenPipeError, ConnectionResetError):
         return b""
     raise AssertionError("the server waits for ever")
@@ -179,12 +180,12 @@ def test_idle_connections_beyond_the_open_files_take_no_place_from_those_that_as
     try:
         with ExitStack() as idle:
             for number in range(3 * OPEN_FILES):
-                client = idle.enter_context(socket.create_connection(address, timeout=60))
+                client = idle.enter_context(socket.create_connection(address, timeout=PATIENCE))
                 if number % 2:
                     client.sendall(b"GET /")
             for _ in range(10):
-                assert httpx.get(url, timeout=60).status_code == 200
-        assert httpx.get(url, timeout=60).status_code == 200
+                assert httpx.get(url, timeout=PATIENCE).status_code == 200
+        assert httpx.get(url, timeout=PATIENCE).status_code == 200
         assert server.poll() is None
     finally:
         server.kill()
@@ -203,9 +204,9 @@ def test_the_command_serves_the_api_and_says_when_its_port_is_taken(tmp_path: Pa
     assert ended.returncode == 1
     assert f"port {port} of 127.0.0.1 cannot be had" in " ".join(ended.stderr.split())
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as server:
-        until(lambda: answers(f"http://127.0.0.1:{port}/healthz"), seconds=60)
+        until(lambda: answers(f"http://127.0.0.1:{port}/healthz"))
         server.terminate()
-        assert server.wait(60) == -signal.SIGTERM
+        assert server.wait(PATIENCE) == -signal.SIGTERM
 
 
 def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_head() -> None:

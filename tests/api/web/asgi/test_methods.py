@@ -9,6 +9,7 @@ import pytest
 
 from api.web.dependencies import Service
 from tests.api.conftest import Server
+from tests.waiting import PATIENCE
 
 PAGE = {"accept": "text/html"}
 VOLATILE = {"x-request-id", "date"}
@@ -110,6 +111,6 @@ def test_heads_are_counted_and_logged_as_heads(
     shared: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        httpx.head(f"{shared.address}/healthz")
+        httpx.head(f"{shared.address}/healthz", timeout=PATIENCE)
     assert any("HEAD /healthz" in record.getMessage() for record in caplog.records)
     assert 'method="HEAD"' in shared.http.get("/metrics").text

@@ -16,6 +16,7 @@ from api.settings import Settings
 from saf.client.client import Client
 from tests.api.conftest import NO_BROKER, Server, serving
 from tests.reverse_proxy import NGINX, proxied
+from tests.waiting import PATIENCE
 
 GUIDE = Path(__file__).parents[4] / "api" / "built" / "guide" / "index.html"  # by scripts/guide
 ADDRESS = re.compile(r'(?<![\w-])(?:href|src|action|data-url)="([^"#]+)"')
@@ -66,7 +67,7 @@ def pages(http: httpx.Client, front: str) -> list[str]:
 
 def test_every_address_of_every_page_lies_under_the_prefix_and_is_there(front: str) -> None:
     seen, posted = set(), set()
-    with httpx.Client(timeout=60, headers=PAGE) as http:
+    with httpx.Client(timeout=PATIENCE, headers=PAGE) as http:
         for path in pages(http, front):
             text = http.get(front + path).text
             posted |= {urljoin(front, unescape(action)) for action in POSTED.findall(text)}
@@ -97,7 +98,7 @@ def test_scripts_name_no_address_without_the_prefix() -> None:
 
 
 def test_documents_and_redirects_are_followed_by_any_client(front: str) -> None:
-    with httpx.Client(timeout=60, follow_redirects=False) as http:
+    with httpx.Client(timeout=PATIENCE, follow_redirects=False) as http:
         made = http.post(f"{front}/v1/jobs", json={"dataset": "digits"})
         assert made.headers["location"] == f"/some/saf/v1/jobs/{made.json()['id']}"
         assert http.get(urljoin(front, made.headers["location"])).json()["id"]
@@ -115,8 +116,8 @@ def test_documents_and_redirects_are_followed_by_any_client(front: str) -> None:
 
 def test_what_pages_say_to_type_has_the_scheme_of_the_client_and_the_prefix(front: str) -> None:
     host = urlsplit(front).netloc
-    text = httpx.get(f"{front}/?q=nothing+like+that", headers=PAGE).text
-    text += httpx.get(f"{front}/datasets", headers=PAGE).text
+    text = httpx.get(f"{front}/?q=nothing+like+that", headers=PAGE, timeout=PATIENCE).text
+    text += httpx.get(f"{front}/datasets", headers=PAGE, timeout=PATIENCE).text
     assert f"curl https://{host}/some/saf/v1/" in text
     assert "curl http://" not in text
 
@@ -130,15 +131,22 @@ def test_the_python_client_works_under_the_prefix(front: str, tmp_path: Path) ->
         *_, done = client.watch(job["id"])
         assert done.kind == "done"
         assert done.data["urls"]["self"] == f"/some/saf/v1/jobs/{job['id']}"
-        assert httpx.get(client.address(job["urls"]["page"]), headers=PAGE).status_code == 200
+        assert (
+            httpx.get(
+                client.address(job["urls"]["page"]), headers=PAGE, timeout=PATIENCE
+            ).status_code
+            == 200
+        )
         assert list(client.datasets())
         assert client.metrics(job["id"])["series"] == []
 
 
 def test_a_live_stream_comes_through(front: str) -> None:
-    job = httpx.post(f"{front}/v1/jobs", json={"dataset": "digits"}).json()
+    job = httpx.post(f"{front}/v1/jobs", json={"dataset": "digits"}, timeout=PATIENCE).json()
     headers = {"accept": "text/event-stream"}
-    with httpx.stream("GET", front + f"/v1/jobs/{job['id']}/events", headers=headers) as answer:
+    with httpx.stream(
+        "GET", front + f"/v1/jobs/{job['id']}/events", headers=headers, timeout=PATIENCE
+    ) as answer:
         line = next(line for line in answer.iter_lines() if line.startswith("data:"))
     assert job["id"] in line
 

@@ -16,9 +16,10 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from api.settings import Settings
-from tests.api.conftest import NO_BROKER, Server, serving, until
+from tests.api.conftest import NO_BROKER, Server, serving
 from tests.certificates import self_signed
 from tests.reverse_proxy import free_port
+from tests.waiting import until
 
 SENDER = "Trainer <saf@lab.example>"
 PUBLIC = "http://trainer.lab.example"
@@ -101,7 +102,7 @@ def mailing(directory: Path, port: int, **more: Any) -> Settings:
 @pytest.fixture
 def server(tmp_path: Path, post: Controller, database_url: str) -> Iterator[Server]:
     with serving(mailing(tmp_path, port_of(post), database_url=database_url)) as server:
-        until(lambda: not server.service.opening.reason, 60)
+        until(lambda: not server.service.opening.reason)
         yield server
 
 

