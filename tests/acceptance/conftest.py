@@ -22,7 +22,8 @@ TERMINAL = ("succeeded", "failed", "cancelled")
 class Service:
     """A running `saf serve` and an HTTP client to it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, lease_seconds: float = 60.0) -> None:
+        """On a busy machine a short lease may run out though its worker lives."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -31,7 +32,7 @@ class Service:
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE)
         environment = {
             **os.environ,
-            "SAF_LEASE_SECONDS": "3",
+            "SAF_LEASE_SECONDS": str(lease_seconds),
             "SAF_HEARTBEAT_SECONDS": "0.5",
             "SAF_SWEEP_SECONDS": "0.5",
             "PYTHONUNBUFFERED": "1",

@@ -40,7 +40,7 @@ def test_a_job_backed_up_in_training_ends_elsewhere_with_the_weights_of_the_undi
     job_id = service.submit(
         dataset="digits",
         network={"name": "mlp", "features": [24]},
-        epochs=25,
+        epochs=50,
         seed=5,
         augment=["crop"],
     )
@@ -63,7 +63,7 @@ def test_a_job_backed_up_in_training_ends_elsewhere_with_the_weights_of_the_undi
     elsewhere.mkdir()
     done = saf("restore", str(file), "--data-dir", str(elsewhere / "data"))
     assert done.returncode == 0, done.stderr
-    restored = Service(elsewhere)
+    restored = Service(elsewhere, lease_seconds=10.0)
     try:
         job = restored.wait(job_id)
         assert job["status"] == "succeeded", restored.logs(job_id)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.acceptance.conftest import Service
 from tests.waiting import until
@@ -50,8 +53,15 @@ def find(service: Service, part: str) -> int:
     return pid
 
 
-def test_a_job_survives_kill_9_of_each_process_and_succeeds_once(own_service: Service) -> None:
-    service = own_service
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """Its own for each test here; jobs of a killed worker are found soon."""
+    running = Service(tmp_path, lease_seconds=3.0)
+    yield running
+    running.stop()
+
+
+def test_a_job_survives_kill_9_of_each_process_and_succeeds_once(service: Service) -> None:
     job_id = service.submit(dataset="digits", epochs=45, seed=3)
     service.wait(job_id, "running", step=30)
     for part in ("worker.processes.child", "-m worker", "api.commands.web", "valkey"):
@@ -75,8 +85,7 @@ def test_a_job_survives_kill_9_of_each_process_and_succeeds_once(own_service: Se
         assert steps == list(range(1, job["progress"]["steps_total"] + 1))
 
 
-def test_kill_9_of_the_service_itself_leaves_nothing_behind(own_service: Service) -> None:
-    service = own_service
+def test_kill_9_of_the_service_itself_leaves_nothing_behind(service: Service) -> None:
     job_id = service.submit(dataset="digits", epochs=200)
     service.wait(job_id, "running", step=5)
     family = descendants(service.process.pid)

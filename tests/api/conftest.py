@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from api.datasets import accept
 from api.main import create_app
 from api.settings import Settings
 from api.store.blobs.directory import DirectoryStore
@@ -133,7 +134,14 @@ class Stream:
 
 @contextmanager
 def serving(settings: Settings, tracing: Tracing | None = None) -> Iterator[Server]:
-    """A server in a thread; its port is its own."""
+    """A server in a thread; its port is its own. It answers an upload when it was checked, however
+    long that takes."""
+    with pytest.MonkeyPatch.context() as patient:
+        patient.setattr(accept, "CHECK_WAIT_SECONDS", PATIENCE)
+        yield from _serving(settings, tracing)
+
+
+def _serving(settings: Settings, tracing: Tracing | None) -> Iterator[Server]:
     app = create_app(settings, tracing)
     config = uvicorn.Config(
         app,

@@ -178,12 +178,14 @@ def test_a_cut_upload_goes_on_from_where_it_was(tabs: Tabs, tmp_path: Path) -> N
                 else None
             ),
         )
-        slowly(page, 4_000_000)
+        network = Network(page)
+        network.limit(1_500_000)
         page.get_by_label("File").set_input_files(file)
         page.get_by_role("button", name="Upload").click()
         expect(page.locator("#said")).to_have_text(re.compile(r"^1\d\.\d MiB of 30"))
         own.kill()
         expect(page.get_by_text("it goes on when it is back")).to_be_visible()
+        network.limit(4_000_000)
         own.start()
         expect(page.locator("#said")).to_have_text(re.compile(r"^[\d.]+ MiB of"))
         assert starts[-1] >= 8 * 2**20, "the piece that had arrived is not sent again"
@@ -228,25 +230,29 @@ def test_an_upload_that_can_be_read_in_two_ways_asks_which(
         own.close()
 
 
-def slowly(page: Page, bytes_a_second: int) -> None:
-    page.context.new_cdp_session(page).send(
-        "Network.emulateNetworkConditions",
-        {
-            "offline": False,
-            "latency": 0,
-            "downloadThroughput": -1,
-            "uploadThroughput": bytes_a_second,
-        },
-    )
+class Network:
+    """What lies between a page and its server."""
+
+    def __init__(self, page: Page) -> None:
+        self._session = page.context.new_cdp_session(page)
+
+    def limit(self, bytes_a_second: int) -> None:
+        """Of what the page sends; -1: there is no limit."""
+        conditions = {"offline": False, "latency": 0, "downloadThroughput": -1}
+        self._session.send(
+            "Network.emulateNetworkConditions", conditions | {"uploadThroughput": bytes_a_second}
+        )
 
 
 def test_a_slow_upload_says_how_far_it_is(tabs: Tabs, pages: Pages, tmp_path: Path) -> None:
     page = tabs.open(f"{pages.url}/datasets")
-    slowly(page, 150_000)
+    network = Network(page)
+    network.limit(20_000)
     page.get_by_label("File").set_input_files(images(tmp_path, "slow", samples=4000))
     page.get_by_role("button", name="Upload").click()
     expect(page.locator("#said")).to_have_text(re.compile(r"^[\d.]+ KiB of [\d.]+ KiB sent$"))
     assert 0 < float(page.get_by_label("Sent").get_attribute("value") or 0) < 1
+    network.limit(-1)
     expect(page.get_by_text("slow is ready.")).to_be_visible()
 
 

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import get_args
 
-from tests.chaos.cluster import Kind
+from tests.chaos.cluster import Kind, Times
 from tests.chaos.disk import own_mounts
 from tests.chaos.report import write
 from tests.chaos.run import Plan, run
@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=10, help="of each training")
     parser.add_argument("--pace", type=int, default=40, help="ms that a step rests")
     parser.add_argument("--every", type=float, default=4.0, help="seconds between two faults")
+    parser.add_argument("--lease", type=float, default=Times.lease_seconds, help="in seconds")
     parser.add_argument("--out", type=Path, default=Path("build/chaos"), help="for the report")
     parser.add_argument("--only", nargs="*", default=[], help="kinds of faults; all else")
     parser.add_argument("--keep", action="store_true", help="keep databases, files and logs")
@@ -51,6 +52,7 @@ def main() -> int:
             disks=not no_disks,
             bucket=given.bucket,
             kinds=tuple(given.only),
+            times=Times(lease_seconds=given.lease),
         )
         reports.append(run(plan, place / kind, say=True))
         print(write(reports, given.out), flush=True)

@@ -17,8 +17,8 @@ import httpx
 from tests.chaos.memory import Memory
 from tests.chaos.observer import Observer
 from tests.chaos.recipes import recipe_of, specification
+from tests.waiting import PATIENCE
 
-TIMEOUT = 40.0
 AGAIN_SECONDS = 0.3
 UNAVAILABLE = 503
 ACCEPTED = (200, 201)
@@ -41,7 +41,7 @@ class Clients:
         wants_more: Callable[[], bool],
     ) -> None:
         """`waiting` jobs are kept from ending at any time, for as long as `wants_more()`."""
-        self._http = httpx.Client(base_url=url, timeout=TIMEOUT)
+        self._http = httpx.Client(base_url=url, timeout=PATIENCE)
         self._memory = memory
         self._observer = observer
         self._seed = seed
@@ -208,7 +208,7 @@ class Clients:
         try:
             answer = self._http.request(method, path, **rest)
         except httpx.TimeoutException:
-            self._memory.violated("no answer", f"{method} {path}", f"none within {TIMEOUT:g} s")
+            self._memory.violated("no answer", f"{method} {path}", f"none within {PATIENCE:g} s")
             return None
         except httpx.TransportError:  # the API was killed, or is not up yet
             with self._memory.lock:

@@ -285,7 +285,7 @@ class Cluster:
                     os.kill(member.pid, signal.SIGCONT)
             member.child.ask_to_stop()
         for member in self.members:
-            if not member.child.wait(self.times.stop_grace_seconds + 20):
+            if not member.child.wait(PATIENCE):
                 problems.append(f"{member.name} did not end after TERM")
                 member.child.kill()
         return problems

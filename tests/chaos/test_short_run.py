@@ -74,7 +74,7 @@ def test_no_job_is_taken_from_its_worker_while_database_and_broker_alone_are_bro
     report = report_of(
         tmp_path,
         *("--jobs", "6", "--faults", "12", "--every", "1.5"),
-        *("--pace", "100", "--only", *sorted(OUTAGES)),
+        *("--pace", "100", "--lease", "10", "--only", *sorted(OUTAGES)),
     )
 
     assert report["faults"] >= 12

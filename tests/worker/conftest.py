@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from api.settings import Settings
 from api.store.blobs.base import ArtifactStore
@@ -20,6 +20,7 @@ from api.store.blobs.directory import DirectoryStore
 from api.store.database import Database
 from api.store.ids import new_id
 from api.store.jobs import lifecycle
+from api.store.jobs.sweeper import Sweeper
 from api.store.runs import metrics
 from api.store.tables.jobs import Job, Status
 from api.store.tables.results import Artifact, Event
@@ -49,6 +50,17 @@ def processes_with(text: str) -> list[int]:
             if not zombie and text.encode() in known:
                 found.append(int(entry.name))
     return found
+
+
+@contextlib.contextmanager
+def sweeping(database: Database, settings: Settings) -> Iterator[None]:
+    """The sweeper of another machine. Its leases are short, so it is not left beside the living,
+    who may renew theirs late on a busy machine."""
+    short = settings.model_copy(update={"lease_seconds": 2.0})
+    sweeper = Sweeper(database, short, lambda _job_id: None)
+    sweeper.start()
+    yield
+    sweeper.stop()
 
 
 class Desk:
@@ -92,12 +104,25 @@ class Desk:
         with self.database.writing() as session:
             lifecycle.resume(session, job_id)
 
-    def wait(self, job_id: str, *statuses: Status, seconds: float = 60) -> Job:
-        until(lambda: self.job(job_id).status in statuses, seconds=seconds)
+    def wait(self, job_id: str, *statuses: Status) -> Job:
+        until(lambda: self.job(job_id).status in statuses, said=lambda: self.kinds(job_id))
         return self.job(job_id)
 
     def wait_for_step(self, job_id: str, step: int) -> None:
         until(lambda: self.job(job_id).step >= step)
+
+    def retry_now(self, job_id: str) -> None:
+        """As if the time before the next attempt were over."""
+        with self.database.writing() as session:
+            session.execute(update(Job).where(Job.id == job_id).values(retry_at=0.0))
+
+    def let_lease_end(self, settings: Settings, job_id: str, *statuses: Status) -> None:
+        """As if a worker that cannot renew its lease had not for long: it is swept until the job is
+        in one of `statuses`, by default recovering."""
+        with self.database.writing() as session:
+            session.execute(update(Job).where(Job.id == job_id).values(lease_until=1.0))
+        with sweeping(self.database, settings):
+            self.wait(job_id, *(statuses or [Status.recovering]))
 
     def steps(self, job_id: str) -> dict[str, list[int]]:
         with self.database.reading() as session:
@@ -150,21 +175,22 @@ def desk(database: Database, settings: Settings) -> Desk:
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str) -> Settings:
-    """No broker: most tests here call what a message would call."""
+    """No broker: most tests here call what a message would call. A machine that is merely busy lets
+    no lease run out, nor ends a training before it has written its checkpoint."""
     return Settings(
         data_dir=tmp_path,
         database_url=database_url,
-        lease_seconds=6.0,
+        lease_seconds=60.0,
         heartbeat_seconds=0.3,
         sweep_seconds=0.3,
-        stop_grace_seconds=3.0,
+        stop_grace_seconds=60.0,
     )
 
 
 @pytest.fixture
 def service(settings: Settings, broker_url: str) -> Settings:
-    """The settings with a broker, for workers of their own; leases end soon."""
-    return settings.model_copy(update={"broker_url": broker_url, "lease_seconds": 4.0})
+    """The settings with a broker, for workers of their own."""
+    return settings.model_copy(update={"broker_url": broker_url})
 
 
 class Crew:

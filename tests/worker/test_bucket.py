@@ -90,9 +90,10 @@ def submit_with(desk: Desk, dataset_id: str, **metadata: str) -> str:
 def test_a_bucket_that_is_away_pauses_the_job_and_loses_nothing(
     network: Proxy, settings: Settings, desk: Desk, crew: Crew, tmp_path: Path
 ) -> None:
+    told = tmp_path / "told"
     dataset_id = upload(desk, b"samples", tmp_path)
     runner = crew.hire(settings)
-    job_id = submit_with(desk, dataset_id, steps="60", step_seconds="0.02")
+    job_id = submit_with(desk, dataset_id, steps="60", hold_at="25", hold_until=str(told))
     network.cut()
     crew.message(runner)
 
@@ -105,6 +106,7 @@ def test_a_bucket_that_is_away_pauses_the_job_and_loses_nothing(
     (fetched,) = (settings.data_dir / "work").glob(f"*/{job_id}-1/fetched/*")
     assert fetched.read_bytes() == b"samples"
     network.cut()  # while it trains
+    told.touch()
     until(lambda: len(notes(desk, job_id)) == 2)
     network.heal()
     job = desk.wait(job_id, Status.succeeded)

@@ -50,6 +50,7 @@ def test_a_drained_worker_hands_back_its_job_and_another_one_goes_on_from_there(
     first = start_worker(service)
     job_id = desk.submit(steps="40", hold_at="25")
     desk.wait_for_step(job_id, 15)
+    until(lambda: rows(desk)[0].busy == 1)
     (row,) = rows(desk)
 
     ended = drain(service, row.id)

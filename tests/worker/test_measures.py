@@ -76,7 +76,7 @@ def test_a_thread_asks_for_the_cards(
 
 
 def test_heartbeats_carry_them(desk: Desk, runner: Runner, crew: Crew) -> None:
-    job_id = desk.submit(steps="400", step_seconds="0.02")
+    job_id = desk.submit(steps="100000", step_seconds="0.02")
     runner.start()
     crew.message(runner)
     desk.wait(job_id, Status.running)

@@ -76,9 +76,10 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
         subprocess.Popen(["sleep", "600"])
     if "deadlock_at" in wish:
         pass  # takes seconds, which would be a stall where it hangs
-    time.sleep(float(wish.get("load_seconds", "0")))
     step, state = 0, "seed"
     if order.resume_from is not None:
+        if "resume_after" in wish:
+            hold(stop, wish["resume_after"])
         saved = json.loads(Path(order.resume_from).read_text())
         step, state = saved["step"], saved["state"]
     elif order.init_from is not None:

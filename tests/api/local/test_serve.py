@@ -208,7 +208,7 @@ def test_a_data_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_database_that_cannot_be_reached_ends_the_start_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.local.serve.READY_SECONDS", 10.0)  # its patience
+    monkeypatch.setattr("api.local.serve.READY_SECONDS", 30.0)  # its patience
     settings = Settings(
         data_dir=tmp_path, database_url="postgresql+psycopg://nobody@127.0.0.1:9/none"
     )

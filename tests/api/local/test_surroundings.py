@@ -342,7 +342,7 @@ def test_an_idle_connection_is_kept_as_long_as_the_setting_says(tmp_path: Path) 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = {**os.environ, "SAF_DATA_DIR": str(tmp_path), "SAF_IDLE_SECONDS": "1"}
+    environment = {**os.environ, "SAF_DATA_DIR": str(tmp_path), "SAF_IDLE_SECONDS": "5"}
     command = [sys.executable, "-m", "api.commands.web", "--port", str(port)]
     with (tmp_path / "web.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
@@ -353,7 +353,9 @@ def test_an_idle_connection_is_kept_as_long_as_the_setting_says(tmp_path: Path) 
                 client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 answer = b""
                 while not answer.endswith(b'{"status":"ok"}'):
-                    answer += client.recv(2**16)
+                    piece = client.recv(2**16)
+                    assert piece, answer
+                    answer += piece
             assert client.recv(2**16) == b""  # closed by the server
     finally:
         process.terminate()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import DataError, InternalError, OperationalError
 
 from api.store.database import Database
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -27,9 +26,16 @@ def test_a_server_that_may_only_be_read_is_away(database: Database, database_url
 
 def stand_still(database: Database) -> None:
     with database.writing() as session:
+        pid = session.scalar(text("SELECT pg_backend_pid()"))
         session.execute(text("SET LOCAL idle_in_transaction_session_timeout = '50ms'"))
-        time.sleep(0.5)
+        until(lambda: has_ended(database, pid))
         session.execute(text("SELECT 1"))
+
+
+def has_ended(database: Database, pid: int) -> bool:
+    query = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+    with database.reading() as session:
+        return not session.scalar(query, {"pid": pid})
 
 
 def test_a_transaction_that_the_server_ended_for_standing_still_passes(database: Database) -> None:

@@ -184,7 +184,7 @@ def test_a_worker_claims_nothing_from_a_database_that_was_replaced_and_goes_on_w
     first = desk.submit(steps="10")
     runner.work()
     assert desk.job(first).status == Status.succeeded
-    second = desk.submit(steps="2000", step_seconds="0.01")
+    second = desk.submit(steps="100000", step_seconds="0.01")
     crew.message(runner)
     desk.wait_for_step(second, 5)
     move_away(tmp_path)

@@ -34,7 +34,7 @@ from tests.api.webhooks.test_sending import (
     make,
     whole,
 )
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 __all__ = ["allowing", "hurried", "listener"]
 SENDER = """
@@ -137,11 +137,11 @@ def test_the_next_address_of_a_name_is_tried_and_no_other_is_asked_for(listener:
     headers = {"host": "nowhere.invalid"}
     # Nothing listens at the first one; the name itself leads nowhere.
     status = connection.post(
-        url, ["127.0.0.2", "127.0.0.1"], content=b"{}", headers=headers, seconds=20
+        url, ["127.0.0.2", "127.0.0.1"], content=b"{}", headers=headers, seconds=PATIENCE
     )
     assert (status, listener.came[0][0]["host"]) == (204, "nowhere.invalid")
     with pytest.raises(httpcore.ConnectError):
-        connection.post(url, ["127.0.0.2"], content=b"", headers=headers, seconds=20)
+        connection.post(url, ["127.0.0.2"], content=b"", headers=headers, seconds=PATIENCE)
 
 
 def test_a_message_that_was_under_way_when_its_sender_was_killed_comes_from_the_next(

@@ -87,9 +87,11 @@ def train_together(world: World) -> None:
     with witness.alone():
         code = (
             "import sys, time; from pathlib import Path\n"
-            "from tests.chaos.checks.witness import Witness\n"
-            f"with Witness(Path({str(world.remains.evidence)!r}), {world.done!r}, 3).alone():\n"
-            "    time.sleep(0.3)"
+            "from tests.chaos.checks.witness import Witness, testimonies\n"
+            f"place = Path({str(world.remains.evidence)!r})\n"
+            f"with Witness(place, {world.done!r}, 3).alone():\n"
+            "    while not any(line.event == 'together' for line in testimonies(place)):\n"
+            "        time.sleep(0.01)"
         )
         subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
 

@@ -15,6 +15,7 @@ import pytest
 from tests.chaos.checks import witness
 from tests.chaos.checks.witness import HANGS, Witness, hang, stands_still, was_killed
 from tests.chaos.cluster import ROOT
+from tests.waiting import until
 
 HOLDER = (
     "import sys, time; from pathlib import Path\n"
@@ -41,7 +42,7 @@ def events(directory: Path) -> set[str]:
 
 def test_another_that_trains_is_reported(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     with Witness(tmp_path, "job", 2).alone():
-        time.sleep(0.2)
+        until(lambda: "together" in events(tmp_path))
     assert events(tmp_path) == {"start", "together", "end"}
 
 
@@ -49,13 +50,12 @@ def test_another_that_stands_still_is_reported_once_it_goes_on(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
     holder.send_signal(signal.SIGSTOP)
-    while not stands_still(holder.pid):
-        time.sleep(0.01)
+    until(lambda: stands_still(holder.pid))
     with Witness(tmp_path, "job", 2).alone():
         time.sleep(0.2)
         assert events(tmp_path) == {"start"}
         holder.send_signal(signal.SIGCONT)
-        time.sleep(0.2)
+        until(lambda: "together" in events(tmp_path))
     assert events(tmp_path) == {"start", "together", "end"}
 
 
@@ -87,13 +87,11 @@ def test_another_that_is_killed_where_it_stands_does_not_train(
 ) -> None:
     assert not was_killed(holder.pid)
     holder.send_signal(signal.SIGSTOP)
-    while not stands_still(holder.pid):
-        time.sleep(0.01)
+    until(lambda: stands_still(holder.pid))
     assert not was_killed(holder.pid)
     with Witness(tmp_path, "job", 2).alone():
         time.sleep(0.05)
         holder.kill()
         assert was_killed(holder.pid)  # at once, whether its files are closed or not
-        time.sleep(0.2)
-        assert (tmp_path / "job.lock").read_text() == str(os.getpid())
+        until(lambda: (tmp_path / "job.lock").read_text() == str(os.getpid()))
     assert events(tmp_path) == {"start", "end"}

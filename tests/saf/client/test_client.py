@@ -28,6 +28,7 @@ from tests.saf.client.network import (
     put_away,
     short_pauses,
 )
+from tests.waiting import until
 
 __all__ = ["client", "short_pauses"]
 
@@ -207,9 +208,14 @@ def test_waiting_shows_the_progress_and_returns_the_job_that_ended(
 ) -> None:
     put_away(shared)
     job_id = client.submit({})["id"]
-    worker = threading.Timer(0.2, finish, (shared, job_id))
-    worker.start()
     seen: list[str] = []
+
+    def work() -> None:
+        until(lambda: seen)
+        finish(shared, job_id)
+
+    worker = threading.Thread(target=work)
+    worker.start()
     job = client.wait(job_id, progress=lambda job: seen.append(job["status"]))
     worker.join()
     assert job["status"] == "succeeded"
@@ -220,9 +226,11 @@ def test_waiting_ends_in_time_and_the_job_goes_on(shared: Server, client: Client
     put_away(shared)
     job_id = client.submit({})["id"]
     seen: list[str] = []
-    with pytest.raises(WaitTimeoutError, match="it goes on"):
-        client.wait(job_id, timeout=0.3, progress=lambda job: seen.append(job["status"]))
-    assert seen  # it was listening when nothing more came
+    timeout = 0.3
+    while not seen:  # it is to be listening when nothing more comes
+        with pytest.raises(WaitTimeoutError, match="it goes on"):
+            client.wait(job_id, timeout=timeout, progress=lambda job: seen.append(job["status"]))
+        timeout *= 4
     assert client.get(job_id)["status"] == "queued"
 
 

@@ -3,7 +3,9 @@ are."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
 import pickle
 import subprocess
@@ -20,6 +22,7 @@ from saf.client.documents import Comparison, Dataset, Metrics, Prediction, Spike
 from saf.client.types import ClientError, WaitTimeoutError
 from tests.api.conftest import Server
 from tests.saf.client.network import finish, keep, put_away
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -30,18 +33,25 @@ def client(shared: Server) -> Iterator[Client]:
 
 
 def test_a_job_is_waited_for_with_a_line_for_each_status_and_is_up_to_date_then(
-    shared: Server, client: Client, capsys: pytest.CaptureFixture[str]
+    shared: Server, client: Client
 ) -> None:
+    printed = io.StringIO()
+
+    def work() -> None:
+        until(printed.getvalue)
+        finish(shared, job.id)
+
     job = client.submit({"name": "waited for"})
     assert job["status"] == "queued"
     assert not job.has_ended
-    worker = threading.Timer(0.2, finish, (shared, job.id))
+    worker = threading.Thread(target=work)
     worker.start()
-    assert job.wait() is job
+    with contextlib.redirect_stdout(printed):
+        assert job.wait() is job
     worker.join()
     assert job["status"] == "succeeded"
     assert job.has_ended
-    lines = capsys.readouterr().out.splitlines()
+    lines = printed.getvalue().splitlines()
     assert lines[0].startswith("waited for queued")
     assert lines[-1].startswith("waited for succeeded step 50/100  loss 0.500")
 

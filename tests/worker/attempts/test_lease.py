@@ -45,24 +45,21 @@ def cable(postgres: PostgresServer) -> Iterator[Proxy]:
 @pytest.fixture
 def short(settings: Settings) -> Settings:
     """Leases end soon, though not on a machine that is merely busy."""
-    return settings.model_copy(update={"lease_seconds": 4.0})
+    return settings.model_copy(update={"lease_seconds": 10.0})
 
 
 @pytest.fixture
-def remote(short: Settings, cable: Proxy) -> Settings:
+def remote(settings: Settings, cable: Proxy) -> Settings:
     """The settings of a worker at the other end of the cable."""
-    name = short.database_url.partition("@/")[2].partition("?")[0]
+    name = settings.database_url.partition("@/")[2].partition("?")[0]
     url = f"postgresql+psycopg://saf@127.0.0.1:{cable.port}/{name}"
-    return short.model_copy(update={"database_url": url})
+    return settings.model_copy(update={"database_url": url})
 
 
 @pytest.fixture
-def sweeper(desk: Desk, short: Settings) -> Iterator[Sweeper]:
-    """That of another machine, which reaches the database."""
-    sweeper = Sweeper(desk.database, short, lambda _job_id: None)
-    sweeper.start()
-    yield sweeper
-    sweeper.stop()
+def told(tmp_path: Path) -> Path:
+    """A file for which trainings wait in the middle."""
+    return tmp_path / "told"
 
 
 def claim_elsewhere(desk: Desk, *, lease_seconds: float = 600) -> Claim:
@@ -74,10 +71,10 @@ def claim_elsewhere(desk: Desk, *, lease_seconds: float = 600) -> Claim:
     return claim
 
 
-def lease_is_over(desk: Desk, job_id: str, *, by_seconds: float = 0.0) -> bool:
+def lease_is_over(desk: Desk, job_id: str) -> bool:
     with desk.database.reading() as session:
         lease_until = desk.job(job_id).lease_until
-        return lease_until is not None and clock(session) > lease_until + by_seconds
+        return lease_until is not None and clock(session) > lease_until
 
 
 def last_step(settings: Settings) -> int:
@@ -94,16 +91,21 @@ def has_finished(settings: Settings) -> bool:
 
 @pytest.mark.parametrize("cut", [Proxy.stall, Proxy.cut])
 def test_a_training_goes_on_while_the_database_is_away_and_has_each_point_once(
-    cut: Callable[[Proxy], None], desk: Desk, remote: Settings, cable: Proxy, crew: Crew
+    cut: Callable[[Proxy], None],
+    desk: Desk,
+    remote: Settings,
+    cable: Proxy,
+    crew: Crew,
+    told: Path,
 ) -> None:
-    job_id = desk.submit(steps="600", step_seconds="0.02")
-    crew.message(crew.hire(remote))
+    job_id = desk.submit(steps="600", hold_at="55", hold_until=str(told))
+    crew.message(crew.hire(remote.model_copy(update={"lease_seconds": 6.0})))
     desk.wait_for_step(job_id, 3)
     cut(cable)
 
     until(lambda: lease_is_over(desk, job_id))
-    reached = last_step(remote)
-    until(lambda: last_step(remote) > reached + 100)  # another lease
+    told.touch()
+    until(lambda: has_finished(remote))
     cable.heal()
 
     assert desk.wait(job_id, Status.succeeded).attempt == 1
@@ -111,14 +113,14 @@ def test_a_training_goes_on_while_the_database_is_away_and_has_each_point_once(
 
 
 def test_a_worker_cut_off_alone_learns_at_its_return_of_another_attempt_and_ends_its_group(
-    desk: Desk, remote: Settings, cable: Proxy, crew: Crew, sweeper: Sweeper
+    desk: Desk, remote: Settings, cable: Proxy, crew: Crew
 ) -> None:
     job_id = desk.submit(steps="100000", step_seconds="0.02", grandchild="yes")
     thread = crew.message(crew.hire(remote))
     desk.wait_for_step(job_id, 3)
     cable.cut()
 
-    desk.wait(job_id, Status.recovering)
+    desk.let_lease_end(remote, job_id)
     assert claim_elsewhere(desk).attempt == 2
     written = desk.steps(job_id)
     reached = last_step(remote)
@@ -135,14 +137,15 @@ def test_a_worker_cut_off_alone_learns_at_its_return_of_another_attempt_and_ends
 
 
 def test_a_training_that_finished_beside_another_attempt_leaves_neither_status_nor_file(
-    desk: Desk, remote: Settings, cable: Proxy, crew: Crew, sweeper: Sweeper
+    desk: Desk, remote: Settings, cable: Proxy, crew: Crew, told: Path
 ) -> None:
-    job_id = desk.submit(steps="60", step_seconds="0.02")
+    job_id = desk.submit(steps="60", hold_at="25", hold_until=str(told))
     thread = crew.message(crew.hire(remote))
     desk.wait_for_step(job_id, 3)
     cable.cut()
+    told.touch()
     until(lambda: has_finished(remote))
-    desk.wait(job_id, Status.recovering)
+    desk.let_lease_end(remote, job_id)
     claim_elsewhere(desk)
     cable.heal()
 
@@ -164,7 +167,6 @@ def test_a_job_is_cancelled_and_paused_though_its_worker_is_cut_off(
     remote: Settings,
     cable: Proxy,
     crew: Crew,
-    sweeper: Sweeper,
 ) -> None:
     job_id = desk.submit(steps="100000", step_seconds="0.02")
     thread = crew.message(crew.hire(remote))
@@ -172,7 +174,7 @@ def test_a_job_is_cancelled_and_paused_though_its_worker_is_cut_off(
     cable.cut()
     ask(desk, job_id)
 
-    desk.wait(job_id, asked)
+    desk.let_lease_end(remote, job_id, asked)
     cable.heal()
     until(lambda: not desk.trainees(job_id))
     join(thread)
@@ -180,10 +182,10 @@ def test_a_job_is_cancelled_and_paused_though_its_worker_is_cut_off(
 
 
 def test_a_request_that_came_during_a_cut_shorter_than_the_lease_is_obeyed(
-    desk: Desk, remote: Settings, cable: Proxy, crew: Crew, sweeper: Sweeper
+    desk: Desk, remote: Settings, cable: Proxy, crew: Crew
 ) -> None:
     job_id = desk.submit(steps="100000", step_seconds="0.02")
-    crew.message(crew.hire(remote.model_copy(update={"lease_seconds": 60.0})))
+    crew.message(crew.hire(remote))
     desk.wait_for_step(job_id, 3)
     cable.cut()
     desk.pause(job_id)
@@ -197,7 +199,7 @@ def test_a_request_that_came_during_a_cut_shorter_than_the_lease_is_obeyed(
 
 
 def test_after_an_outage_the_living_go_on_the_finished_deliver_and_the_dead_are_recovered(
-    own_server: PostgresServer, short: Settings, crew: Crew
+    own_server: PostgresServer, short: Settings, crew: Crew, told: Path
 ) -> None:
     url = own_server.create_database("outage")
     there = short.model_copy(update={"database_url": url, "worker_slots": 2})
@@ -206,8 +208,8 @@ def test_after_an_outage_the_living_go_on_the_finished_deliver_and_the_dead_are_
     desk = Desk(database, DirectoryStore(short.artifacts))
     dead = desk.submit(steps="10")
     claim_elsewhere(desk, lease_seconds=2.0)
-    finishing = desk.submit(steps="40", step_seconds="0.03")
-    unfinished = desk.submit(steps="800", step_seconds="0.03")
+    finishing = desk.submit(steps="40", hold_at="25", hold_until=str(told))
+    unfinished = desk.submit(steps="800", hold_at="25", hold_until=str(told.with_name("later")))
     runner = crew.hire(there)
     for _ in range(2):
         crew.message(runner)
@@ -219,6 +221,7 @@ def test_after_an_outage_the_living_go_on_the_finished_deliver_and_the_dead_are_
     own_server.stop()
     sweepers[0].start()  # this one sees the outage, the other one does not look meanwhile
 
+    told.touch()
     until(lambda: has_finished(short))
     time.sleep(2 * short.lease_seconds)
     own_server.start()
@@ -229,6 +232,7 @@ def test_after_an_outage_the_living_go_on_the_finished_deliver_and_the_dead_are_
     assert desk.steps(finishing) == undisturbed(40)
     assert "lif.safetensors" in desk.artifacts(finishing)
     desk.wait(dead, Status.recovering, Status.starting, Status.running, Status.succeeded)
+    told.with_name("later").touch()
     assert desk.wait(unfinished, Status.succeeded).attempt == 1
     assert desk.steps(unfinished) == undisturbed(800)
     assert desk.kinds(unfinished).count("succeeded") == 1
@@ -239,7 +243,7 @@ def test_after_an_outage_the_living_go_on_the_finished_deliver_and_the_dead_are_
 
 
 def test_a_locked_sqlite_file_takes_no_job_from_the_living_and_keeps_none_with_the_dead(
-    sqlite_url: str, short: Settings, crew: Crew
+    sqlite_url: str, short: Settings, crew: Crew, told: Path
 ) -> None:
     there = short.model_copy(update={"database_url": sqlite_url})
     database, locker = Database(sqlite_url), Database(sqlite_url)
@@ -247,7 +251,7 @@ def test_a_locked_sqlite_file_takes_no_job_from_the_living_and_keeps_none_with_t
     desk = Desk(database, DirectoryStore(short.artifacts))
     dead = desk.submit(steps="10")
     claim_elsewhere(desk, lease_seconds=2.0)
-    living = desk.submit(steps="700", step_seconds="0.03")
+    living = desk.submit(steps="700", hold_at="25", hold_until=str(told))
     crew.message(crew.hire(there))
     desk.wait_for_step(living, 3)
     # Of another process, as far as SQLite can tell: the turns of this one do not count there.
@@ -261,6 +265,7 @@ def test_a_locked_sqlite_file_takes_no_job_from_the_living_and_keeps_none_with_t
 
     desk.wait(dead, Status.recovering, Status.starting, Status.running, Status.succeeded)
     assert desk.job(living).attempt == 1
+    told.touch()
     assert desk.wait(living, Status.succeeded).attempt == 1
     assert desk.steps(living) == undisturbed(700)
     sweeper.stop()
@@ -279,19 +284,18 @@ def flush(broker: EmbeddedBroker) -> None:
 def test_a_broker_that_is_flushed_or_away_delays_no_recovery(
     harm: Callable[[EmbeddedBroker], None],
     desk: Desk,
-    short: Settings,
+    settings: Settings,
     tmp_path: Path,
-    sweeper: Sweeper,
     start_worker: Callable[[Settings], WorkerProcess],
 ) -> None:
     with EmbeddedBroker(tmp_path / "broker") as broker:
         job_id = desk.submit(steps="100000", step_seconds="0.02")
-        worker = start_worker(short.model_copy(update={"broker_url": broker.url}))
+        worker = start_worker(settings.model_copy(update={"broker_url": broker.url}))
         desk.wait_for_step(job_id, 3)
         harm(broker)
         worker.kill()
 
-        desk.wait(job_id, Status.recovering)
+        desk.let_lease_end(settings, job_id)
         assert desk.job(job_id).attempt == 1
 
 

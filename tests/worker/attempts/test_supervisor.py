@@ -220,11 +220,11 @@ def test_paused_job_goes_on_where_it_was_when_it_is_resumed(
 def test_a_check_under_way_is_shown_paused_and_done_anew_when_the_job_is_resumed(
     desk: Desk, runner: Runner, crew: Crew, settings: Settings
 ) -> None:
-    job_id = desk.submit(steps="10", step_seconds="0.02", samples_to_check="900")
+    job_id = desk.submit(steps="10", step_seconds="0.02", samples_to_check="100000")
     thread = crew.message(runner)
     until(lambda: (desk.job(job_id).checked or 0) >= 100)
     assert desk.job(job_id).status == Status.converting
-    assert desk.job(job_id).to_check == 900
+    assert desk.job(job_id).to_check == 100_000
     before = desk.job(job_id).lease_until
     assert before is not None
     until(lambda: (desk.job(job_id).lease_until or 0) > before)  # it is renewed meanwhile
@@ -232,7 +232,7 @@ def test_a_check_under_way_is_shown_paused_and_done_anew_when_the_job_is_resumed
     paused = desk.wait(job_id, Status.paused)
     join(thread)
     assert desk.processes(job_id) == []
-    assert (paused.checked or 0) < 900
+    assert (paused.checked or 0) < 100_000
 
     desk.resume(job_id)
     again = crew.hire(settings)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from api.settings import Settings
+from api.store.tables.results import Export
 from tests.api.jobs.results.test_predict import network
 from tests.waiting import until
-from tests.worker.conftest import Desk, WorkerProcess
+from tests.worker.conftest import Desk, WorkerProcess, sweeping
 from tests.worker.exports.test_exporter import Bench
 
 
@@ -27,6 +28,10 @@ def test_another_worker_takes_up_the_export_of_one_that_was_killed(
     first.kill()
     until(lambda: not desk.processes(made))
     assert bench.export(made).status == "running"
+    with desk.database.writing() as session:
+        session.get_one(Export, made).lease_until = 1.0
+    with sweeping(desk.database, service):
+        until(lambda: bench.export(made).status == "queued")
     start_worker(service)
     until(lambda: bench.export(made).status == "succeeded")
     export = bench.export(made)

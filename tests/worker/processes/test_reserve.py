@@ -237,7 +237,7 @@ def test_it_has_torch_loaded_and_goes_first_where_memory_runs_out_until_it_train
     score = Path(f"/proc/{pid}/oom_score_adj")
     assert score.read_text().strip() == "1000"
 
-    job = JobSpecification(network=MLP(features=(8,)), epochs=1000, timesteps=1)
+    job = JobSpecification(network=MLP(features=(8,)), epochs=100_000, timesteps=1)
     job_id = desk.submit(job)  # type: ignore[arg-type]
     thread = crew.message(runner)
     until(lambda: desk.job(job_id).step > 0)

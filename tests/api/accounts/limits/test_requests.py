@@ -19,6 +19,7 @@ from api.store.viewer import Viewer
 from api.web.caller import Caller
 from tests.api.accounts.people import Lab, opened, with_keys
 from tests.api.conftest import serving
+from tests.waiting import PATIENCE
 
 MOST, UNKNOWN = 8, 3
 
@@ -110,7 +111,10 @@ def caller() -> Caller:
     return Caller(viewer=viewer, scopes=frozenset(), how="key")
 
 
-def test_processes_count_together_in_the_broker(tmp_path: Path, broker_url: str) -> None:
+def test_processes_count_together_in_the_broker(
+    tmp_path: Path, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.accounts.limits.requests.ANSWER_SECONDS", PATIENCE)
     settings = Settings(data_dir=tmp_path, broker_url=broker_url)
     one, other = RequestLimits(settings), RequestLimits(settings)
     one.check_user(caller())

@@ -64,6 +64,19 @@ def all_of(client: socket.socket) -> bytes:
         found += piece
 
 
+def until_ended_by_the_server(client: socket.socket) -> None:
+    """Wait for it without reading: what was sent is still on its way, so the client cannot see it,
+    but the kernel has no established connection at the server's end any more."""
+    ends = client.getpeername(), client.getsockname()
+    here, there = (f"0100007F:{port:04X}" for _, port in ends)
+
+    def is_established() -> bool:
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        return any(fields[1:4] == [here, there, "01"] for fields in lines)
+
+    until(lambda: not is_established())
+
+
 def drip(client: socket.socket, text: bytes) -> bytes:
     """Send a byte now and then, until the server has had enough; what it answers."""
     try:
@@ -145,8 +158,9 @@ def test_a_live_stream_that_nobody_reads_is_ended(hasty: Server) -> None:
             f"GET {job['urls']['logs']} HTTP/1.1\r\nhost: localhost\r\n"
             "accept: text/event-stream\r\n\r\n".encode()
         )
-        until(lambda: hasty.service.part(Streams).watched == 1)
-        until(lambda: hasty.service.part(Streams).watched == 0)
+        assert client.recv(64).startswith(b"HTTP/1.1 200")
+        until_ended_by_the_server(client)
+    until(lambda: hasty.service.part(Streams).watched == 0)
 
 
 @pytest.mark.slow
@@ -157,7 +171,7 @@ def test_an_answer_that_nobody_reads_is_ended(hasty: Server) -> None:
     with connect(hasty, received=4096) as client:
         path = job["urls"]["logs"]
         client.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
-        time.sleep(2)
+        until_ended_by_the_server(client)
         assert len(all_of(client)) < len(LINE) * 100_000
 
 
