@@ -136,7 +136,7 @@ def test_a_lock_that_was_waited_for_is_on_the_file_that_is_there(tmp_path: Path)
     folder = tmp_path / "folder"
     first = DirectoryLock(folder)
     with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(DirectoryLock, folder, patience=60.0)
+        waiting = pool.submit(DirectoryLock, folder, patience=PATIENCE)
         until(waiting.running)
         time.sleep(0.2)  # it has found the directory held, and tries again
         shutil.rmtree(folder)

@@ -58,7 +58,7 @@ def test_turns_come_in_the_order_of_asking() -> None:
     turns, order = Turns(), []
 
     def work(number: int) -> None:
-        assert turns.take(60)
+        assert turns.take(PATIENCE)
         order.append(number)
         turns.give()
 
@@ -86,7 +86,7 @@ def test_who_gave_up_waiting_gets_no_turn() -> None:
 def test_who_would_wait_behind_too_many_is_refused_at_once() -> None:
     turns = Turns(most_waiting=1)
     assert turns.take(0)
-    patient = threading.Thread(target=turns.take, args=(60,))
+    patient = threading.Thread(target=turns.take, args=(PATIENCE,))
     patient.start()
     until(lambda: turns.waiting == 1)
     assert not turns.take(60)

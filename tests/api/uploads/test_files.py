@@ -60,7 +60,7 @@ def test_a_request_that_is_cancelled_during_a_write_writes_no_block_twice(tmp_pa
         with found.held(upload.id) as held:
             writer = StalledDisk(held)
             task = asyncio.ensure_future(write_body(cast(Request, Body(3)), writer, upload.length))
-            await asyncio.to_thread(writer.begun.wait, 30)
+            await asyncio.to_thread(writer.begun.wait, PATIENCE)
             task.cancel()
             await asyncio.sleep(0)
             writer.let_go.set()

@@ -158,6 +158,7 @@ def test_a_bucket_that_breaks_off_is_a_problem_and_no_half_file_and_later_the_fi
     with serving(settings) as server:
         url = keep(server, content=content)["url"]
         cache = server.service.settings.data_dir / "cache"
+        network.delay(0.05)  # of every 64 KiB: it would take 25 s
         with ThreadPoolExecutor(1) as threads:
             asked = threads.submit(server.http.get, url)
             until(lambda: any(part.stat().st_size for part in cache.glob(".part-*")))
