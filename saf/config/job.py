@@ -183,8 +183,8 @@ class JobSpecification(Strict):
     layer: 1 takes the least memory, whatever T is; T the most. The same training but for rounding.
     null: as many as make up 128 samples, in small networks of matrices more; on a GPU, with
     `SAF_GPU_TUNING` on the worker, a training of 1,000 iterations and a minute or more first tries
-    whether more are faster by a tenth, within a quarter of the free memory. With feedback time steps
-    run one after the other, and `saf-e` alone differentiates so many at once."""
+    whether more are faster by a tenth, within a quarter of the free memory. With feedback time
+    steps run one after the other, and `saf-e` alone differentiates so many at once."""
     on_out_of_memory: Literal["split", "fail"] = "split"
     """When memory runs out: `split` tries again with at least twice as many micro-batches, from the
     last checkpoint; `fail` ends the job. Methods that update after every time step always fail."""
