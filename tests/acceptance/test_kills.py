@@ -56,7 +56,7 @@ def find(service: Service, part: str) -> int:
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """Its own for each test here; jobs of a killed worker are found soon."""
-    running = Service(tmp_path, lease_seconds=3.0)
+    running = Service(tmp_path, lease_seconds=5.0)
     yield running
     running.stop()
 
