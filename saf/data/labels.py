@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,3 +61,23 @@ def holdout(labels: NDArray[np.int64], keys: Sequence[str], classes: int) -> NDA
             taken[c] -= 1
             chosen[index] = True
     return chosen
+
+
+def several_in_one(values: Collection[str]) -> str | None:
+    """A label that holds several classes, such as "cat|dog" where there is "dog" alone, too, or
+    "0 2"; None where each seems to be one name."""
+    for mark in "|;, ":
+        parts = {value: [part.strip() for part in value.split(mark)] for value in values}
+        several = [value for value, own in parts.items() if len(own) > 1]
+        if not several:
+            continue
+        within = {part for value in several for part in parts[value]}
+        if mark == " ":
+            if all(part.isdigit() for part in within):
+                return several[0]
+        elif within <= set(values) or (
+            len(several) * 3 > len(values)
+            and (len(within) < len(several) or not within.isdisjoint(values))
+        ):
+            return several[0]
+    return None

@@ -155,6 +155,8 @@ def twice() -> bytes:
     return gzip.compress(gzip.compress(tarred(many(*SPLITS)), mtime=0), mtime=0)
 
 
+LABELS = (("train", Y), ("test", B))
+
 ARCHIVES = [
     Layout("`.tar.gz`", lambda: many(*SPLITS), "data.tar.gz"),
     Layout("`.7z`", lambda: many(*SPLITS), "data.7z"),
@@ -171,6 +173,11 @@ ARCHIVES = [
     Layout("an archive in an archive", lambda: {"inner.zip": zipped(many(*SPLITS))}),
     single("RAR", "data.rar", b"Rar!\x1a\x07\x01\x00" + bytes(200)),
     single("an archive that is packed twice", "data.tar.gz.gz", twice()),
+    single(
+        "two archives in one file, `cat train.tar test.tar`",
+        "both.tar.cat",
+        tarred(many("train/{c}/{n}.png")) + tarred(many("test/{c}/{n}.png")),
+    ),
     single("a web page saved as `data.zip`", "data.html", b"<!DOCTYPE html><html>Sign in"),
     single("a pointer of Git LFS", "data.bin", b"version https://git-lfs.github.com/spec/v1\n"),
     single("a single photo", "photo.png", many("{c}{n}.png", count=1)["cat0.png"]),
@@ -218,6 +225,16 @@ ARRAYS = [
     single("a test label that training has not", "data.npz", arrays(y_test=B + 1)),
     single("floats from 0 to 1", "data.npz", arrays(x_train=X / 255, x_test=A / 255)),
     single("floats from -1 to 1", "data.npz", arrays(x_train=X / 127.5 - 1, x_test=A / 127.5 - 1)),
+    single(
+        "floats from -1 to 1 to train on, from 0 to 1 to test on",
+        "data.npz",
+        arrays(x_train=X / 127.5 - 1, x_test=A / 255),
+    ),
+    single(
+        "labels `cat\\|dog` beside `cat` and `dog`",
+        "data.npz",
+        arrays(**{f"y_{s}": np.array(("cat", "dog", "cat|dog"))[y] for s, y in LABELS}),
+    ),
     single("NaN", "data.npz", arrays(x_train=np.where(X.max() == X, np.nan, X / 255))),
     single("Python objects", "data.npz", npz(x_train=np.array([{}] * 12), y_train=Y)),
     single("`N 3072`", "data.npz", npz(x_train=np.tile(X.reshape(12, -1), 12), y_train=Y)),
@@ -230,6 +247,17 @@ ARRAYS = [
             f"{name}.txt": table(*x.reshape(len(x), -1).tolist(), mark=" ")
             for name, x in (("X_train", X), ("y_train", Y), ("X_test", A), ("y_test", B))
         },
+    ),
+    single(
+        "a table of Excel with decimal commas",
+        "data.csv",
+        table(
+            *(
+                [y, *(f"{v / 255:.3f}".replace(".", ",") for v in x.ravel())]
+                for x, y in zip(X, Y, strict=True)
+            ),
+            mark=";",
+        ),
     ),
     single("a table in UTF-16", "data.csv", pixel_rows().decode().encode("utf-16")),
 ]
@@ -251,6 +279,12 @@ TEMPORAL = [
         lambda: dict.fromkeys(many("{c}/{n}.csv"), b"x,y,t,p\n1,2,0,1\n"),
         pictures=False,
     ),
+    Layout(
+        "images of 100 bytes each in `.bin` files",
+        lambda: {name: X[n % 12].tobytes()[:100] for n, name in enumerate(many("{c}/{n}.bin"))},
+        pictures=False,
+    ),
+    Layout("recordings in EDF", lambda: many("{c}/{n}.edf"), pictures=False),
     Layout("UCI HAR as distributed", motion, "har.zip", False),
     Layout(
         "recordings named train_0, test_0 in folders of classes",

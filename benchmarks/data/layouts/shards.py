@@ -55,6 +55,11 @@ SHARDS = [
         "the same, with `split` in the `.json`", lambda: shard("png", split=split_of), "data.tar"
     ),
     Layout(
+        "a `.cls` that contradicts the `.json`",
+        lambda: shard("png") | {f"{n:03}.cls": b"01"[n % 3 > 0 :][:1] for n in range(12)},
+        "data.tar",
+    ),
+    Layout(
         "`000.left.png` and `000.right.png`", lambda: shard("left.png", "right.png"), "data.tar"
     ),
     Layout(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from saf.data.dataset import MAX_CLASSES, Array, Decision, check_class_names
 from saf.data.formats.spelling import Case, one_spelling
+from saf.data.labels import several_in_one
 from saf.errors import DataError
 
 Labels = NDArray[np.int64]
@@ -182,6 +183,13 @@ def _of_texts(
         occurring.sort(key=int)
     if known is None:
         _check_repeated(len(occurring), len(train), "texts", _title(titles))
+        if (several := several_in_one(occurring)) is not None:
+            raise DataError(
+                f"the labels, {_title(titles)}, hold several classes in one, such as "
+                f"{several[:60]!r}",
+                hint="A sample has one class here: keep one of them. If each is one name, write it "
+                "without '|', ';' or ',', and numbers without spaces between: '0-2'.",
+            )
     names = known or tuple(occurring)
     index = {name: number for number, name in enumerate(names)}
     found = {}

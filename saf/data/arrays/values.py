@@ -19,6 +19,7 @@ from saf.errors import DataError
 
 _DARK = 128  # integers that stay below may have another range than 0…255
 _TRUTH = "truth values are black and white"
+_BELOW = -0.25  # floats as low as that are of a range that has 0 in its middle
 _TINY = 1 / 128  # floats that stay below may have been divided by 255 twice
 
 
@@ -167,9 +168,15 @@ def _differ(surveys: Mapping[str, Survey]) -> bool:
     tops = [top for top in tops if top > 0]  # black samples are black in any range
     if len(tops) < 2:
         return False
-    if min(tops) <= 1 < 16 <= max(tops):
+    if min(tops) <= 1 < 16 <= max(tops) or _differ_in_sign(surveys):
         return True
     return max(tops) > 64 * max(min(tops), 1e-12) and max(tops) > _TINY
+
+
+def _differ_in_sign(surveys: Mapping[str, Survey]) -> bool:
+    """Whether floats of one split lie around 0, as of x / 127.5 - 1, and of another above it."""
+    lows = [each.lowest for each in surveys.values() if each.highest > 0 and not each.is_integer]
+    return min(lows, default=0) <= _BELOW and max(lows, default=-1) >= 0
 
 
 def _of_different_types(surveys: Mapping[str, Survey]) -> bool:
@@ -195,7 +202,7 @@ def _refuse(surveys: Mapping[str, Survey]) -> None:
 
 def _refuse_if_apart(surveys: Mapping[str, Survey], low: float, high: float) -> None:
     """One range for all splits is wrong where one of them fills a small part of it."""
-    if any(
+    if _differ_in_sign(surveys) or any(
         high > 16 and low >= 0 and 0 < each.highest <= 1 and not each.is_integer
         for each in surveys.values()
     ):

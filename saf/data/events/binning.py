@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from saf.data.events.recording import Array, Events, none_of
+from saf.data.events.recording import Array, Events, in_one_run, none_of
 from saf.errors import DataError
 
 BinBy = Literal["time", "count"]
@@ -69,6 +69,7 @@ class Binning:
         needed = int(events.x.max()) + 1, int(events.y.max()) + 1
         if needed[0] > self.sensor[0] or needed[1] > self.sensor[1]:
             raise OutsideError(needed)
+        events = events._replace(t=in_one_run(events.t, name))
         step = (
             by_time(events.t, self.timesteps) if self.bin_by == "time" else self._by_count(events)
         )

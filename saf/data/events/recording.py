@@ -87,6 +87,39 @@ def since_first(times: Array) -> Array:
     return values
 
 
+_COUNTER = 2**32
+"""After so many µs the clock of a camera with 32 bits begins anew."""
+_MANY = 20
+"""Events that say whether a recording is in order."""
+
+
+def in_one_run(times: Array, name: str) -> Array:
+    """Times of events in the order in which they were recorded, of which a counter of 32 bits may
+    have begun anew: it is counted on. Times in no order stay as they are. Raises DataError where
+    they go back far just a few times."""
+    if len(times) < 2:
+        return times
+    steps = np.diff(times)
+    back = np.flatnonzero(steps < 0)
+    if not len(back) or len(back) > max(1, len(times) // 100):
+        return times
+    if times.dtype.kind != "f":
+        anew = steps < -(_COUNTER // 2)
+        if anew.any() and int(steps.min()) >= -_COUNTER:
+            times = times.astype(np.int64)
+            times[1:] += _COUNTER * np.cumsum(anew)
+            return times
+    first = int(back[np.argmin(steps[back])])
+    is_far = -float(steps[first]) * 2 > float(times.max()) - float(times.min())
+    if is_far and len(times) >= _MANY:
+        raise DataError(
+            f"{name}: the times go back from {times[first]} to {times[first + 1]} after event "
+            f"{first + 1:,}, as where a clock was set back, or several recordings are in one file",
+            hint="Cut the recording there; or sort the events by time, if they are of one clock.",
+        )
+    return times
+
+
 def unsigned(values: Array) -> Array:
     """Integers of any type as int64; floats that are whole numbers, too. Raises ValueError."""
     if values.dtype.kind == "f":

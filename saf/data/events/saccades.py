@@ -10,10 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from saf.data.events.recording import Events, cut_short
+from saf.errors import DataError
 
 EVENT_BYTES = 5
 OVERFLOW_ROW = 240
 OVERFLOW = 2**13  # µs
+_FEW = 8  # events that may be in any order
 
 
 def decode(data: bytes, name: str) -> Events:
@@ -24,4 +26,10 @@ def decode(data: bytes, name: str) -> Events:
     t = ((raw[:, 2] & 0x7F) << 16) | (raw[:, 3] << 8) | raw[:, 4]
     is_overflow = raw[:, 1] == OVERFLOW_ROW
     t += OVERFLOW * np.cumsum(is_overflow)
+    if len(t) >= _FEW and np.count_nonzero(np.diff(t) < 0) * 4 > len(t):
+        raise DataError(
+            f"{name} holds no events of 40 bits, whose times would follow one another",
+            hint="Write bytes of images as .png files, or all into one array: "
+            "numpy.savez('data.npz', x_train=…, y_train=…, x_test=…, y_test=…).",
+        )
     return Events(*(part[~is_overflow] for part in (raw[:, 0], raw[:, 1], raw[:, 2] >> 7, t)))

@@ -45,6 +45,27 @@ _BY_NAME = (
         f"Load it with sklearn.datasets.load_svmlight_file and save x.toarray(): {_SAVE}.",
     ),
     (
+        r"\.(edf|bdf|gdf|hea|atr|vhdr|fif)$",
+        "is a recording of signals (EDF, WFDB, BrainVision, …), which is not read",
+        "Load the recordings with mne or wfdb, cut them into samples of one length, and save "
+        f"series N T C: {_SAVE}.",
+    ),
+    (
+        r"\.(es|bag|rosbag)$",
+        "is a recording of events of a kind that is not read",
+        f"Bin the recordings into frames (tonic.transforms.ToFrame), N T C H W, and save {_SAVE}.",
+    ),
+    (
+        r"\.(mdb|lmdb|beton|rec|db|sqlite3?)$",
+        "is a database (LMDB, FFCV, RecordIO, SQLite), which is not read",
+        f"Write the samples as images in train/<class>/*.png and test/<class>/*.png, or {_SAVE}.",
+    ),
+    (
+        r"\.(nii|dcm|mha|mhd|nrrd)(\.gz)?$",
+        "is a medical image, which is not read",
+        f"Write slices as .png in a folder for each class, or save arrays of one size: {_SAVE}.",
+    ),
+    (
         r"\.(rds|rdata|rda|sav|sas7bdat|dta|xlsx?|ods)$",
         "is a table of another program, which is not read",
         "Save it as .csv with a column label and one column for each pixel.",
@@ -67,6 +88,11 @@ _BY_START = (
         "is compressed twice: inside is an archive again",
         "Unpack it once, and send what is inside.",
     ),
+    (
+        rb"MZ",
+        "is a program, perhaps an archive that unpacks itself",
+        "Unpack it, and pack the files as .zip, .tar (.gz, .xz, .zst) or .7z.",
+    ),
     (rb"%PDF", "is a PDF, which is not read", "Send the images themselves."),
 )
 _KINDS = (
@@ -77,13 +103,23 @@ _KINDS = (
         f"x_train of N T C; {_SAVE}.",
     ),
     (
+        r"\.(h5|hdf5|mat)$",
+        "a file of HDF5 or MATLAB for each sample, which are not read",
+        f"Put all of a split into one array with numpy.stack: {_SAVE}; series are N T C, "
+        "recordings of events become frames N T C H W.",
+    ),
+    (
         r"\.(mp4|avi|mov|mkv|webm|m4v|mpe?g)$",
         "films, which are not read",
         "Write images of them into train/<class>/*.png, or frames N T C H W: " + _SAVE + ".",
     ),
 )
 _IMAGE = re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*", re.DOTALL)
-_DECIMAL_COMMA = re.compile(rb"(?<![\d,])\d+,\d+(?=[;\r\n])")
+_DECIMAL_COMMAS = (
+    re.compile(rb"(?<![\d,])\d+,\d+;|;\d+,\d+(?=[\r\n])"),
+    re.compile(rb"(?<![\d,])\d+,\d+\t|\t\d+,\d+(?=[\r\n])"),
+    re.compile(rb"\"\d+,\d+\""),
+)
 _LIBSVM = re.compile(rb"\A[+-]?\d+(\.\d+)?( \d+:[-+\d.eE]+){2,}\s")
 
 
@@ -120,12 +156,20 @@ def unread(source: Source) -> DataError | None:
         of_kind = [name for name in names if re.search(pattern, name.lower())]
         if len(of_kind) * 2 > len(names) and len(of_kind) > 1:
             return DataError(f"{source.label} holds {what}, such as {of_kind[0]}", hint=hint)
+    if any(source.head(name, 8) == b"#!AER-DA" for name in names[:1] if not source.single):
+        return DataError(
+            f"{names[0]} is an AEDAT file, and is not named so",
+            hint="Give all recordings the ending .aedat.",
+        )
     bare = [name for name in names if "." not in name.rpartition("/")[2]]
     if len(bare) * 2 > len(names) and _IMAGE.match(source.head(bare[0], 16)):
         return DataError(
             f"{bare[0]} is an image, and its name has no ending",
             hint="Give all images the ending of their kind, .png or .jpg.",
         )
+    if bare and not source.single and source.head(bare[0], 132)[128:] == b"DICM":
+        what, hint = next(words for pattern, *words in _BY_NAME if "dcm" in pattern)
+        return DataError(f"{bare[0]} {what}", hint=hint)
     return _of_tables(source, names)
 
 
@@ -141,7 +185,7 @@ def _of_tables(source: Source, names: Sequence[str]) -> DataError | None:
         return DataError(
             f"{tables[0]} is a text in UTF-16", hint="Save it as UTF-8 (CSV UTF-8 in Excel)."
         )
-    if b";" in start and len(_DECIMAL_COMMA.findall(start)) > 8:
+    if any(len(found) > 8 for found in map(re.findall, _DECIMAL_COMMAS, [start] * 3)):
         return DataError(
             f"{tables[0]} holds numbers with a decimal comma", hint="Write them with a point: 0.5."
         )

@@ -81,6 +81,8 @@ class WebDataset(LabelledImages):
         why = f"samples have several images; {len(others):,} others are left out"
         told = [Decision("images_from", self.images_from or "", why)] if others else []
         labels = members.labels
+        if self.labels_from not in (None, "cls", "folders"):
+            labels = members.jsons or labels
         if without := [images[key] for key in images if key not in labels]:
             raise DataError(
                 f"{len(without)} images are without a label: {', '.join(without[:10])}",
@@ -88,6 +90,7 @@ class WebDataset(LabelledImages):
             )
         found: dict[str, str] = {}
         records: dict[str, dict[str, Any]] = {}
+        said: dict[str, tuple[str, str]] = {}  # a key and its value of a .json beside a .cls
         keys = {labels[key]: key for key in images}
         short = {member.name for member in source.members if member.size <= _MAX_LABEL}
         keys |= {
@@ -105,6 +108,10 @@ class WebDataset(LabelledImages):
             if _is_json(content.name):
                 fields = _fields(text)
                 records[images[key]] = {k: fields[k] for k in fields if says_a_split(k)}
+                if content.name != labels[key] and (other := _key_of(text)) is not None:
+                    said[key] = other, str(fields[other])
+        if self.labels_from is None:
+            _check_agreement(source, found, said)
         splits: dict[str, list[str]] = {}
         for key in images:
             splits.setdefault(split_of(key.rpartition("/")[0]), []).append(key)
@@ -254,7 +261,27 @@ def _fields(text: bytes | str) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _key_of(text: bytes) -> str | None:
+def _check_agreement(
+    source: Source, found: Mapping[str, str], said: Mapping[str, tuple[str, str]]
+) -> None:
+    """NeedsChoiceError where the `.cls` and the `.json` of samples (by key) say different classes:
+    samples of one class by the first are of several by the second, or the same names are
+    given to other samples."""
+    pairs = {(found[key], value) for key, (_, value) in said.items()}
+    numbers, names = {one for one, _ in pairs}, {other for _, other in pairs}
+    same = numbers == names and any(one != other for one, other in pairs)
+    if len(pairs) == len(numbers) and not same:
+        return
+    key, _ = next(iter(said.values()))
+    ways = (
+        Candidate("cls", f"{len(numbers):,} classes, as the .cls files say"),
+        Candidate(key, f"{len(names):,} classes, as the .json files say"),
+    )
+    asks = "Which class has an image: that of its .cls, or that of its .json?"
+    raise NeedsChoiceError(source.label, (Question("labels_from", asks, ways),))
+
+
+def _key_of(text: bytes | str) -> str | None:
     """The key of a .json that holds a class; None where there is none."""
     fields = _fields(text)
     return next((key for key in _KEYS if isinstance(fields.get(key), (int, str))), None)

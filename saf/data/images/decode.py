@@ -49,6 +49,7 @@ _GRAY = frozenset({"1", "L", "LA", "La"})
 _COLOUR = frozenset({"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "RGBa"})
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE = 0x0102
+_PHOTOMETRIC = 262  # of TIFF: 0 where white is 0
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -100,7 +101,7 @@ def values_of(name: str, blob: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArra
     transparent pixels. Raises DataError."""
     with _opened(name, blob) as image:
         _check_pixels(name, image, limits)
-        values = np.asarray(image).ravel()
+        values = _deep_values(image).ravel()
         clear = _clear_value(image)
         return values if clear is None else values[values != clear]
 
@@ -130,7 +131,7 @@ def decode(
             image.draft(None, (2 * wanted[0], 2 * wanted[1]))
         _check_pixels(name, image, limits)
         if image.mode.startswith("I") or image.mode == "F":
-            values = np.asarray(image)
+            values = _deep_values(image)
             gray = to_bytes(values, value_range)
             if (clear := _clear_value(image)) is not None:
                 gray[values == clear] = 255 if background == "white" else 0
@@ -275,6 +276,16 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(turns[orientation]) if orientation in turns else image
 
 
+def _deep_values(image: Image.Image) -> NDArray[Any]:
+    """The values of a gray image of more than 8 bits, or of floats, black the lowest. Pillow turns
+    TIFFs over in which white is 0, except those of 16 bits."""
+    values = np.asarray(image)
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    if image.mode.startswith("I;16") and tags.get(_PHOTOMETRIC) == 0:
+        return 65535 - values
+    return values
+
+
 def _clear_value(image: Image.Image) -> int | None:
     """The value that transparent pixels of a gray image of more than 8 bits have."""
     value = image.info.get("transparency")
@@ -324,6 +335,8 @@ def _reason(error: Exception, blob: bytes) -> str:
     if isinstance(error, UnidentifiedImageError):  # its own message prints a memory address
         if blob.startswith(b"version https://git-lfs"):
             return "it is a pointer of Git LFS: fetch the files with git lfs pull"
+        if blob[4:8] == b"ftyp":
+            return "it is HEIC, AVIF or a film, whatever its name says; write it as PNG or JPEG"
         return "it is empty" if not blob else "its content is none that is read"
     if isinstance(error, (SyntaxError, struct.error)):
         return "its header is broken"

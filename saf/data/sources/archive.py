@@ -276,10 +276,20 @@ class Tar(Source):
                     content.ceiling = info.offset_data + info.size + 2 * BLOCK
                     yield archive, info, check_name(info.name, self.label, self.limits)
                     archive.members.clear()  # else it remembers every header it saw
-            if whole:
-                content.ceiling = None
-                while content.read(BLOCK):  # the checksums of the compression are at its end
-                    pass
+                if whole:
+                    content.ceiling = None
+                    self._check_end(cast(Readable, archive.fileobj))
+
+    def _check_end(self, behind: Readable) -> None:
+        """Read what is behind the end, where the checksums of a compression are. Raises DataError
+        where there is more than zeros, such as another archive."""
+        while block := behind.read(BLOCK):
+            if block.strip(b"\0"):
+                raise DataError(
+                    f"{self.label} holds more behind its end, as of two archives that were written "
+                    "one after the other",
+                    hint="Unpack it (tar --ignore-zeros -xf), and pack all files into one archive.",
+                )
 
     def _next(self, archive: _TarFile) -> tarfile.TarInfo | None:
         try:

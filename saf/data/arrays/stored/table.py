@@ -59,6 +59,11 @@ def read_table(source: Source, name: str, columns: Columns) -> Table:
     """The numbers of a file, in memory that `Source.allocate` takes. Raises DataError, which names
     the line."""
     rows = _count(source, name) - bool(columns.skip_first)
+    if rows < 1 and b"\r" in source.head(name, BLOCK):
+        raise DataError(
+            f"{name} ends its lines with carriage returns alone, as old Macs did",
+            hint="Save it as CSV UTF-8, with line feeds.",
+        )
     if rows < 1:
         raise DataError(f"{name} holds no samples", hint=_HINT)
     width = len(columns.pixels)

@@ -16,7 +16,7 @@ from saf.data.arrays.names import Roles
 from saf.data.arrays.stored.array import InMemory, Stored
 from saf.data.arrays.stored.joined import Joined
 from saf.data.arrays.stored.streamed import Columns, RawBytes
-from saf.data.dataset import Dataset
+from saf.data.dataset import Dataset, Decision
 from saf.data.formats.format import FORMATS, Recognised
 from saf.data.sources.limits import Limits
 from saf.data.sources.source import Source
@@ -24,6 +24,7 @@ from saf.errors import DataError
 
 _SHAPE = (3, 32, 32)
 _BATCH = re.compile(r"data_batch_(\d{1,3})\.bin$")
+_BATCHES = 5  # of CIFAR-10
 _NAMES = ("batches.meta.txt", "fine_label_names.txt")
 
 
@@ -55,6 +56,15 @@ class CifarBinary(ArrayFormat):
                 )
         numbers = sorted(int(match[1]) for base in found if (match := _BATCH.match(base)))
         fine = not numbers
+        if missing := sorted(set(range(1, max(numbers, default=0))) - set(numbers)):
+            listed = ", ".join(f"data_batch_{n}.bin" for n in missing)
+            raise DataError(
+                f"{source.label} lacks {listed}",
+                hint="Send cifar-10-binary.tar.gz as distributed, with all five batches.",
+            )
+        few = f"{len(numbers)} of {_BATCHES} batches"
+        why = "the others of CIFAR-10 are not here"
+        told = [Decision("", few, why)] if 0 < len(numbers) < _BATCHES else []
         train = ["train.bin"] if fine else [f"data_batch_{n}.bin" for n in numbers]
         test = "test.bin" if fine else "test_batch.bin"
         roles = Roles()
@@ -66,7 +76,12 @@ class CifarBinary(ArrayFormat):
             roles.labels[split] = Joined(f"the labels of {split}", labels)
         names = next((found[name] for name in _NAMES if name in found), None)
         return assemble(
-            roles, self, source, layout="N C H W", class_names=_class_names(source, names)
+            roles,
+            self,
+            source,
+            layout="N C H W",
+            class_names=_class_names(source, names),
+            decisions=told,
         )
 
 

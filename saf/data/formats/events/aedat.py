@@ -95,13 +95,19 @@ class Aedat(EventFormat):
 
 
 def _gestures(source: Source, names: list[str], tables: list[str]) -> dict[str, list[_Part]]:
-    """The gestures of each recording by its name; recordings without a table are left out."""
+    """The gestures of each recording by its name. Raises DataError where one has no table."""
     found: dict[str, list[_Part]] = {}
     by_stem = {name[: -len(".aedat")].lower(): name for name in names}
     for content in source.contents(tables):
         recording = by_stem.get(content.name[: -len(_LABELS)].lower())
         if recording is not None:
             found[recording] = _table(content)
+    if lacking := [name for name in names if name not in found]:
+        listed = ", ".join(lacking[:5]) + (", …" if len(lacking) > 5 else "")
+        raise DataError(
+            f"{len(lacking)} of {len(names)} recordings have no {_LABELS} beside them: {listed}",
+            hint=f"Send {lacking[0][: -len('.aedat')]}{_LABELS}, too, or leave the recording out.",
+        )
     return found
 
 

@@ -31,6 +31,7 @@ from saf.data.sources.stream import Content, gunzip
 from saf.errors import DataError
 
 TIMESTEPS = 100  # where nobody says T
+_LONG = 60  # s, longer than what is said in SHD and SSC
 UNITS = 700  # of SHD and SSC
 MOST_UNITS = 1024
 _NAME = re.compile(
@@ -123,6 +124,13 @@ class SpikingHdf5(Format):
             # A spike at the very end belongs to the last step.
             return steps, float(np.nextafter(max(latest, 1e-6) / steps, np.inf))
         width = self.step_ms / 1000
+        if latest > _LONG:
+            raise DataError(
+                f"the latest spike is at {latest:,.0f} s: spikes/times are in s here, and seem to "
+                "be in ms or µs",
+                hint="Divide the times; or leave step_ms out, and say timesteps: then the steps "
+                "are equal parts of the whole time, in whatever unit.",
+            )
         return self.timesteps or int(latest / width) + 1, width
 
     def _told(self, steps: int, width: float, latest: float, units: int) -> tuple[Decision, ...]:

@@ -11,6 +11,7 @@ import pytest
 
 from saf.data import read
 from saf.data.formats.format import NeedsChoiceError
+from saf.errors import DataError
 
 Npz = Callable[..., Path]
 
@@ -147,3 +148,25 @@ def test_names_of_samples_are_no_names_of_classes(count: int, npz: Npz) -> None:
     data = read(npz(names=np.array([f"photo{n}" for n in range(count)])))
     assert data.class_names == ("0", "1")
     assert "a name for each sample" in " ".join(d.why for d in data.decisions)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        ["cat|dog", "dog"],
+        ["cat; dog", "cat"],
+        ["0 1", "2"],
+        ["1,2", "2"],
+        ["cat", "dog", "mouse", "cow", "cat,dog"],
+    ],
+)
+def test_labels_that_hold_several_classes_are_refused(y: list[str], npz: Npz) -> None:
+    with pytest.raises(DataError, match="hold several classes in one") as caught:
+        read(npz(y_train=np.array((y * 4)[:8]), y_test=np.array((y * 4)[:4])))
+    assert "one class" in caught.value.hint
+
+
+def test_names_with_commas_and_spaces_are_one_class(npz: Npz) -> None:
+    names = ("missile", "projectile, missile", "red apple")
+    y = np.array((names * 3)[:8])
+    assert read(npz(y_train=y, y_test=y[:4])).class_names == names

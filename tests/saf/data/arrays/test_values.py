@@ -127,3 +127,10 @@ def test_splits_of_types_that_hold_other_ranges_are_refused(
 def test_truth_values_beside_bytes_of_0_and_1_are_black_and_white(npz: Npz) -> None:
     data = read(npz(x_train=BYTES > 99, x_test=(BYTES[:4] > 99).astype(np.uint8)))
     np.testing.assert_array_equal(data.x_test, np.where(BYTES[:4] > 99, 255, 0))
+
+
+def test_floats_around_0_beside_floats_above_it_are_refused(npz: Npz) -> None:
+    path = npz(x_train=BYTES / 127.5 - 1, x_test=BYTES[:4] / 255)
+    for settings in ({}, {"value_range": "-1..1"}):
+        with pytest.raises(DataError, match="values of different ranges"):
+            read(path, settings=settings)

@@ -203,3 +203,16 @@ def test_whole_floats_and_truth_values_are_labels(labels: Any, tmp_path: Path, p
     assert read(path, settings={"labels_from": "score"}).class_names == ("0", "1")
     with pytest.raises(DataError, match="no column 'image' of class numbers or names"):
         read(path, settings={"labels_from": "image"})
+
+
+def test_a_json_that_contradicts_the_file_of_the_class_is_a_question(pack: Pack, png: Png) -> None:
+    files = shard(png, "png")
+    agreeing = files | {f"{n:03}.cls": b"ab"[Y[n] : Y[n] + 1] for n in range(COUNT)}
+    assert read(pack(agreeing, "tar")).class_names == ("a", "b")
+    for other in (lambda n: 1 - Y[n], lambda n: n % 3):
+        path = pack(files | {f"{n:03}.cls": b"%d" % other(n) for n in range(COUNT)}, "tar")
+        assert [*asked(path, "labels_from")] == ["cls", "label"]
+        of_test(read(path, settings={"labels_from": "label"}))
+        data = read(path, settings={"labels_from": "cls"})
+        first = next(n for n in range(COUNT) if X[0][n].tobytes() == data.x_train[0].tobytes())
+        assert data.class_names[data.y_train[0]] == str(other(first))

@@ -7,13 +7,16 @@ import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import scipy.io
 import torch
 
 from saf.data import read
 from saf.errors import DataError
+from tests.saf.data.array_files import hdf5
 
+RECORDING = hdf5({f"events/{name}": np.arange(9) for name in "xytp"})
 Pack = Callable[[Mapping[str, bytes], str], Path]
 
 
@@ -119,3 +122,36 @@ def test_tables_that_are_not_read_say_why(content: bytes, says: str, tmp_path: P
     (tmp_path / "d.csv").write_bytes(content)
     with pytest.raises(DataError, match=says):
         read(tmp_path / "d.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("{}.edf", b"0       X" + bytes(90), "a recording of signals"),
+        ("{}.bag", b"#ROSBAG V2.0\n", "a recording of events of a kind"),
+        ("{}/data.mdb", bytes(4096), "a database"),
+        ("cat/{}", bytes(128) + b"DICM" + bytes(60), "a medical image"),
+        ("cat/{}.dat", b"#!AER-DAT2.0\r\n" + bytes(64), "is an AEDAT file, and is not named so"),
+        ("cat/{}.h5", RECORDING, "a file of HDF5 or MATLAB for each sample"),
+    ],
+)
+def test_files_of_a_kind_say_what_they_are(
+    name: str, content: bytes, says: str, pack: Pack
+) -> None:
+    files = {name.format(number): content for number in range(20)}
+    with pytest.raises(DataError, match=says) as caught:
+        read(pack(files, "zip"))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("brain.nii.gz", gzip.compress(bytes(400), mtime=0), "a medical image"),
+        ("setup.zip", b"MZ" + bytes(600), "an archive that unpacks itself"),
+    ],
+)
+def test_a_file_alone_says_what_it_is(name: str, content: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=says):
+        read(tmp_path / name)

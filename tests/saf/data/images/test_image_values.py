@@ -178,3 +178,12 @@ def test_bytes_that_are_all_but_black_are_a_question(place: Place) -> None:
     assert set(question(caught)) == {"0..1", "0..255"}
     assert read(place(files), settings={"value_range": "0..1"}).x_train.max() == 255
     assert read(place(files), settings={"value_range": "0..255"}).x_train.max() == 1
+
+
+def test_a_deep_tiff_whose_white_is_0_is_turned_over(place: Place) -> None:
+    plain = deep(65535, "TIFF")
+    tag = struct.pack("<HHIH", 262, 3, 1, 1)  # black is 0
+    assert plain.count(tag) == 1
+    turned = plain.replace(tag, tag[:-2] + struct.pack("<H", 0))
+    straight, over = (read(place(folders([each] * 2, "tiff"))) for each in (plain, turned))
+    np.testing.assert_array_equal(over.x_train, 255 - straight.x_train)

@@ -134,3 +134,15 @@ def test_texts_that_are_no_names_are_not_loaded(kind: str, tmp_path: Path) -> No
         assert tracemalloc.get_traced_memory()[1] < 150e6
     finally:
         tracemalloc.stop()
+
+
+def test_a_batch_of_cifar_in_binary_that_is_missing_is_refused_or_told(pack: Pack) -> None:
+    rows = {n: bytes([n % 2]) + bytes([40 * n]) * 3071 + bytes(1) for n in range(1, 6)}
+    files = {f"data_batch_{n}.bin": row * 2 for n, row in rows.items()}
+    files |= {"test_batch.bin": rows[1] + rows[2]}
+    assert not [d for d in read(pack(files, "tar")).decisions if "batches" in d.value]
+    del files["data_batch_5.bin"]
+    assert [d for d in read(pack(files, "tar")).decisions if d.value == "4 of 5 batches"]
+    del files["data_batch_2.bin"]
+    with pytest.raises(DataError, match=r"lacks data_batch_2\.bin"):
+        read(pack(files, "tar"))

@@ -345,3 +345,19 @@ def test_a_table_without_labels_is_refused_with_the_names_of_its_columns(tmp_pat
     path.write_bytes(table(X, PIXELS))
     with pytest.raises(DataError, match=r"none of its columns 'pixel0', .* is named as labels"):
         read(path)
+
+
+@pytest.mark.parametrize("separator", [";", "\t", ","])
+def test_numbers_with_a_decimal_comma_are_refused_by_name(separator: str, place: Place) -> None:
+    mark = '"' if separator == "," else ""
+    shares = [[f"{mark}{v / 255:.3f}{mark}".replace(".", ",") for v in x] for x in X]
+    rows = with_labels(shares)
+    for head in (["label", *PIXELS], None):
+        with pytest.raises(DataError, match="decimal comma"):
+            read(place({"data.csv": table(rows, head, separator)}))
+
+
+def test_lines_that_end_by_carriage_returns_alone_are_refused_by_name(place: Place) -> None:
+    text = table(with_labels(), ["label", *PIXELS]).replace(b"\n", b"\r")
+    with pytest.raises(DataError, match="carriage returns"):
+        read(place({"data.csv": text}))

@@ -89,6 +89,7 @@ def test_dvs128_gesture_is_cut_and_split_as_its_tables_say(pack: Pack) -> None:
     ("changes", "says"),
     [
         ({"user01_led_labels.csv": b"class,a,b\n1,x,3\n"}, "line 2: class, start and end"),
+        ({"user03_led.aedat": b"#!AER-DAT3.1"}, "1 of 4 recordings have no _labels.csv"),
         ({"trials_to_test.txt": b"nobody.aedat\n"}, "no recordings to test on"),
         ({"user02_lab.aedat": b"#!AER-DAT3.1\r\nno end"}, "11 of 33 recordings"),
         ({"user02_lab.aedat": b"#!AER-DAT1.0\r\n"}, "AEDAT 1.0; 2.0 and 3.1 are read"),

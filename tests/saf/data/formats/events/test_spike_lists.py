@@ -157,3 +157,11 @@ def test_files_of_spikes_that_name_other_classes_are_refused(pack: Pack) -> None
     }
     with pytest.raises(DataError, match="name different classes"):
         read(pack(files, "zip"))
+
+
+def test_times_that_are_no_seconds_do_not_fit_a_step_in_ms(pack: Pack) -> None:
+    times = np.arange(30) * 10.0 + 5000
+    path = pack(shd(shd_train=spikes([0, 1, 2], times=times)), "zip")
+    for settings in ({"step_ms": 10}, {"step_ms": 10, "timesteps": 100}):
+        with pytest.raises(DataError, match="seem to be in ms"):
+            read(path, settings=settings)
