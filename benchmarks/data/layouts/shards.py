@@ -56,7 +56,7 @@ SHARDS = [
     ),
     Layout(
         "a `.cls` that contradicts the `.json`",
-        lambda: shard("png") | {f"{n:03}.cls": b"01"[n % 3 > 0 :][:1] for n in range(12)},
+        lambda: {**shard("png"), **{f"{n:03}.cls": b"%d" % (n % 3) for n in range(COUNT)}},
         "data.tar",
     ),
     Layout(
