@@ -32,6 +32,7 @@ from saf.data.sources.stream import (
     TruncatedError,
     XZStream,
     damaged,
+    two_in_one,
     zstd_stream,
 )
 from saf.errors import DataError
@@ -115,6 +116,8 @@ class Zip(Source):
         self._check_entries()
         with self._open() as archive:
             self._check_count(len(archive.infolist()))
+            if min((info.header_offset for info in archive.infolist()), default=0) > 0:
+                raise two_in_one(self.label, "Unpack each by itself before they are joined")
             for info, said in self._names(archive):
                 name = check_name(said, self.label, self.limits)
                 if info.flag_bits & _ENCRYPTED:
@@ -285,11 +288,7 @@ class Tar(Source):
         where there is more than zeros, such as another archive."""
         while block := behind.read(BLOCK):
             if block.strip(b"\0"):
-                raise DataError(
-                    f"{self.label} holds more behind its end, as of two archives that were written "
-                    "one after the other",
-                    hint="Unpack it (tar --ignore-zeros -xf), and pack all files into one archive.",
-                )
+                raise two_in_one(self.label, "Unpack it (tar --ignore-zeros -xf)")
 
     def _next(self, archive: _TarFile) -> tarfile.TarInfo | None:
         try:

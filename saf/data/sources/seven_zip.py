@@ -7,6 +7,7 @@ time. Of compressions those are read whose memory the header tells: LZMA and LZM
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -16,10 +17,11 @@ from typing import Any, BinaryIO
 from saf import extras
 from saf.data.sources.limits import MIB, Budget, Limits
 from saf.data.sources.source import Member, Source, check_archive_size, check_name, special
-from saf.data.sources.stream import BLOCK, Content, TruncatedError, damaged
+from saf.data.sources.stream import BLOCK, Content, TruncatedError, damaged, two_in_one
 from saf.errors import DataError
 
 MAGIC = b"7z\xbc\xaf\x27\x1c"
+_HEADER = 32  # bytes: the place and the size of what is at the end of the archive
 MAX_DICTIONARY = 128 * MIB
 """Memory that decompression of a block takes; a header may ask for 4 GiB."""
 _LZMA, _LZMA2 = b"\x03\x01\x01", b"\x21"
@@ -63,6 +65,7 @@ class SevenZip(Source):
 
     def _list(self) -> Iterator[Member]:
         with self._open() as archive:
+            self._check_end()
             self._check_count(len(archive.files))
             for _, files in self._blocks(archive):
                 for file in files:
@@ -72,6 +75,14 @@ class SevenZip(Source):
                     if file.is_symlink or file.is_junction or file.is_socket:
                         raise special(self.label, name)
                     yield Member(name, 0 if file.emptystream else file.uncompressed)
+
+    def _check_end(self) -> None:
+        """Raise DataError where another archive begins behind the end of this one."""
+        with self.path.open("rb") as file:
+            offset, size = struct.unpack("<QQ", file.read(_HEADER)[12:28])
+            file.seek(min(_HEADER + offset + size, self._size))
+            if file.read(len(MAGIC)) == MAGIC:
+                raise two_in_one(self.label, "Unpack each by itself before they are joined")
 
     def _name(self, file: Any) -> str:
         return check_name(file.filename, self.label, self.limits)

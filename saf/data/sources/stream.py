@@ -143,6 +143,14 @@ def damaged(name: str, error: BaseException) -> DataError:
     )
 
 
+def two_in_one(name: str, hint: str) -> DataError:
+    """The refusal of a file with more than one archive, of which a reader would see one."""
+    return DataError(
+        f"{name} holds more than one archive, written one after the other",
+        hint=f"{hint}, and pack all files into one archive.",
+    )
+
+
 class _Gunzipped:
     """A gzip stream that yields all it can before it raises EOFError."""
 

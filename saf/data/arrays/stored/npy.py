@@ -54,7 +54,13 @@ class NpyArray(Stored):
                         hint="The file was cut short; write it again.",
                     )
                 yield index, block
-            content.read(BLOCK)  # at the end of a member its checksum is compared
+            if content.read(BLOCK):  # at the end of a member its checksum is compared
+                raise DataError(
+                    f"{self._file} holds more behind its array, as of several that were saved into "
+                    "one file",
+                    hint="Read all of them (numpy.load again and again from the open file), join "
+                    "them by numpy.concatenate, and save the one array.",
+                )
 
 
 def arrays_of(name: str, file: str, opened: Opened, limits: Limits) -> list[Stored]:

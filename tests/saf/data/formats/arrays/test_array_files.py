@@ -146,3 +146,13 @@ def test_a_batch_of_cifar_in_binary_that_is_missing_is_refused_or_told(pack: Pac
     del files["data_batch_2.bin"]
     with pytest.raises(DataError, match=r"lacks data_batch_2\.bin"):
         read(pack(files, "tar"))
+
+
+def test_a_second_array_in_a_file_is_not_overlooked(tmp_path: Path) -> None:
+    """`numpy.save` into a file that is open for more."""
+    for name, array in (("x", X), ("y", Y)):
+        with (tmp_path / f"{name}.npy").open("ab") as file:
+            np.save(file, array)
+            np.save(file, array)
+    with pytest.raises(DataError, match="holds more behind its array"):
+        read(tmp_path)
