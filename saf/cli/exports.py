@@ -70,7 +70,7 @@ def export(
     the target cannot express the network, or makes another one of it.
     """
     options: dict[str, Any] = dict(reading.settings_of(set_))
-    if JOB.fullmatch(str(network)) and not network.exists():
+    if JOB.fullmatch(str(network)) and not network.is_file():  # its folder may be here
         return _of_job(str(network), target, count, samples, options, out, as_json)
     from saf.cli.offline import dataset_of
 

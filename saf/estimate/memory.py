@@ -60,6 +60,7 @@ def forecast(
     fixed += 3 * architecture.tap_weights * max(4, number)  # kernel, product, gradient
     timesteps = specification.timesteps
     asked, method = specification.timesteps_at_once, specification.method
+    neuron = specification.neuron
 
     shapes = architecture.shapes()
     late = 2 * sum(depth * prod(shapes[source]) for source, depth in architecture.delays.items())
@@ -79,10 +80,16 @@ def forecast(
 
     def needed(samples: int) -> int:
         kept = method.kept(timesteps, at_once(samples))
-        kept += type(specification.neuron).kept * at_once(samples)
+        kept += type(neuron).kept * at_once(samples)
+        spans_all = method.kept(timesteps, 1) > method.kept(1, 1)
+        if spans_all and neuron.learns_decay:
+            kept += timesteps  # what the gradient of λ needs of each time step
         if architecture.has_feedback and at_once(samples) > 1:
             kept += 4 * at_once(samples)  # results of maps, and what was sent a step before
-        if specification.neuron.dropout:
+        if method.takes_steps_at_once and set(neuron.decays) - {neuron.decay}:
+            # Accumulations by the λ of those who read them; of feedback those a step before, too.
+            kept += (4 if architecture.has_feedback else 2) * at_once(samples)
+        if neuron.dropout:
             kept += 2  # the masks, and what they leave beside what was sent
         # Where each time step has a loss, all that the gradient of its scores needs is kept.
         of_scores = 2 * kept if method.loss_at_each_step else 8

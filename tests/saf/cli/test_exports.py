@@ -73,8 +73,12 @@ def test_who_waits_is_told_for_what(server: Server, tmp_path: Path) -> None:
         assert set(said) <= {"waits for a worker", "a worker writes and replays it"}
 
 
-def test_what_cannot_be_ordered_is_said(server: Server, tmp_path: Path) -> None:
+def test_what_cannot_be_ordered_is_said(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     job_id = job_of(server, tmp_path, network())
+    (tmp_path / job_id).mkdir()  # as `saf download` and the export before leave it
     refused = saf("export", job_id, "c", url=server.address)
     assert refused.returncode == 1
     assert "its weights are on no grid" in refused.stderr

@@ -110,6 +110,33 @@ def test_the_steps_at_once_of_a_network_with_feedback_count(samples: int, timest
     assert measured < predicted < 2 * measured
 
 
+@pytest.mark.parametrize(
+    ("network", "method", "neuron"),
+    [
+        ("mlp", "saf-e", {"decays": [0.5, 0.9, 0.25]}),
+        ("rnn", "saf-e", {"decays": [0.9, 0.25, 0.9]}),
+        ("rnn", "saf-e", {"name": "cuba", "decays": [0.5, 0.9, 0.25]}),
+        ("rnn", "bptt", {"name": "plif"}),
+    ],
+)
+def test_decays_of_layers_and_decays_that_are_learned_count(
+    network: str, method: str, neuron: dict[str, Any]
+) -> None:
+    job = resolved(
+        {
+            "network": {"name": network, "features": [128, 128, 128]},
+            "method": {"name": method},
+            "neuron": neuron,
+            "batch_size": 32,
+            "timesteps": 40,
+        }
+    )
+    architecture, x = build(job.network, (8, 1, 1), 10), torch.rand(32, 40, 8)
+    predicted = forecast(job, architecture, limit_bytes=GIB, in_time=True).training_bytes
+    measured = peak_bytes(job, architecture, x) + 4 * x.numel()
+    assert measured < predicted < 2 * measured
+
+
 @pytest.mark.parametrize("method", ["saf-e", "saf-f", "ottt-a"])
 def test_what_scores_of_many_classes_need_does_not_grow_with_time(method: str) -> None:
     assert of_many_classes(200, name=method) < 1.05 * of_many_classes(100, name=method)
