@@ -15,6 +15,7 @@ from api.commands.failures import told_in_words
 from api.settings import settings
 from api.store.accounts import audit
 from api.store.database import Database
+from api.store.migrate import is_current
 from saf.cli.output import complain, say
 
 commands = typer.Typer()
@@ -58,6 +59,12 @@ def export(
 def _reading() -> Iterator[Session]:
     database = Database(settings().database)
     try:
+        if not is_current(database):
+            complain(
+                "the database has no tables, or those of another version; name that of the service "
+                "(DATABASE_URL, or SAF_DATA_DIR), or start the service once, which brings them"
+            )
+            raise typer.Exit(1)
         with database.reading() as session:
             yield session
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -196,3 +197,16 @@ def test_lines_that_were_cut_off_are_found_by_a_hash_that_was_kept(
     assert runner.invoke(commands, ["audit", "verify"]).exit_code == 0
     cut = runner.invoke(commands, ["audit", "verify", "--expect", kept])
     assert (cut.exit_code, "cut off at the end" in cut.output) == (4, True)
+
+
+@pytest.mark.parametrize("command", ["verify", "export"])
+def test_a_database_without_tables_is_said_in_words(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the command runs in another folder than the service."""
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'none.sqlite3'}")
+    monkeypatch.setattr("api.commands.audit.settings", lambda: settings)
+    ran = runner.invoke(commands, ["audit", command])
+    assert ran.exit_code == 1
+    assert "the database has no tables" in ran.output
+    assert "DATABASE_URL" in ran.output
