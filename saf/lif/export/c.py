@@ -66,7 +66,8 @@ class IntegerTarget(Target):
             yield Obstacle(
                 "",
                 "its weights are on no grid, so integers cannot hold them",
-                'train or convert it with conversion.grid_bits "auto", or take the target python',
+                'train or convert it with conversion.grid_bits "auto", which wants samples in '
+                "[0, 1], or take the target python",
             )
 
     def obstacles(self, network: LIFNetwork) -> Iterator[Obstacle]:
