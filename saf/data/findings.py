@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from saf.data import blocks
 from saf.data.chance import margin
-from saf.data.statistics import extremes, frames_of, told
+from saf.data.statistics import (
+    LEAST_DEVIATION,
+    Statistics,
+    channel_statistics,
+    extremes,
+    frames_of,
+    told,
+)
 from saf.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,6 +31,9 @@ if TYPE_CHECKING:
 FEW_TRAINING_SAMPLES = 5  # of a class; fewer are a finding
 FEW_TEST_SAMPLES = 100
 UNEVEN = 5.0  # largest class over smallest one; more is a finding
+OTHER_SCALE = 10.0  # times as wide, or as far away as so many deviations; more is a finding
+SAMPLES_OF_A_SCALE = 1000
+FEW_OF_A_SPLIT = 5  # of fewer samples one that is unlike the others says nothing
 EXAMPLES = 3  # equal samples that a message names
 NAMED = 5  # classes or channels that a message names; further ones are counted
 _HASH_BYTES = 16
@@ -45,8 +55,9 @@ def findings(dataset: Dataset) -> list[Finding]:
     `test_in_training`, `validation_in_training`, `validation_in_test` (equal samples in two
     splits), `contradicting_labels` (equal training samples with different labels), `empty_class`,
     `few_samples`, `uneven_classes`, `constant_channel`, `extreme_values` (a few samples, time steps
-    or pixels with nearly all of the variance of a channel), and `not_compared` where memory did not
-    suffice to look for equal samples. Memory: 16 bytes for each sample, sorted, and a chunk of
+    or pixels with nearly all of the variance of a channel), `other_scale` (test or validation
+    samples whose values are not where those of training are), and `not_compared` where memory did
+    not suffice to look for equal samples. Memory: 16 bytes for each sample, sorted, and a chunk of
     samples.
     """
     try:
@@ -67,6 +78,7 @@ def findings(dataset: Dataset) -> list[Finding]:
         *_uneven(dataset),
         *_flat(dataset),
         *_extreme(dataset),
+        *_other_scale(dataset),
     ]
 
 
@@ -233,6 +245,42 @@ def _extreme(dataset: Dataset) -> Iterator[Finding]:
             f"{message}; {means}",
             f"Check these {axis}s: remove or clip values that are errors.",
         )
+
+
+def _other_scale(dataset: Dataset) -> Iterator[Finding]:
+    """Splits that were not scaled alike: the training samples standardised, and no others."""
+    there = _moments(dataset, "train")
+    varies = there.deviation > LEAST_DEVIATION
+    for split in dataset.splits:
+        if len(getattr(dataset, f"y_{split}")) < FEW_OF_A_SPLIT:
+            continue
+        here = _moments(dataset, split)
+        wider = np.maximum(there.deviation, here.deviation)
+        times = wider / np.minimum(there.deviation, here.deviation)
+        apart = np.abs(here.mean - there.mean) / wider
+        other = varies & ((times > OTHER_SCALE) | (apart > OTHER_SCALE))
+        if 2 * other.sum() > varies.sum():
+            what = "test" if split == "test" else "validation"
+            at = int(np.flatnonzero(other)[0])
+            yield Finding(
+                "other_scale",
+                f"the {what} samples are scaled in another way than the training samples: in "
+                f"channel {at} values are {_around(here, at)} there, and {_around(there, at)} in "
+                "the training samples",
+                "Scale all splits alike: where the training samples were standardised, the others "
+                "have to be, by the numbers of the training samples.",
+            )
+
+
+def _moments(dataset: Dataset, split: str) -> Statistics:
+    """Mean and deviation of each channel of a split, of samples spread over it."""
+    x, lengths = getattr(dataset, f"x_{split}"), getattr(dataset, f"lengths_{split}")
+    step = -(-len(x) // SAMPLES_OF_A_SCALE)
+    return channel_statistics(x[::step], dataset.unit, None if lengths is None else lengths[::step])
+
+
+def _around(found: Statistics, channel: int) -> str:
+    return f"{found.mean[channel]:.3g} ± {found.deviation[channel]:.3g}"
 
 
 def _class_counts(dataset: Dataset, split: str) -> NDArray[np.int64]:

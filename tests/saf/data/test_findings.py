@@ -166,6 +166,44 @@ def test_channels_of_one_value_are_told(
     assert findings(build(x)) == []
 
 
+def series(count: int, *, scale: float = 1.0, offset: float = 0.0, lengths: bool = False) -> Any:
+    x = RANDOM.normal(size=(count, 20, 3)).astype(np.float32)
+    x[:, :, 2] = 4  # says nothing
+    x[:, :, :2] = scale * x[:, :, :2] + offset
+    if lengths:
+        x[:, 10:] = 0
+    return x
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(300.0, 0.0), (0.003, 0.0), (1.0, 50.0), (1.0, -50.0)]
+)
+@pytest.mark.parametrize("lengths", [False, True])
+def test_splits_that_were_not_scaled_alike_are_told(
+    scale: float, offset: float, lengths: bool
+) -> None:
+    own = {f"lengths_{name}": np.full(n, 10) for name, n in (("train", 40), ("test", 100))}
+    fields = own if lengths else {}
+    x = series(40, lengths=lengths)
+    other = series(100, scale=scale, offset=offset, lengths=lengths)
+    found = findings(build(x, test=(other, np.arange(100) % 2), **fields))
+    flat = [] if lengths else ["constant_channel"]
+    assert codes(found) == [*flat, "other_scale"]
+    assert found[-1].message.startswith("the test samples are scaled in another way than the train")
+    like = series(100, scale=2.0, offset=1.5, lengths=lengths)
+    alike = findings(build(x, test=(like, np.arange(100) % 2), **fields))
+    assert codes(alike) == flat
+
+
+def test_images_of_another_range_are_told_and_a_single_one_that_is_dark_is_not() -> None:
+    x, dark = samples(40), samples(100) // 100
+    assert codes(findings(build(x, test=(dark, np.arange(100) % 2)))) == ["other_scale"]
+    assert codes(findings(build(x, test=(dark[:1], [0])))) == ["empty_class", "few_samples"]
+    own = {"x_val": dark, "y_val": np.arange(100) % 2}
+    (found,) = (f for f in findings(build(x, **own)) if f.code == "other_scale")
+    assert found.message.startswith("the validation samples")
+
+
 def test_without_memory_to_compare_samples_that_is_said_and_the_rest_still_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
