@@ -37,18 +37,23 @@ def learn(
     K = `steps` time steps, with feedback, too; after the first time step.
 
     With feedback the steps run twice: without a graph one after the other, which gives the next
-    state, and with a graph all at once, with the results of their maps reused.
+    state, and with a graph all at once, with the results of their maps reused. Without `gate` the
+    second run is left out, and the chunk tells the number of spikes alone.
     """
     run = partial(advance, shown, trace_bias_and_input=trace_bias_and_input)
     if steps == 1 or not shown.feedback:
         return run(state, steps, gate=gate, lengths=lengths)
-    replay = ReplayOfSteps(shown.samples, steps)
-    now, states = state, []
+    replay = None if gate is None else ReplayOfSteps(shown.samples, steps)
+    now, states, fired = state, [], []
     with torch.no_grad():
         for _ in range(steps):
             states.append(now)
-            replay.begin()
-            _, now = run(now, 1, replay=replay)
+            if replay is not None:
+                replay.begin()
+            done, now = run(now, 1, replay=replay, lengths=lengths if gate is None else None)
+            fired.append(done.fired)
+    if replay is None:
+        return Chunk(steps, {}, {}, {}, {}, torch.stack(fired).sum(0), shown.decays), now
     replay.again = True
     past = Past(
         {name: torch.cat([each.accumulations[name] for each in states]) for name in shown.feedback},
