@@ -252,7 +252,7 @@ def _other_scale(dataset: Dataset) -> Iterator[Finding]:
     there = _moments(dataset, "train")
     varies = there.deviation > LEAST_DEVIATION
     for split in dataset.splits:
-        if len(getattr(dataset, f"y_{split}")) < FEW_OF_A_SPLIT:
+        if split == "train" or len(getattr(dataset, f"y_{split}")) < FEW_OF_A_SPLIT:
             continue
         here = _moments(dataset, split)
         wider = np.maximum(there.deviation, here.deviation)

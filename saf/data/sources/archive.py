@@ -40,6 +40,8 @@ from saf.errors import DataError
 Compression = Literal["", "gz", "bz2", "xz", "zst"]
 
 _CENTRAL_ENTRY = b"PK\x01\x02"
+_END_OF_ZIP = b"PK\x05\x06"
+_LONGEST_END = 22 + 2**16  # bytes of the end of a zip, with its comment
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _UTF8 = 0x800
 _UNICODE_PATH = 0x7075
@@ -112,11 +114,21 @@ class Zip(Source):
                 with stream:
                     yield Content(stream, budget, name)
 
+    def _is_behind_another(self, archive: zipfile.ZipFile) -> bool:
+        """Whether the end of another zip stands before the first member. Other bytes may,
+        such as a member that was taken out of the directory alone."""
+        first = min((info.header_offset for info in archive.infolist()), default=0)
+        if first <= 0:  # below it in a damaged one
+            return False
+        with self.path.open("rb") as file:
+            file.seek(max(0, first - _LONGEST_END))
+            return _END_OF_ZIP in file.read(min(first, _LONGEST_END))
+
     def _list(self) -> Iterator[Member]:
         self._check_entries()
         with self._open() as archive:
             self._check_count(len(archive.infolist()))
-            if min((info.header_offset for info in archive.infolist()), default=0) > 0:
+            if self._is_behind_another(archive):
                 raise two_in_one(self.label, "Unpack each by itself before they are joined")
             for info, said in self._names(archive):
                 name = check_name(said, self.label, self.limits)

@@ -389,3 +389,14 @@ def test_an_archive_behind_the_end_of_another_is_not_overlooked(
     path = tmp_path / f"both.{kind}"
     path.write_bytes(b"".join(pack(files, kind).read_bytes() for files in split))
     refused(path, "holds more than one archive")
+
+
+def test_a_zip_whose_first_member_was_taken_out_of_its_directory_is_read(
+    good: Files, pack: Callable[..., Path], tmp_path: Path
+) -> None:
+    whole = pack(good, "zip").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        start = archive.infolist()[1].header_offset
+    path = tmp_path / "without.zip"
+    path.write_bytes(whole[:start] + whole)  # what is before the first member is in no directory
+    np.testing.assert_array_equal(read(path).x_train, read(pack(good, "zip")).x_train)
