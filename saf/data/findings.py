@@ -73,12 +73,12 @@ def findings(dataset: Dataset) -> list[Finding]:
     return [
         *_unlearnable(dataset),
         *equal,
+        *_other_scale(dataset),
         *_empty_classes(dataset),
         *_few(dataset),
         *_uneven(dataset),
         *_flat(dataset),
         *_extreme(dataset),
-        *_other_scale(dataset),
     ]
 
 
