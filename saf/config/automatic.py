@@ -107,14 +107,14 @@ def epochs_for(samples: int, batch_size: int) -> int:
 def _rate(
     optimizer: str, specification: JobSpecification, batch_size: int, timesteps: int
 ) -> float:
-    """The learning rate of `RATES`, of SGD times the root of the batch's size over 32, at most 1;
-    over the root of T for methods that update after every time step.
+    """The learning rate of `RATES` times that of the network, of SGD times the root of the batch's
+    size over 32, at most 1; over the root of T for methods that update after every time step.
 
     AdamW divides gradients by their size, also that of their noise in a small batch. Lowered
     once more in batches of 8, it cost `saf-f` with convnet 7 to 21 points of accuracy on drawn
     images, in one or two trainings each (`benchmarks/results/defaults.md`).
     """
-    rate = RATES[optimizer]
+    rate = RATES[optimizer] * specification.network.rate
     if optimizer == "sgd":
         rate *= min(1.0, batch_size / 32) ** 0.5
     if specification.method.updates_at_each_step:

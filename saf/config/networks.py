@@ -38,6 +38,8 @@ class Network(Strict):
     """Whether it needs images (or event frames) of more than one pixel. Others take series."""
     in_time: ClassVar[bool] = False
     """Whether it is for samples that change over time alone, and not for images."""
+    rate: ClassVar[float] = 1.0
+    """What an automatic learning rate is multiplied by."""
     own_layers: ClassVar[bool] = False
     """Whether its owner lists its layers, so that no rule knows the learning rate it needs."""
 

@@ -88,6 +88,12 @@ class Map(torch.nn.Module):
             return self.residual_gain * self.weight, None
         return self.weight, self.residual_gain * self.gain
 
+    def scale(self, factor: float) -> None:
+        """Multiply what the map gives by `factor`: the gain of its branch, its gains or, without
+        either, its weight."""
+        gain = self.gain if self.residual_gain is None else self.residual_gain
+        (self.weight if gain is None else gain).mul_(factor)
+
     def effective(self) -> Tensor:
         """Effective weight: standardised, with its gains."""
         weight, gain = self._with_gain()

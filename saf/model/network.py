@@ -195,15 +195,14 @@ class SpikingNetwork(torch.nn.Module):
 
     @torch.no_grad()
     def scale(self, name: str, factor: float) -> None:
-        """Multiply the input current of layers by `factor`, except for biases, residual branches
-        and feedback: the last map of each connection is scaled, by its gain if it has one."""
+        """Multiply the input current of layers by `factor`, except for biases and feedback: the
+        last map of each connection is scaled, by its gain or that of its branch if it has one."""
         known = {INPUT}
         for layer in (*self.layers, self.readout_layer):
             if layer.name == name:
                 for connection, maps in layer.connected():
-                    if connection.source in known and maps and maps[-1].residual_gain is None:
-                        last = maps[-1]
-                        (last.weight if last.gain is None else last.gain).mul_(factor)
+                    if connection.source in known and maps:
+                        maps[-1].scale(factor)
             known.add(layer.name)
 
     def with_neuron(self, neuron: NeuronSettings) -> SpikingNetwork:

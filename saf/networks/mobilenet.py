@@ -36,6 +36,7 @@ class MobileNet(Network):
     label: ClassVar[str] = "MobileNet"
     place: ClassVar[int] = 80
     sides: ClassVar[tuple[int, int]] = (8, 512)
+    rate: ClassVar[float] = 2.0
     suggested: ClassVar[bool] = True
 
     name: Literal["mobilenet"] = "mobilenet"

@@ -25,6 +25,8 @@ VGG11_PLAN = (64, 128, "P", 256, 256, "P", 512, 512, "P", 512, 512)
 DEEP_GAIN = 1.3
 """What the gains of VGG-16 start at. From 1 each layer fires less than the one before, and the last
 ones never; from 1.3 all fire at about the same rate."""
+RATE = 0.5
+"""Factor on automatic learning rates: eight layers of spikes in a row learn from smaller steps."""
 VGG16_PLAN = (64, 64, "P", 128, 128, "P", 256, 256, 256, "P", 512, 512, 512, "P", 512, 512, 512)
 
 
@@ -36,6 +38,7 @@ class VGG11(Network):
     label: ClassVar[str] = "VGG-11"
     place: ClassVar[int] = 20
     sides: ClassVar[tuple[int, int]] = (16, 512)
+    rate: ClassVar[float] = RATE
     suggested: ClassVar[bool] = True
 
     name: Literal["vgg11"] = "vgg11"
@@ -58,6 +61,7 @@ class VGG11F(Network):
     label: ClassVar[str] = "VGG-F"
     place: ClassVar[int] = 30
     sides: ClassVar[tuple[int, int]] = (16, 512)
+    rate: ClassVar[float] = RATE
 
     name: Literal["vgg11-f"] = "vgg11-f"
     width: Width = 1.0
@@ -76,6 +80,7 @@ class VGG16(Network):
     label: ClassVar[str] = "VGG-16"
     place: ClassVar[int] = 40
     sides: ClassVar[tuple[int, int]] = (32, 512)
+    rate: ClassVar[float] = RATE
     suggested: ClassVar[bool] = True
 
     name: Literal["vgg16"] = "vgg16"

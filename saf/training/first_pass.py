@@ -23,6 +23,8 @@ from saf.networks.architecture import INPUT, Architecture, Connection, weighted
 from saf.neurons.base import Accumulated
 
 RATE = 0.16  # spikes per neuron and step: P(z > 1) of a standard normal z
+RATE_OF_STREAMS = 0.06  # the same, in a network with a residual stream
+BRANCH = 0.5  # what a residual branch is multiplied by at the start, all its factors together
 LARGEST = 2.0**16  # factor that is tried, and the inverse of the smallest
 HALVINGS = 16
 SAMPLES = 64
@@ -31,7 +33,8 @@ NEURONS = 2**25  # neurons × samples × steps at a time, which bounds the memor
 
 @torch.no_grad()
 def fit_gains(network: SpikingNetwork, x: Tensor, timesteps: int) -> dict[str, float]:
-    """Scale the initial weights of each spiking layer so that it fires at `RATE` on `x`.
+    """Scale the initial weights of each spiking layer so that it fires at `RATE` on `x`, or at
+    `RATE_OF_STREAMS`, and open residual branches.
 
     `x`, B C H W or B T C H W in [0, 1], are training samples; the first 64 are used, fewer of a
     large network. One factor goes into the gains of a layer, or into its weights where it has no
@@ -42,9 +45,12 @@ def fit_gains(network: SpikingNetwork, x: Tensor, timesteps: int) -> dict[str, f
     """
     most = NEURONS // (network.architecture.neurons * timesteps)
     stimulus = network.stimulus(x[: max(1, min(SAMPLES, most))], timesteps)
+    _open_branches(network)
+    streams = any(layer.relay for layer in network.architecture.layers)
+    rate = RATE_OF_STREAMS if streams else RATE
     factors: dict[str, float] = {}
     while True:
-        fitting = _Fitting(network, factors)
+        fitting = _Fitting(network, rate, factors)
         shown = present(network, stimulus).without_feedback()
         try:
             advance(shown, REST, timesteps, keep=(), neurons=fitting)
@@ -59,6 +65,16 @@ def fit_gains(network: SpikingNetwork, x: Tensor, timesteps: int) -> dict[str, f
         return factors
 
 
+def _open_branches(network: SpikingNetwork) -> None:
+    """Let residual branches whose gain is 0 send `BRANCH` times what their last map gives."""
+    for layer in network.layers:
+        for connection, maps in layer.connected():
+            gain = maps[-1].residual_gain if maps else None
+            after = connection.factor_after_maps
+            if gain is not None and gain.item() == 0.0 != after:
+                gain.fill_(BRANCH / after)
+
+
 class _StreamFitted(Exception):  # noqa: N818  (a signal, not an error)
     def __init__(self, relay: str) -> None:
         super().__init__(relay)
@@ -68,9 +84,11 @@ class _StreamFitted(Exception):  # noqa: N818  (a signal, not an error)
 class _Fitting:
     """Runs the neurons of one layer after another, and finds the factor of its input current."""
 
-    def __init__(self, network: SpikingNetwork, factors: dict[str, float]) -> None:
-        """`factors` by name holds those that are found, of which no second one is looked for."""
+    def __init__(self, network: SpikingNetwork, rate: float, factors: dict[str, float]) -> None:
+        """Layers shall fire at `rate`, spikes per neuron and step. `factors` by name holds those
+        that are found, of which no second one is looked for."""
         self.scaled: list[str] = []
+        self._rate = rate
         self._factors = factors
         self._layers = {layer.name: layer for layer in network.layers}
         self._forward = _forward_connections(network.architecture)
@@ -93,7 +111,7 @@ class _Fitting:
         fitted = self._fitted_by(name)
         if fitted is None or fitted in self._factors:
             return fired_at(1.0)
-        factor = _factor(fired_at)
+        factor = _factor(fired_at, self._rate)
         self._factors[fitted] = factor
         if fitted == name:
             self.scaled.append(name)
@@ -114,25 +132,25 @@ class _Fitting:
         return relay if all(map(weighted, self._forward[relay])) else None
 
 
-def _factor(fired_at: Callable[[float], Accumulated]) -> float:
-    """The factor at which the rate is `RATE`; 1 where the layer fires at none."""
+def _factor(fired_at: Callable[[float], Accumulated], wanted: float) -> float:
+    """The factor at which the rate is as `wanted`; 1 where the layer fires at none."""
 
     def rate(factor: float) -> float:
         scanned = fired_at(factor)
         return float(scanned.fired) / scanned.accumulation.numel()
 
     low, high = 1.0, 1.0
-    while rate(high) < RATE:
+    while rate(high) < wanted:
         high *= 4.0
         if high > LARGEST:
             break
-    while high <= LARGEST and rate(low) > RATE and low > 1.0 / LARGEST:
+    while high <= LARGEST and rate(low) > wanted and low > 1.0 / LARGEST:
         low /= 4.0
     if high > LARGEST:
         # Some layers never fire as often, as where most of an image is black: half of the most.
         most = rate(LARGEST)
         return 1.0 if most == 0.0 else _between(rate, 1.0, LARGEST, most / 2)
-    return _between(rate, low, high, RATE)
+    return _between(rate, low, high, wanted)
 
 
 def _between(rate: Callable[[float], float], low: float, high: float, wanted: float) -> float:

@@ -8,7 +8,14 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from saf.networks.architecture.operations import Conv, Description, Linear, Operation, Shape
+from saf.networks.architecture.operations import (
+    Conv,
+    Description,
+    Linear,
+    Operation,
+    Scale,
+    Shape,
+)
 
 INPUT = "input"
 MOST_OPERATIONS, MOST_CONNECTIONS = 64, 512  # of a connection, and of a layer
@@ -60,6 +67,17 @@ class Connection(Description):
         """Delays with which the source is heard."""
         span = 0 if self.learned_delay is None else self.learned_delay.span
         return tuple(range(self.delay, self.delay + span + 1))
+
+    @property
+    def factor_after_maps(self) -> float:
+        """The product of the scales that come after the last map."""
+        factor = 1.0
+        for operation in reversed(self.operations):
+            if isinstance(operation, Conv | Linear):
+                break
+            if isinstance(operation, Scale):
+                factor *= operation.factor
+        return factor
 
     def at_each_tap(self) -> tuple[Connection, ...]:
         """The connections with one delay each that it becomes once its delays are learned."""

@@ -19,6 +19,7 @@ from saf.config.automatic import (
     DataFacts,
     resolve,
 )
+from saf.config.networks import NETWORKS
 from saf.data import digits
 from saf.training.events import Finished, Started
 from saf.training.loop import train
@@ -81,6 +82,18 @@ def test_a_small_batch_lowers_the_rate_of_sgd_alone() -> None:
 
     assert rate("adamw", 8) == rate("adamw", 32) == rate("adamw", 128)
     assert rate("sgd", 8) < rate("sgd", 32) == rate("sgd", 128)
+
+
+@pytest.mark.parametrize("optimizer", ["auto", {"name": "sgd", "learning_rate": "auto"}])
+def test_a_network_says_how_large_its_rate_is(optimizer: object) -> None:
+    def rate(network: str) -> float:
+        asked = {"network": {"name": network}, "optimizer": optimizer}
+        return resolve(JobSpecification.model_validate(asked), DataFacts(1000)).learning_rate
+
+    for name in ("mlp", "vgg11", "vgg11-f", "vgg16", "resnet18", "resnet50", "mobilenet"):
+        wanted = rate("convnet") * NETWORKS[name].rate
+        assert rate(name) == pytest.approx(wanted, rel=0.02), name
+    assert rate("vgg11") < rate("convnet")
 
 
 def test_what_was_resolved_resolves_to_itself_and_still_says_what_was_automatic() -> None:
