@@ -166,7 +166,9 @@ def table(done: Sequence[Mapping[str, Any]]) -> str:
         "# Defaults on many kinds of data\n",
         "Median test accuracy over the seeds, all settings left to their defaults; in brackets the "
         "lowest and the highest, and the best of a small search by hand where there was one "
-        "(seed 0). `python -m benchmarks.training.defaults`; " + _place() + "\n",
+        "(seed 0). An empty cell was not trained yet, `refused` means that the network does not "
+        "take such images. `python -m benchmarks.training.defaults`, which goes on from "
+        "`defaults.jsonl`; on several machines, the last one " + _place() + "\n",
     ]
     of: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for line in done:
@@ -224,7 +226,12 @@ def _summary(done: Sequence[Mapping[str, Any]]) -> str:
     }
     said = ", ".join(f"{count} {end}" for end, count in ends.items())
     found = sum(bool(line.get("findings")) for line in defaults)
-    return f"{len(defaults)} trainings by default: {said}; {found} of them with a finding."
+    cells = {(line["data"], line["network"], line["method"]) for line in defaults}
+    whole = len(list(cases([], 1, False)))
+    return (
+        f"{len(defaults)} trainings by default, in {len(cells)} of {whole} cells: {said}; {found} "
+        "of them with a finding."
+    )
 
 
 if __name__ == "__main__":

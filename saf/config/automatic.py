@@ -112,7 +112,7 @@ def _rate(
 
     AdamW divides gradients by their size, also that of their noise in a small batch. Lowered
     once more in batches of 8, it cost `saf-f` with convnet 7 to 21 points of accuracy on drawn
-    images, in one or two trainings each (`benchmarks/results/defaults.md`).
+    images, in one or two trainings each (`benchmarks/results/default-rules.md`).
     """
     rate = RATES[optimizer] * specification.network.rate
     if optimizer == "sgd":
