@@ -38,8 +38,6 @@ class Network(Strict):
     """Whether it needs images (or event frames) of more than one pixel. Others take series."""
     in_time: ClassVar[bool] = False
     """Whether it is for samples that change over time alone, and not for images."""
-    rate: ClassVar[float] = 1.0
-    """What an automatic learning rate is multiplied by."""
     own_layers: ClassVar[bool] = False
     """Whether its owner lists its layers, so that no rule knows the learning rate it needs."""
 
@@ -47,7 +45,13 @@ class Network(Strict):
     gain: Annotated[Gain | Auto, OrAuto()] = "auto"
     """What the gains of the standardised weights start at. A number: that of every layer, times 1.3
     in `vgg16`; 1 is the published start. "auto": of each layer that on training samples, chosen by
-    `seed`, it fires at a rate from which it can learn (`saf.training.first_pass`)."""
+    `seed`, it fires at a rate from which it can learn, and residual branches start open, which as
+    published start at zero (`saf.training.first_pass`)."""
+
+    @property
+    def rate(self) -> float:
+        """What an automatic learning rate is multiplied by."""
+        return 1.0
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

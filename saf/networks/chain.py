@@ -17,6 +17,8 @@ from saf.networks.architecture import (
 )
 
 SPIKE_SCALE = 2.74
+DEEP, RATE_OF_DEEP = 7, 0.5
+"""Spiking convolutions in a row from which on automatic learning rates are multiplied by that."""
 MAX_POOLING = (
     "max pooling breaks the identity between SAF and LIF neurons (the largest accumulation is "
     "not the accumulation of the largest); use average pooling"

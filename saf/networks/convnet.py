@@ -18,7 +18,7 @@ from saf.networks.architecture import (
     Operation,
     Shape,
 )
-from saf.networks.chain import MAX_POOLING, chained, output_shape
+from saf.networks.chain import DEEP, MAX_POOLING, RATE_OF_DEEP, chained, output_shape
 
 
 @NETWORKS.add
@@ -36,6 +36,10 @@ class ConvNet(Network):
     pooling: Literal["average", "max"] = "average"
     """`max` is refused: the largest accumulation is not the accumulation of the largest, so the
     spikes would not be those of LIF neurons."""
+
+    @property
+    def rate(self) -> float:
+        return RATE_OF_DEEP if len(self.channels) >= DEEP else super().rate
 
     def architecture(self, input_shape: Shape, classes: int) -> Architecture:
         if self.pooling == "max":

@@ -36,12 +36,15 @@ class MobileNet(Network):
     label: ClassVar[str] = "MobileNet"
     place: ClassVar[int] = 80
     sides: ClassVar[tuple[int, int]] = (8, 512)
-    rate: ClassVar[float] = 2.0
     suggested: ClassVar[bool] = True
 
     name: Literal["mobilenet"] = "mobilenet"
     width: Width = 1.0
     """Factor on every number of channels."""
+
+    @property
+    def rate(self) -> float:
+        return 2.0
 
     def architecture(self, input_shape: Shape, classes: int) -> Architecture:
         return _mobilenet(self, input_shape, classes)

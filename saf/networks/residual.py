@@ -6,9 +6,10 @@ along the residual stream, and spikes start each branch:
 
     h ← (skip) + α g W₂ · 2.74 s(W₁ · 2.74 s(h / β))
 
-with weight-standardised W, α = 0.2, a learnable g that starts at 0, and β² the variance that the
-stream is expected to have: 1 after each change of shape, and α² more after every block. Where the
-shape changes, the skip is a 1 × 1 convolution of 2.74 s(h / β), else h itself.
+with weight-standardised W, α = 0.2, a learnable g that starts at 0 (the gain "auto" opens it, see
+`saf.training.first_pass`), and β² the variance that the stream is expected to have: 1 after each
+change of shape, and α² more after every block. Where the shape changes, the skip is a 1 × 1
+convolution of 2.74 s(h / β), else h itself.
 
 Three things differ: what comes together in the stream has one bias instead of one per convolution,
 the neurons that start a branch have a bias of their own (both leave the functions that the network

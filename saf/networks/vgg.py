@@ -19,14 +19,20 @@ from saf.networks.architecture import (
     Shape,
     Upsample,
 )
-from saf.networks.chain import MAX_POOLING, SPIKE_SCALE, chained, output_shape, pooled, scaled
+from saf.networks.chain import (
+    MAX_POOLING,
+    RATE_OF_DEEP,
+    SPIKE_SCALE,
+    chained,
+    output_shape,
+    pooled,
+    scaled,
+)
 
 VGG11_PLAN = (64, 128, "P", 256, 256, "P", 512, 512, "P", 512, 512)
 DEEP_GAIN = 1.3
 """What the gains of VGG-16 start at. From 1 each layer fires less than the one before, and the last
 ones never; from 1.3 all fire at about the same rate."""
-RATE = 0.5
-"""Factor on automatic learning rates: eight layers of spikes in a row learn from smaller steps."""
 VGG16_PLAN = (64, 64, "P", 128, 128, "P", 256, 256, 256, "P", 512, 512, 512, "P", 512, 512, 512)
 
 
@@ -38,7 +44,6 @@ class VGG11(Network):
     label: ClassVar[str] = "VGG-11"
     place: ClassVar[int] = 20
     sides: ClassVar[tuple[int, int]] = (16, 512)
-    rate: ClassVar[float] = RATE
     suggested: ClassVar[bool] = True
 
     name: Literal["vgg11"] = "vgg11"
@@ -46,6 +51,10 @@ class VGG11(Network):
     """Factor on every number of channels; 1.0 is the published network."""
     pooling: Literal["average", "max"] = "average"
     """`max` is refused, see `convnet`."""
+
+    @property
+    def rate(self) -> float:
+        return RATE_OF_DEEP
 
     def architecture(self, input_shape: Shape, classes: int) -> Architecture:
         if self.pooling == "max":
@@ -61,11 +70,14 @@ class VGG11F(Network):
     label: ClassVar[str] = "VGG-F"
     place: ClassVar[int] = 30
     sides: ClassVar[tuple[int, int]] = (16, 512)
-    rate: ClassVar[float] = RATE
 
     name: Literal["vgg11-f"] = "vgg11-f"
     width: Width = 1.0
     """Factor on every number of channels; 1.0 is the published network."""
+
+    @property
+    def rate(self) -> float:
+        return RATE_OF_DEEP
 
     def architecture(self, input_shape: Shape, classes: int) -> Architecture:
         return _with_feedback(_vgg(VGG11_PLAN, self.width, input_shape, classes))
@@ -80,12 +92,15 @@ class VGG16(Network):
     label: ClassVar[str] = "VGG-16"
     place: ClassVar[int] = 40
     sides: ClassVar[tuple[int, int]] = (32, 512)
-    rate: ClassVar[float] = RATE
     suggested: ClassVar[bool] = True
 
     name: Literal["vgg16"] = "vgg16"
     width: Width = 1.0
     """Factor on every number of channels."""
+
+    @property
+    def rate(self) -> float:
+        return RATE_OF_DEEP
 
     def architecture(self, input_shape: Shape, classes: int) -> Architecture:
         return _vgg(VGG16_PLAN, self.width, input_shape, classes, DEEP_GAIN)

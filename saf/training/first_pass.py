@@ -46,7 +46,8 @@ def fit_gains(network: SpikingNetwork, x: Tensor, timesteps: int) -> dict[str, f
     most = NEURONS // (network.architecture.neurons * timesteps)
     stimulus = network.stimulus(x[: max(1, min(SAMPLES, most))], timesteps)
     _open_branches(network)
-    streams = any(layer.relay for layer in network.architecture.layers)
+    layers = network.architecture.layers
+    streams = any(relay.relay and len(relay.connections) > 1 for relay in layers)
     rate = RATE_OF_STREAMS if streams else RATE
     factors: dict[str, float] = {}
     while True:

@@ -19,7 +19,6 @@ from saf.config.automatic import (
     DataFacts,
     resolve,
 )
-from saf.config.networks import NETWORKS
 from saf.data import digits
 from saf.training.events import Finished, Started
 from saf.training.loop import train
@@ -86,14 +85,16 @@ def test_a_small_batch_lowers_the_rate_of_sgd_alone() -> None:
 
 @pytest.mark.parametrize("optimizer", ["auto", {"name": "sgd", "learning_rate": "auto"}])
 def test_a_network_says_how_large_its_rate_is(optimizer: object) -> None:
-    def rate(network: str) -> float:
-        asked = {"network": {"name": network}, "optimizer": optimizer}
+    def rate(network: str, **settings: object) -> float:
+        asked = {"network": {"name": network, **settings}, "optimizer": optimizer}
         return resolve(JobSpecification.model_validate(asked), DataFacts(1000)).learning_rate
 
-    for name in ("mlp", "vgg11", "vgg11-f", "vgg16", "resnet18", "resnet50", "mobilenet"):
-        wanted = rate("convnet") * NETWORKS[name].rate
-        assert rate(name) == pytest.approx(wanted, rel=0.02), name
-    assert rate("vgg11") < rate("convnet")
+    usual = rate("convnet")
+    factors = {"mlp": 1, "vgg11": 0.5, "vgg11-f": 0.5, "vgg16": 0.5, "resnet50": 1, "mobilenet": 2}
+    for name, factor in factors.items():
+        assert rate(name) == pytest.approx(usual * factor, rel=0.02), name
+    for layers, factor in {1: 1, 6: 1, 7: 0.5, 8: 0.5}.items():
+        assert rate("convnet", channels=[8] * layers) == pytest.approx(usual * factor, rel=0.02)
 
 
 def test_what_was_resolved_resolves_to_itself_and_still_says_what_was_automatic() -> None:
