@@ -216,7 +216,11 @@ def _uneven(dataset: Dataset) -> Iterator[Finding]:
 def _flat(dataset: Dataset) -> Iterator[Finding]:
     channels = dataset.sample_shape[0]
     lowest, highest = np.full(channels, np.inf), np.full(channels, -np.inf)
-    for chunk in blocks.blocks(frames_of(dataset.x_train)):
+    frames = frames_of(dataset.x_train)
+    for start, stop in blocks.bounds(frames):
+        chunk = frames[start:stop]
+        if dataset.lengths_train is not None:  # time steps behind the end of a sample are padding
+            chunk = chunk[np.arange(chunk.shape[1]) < dataset.lengths_train[start:stop, None]]
         others = tuple(axis for axis in range(chunk.ndim) if axis != chunk.ndim - 3)
         lowest = np.minimum(lowest, chunk.min(axis=others))
         highest = np.maximum(highest, chunk.max(axis=others))

@@ -271,8 +271,16 @@ def _by_shape(by_role: dict[tuple[str, str], list[Stored]], label: str) -> None:
         if ("labels", split) in by_role:
             labels = []
         if split == ALL and len(samples) == len(labels) == 2:
-            if len({len(a.shape) and a.shape[0] for a in samples}) == 2:
-                first = samples[0].shape[0]
+            counts = [len(a.shape) and a.shape[0] for a in samples]
+            if counts[0] < counts[1]:
+                raise DataError(
+                    f"the names of the arrays of {label} do not say what they are for; "
+                    f"{samples[0].name} has {counts[0]:,} samples and {samples[1].name} "
+                    f"{counts[1]:,}, and the first ones would be for training",
+                    hint=_HINT,
+                )
+            if counts[0] != counts[1]:
+                first = counts[0]
                 labels.sort(key=lambda a: max(a.shape) != first)
             for part, x, y in zip(("train", "test"), samples, labels, strict=True):
                 by_role[("samples", part)], by_role[("labels", part)] = [x], [y]

@@ -162,6 +162,11 @@ def test_fields_of_records_are_arrays(tmp_path: Path) -> None:
         ),
         ({"image_a": X, "image_b": X, "y": Y}, "which of them are the samples", "Keep one"),
         ({"x_train": X, "y_train": Y, "x_test": X}, "lacks y_test", "leave out x_test"),
+        (
+            {"arr_0": X[:6], "arr_1": Y[:6], "arr_2": X, "arr_3": Y},
+            "arr_0 has 6 samples and arr_2 20, and the first ones would be for training",
+            "x_train",
+        ),
     ],
 )
 def test_arrays_that_make_no_data_set_are_refused_with_the_remedy(
