@@ -3,6 +3,9 @@
 `torch.optim` marks some of its methods as none of the compiler's business, and loads the compiler
 (`torch._dynamo`, nearly two seconds of processor time) to say so, at the start of every training.
 Here the same methods are called without their marks. The arithmetic is torch's, to the bit.
+
+On the CPU AdamW updates each parameter by one kernel (`fused`) in place of a dozen, which is several
+times faster (`benchmarks.speed.optimizer`).
 """
 
 from __future__ import annotations
@@ -27,7 +30,17 @@ class _SGD(_Eager, torch.optim.SGD):
 
 
 class _AdamW(_Eager, torch.optim.AdamW):
-    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+    _step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+
+    def step(self, closure: Any = None) -> Any:
+        """Update the parameters. torch's fused kernel for the CPU goes through parameters and
+        gradients by their addresses, whatever their strides: it takes gradients of convolutions in
+        channels-last order for contiguous ones, and says nothing."""
+        for group in self.param_groups:
+            for parameter in group["params"] if group["fused"] else ():
+                if parameter.grad is not None:
+                    parameter.grad = parameter.grad.contiguous()
+        return self._step(closure)
 
 
 def optimizer_of(
@@ -53,4 +66,5 @@ def optimizer_of(
         lr=recipe.learning_rate,
         betas=(recipe.beta1, recipe.beta2),
         weight_decay=recipe.weight_decay,
+        fused=all(own.device.type == "cpu" and own.is_contiguous() for own in parameters.values()),
     )

@@ -48,11 +48,47 @@ def test_steps_are_those_of_torch(recipe: SGD | AdamW) -> None:
     reference = (
         torch.optim.SGD([theirs], lr=0.1, momentum=0.9, weight_decay=1e-3)
         if isinstance(recipe, SGD)
-        else torch.optim.AdamW([theirs], lr=0.01, betas=(0.8, 0.99), weight_decay=0.02)
+        else torch.optim.AdamW([theirs], lr=0.01, betas=(0.8, 0.99), weight_decay=0.02, fused=True)
     )
     assert torch.equal(
         trajectory(optimizer_of(recipe, {"weight": ours}), ours), trajectory(reference, theirs)
     )
+
+
+@pytest.mark.parametrize("recipe", [SGD_RECIPE, ADAMW_RECIPE], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("shape", [(8, 4, 3, 3), (8, 4, 1, 1), (8, 1, 3, 3), (8, 3, 4), (5, 7)])
+def test_gradients_in_any_order_of_memory_are_followed_to_rounding(
+    recipe: SGD | AdamW, shape: tuple[int, ...]
+) -> None:
+    """torch's fused kernel takes gradients in channels-last order for contiguous ones."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(shape, generator=generator)
+    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    optimizer = optimizer_of(recipe, {"weight": ours})
+    reference = (
+        torch.optim.SGD([theirs], lr=0.1, momentum=0.9, weight_decay=1e-3)
+        if isinstance(recipe, SGD)
+        else torch.optim.AdamW([theirs], lr=0.01, betas=(0.8, 0.99), weight_decay=0.02)
+    )
+    for _ in range(3):
+        gradient = torch.randn(shape, generator=generator)
+        ours.grad = gradient.movedim(1, -1).contiguous().movedim(-1, 1)
+        theirs.grad = gradient
+        optimizer.step()
+        reference.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_parameters_in_another_order_of_memory_or_without_values_are_not_fused() -> None:
+    across = torch.nn.Parameter(torch.ones(3, 5).t())
+    for weight in (across, torch.nn.Parameter(torch.ones(2, device="meta"))):
+        optimizer = optimizer_of(ADAMW_RECIPE, {"weight": weight})
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+        assert not optimizer.param_groups[0]["fused"]
+    assert (across < 1).all()
+    weight = torch.nn.Parameter(torch.ones(3))
+    assert optimizer_of(ADAMW_RECIPE, {"weight": weight}).param_groups[0]["fused"]
 
 
 @pytest.mark.slow
