@@ -157,6 +157,7 @@ def train(
     }
     chosen = specfile.preset_of(preset)
     body = specfile.read(spec, options, set_, chosen)
+    body.pop("automatic", None)  # of the training whose report has it: its numbers are given here
     if init is not None and init.is_file() and is_lif(init):
         body = specfile.starting_from(body, init, freeze)
     else:

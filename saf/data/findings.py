@@ -254,7 +254,7 @@ def _extreme(dataset: Dataset) -> Iterator[Finding]:
 def _other_scale(dataset: Dataset) -> Iterator[Finding]:
     """Splits that were not scaled alike: the training samples standardised, and no others."""
     there = _moments(dataset, "train")
-    varies = there.deviation > LEAST_DEVIATION
+    varies = there.deviation != np.float32(LEAST_DEVIATION)
     for split in dataset.splits:
         if split == "train" or len(getattr(dataset, f"y_{split}")) < FEW_OF_A_SPLIT:
             continue

@@ -35,6 +35,10 @@ TIMES_THE_MEDIAN = 2**7
 SHARE_OF_SQUARES = 0.99
 FEW = 0.05  # of all samples, time steps or pixels
 LEAST_DEVIATION = 1e-6
+ROUNDING = 2.0**-23
+"""Of the mean: a deviation of series up to which they are constant but for their last bits."""
+FLAT_CHANNEL = 1e-4
+"""A deviation of brightness or counts below which a channel says nothing and is not blown up."""
 CANCELLED = 1e-9
 """Variance over squared mean, below which the difference of two sums has too few digits left."""
 _EXPONENTS = 256
@@ -47,7 +51,9 @@ class Statistics(NamedTuple):
     """Of the values as a network sees them."""
 
     mean: NDArray[np.float32]  # C
-    deviation: NDArray[np.float32]  # C, at least `LEAST_DEVIATION`
+    deviation: NDArray[np.float32]
+    """C; at least `LEAST_DEVIATION`, which of series those channels alone have that are constant:
+    a signal may be in volts or in teslas."""
 
 
 class Extremes(NamedTuple):
@@ -88,7 +94,7 @@ def channel_statistics(x: Array, unit: int = 255, lengths: Array | None = None) 
 
     Extreme values of event frames in floats are left out; see the module.
     """
-    left_out = extremes(x) if x.ndim == 5 else []
+    left_out, is_series = extremes(x) if x.ndim == 5 else [], x.ndim == 3
     x = frames_of(x)
     channels = x.shape[-3]
     total, squares, count = _sums(x, np.zeros(channels), lengths=lengths)
@@ -106,8 +112,23 @@ def channel_statistics(x: Array, unit: int = 255, lengths: Array | None = None) 
         _, around, _ = _sums(x, mean, above, lengths)
         variance = np.where(variance < CANCELLED * mean**2, around / count, variance)
     divisor = float(unit) if x.dtype == np.uint8 else 1.0
-    deviation = np.maximum(np.sqrt(variance) / divisor, LEAST_DEVIATION)
+    deviation = np.sqrt(variance) / divisor
+    if is_series:
+        flat = deviation <= ROUNDING * np.abs(mean) / divisor
+        deviation = np.where(flat, LEAST_DEVIATION, deviation)
+    else:
+        deviation = np.maximum(deviation, LEAST_DEVIATION)
     return Statistics((mean / divisor).astype(np.float32), deviation.astype(np.float32))
+
+
+def divisors(deviation: Sequence[float], shape: Sequence[int]) -> list[float]:
+    """What a network divides the values of each channel by, for samples of `shape` (C H W): the
+    deviation, or 1 where the channel says nothing. Values without a place, as those of series, may
+    be of any size, and then say nothing where they are constant."""
+    least = float(np.float32(LEAST_DEVIATION))
+    if tuple(shape[1:]) == (1, 1):
+        return [1.0 if own == least else own for own in deviation]
+    return [own if own > FLAT_CHANNEL else 1.0 for own in deviation]
 
 
 def extremes(x: Array) -> list[Extremes]:

@@ -10,7 +10,13 @@ from torch import Tensor
 
 from saf.config.methods import Readout
 from saf.model.batch import Batch
-from saf.model.forward.lif_forward import LIFNetworkState, NeuronStep, lif_advance, lif_rest
+from saf.model.forward.lif_forward import (
+    LIFNetworkState,
+    NeuronStep,
+    filters_of,
+    lif_advance,
+    lif_rest,
+)
 from saf.model.forward.presentation import traced as traced_synapse
 from saf.model.lengths import Lengths
 from saf.model.network import SpikingNetwork, present
@@ -96,5 +102,7 @@ def updated_at_each_step(
             readout=readout,
         )
         learn_at_one_step(scores, batch, t, state, tally)
+        before = filters_of(network)
         batch.update()
+        state = state.read_by(before, filters_of(network))
     return tally.outcome()

@@ -60,8 +60,8 @@ def deliver(
     samples of `selection`, which are no test samples. `few_bits` are its weights of few bits, which
     are delivered then. `assessment` is what the test samples showed of the network to be delivered.
 
-    Raises `SilentNetworkError` where the network fired as it was trained and, rounded to a grid,
-    fires on no sample.
+    Raises `SilentNetworkError` where the network fired on the test samples as it was trained and,
+    rounded to a grid, fires on none.
     """
     yield Converting(step=progress.step)
     device, dtype = network.device, network.parameter_dtype
@@ -118,7 +118,8 @@ def deliver(
     certificate, measured = {**found.certificate, "dataset_sha256": dataset_sha256}, found.measured
     progress.seconds["conversion"] += perf_counter() - began
     enough = measured.samples >= min(len(test_set), ENOUGH_FOR_SILENCE)
-    if lif.description.grid is not None and enough and not measured.firing_rate:
+    rounded = lif.description.grid is not None
+    if rounded and assessment.fires and enough and not measured.firing_rate:
         raise silenced(specification.conversion)
     yield _json(directory / "certificate.json", "certificate", certificate)
     assessment = replace(assessment, findings=[*of_certificate(certificate), *assessment.findings])

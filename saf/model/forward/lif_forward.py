@@ -68,6 +68,22 @@ class LIFNetworkState(NamedTuple):
         sent = {name: line.detached() for name, line in self.sent.items()}
         return LIFNetworkState(self.step, neurons, self.traces, readout, sent, self.traced)
 
+    def read_by(
+        self, before: Mapping[tuple[str, str], Filters], now: Mapping[tuple[str, str], Filters]
+    ) -> LIFNetworkState:
+        """The same state for layers whose λ an update has changed: each goes on from its traces.
+        `before` and `now` are `filters_of` the network."""
+        if before == now:
+            return self
+        traces, traced = {}, {}
+        for (source, reader), filters in now.items():
+            old, new = (source, before[source, reader]), (source, filters)
+            if old in self.traces:
+                traces[new] = self.traces[old]
+            if old in self.traced:
+                traced[new] = self.traced[old]
+        return self._replace(traces=traces, traced=traced)
+
     def fired(self, lengths: Lengths | None = None) -> Tensor:
         """Number of spikes of each layer in this time step; with the `lengths` of padded samples,
         of those that have not ended."""
@@ -76,6 +92,19 @@ class LIFNetworkState(NamedTuple):
         counts = [count_of_each(state.s) for state in self.neurons.values()]
         (going,) = lengths.going([self.step], counts[0])
         return torch.stack([(count * going).sum() for count in counts])
+
+
+def filters_of(network: Layered) -> dict[tuple[str, str], Filters]:
+    """By what the output of a source is accumulated, by its name and that of the layer that reads
+    it; without a reader's name, by its own λ."""
+    found: dict[tuple[str, str], Filters] = {}
+    for layer in (*network.layers, network.readout_layer):
+        for connection in layer.description.connections:
+            found[connection.source, layer.name] = layer.filters
+    for layer in network.layers:
+        if layer.neuron is not None:
+            found[layer.name, ""] = (layer.decay,)
+    return found
 
 
 def lif_rest(network: Layered, stimulus: Stimulus) -> LIFNetworkState:

@@ -23,7 +23,7 @@ from saf.model.forward.replay import Replay
 from saf.model.layers import Layer, Wire, input_current, run_layers
 from saf.model.lengths import Lengths
 from saf.model.operations import apply, apply_traced, scale_over_time
-from saf.networks.architecture import INPUT, Flatten
+from saf.networks.architecture import INPUT, Flatten, InARow
 from saf.neurons.base import Accumulated, Filters, Neuron
 
 
@@ -229,7 +229,7 @@ class _Step:
                 current = apply_traced(*given, frames, self._replay, wire.maps)
             else:
                 current = apply(*given, self._replay, wire.maps)
-            if clones and all(isinstance(o, Flatten) for o in wire.operations):
+            if clones and all(isinstance(o, Flatten | InARow) for o in wire.operations):
                 current = current.clone()  # the neurons overwrite it, and it is the source's output
             clones = False
             return current

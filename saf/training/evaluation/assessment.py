@@ -25,6 +25,7 @@ class Assessment:
     """Results on the test samples, as JSON values where they are for the report."""
 
     metrics: dict[str, float]  # test_loss, test_accuracy, test_balanced_accuracy
+    fires: bool  # whether any neuron does
     classes: dict[str, Any]  # per class: names, samples, accuracy, confusion …
     baselines: Baselines
     findings: list[Finding]
@@ -52,12 +53,14 @@ def assess(
     """Test `network`, which is the one to be delivered; `rounded`: one whose weights were given
     few bits.
 
-    Raises `SilentNetworkError` where not one neuron fires on any test sample: its answer is the
-    same for every sample, whatever its accuracy.
+    Raises `SilentNetworkError` where not one neuron fires on any test sample, nor on those that it
+    learned from: its answer is the same for every sample, whatever its accuracy. On few test
+    samples, as on a single dark one, a good network may be silent.
     """
     specification, labels = trainer.specification, trainer.test_set.labels
     found = trainer.evaluated(network, trainer.test_set, "test")
-    if not any(found.firing_rates.values()):
+    fires = any(found.firing_rates.values())
+    if not fires and not _fires_on_others(trainer, network):
         if rounded:
             raise silenced(specification.conversion)
         layer = next(iter(found.firing_rates))
@@ -81,6 +84,7 @@ def assess(
             "test_accuracy": correct / len(labels),
             "test_balanced_accuracy": classes["balanced_accuracy"],
         },
+        fires=fires,
         classes=classes,
         baselines=without,
         skipped=skipped_of(dataset),
@@ -89,3 +93,9 @@ def assess(
             *findings(specification, trainer.progress, tested, without),
         ],
     )
+
+
+def _fires_on_others(trainer: Trainer, network: SpikingNetwork) -> bool:
+    """Whether a neuron fires on the samples that the network learned from."""
+    found = trainer.evaluated(network, trainer.train_set, "training")
+    return any(found.firing_rates.values())

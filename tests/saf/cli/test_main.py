@@ -393,3 +393,24 @@ def test_a_name_that_is_nearly_that_of_a_command_of_the_service_is_guessed(saf: 
     wrong = saf("backups")
     assert wrong.status == 2
     assert "Did you mean 'backup'" in wrong.err
+
+
+def test_a_rate_in_a_specification_of_a_report_is_one_that_was_given(
+    saf: Saf, tmp_path: Path
+) -> None:
+    """A report has what was automatic, also where its numbers were then changed in an editor: a
+    range test would have lowered this rate."""
+    spec, out = tmp_path / "spec.json", tmp_path / "out"
+    given = {
+        "network": {"name": "layers", "layers": [{"kind": "linear", "features": 8}]},
+        "optimizer": {"name": "adamw", "learning_rate": 0.5},
+        "automatic": ["/validation_share", "/optimizer"],
+        "validation_share": 0.2,
+        "epochs": 1,
+        "timesteps": 2,
+    }
+    spec.write_text(json.dumps(given))
+    assert saf("train", str(spec), "--out", str(out)).status == 0
+    trained = json.loads((out / "report.json").read_text())["specification"]
+    assert trained["optimizer"]["learning_rate"] == 0.5
+    assert trained["validation_share"] == 0.2

@@ -11,7 +11,7 @@ import pytest
 
 from saf.data import BUILTIN, Dataset, blocks
 from saf.data.findings import findings
-from saf.data.statistics import channel_statistics, extremes
+from saf.data.statistics import channel_statistics, divisors, extremes
 from saf.errors import DataError
 from saf.training.events import Evaluation, Step
 from tests.saf.training.trainings import run, specification
@@ -193,6 +193,20 @@ def test_a_constant_channel_of_any_size_has_the_least_deviation() -> None:
     found = channel_statistics(x)
     assert found.mean[1] == np.float32(12345679.0)
     assert found.deviation[1] == np.float32(1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-13, 5e-5, 1.0, 1e12])
+def test_series_of_any_size_have_their_own_deviation(size: float) -> None:
+    """Event counts and brightness have a size; a signal is in volts, teslas or pascals."""
+    generator = np.random.default_rng(5)
+    offset = np.array([0, 1, 100, 0])
+    x = (size * (generator.standard_normal((50, 20, 4)) + offset)).astype(np.float32)
+    x[:, :, 3] = np.float32(size * 3.1)
+    found = channel_statistics(x)
+    np.testing.assert_allclose(found.deviation[:3], size, rtol=0.1)
+    assert found.deviation[3] == np.float32(1e-6)
+    assert divisors(found.deviation.tolist(), (4, 1, 1)) == [*found.deviation[:3].tolist(), 1.0]
+    assert divisors([5e-5, 5e-4], (2, 8, 8)) == [1.0, 5e-4]
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3, 2**22])

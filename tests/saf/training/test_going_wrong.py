@@ -196,3 +196,25 @@ def test_a_grid_that_costs_the_accuracy_stands_first(images: Dataset, tmp_path: 
     assert found["verdict"] == "differs"
     assert codes(found)[0] == "conversion_differs"
     assert f"{found['lif_accuracy']:.2%}" in found["findings"][0]["message"]
+
+
+@pytest.mark.parametrize("conversion", [{}, {"grid_bits": 8}, {"weight_bits": 6}])
+def test_a_network_may_be_silent_on_the_only_test_sample(
+    conversion: dict[str, Any], tmp_path: Path
+) -> None:
+    """Nothing happens in it, on which saying nothing is right; elsewhere the network fires."""
+    generator = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    x = 255 * (generator.random((60, 3, 1, 6, 6)) < 0.05) * y[:, None, None, None, None]
+    data = Dataset(
+        x_train=x.astype(np.uint8),
+        y_train=y,
+        x_test=np.zeros((1, 3, 1, 6, 6), np.uint8),
+        y_test=np.zeros(1, np.int64),
+        class_names=("still", "moving"),
+    )
+    changes = {"network": {"name": "mlp", "features": [16]}, "epochs": 6, "batch_size": 4}
+    summary = ended(data, tmp_path, **changes, conversion=conversion)
+    assert summary["train_accuracy"] > 0.8
+    assert summary["test_accuracy"] == summary["lif_accuracy"] == 1.0
+    assert "silent_layers" in codes(summary)

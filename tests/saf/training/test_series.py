@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -348,3 +349,23 @@ def test_exports_write_series_and_what_they_have_no_words_for_is_said(tmp_path: 
         assert done.verdict == "identical"
     with pytest.raises(CannotExportError, match=r"its input is encoded \(onoff\)"):
         export(saf.load_lif(tmp_path / "onoff/lif.safetensors"), "c", tmp_path / "written")
+
+
+@pytest.mark.parametrize("unit", [2.0**-19, 2.0**-43, 2.0**40])
+@pytest.mark.parametrize("network", ["mlp", "convnet1d"])
+def test_the_unit_of_a_signal_does_not_matter(network: str, unit: float, tmp_path: Path) -> None:
+    """Brain waves are some 1e-5 volts, and magnetic fields of a head some 1e-13 teslas. One channel
+    is constant; the other units are exact, so that the trainings are equal bit for bit."""
+    data = series()
+    for x in (data.x_train, data.x_test):
+        x[:, :, 1] = 101325.3
+    other = replace(
+        data, x_train=data.x_train * np.float32(unit), x_test=data.x_test * np.float32(unit)
+    )
+    of_network = {"network": {"name": network}, "epochs": 2}
+    one, two = (
+        summary(run(job(**of_network), d, tmp_path / n)) for d, n in ((data, "a"), (other, "b"))
+    )
+    assert one["train_loss"] < np.log(3)
+    for name in ("train_loss", "test_loss", "test_accuracy", "lif_accuracy", "verdict"):
+        assert one[name] == two[name]
