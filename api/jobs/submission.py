@@ -22,6 +22,7 @@ from saf.config.samples import Samples, misfits
 from saf.estimate.memory import Forecast, forecast
 from saf.networks.architecture import Architecture
 from saf.networks.build import NetworkError, build_for
+from saf.networks.fitted import fitted
 from saf.sizes import readable
 
 
@@ -48,8 +49,8 @@ def resolve(
     origin: origins.Origin | None = None,
     is_of_a_job: bool = False,
 ) -> Submission:
-    """Look up the data set and what `init` names, turn automatic settings into numbers, build the
-    network's description, forecast the memory.
+    """Look up the data set and what `init` names, choose what is not said and turn automatic
+    settings into numbers, build the network's description, forecast the memory.
 
     With `origin` that is what the job starts from, whatever has become of the job that it is of.
     What `automatic` says counts in the specification of a job alone (`is_of_a_job`), where the
@@ -70,6 +71,7 @@ def resolve(
     )
     for misfit in misfits(own, samples):
         raise InvalidRequestError.at(misfit.pointer, f"{misfit.message}; {misfit.remedy}")
+    own = fitted(own, samples, dataset.classes)
     specification = _with_numbers(own, dataset, samples.steps(own))
     architecture = _architecture(specification, dataset)
     if origin is None:

@@ -177,6 +177,14 @@ def targets(
     """List what a network can be exported to; with a network, what stands in the way."""
     obstacles: dict[str, list[str]] = {}
     if network is not None:
+        if network.is_dir():  # as `saf download` leaves it
+            network = network / "lif.safetensors"
+        if not network.exists() and network.name.startswith("job_"):
+            complain(f"there is no file {network}; of a job, download its network first:")
+            complain(
+                f"saf download {network.name} lif.safetensors, then saf targets {network.name}"
+            )
+            raise typer.Exit(1)
         prepare_threads(os.environ)
         from saf.lif.exporting import check
         from saf.lif.network import load_lif

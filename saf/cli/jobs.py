@@ -106,6 +106,8 @@ def submit(
             found = client.validate(body)
             if as_json:
                 return print_json(found)
+            asked = found["specification"]
+            say(f"network {asked['network']['name']}, method {asked['method']['name']}")
             for setting in found["automatic"]:
                 say(f"{setting['pointer']}: {json.dumps(setting['value'])} (auto)")
             say(

@@ -26,7 +26,9 @@ PresetOption = Annotated[
     str | None,
     typer.Option("--preset", metavar="NAME", help="Settings to start from: quick, rows, shd, …"),
 ]
-DatasetOption = Annotated[str | None, typer.Option("--dataset", help="Name, id or path.")]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Name or id; saf train takes a path, too.")
+]
 NetworkOption = Annotated[str | None, typer.Option("--network", help="convnet, vgg11, …")]
 MethodOption = Annotated[str | None, typer.Option("--method", help="saf-e, saf-f, ottt-a, …")]
 NameOption = Annotated[str | None, typer.Option("--name", help="Free text.")]

@@ -17,6 +17,7 @@ from saf.data.findings import refuse
 from saf.errors import UserConfigError
 from saf.networks.architecture import Architecture
 from saf.networks.build import build_for
+from saf.networks.fitted import fitted
 from saf.training import checkpoint as checkpoints
 from saf.training.delivery import deliver
 from saf.training.evaluation.assessment import assess
@@ -91,6 +92,7 @@ def train(
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     refuse(dataset)
     samples = _checked_samples(specification, dataset)
+    specification = fitted(specification, samples, dataset.classes)
     validation = 0 if dataset.y_val is None else len(dataset.y_val)
     facts = DataFacts(len(dataset.y_train), validation, samples.steps(specification))
     try:

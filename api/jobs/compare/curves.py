@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -87,6 +88,7 @@ def plots_of(
             says=partial(_says, name),
             unit=MIB if name.endswith("_bytes") else 1.0,
             log=curves.log and name.endswith("loss"),
+            most=1.0 if name.endswith("accuracy") else inf,
             x_range=(0.0 if whole else min(xs), max(xs)) if xs else None,
         )
         if drawn is not None:

@@ -59,9 +59,10 @@ def plot(
     unit: float = 1.0,
     log: bool = False,
     x_range: tuple[float, float] | None = None,
+    most: float = math.inf,
 ) -> Plot | None:
     """The drawing of some curves over one x; `says` writes a value of the y axis, which is marked
-    at round multiples of `unit`.
+    at round multiples of `unit`. `most` is the largest value that there can be.
 
     None where there is nothing to draw. A logarithmic axis leaves out what is not positive.
     """
@@ -72,7 +73,8 @@ def plot(
     left, right = x_range or (min(xs), max(xs))
     right = right if right > left else left + 1
     low, high = min(ys) / unit, max(ys) / unit
-    ticks = [unit * tick for tick in (_log_ticks(low, high) if log else _ticks(low, high, 5))]
+    round_numbers = _log_ticks(low, high) if log else _ticks(low, high, 5, most / unit)
+    ticks = [unit * tick for tick in round_numbers]
     bottom, top = min(ticks[0], *ys), max(ticks[-1], *ys)
 
     def across(x: float) -> float:
@@ -118,15 +120,15 @@ def _stroke(
     )
 
 
-def _ticks(low: float, high: float, about: int) -> list[float]:
-    """Round numbers that enclose the range of y, some `about` of them."""
+def _ticks(low: float, high: float, about: int, most: float = math.inf) -> list[float]:
+    """Round numbers that enclose the range of y, some `about` of them; none is above `most`."""
     span = (high - low) or abs(high) or 1.0
     rough = span / about
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     if first == last:
-        last += 1
+        first, last = (first - 1, last) if low == most else (first, last + 1)
     digits = max(0, 2 - math.floor(math.log10(step)))  # 3 · 0.1 is to be 0.3
     return [round(number * step, digits) for number in range(first, last + 1)]
 

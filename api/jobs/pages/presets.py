@@ -7,7 +7,8 @@ from typing import Any
 
 from api.datasets.schemas import DatasetDocument
 from saf.config import JobSpecification
-from saf.networks.build import NetworkError, build, networks_for
+from saf.config.samples import Samples
+from saf.networks.fitted import fitted
 from saf.presets import Preset
 
 
@@ -29,19 +30,16 @@ def filled(preset: Preset, datasets: Iterable[DatasetDocument]) -> dict[str, Any
 
 
 def suited(dataset: str, datasets: Iterable[DatasetDocument]) -> dict[str, Any]:
-    """What a job on the data set of that name or id begins with: the defaults, and where the
-    network by default does not take its samples the first one that does; of series a loss at each
-    time step. `dataset` alone where it is none of `datasets`."""
+    """What a job on the data set of that name or id begins with: the defaults, and where these are
+    for other samples what a job gets that does not say it. `dataset` alone where it is none of
+    `datasets`."""
     start: dict[str, Any] = {"dataset": dataset}
     found = next((each for each in datasets if dataset in (each.name, each.id)), None)
     if found is None or found.shape is None or found.classes is None:
         return start
-    shape = tuple(found.shape)
-    try:
-        build(JobSpecification().network, shape, found.classes)
-    except NetworkError:
-        if fitting := networks_for(shape, found.classes):
-            start["network"] = {"name": fitting[0]}
-    if found.kind == "series":
-        start["method"] = {"name": "saf-e"}
+    samples = Samples(dataset, found.kind or "images", found.timesteps, True, tuple(found.shape))
+    chosen = fitted(JobSpecification(), samples, found.classes)
+    for setting, name in (("network", chosen.network.name), ("method", chosen.method.name)):
+        if setting in chosen.model_fields_set:
+            start[setting] = {"name": name}
     return start

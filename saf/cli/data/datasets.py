@@ -236,10 +236,14 @@ def _say_findings(dataset: Dataset) -> None:
 def _line(dataset: Dataset) -> str:
     if dataset["shape"] is None or dataset["counts"] is None:
         return "; ".join(problem["message"] for problem in dataset["problems"])
-    counts = dataset["counts"]
+    counts, what = dataset["counts"], "samples"
     shape = " × ".join(map(str, dataset["shape"]))
+    if steps := dataset.get("timesteps"):
+        shape = f"{steps} frames of {shape}"
+    if dataset.get("kind") == "series":
+        what, channels = "series", dataset["shape"][0]
+        shape = f"{steps} time steps of {channels} channel{'s' if channels != 1 else ''}"
     val = f" and {counts['val']} for validation" if counts.get("val") else ""
     return (
-        f"{counts['train']} + {counts['test']} samples{val} of {shape}, "
-        f"{dataset['classes']} classes"
+        f"{counts['train']} + {counts['test']} {what}{val} of {shape}, {dataset['classes']} classes"
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
+
+import typer
 
 from saf.cli.data import datasets
 from saf.cli.output import complain
@@ -16,8 +19,16 @@ def put_dataset(client: Client, body: dict[str, Any], preset: Preset | None) -> 
     no name, upload it as the one that `preset` is for, and name that in the specification. Exit
     status 1 where it cannot be used."""
     path = str(body.get("dataset", ""))
-    if preset is None or not preset.dataset or "/" not in path or not Path(path).exists():
+    if "/" not in path or not Path(path).exists():
         return
+    if preset is None or not preset.dataset:
+        name = Path(path).resolve().name.partition(".")[0]
+        complain(
+            f"{path} is a path of this machine, and a server trains on what was uploaded to it\n"
+            f"saf upload {shlex.quote(path)} --name {shlex.quote(name)}, then --dataset "
+            f"{shlex.quote(name)}; or train here: saf train --dataset {shlex.quote(path)}"
+        )
+        raise typer.Exit(1)
     with datasets.sending() as progress:
         sent = client.upload_dataset(
             path, name=preset.dataset, settings=preset.reading, progress=progress

@@ -22,7 +22,7 @@ from saf.data.arrays.questions import Part, allocated, ask, values_of
 from saf.data.arrays.splits import listed, named, splits
 from saf.data.arrays.stored.array import Stored
 from saf.data.arrays.survey import Survey, survey
-from saf.data.arrays.values import OpenRange, Range, range_of, said_range
+from saf.data.arrays.values import OpenRange, Range, range_of, range_of_features, said_range
 from saf.data.dataset import COUNTS, PIXELS, Array, Dataset, Decision
 from saf.data.formats.format import Candidate, Format, NeedsChoiceError, Question
 from saf.data.formats.settings import LabelsFrom, Layout, Size, Split, ValueRange
@@ -202,7 +202,13 @@ def _ranges(
         if not square and any("T" in order.split() for order in axes.candidates):
             return None
         return range_of(surveys)
-    return None if axes.is_temporal else range_of(surveys)
+    if axes.is_temporal:
+        return None
+    found = range_of(surveys)
+    if isinstance(found, OpenRange) and axes.order in ("N C", "C N"):
+        # Each feature is normalised by its own mean and deviation: no range is a wrong one.
+        return dict.fromkeys(surveys, range_of_features(surveys))
+    return found
 
 
 def _told(

@@ -79,6 +79,8 @@ def ask(
             f"Which values are black and white? The samples ({name} and others) hold "
             f"{ranges.found}; a network gets them in [0, 1], bytes of 0…255 as value / 255."
         )
+        if isinstance(axes, Open) and any("H" not in order for order in axes.candidates):
+            asks += " Asked of images alone: series and features need no answer."
         questions.append(Question("value_range", asks, tuple(candidates)))
     if questions:
         raise NeedsChoiceError(source.label, tuple(questions))

@@ -69,6 +69,14 @@ def range_of(surveys: Mapping[str, Survey]) -> dict[str, Range] | OpenRange:
     return one if isinstance(one, OpenRange) else dict.fromkeys(surveys, one)
 
 
+def range_of_features(surveys: Mapping[str, Survey]) -> Range:
+    """From the lowest value of all features to the highest."""
+    found = together(surveys.values())
+    low, high = ends_of(_ends(found.lowest, max(found.highest, found.lowest + 1)))
+    why = f"a network takes (value - {_number(low)}) / {_number(high - low)} of each feature, and "
+    return Range(low, high, why + "normalises it by its own mean and deviation")
+
+
 def said_range(value: str, surveys: Mapping[str, Survey]) -> dict[str, Range]:
     """The range that the owner said. Raises DataError where values are outside."""
     low, high = ends_of(value)

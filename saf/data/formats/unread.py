@@ -197,7 +197,8 @@ def _of_tables(source: Source, names: Sequence[str]) -> DataError | None:
             f"{_SAVE}; series are N T C, recordings of events become frames N T C H W.",
         )
     return DataError(
-        f"{tables[0]} holds no pixels: a label and at least 16 numbers are expected in a line",
-        hint="Give one line for each sample, such as label,pixel0,pixel1,…; or the arrays: "
-        f"{_SAVE}.",
+        f"{tables[0]} holds no pixels: a label and at least 16 numbers are expected in a line, or "
+        "at least 4 features in columns with names, one of which is 'label'",
+        hint="Give one line for each sample, such as label,pixel0,pixel1,…, and name the column of "
+        f"labels; or the arrays: {_SAVE}.",
     )

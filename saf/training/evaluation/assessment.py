@@ -77,6 +77,7 @@ def assess(
         right_by_luck(found.predicted, labels, dataset.classes),
         dataset.classes,
         found.firing_rates,
+        specification.input.changes(trainer.has_frames),
     )
     return Assessment(
         metrics={

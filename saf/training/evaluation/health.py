@@ -30,6 +30,7 @@ class Tested(NamedTuple):
     by_luck: float  # accuracy to be expected of the same answers in a random order
     classes: int  # of the data set
     firing_rates: dict[str, float]  # spikes per neuron and step, of each layer
+    in_time: bool = False  # whether samples change with time
 
 
 def findings(
@@ -41,7 +42,7 @@ def findings(
     """What is wrong with a training, the most important first; `without` is what is had without a
     network."""
     return [
-        *_of_chance(tested, without),
+        *_of_chance(specification, tested, without),
         *_of_loss(specification, progress, tested.classes),
         *_of_layers(specification, tested.firing_rates),
         *_of_classes(specification, tested, without.most_frequent),
@@ -71,7 +72,9 @@ def of_certificate(certificate: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
-def _of_chance(tested: Tested, without: Baselines) -> Iterator[Finding]:
+def _of_chance(
+    specification: ResolvedSpecification, tested: Tested, without: Baselines
+) -> Iterator[Finding]:
     accuracy, most_frequent = tested.correct / tested.samples, without.most_frequent
     said = (
         f"the accuracy is {accuracy:.2%} on {tested.samples} test samples, and naming the most "
@@ -81,12 +84,12 @@ def _of_chance(tested: Tested, without: Baselines) -> Iterator[Finding]:
         # Classes are not as frequent among the test samples as among those of the training.
         said += f", these very answers in any other order {tested.by_luck:.2%}"
     luck = max(most_frequent, tested.by_luck)
+    remedy = f"{_earlier_steps(specification, tested)}another learning rate, more epochs or "
     if accuracy <= luck:
         yield Finding(
             "at_chance",
             f"the network is no better than no network: {said}",
-            "check that labels and samples belong together; then try another learning rate, more "
-            "epochs or another network",
+            f"check that labels and samples belong together; then try {remedy}another network",
         )
     elif (p := p_value(tested.correct, tested.samples, luck)) > SIGNIFICANT:
         yield Finding(
@@ -101,8 +104,17 @@ def _of_chance(tested: Tested, without: Baselines) -> Iterator[Finding]:
                 "below_linear",
                 f"a linear classifier of the samples reaches {without.linear:.2%}, and the network "
                 f"{accuracy:.2%}",
-                "try more epochs, another learning rate or a larger network",
+                f"try {remedy}a larger network",
             )
+
+
+def _earlier_steps(specification: ResolvedSpecification, tested: Tested) -> str:
+    """The first of the remedies, where samples change with time and the loss sees the λ-weighted
+    mean of the time steps; else nothing."""
+    method = specification.method
+    if not tested.in_time or method.loss_at_each_step or specification.neuron.decay == 1:
+        return ""
+    return f"the method saf-e (by {method.name} the last few time steps count most), "
 
 
 def _of_loss(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
 from playwright.sync_api import Route, expect
 
 from tests.browser.service import Pages
@@ -36,6 +37,20 @@ def test_a_name_with_html_is_shown_as_text(tabs: Tabs, pages: Pages) -> None:
     pages.cancelled(claim)
     expect(page.locator("#status")).to_have_text("cancelled")
     expect(page.get_by_role("heading", level=1)).to_have_text(name)
+
+
+@pytest.mark.parametrize("width", [850, 1024, 1280, 1440, 1600, 1920])
+def test_at_every_width_a_name_has_room_and_a_verdict_is_whole(
+    width: int, tabs: Tabs, pages: Pages
+) -> None:
+    """Names had 84 pixels on screens of 1600 and more, and verdicts ended in dots on all."""
+    job_id, claim = pages.running(name=f"as wide as {width}")
+    pages.succeed(claim, lif_accuracy=1.0, verdict="measured")
+    page = tabs.open(pages.url, viewport={"width": width, "height": 900})
+    row = page.locator(f"#{job_id}")
+    expect(row).to_contain_text("measured")
+    assert row.locator(".lif").evaluate("cell => cell.scrollWidth <= cell.clientWidth")
+    assert row.locator(".name").evaluate("cell => cell.clientWidth") >= 100
 
 
 def test_filters_stand_in_the_address_and_back_undoes_them(tabs: Tabs, pages: Pages) -> None:

@@ -92,3 +92,17 @@ def test_what_cannot_be_ordered_is_said(
     here = saf("export", str(tmp_path / "mine.safetensors"), "python", "--set", "bits=4")
     assert here.returncode == 2
     assert "python has none" in " ".join(here.stderr.replace("│", "").split())
+
+
+def test_targets_takes_a_downloaded_folder_and_says_what_a_job_needs(tmp_path: Path) -> None:
+    folder = tmp_path / "job_1"
+    missing = saf("targets", str(folder))
+    assert missing.returncode == 1
+    assert "saf download job_1 lif.safetensors, then saf targets job_1" in missing.stderr
+    folder.mkdir()
+    network().save(folder / "lif.safetensors")
+    found = saf("targets", str(folder), "--json")
+    assert found.returncode == 0, found.stderr
+    by_name = {each["name"]: each["obstacles"] for each in json.loads(found.stdout)}
+    assert by_name["python"] == []
+    assert by_name["c"]

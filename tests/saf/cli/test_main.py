@@ -241,6 +241,14 @@ def test_an_uploaded_data_set_is_listed(there: Saf, tmp_path: Path) -> None:
     sent = there("upload", str(tmp_path / "mine.npz"), "--name", "mine")
     assert sent.status == 0, sent.err
     assert "100 + 50 samples of 1 × 8 × 8, 10 classes" in sent.out
+    series = np.random.default_rng(0).normal(size=(150, 20, 3)).astype(np.float32)
+    np.savez(tmp_path / "waves.npz", x=series, y=np.arange(150) % 2)
+    sent = there("upload", str(tmp_path / "waves.npz"))
+    assert "120 + 30 series of 20 time steps of 3 channels, 2 classes" in sent.out
+    frames = np.random.default_rng(0).poisson(0.3, size=(150, 4, 2, 9, 9)).astype(np.uint8)
+    np.savez(tmp_path / "frames.npz", x=frames, y=np.arange(150) % 2)
+    sent = there("upload", str(tmp_path / "frames.npz"))
+    assert "120 + 30 samples of 4 frames of 2 × 9 × 9, 2 classes" in sent.out
     validation = {"x_val": data.x_train[:7], "y_val": data.y_train[:7]}
     with np.load(tmp_path / "mine.npz") as file:
         np.savez(tmp_path / "split.npz", **file, **validation)  # type: ignore[arg-type]

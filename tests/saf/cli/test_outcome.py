@@ -110,6 +110,7 @@ def test_watching_a_job_with_findings_tells_them_first_and_succeeds(
 
 def test_what_automatic_settings_become_is_told_before_a_job_is_submitted(there: Saf) -> None:
     told = there("submit", "--dry").out
+    assert "network convnet, method saf-f" in told
     assert "/batch_size: 64 (auto)" in told
     assert '/optimizer: {"name": "adamw"' in told
 

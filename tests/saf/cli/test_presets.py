@@ -97,6 +97,18 @@ def test_the_files_are_uploaded_where_a_job_starts_from_their_preset(
     assert json.loads(by_name.stdout)["specification"]["dataset"] == "shd"
 
 
+@pytest.mark.parametrize("command", [("submit",), ("sweep", "submit", "--over", "seed=0,1")])
+def test_a_path_without_a_preset_is_refused_with_the_command_that_uploads_it(
+    command: tuple[str, ...], shared: Server, tmp_path: Path
+) -> None:
+    folder = tmp_path / "my photos"
+    folder.mkdir()
+    refused = saf(*command, "--dataset", str(folder), url=shared.address)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"saf upload '{folder}' --name 'my photos'" in refused.stderr
+    assert f"saf train --dataset '{folder}'" in refused.stderr
+
+
 def test_a_preset_is_where_a_specification_begins() -> None:
     preset = specfile.preset_of("rows")
     body: dict[str, Any] = specfile.read(None, {"epochs": 3}, ["network.features=[8]"], preset)

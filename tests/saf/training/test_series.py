@@ -73,6 +73,12 @@ def test_every_method_trains_on_series_and_leaves_a_network_that_fires_the_same(
     assert sum(layer["firing_rate_lif"] for layer in exact["layers"]) > 0
 
 
+def test_a_job_that_says_nothing_trains_on_series(tmp_path: Path) -> None:
+    run(JobSpecification(epochs=1), series(), tmp_path)
+    asked = json.loads((tmp_path / "report.json").read_text())["specification"]
+    assert (asked["network"]["name"], asked["method"]["name"]) == ("mlp", "saf-e")
+
+
 def test_a_stream_of_values_has_the_scores_of_the_whole_series(tmp_path: Path) -> None:
     data = series()
     run(job(epochs=1), data, tmp_path)

@@ -17,6 +17,8 @@ from saf.errors import DataError
 HEAD = 2**18
 FEWEST_PIXELS = 16
 """Columns of numbers below which a table is no table of pixels."""
+FEWEST_FEATURES = 4
+"""The same of features: columns with names of their own, beside one that is named as labels are."""
 _LOOKED_AT = 16  # lines
 _LABEL = re.compile(
     r"(label|labels|class|classes|target|y|emotion|digit|category|class_?id|species)", re.IGNORECASE
@@ -66,14 +68,27 @@ class Columns:
         return replace(self, pixels=tuple(sorted(self.pixels, key=lambda c: numbers[c])))
 
     @property
+    def are_features(self) -> bool:
+        """Whether each column of numbers has a name of its own, and not just a number of its own as
+        pixels and time steps have, beside one that is named as labels are."""
+        if self.names is None or self.label is None or self.in_one:
+            return False
+        of_events = {name.strip().lower() for name in self.names} >= {"x", "y"}
+        kinds = {re.sub(r"\d+", "#", self.names[column]) for column in self.pixels}
+        return len(kinds) == len(self.pixels) >= FEWEST_FEATURES and not of_events
+
+    @property
     def left(self) -> tuple[str, ...]:
         """The columns that are neither label, split nor pixels."""
         used = {self.label, self.split, *self.pixels}
         return tuple(self.title(column) for column in range(self.width) if column not in used)
 
 
-def columns_of(head: bytes, labels_from: str | None = None) -> Columns | None:
-    """What the columns of a table are, by its first lines; None where it is no table of pixels."""
+def columns_of(
+    head: bytes, labels_from: str | None = None, *, features: bool = False
+) -> Columns | None:
+    """What the columns of a table are, by its first lines; None where it is no table of pixels,
+    nor, where that may be, of `features`."""
     if b"\0" in head:
         return None
     text = head.decode("utf-8-sig", "replace")
@@ -113,7 +128,9 @@ def columns_of(head: bytes, labels_from: str | None = None) -> Columns | None:
     if in_one:
         pixels = (packed[0],)
     elif len(pixels) < FEWEST_PIXELS or len(pixels) < len(others) - 2:
-        return None
+        few = Columns(separator, names, width, label, pixels, split, skip_first=skip)
+        is_table = features and len(pixels) >= len(others) - 2
+        return few if is_table and few.are_features else None
     ends: tuple[int, ...] = ()
     if label is None and names is None:
         texts = [column for column in others if column not in pixels]

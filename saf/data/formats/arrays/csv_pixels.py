@@ -40,8 +40,9 @@ _SPLITS = {
 class CsvPixels(ArrayFormat):
     """A table with a sample a line: a label and the pixels, `label,pixel0,pixel1,…`, with names of
     columns or without; or a column `pixels` with spaces, and perhaps one that tells the split, as
-    FER2013 has them. `train.csv` and `test.csv` are splits; a `test.csv` without labels is left
-    out."""
+    FER2013 has them; or four features and more, in columns with names of their own, beside one that
+    is named as labels are. `train.csv` and `test.csv` are splits; a `test.csv` without labels is
+    left out."""
 
     label: ClassVar[str] = "a .csv of pixels"
     place: ClassVar[int] = 46
@@ -98,7 +99,11 @@ class CsvPixels(ArrayFormat):
                 hint="Name the column of labels 'label', or say labels_from = its name.",
             )
         _only_train(roles)
-        return assemble(roles, self, source, decisions=told, skipped=skipped)
+        layout = None
+        if first is not None and first.are_features:
+            layout = "N C"
+            told.append(Decision("layout", layout, "columns with names of their own are features"))
+        return assemble(roles, self, source, layout=layout, decisions=told, skipped=skipped)
 
 
 def _tables(source: Source, labels_from: str | None) -> dict[str, Columns]:
@@ -108,12 +113,13 @@ def _tables(source: Source, labels_from: str | None) -> dict[str, Columns]:
         names = [source.label]
     if not 0 < len(names) <= _MOST_FILES:
         return {}
+    alone = source.single or len(names) == len(source.members)  # not beside images, as their labels
     found = {}
     for name in names:
         head = source.head(name, HEAD)
         if head.startswith(b"\x1f\x8b"):
             head = _gunzipped(head)
-        columns = columns_of(head)
+        columns = columns_of(head, features=alone)
         if columns is None:
             continue
         if labels_from is not None and columns.label is None:

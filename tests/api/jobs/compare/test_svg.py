@@ -33,6 +33,14 @@ def test_what_is_no_number_interrupts_the_curve_and_is_marked() -> None:
     assert len(stroke.gaps) == 1
 
 
+def test_an_accuracy_that_is_1_throughout_has_no_axis_above_it() -> None:
+    line = svg.Line(name="one", style=0, points=[(0, 1.0), (5, 1.0)])
+    plot = svg.plot("Accuracy", [line], says="{:.0%}".format, most=1.0)
+    assert plot is not None
+    assert plot.y_range == (0.8, 1.0)
+    assert [label for _, label in plot.y_ticks] == ["80%", "100%"]
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.5, 1e-12, 7e9])
 def test_one_value_alone_can_be_drawn(value: float) -> None:
     plot = drawn([(5, value)])

@@ -282,6 +282,20 @@ def test_values_of_all_splits_tell_the_order_of_the_axes(npz: Npz) -> None:
     assert read(npz(**dark)).kind == "images"
 
 
+def test_the_range_of_rows_is_asked_of_images_alone_and_says_so(npz: Npz) -> None:
+    """Windows of a signal, 400 values each, which might be 20 × 20 pixels."""
+    x = np.random.default_rng(0).normal(size=(90, 400)).astype(np.float32)
+    y = np.arange(90) % 3
+    path = npz(x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
+    with pytest.raises(NeedsChoiceError) as caught:
+        read(path)
+    layout, value_range = caught.value.questions
+    assert [c.value for c in layout.candidates] == ["N H W", "N T", "N C"]
+    assert "series and features need no answer" in value_range.asks
+    assert read(path, settings={"layout": "N T"}).kind == "series"
+    assert read(path, settings={"layout": "N C"}).sample_shape == (400, 1, 1)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bytes_as_floats_are_images_or_series_as_the_owner_says(dtype: str, npz: Npz) -> None:
     path = npz(**split(9, 12, dtype=dtype))

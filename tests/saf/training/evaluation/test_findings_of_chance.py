@@ -1,5 +1,6 @@
 """An accuracy that takes no network is not called a success."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -32,6 +33,23 @@ def test_answers_that_are_right_by_luck_are_chance_whatever_the_frequencies_of_t
     assert codes(30, by_luck=0.3, balanced=0.5) == ["at_chance"]
     assert codes(65, by_luck=0.64, balanced=0.5) == ["chance_not_excluded"]
     assert codes(70, by_luck=0.5, balanced=0.7) == []
+
+
+@pytest.mark.parametrize(("correct", "code"), [(30, "at_chance"), (50, "below_linear")])
+def test_a_loss_at_the_last_step_is_named_where_samples_change_with_time(
+    correct: int, code: str
+) -> None:
+    """By `saf-f` what happens before the last few time steps hardly counts."""
+
+    def hint(method: str, *, in_time: bool) -> str:
+        tested = health.Tested(correct, 100, 0.4, 0.3, 2, {"layer1": 0.1}, in_time)
+        job = specification(method={"name": method}, timesteps=40)
+        found = health.findings(job, PROGRESS, tested, replace(WITHOUT, linear=1.0))
+        return next(f.hint for f in found if f.code == code)
+
+    assert "the method saf-e (by saf-f" in hint("saf-f", in_time=True)
+    assert "saf-e" not in hint("saf-e", in_time=True)
+    assert "saf-e" not in hint("saf-f", in_time=False)
 
 
 def test_luck_is_the_mean_over_all_orders_of_the_answers() -> None:

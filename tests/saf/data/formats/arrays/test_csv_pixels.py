@@ -169,6 +169,53 @@ def test_tables_that_cannot_be_used_are_refused_with_the_remedy(
     assert remedy in caught.value.hint
 
 
+FEATURES = ["length", "width", "depth", "mass"]
+RANDOM = np.random.default_rng(0)
+MEASURED = (RANDOM.normal(size=(60, 4)) * [1, 20, 0.1, 300] + 5).round(3)
+
+
+def test_a_table_of_features_with_names_is_read_without_a_question(tmp_path: Path) -> None:
+    rows = [[*values, "ant" if n % 2 else "bee"] for n, values in enumerate(MEASURED.tolist())]
+    path = tmp_path / "insects.csv"
+    path.write_bytes(table(rows, [*FEATURES, "species"]))
+    data = read(path)
+    assert data.x_train.shape == (48, 4, 1, 1)
+    assert (data.class_names, data.kind) == (("ant", "bee"), "images")
+    told = {each.setting: each for each in data.decisions}
+    assert told["layout"].value == "N C"
+    low, high = map(float, told["value_range"].value.split(".."))
+    assert f"(value - {low:g}) / {high - low:g}" in told["value_range"].why
+    seen = np.concatenate([data.x_train, data.x_test])[..., 0, 0] * (high - low) + low
+    wanted = MEASURED[np.lexsort(MEASURED.T)]
+    np.testing.assert_allclose(seen[np.lexsort(seen.round(3).T)], wanted, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["t", "x", "polarity", "z", "y"],  # events: y is no label
+        ["v1", "v2", "v3", "v4", "label"],  # steps or pixels, too few of them
+        [*FEATURES, "size"],
+    ],
+)
+def test_a_table_of_few_columns_that_may_be_something_else_is_refused(
+    names: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "d.csv"
+    path.write_bytes(table([[*row, n % 2] for n, row in enumerate(MEASURED.tolist())], names))
+    with pytest.raises(DataError, match="at least 4 features"):
+        read(path)
+
+
+def test_a_table_of_many_columns_with_one_name_is_still_a_question(tmp_path: Path) -> None:
+    wide = np.hstack([MEASURED] * 5)
+    path = tmp_path / "d.csv"
+    rows = [[*row, n % 2] for n, row in enumerate(wide.tolist())]
+    path.write_bytes(table(rows, [*(f"v{n}" for n in range(20)), "label"]))
+    with pytest.raises(NeedsChoiceError):
+        read(path)
+
+
 TEXTS = ["ant" if y == 0 else "bee" for y in Y]
 
 
