@@ -6,12 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from saf.data.baseline import Baselines, baselines
 from saf.data.dataset import Dataset, skipped_of
 from saf.data.findings import Finding
 from saf.data.findings import findings as findings_of_data
 from saf.model.network import SpikingNetwork
-from saf.training.evaluation.classes import by_class, count_right, right_by_luck
+from saf.training.evaluation.classes import by_class, count_right, right_by_luck, shares_right
 from saf.training.evaluation.health import Tested, findings
 from saf.training.failures import silence, silenced
 from saf.training.trainer import Trainer
@@ -47,10 +49,15 @@ class Assessment:
 
 
 def assess(
-    trainer: Trainer, network: SpikingNetwork, dataset: Dataset, *, rounded: bool = False
+    trainer: Trainer,
+    network: SpikingNetwork,
+    dataset: Dataset,
+    *,
+    val_accuracy: float | None,
+    rounded: bool = False,
 ) -> Assessment:
     """Test `network`, which is the one to be delivered; `rounded`: one whose weights were given
-    few bits.
+    few bits. `val_accuracy` is its accuracy on the validation samples, None without such samples.
 
     Raises `SilentNetworkError` where not one neuron fires on any test sample: its answer is the
     same for every sample, whatever its accuracy.
@@ -67,6 +74,12 @@ def assess(
     without = baselines(
         dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, dataset.classes
     )
+    against, linear_balanced = (0, 0), None
+    if without.linear_named is not None:
+        named = torch.from_numpy(without.linear_named)
+        ours, theirs = found.predicted == labels, named == labels
+        against = (int((ours & ~theirs).sum()), int((theirs & ~ours).sum()))
+        linear_balanced = shares_right(named, labels, dataset.classes).mean
     tested = Tested(
         correct,
         len(labels),
@@ -74,6 +87,10 @@ def assess(
         right_by_luck(found.predicted, labels, dataset.classes),
         dataset.classes,
         found.firing_rates,
+        against,
+        linear_balanced,
+        val_accuracy,
+        len(trainer.val_set),
     )
     return Assessment(
         metrics={

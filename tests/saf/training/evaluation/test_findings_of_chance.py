@@ -1,5 +1,6 @@
 """An accuracy that takes no network is not called a success."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -32,6 +33,39 @@ def test_answers_that_are_right_by_luck_are_chance_whatever_the_frequencies_of_t
     assert codes(30, by_luck=0.3, balanced=0.5) == ["at_chance"]
     assert codes(65, by_luck=0.64, balanced=0.5) == ["chance_not_excluded"]
     assert codes(70, by_luck=0.5, balanced=0.7) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "expected"), [(0, 1, []), (0, 6, []), (0, 7, ["below_linear"]), (20, 27, [])]
+)
+def test_one_sample_that_a_linear_classifier_alone_has_right_does_not_make_it_better(
+    own: int, others: int, expected: list[str]
+) -> None:
+    """Also where the linear classifier has all of them right."""
+    without = replace(WITHOUT, linear=(90 + others - own) / 100)
+    tested = health.Tested(90, 100, 0.9, 0.5, 2, {"layer1": 0.1}, against_linear=(own, others))
+    found = health.findings(specification(), PROGRESS, tested, without)
+    assert [each.code for each in found] == expected
+
+
+def test_a_network_that_weighs_classes_alike_is_not_measured_by_the_most_frequent_one() -> None:
+    """Of 270 and 30 samples it has 234 and 20 right: 85 %, and naming the first class 90 %."""
+    without = replace(WITHOUT, most_frequent=0.9, linear=0.92)
+    by_luck = (244 * 270 + 56 * 30) / 300**2
+    tested = health.Tested(
+        254, 300, (234 / 270 + 20 / 30) / 2, by_luck, 2, {"layer1": 0.1}, (5, 28), 0.62
+    )
+    balanced = specification(loss={"class_weights": "balanced"})
+    assert health.findings(balanced, PROGRESS, tested, without) == []
+    (chance, *_) = health.findings(specification(), PROGRESS, tested, without)
+    assert chance.code == "at_chance"
+    better = tested._replace(linear_balanced=0.85)
+    (found,) = health.findings(balanced, PROGRESS, better, without)
+    assert found.code == "below_linear"
+    assert "reaches 85.00% over the classes alike, and the network 76.67%" in found.message
+    one_class = health.Tested(270, 300, 0.5, 0.9, 2, {"layer1": 0.1})
+    (found,) = health.findings(balanced, PROGRESS, one_class, without)[:1]
+    assert found.code == "at_chance"
 
 
 def test_luck_is_the_mean_over_all_orders_of_the_answers() -> None:
