@@ -35,6 +35,10 @@ TIMES_THE_MEDIAN = 2**7
 SHARE_OF_SQUARES = 0.99
 FEW = 0.05  # of all samples, time steps or pixels
 LEAST_DEVIATION = 1e-6
+CONSTANT = 1e-8
+"""Deviation over mean, below which a channel of a series holds one value in float32."""
+SMALLEST = 1e-30
+"""Deviation of a series that float32 can still divide by."""
 CANCELLED = 1e-9
 """Variance over squared mean, below which the difference of two sums has too few digits left."""
 _EXPONENTS = 256
@@ -47,7 +51,9 @@ class Statistics(NamedTuple):
     """Of the values as a network sees them."""
 
     mean: NDArray[np.float32]  # C
-    deviation: NDArray[np.float32]  # C, at least `LEAST_DEVIATION`
+    deviation: NDArray[np.float32]
+    """C, at least `LEAST_DEVIATION`; of series, whose unit may be anything, what it is, and
+    `LEAST_DEVIATION` alone of channels that do not vary."""
 
 
 class Extremes(NamedTuple):
@@ -88,6 +94,7 @@ def channel_statistics(x: Array, unit: int = 255, lengths: Array | None = None) 
 
     Extreme values of event frames in floats are left out; see the module.
     """
+    is_series = x.ndim == 3
     left_out = extremes(x) if x.ndim == 5 else []
     x = frames_of(x)
     channels = x.shape[-3]
@@ -106,7 +113,11 @@ def channel_statistics(x: Array, unit: int = 255, lengths: Array | None = None) 
         _, around, _ = _sums(x, mean, above, lengths)
         variance = np.where(variance < CANCELLED * mean**2, around / count, variance)
     divisor = float(unit) if x.dtype == np.uint8 else 1.0
-    deviation = np.maximum(np.sqrt(variance) / divisor, LEAST_DEVIATION)
+    own = np.sqrt(variance)
+    varies = own > np.maximum(CONSTANT * np.abs(mean), SMALLEST)
+    if not is_series:
+        varies &= own > LEAST_DEVIATION * divisor
+    deviation = np.where(varies, own / divisor, LEAST_DEVIATION)
     return Statistics((mean / divisor).astype(np.float32), deviation.astype(np.float32))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import isclose
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from saf.estimate.chunking import MADE_AT_ONCE
 from saf.model.operations import channels_last
+
+FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
+NO_DEVIATION = 1e-6  # what data sets say of channels that do not vary
 
 
 def floats(x: Tensor, dtype: torch.dtype, unit: int = 255) -> Tensor:
@@ -109,3 +113,15 @@ class Stimulus(NamedTuple):
         return torch.zeros((len(one), *shape), dtype=one.dtype, device=one.device).contiguous(
             memory_format=torch.channels_last if last else torch.contiguous_format
         )
+
+
+def divisors(deviations: Sequence[float]) -> list[float]:
+    """What each input channel is divided by: its deviation, or 1 where that is next to nothing.
+
+    Where it is so in all channels, the samples are in a small unit, such as the volts of an EEG,
+    and those channels are flat that are so beside the one that varies most.
+    """
+    varying = [own for own in deviations if not isclose(own, NO_DEVIATION, rel_tol=1e-6)]
+    largest = max(varying, default=0.0)
+    flat = FLAT_CHANNEL * (1.0 if largest > FLAT_CHANNEL else largest)
+    return [own if own in varying and own > flat else 1.0 for own in deviations]

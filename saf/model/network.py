@@ -24,13 +24,11 @@ from saf.kernels.precision import compute_dtype, parameter_dtype
 from saf.model.dropout import dropout_masks
 from saf.model.forward.presentation import NO_DROPOUT, Constants, Effective, Masks, Presentation
 from saf.model.forward.readout import scores_of
-from saf.model.inputs import Frames, Stimulus, with_pixels
+from saf.model.inputs import Frames, Stimulus, divisors, with_pixels
 from saf.model.layers import Layer, Map, Wire, wires_of
 from saf.model.operations import channels_last, without_scales
 from saf.networks.architecture import INPUT, Architecture, Connection, Conv, Shape
 from saf.neurons.base import Neuron
-
-FLAT_CHANNEL = 1e-4  # a deviation below which a channel says nothing and is not blown up
 
 
 class SpikingNetwork(torch.nn.Module):
@@ -368,7 +366,7 @@ def network_of(
     `mean` and `std` are those of each input channel in the training data; a network may bring its
     own. `shape` is that of a sample, C H W, where images are shown as sequences.
     """
-    std = [deviation if deviation > FLAT_CHANNEL else 1.0 for deviation in std]
+    std = divisors(std)
     image = None if shape is None else image_sequence(specification.input.present, shape)
     if image is not None:
         mean, std = image.of_each_value(mean), image.of_each_value(std)

@@ -195,6 +195,15 @@ def test_a_constant_channel_of_any_size_has_the_least_deviation() -> None:
     assert found.deviation[1] == np.float32(1e-6)
 
 
+@pytest.mark.parametrize("unit", [1e3, 1.0, 1e-5, 1e-13])
+def test_a_series_has_its_deviation_in_any_unit(unit: float) -> None:
+    x = np.random.default_rng(0).normal(3, 2, size=(50, 20, 3)).astype(np.float32)
+    x[:, :, 1] = 0.1
+    whole, found = channel_statistics(x), channel_statistics((x * unit).astype(np.float32))
+    assert found.deviation[1] == whole.deviation[1] == np.float32(1e-6)
+    np.testing.assert_allclose(found.deviation[::2], whole.deviation[::2] * unit, rtol=1e-5)
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e3, 2**22])
 def test_a_large_offset_takes_no_digits_from_the_deviation(offset: float) -> None:
     x = (events() + np.float32(offset)).astype(np.float32)
