@@ -224,12 +224,34 @@ def _flat(dataset: Dataset) -> Iterator[Finding]:
             return
     flat = np.flatnonzero(lowest == highest)
     names = [f"channel {index}" for index in range(channels)]
+    message = (
+        f"{len(flat)} of {channels} channel{'s hold' if channels > 1 else ' holds'} one value "
+        f"throughout the training samples ({_named(flat, names)}): nothing can be learnt of it"
+    )
+    for split in dataset.splits[1:]:
+        woken = flat[_differ(getattr(dataset, f"x_{split}"), flat, lowest[flat])]
+        if len(woken):
+            what = "test" if split == "test" else "validation"
+            message += (
+                f"; {what} samples hold others there ({_named(woken, names)}), which disturb a "
+                "network that never saw any"
+            )
     yield Finding(
         "constant_channel",
-        f"{len(flat)} of {channels} channel{'s hold' if channels > 1 else ' holds'} one value "
-        f"throughout the training samples ({_named(flat, names)}): nothing can be learnt of it",
+        message,
         "Leave such channels out, or check how they were written.",
     )
+
+
+def _differ(
+    x: NDArray[Any], channels: NDArray[np.int64], values: NDArray[Any]
+) -> NDArray[np.bool_]:
+    """Which of `channels` of `x` hold anything else than their one of `values`."""
+    found = np.zeros(len(channels), np.bool_)
+    for chunk in blocks.blocks(frames_of(x)):
+        others = tuple(axis for axis in range(chunk.ndim) if axis != chunk.ndim - 3)
+        found |= (chunk[..., channels, :, :] != values[:, None, None]).any(axis=others)
+    return found
 
 
 def _extreme(dataset: Dataset) -> Iterator[Finding]:
@@ -250,7 +272,7 @@ def _extreme(dataset: Dataset) -> Iterator[Finding]:
 def _other_scale(dataset: Dataset) -> Iterator[Finding]:
     """Splits that were not scaled alike: the training samples standardised, and no others."""
     there = _moments(dataset, "train")
-    varies = there.deviation > LEAST_DEVIATION
+    varies = there.deviation != np.float32(LEAST_DEVIATION)
     for split in dataset.splits:
         if split == "train" or len(getattr(dataset, f"y_{split}")) < FEW_OF_A_SPLIT:
             continue

@@ -18,8 +18,16 @@ from saf.training.evaluation.health import Tested, findings
 from saf.training.failures import silence, silenced
 from saf.training.trainer import Trainer
 
-LEAKS = ("test_in_training", "validation_in_test")
+LEAKS = ("test_in_training", "validation_in_training", "validation_in_test")
 """Findings of a data set by which an accuracy says less than it seems to."""
+CAUSES = (
+    "other_scale",
+    "extreme_values",
+    "contradicting_labels",
+    "constant_channel",
+)
+"""Those that a bad result may be put down to, and that are told beside one."""
+BAD = ("test_unlike_validation", "at_chance", "chance_not_excluded", "below_linear")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +100,9 @@ def assess(
         val_accuracy,
         len(trainer.val_set),
     )
+    of_data = findings_of_data(dataset)
+    of_training = findings(specification, trainer.progress, tested, without)
+    told = LEAKS + (CAUSES if any(each.code in BAD for each in of_training) else ())
     return Assessment(
         metrics={
             "test_loss": found.loss,
@@ -102,7 +113,7 @@ def assess(
         baselines=without,
         skipped=skipped_of(dataset),
         findings=[
-            *(found for found in findings_of_data(dataset) if found.code in LEAKS),
-            *findings(specification, trainer.progress, tested, without),
+            *(found for found in of_data if found.code in told),
+            *of_training,
         ],
     )
