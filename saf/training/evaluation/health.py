@@ -20,6 +20,8 @@ SIGNIFICANT = 0.01  # probability below which an accuracy is not put down to cha
 SATURATED = 0.9  # spikes per neuron and step
 ROSE = 1.05  # times the loss before the first update
 APART = 0.2  # between the accuracies on samples for testing and for validation
+HIDDEN = 0.2  # of the accuracy, which is that much above the mean of the classes
+BY_HEART = 0.95  # of the training samples; who has so many right learns no more of them
 HALF_GONE = 0.5  # of the best validation accuracy, that the last epoch has lost
 
 
@@ -56,10 +58,10 @@ def findings(
     learnt = any(tested.val_accuracy > tested.accuracy for _ in unlike if tested.val_accuracy)
     return [
         *unlike,
-        *_of_chance(specification, tested, without, learnt=learnt),
+        *_of_chance(specification, progress, tested, without, learnt=learnt),
         *_of_loss(specification, progress, tested.classes),
         *_of_layers(specification, tested.firing_rates),
-        *_of_classes(specification, tested, without.most_frequent),
+        *_of_classes(specification, tested),
         *_of_validation(specification, progress),
     ]
 
@@ -77,7 +79,7 @@ def of_certificate(certificate: Mapping[str, Any]) -> list[Finding]:
         Finding(
             "conversion_differs",
             f"the network that is delivered is not what was trained: its accuracy is "
-            f"{check['accuracy_lif']:.2%} and was {before:.2%}",
+            f"{check['accuracy_lif']:.2%} and was {before:.2%}, on {check['samples']} test samples",
             'take more conversion.grid_bits, or "auto", or null for no rounding; of '
             "conversion.weight_bits more, or more conversion.fine_tune_epochs"
             if on_grid
@@ -118,7 +120,12 @@ def _of_other_samples(progress: Progress, tested: Tested) -> Iterator[Finding]:
 
 
 def _of_chance(
-    specification: ResolvedSpecification, tested: Tested, without: Baselines, *, learnt: bool
+    specification: ResolvedSpecification,
+    progress: Progress,
+    tested: Tested,
+    without: Baselines,
+    *,
+    learnt: bool,
 ) -> Iterator[Finding]:
     accuracy, most_frequent = tested.accuracy, without.most_frequent
     said = (
@@ -159,8 +166,19 @@ def _of_chance(
             "below_linear",
             f"a linear classifier of the samples reaches {linear:.2%}{over}, and the network "
             f"{own:.2%}",
-            learn_more(specification, "try more epochs, another learning rate or a larger network"),
+            learn_more(specification, _beyond(progress)),
         )
+
+
+def _beyond(progress: Progress) -> str:
+    """What may bring a network beyond a linear classifier."""
+    if (share := progress.history[-1].get("train_accuracy", 0.0)) >= BY_HEART:
+        return (
+            f"{share:.0%} of the training samples are right, so that longer training adds little: "
+            "give more samples, random changes to them (augment, of images), or try another "
+            "network, such as mlp"
+        )
+    return "try more epochs, another learning rate or a larger network"
 
 
 def _is_below_linear(tested: Tested, balanced: bool) -> bool:
@@ -209,11 +227,10 @@ def _of_layers(specification: ResolvedSpecification, rates: dict[str, float]) ->
         )
 
 
-def _of_classes(
-    specification: ResolvedSpecification, tested: Tested, most_frequent: float
-) -> Iterator[Finding]:
-    accuracy = tested.correct / tested.samples
-    if accuracy - tested.balanced_accuracy > 0.2 and most_frequent > 0.5:
+def _of_classes(specification: ResolvedSpecification, tested: Tested) -> Iterator[Finding]:
+    """Classes that count little in the accuracy, and are missed."""
+    accuracy = tested.accuracy
+    if accuracy - tested.balanced_accuracy > HIDDEN:
         remedy = (
             "get more samples of the rare classes"
             if specification.loss.class_weights == "balanced"

@@ -9,6 +9,7 @@ FAR_RATE = 10.0  # times the learning rate of the rule, or below it by so many t
 FAR_THRESHOLD = 8.0  # times the usual one, or below it by so many times
 USUAL_THRESHOLD = 1.0
 TINY_NORM = 0.01  # of a gradient, to which it is clipped
+MUCH_DECAY = 1e-3  # of the weights that each iteration takes away
 MUCH_SMOOTHING = 0.5  # of the target, which is spread over all classes
 
 
@@ -21,6 +22,9 @@ def unusual(specification: ResolvedSpecification) -> list[str]:
     norm = specification.max_gradient_norm
     if norm is not None and norm < TINY_NORM:
         remedies.append(f"set max_gradient_norm to {GRADIENT_NORM:g} (it is {norm:g})")
+    decay = specification.optimizer.weight_decay
+    if decay * rate > MUCH_DECAY:
+        remedies.append(f"set optimizer.weight_decay to 0 (it is {decay:g})")
     threshold = specification.neuron.threshold
     # Weights that come from elsewhere were made for their threshold.
     if specification.init is None and _is_far(threshold, USUAL_THRESHOLD, FAR_THRESHOLD):

@@ -68,6 +68,33 @@ def test_a_network_that_weighs_classes_alike_is_not_measured_by_the_most_frequen
     assert found.code == "at_chance"
 
 
+def test_classes_that_are_missed_are_told_where_no_class_is_most_of_the_samples() -> None:
+    """Four classes of 40 samples and four of 4, of which one in sixteen is right."""
+    tested = health.Tested(142, 176, 0.47, 0.2, 8, {"layer1": 0.1})
+    without = replace(WITHOUT, most_frequent=0.23)
+    (found,) = health.findings(specification(), PROGRESS, tested, without)
+    assert found.code == "rare_classes_ignored"
+    assert 'class_weights to "balanced"' in found.hint
+
+
+def test_who_knows_the_training_samples_by_heart_is_not_told_to_train_longer() -> None:
+    tested = health.Tested(60, 100, 0.6, 0.25, 2, {"layer1": 0.1}, against_linear=(2, 20))
+    without = replace(WITHOUT, linear=0.78)
+    hints = [
+        health.findings(
+            specification(),
+            PROGRESS.model_copy(
+                update={"history": [{**PROGRESS.history[0], "train_accuracy": right}]}
+            ),
+            tested,
+            without,
+        )[0].hint
+        for right in (0.7, 1.0)
+    ]
+    assert hints[0] == "try more epochs, another learning rate or a larger network"
+    assert hints[1].startswith("100% of the training samples are right, so that longer training")
+
+
 def test_luck_is_the_mean_over_all_orders_of_the_answers() -> None:
     labels, predicted = torch.tensor([0, 1, 1, 1]), torch.tensor([1, 1, 0, 1])
     orders = [torch.tensor(order) for order in permutations(predicted.tolist())]

@@ -22,7 +22,8 @@ def job(**settings: Any) -> ResolvedSpecification:
         {"method": {"name": "ottt-o"}},
         {"optimizer": {"name": "sgd"}},
         {"optimizer": {"name": "sgd", "learning_rate": 0.1}, "max_gradient_norm": None},
-        {"optimizer": {"name": "adamw", "learning_rate": 0.0004}},
+        {"optimizer": {"name": "adamw", "learning_rate": 0.0004, "weight_decay": 0.1}},
+        {"optimizer": {"name": "sgd", "weight_decay": 5e-4}},
         {"neuron": {"threshold": 0.5}},
         {"neuron": {"threshold": 50}, "init": {"job": "job_of_before"}},
     ],
@@ -49,6 +50,10 @@ def test_a_rate_that_a_range_test_has_lowered_is_not_put_back() -> None:
             "set the learning rate to about 0.002 (it is 0.06)",
         ),
         ({"max_gradient_norm": 1e-6}, "set max_gradient_norm to 1 (it is 1e-06)"),
+        (
+            {"optimizer": {"name": "sgd", "weight_decay": 1}},
+            "set optimizer.weight_decay to 0 (it is 1)",
+        ),
         ({"neuron": {"threshold": 50}}, "set neuron.threshold to 1 (it is 50)"),
         (
             {"loss": {"label_smoothing": 0.99}},
