@@ -165,19 +165,25 @@ def _contradictions(ids: NDArray[np.int64], labels: NDArray[np.int64]) -> Iterat
         )
 
 
+def untrained_classes(dataset: Dataset) -> Iterator[Finding]:
+    """The finding of classes without a training sample, where there are some."""
+    yield from _empty(dataset, "train", "training", "what is of them can never be named right")
+
+
 def _empty_classes(dataset: Dataset) -> Iterator[Finding]:
-    for split, what, means in (
-        ("train", "training", "what is of them can never be named right"),
-        ("test", "test", "how well what is of them is named is not measured"),
-    ):
-        empty = np.flatnonzero(_class_counts(dataset, split) == 0)
-        if len(empty):
-            yield Finding(
-                "empty_class",
-                f"{_share_of_classes(empty, dataset)} no {what} sample "
-                f"({_named(empty, dataset.class_names)}): {means}",
-                f"Add {what} samples of these classes, or leave the classes out.",
-            )
+    yield from untrained_classes(dataset)
+    yield from _empty(dataset, "test", "test", "how well what is of them is named is not measured")
+
+
+def _empty(dataset: Dataset, split: str, what: str, means: str) -> Iterator[Finding]:
+    empty = np.flatnonzero(_class_counts(dataset, split) == 0)
+    if len(empty):
+        yield Finding(
+            "empty_class",
+            f"{_share_of_classes(empty, dataset)} no {what} sample "
+            f"({_named(empty, dataset.class_names)}): {means}",
+            f"Add {what} samples of these classes, or leave the classes out.",
+        )
 
 
 def _few(dataset: Dataset) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import torch
 
 from saf.data.baseline import Baselines, baselines
 from saf.data.dataset import Dataset, skipped_of
-from saf.data.findings import Finding
+from saf.data.findings import Finding, untrained_classes
 from saf.data.findings import findings as findings_of_data
 from saf.model.network import SpikingNetwork
 from saf.training.evaluation.classes import by_class, count_right, right_by_luck, shares_right
@@ -114,6 +114,7 @@ def assess(
         skipped=skipped_of(dataset),
         findings=[
             *(found for found in of_data if found.code in told),
+            *untrained_classes(dataset),
             *of_training,
         ],
     )
