@@ -60,7 +60,7 @@ DRAWN: Mapping[str, Callable[[], Dataset]] = {
 
 
 def subset(data: Dataset, train: int, test: int) -> Dataset:
-    """`data` with so many samples, spread evenly."""
+    """`data`, whose classes are in no regular order, with so many samples, spread evenly."""
     rows = {
         "train": np.arange(train) * len(data.y_train) // train,
         "test": np.arange(test) * len(data.y_test) // test,

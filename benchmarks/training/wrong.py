@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import RESULTS
-from benchmarks.data.drawn import shapes, subset
+from benchmarks.data.drawn import shapes
 from benchmarks.service.throughput import ENDED, Service
 from saf.data import Dataset
 
@@ -35,6 +35,7 @@ QUICK: Mapping[str, Any] = {
     "batch_size": 16,
 }
 SGD: Mapping[str, Any] = {"optimizer": {"name": "sgd", "learning_rate": 0.1}}
+LONGER: Mapping[str, Any] = {"epochs": 20}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class Case:
 
 def cases() -> list[Case]:
     """All of them, on 120 + 80 drawn images of four classes."""
-    plain = arrays_of(subset(shapes(), 120, 80))
+    plain = arrays_of(shapes(120, 80))
     generator = np.random.default_rng(0)
     floats = {name: x / np.float32(255) for name, x in plain.items() if name.startswith("x")}
     holes = floats["x_train"].astype(np.float32)
@@ -98,6 +99,26 @@ def cases() -> list[Case]:
             what="test set equal to the training set",
             arrays=plain | {"x_test": plain["x_train"], "y_test": plain["y_train"]},
         ),
+        Case(
+            what="labels of the test set numbered from another class on",
+            arrays=plain | {"y_test": (plain["y_test"] + 1) % 4},
+            job=LONGER,
+        ),
+        Case(
+            what="labels by lot, test images that are training images but for one pixel",
+            arrays=plain
+            | {
+                "y_train": (lots := generator.integers(0, 4, len(plain["y_train"]))),
+                "x_test": _changed(plain["x_train"])[:80],
+                "y_test": lots[:80],
+            },
+            job=LONGER,
+        ),
+        Case(
+            what="learning rate / 1000",
+            arrays=plain,
+            job={"optimizer": {"name": "adamw", "learning_rate": 2e-6}},
+        ),
         Case(what="constant images", arrays=plain | {"x_train": np.full_like(plain["x_train"], 7)}),
         Case(what="1 % of the pixels NaN", arrays=nan),
         Case(
@@ -106,6 +127,13 @@ def cases() -> list[Case]:
             job={"conversion": {"grid_bits": 1}, "epochs": 12},
         ),
     ]
+
+
+def _changed(images: np.ndarray) -> np.ndarray:
+    """Copies that differ in the lowest bit of one pixel."""
+    changed = images.copy()
+    changed[:, 0, 0, 0] ^= 1
+    return changed
 
 
 def arrays_of(data: Dataset) -> dict[str, np.ndarray]:
@@ -205,6 +233,7 @@ def _of_terminal(job: Mapping[str, Any], told: str) -> str:
 
 def _of_page(page: str) -> str:
     """The status and the first words of the job's page that warn."""
+    page = re.sub(r"<noscript>.*?</noscript>", "", page, flags=re.DOTALL)
     text = re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page)))
     notice = re.search(r'class="notice[^"]*"[^>]*>(.*?)</div>', page, re.DOTALL)
     status = re.search(r"(Succeeded, with warnings|Succeeded|Failed)", text, re.IGNORECASE)

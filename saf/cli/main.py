@@ -176,7 +176,12 @@ def train(
             body = begun | body
     terminal = console(stderr=as_json)
     how = {**(chosen.reading if chosen is not None else {}), **reading.settings_of(read)}
-    summary = train_here(specfile.check(body), out, terminal, init_from=init, reading=how)
+    try:
+        summary = train_here(specfile.check(body), out, terminal, init_from=init, reading=how)
+    except OSError as error:
+        if error.filename is None and error.strerror:  # as where the disk is full
+            raise OSError(error.errno, error.strerror, str(out)) from error
+        raise
     if summary is None:
         complain(f"interrupted; the same command goes on from the checkpoint in {out}")
         raise typer.Exit(130)

@@ -175,6 +175,7 @@ class _Follower:
         self._status = "starting"
         self._metrics: dict[str, float] = {}
         self._begun = (0, 0.0)  # step and time
+        self._step = 0
         self._total = 0
         self._checked: tuple[int, int] | None = None
 
@@ -196,16 +197,17 @@ class _Follower:
                 pass
             case _:
                 return
+        self._step = getattr(report, "step", self._step)  # the check has none of its own
         from saf.client.progress import Moment
 
         self._bar.show(
             Moment(
                 status=self._status,
-                step=getattr(report, "step", 0),
+                step=self._step,
                 steps_total=self._total,
                 metrics=self._metrics,
                 checked=self._checked,
-                seconds_left=self._left(getattr(report, "step", 0)),
+                seconds_left=self._left(self._step),
             )
         )
 

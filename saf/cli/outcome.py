@@ -56,14 +56,17 @@ def next_steps(
     """What to try next; `val_accuracies` are those of all epochs, and `job_id` is that of a job on
     a server, empty for a training on this machine. The rules:
 
-    - training accuracy 10 points above test accuracy: more samples, or random changes to them;
+    - training accuracy 10 points above test accuracy, and above that on the validation samples
+      where there are some: more samples, or random changes to them;
     - half a point of validation accuracy or more from the last tenth of ten or more epochs: more
       epochs;
     - a network that is not proven, where it could be, and that has no findings: the grid.
     """
     steps = []
     trained, tested = found.get("train_accuracy"), found.get("test_accuracy")
-    if trained is not None and tested is not None and trained - tested > OVERFITTED:
+    # A network that is right on other new samples has learnt nothing by heart.
+    on_new = max(tested or 0.0, found.get("val_accuracy") or 0.0)
+    if trained is not None and tested is not None and trained - on_new > OVERFITTED:
         augment = "" if specification.get("augment") else ", or --set augment=crop,flip on images"
         steps.append(
             f"the training samples are learnt by heart ({percent(trained)} against "

@@ -104,6 +104,20 @@ def epochs_for(samples: int, batch_size: int) -> int:
     return max(FEWEST_EPOCHS, min(MOST_EPOCHS, ceil(ITERATIONS / per_epoch)))
 
 
+def rate_of(specification: ResolvedSpecification) -> float:
+    """The learning rate that the rule takes with the optimizer of `specification`, whatever rate
+    that has."""
+    return _rate(
+        *(specification.optimizer.name, specification),
+        *(specification.batch_size, specification.timesteps),
+    )
+
+
+def has_automatic_rate(specification: ResolvedSpecification) -> bool:
+    """Whether the learning rate was "auto"."""
+    return not {"/optimizer", "/optimizer/learning_rate"}.isdisjoint(specification.automatic)
+
+
 def _rate(
     optimizer: str, specification: JobSpecification, batch_size: int, timesteps: int
 ) -> float:

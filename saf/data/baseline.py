@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -36,6 +36,9 @@ class Baselines:
     """Of a linear classifier, see `baselines`; None where there can be none."""
     linear_reason: str | None
     """Why there is no linear classifier; None where there is one."""
+    linear_named: Array | None = field(default=None, compare=False, repr=False)
+    """The class that the linear classifier names for each test sample (N); None where there is
+    none."""
     seconds: float
     """What computing both took."""
 
@@ -62,9 +65,9 @@ def baselines(
     x_train, x_test = _as_images(x_train), _as_images(x_test)
     counts = np.bincount(y_train, minlength=classes)
     most_frequent = int(counts.argmax())
-    linear: float | None = None
+    named: Array | None = None
     try:
-        linear, reason = _linear(x_train, y_train, x_test, y_test), None
+        named, reason = _linear(x_train, y_train, x_test), None
     except _NoClassifierError as error:
         reason = str(error)
     except MemoryError:
@@ -72,8 +75,9 @@ def baselines(
     return Baselines(
         most_frequent=float((np.asarray(y_test) == most_frequent).mean()),
         most_frequent_class=most_frequent,
-        linear=linear,
+        linear=None if named is None else float((named == np.asarray(y_test)).mean()),
         linear_reason=reason,
+        linear_named=named,
         seconds=perf_counter() - began,
     )
 
@@ -82,7 +86,8 @@ class _NoClassifierError(Exception):
     """There is no linear classifier; the message says why."""
 
 
-def _linear(x_train: Array, y_train: Array, x_test: Array, y_test: Array) -> float:
+def _linear(x_train: Array, y_train: Array, x_test: Array) -> Array:
+    """The class that a linear classifier names for each sample of `x_test`."""
     count = min(len(x_train), MAX_TRAINING_SAMPLES)
     chosen = np.arange(count) * len(x_train) // count
     factor = _pooling_factor(x_train.shape[-3:])
@@ -111,14 +116,13 @@ def _linear(x_train: Array, y_train: Array, x_test: Array, y_test: Array) -> flo
     share = np.bincount(y) / count  # (K,), means of the targets
     # Zᵀ (Y - mean of Y) is Zᵀ Y, since the columns of Z sum to 0.
     weights = np.linalg.solve(gram, sums.T).astype(np.float32)  # (F, K)
-    right, seen = 0, 0
-    for chunk in _features(x_test, np.arange(len(x_test)), factor):
-        for part in _rows(chunk):
-            scores = _standardised(part, mean, scale) @ weights + share
-            named = present[scores.argmax(axis=1)]
-            right += int((named == y_test[seen : seen + len(named)]).sum())
-            seen += len(named)
-    return right / seen
+    return np.concatenate(
+        [
+            present[(_standardised(part, mean, scale) @ weights + share).argmax(axis=1)]
+            for chunk in _features(x_test, np.arange(len(x_test)), factor)
+            for part in _rows(chunk)
+        ]
+    )
 
 
 def _as_images(x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""How much of an accuracy can be luck: an exact binomial test, and the margin of a measured share.
+"""How much of an accuracy can be luck: exact tests, and the margin of a measured share.
 
 Loads neither torch nor numpy.
 """
@@ -33,6 +33,27 @@ def p_value(correct: int, total: int, share: float) -> float:
     return max(0.0, 1.0 - below)
 
 
+def p_of_difference(right: int, total: int, others_right: int, others: int) -> float:
+    """Probability that, of all that is right in two sets of samples, at least `right` fall into the
+    first one by luck: the p-value of the one-sided exact test of Fisher.
+
+    `right` of `total` samples are right, and `others_right` of `others`. Raises ValueError unless
+    0 ≤ right ≤ total and 0 ≤ others_right ≤ others.
+    """
+    for part, whole in ((right, total), (others_right, others)):
+        if not 0 <= part <= whole:
+            raise ValueError(f"{part} of {whole} samples cannot be right")
+    drawn = right + others_right
+    ways = _log_ways(total + others, drawn)
+    return min(
+        1.0,
+        math.fsum(
+            math.exp(_log_ways(total, k) + _log_ways(others, drawn - k) - ways)
+            for k in range(max(right, drawn - others), min(total, drawn) + 1)
+        ),
+    )
+
+
 def margin(total: int) -> float:
     """Half the width of the 95 % interval of a share of `total` samples, at a share of one half.
 
@@ -45,8 +66,12 @@ def margin(total: int) -> float:
 
 def _probability(k: int, total: int, share: float) -> float:
     """P(X = k)."""
-    ways = math.lgamma(total + 1) - math.lgamma(k + 1) - math.lgamma(total - k + 1)
-    return math.exp(ways + k * math.log(share) + (total - k) * math.log1p(-share))
+    return math.exp(_log_ways(total, k) + k * math.log(share) + (total - k) * math.log1p(-share))
+
+
+def _log_ways(total: int, k: int) -> float:
+    """ln of the number of ways to choose k of `total`."""
+    return math.lgamma(total + 1) - math.lgamma(k + 1) - math.lgamma(total - k + 1)
 
 
 def _sum_of_products(factors: Iterable[float]) -> float:

@@ -165,19 +165,25 @@ def _contradictions(ids: NDArray[np.int64], labels: NDArray[np.int64]) -> Iterat
         )
 
 
+def untrained_classes(dataset: Dataset) -> Iterator[Finding]:
+    """The finding of classes without a training sample, where there are some."""
+    yield from _empty(dataset, "train", "training", "what is of them can never be named right")
+
+
 def _empty_classes(dataset: Dataset) -> Iterator[Finding]:
-    for split, what, means in (
-        ("train", "training", "what is of them can never be named right"),
-        ("test", "test", "how well what is of them is named is not measured"),
-    ):
-        empty = np.flatnonzero(_class_counts(dataset, split) == 0)
-        if len(empty):
-            yield Finding(
-                "empty_class",
-                f"{_share_of_classes(empty, dataset)} no {what} sample "
-                f"({_named(empty, dataset.class_names)}): {means}",
-                f"Add {what} samples of these classes, or leave the classes out.",
-            )
+    yield from untrained_classes(dataset)
+    yield from _empty(dataset, "test", "test", "how well what is of them is named is not measured")
+
+
+def _empty(dataset: Dataset, split: str, what: str, means: str) -> Iterator[Finding]:
+    empty = np.flatnonzero(_class_counts(dataset, split) == 0)
+    if len(empty):
+        yield Finding(
+            "empty_class",
+            f"{_share_of_classes(empty, dataset)} no {what} sample "
+            f"({_named(empty, dataset.class_names)}): {means}",
+            f"Add {what} samples of these classes, or leave the classes out.",
+        )
 
 
 def _few(dataset: Dataset) -> Iterator[Finding]:
@@ -228,12 +234,34 @@ def _flat(dataset: Dataset) -> Iterator[Finding]:
             return
     flat = np.flatnonzero(lowest == highest)
     names = [f"channel {index}" for index in range(channels)]
+    message = (
+        f"{len(flat)} of {channels} channel{'s hold' if channels > 1 else ' holds'} one value "
+        f"throughout the training samples ({_named(flat, names)}): nothing can be learnt of it"
+    )
+    for split in dataset.splits[1:]:
+        woken = flat[_differ(getattr(dataset, f"x_{split}"), flat, lowest[flat])]
+        if len(woken):
+            what = "test" if split == "test" else "validation"
+            message += (
+                f"; {what} samples hold others there ({_named(woken, names)}), which disturb a "
+                "network that never saw any"
+            )
     yield Finding(
         "constant_channel",
-        f"{len(flat)} of {channels} channel{'s hold' if channels > 1 else ' holds'} one value "
-        f"throughout the training samples ({_named(flat, names)}): nothing can be learnt of it",
+        message,
         "Leave such channels out, or check how they were written.",
     )
+
+
+def _differ(
+    x: NDArray[Any], channels: NDArray[np.int64], values: NDArray[Any]
+) -> NDArray[np.bool_]:
+    """Which of `channels` of `x` hold anything else than their one of `values`."""
+    found = np.zeros(len(channels), np.bool_)
+    for chunk in blocks.blocks(frames_of(x)):
+        others = tuple(axis for axis in range(chunk.ndim) if axis != chunk.ndim - 3)
+        found |= (chunk[..., channels, :, :] != values[:, None, None]).any(axis=others)
+    return found
 
 
 def _extreme(dataset: Dataset) -> Iterator[Finding]:

@@ -21,6 +21,14 @@ def check_same_network(source: Network, network: Network) -> None:
     starts from. What gains start at may differ: the weights replace them."""
     ours, theirs = (n.model_dump(mode="json", exclude={"gain"}) for n in (network, source))
     differs = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+    if source.name != network.name:
+        raise UserConfigError(
+            f"the network to start from is another one: it is {source.name} and not {network.name}",
+            hint="its network came from a file: start from the lif.safetensors of the job that "
+            "init names, which brings its network along"
+            if source.name == "uploaded"
+            else "take the network of the job that init names",
+        )
     if differs:
         told = ", ".join(f"{key} {theirs.get(key)} and not {ours.get(key)}" for key in differs[:3])
         raise UserConfigError(

@@ -75,6 +75,10 @@ class Progress(BaseModel):
         self.best_epoch = len(self.history)
         return True
 
+    def delivered_epoch(self, weights: Literal["best", "last"]) -> int:
+        """The epoch, counted from 1, whose weights are delivered where `weights` are asked for."""
+        return self.best_epoch if weights == "best" and self.best_epoch else len(self.history)
+
     def counted_seconds(self) -> float:
         """The time that a limit is for: iterations, evaluations and checkpoints."""
         return sum(self.seconds[part] for part in ("iterations", "evaluations", "checkpoints"))

@@ -183,7 +183,13 @@ def _train(
         progress.seconds["conversion"] += perf_counter() - began
     began = perf_counter()
     network = trained if few_bits is None else few_bits.network
-    assessment = assess(trainer, network, dataset, rounded=few_bits is not None)
+    assessment = assess(
+        trainer,
+        network,
+        dataset,
+        val_accuracy=trainer.delivered_accuracy() if few_bits is None else few_bits.val_accuracy,
+        rounded=few_bits is not None,
+    )
     progress.seconds["evaluations"] += perf_counter() - began
     yield Evaluation(
         step=progress.step, epoch=len(progress.history), metrics=dict(assessment.metrics)

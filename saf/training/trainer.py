@@ -365,6 +365,11 @@ class Trainer:
             network = network.with_weights(self.best)
         return network
 
+    def delivered_accuracy(self) -> float | None:
+        """Accuracy of that network on the validation samples; None without such samples."""
+        epoch = self.progress.delivered_epoch(self.specification.conversion.weights)
+        return self.progress.history[epoch - 1].get("val_accuracy")
+
     def firing_threshold(self) -> float | None:
         """A threshold below that of the job at which every layer fires on some of the samples that
         the network learns from: the first that does of a series, each half of the one before."""

@@ -6,18 +6,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from saf.data.baseline import Baselines, baselines
 from saf.data.dataset import Dataset, skipped_of
-from saf.data.findings import Finding
+from saf.data.findings import Finding, untrained_classes
 from saf.data.findings import findings as findings_of_data
 from saf.model.network import SpikingNetwork
-from saf.training.evaluation.classes import by_class, count_right, right_by_luck
+from saf.training.evaluation.classes import by_class, count_right, right_by_luck, shares_right
 from saf.training.evaluation.health import Tested, findings
 from saf.training.failures import silence, silenced
 from saf.training.trainer import Trainer
 
-LEAKS = ("test_in_training", "validation_in_test")
+LEAKS = ("test_in_training", "validation_in_training", "validation_in_test")
 """Findings of a data set by which an accuracy says less than it seems to."""
+CAUSES = (
+    "other_scale",
+    "extreme_values",
+    "contradicting_labels",
+    "constant_channel",
+)
+"""Those that a bad result may be put down to, and that are told beside one."""
+BAD = ("test_unlike_validation", "at_chance", "chance_not_excluded", "below_linear")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +58,15 @@ class Assessment:
 
 
 def assess(
-    trainer: Trainer, network: SpikingNetwork, dataset: Dataset, *, rounded: bool = False
+    trainer: Trainer,
+    network: SpikingNetwork,
+    dataset: Dataset,
+    *,
+    val_accuracy: float | None,
+    rounded: bool = False,
 ) -> Assessment:
     """Test `network`, which is the one to be delivered; `rounded`: one whose weights were given
-    few bits.
+    few bits. `val_accuracy` is its accuracy on the validation samples, None without such samples.
 
     Raises `SilentNetworkError` where not one neuron fires on any test sample, nor on those that it
     learned from: its answer is the same for every sample, whatever its accuracy. On few test
@@ -70,6 +85,12 @@ def assess(
     without = baselines(
         dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test, dataset.classes
     )
+    against, linear_balanced = (0, 0), None
+    if without.linear_named is not None:
+        named = torch.from_numpy(without.linear_named)
+        ours, theirs = found.predicted == labels, named == labels
+        against = (int((ours & ~theirs).sum()), int((theirs & ~ours).sum()))
+        linear_balanced = shares_right(named, labels, dataset.classes).mean
     tested = Tested(
         correct,
         len(labels),
@@ -77,8 +98,15 @@ def assess(
         right_by_luck(found.predicted, labels, dataset.classes),
         dataset.classes,
         found.firing_rates,
-        specification.input.changes(trainer.has_frames),
+        in_time=specification.input.changes(trainer.has_frames),
+        against_linear=against,
+        linear_balanced=linear_balanced,
+        val_accuracy=val_accuracy,
+        val_samples=len(trainer.val_set),
     )
+    of_data = findings_of_data(dataset)
+    of_training = findings(specification, trainer.progress, tested, without)
+    told = LEAKS + (CAUSES if any(each.code in BAD for each in of_training) else ())
     return Assessment(
         metrics={
             "test_loss": found.loss,
@@ -90,8 +118,9 @@ def assess(
         baselines=without,
         skipped=skipped_of(dataset),
         findings=[
-            *(found for found in findings_of_data(dataset) if found.code in LEAKS),
-            *findings(specification, trainer.progress, tested, without),
+            *(found for found in of_data if found.code in told),
+            *untrained_classes(dataset),
+            *of_training,
         ],
     )
 

@@ -10,14 +10,18 @@ from typing import Any, NamedTuple
 
 from saf.config import ResolvedSpecification
 from saf.data.baseline import Baselines
-from saf.data.chance import p_value
+from saf.data.chance import p_of_difference, p_value
 from saf.data.findings import Finding
 from saf.training.checkpoint import Progress
+from saf.training.evaluation.remedies import learn_more
 from saf.training.optimisation.loss import loss_of_no_answer
 
 SIGNIFICANT = 0.01  # probability below which an accuracy is not put down to chance
 SATURATED = 0.9  # spikes per neuron and step
 ROSE = 1.05  # times the loss before the first update
+APART = 0.2  # between the accuracies on samples for testing and for validation
+HIDDEN = 0.2  # of the accuracy, which is that much above the mean of the classes
+BY_HEART = 0.95  # of the training samples; who has so many right learns no more of them
 HALF_GONE = 0.5  # of the best validation accuracy, that the last epoch has lost
 
 
@@ -31,6 +35,15 @@ class Tested(NamedTuple):
     classes: int  # of the data set
     firing_rates: dict[str, float]  # spikes per neuron and step, of each layer
     in_time: bool = False  # whether samples change with time
+    against_linear: tuple[int, int] = (0, 0)  # samples that it alone has right, and linear alone
+    linear_balanced: float | None = None  # balanced accuracy of the linear classifier
+    val_accuracy: float | None = None  # of the same network; None without validation samples
+    val_samples: int = 0
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the test samples that is right."""
+        return self.correct / self.samples
 
 
 def findings(
@@ -41,11 +54,15 @@ def findings(
 ) -> list[Finding]:
     """What is wrong with a training, the most important first; `without` is what is had without a
     network."""
+    unlike = [*_of_other_samples(progress, tested)]
+    # A network that is right on other samples has learnt: training it further is no remedy.
+    learnt = any(tested.val_accuracy > tested.accuracy for _ in unlike if tested.val_accuracy)
     return [
-        *_of_chance(specification, tested, without),
+        *unlike,
+        *_of_chance(specification, progress, tested, without, learnt=learnt),
         *_of_loss(specification, progress, tested.classes),
         *_of_layers(specification, tested.firing_rates),
-        *_of_classes(specification, tested, without.most_frequent),
+        *_of_classes(specification, tested),
         *_of_validation(specification, progress),
     ]
 
@@ -63,7 +80,7 @@ def of_certificate(certificate: Mapping[str, Any]) -> list[Finding]:
         Finding(
             "conversion_differs",
             f"the network that is delivered is not what was trained: its accuracy is "
-            f"{check['accuracy_lif']:.2%} and was {before:.2%}",
+            f"{check['accuracy_lif']:.2%} and was {before:.2%}, on {check['samples']} test samples",
             'take more conversion.grid_bits, or "auto", or null for no rounding; of '
             "conversion.weight_bits more, or more conversion.fine_tune_epochs"
             if on_grid
@@ -72,24 +89,68 @@ def of_certificate(certificate: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
+def _of_other_samples(progress: Progress, tested: Tested) -> Iterator[Finding]:
+    """Samples for testing and for validation are both new to the network: it is about as right on
+    the ones as on the others, unless they differ in kind."""
+    if tested.val_accuracy is None:
+        return
+    accuracy, validation = tested.accuracy, tested.val_accuracy
+    of_test = (tested.correct, tested.samples)
+    of_validation = (round(validation * tested.val_samples), tested.val_samples)
+    said = (
+        f"the network is right on {accuracy:.2%} of the test samples and on {validation:.2%} of "
+        "the validation samples, and was trained on neither"
+    )
+    if accuracy > validation + APART and p_of_difference(*of_test, *of_validation) <= SIGNIFICANT:
+        yield Finding(
+            "test_unlike_validation",
+            f"{said}: test samples may be training samples with small changes",
+            "look for test samples that differ from training samples by a few pixels, their scale, "
+            "their format or a crop alone, and keep each in one split only",
+        )
+    # The best of all epochs on the validation samples is better there by luck, too.
+    epochs = len(progress.history)
+    below = validation > accuracy + APART
+    if below and epochs * p_of_difference(*of_validation, *of_test) <= SIGNIFICANT:
+        yield Finding(
+            "test_unlike_validation",
+            f"{said}: the test samples or their labels are of another kind",
+            "check that classes are numbered and samples written alike in both splits; where test "
+            "samples are of other people, places or devices, validate on others, too",
+        )
+
+
 def _of_chance(
-    specification: ResolvedSpecification, tested: Tested, without: Baselines
+    specification: ResolvedSpecification,
+    progress: Progress,
+    tested: Tested,
+    without: Baselines,
+    *,
+    learnt: bool,
 ) -> Iterator[Finding]:
-    accuracy, most_frequent = tested.correct / tested.samples, without.most_frequent
+    accuracy, most_frequent = tested.accuracy, without.most_frequent
     said = (
         f"the accuracy is {accuracy:.2%} on {tested.samples} test samples, and naming the most "
         f"frequent class gives {most_frequent:.2%}"
     )
-    if tested.by_luck > most_frequent:
-        # Classes are not as frequent among the test samples as among those of the training.
+    # Who asks that all classes count alike gives away samples of the most frequent one.
+    balanced = specification.loss.class_weights == "balanced"
+    luck = tested.by_luck if balanced else max(most_frequent, tested.by_luck)
+    if tested.by_luck > most_frequent or balanced:
+        # Or classes are not as frequent among the test samples as among those of the training.
         said += f", these very answers in any other order {tested.by_luck:.2%}"
-    luck = max(most_frequent, tested.by_luck)
-    remedy = f"{_earlier_steps(specification, tested)}another learning rate, more epochs or "
+    earlier = _earlier_steps(specification, tested)
     if accuracy <= luck:
         yield Finding(
             "at_chance",
             f"the network is no better than no network: {said}",
-            f"check that labels and samples belong together; then try {remedy}another network",
+            "check that labels and samples belong together"
+            if learnt
+            else learn_more(
+                specification,
+                "check that labels and samples belong together; then try "
+                f"{earlier}another learning rate, more epochs or another network",
+            ),
         )
     elif (p := p_value(tested.correct, tested.samples, luck)) > SIGNIFICANT:
         yield Finding(
@@ -97,15 +158,38 @@ def _of_chance(
             f"{said}: with so few samples that can be chance (p = {p:.2g})",
             "test on more samples before relying on the network",
         )
-    if without.linear is not None and accuracy < without.linear:
-        misses = tested.samples - tested.correct
-        if p_value(misses, tested.samples, 1.0 - without.linear) <= SIGNIFICANT:
-            yield Finding(
-                "below_linear",
-                f"a linear classifier of the samples reaches {without.linear:.2%}, and the network "
-                f"{accuracy:.2%}",
-                f"try {remedy}a larger network",
-            )
+    if without.linear is not None and not learnt and _is_below_linear(tested, balanced):
+        linear, own = without.linear, accuracy
+        over = ""
+        if balanced:
+            linear, own = tested.linear_balanced or 0.0, tested.balanced_accuracy
+            over = " over the classes alike"
+        yield Finding(
+            "below_linear",
+            f"a linear classifier of the samples reaches {linear:.2%}{over}, and the network "
+            f"{own:.2%}",
+            learn_more(specification, _beyond(progress, earlier)),
+        )
+
+
+def _beyond(progress: Progress, earlier: str) -> str:
+    """What may bring a network beyond a linear classifier; `earlier` is of `_earlier_steps`."""
+    if (share := progress.history[-1].get("train_accuracy", 0.0)) >= BY_HEART:
+        return (
+            f"{share:.0%} of the training samples are right, so that longer training adds little: "
+            f"try {earlier}more samples, random changes to them (augment, of images), or "
+            "another network, such as mlp"
+        )
+    return f"try {earlier}more epochs, another learning rate or a larger network"
+
+
+def _is_below_linear(tested: Tested, balanced: bool) -> bool:
+    """Whether the linear classifier is better, by more than luck: of the samples that one of both
+    alone has right, as many are the network's as heads of a coin (McNemar's test, one-sided)."""
+    own, others = tested.against_linear
+    if balanced and tested.balanced_accuracy >= (tested.linear_balanced or 0.0):
+        return False
+    return others > own and p_value(others, own + others, 0.5) <= SIGNIFICANT
 
 
 def _earlier_steps(specification: ResolvedSpecification, tested: Tested) -> str:
@@ -154,11 +238,10 @@ def _of_layers(specification: ResolvedSpecification, rates: dict[str, float]) ->
         )
 
 
-def _of_classes(
-    specification: ResolvedSpecification, tested: Tested, most_frequent: float
-) -> Iterator[Finding]:
-    accuracy = tested.correct / tested.samples
-    if accuracy - tested.balanced_accuracy > 0.2 and most_frequent > 0.5:
+def _of_classes(specification: ResolvedSpecification, tested: Tested) -> Iterator[Finding]:
+    """Classes that count little in the accuracy, and are missed."""
+    accuracy = tested.accuracy
+    if accuracy - tested.balanced_accuracy > HIDDEN:
         remedy = (
             "get more samples of the rare classes"
             if specification.loss.class_weights == "balanced"

@@ -34,8 +34,7 @@ def summarise(
         outside = 1.0 - seconds["network"] / max(seconds["iterations"], 1e-9)
     rounding = (certificate["grid"] or {}).get("rounding")
     last = progress.history[-1]
-    delivers_best = specification.conversion.weights == "best" and progress.best_epoch > 0
-    delivered = progress.best_epoch if delivers_best else len(progress.history)
+    delivered = progress.delivered_epoch(specification.conversion.weights)
     return {
         "format": "saf-report/1",
         "summary": {

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from math import isfinite
 
 from saf.config import SGD, ResolvedSpecification
+from saf.config.automatic import has_automatic_rate
 
 TRIED = (1.0, 1 / 4, 1 / 16, 1 / 64)  # times the rate of the rule
 ITERATIONS = 12  # of each try
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 def is_unsure(specification: ResolvedSpecification) -> bool:
     """Whether the rate came from the rule where it is least sure: for SGD, whose rates depend on
     the scale of the gradient, and for networks of one's own layers."""
-    if not {"/optimizer", "/optimizer/learning_rate"} & set(specification.automatic):
+    if not has_automatic_rate(specification):
         return False
     return isinstance(specification.optimizer, SGD) or specification.network.own_layers
 

@@ -60,6 +60,12 @@ def test_what_is_learnt_by_heart_wants_more_samples_or_changes_to_them() -> None
     assert step.endswith("more samples")
 
 
+def test_what_is_right_on_the_validation_samples_was_not_learnt_by_heart() -> None:
+    """As where the test samples are labelled otherwise: the samples are not too few."""
+    otherwise = {**GOOD, "train_accuracy": 1.0, "test_accuracy": 0.5, "val_accuracy": 0.98}
+    assert next_steps(otherwise, DEFAULTS, has_findings=True) == []
+
+
 def test_an_accuracy_that_still_rises_wants_more_epochs() -> None:
     rising = [number / 30 for number in range(20)]
     assert is_rising(rising)

@@ -49,6 +49,8 @@ def test_on_digits_it_is_as_good_as_scikit_learns_ridge_classifier() -> None:
     assert found.linear == pytest.approx(expected, abs=1.5 / 360)
     assert found.linear > 0.9  # type: ignore[operator]
     assert found.linear_reason is None
+    assert found.linear_named is not None
+    assert (found.linear_named == DIGITS.y_test).mean() == found.linear
     assert found.seconds > 0
 
 

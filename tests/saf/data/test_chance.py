@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from saf.data.chance import margin, p_value
+from saf.data.chance import margin, p_of_difference, p_value
 
 
 @pytest.mark.parametrize("total", [1, 2, 7, 100, 360, 10_000, 1_000_000])
@@ -49,6 +49,34 @@ def test_certain_and_impossible_classifiers_have_their_limits() -> None:
 def test_what_cannot_be_is_refused(correct: int, total: int, share: float) -> None:
     with pytest.raises(ValueError, match=r"cannot be right|is not in"):
         p_value(correct, total, share)
+
+
+@pytest.mark.parametrize(
+    ("right", "total", "others_right", "others"),
+    [
+        (8, 10, 1, 5),
+        (0, 10, 5, 5),
+        (10, 10, 0, 5),
+        (81, 160, 15, 50),
+        (9_000, 10_000, 4_400, 5_000),
+    ],
+)
+def test_the_p_value_of_a_difference_is_that_of_scipy(
+    right: int, total: int, others_right: int, others: int
+) -> None:
+    # Here: loading it takes a second of all who only collect the tests.
+    from scipy.stats import fisher_exact
+
+    table = [[right, total - right], [others_right, others - others_right]]
+    expected = fisher_exact(table, alternative="greater").pvalue
+    found = p_of_difference(right, total, others_right, others)
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-300)
+
+
+def test_a_difference_of_nothing_is_luck() -> None:
+    assert p_of_difference(0, 5, 0, 5) == p_of_difference(5, 5, 5, 5) == 1.0
+    with pytest.raises(ValueError, match="6 of 5 samples cannot be right"):
+        p_of_difference(1, 5, 6, 5)
 
 
 def test_the_margin_of_a_share_falls_with_the_root_of_the_samples() -> None:

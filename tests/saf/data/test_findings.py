@@ -162,6 +162,10 @@ def test_channels_of_one_value_are_told(
     assert found.code == "constant_channel"
     assert found.message.startswith("1 of 3 channels")
     assert "(channel 1)" in found.message
+    assert "; test samples hold others there (channel 1)" in found.message
+    others = samples(100, *x.shape[1:])
+    others[..., 1, :, :] = 9
+    assert "others there" not in only(build(x, test=(others, np.arange(100) % 2))).message
     x[39, ..., 1, 1, 3] = 8
     assert findings(build(x)) == []
 
@@ -190,6 +194,8 @@ def test_splits_that_were_not_scaled_alike_are_told(
     flat = ["constant_channel"]  # padding is no value of it
     assert codes(found) == ["other_scale", *flat]
     assert found[0].message.startswith("the test samples are scaled in another way than the train")
+    tiny = findings(build(x * 2.0**-30, test=(other * 2.0**-30, np.arange(100) % 2), **fields))
+    assert codes(tiny) == codes(found)
     like = series(100, scale=2.0, offset=1.5, lengths=lengths)
     alike = findings(build(x, test=(like, np.arange(100) % 2), **fields))
     assert codes(alike) == flat

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.data.drawn import shapes, subset
+from benchmarks.data.drawn import shapes
 from saf.config import JobSpecification
 from saf.data.dataset import Dataset
 from saf.errors import DataError, DivergedError, SilentNetworkError, TrainingError
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def images() -> Dataset:
-    return subset(shapes(), 120, 80)
+    return shapes(120, 80)
 
 
 def ended(data: Dataset, directory: Path, **changes: Any) -> dict[str, Any]:
@@ -124,6 +124,16 @@ def test_a_test_set_that_was_trained_on_is_told(images: Dataset, tmp_path: Path)
     found = ended(leaking, tmp_path)
     assert "test_in_training" in codes(found)
     assert found["health"] == "warning"
+
+
+def test_a_class_without_training_samples_is_told(images: Dataset, tmp_path: Path) -> None:
+    """As where every other one of samples that stand in a regular order is taken."""
+    rows = images.y_train % 2 == 0
+    found = ended(
+        replace(images, x_train=images.x_train[rows], y_train=images.y_train[rows]), tmp_path
+    )
+    (told,) = [each for each in found["findings"] if each["code"] == "empty_class"]
+    assert told["message"].startswith("2 of 4 classes have no training sample (class 1, class 3)")
 
 
 def test_one_step_without_leak_trains(images: Dataset, tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def test_a_loss_at_the_last_step_is_named_where_samples_change_with_time(
     """By `saf-f` what happens before the last few time steps hardly counts."""
 
     def hint(method: str, *, in_time: bool) -> str:
-        tested = health.Tested(correct, 100, 0.4, 0.3, 2, {"layer1": 0.1}, in_time)
+        tested = health.Tested(
+            correct, 100, 0.4, 0.3, 2, {"layer1": 0.1}, in_time, against_linear=(0, 50)
+        )
         job = specification(method={"name": method}, timesteps=40)
         found = health.findings(job, PROGRESS, tested, replace(WITHOUT, linear=1.0))
         return next(f.hint for f in found if f.code == code)
@@ -50,6 +52,66 @@ def test_a_loss_at_the_last_step_is_named_where_samples_change_with_time(
     assert "the method saf-e (by saf-f" in hint("saf-f", in_time=True)
     assert "saf-e" not in hint("saf-e", in_time=True)
     assert "saf-e" not in hint("saf-f", in_time=False)
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "expected"), [(0, 1, []), (0, 6, []), (0, 7, ["below_linear"]), (20, 27, [])]
+)
+def test_one_sample_that_a_linear_classifier_alone_has_right_does_not_make_it_better(
+    own: int, others: int, expected: list[str]
+) -> None:
+    """Also where the linear classifier has all of them right."""
+    without = replace(WITHOUT, linear=(90 + others - own) / 100)
+    tested = health.Tested(90, 100, 0.9, 0.5, 2, {"layer1": 0.1}, against_linear=(own, others))
+    found = health.findings(specification(), PROGRESS, tested, without)
+    assert [each.code for each in found] == expected
+
+
+def test_a_network_that_weighs_classes_alike_is_not_measured_by_the_most_frequent_one() -> None:
+    """Of 270 and 30 samples it has 234 and 20 right: 85 %, and naming the first class 90 %."""
+    without = replace(WITHOUT, most_frequent=0.9, linear=0.92)
+    by_luck = (244 * 270 + 56 * 30) / 300**2
+    tested = health.Tested(
+        254, 300, (234 / 270 + 20 / 30) / 2, by_luck, 2, {"layer1": 0.1}, False, (5, 28), 0.62
+    )
+    balanced = specification(loss={"class_weights": "balanced"})
+    assert health.findings(balanced, PROGRESS, tested, without) == []
+    (chance, *_) = health.findings(specification(), PROGRESS, tested, without)
+    assert chance.code == "at_chance"
+    better = tested._replace(linear_balanced=0.85)
+    (found,) = health.findings(balanced, PROGRESS, better, without)
+    assert found.code == "below_linear"
+    assert "reaches 85.00% over the classes alike, and the network 76.67%" in found.message
+    one_class = health.Tested(270, 300, 0.5, 0.9, 2, {"layer1": 0.1})
+    (found,) = health.findings(balanced, PROGRESS, one_class, without)[:1]
+    assert found.code == "at_chance"
+
+
+def test_classes_that_are_missed_are_told_where_no_class_is_most_of_the_samples() -> None:
+    """Four classes of 40 samples and four of 4, of which one in sixteen is right."""
+    tested = health.Tested(142, 176, 0.47, 0.2, 8, {"layer1": 0.1})
+    without = replace(WITHOUT, most_frequent=0.23)
+    (found,) = health.findings(specification(), PROGRESS, tested, without)
+    assert found.code == "rare_classes_ignored"
+    assert 'class_weights to "balanced"' in found.hint
+
+
+def test_who_knows_the_training_samples_by_heart_is_not_told_to_train_longer() -> None:
+    tested = health.Tested(60, 100, 0.6, 0.25, 2, {"layer1": 0.1}, against_linear=(2, 20))
+    without = replace(WITHOUT, linear=0.78)
+    hints = [
+        health.findings(
+            specification(),
+            PROGRESS.model_copy(
+                update={"history": [{**PROGRESS.history[0], "train_accuracy": right}]}
+            ),
+            tested,
+            without,
+        )[0].hint
+        for right in (0.7, 1.0)
+    ]
+    assert hints[0] == "try more epochs, another learning rate or a larger network"
+    assert hints[1].startswith("100% of the training samples are right, so that longer training")
 
 
 def test_luck_is_the_mean_over_all_orders_of_the_answers() -> None:
