@@ -4,8 +4,8 @@
 (`torch._dynamo`, nearly two seconds of processor time) to say so, at the start of every training.
 Here the same methods are called without their marks. The arithmetic is torch's, to the bit.
 
-On the CPU AdamW updates each parameter by one kernel (`fused`) in place of a dozen, which is several
-times faster (`benchmarks.speed.optimizer`).
+On the CPU AdamW updates each parameter by one kernel (`fused`) in place of a dozen, which is
+several times faster (`benchmarks.speed.optimizer`).
 """
 
 from __future__ import annotations
