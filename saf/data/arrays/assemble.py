@@ -22,7 +22,15 @@ from saf.data.arrays.questions import Part, allocated, ask, values_of
 from saf.data.arrays.splits import listed, named, splits
 from saf.data.arrays.stored.array import Stored
 from saf.data.arrays.survey import Survey, survey
-from saf.data.arrays.values import OpenRange, Range, range_of, range_of_features, said_range
+from saf.data.arrays.values import (
+    FEATURES,
+    OpenRange,
+    Range,
+    check_features,
+    range_of,
+    range_of_features,
+    said_range,
+)
 from saf.data.dataset import COUNTS, PIXELS, Array, Dataset, Decision
 from saf.data.formats.format import Candidate, Format, NeedsChoiceError, Question
 from saf.data.formats.settings import LabelsFrom, Layout, Size, Split, ValueRange
@@ -89,6 +97,8 @@ def assemble(
     ask(parts, axes, ranges, settings.size, source)
     assert isinstance(axes, Axes)
     assert not isinstance(ranges, OpenRange)
+    if ranges is not None and axes.order in FEATURES:
+        check_features((part.stored for part in parts.values()), axes.order, ranges)
     told = [*decisions, *_told(roles, axes, ranges, classes)]
     given = {split: part.labels for split, part in parts.items()}
     by_name = None
@@ -205,7 +215,7 @@ def _ranges(
     if axes.is_temporal:
         return None
     found = range_of(surveys)
-    if isinstance(found, OpenRange) and axes.order in ("N C", "C N"):
+    if isinstance(found, OpenRange) and axes.order in FEATURES:
         # Each feature is normalised by its own mean and deviation: no range is a wrong one.
         return dict.fromkeys(surveys, range_of_features(surveys))
     return found

@@ -7,19 +7,23 @@ event frames and the values of series are taken as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from saf.data.arrays.stored.array import Stored
 from saf.data.arrays.survey import Survey, together
 from saf.data.dataset import Array
 from saf.data.formats.settings import ends_of
 from saf.errors import DataError
 
+FEATURES = ("N C", "C N")
+"""The axes of features."""
 _DARK = 128  # integers that stay below may have another range than 0…255
 _TRUTH = "truth values are black and white"
 _BELOW = -0.25  # floats as low as that are of a range that has 0 in its middle
+_LEAST_SHARE = 1e-5  # of the range of all features, in which one that varies has to vary
 _TINY = 1 / 128  # floats that stay below may have been divided by 255 twice
 
 
@@ -75,6 +79,39 @@ def range_of_features(surveys: Mapping[str, Survey]) -> Range:
     low, high = ends_of(_ends(found.lowest, max(found.highest, found.lowest + 1)))
     why = f"a network takes (value - {_number(low)}) / {_number(high - low)} of each feature, and "
     return Range(low, high, why + "normalises it by its own mean and deviation")
+
+
+def check_features(arrays: Iterable[Stored], order: str, ranges: Mapping[str, Range]) -> None:
+    """DataError where a feature varies within so little of the range of all that float32 hardly
+    tells its values apart, and its deviation is as good as none: a ratio beside an income."""
+    lowest: Array | None = None
+    highest: Array | None = None
+    for array in arrays:
+        axes = order.split()[:: -1 if array.fortran else 1]
+        channels = array.shape[order.split().index("C")]
+        low, high = np.full(channels, np.inf), np.full(channels, -np.inf)
+        for index, block in array.blocks():
+            own = index[axes.index("C")]
+            values = block.astype(np.float64).reshape([part.stop - part.start for part in index])
+            low[own] = np.minimum(low[own], values.min(axis=axes.index("N")))
+            high[own] = np.maximum(high[own], values.max(axis=axes.index("N")))
+        lowest = low if lowest is None else np.minimum(lowest, low)
+        highest = high if highest is None else np.maximum(highest, high)
+    assert lowest is not None
+    assert highest is not None
+    widths, whole = highest - lowest, max(one.high - one.low for one in ranges.values())
+    lost = np.flatnonzero((widths > 0) & (widths < _LEAST_SHARE * whole))
+    if len(lost):
+        which, widest = int(lost[0]), int(widths.argmax())
+        raise DataError(
+            f"{len(lost)} of {len(widths)} features vary too little beside the others to be seen: "
+            f"feature {which} (counted from 0) from {_number(lowest[which])} to "
+            f"{_number(highest[which])}, feature {widest} from {_number(lowest[widest])} to "
+            f"{_number(highest[widest])}",
+            hint="Scale each feature by its own mean and deviation, those of the training samples "
+            "in all splits (scikit-learn's StandardScaler), or leave out what is no feature, such "
+            "as an identifier.",
+        )
 
 
 def said_range(value: str, surveys: Mapping[str, Survey]) -> dict[str, Range]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -188,6 +188,40 @@ def test_a_table_of_features_with_names_is_read_without_a_question(tmp_path: Pat
     seen = np.concatenate([data.x_train, data.x_test])[..., 0, 0] * (high - low) + low
     wanted = MEASURED[np.lexsort(MEASURED.T)]
     np.testing.assert_allclose(seen[np.lexsort(seen.round(3).T)], wanted, atol=0.01)
+
+
+@pytest.mark.parametrize(("offset", "spread"), [(0.0, 1e7), (-5e6, 1e7), (1.7e9, 1e6)])
+def test_a_feature_that_vanishes_beside_another_is_refused(
+    offset: float, spread: float, tmp_path: Path
+) -> None:
+    """An income, a balance or a time stamp beside a ratio: of the range of all, a network would see
+    no more of the ratio than float32's last bits."""
+    rows = [[*v, offset + spread * n / 60, n % 2] for n, v in enumerate(MEASURED.tolist())]
+    path = tmp_path / "d.csv"
+    path.write_bytes(table(rows, [*FEATURES, "income", "label"]))
+    with pytest.raises(DataError, match=r"[34] of 5 features vary too little") as refused:
+        read(path)
+    assert "StandardScaler" in (refused.value.hint or "")
+    x = np.array(rows)[:, :5]
+    scaled = (x - x.mean(axis=0)) / x.std(axis=0)
+    path.write_bytes(
+        table([[*v, n % 2] for n, v in enumerate(scaled.tolist())], [*FEATURES, "income", "label"])
+    )
+    assert (read(path).channel_statistics().deviation > 0.01).all()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("layout", ["N C", "C N"])
+def test_features_of_arrays_are_looked_at_one_by_one(
+    layout: str, order: Literal["C", "F"], tmp_path: Path
+) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 5)) * [1, 1, 1e7, 1, 1]
+    x[:, 4] = 3.0  # says nothing, and is no reason to refuse
+    path = tmp_path / "d.npz"
+    turned = np.asarray(x if layout == "N C" else x.T, order=order)
+    np.savez(path, x=turned, y=np.arange(60) % 2)
+    with pytest.raises(DataError, match=r"3 of 5 features vary too little.*feature 0 .*feature 2 "):
+        read(path, settings={"layout": layout})
 
 
 @pytest.mark.parametrize(
