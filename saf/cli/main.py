@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from saf.cli import edit, exports, jobs, server, sweeps
+from saf.cli import edit, exports, imports, jobs, server, sweeps
 from saf.cli import specification as specfile
 from saf.cli.accounts import people, searches
 from saf.cli.data import datasets, known, reading
@@ -94,6 +94,7 @@ app.add_typer(edit.commands)
 datasets.datasets.add_typer(known.commands)
 app.add_typer(datasets.commands)
 app.add_typer(exports.commands)
+app.add_typer(imports.commands)
 app.add_typer(sweeps.commands, name="sweep")
 app.add_typer(people.commands)
 app.add_typer(searches.searches, name="searches")
