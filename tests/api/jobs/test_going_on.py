@@ -307,7 +307,7 @@ def test_other_classes_are_accepted_and_other_samples_are_not(
     ("change", "pointer", "said"),
     [
         ({"init": {"job": "job_none"}}, "/init/job", "there is no job job_none"),
-        ({"network": {"name": "mlp"}}, "/init/job", "name convnet and not mlp"),
+        ({"network": {"name": "mlp"}}, "/init/job", "it is convnet and not mlp"),
         (
             {"network": {"name": "convnet", "channels": [8]}},
             "/init/job",

@@ -71,8 +71,8 @@ def test_it_can_be_proven(tmp_path: Path) -> None:
     x, y = waves(30, 8, 0)
     as_bytes = (127 + 7 * x).clip(0, 255).astype("uint8")
     data = Dataset(as_bytes, y, as_bytes[:9], y[:9], tuple("abc"), unit=255)
-    reports = run(job(network=SMALL, conversion={"grid_bits": "auto"}, epochs=1), data, tmp_path)
-    assert summary(reports)["verdict"] == "proven"
+    of = job(network=SMALL, method={"name": "saf-f"}, conversion={"grid_bits": "auto"}, epochs=1)
+    assert summary(run(of, data, tmp_path))["verdict"] == "proven"
 
 
 def test_the_channels_of_series_are_the_places() -> None:

@@ -56,9 +56,10 @@ def rows_like(document: dict[str, Any], count: int) -> list[dict[str, Any]]:
 
 
 def fill(server: Server, count: int) -> None:
-    document = server.submit()
-    with server.service.database.writing() as session:
-        session.execute(insert(Job), rows_like(document, count))
+    rows = rows_like(server.submit(), count)
+    for start in range(0, count, 1000):  # a writer may not hold a database for long
+        with server.service.database.writing() as session:
+            session.execute(insert(Job), rows[start : start + 1000])
 
 
 @pytest.mark.slow
