@@ -98,7 +98,11 @@ def drawn(job: ResolvedSpecification, data: Dataset) -> torch.nn.Module:
         ({}, (3, 8, 8), "layer1.0.weight"),
         ({"channels": [4, 6]}, (1, 8, 8), r"channels \[4, 4\] and not \[4, 6\]"),
         ({"channels": [4, 4, 4]}, (1, 8, 8), "channels"),
-        ({"name": "mlp", "channels": None, "features": [5]}, (1, 8, 8), "it is convnet and not mlp"),
+        (
+            {"name": "mlp", "channels": None, "features": [5]},
+            (1, 8, 8),
+            "it is convnet and not mlp",
+        ),
     ],
     ids=["size", "channels", "width", "depth", "network"],
 )
