@@ -240,6 +240,8 @@ def _line(dataset: Dataset) -> str:
     shape = " × ".join(map(str, dataset["shape"]))
     if steps := dataset.get("timesteps"):
         shape = f"{steps} frames of {shape}"
+    elif dataset["shape"][1:] == [1, 1]:
+        shape = f"{dataset['shape'][0]} features"
     if dataset.get("kind") == "series":
         what, channels = "series", dataset["shape"][0]
         shape = f"{steps} time steps of {channels} channel{'s' if channels != 1 else ''}"

@@ -246,6 +246,9 @@ def test_an_uploaded_data_set_is_listed(there: Saf, tmp_path: Path) -> None:
     np.savez(tmp_path / "frames.npz", x=frames, y=np.arange(150) % 2)
     sent = there("upload", str(tmp_path / "frames.npz"))
     assert "120 + 30 samples of 4 frames of 2 × 9 × 9, 2 classes" in sent.out
+    np.savez(tmp_path / "table.npz", x=series[:, 0], y=np.arange(150) % 2)
+    sent = there("upload", str(tmp_path / "table.npz"), "--read", "layout=N C")
+    assert "120 + 30 samples of 3 features, 2 classes" in sent.out
     validation = {"x_val": data.x_train[:7], "y_val": data.y_train[:7]}
     with np.load(tmp_path / "mine.npz") as file:
         np.savez(tmp_path / "split.npz", **file, **validation)  # type: ignore[arg-type]
