@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -60,9 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (chosen.out / "optimizer-cpu.md").write_text("\n".join(text) + "\n")
 
 
-def _parameters(name: str, settings: object) -> dict[str, torch.nn.Parameter]:
+def _parameters(name: str, settings: Mapping[str, Any]) -> dict[str, torch.nn.Parameter]:
     """The parameters of a network, with gradients."""
-    assert isinstance(settings, dict)
     job = JobSpecification.model_validate({"network": {"name": name, **settings}})
     architecture = build(job.network, (3, 32, 32), 10)
     network = network_of(job, architecture, mean=[0.5] * 3, std=[0.3] * 3)

@@ -182,10 +182,10 @@ class Dataset:
     def channel_statistics(self) -> Statistics:
         """Mean and standard deviation (C,) of the training samples as the network sees them.
 
-        uint8 counts as value / unit. The deviation is at least 1e-6, and of series as small as it
-        is, 1e-6 where a channel is constant. Of padded samples their own time steps count. Of event
-        frames in floats the values that would rule a channel alone are left out, by the rule in
-        `saf.data.statistics`, with a warning in the log. Memory stays bounded.
+        uint8 counts as value / unit. The deviation is at least 1e-6, and of series and features as
+        small as it is, 1e-6 where a channel is constant. Of padded samples their own time steps
+        count. Of event frames in floats the values that would rule a channel alone are left out, by
+        the rule in `saf.data.statistics`, with a warning in the log. Memory stays bounded.
         """
         return channel_statistics(self.x_train, self.unit, self.lengths_train)
 

@@ -222,11 +222,7 @@ def _uneven(dataset: Dataset) -> Iterator[Finding]:
 def _flat(dataset: Dataset) -> Iterator[Finding]:
     channels = dataset.sample_shape[0]
     lowest, highest = np.full(channels, np.inf), np.full(channels, -np.inf)
-    frames = frames_of(dataset.x_train)
-    for start, stop in blocks.bounds(frames):
-        chunk = frames[start:stop]
-        if dataset.lengths_train is not None:  # time steps behind the end of a sample are padding
-            chunk = chunk[np.arange(chunk.shape[1]) < dataset.lengths_train[start:stop, None]]
+    for chunk in _without_padding(dataset.x_train, dataset.lengths_train):
         others = tuple(axis for axis in range(chunk.ndim) if axis != chunk.ndim - 3)
         lowest = np.minimum(lowest, chunk.min(axis=others))
         highest = np.maximum(highest, chunk.max(axis=others))
@@ -239,7 +235,8 @@ def _flat(dataset: Dataset) -> Iterator[Finding]:
         f"throughout the training samples ({_named(flat, names)}): nothing can be learnt of it"
     )
     for split in dataset.splits[1:]:
-        woken = flat[_differ(getattr(dataset, f"x_{split}"), flat, lowest[flat])]
+        own = getattr(dataset, f"x_{split}"), getattr(dataset, f"lengths_{split}")
+        woken = flat[_differ(*own, flat, lowest[flat])]
         if len(woken):
             what = "test" if split == "test" else "validation"
             message += (
@@ -253,12 +250,25 @@ def _flat(dataset: Dataset) -> Iterator[Finding]:
     )
 
 
+def _without_padding(x: NDArray[Any], lengths: NDArray[Any] | None) -> Iterator[NDArray[Any]]:
+    """Block by block `x`, without the time steps behind the end of a sample: … C H W."""
+    frames = frames_of(x)
+    for start, stop in blocks.bounds(frames):
+        chunk = frames[start:stop]
+        if lengths is not None:
+            chunk = chunk[np.arange(chunk.shape[1]) < lengths[start:stop, None]]
+        yield chunk
+
+
 def _differ(
-    x: NDArray[Any], channels: NDArray[np.int64], values: NDArray[Any]
+    x: NDArray[Any],
+    lengths: NDArray[Any] | None,
+    channels: NDArray[np.int64],
+    values: NDArray[Any],
 ) -> NDArray[np.bool_]:
     """Which of `channels` of `x` hold anything else than their one of `values`."""
     found = np.zeros(len(channels), np.bool_)
-    for chunk in blocks.blocks(frames_of(x)):
+    for chunk in _without_padding(x, lengths):
         others = tuple(axis for axis in range(chunk.ndim) if axis != chunk.ndim - 3)
         found |= (chunk[..., channels, :, :] != values[:, None, None]).any(axis=others)
     return found

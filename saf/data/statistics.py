@@ -36,7 +36,8 @@ SHARE_OF_SQUARES = 0.99
 FEW = 0.05  # of all samples, time steps or pixels
 LEAST_DEVIATION = 1e-6
 ROUNDING = 2.0**-23
-"""Of the mean: a deviation of series up to which they are constant but for their last bits."""
+"""Of the mean: a deviation of values in a unit of their own, up to which they are constant but for
+their last bits."""
 FLAT_CHANNEL = 1e-4
 """A deviation of brightness or counts below which a channel says nothing and is not blown up."""
 CANCELLED = 1e-9
@@ -52,8 +53,8 @@ class Statistics(NamedTuple):
 
     mean: NDArray[np.float32]  # C
     deviation: NDArray[np.float32]
-    """C; at least `LEAST_DEVIATION`, which of series those channels alone have that are constant:
-    a signal may be in volts or in teslas."""
+    """C; at least `LEAST_DEVIATION`, which of series and features those channels alone have that
+    are constant: a signal may be in volts or in teslas."""
 
 
 class Extremes(NamedTuple):
@@ -94,7 +95,8 @@ def channel_statistics(x: Array, unit: int = 255, lengths: Array | None = None) 
 
     Extreme values of event frames in floats are left out; see the module.
     """
-    left_out, is_series = extremes(x) if x.ndim == 5 else [], x.ndim == 3
+    left_out = extremes(x) if x.ndim == 5 else []
+    in_own_unit = x.ndim == 3 or (x.ndim == 4 and x.shape[2:] == (1, 1))  # series, features
     x = frames_of(x)
     channels = x.shape[-3]
     total, squares, count = _sums(x, np.zeros(channels), lengths=lengths)
@@ -113,9 +115,12 @@ def channel_statistics(x: Array, unit: int = 255, lengths: Array | None = None) 
         variance = np.where(variance < CANCELLED * mean**2, around / count, variance)
     divisor = float(unit) if x.dtype == np.uint8 else 1.0
     deviation = np.sqrt(variance) / divisor
-    if is_series:
+    if in_own_unit:
         flat = deviation <= ROUNDING * np.abs(mean) / divisor
-        deviation = np.where(flat, LEAST_DEVIATION, deviation)
+        constant = np.float32(LEAST_DEVIATION)
+        # One that varies by just as much is not to be taken for one that does not.
+        deviation = np.where(deviation.astype(np.float32) == constant, 1.001 * constant, deviation)
+        deviation = np.where(flat, constant, deviation)
     else:
         deviation = np.maximum(deviation, LEAST_DEVIATION)
     return Statistics((mean / divisor).astype(np.float32), deviation.astype(np.float32))

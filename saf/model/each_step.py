@@ -92,6 +92,7 @@ def updated_at_each_step(
     stimulus = network.stimulus(batch.x, batch.timesteps).channels_last()
     state = lif_rest(network, stimulus)
     tally = Tally(network, len(batch.x), batch.timesteps, readout, batch.lengths)
+    filters = filters_of(network)
     for t in range(1, batch.timesteps + 1):
         scores, state = lif_advance(
             present(network, stimulus, batch.masks),
@@ -102,7 +103,7 @@ def updated_at_each_step(
             readout=readout,
         )
         learn_at_one_step(scores, batch, t, state, tally)
-        before = filters_of(network)
         batch.update()
-        state = state.read_by(before, filters_of(network))
+        before, filters = filters, filters_of(network)
+        state = state.read_by(before, filters)
     return tally.outcome()

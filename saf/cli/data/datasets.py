@@ -241,7 +241,7 @@ def _line(dataset: Dataset) -> str:
     if steps := dataset.get("timesteps"):
         shape = f"{steps} frames of {shape}"
     elif dataset["shape"][1:] == [1, 1]:
-        shape = f"{dataset['shape'][0]} features"
+        shape = f"{dataset['shape'][0]} feature{'s' if dataset['shape'][0] != 1 else ''}"
     if dataset.get("kind") == "series":
         what, channels = "series", dataset["shape"][0]
         shape = f"{steps} time steps of {channels} channel{'s' if channels != 1 else ''}"

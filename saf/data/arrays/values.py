@@ -23,7 +23,7 @@ FEATURES = ("N C", "C N")
 _DARK = 128  # integers that stay below may have another range than 0…255
 _TRUTH = "truth values are black and white"
 _BELOW = -0.25  # floats as low as that are of a range that has 0 in its middle
-_LEAST_SHARE = 1e-5  # of the range of all features, in which one that varies has to vary
+_LEVELS = 256  # values of a feature that are to be told apart
 _TINY = 1 / 128  # floats that stay below may have been divided by 255 twice
 
 
@@ -82,8 +82,8 @@ def range_of_features(surveys: Mapping[str, Survey]) -> Range:
 
 
 def check_features(arrays: Iterable[Stored], order: str, ranges: Mapping[str, Range]) -> None:
-    """DataError where a feature varies within so little of the range of all that float32 hardly
-    tells its values apart, and its deviation is as good as none: a ratio beside an income."""
+    """DataError where the values of a feature can hardly be told apart in float32, counted from the
+    lowest of all features: a ratio beside a balance that goes below −1,000,000."""
     lowest: Array | None = None
     highest: Array | None = None
     for array in arrays:
@@ -99,12 +99,13 @@ def check_features(arrays: Iterable[Stored], order: str, ranges: Mapping[str, Ra
         highest = high if highest is None else np.maximum(highest, high)
     assert lowest is not None
     assert highest is not None
-    widths, whole = highest - lowest, max(one.high - one.low for one in ranges.values())
-    lost = np.flatnonzero((widths > 0) & (widths < _LEAST_SHARE * whole))
+    widths, above = highest - lowest, highest - min(one.low for one in ranges.values())
+    steps = above * float(np.finfo(np.float32).eps)  # between neighbouring numbers up there
+    lost = np.flatnonzero((widths > 0) & (widths < _LEVELS * steps))
     if len(lost):
         which, widest = int(lost[0]), int(widths.argmax())
         raise DataError(
-            f"{len(lost)} of {len(widths)} features vary too little beside the others to be seen: "
+            f"{len(lost)} of {len(widths)} features would be lost beside the others in float32: "
             f"feature {which} (counted from 0) from {_number(lowest[which])} to "
             f"{_number(highest[which])}, feature {widest} from {_number(lowest[widest])} to "
             f"{_number(highest[widest])}",

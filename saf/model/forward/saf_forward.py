@@ -23,7 +23,7 @@ from saf.model.forward.replay import Replay
 from saf.model.layers import Layer, Wire, input_current, run_layers
 from saf.model.lengths import Lengths
 from saf.model.operations import apply, apply_traced, scale_over_time
-from saf.networks.architecture import INPUT, Flatten, InARow
+from saf.networks.architecture import INPUT
 from saf.neurons.base import Accumulated, Filters, Neuron
 
 
@@ -229,7 +229,7 @@ class _Step:
                 current = apply_traced(*given, frames, self._replay, wire.maps)
             else:
                 current = apply(*given, self._replay, wire.maps)
-            if clones and all(isinstance(o, Flatten | InARow) for o in wire.operations):
+            if clones and _share_memory(current, x):
                 current = current.clone()  # the neurons overwrite it, and it is the source's output
             clones = False
             return current
@@ -356,3 +356,8 @@ def chunks(
     if architecture.has_feedback:
         size, done = (chunk, 1) if learns else (1, 0)
     return [1] * done + [min(size, timesteps - start) for start in range(done, timesteps, size)]
+
+
+def _share_memory(one: Tensor, other: Tensor) -> bool:
+    """Whether one is a view of the other; on the device "meta", where nothing has a place, True."""
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()

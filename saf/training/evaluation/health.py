@@ -54,7 +54,7 @@ def findings(
 ) -> list[Finding]:
     """What is wrong with a training, the most important first; `without` is what is had without a
     network."""
-    unlike = [*_of_other_samples(progress, tested)]
+    unlike = [*_of_other_samples(specification, progress, tested)]
     # A network that is right on other samples has learnt: training it further is no remedy.
     learnt = any(tested.val_accuracy > tested.accuracy for _ in unlike if tested.val_accuracy)
     return [
@@ -89,7 +89,9 @@ def of_certificate(certificate: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
-def _of_other_samples(progress: Progress, tested: Tested) -> Iterator[Finding]:
+def _of_other_samples(
+    specification: ResolvedSpecification, progress: Progress, tested: Tested
+) -> Iterator[Finding]:
     """Samples for testing and for validation are both new to the network: it is about as right on
     the ones as on the others, unless they differ in kind."""
     if tested.val_accuracy is None:
@@ -99,7 +101,7 @@ def _of_other_samples(progress: Progress, tested: Tested) -> Iterator[Finding]:
     of_validation = (round(validation * tested.val_samples), tested.val_samples)
     said = (
         f"the network is right on {accuracy:.2%} of the test samples and on {validation:.2%} of "
-        "the validation samples, and was trained on neither"
+        "the validation samples, and learned from neither here"
     )
     if accuracy > validation + APART and p_of_difference(*of_test, *of_validation) <= SIGNIFICANT:
         yield Finding(
@@ -108,6 +110,8 @@ def _of_other_samples(progress: Progress, tested: Tested) -> Iterator[Finding]:
             "look for test samples that differ from training samples by a few pixels, their scale, "
             "their format or a crop alone, and keep each in one split only",
         )
+    if specification.init is not None:
+        return  # what it starts from may have learned from samples that are for validation here
     # The best of all epochs on the validation samples is better there by luck, too.
     epochs = len(progress.history)
     below = validation > accuracy + APART

@@ -209,6 +209,18 @@ def test_series_of_any_size_have_their_own_deviation(size: float) -> None:
     assert divisors([5e-5, 5e-4], (2, 8, 8)) == [1.0, 5e-4]
 
 
+@pytest.mark.parametrize("shape", [(20, 6, 1), (20, 1, 1, 1)])
+def test_one_that_varies_by_just_what_stands_for_constant_is_not_constant(
+    shape: tuple[int, ...],
+) -> None:
+    x = np.full(shape, np.float32(1e-6))
+    x[::2] *= -1
+    deviation = channel_statistics(x).deviation
+    assert deviation[0] == pytest.approx(1e-6, rel=0.01)
+    assert divisors(deviation.tolist(), (1, 1, 1)) == deviation.tolist()
+    assert divisors(channel_statistics(np.abs(x)).deviation.tolist(), (1, 1, 1)) == [1.0]
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e3, 2**22])
 def test_a_large_offset_takes_no_digits_from_the_deviation(offset: float) -> None:
     x = (events() + np.float32(offset)).astype(np.float32)

@@ -11,12 +11,15 @@ from saf.networks.architecture import (
     INPUT,
     Architecture,
     AveragePool,
+    AveragePool1d,
     Connection,
     Flatten,
     InARow,
     LayerDescription,
     Linear,
     Operation,
+    Scale,
+    SumPool,
 )
 from tests.saf.methods.gradients import all_layers_fire, assert_close, train
 from tests.saf.methods.rules import METHODS
@@ -28,6 +31,10 @@ ALIKE: dict[str, tuple[Operation, ...]] = {
     "in a row": (InARow(maps=2),),
     "both": (Flatten(), InARow()),
     "one pixel": (AveragePool(kernel=1),),
+    "their sum": (SumPool(kernel=1),),
+    "along a row": (AveragePool1d(kernel=1),),
+    "scale": (Scale(factor=1.0),),
+    "all": (Scale(factor=1.0), AveragePool(kernel=1), Flatten(), InARow(maps=3)),
 }
 
 

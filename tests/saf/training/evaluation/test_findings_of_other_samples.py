@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,13 @@ EPOCH = {"train_loss": 1.0, "val_accuracy": 0.9}
 
 
 def found(
-    correct: int, validation: float, *, samples: int = 100, val_samples: int = 50, epochs: int = 1
+    correct: int,
+    validation: float,
+    *,
+    samples: int = 100,
+    val_samples: int = 50,
+    epochs: int = 1,
+    **job: Any,
 ) -> list[Finding]:
     tested = health.Tested(
         *(correct, samples, correct / samples, 0.25, 4, {"layer1": 0.1}),
@@ -33,7 +40,7 @@ def found(
         val_samples=val_samples,
     )
     progress = Progress(history=[EPOCH] * epochs, initial_loss=1.0, best_epoch=1)
-    return health.findings(specification(), progress, tested, WITHOUT)
+    return health.findings(specification(**job), progress, tested, WITHOUT)
 
 
 def test_a_network_that_is_right_on_validation_samples_alone_is_not_told_to_learn_more() -> None:
@@ -42,6 +49,15 @@ def test_a_network_that_is_right_on_validation_samples_alone_is_not_told_to_lear
     assert "right on 20.00% of the test samples and on 100.00% of the validation" in unlike.message
     assert "classes are numbered" in unlike.hint
     assert chance.hint == "check that labels and samples belong together"
+
+
+def test_validation_samples_that_a_first_network_may_know_say_nothing_of_the_test_samples() -> None:
+    """Of another seed or share, the job that `init` names may have learned from them."""
+    assert "test_unlike_validation" in [each.code for each in found(60, 1.0)]
+    started = found(60, 1.0, init={"job": "job_1"})
+    assert "test_unlike_validation" not in [each.code for each in started]
+    (known, *_) = found(82, 0.3, init={"job": "job_1"})
+    assert known.code == "test_unlike_validation"
 
 
 def test_a_network_that_is_right_on_test_samples_alone_may_know_them() -> None:

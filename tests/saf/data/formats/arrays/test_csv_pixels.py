@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,87 +167,6 @@ def test_tables_that_cannot_be_used_are_refused_with_the_remedy(
         read(path)
     assert says in str(caught.value)
     assert remedy in caught.value.hint
-
-
-FEATURES = ["length", "width", "depth", "mass"]
-RANDOM = np.random.default_rng(0)
-MEASURED = (RANDOM.normal(size=(60, 4)) * [1, 20, 0.1, 300] + 5).round(3)
-
-
-def test_a_table_of_features_with_names_is_read_without_a_question(tmp_path: Path) -> None:
-    rows = [[*values, "ant" if n % 2 else "bee"] for n, values in enumerate(MEASURED.tolist())]
-    path = tmp_path / "insects.csv"
-    path.write_bytes(table(rows, [*FEATURES, "species"]))
-    data = read(path)
-    assert data.x_train.shape == (48, 4, 1, 1)
-    assert (data.class_names, data.kind) == (("ant", "bee"), "images")
-    told = {each.setting: each for each in data.decisions}
-    assert told["layout"].value == "N C"
-    low, high = map(float, told["value_range"].value.split(".."))
-    assert f"(value - {low:g}) / {high - low:g}" in told["value_range"].why
-    seen = np.concatenate([data.x_train, data.x_test])[..., 0, 0] * (high - low) + low
-    wanted = MEASURED[np.lexsort(MEASURED.T)]
-    np.testing.assert_allclose(seen[np.lexsort(seen.round(3).T)], wanted, atol=0.01)
-
-
-@pytest.mark.parametrize(("offset", "spread"), [(0.0, 1e7), (-5e6, 1e7), (1.7e9, 1e6)])
-def test_a_feature_that_vanishes_beside_another_is_refused(
-    offset: float, spread: float, tmp_path: Path
-) -> None:
-    """An income, a balance or a time stamp beside a ratio: of the range of all, a network would see
-    no more of the ratio than float32's last bits."""
-    rows = [[*v, offset + spread * n / 60, n % 2] for n, v in enumerate(MEASURED.tolist())]
-    path = tmp_path / "d.csv"
-    path.write_bytes(table(rows, [*FEATURES, "income", "label"]))
-    with pytest.raises(DataError, match=r"[34] of 5 features vary too little") as refused:
-        read(path)
-    assert "StandardScaler" in (refused.value.hint or "")
-    x = np.array(rows)[:, :5]
-    scaled = (x - x.mean(axis=0)) / x.std(axis=0)
-    path.write_bytes(
-        table([[*v, n % 2] for n, v in enumerate(scaled.tolist())], [*FEATURES, "income", "label"])
-    )
-    assert (read(path).channel_statistics().deviation > 0.01).all()
-
-
-@pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("layout", ["N C", "C N"])
-def test_features_of_arrays_are_looked_at_one_by_one(
-    layout: str, order: Literal["C", "F"], tmp_path: Path
-) -> None:
-    x = np.random.default_rng(0).normal(size=(60, 5)) * [1, 1, 1e7, 1, 1]
-    x[:, 4] = 3.0  # says nothing, and is no reason to refuse
-    path = tmp_path / "d.npz"
-    turned = np.asarray(x if layout == "N C" else x.T, order=order)
-    np.savez(path, x=turned, y=np.arange(60) % 2)
-    with pytest.raises(DataError, match=r"3 of 5 features vary too little.*feature 0 .*feature 2 "):
-        read(path, settings={"layout": layout})
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ["t", "x", "polarity", "z", "y"],  # events: y is no label
-        ["v1", "v2", "v3", "v4", "label"],  # steps or pixels, too few of them
-        [*FEATURES, "size"],
-    ],
-)
-def test_a_table_of_few_columns_that_may_be_something_else_is_refused(
-    names: list[str], tmp_path: Path
-) -> None:
-    path = tmp_path / "d.csv"
-    path.write_bytes(table([[*row, n % 2] for n, row in enumerate(MEASURED.tolist())], names))
-    with pytest.raises(DataError, match="at least 4 features"):
-        read(path)
-
-
-def test_a_table_of_many_columns_with_one_name_is_still_a_question(tmp_path: Path) -> None:
-    wide = np.hstack([MEASURED] * 5)
-    path = tmp_path / "d.csv"
-    rows = [[*row, n % 2] for n, row in enumerate(wide.tolist())]
-    path.write_bytes(table(rows, [*(f"v{n}" for n in range(20)), "label"]))
-    with pytest.raises(NeedsChoiceError):
-        read(path)
 
 
 TEXTS = ["ant" if y == 0 else "bee" for y in Y]
