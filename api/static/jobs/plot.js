@@ -200,7 +200,7 @@ export class Chart {
       padding: [8, HALF_A_STEP, 0, 0],
       scales: {
         x: { time: false },
-        y: this.#isLog() ? { distr: 3 } : { range: (_, min, max) => around(min, max) },
+        y: this.#isLog() ? { distr: 3 } : { range: (_, min, max) => around(min, max, share) },
       },
       cursor: {
         sync: { key: "job", setSeries: false },
@@ -383,15 +383,19 @@ function valueAt(data, series, index, name) {
 
 /**
  * A range for the values from `min` to `max`; one that is as good as constant lies in its middle.
+ * There is nothing above a share of 100 %.
  * @param {number | null} min
  * @param {number | null} max
+ * @param {boolean} share
  * @returns {[number | null, number | null]}
  */
-function around(min, max) {
+function around(min, max, share) {
   if (min === null || max === null) return [0, 1];
   const size = Math.max(Math.abs(min), Math.abs(max));
-  if (max - min > FLAT * size) return uPlot.rangeNum(min, max, 0.1, true);
-  return size ? [min - 0.1 * size, max + 0.1 * size] : [0, 1];
+  const varies = max - min > FLAT * size;
+  const range = varies ? uPlot.rangeNum(min, max, 0.1, true) : [min - 0.1 * size, max + 0.1 * size];
+  if (!size) return [0, 1];
+  return share && max <= 1 ? [range[0], Math.min(Number(range[1]), 1)] : [range[0], range[1]];
 }
 
 /** @param {(number | null)[]} splits */

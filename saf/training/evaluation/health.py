@@ -172,17 +172,18 @@ def _of_chance(
             "below_linear",
             f"a linear classifier of the samples reaches {linear:.2%}{over}, and the network "
             f"{own:.2%}",
-            learn_more(specification, _beyond(progress, earlier)),
+            learn_more(specification, _beyond(specification, progress, earlier)),
         )
 
 
-def _beyond(progress: Progress, earlier: str) -> str:
+def _beyond(specification: ResolvedSpecification, progress: Progress, earlier: str) -> str:
     """What may bring a network beyond a linear classifier; `earlier` is of `_earlier_steps`."""
     if (share := progress.history[-1].get("train_accuracy", 0.0)) >= BY_HEART:
+        augment = "" if specification.augment else "random changes to them (augment, of images), "
+        other = "a smaller mlp" if specification.network.name == "mlp" else "mlp"
         return (
             f"{share:.0%} of the training samples are right, so that longer training adds little: "
-            f"try {earlier}more samples, random changes to them (augment, of images), or "
-            "another network, such as mlp"
+            f"try {earlier}more samples, {augment}or another network, such as {other}"
         )
     return f"try {earlier}more epochs, another learning rate or a larger network"
 
