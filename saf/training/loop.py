@@ -143,7 +143,7 @@ def _train(
     while not trainer.is_done:
         began = perf_counter()
         outcome, batch, rate = trainer.iterate()
-        meter.add(began, rate, outcome, batch.y)
+        meter.add(began, rate, outcome, batch)
 
         epoch_ends = trainer.epoch_ends
         asked, overdue = stop(), perf_counter() - saved > CHECKPOINT_SECONDS
