@@ -126,7 +126,7 @@ class JobProgress(Document):
     latest_metrics: dict[str, float | None]
     """The newest value of each metric; null where it is no number."""
     best_accuracy: float | None
-    """The best on the validation samples so far, 0 to 1; null without such samples."""
+    """On the validation samples, of the best epoch so far, 0 to 1; null without such samples."""
     lif_accuracy: float | None
     """Of the network of LIF neurons that was delivered, on the test data, 0 to 1; null until the
     job has succeeded."""

@@ -44,6 +44,10 @@ class Lengths:
         first = torch.arange(times[0], times[-1] + 1, device=like.device)
         return first[:, None] <= self._on(like)
 
+    def shown(self, timesteps: int) -> float:
+        """How many samples of T `timesteps` have as many time steps as are these samples' own."""
+        return float(self.steps.sum()) / timesteps
+
     def shares(self, t: int, like: Tensor) -> Tensor:
         """The weight of each sample in a loss that is a mean over its own time steps: one of them
         at the time step t, 0 after its end; B, as `like` otherwise."""

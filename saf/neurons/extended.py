@@ -94,7 +94,7 @@ class ExtendedLIF(Neuron):
         self.synaptic_decay = synaptic_decay
         self.adaptation, self.adaptation_decay = adaptation, adaptation_decay
         self._folded = folded
-        self._read: tuple[Tensor, int, torch.dtype, float] | None = None
+        self._read: tuple[Tensor, float, torch.dtype, float] | None = None
         self.logit = None
         if learned_decay:
             bounded = min(max(decay, LEAST_DECAY), MOST_DECAY)
@@ -102,15 +102,18 @@ class ExtendedLIF(Neuron):
 
     @property
     def decay(self) -> float:
-        """λ. One that is learned is read back once after each change of its parameter."""
+        """λ. One that is learned is read back once after each change of its parameter: on the CPU
+        by its value, which torch's fused optimizers change without raising its version; on other
+        devices, where reading waits for the device, by its version."""
         learned = self.logit
         if learned is None or learned.is_meta:
             return self._decay
+        now = learned.item() if learned.device.type == "cpu" else learned._version
         read = self._read
-        if read is None or read[0] is not learned or read[1:3] != (learned._version, learned.dtype):
+        if read is None or read[0] is not learned or read[1:3] != (now, learned.dtype):
             found = float(torch.sigmoid(learned.detach().double()))
             found = min(max(found, LEAST_DECAY), MOST_DECAY)
-            read = self._read = (learned, learned._version, learned.dtype, found)
+            read = self._read = (learned, now, learned.dtype, found)
         return read[3]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -43,7 +43,8 @@ class Progress(BaseModel):
     history: list[dict[str, float]] = Field(default_factory=list)
     """Metrics of each finished epoch."""
     sums: dict[str, float] = Field(default_factory=dict)
-    """Sums over the samples of the unfinished epoch: loss, correct, firing_rate/<layer>."""
+    """Sums over the samples of the unfinished epoch: loss, correct, and firing_rate/<layer>, in
+    which those that end early count less, by their time steps (`shown`)."""
     compiled: bool | None = None
     """Whether the scan of layers is the compiled one, which rounds otherwise than the plain
     one; None before the first iteration."""

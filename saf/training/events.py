@@ -54,6 +54,9 @@ class Evaluation:
     metrics: dict[str, float]
     """val_loss, val_accuracy, val_balanced_accuracy; or test_loss, test_accuracy,
     test_balanced_accuracy"""
+    best_accuracy: float | None = None
+    """val_accuracy of the best epoch so far, of which the weights are kept: with balanced classes
+    another epoch may have the largest."""
 
 
 class LayerStatistics(TypedDict):

@@ -143,7 +143,7 @@ def _train(
     while not trainer.is_done:
         began = perf_counter()
         outcome, batch, rate = trainer.iterate()
-        meter.add(began, rate, outcome, batch.y)
+        meter.add(began, rate, outcome, batch)
 
         epoch_ends = trainer.epoch_ends
         asked, overdue = stop(), perf_counter() - saved > CHECKPOINT_SECONDS
@@ -162,7 +162,10 @@ def _train(
             check_not_diverged(specification, progress, dataset.classes)
             check_not_silent(specification, progress, largest_class, trainer.firing_threshold)
             if metrics := trainer.validate():
-                yield Evaluation(step=progress.step, epoch=epoch.epoch, metrics=metrics)
+                best = progress.history[progress.best_epoch - 1]["val_accuracy"]
+                yield Evaluation(
+                    step=progress.step, epoch=epoch.epoch, metrics=metrics, best_accuracy=best
+                )
         if epoch_ends or asked or overdue or late:
             began = saved = perf_counter()
             path = _saved(trainer.snapshot(), directory / "checkpoints")

@@ -42,7 +42,7 @@ from saf.training.micro_batches import in_parts
 from saf.training.optimisation.ema import MovingAverage
 from saf.training.optimisation.loss import loss_function
 from saf.training.optimisation.optimizers import optimizer_of
-from saf.training.optimisation.range_test import is_unsure, rate_that_learns
+from saf.training.optimisation.range_test import is_to_test, is_unsure, rate_that_learns
 from saf.training.optimisation.schedule import learning_rate
 from saf.training.read_ahead import ReadAhead
 from saf.training.resume import initialise, resumed
@@ -218,7 +218,7 @@ class Trainer:
     def choose_rate(self) -> None:
         """Test the learning rate before the first iteration where its rule is unsure, and put what
         was found into the specification that is recorded."""
-        if self.progress.step or not is_unsure(self.specification):
+        if self.progress.step or not is_to_test(self.specification):
             return
         self._take_rate(rate_that_learns(self.specification.learning_rate, self._losses_in_vain))
 

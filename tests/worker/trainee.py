@@ -122,7 +122,9 @@ def train(order: Order, stop: Callable[[], bool]) -> Iterator[Report]:
             epoch = step // STEPS_PER_EPOCH
             yield Epoch(step=step, epoch=epoch, metrics={"train_loss": 1 / step})
             time.sleep(float(wish.get("evaluation_seconds", "0")))
-            yield Evaluation(step=step, epoch=epoch, metrics={"val_accuracy": step / 1000})
+            of_epoch = step / 1000
+            metrics = {"val_accuracy": of_epoch}
+            yield Evaluation(step=step, epoch=epoch, metrics=metrics, best_accuracy=of_epoch)
         asked = stop() and "ignore_stop" not in wish
         if ends or asked:
             path = directory / f"step-{step:012d}.safetensors"

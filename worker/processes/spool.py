@@ -99,9 +99,8 @@ class Batch:
                     self.points.setdefault(name, []).append((report.step, float(value)))
                 self.latest |= report.metrics
                 self.step, self.epoch = report.step, float(report.epoch)
-                if isinstance(report, Evaluation) and "val_accuracy" in report.metrics:
-                    accuracy = report.metrics["val_accuracy"]
-                    self.best_accuracy = max(accuracy, self.best_accuracy or accuracy)
+                if isinstance(report, Evaluation) and report.best_accuracy is not None:
+                    self.best_accuracy = report.best_accuracy
 
 
 class Outbox:

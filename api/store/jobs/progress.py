@@ -25,20 +25,17 @@ def trained(
     latest: Mapping[str, float | None],
     best_accuracy: float | None = None,
 ) -> None:
-    """How far the training is, and the newest values of its metrics."""
+    """How far the training is, and the newest values of its metrics; `best_accuracy` is that of its
+    best epoch, None where there is no newer one."""
     job = session.execute(
         leases.fenced(claim)
         .values(step=step, epoch=epoch, version=Job.version + 1)
-        .returning(Job.latest, Job.best_accuracy)
+        .returning(Job.latest)
     ).one_or_none()
     if job is None:
         raise Fenced
-    best = [value for value in (job.best_accuracy, best_accuracy) if value is not None]
-    session.execute(
-        leases.fenced(claim).values(
-            latest={**job.latest, **latest}, best_accuracy=max(best, default=None)
-        )
-    )
+    known = {} if best_accuracy is None else {"best_accuracy": best_accuracy}
+    session.execute(leases.fenced(claim).values(latest={**job.latest, **latest}, **known))
 
 
 def checked(session: Session, claim: Claim, *, done: int, total: int) -> None:

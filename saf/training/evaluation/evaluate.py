@@ -15,6 +15,7 @@ from torch import Tensor
 from saf.config import ResolvedSpecification
 from saf.config.methods import AT_THE_END
 from saf.model.inference import infer
+from saf.model.lengths import Lengths
 from saf.model.network import SpikingNetwork
 from saf.training.batches import Samples
 from saf.training.failures import diverged
@@ -33,7 +34,9 @@ class Evaluated(NamedTuple):
 class Sums(NamedTuple):
     """Sums of an evaluation on the device of the network, without waiting for it."""
 
-    totals: Tensor  # 1 + L, in float64: loss and firing rates, added up over the samples
+    totals: Tensor
+    """1 + L, in float64: loss and firing rates, added up over the samples; a rate of padded ones
+    counts by their own time steps."""
     predicted: Tensor  # N
 
 
@@ -55,7 +58,11 @@ def evaluate(
     `DivergedError`, which names the data as `what`, when it is not finite.
     """
     found = sums(network, data, specification, loss, chunk=chunk, samples=samples)
-    value, *rates = (found.totals / len(data)).tolist()
+    value, *rates = found.totals.tolist()
+    value /= len(data)
+    lengths = None if data.lengths is None else Lengths(data.lengths)
+    shown = _shown(lengths, len(data), specification)
+    rates = [rate / shown for rate in rates]
     if not isfinite(value):
         raise diverged(f"on the {what} data", specification)
     names = [layer.name for layer in network.architecture.spiking]
@@ -78,6 +85,7 @@ def sums(
     read_ahead = ReadAhead(data, parts, len(parts))
     for number, indices in enumerate(parts):
         x, y = data[indices]
+        lengths = data.lengths_of(indices)
         read_ahead.after(number)
         shown = infer(
             network,
@@ -86,14 +94,20 @@ def sums(
             readout=method.readout,
             chunk=chunk if len(x) <= samples else None,
             loss=partial(_loss_of, loss, y),
-            lengths=data.lengths_of(indices),
+            lengths=lengths,
             loss_at_each_step=method.loss_at_each_step and method.readout not in AT_THE_END,
         )
         assert shown.loss is not None
-        means = torch.cat([shown.loss.double()[None], shown.firing_rates.double()])
-        totals.append(means * len(y))
+        of_loss, of_rates = shown.loss.double() * len(y), shown.firing_rates.double()
+        of_rates = of_rates * _shown(lengths, len(y), specification)
+        totals.append(torch.cat([of_loss[None], of_rates]))
         predicted.append(shown.scores.argmax(1))
     return Sums(torch.stack(totals).sum(0), torch.cat(predicted))
+
+
+def _shown(lengths: Lengths | None, samples: int, specification: ResolvedSpecification) -> float:
+    """How many samples of T time steps of their own so many samples are worth."""
+    return float(samples) if lengths is None else lengths.shown(specification.timesteps)
 
 
 def _loss_of(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from saf.config import ResolvedSpecification
+from saf.model.batch import Batch
 from saf.model.outcome import Outcome
 from saf.networks.architecture import Architecture
 from saf.training.checkpoint import Progress
@@ -33,7 +34,7 @@ class Meter:
         self._share = {name: count / sum(neurons.values()) for name, count in neurons.items()}
         self._specification, self._per_epoch, self._progress = specification, per_epoch, progress
         self._usage = usage
-        self._waiting: list[tuple[int, float, int, Tensor]] = []
+        self._waiting: list[tuple[int, float, int, float, Tensor]] = []
         self._began = 0.0
 
     @property
@@ -41,14 +42,18 @@ class Meter:
         """Iterations whose numbers have not been read."""
         return len(self._waiting)
 
-    def add(self, began: float, rate: float, outcome: Outcome, y: Tensor) -> None:
+    def add(self, began: float, rate: float, outcome: Outcome, batch: Batch) -> None:
         """The iteration that ended just now and began at the time `began`."""
         if not self._waiting:
             self._began = began
-        correct = (outcome.scores.argmax(1) == y).sum()
+        samples = len(batch.y)
+        shown = float(samples)  # at all time steps
+        if batch.lengths is not None:
+            shown = batch.lengths.shown(batch.timesteps)
+        correct = (outcome.scores.argmax(1) == batch.y).sum()
         numbers = torch.stack([outcome.loss.double(), correct.double()])
         numbers = torch.cat([numbers, outcome.firing_rates.double()])
-        self._waiting.append((self._progress.step, rate, len(y), numbers))
+        self._waiting.append((self._progress.step, rate, samples, shown, numbers))
 
     def read(self) -> list[Step]:
         """A report for each waiting iteration; their numbers are added to the sums of the epoch.
@@ -59,7 +64,9 @@ class Meter:
         seconds = perf_counter() - self._began
         self._progress.seconds["iterations"] += seconds
         reports = []
-        for (step, rate, samples, _), (loss, correct, *rates) in zip(
+        # An epoch that began with a version that did not count them.
+        self._progress.sums.setdefault("shown", self._progress.sums.get("samples", 0.0))
+        for (step, rate, samples, shown, _), (loss, correct, *rates) in zip(
             self._waiting, table, strict=True
         ):
             if not isfinite(loss):
@@ -67,8 +74,8 @@ class Meter:
             if self._progress.initial_loss is None:
                 self._progress.initial_loss = loss
             firing = dict(zip(self._share, rates, strict=True))
-            sums = {"loss": loss * samples, "correct": correct, "samples": samples}
-            sums |= {f"firing_rate/{name}": value * samples for name, value in firing.items()}
+            sums = {"loss": loss * samples, "correct": correct, "samples": samples, "shown": shown}
+            sums |= {f"firing_rate/{name}": value * shown for name, value in firing.items()}
             for key, value in sums.items():
                 self._progress.sums[key] = self._progress.sums.get(key, 0.0) + value
             metrics = {
@@ -92,7 +99,7 @@ class Meter:
             "train_accuracy": sums["correct"] / sums["samples"],
         }
         metrics |= {
-            name: value / sums["samples"]
+            name: value / sums["shown"]
             for name, value in sums.items()
             if name.startswith("firing_rate/")
         }

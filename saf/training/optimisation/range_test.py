@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import isfinite
 
 from saf.config import SGD, ResolvedSpecification
-from saf.config.automatic import has_automatic_rate
+from saf.config.automatic import has_automatic_rate, rate_of
 
 TRIED = (1.0, 1 / 4, 1 / 16, 1 / 64)  # times the rate of the rule
 ITERATIONS = 12  # of each try
@@ -25,6 +25,13 @@ def is_unsure(specification: ResolvedSpecification) -> bool:
     if not has_automatic_rate(specification):
         return False
     return isinstance(specification.optimizer, SGD) or specification.network.own_layers
+
+
+def is_to_test(specification: ResolvedSpecification) -> bool:
+    """Whether the rate is to be tested before the first iteration: it is unsure, and still that of
+    the rule. Another one is what a test found, or what somebody wrote over it in the specification
+    of a report."""
+    return is_unsure(specification) and specification.learning_rate == rate_of(specification)
 
 
 def rate_that_learns(rate: float, losses_at: Callable[[float, int], list[float]]) -> float:

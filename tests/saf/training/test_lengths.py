@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,9 +48,10 @@ def padded(by: float) -> Dataset:
     )
 
 
-def begun(data: Dataset) -> Trainer:
+def begun(data: Dataset, **changes: Any) -> Trainer:
     """With weights that are fitted to the data, and no validation samples."""
-    given = resolved(network={"name": "mlp", "features": [20, 20], "gain": "auto"}, timesteps=STEPS)
+    network = {"name": "mlp", "features": [20, 20], "gain": "auto"}
+    given = resolved(network=network, timesteps=STEPS, **changes)
     architecture = build(given.network, (3, 1, 1), 3)
     cpu = torch.device("cpu")
     return Trainer(given, data, architecture, cpu, resume_from=None, init_from=None)
@@ -134,6 +137,37 @@ def test_spike_statistics_are_those_of_the_own_steps() -> None:
         found.append(spike_statistics(trainer.network, x, STEPS, lengths))
     assert found[0][:, 0].all()
     torch.testing.assert_close(found[0], found[1])
+
+
+def test_firing_rates_are_those_of_the_own_steps_in_batches_of_any_size(tmp_path: Path) -> None:
+    """Short series fire less here: batch by batch they would count as much as long ones."""
+    data = padded(0.0)
+    x, own = data.x_train.copy(), data.lengths_train
+    assert own is not None
+    x[:, :4] = x.mean((0, 1))
+    data = replace(data, x_train=x)
+    still = {"name": "sgd", "learning_rate": 1e-30, "momentum": 0.0}
+    same = {"optimizer": still, "validation_share": 0.0, "precision": "float64"}
+    of_epochs, evaluated = [], []
+    for size, parts in ((60, 1), (60, 7), (7, 1), (1, 1)):
+        directory = tmp_path / f"{size} {parts}"
+        sized = {**same, "batch_size": size, "micro_batches": parts}
+        run(job(method={"name": "saf-e"}, **sized), data, directory)
+        (epoch,) = json.loads((directory / "report.json").read_text())["epochs"]
+        of_epochs.append([epoch[f"firing_rate/{layer}"] for layer in ("layer1", "layer2")])
+        trainer = begun(data, batch_size=size, micro_batches=parts)
+        found = trainer.evaluated(trainer.network, trainer.train_set, "training")
+        evaluated.append([*found.firing_rates.values()])
+    lif = saf.load_lif(directory / "lif.safetensors")
+    fired = np.zeros(2)
+    for sample, length in zip(torch.from_numpy(x), own.tolist(), strict=True):
+        for step in islice(lif.run(sample[None]), length):
+            fired += [float(spikes.mean()) for spikes in step.spikes.values()]
+    expected = fired / own.sum()
+    for rates in of_epochs:
+        np.testing.assert_allclose(rates, expected, rtol=1e-6)
+    for rates in evaluated[1:]:
+        np.testing.assert_allclose(rates, evaluated[0], rtol=1e-5)
 
 
 def test_a_sample_that_is_tried_ends_where_it_does(tmp_path: Path) -> None:

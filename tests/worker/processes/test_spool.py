@@ -115,15 +115,17 @@ def test_of_checkpoints_that_pile_up_the_newest_two_keep_their_files(tmp_path: P
 
 def test_the_newest_values_and_the_best_accuracy_are_those_of_the_batch(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path / "spool")
-    for number, accuracy in ((1, 0.9), (2, 0.8)):
+    for number, accuracy, best in ((1, 0.95, 0.95), (2, 0.9, 0.9), (3, 0.8, 0.9)):
         put(outbox, step(number))
-        put(outbox, Evaluation(step=number, epoch=1, metrics={"val_accuracy": accuracy}))
+        metrics = {"val_accuracy": accuracy}
+        put(outbox, Evaluation(step=number, epoch=1, metrics=metrics, best_accuracy=best))
+    put(outbox, Evaluation(step=3, epoch=1, metrics={"test_accuracy": 0.7}))
 
     batch = outbox.take()
 
-    assert batch.latest == {"loss": 0.5, "val_accuracy": 0.8}
-    assert batch.best_accuracy == 0.9
-    assert batch.step == 2
+    assert batch.latest == {"loss": pytest.approx(1 / 3), "val_accuracy": 0.8, "test_accuracy": 0.7}
+    assert batch.best_accuracy == 0.9  # as the training says: the second epoch was the best
+    assert batch.step == 3
 
 
 def test_a_character_that_arrives_in_two_pieces_is_one_character(tmp_path: Path) -> None:

@@ -54,11 +54,13 @@ def test_a_job_goes_from_queued_to_succeeded(database: Database, submit: Submit)
     with database.writing() as session:
         lifecycle.running(session, held, step=0, steps_total=100)
     with database.writing() as session:
-        progress.trained(session, held, step=60, epoch=0.6, latest={"loss": 1.5})
+        progress.trained(
+            session, held, step=60, epoch=0.6, latest={"loss": 1.5}, best_accuracy=0.95
+        )
         progress.trained(
             session, held, step=100, epoch=1.0, latest={"accuracy": 0.5}, best_accuracy=0.9
         )
-        progress.trained(session, held, step=100, epoch=1.0, latest={}, best_accuracy=0.8)
+        progress.trained(session, held, step=100, epoch=1.0, latest={})
     with database.writing() as session:
         lifecycle.converting(session, held)
         progress.checked(session, held, done=32, total=360)

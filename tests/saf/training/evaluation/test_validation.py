@@ -130,6 +130,28 @@ def test_the_best_epoch_is_delivered_and_the_last_is_kept(
     assert any(not torch.equal(lif.tensors[n], other.tensors[n]) for n in lif.tensors)
 
 
+@pytest.mark.parametrize(
+    ("weights", "bests"), [("none", [0.9, 0.9, 0.9]), ("balanced", [0.9, 0.8, 0.8])]
+)
+def test_the_best_accuracy_is_that_of_the_epoch_whose_weights_are_kept(
+    weights: str, bests: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who names the most frequent class always may have the largest accuracy of all."""
+    left = iter([(0.9, 0.5), (0.8, 0.8), (0.85, 0.7)])
+
+    def noted(self: Progress, balanced: bool) -> bool:
+        plain, of_classes = next(left)
+        self.history[-1] |= {"val_accuracy": plain, "val_balanced_accuracy": of_classes}
+        return NOTE_BEST(self, balanced)
+
+    monkeypatch.setattr(Progress, "note_best", noted)
+    job = specification(epochs=3, validation_share=0.2, loss={"class_weights": weights})
+    reports = run(job, dataset(), tmp_path)
+    told = [report.best_accuracy for report in reports if isinstance(report, Evaluation)]
+    assert told == [*bests, None]  # and nothing of the test samples
+    assert summary(reports)["val_accuracy"] == bests[-1]
+
+
 def test_among_equal_accuracies_the_lower_loss_is_better() -> None:
     progress = Progress()
     for accuracy, loss in ((0.5, 1.0), (0.5, 0.8), (0.5, 0.9), (0.6, 2.0), (0.6, 2.0)):

@@ -57,6 +57,25 @@ def test_only_rates_of_a_rule_that_is_unsure_are_tested() -> None:
     assert not unsure(optimizer="auto")
 
 
+@pytest.mark.parametrize(
+    "network", [{}, {"name": "layers", "layers": [{"kind": "linear", "features": 5}]}]
+)
+def test_a_rate_written_over_that_of_a_report_is_one_that_was_given(
+    network: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its specification says what was automatic, and so does one read from it."""
+    monkeypatch.setattr("saf.training.optimisation.range_test.TRIED", (0.5,))
+    wished = job(**({"network": network} if network else {}), epochs=1)
+    list(train(wished, dataset(), tmp_path / "first", device="cpu"))
+    report = json.loads((tmp_path / "first" / "report.json").read_text())["specification"]
+    for rate in (report["optimizer"]["learning_rate"], 0.25):
+        report["optimizer"]["learning_rate"] = rate
+        again = JobSpecification.model_validate(report)
+        list(train(again, dataset(), tmp_path / str(rate), device="cpu"))
+        found = json.loads((tmp_path / str(rate) / "report.json").read_text())["specification"]
+        assert found["optimizer"]["learning_rate"] == rate
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["saf-f", "ottt-o"])
 def test_a_test_leaves_nothing_behind_and_a_resumed_training_keeps_its_rate(
