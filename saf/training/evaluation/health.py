@@ -63,7 +63,7 @@ def findings(
         *_of_loss(specification, progress, tested.classes),
         *_of_layers(specification, tested.firing_rates),
         *_of_classes(specification, tested),
-        *_of_validation(specification, progress),
+        *_of_validation(specification, progress, tested.val_samples),
     ]
 
 
@@ -144,7 +144,15 @@ def _of_chance(
         # Or classes are not as frequent among the test samples as among those of the training.
         said += f", these very answers in any other order {tested.by_luck:.2%}"
     earlier = _earlier_steps(specification, tested)
-    if accuracy <= luck:
+    # Of one class alone, luck is 1 of any number of samples.
+    if accuracy <= luck < 1 and p_value(tested.samples, tested.samples, luck) > SIGNIFICANT:
+        yield Finding(
+            "at_chance",
+            f"{said}: with so few samples that tells nothing of the network, as all of them right "
+            "could be chance, too",
+            "test on more samples, and train on more where there are few",
+        )
+    elif accuracy <= luck:
         yield Finding(
             "at_chance",
             f"the network is no better than no network: {said}",
@@ -259,7 +267,9 @@ def _of_classes(specification: ResolvedSpecification, tested: Tested) -> Iterato
         )
 
 
-def _of_validation(specification: ResolvedSpecification, progress: Progress) -> Iterator[Finding]:
+def _of_validation(
+    specification: ResolvedSpecification, progress: Progress, samples: int
+) -> Iterator[Finding]:
     if not progress.best_epoch:
         if specification.validation_share:  # who asks for none is told so, and not warned
             yield Finding(
@@ -271,7 +281,11 @@ def _of_validation(specification: ResolvedSpecification, progress: Progress) -> 
         return
     best = progress.history[progress.best_epoch - 1]["val_accuracy"]
     last = progress.history[-1].get("val_accuracy")  # none where the samples are no longer there
-    if last is not None and last < HALF_GONE * best:
+    if last is None or last >= HALF_GONE * best:
+        return
+    # The best of all epochs is better by luck, too: 5 of 12 samples, and 1 of them at last.
+    right = round(best * samples), samples, round(last * samples), samples
+    if samples and len(progress.history) * p_of_difference(*right) <= SIGNIFICANT:
         yield Finding(
             "collapsed_after_the_best_epoch",
             f"the validation accuracy fell from {best:.2%} in epoch {progress.best_epoch} to "
