@@ -28,6 +28,7 @@ SUMMARY = {
     "lif_accuracy": 0.24,
     "verdict": "measured",
     "rounding_cost_points": None,
+    "not_proven": None,
 }
 
 
@@ -50,6 +51,14 @@ def trained(server: Server, **summary: Any) -> dict[str, Any]:
 
 def found(server: Server, job: dict[str, Any]) -> dict[str, Any]:
     return server.get(job["urls"]["self"])
+
+
+def test_a_job_says_why_a_network_that_was_to_be_proven_is_not(server: Server) -> None:
+    job = found(server, trained(server, not_proven="its weights are on no grid: too large"))
+    assert job["result"]["not_proven"] == "its weights are on no grid: too large"
+    page = server.http.get(job["urls"]["page"], headers=PAGE).text
+    assert "Not proven, as was asked: its weights are on no grid: too large." in page
+    assert found(server, trained(server))["result"]["not_proven"] is None
 
 
 def test_a_job_says_what_came_out_and_what_is_wrong_with_it(server: Server) -> None:

@@ -180,9 +180,7 @@ def _numbers(
     return found
 
 
-def _no_number(
-    name: str, lines: Sequence[str], columns: Columns, line: int
-) -> DataError | None:
+def _no_number(name: str, lines: Sequence[str], columns: Columns, line: int) -> DataError | None:
     """Which field is no number, by the number of its line among those that are not empty."""
     for number, text in enumerate(lines, start=line):
         row = fields_of(text, columns.separator)

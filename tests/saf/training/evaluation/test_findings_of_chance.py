@@ -148,6 +148,43 @@ def test_a_fall_after_the_best_epoch_is_told_where_it_is_more_than_luck(
     assert [f.code for f in found] == ["collapsed_after_the_best_epoch"] * told
 
 
+def test_labels_of_other_samples_are_thought_of_where_learning_by_heart_is_all_that_was_done() -> (
+    None
+):
+    """As with shuffled labels: 35 % of the test samples are right, and all of the others."""
+
+    def hint(correct: int, right: float) -> str:
+        history = [{"train_loss": 0.1, "val_accuracy": 0.4, "train_accuracy": right}]
+        progress = Progress(history=history, initial_loss=1.0, best_epoch=1)
+        tested = health.Tested(correct, 60, 0.3, 0.33, 3, {"layer1": 0.1})
+        (found,) = health.findings(specification(), progress, tested, WITHOUT)
+        assert found.code == "chance_not_excluded"
+        return found.hint
+
+    assert "check that labels and samples belong together" in hint(21, 1.0)
+    assert "labels" not in hint(21, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("conversion", "named", "not_named"),
+    [
+        ({"grid_bits": 3}, "conversion.grid_bits", "weight_bits"),
+        ({"weight_bits": 2}, "conversion.weight_bits", "grid_bits"),
+        ({"weight_bits": 8}, "conversion.fine_tune_epochs", "weight_bits"),
+    ],
+)
+def test_what_is_named_where_a_grid_costs_too_much_is_accepted(
+    conversion: dict[str, int], named: str, not_named: str
+) -> None:
+    """`grid_bits` is refused beside `weight_bits`, which end at 8."""
+    check = {"accuracy_lif": 0.8, "accuracy_saf": 0.8, "samples": 60}
+    grid = {"bits": 3, "rounding": {"accuracy_as_trained": 0.95}}
+    certificate = {"verdict": "differs", "checks": [check], "grid": grid}
+    (found,) = health.of_certificate(certificate, specification(conversion=conversion).conversion)
+    assert named in found.hint
+    assert not_named not in found.hint
+
+
 def test_luck_is_the_mean_over_all_orders_of_the_answers() -> None:
     labels, predicted = torch.tensor([0, 1, 1, 1]), torch.tensor([1, 1, 0, 1])
     orders = [torch.tensor(order) for order in permutations(predicted.tolist())]

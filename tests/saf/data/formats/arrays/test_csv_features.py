@@ -29,7 +29,8 @@ def test_a_table_of_features_with_names_is_read_without_a_question(tmp_path: Pat
     told = {each.setting: each for each in data.decisions}
     assert told["layout"].value == "N C"
     low, high = map(float, told["value_range"].value.split(".."))
-    assert f"(value - {low:g}) / {high - low:g}" in told["value_range"].why
+    above = f"value - {low:g}" if low >= 0 else f"value + {-low:g}"
+    assert f"({above}) / {high - low:g}" in told["value_range"].why
     seen = np.concatenate([data.x_train, data.x_test])[..., 0, 0] * (high - low) + low
     wanted = MEASURED[np.lexsort(MEASURED.T)]
     np.testing.assert_allclose(seen[np.lexsort(seen.round(3).T)], wanted, atol=0.01)
@@ -143,7 +144,7 @@ def test_labels_of_features_are_in_the_column_that_is_asked_for(tmp_path: Path) 
     assert read(path, "csv", settings={"labels_from": "klasse"}).class_names == ("ant", "bee")
     with pytest.raises(DataError, match="no column 'class'"):
         read(path, "csv", settings={"labels_from": "class"})
-    rows = [[*row, n % 2, "no yes".split()[n % 3 == 0]] for n, row in enumerate(MEASURED.tolist())]
+    rows = [[*row, n % 2, ["no", "yes"][n % 3 == 0]] for n, row in enumerate(MEASURED.tolist())]
     path.write_bytes(table(rows, [*FEATURES, "label", "winged"]))
     data = read(path, settings={"labels_from": "winged"})
     assert data.class_names == ("no", "yes")
