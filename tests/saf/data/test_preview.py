@@ -196,7 +196,7 @@ def test_event_frames_of_one_pixel_are_a_map_of_time_and_channel() -> None:
 @pytest.mark.parametrize("unit", [1, 255])
 def test_features_stand_side_by_side_each_by_its_own_mean(unit: int) -> None:
     """One varies by a thousandth of what the other does, and both are seen."""
-    x = np.array([[0.5, 0.4], [0.501, 0.8]] * 4, np.float32)[..., None, None]
+    x: Any = np.array([[0.5, 0.4], [0.501, 0.8]] * 4, np.float32)[..., None, None]
     if unit == 255:
         x = np.array([[100, 20], [101, 200]] * 4, np.uint8)[..., None, None]
     y = np.arange(8) % 2
