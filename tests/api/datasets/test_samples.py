@@ -99,6 +99,7 @@ def test_features_are_called_so_and_nobody_is_asked_to_draw_one(
     assert "<dd>5 features</dd>" in page
     assert "<dt>Feature 0</dt>" in page
     assert "pixels" not in page
+    assert "5 features" in shared.http.get("/datasets").text
     problem = check(
         shared.http.post("/v1/jobs", json={"dataset": "features", "augment": ["crop"]}), 422
     )

@@ -399,12 +399,13 @@ def test_the_network_of_a_job_is_not_named_as_remedy_where_it_cannot_take_the_sa
 ) -> None:
     """Series start from no convnet, and a job that asks for one is refused, too."""
     old = finish(server, tmp_path)
-    file = io.BytesIO()
+    content = io.BytesIO()
     x = np.random.default_rng(0).normal(size=(24, 12, 3))
     y = np.arange(24) % 2
-    np.savez(file, x_train=x, y_train=y, x_test=x[:6], y_test=y[:6])
-    sent = {"files": {"file": ("s.npz", file.getvalue())}, "data": {"name": "series"}}
-    assert server.http.post("/v1/datasets", **sent).status_code == 201
+    np.savez(content, x_train=x, y_train=y, x_test=x[:6], y_test=y[:6])
+    file = {"file": ("s.npz", content.getvalue())}
+    sent = server.http.post("/v1/datasets", files=file, data={"name": "series"})
+    assert sent.status_code == 201
     body = {"dataset": "series", "init": {"job": old["id"]}}
     said = refused(server, "/v1/jobs", body, 422)
     assert "its convnet takes images" in said
