@@ -384,7 +384,7 @@ def _describe(client: Client, job: Job) -> None:
         + (f" on {job['device']}" if job["device"] else "")
     )
     if job["result"] is not None:
-        for line in (*warnings(job["findings"]), *outcome(job["result"])):
+        for line in (*warnings(job["findings"]), *outcome(job["result"], job["specification"])):
             say(line)
     if job["error"]:
         say(f"{job['error']['code']}: {job['error']['message']}\n{job['error']['hint']}")

@@ -190,7 +190,7 @@ def train(
         print_json(summary)
     else:
         report = json.loads((out / "report.json").read_text())
-        for line in (*warnings(summary["findings"]), *outcome(summary)):
+        for line in (*warnings(summary["findings"]), *outcome(summary, report["specification"])):
             say(line)
         say(str(out / "lif.safetensors"))
         curve = [epoch["val_accuracy"] for epoch in report["epochs"] if "val_accuracy" in epoch]

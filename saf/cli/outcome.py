@@ -21,9 +21,10 @@ Accepted = Callable[[Mapping[str, Any]], bool]
 """Whether a job may have these settings of a specification instead of its own."""
 
 
-def outcome(found: Mapping[str, Any]) -> list[str]:
+def outcome(found: Mapping[str, Any], specification: Mapping[str, Any] | None = None) -> list[str]:
     """The summary of a training, or the result of a job: its accuracies, and what is had without a
-    network. What is not known is left out."""
+    network. What is not known is left out. By `specification` a network of few bits, whose
+    accuracies these are, is told from what was trained."""
     lines = []
     if found["lif_accuracy"] is not None:
         lines.append(network_line(found))
@@ -31,7 +32,9 @@ def outcome(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"not proven, as was asked: {found['not_proven']}")
     of_trained = []
     if found.get("test_accuracy") is not None:
-        of_trained.append(f"as trained {percent(found['test_accuracy'])} on the test samples")
+        bits = ((specification or {}).get("conversion") or {}).get("weight_bits")
+        which = "as trained" if bits is None else f"with weights of {bits} bits"
+        of_trained.append(f"{which} {percent(found['test_accuracy'])} on the test samples")
     if found.get("val_accuracy") is not None:
         of_trained.append(f"{percent(found['val_accuracy'])} on the validation samples")
     if of_trained:
@@ -76,6 +79,9 @@ def next_steps(
     trained, tested = found.get("train_accuracy"), found.get("test_accuracy")
     # A network that is right on other new samples has learnt nothing by heart.
     on_new = max(tested or 0.0, found.get("val_accuracy") or 0.0)
+    # Nor has one of which the conversion has left little.
+    if found.get("verdict") == "differs":
+        tested = None
     if trained is not None and tested is not None and trained - on_new > OVERFITTED:
         augment = ""
         if not specification.get("augment") and accepted({"augment": list(CHANGES)}):

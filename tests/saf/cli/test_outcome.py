@@ -33,6 +33,16 @@ def test_it_says_why_a_network_that_was_to_be_proven_is_not() -> None:
     assert said == f"not proven, as was asked: {why}"
 
 
+def test_a_network_of_few_bits_is_not_called_as_it_was_trained() -> None:
+    """Of 90 % as trained two bits left 38 %: the samples were not learnt by heart."""
+    lost = {**GOOD, "verdict": "differs", "test_accuracy": 0.43, "train_accuracy": 0.94}
+    asked = {**DEFAULTS, "conversion": {**DEFAULTS["conversion"], "weight_bits": 2}}
+    (_, told, _) = outcome(lost, asked)
+    assert told.startswith("with weights of 2 bits 43.00% on the test samples")
+    assert next_steps(lost, asked, has_findings=True) == []
+    assert outcome(GOOD, DEFAULTS)[1].startswith("as trained 95.00%")
+
+
 def test_what_a_job_of_before_does_not_know_is_left_out() -> None:
     unknown = dict.fromkeys(SUMMARY)
     assert outcome({**unknown, "lif_accuracy": 0.9, "verdict": "measured"}) == [
