@@ -166,6 +166,7 @@ def check_fit(
             "/init/job", f"the specification of job {source.id} is not one of this version"
         ) from error
     try:
+        _check_takes(theirs, architecture)
         check_same_network(theirs.network, specification.network)
         if (samples := _samples_of(session, source)) is not None:
             shape = encoded_shape(theirs, samples.shape)
@@ -176,6 +177,20 @@ def check_fit(
             "/init/job", f"job {source.id} does not fit: {error}{hint}"
         ) from error
     check_freeze(specification, architecture)
+
+
+def _check_takes(theirs: JobSpecification, architecture: Architecture) -> None:
+    """Raise UserConfigError where the network of `theirs` cannot take the samples that
+    `architecture` takes, so that to ask for it is no remedy."""
+    if theirs.network.name == "uploaded":
+        return
+    try:
+        build(theirs.network, architecture.input_shape, architecture.classes)
+    except NetworkError as error:
+        raise UserConfigError(
+            f"its {str(error).partition('; use ')[0]}",
+            hint="start from a job on samples like these, or leave init out",
+        ) from error
 
 
 def check_freeze(specification: JobSpecification, architecture: Architecture) -> None:

@@ -102,6 +102,9 @@ class JobResult(Document):
     """The epoch whose weights were tested, converted and delivered."""
     ended_early: bool | None
     """Whether `patience` ended the training."""
+    not_proven: str | None = None
+    """Why a network that was to be on a grid was measured and is not proven, and with what it would
+    be; null of others."""
 
 
 class JobProgress(Document):

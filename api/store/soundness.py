@@ -256,6 +256,8 @@ def _job(row: Values) -> _Problems:
         for key, value in result.items():
             if key == "ended_early":
                 fits = isinstance(value, bool)
+            elif key == "not_proven":
+                fits = isinstance(value, str)
             elif key.endswith("_epoch"):
                 fits = not _integer(value, 0, 2**31)
             else:

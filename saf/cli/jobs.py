@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +40,7 @@ from saf.cli.specification import (
     SpecificationFile,
     TimestepsOption,
 )
-from saf.client.client import Client
+from saf.client.client import ApiError, Client
 from saf.client.job import Job
 from saf.client.progress import TrainingBar, moment_of
 from saf.client.types import Artifact, JobProgress
@@ -336,12 +337,21 @@ def next_steps_of(client: Client, job: Job) -> list[str]:
         return []
     found = client.metrics(job["id"], names=["val_accuracy"], max_points=MOST_EPOCHS)
     points = found["series"][0]["points"] if found["series"] else []
+
+    def accepted(change: Mapping[str, Any]) -> bool:
+        try:
+            client.validate({**job["specification"], **change})
+        except ApiError as error:
+            return error.status not in (404, 422)
+        return True
+
     return next_steps(
         job["result"],
         job["specification"],
         val_accuracies=[value for _, value in points if value is not None],
         has_findings=bool(job["findings"]),
         job_id=job["id"],
+        accepted=accepted,
     )
 
 
@@ -374,7 +384,7 @@ def _describe(client: Client, job: Job) -> None:
         + (f" on {job['device']}" if job["device"] else "")
     )
     if job["result"] is not None:
-        for line in (*warnings(job["findings"]), *outcome(job["result"])):
+        for line in (*warnings(job["findings"]), *outcome(job["result"], job["specification"])):
             say(line)
     if job["error"]:
         say(f"{job['error']['code']}: {job['error']['message']}\n{job['error']['hint']}")

@@ -22,7 +22,7 @@ from saf.cli import specification as specfile
 from saf.cli.accounts import people, searches
 from saf.cli.data import datasets, known, reading
 from saf.cli.offline import begun_with, run_network, train_here
-from saf.cli.outcome import next_steps, outcome, warnings
+from saf.cli.outcome import accepted_with, next_steps, outcome, warnings
 from saf.cli.output import AsJson, StrictOption, complain, console, print_json, say
 from saf.cli.run_alone import SPLITS, described, document
 from saf.cli.specification import (
@@ -190,13 +190,16 @@ def train(
         print_json(summary)
     else:
         report = json.loads((out / "report.json").read_text())
-        for line in (*warnings(summary["findings"]), *outcome(summary)):
+        for line in (*warnings(summary["findings"]), *outcome(summary, report["specification"])):
             say(line)
         say(str(out / "lif.safetensors"))
         curve = [epoch["val_accuracy"] for epoch in report["epochs"] if "val_accuracy" in epoch]
         specification, findings = report["specification"], summary["findings"]
         for step in next_steps(
-            summary, specification, val_accuracies=curve, has_findings=bool(findings)
+            *(summary, specification),
+            val_accuracies=curve,
+            has_findings=bool(findings),
+            accepted=accepted_with(specification, report["dataset"]["samples"]),
         ):
             say(f"next: {step}")
     if strict and summary["health"] == "warning":

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from saf.cli.output import network_line, percent
+from saf.config import JobSpecification
 from saf.config.neurons import NEURONS
+from saf.config.samples import Samples, misfits
 from saf.powers import SIGNIFICANT_BITS, halvings, most_timesteps
 
 OVERFITTED = 0.1  # of accuracy that the training samples are ahead of the test samples
 STILL_RISING = 0.005  # of validation accuracy that the last tenth of the epochs brought
 FEWEST_TO_RISE = 10  # epochs
+CHANGES = ("crop", "flip")  # to samples that are learnt by heart
+
+Accepted = Callable[[Mapping[str, Any]], bool]
+"""Whether a job may have these settings of a specification instead of its own."""
 
 
-def outcome(found: Mapping[str, Any]) -> list[str]:
+def outcome(found: Mapping[str, Any], specification: Mapping[str, Any] | None = None) -> list[str]:
     """The summary of a training, or the result of a job: its accuracies, and what is had without a
-    network. What is not known is left out."""
+    network. What is not known is left out. By `specification` a network of few bits, whose
+    accuracies these are, is told from what was trained."""
     lines = []
     if found["lif_accuracy"] is not None:
         lines.append(network_line(found))
+    if found.get("not_proven"):
+        lines.append(f"not proven, as was asked: {found['not_proven']}")
     of_trained = []
     if found.get("test_accuracy") is not None:
-        of_trained.append(f"as trained {percent(found['test_accuracy'])} on the test samples")
+        bits = ((specification or {}).get("conversion") or {}).get("weight_bits")
+        which = "as trained" if bits is None else f"with weights of {bits} bits"
+        of_trained.append(f"{which} {percent(found['test_accuracy'])} on the test samples")
     if found.get("val_accuracy") is not None:
         of_trained.append(f"{percent(found['val_accuracy'])} on the validation samples")
     if of_trained:
@@ -52,9 +63,11 @@ def next_steps(
     val_accuracies: Sequence[float] = (),
     has_findings: bool = False,
     job_id: str = "",
+    accepted: Accepted = lambda _: True,
 ) -> list[str]:
     """What to try next; `val_accuracies` are those of all epochs, and `job_id` is that of a job on
-    a server, empty for a training on this machine. The rules:
+    a server, empty for a training on this machine. Nothing is named that is not `accepted`, as
+    random changes of places to series, which have none. The rules:
 
     - training accuracy 10 points above test accuracy, and above that on the validation samples
       where there are some: more samples, or random changes to them;
@@ -66,8 +79,16 @@ def next_steps(
     trained, tested = found.get("train_accuracy"), found.get("test_accuracy")
     # A network that is right on other new samples has learnt nothing by heart.
     on_new = max(tested or 0.0, found.get("val_accuracy") or 0.0)
+    # Nor has one of which the conversion has left little.
+    if found.get("verdict") == "differs":
+        tested = None
     if trained is not None and tested is not None and trained - on_new > OVERFITTED:
-        augment = "" if specification.get("augment") else ", or --set augment=crop,flip on images"
+        augment = ""
+        if not specification.get("augment") and accepted({"augment": list(CHANGES)}):
+            augment = (
+                f", or --set augment={','.join(CHANGES)} (crop alone where a mirror image is of "
+                "another class)"
+            )
         steps.append(
             f"the training samples are learnt by heart ({percent(trained)} against "
             f"{percent(tested)} on the test samples): more samples{augment}"
@@ -81,12 +102,28 @@ def next_steps(
         )
         steps.append(f"the validation accuracy was still rising: {command}")
     rounds = " --set conversion.round_decays=true" if _learns_decay(specification) else ""
-    if not has_findings and found.get("verdict") != "proven" and _can_be_proven(specification):
+    if (
+        not has_findings
+        and found.get("verdict") != "proven"
+        and _can_be_proven(specification)
+        and accepted({"conversion": _on_grid(specification)})
+    ):
         steps.append(
             "for a network whose spikes are proven to be those that were trained: "
             f"--set conversion.grid_bits=auto{rounds}"
         )
     return steps
+
+
+def accepted_with(specification: Mapping[str, Any], samples: Mapping[str, Any]) -> Accepted:
+    """What `specification` may have on such samples, of which a report tells the facts."""
+    facts = Samples("it", **{**samples, "shape": tuple(samples["shape"])})
+
+    def accepted(change: Mapping[str, Any]) -> bool:
+        asked = JobSpecification.model_validate({**specification, **change})
+        return not any(misfits(asked, facts))
+
+    return accepted
 
 
 def is_rising(accuracies: Sequence[float]) -> bool:
@@ -114,6 +151,11 @@ def _fits(decay: Any, steps: Any) -> bool:
         return False
     most = most_timesteps(decay, SIGNIFICANT_BITS["float32"])
     return most is None or not isinstance(steps, int) or steps <= most
+
+
+def _on_grid(specification: Mapping[str, Any]) -> dict[str, Any]:
+    own = {**(specification.get("conversion") or {}), "grid_bits": "auto"}
+    return {**own, "round_decays": True} if _learns_decay(specification) else own
 
 
 def _learns_decay(specification: Mapping[str, Any]) -> bool:

@@ -74,6 +74,7 @@ class JobResult(TypedDict):
     best_epoch: int | None
     delivered_epoch: int | None
     ended_early: bool | None
+    not_proven: str | None
 
 
 class JobProgress(TypedDict):

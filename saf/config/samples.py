@@ -26,6 +26,11 @@ class Samples(NamedTuple):
     shape: tuple[int, ...]
     """C H W of an image, an event frame, or a time step of series, C 1 1."""
 
+    @property
+    def are_features(self) -> bool:
+        """Whether they are numbers without place or time."""
+        return self.kind == "images" and self.shape[1:] == (1, 1)
+
     def sequence(self, specification: JobSpecification) -> ImageSequence | None:
         """What `specification` makes of images; None where they stay whole, or are none."""
         if self.kind != "images":
@@ -85,14 +90,15 @@ def misfits(specification: JobSpecification, samples: Samples) -> Iterator[Misfi
             + " or ".join(kind().name for kind in ENCODINGS if not kind.in_time)
             + ", or show the images as sequences: set input.present to rows",
         )
-    if samples.kind == "series":
+    if samples.kind == "series" or samples.are_features:
+        holds = "features" if samples.are_features else "series"
         for number, change in enumerate(specification.augment):
             name = change if isinstance(change, str) else change.name
             kind = AUGMENTATIONS[name] if isinstance(change, str) else type(change)
             if issubclass(kind, Augmentation) and kind.of_images:
                 yield Misfit(
                     f"/augment/{number}",
-                    f"{name} changes the places of pixels, and {samples.name} holds series, which "
+                    f"{name} changes the places of pixels, and {samples.name} holds {holds}, which "
                     "have none",
                     "leave it out of augment",
                 )

@@ -229,10 +229,13 @@ def _flat(dataset: Dataset) -> Iterator[Finding]:
         if (lowest != highest).all():
             return
     flat = np.flatnonzero(lowest == highest)
-    names = [f"channel {index}" for index in range(channels)]
+    are_features = dataset.kind == "images" and dataset.sample_shape[1:] == (1, 1)
+    noun = "feature" if are_features else "channel"
+    names = [f"{noun} {index}" for index in range(channels)]
     message = (
-        f"{len(flat)} of {channels} channel{'s hold' if channels > 1 else ' holds'} one value "
-        f"throughout the training samples ({_named(flat, names)}): nothing can be learnt of it"
+        f"{len(flat)} of {channels} {noun}{'s' if channels > 1 else ''} "
+        f"{'holds' if len(flat) == 1 else 'hold'} one value throughout the training samples "
+        f"({_named(flat, names)}): nothing can be learnt of it"
     )
     for split in dataset.splits[1:]:
         own = getattr(dataset, f"x_{split}"), getattr(dataset, f"lengths_{split}")
@@ -246,7 +249,7 @@ def _flat(dataset: Dataset) -> Iterator[Finding]:
     yield Finding(
         "constant_channel",
         message,
-        "Leave such channels out, or check how they were written.",
+        f"Leave such {noun}s out, or check how they were written.",
     )
 
 

@@ -3,9 +3,10 @@
     python -m saf.data.preview NAME FOLDER    writes those of a built-in data set
 
 The picture is a sheet: a row for each class, a column for each sample. Series, and event frames of
-one pixel, are curves or a map of time and channel, see `saf.data.curves`. Of event frames there are
-several sheets in it, side by side and then below one another: first all steps together, then step
-by step. Colours are transparent where nothing is, so that it fits a light and a dark page.
+one pixel, are curves or a map of time and channel, see `saf.data.curves`; features stand side by
+side. Of event frames there are several sheets in it, side by side and then below one another: first
+all steps together, then step by step. Colours are transparent where nothing is, so that it fits a
+light and a dark page.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from PIL import Image
 from saf.data import curves
 from saf.data.builtin import BUILTIN
 from saf.data.dataset import Array, Dataset
+from saf.data.statistics import Statistics
 
 IMAGE_CLASSES, IMAGE_SAMPLES, IMAGE_SIDE = 24, 10, 96
 EVENT_CLASSES, EVENT_SAMPLES, EVENT_SIDE = 10, 3, 64
@@ -35,6 +37,7 @@ MAX_FRAMES = 32
 SHEET_WIDTH = 4096  # pixels up to which sheets lie side by side
 SAMPLED = 512  # training samples that the figures are computed of
 BINS = 32
+FEATURE_DEVIATIONS = 2.0  # from the mean to black and to white
 OFF = (214, 104, 24)  # orange: channel 0 of event frames
 ON = (47, 125, 225)  # blue: channel 1
 Pixels = NDArray[np.uint8]
@@ -74,6 +77,9 @@ def preview(dataset: Dataset) -> Preview:
     tile = (math.ceil(height / factor), math.ceil(width / factor))
     if in_time:
         tile = curves.HEIGHT, curves.WIDTH
+    statistics = dataset.channel_statistics() if _are_features(dataset) else None
+    if statistics is not None:
+        tile = math.ceil(dataset.sample_shape[0] / 8), dataset.sample_shape[0]
     steps = _spread(np.arange(dataset.timesteps or 0), MAX_FRAMES)
     columns = max((len(samples) for _, samples in rows), default=1) or 1
     sheets = _Sheets(tile, len(rows), columns, 1 + len(steps) if events else 1)
@@ -84,6 +90,10 @@ def preview(dataset: Dataset) -> Preview:
             if in_time:
                 picture = curves.series_pixels(_in_time(dataset, index), *ends, dataset.timesteps)
                 sheets.put(0, row, column, picture)
+                continue
+            if statistics is not None:
+                features = dataset.x_train[index] / dataset.unit
+                sheets.put(0, row, column, _features(features, statistics, tile))
                 continue
             if not events:
                 sheets.put(0, row, column, _image(dataset.x_train[index], factor))
@@ -153,6 +163,15 @@ def _image(x: Array, factor: int) -> Pixels:
     return pixels
 
 
+def _features(x: Array, statistics: Statistics, tile: tuple[int, int]) -> Pixels:
+    """Features `C 1 1` side by side in gray, each by its own mean and deviation."""
+    own = (x[:, 0, 0] - statistics.mean) / statistics.deviation
+    gray = 127.5 * (1 + np.clip(own / FEATURE_DEVIATIONS, -1, 1))
+    pixels = np.full((*tile, 4), 255, np.uint8)
+    pixels[..., :3] = gray.round()[None, :, None]
+    return pixels
+
+
 def frame_pixels(x: Array, factor: int, scale: float) -> Pixels:
     """An event frame `C H W`: the colour says which channel, the opacity how many events."""
     counts = _blocks(x.astype(np.float32), factor)
@@ -187,6 +206,11 @@ def _has_no_place(dataset: Dataset) -> bool:
     return dataset.kind != "images" and dataset.sample_shape[1:] == (1, 1)
 
 
+def _are_features(dataset: Dataset) -> bool:
+    """Whether samples are numbers without place or time."""
+    return dataset.kind == "images" and dataset.sample_shape[1:] == (1, 1)
+
+
 def _in_time(dataset: Dataset, index: int) -> Array:
     """A sample that has no place as T C, until its end."""
     x: Array = dataset.x_train[index]
@@ -207,6 +231,8 @@ def _channels(dataset: Dataset) -> str:
     count = dataset.sample_shape[0]
     if _has_no_place(dataset):
         return curves.meaning(count)
+    if _are_features(dataset):
+        return f"{count} features side by side, brighter where above their mean"
     if dataset.is_events:
         return (
             "orange: channel 0, blue: channel 1"

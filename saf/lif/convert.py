@@ -23,7 +23,7 @@ from saf.config import MOST_GRID_BITS, JobSpecification
 from saf.config.methods import AT_THE_END
 from saf.lif.grid.advice import advice_of, remedies
 from saf.lif.grid.exactness import bounds, input_bounds
-from saf.lif.grid.fixed_point import LEAST_INPUT_BITS, MOST_INPUT_BITS, Grid, rounded
+from saf.lif.grid.fixed_point import LEAST_INPUT_BITS, LEVELS, MOST_INPUT_BITS, Grid, rounded
 from saf.lif.header import LIFDescription, weight_names
 from saf.lif.network import LIFNetwork
 from saf.lif.verdict import tolerated_of
@@ -241,6 +241,9 @@ def round_to_grid(
     if bits != "auto":
         yield Rounding(on_grid(to_round, bits), None)
         return
+    if unseen := _unseen(network, x):
+        yield Rounding(network, unseen)
+        return
     before, costs = None, {}
     for candidate in islice(_exact_grids(to_round), GRIDS_TRIED):
         assert candidate.description.grid is not None
@@ -285,6 +288,23 @@ def _exact_grids(network: LIFNetwork) -> Iterator[LIFNetwork]:
             in_float64.append(candidate)
     if not found:
         yield from in_float64
+
+
+def _unseen(network: LIFNetwork, x: Tensor) -> str:
+    """Why no grid is tried, where what is to be learnt of a channel lies between two levels of
+    samples that are no bytes; else empty."""
+    narrow = [j for j, s in enumerate(network.description.std) if s * (LEVELS - 1) < 1.0]
+    if not narrow or x.dtype == torch.uint8:
+        return ""
+    levels = x.double() * (LEVELS - 1)
+    if bool((levels - levels.round()).abs().max() < 1e-3):  # bytes as floats
+        return ""
+    more = f" and {len(narrow) - 1} more" if len(narrow) > 1 else ""
+    return (
+        f"on a grid an input is one of {LEVELS} levels, and what channel {narrow[0]}{more} of the "
+        "samples deviates from its mean is less than one; features of one scale, as "
+        "sklearn.preprocessing.StandardScaler makes them before the upload, can be proven"
+    )
 
 
 def _too_few_bits(network: LIFNetwork) -> str:

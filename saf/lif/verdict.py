@@ -23,8 +23,8 @@ RULE = (
     f"of {ONE_OF} or more is tolerated where that is less than one. differs: otherwise."
 )
 LOST_TO_THE_GRID = (
-    "The LIF network on the grid is not what was trained: do not rely on it; take more grid_bits, "
-    '"auto" or none.'
+    "The LIF network on the grid is not what was trained: do not rely on it; take more "
+    'grid_bits, "auto" or none, or more weight_bits.'
 )
 IN_FLOAT64 = (
     " The file is proven in float64, as `load_lif(path).double()` computes it: both forms give the "
@@ -113,6 +113,28 @@ def statement(
     return " ".join([*sentences, outcome[verdict]])
 
 
+def why_not_proven(verdict: Verdict, grid: dict[str, Any] | None) -> str | None:
+    """Why a network that was to be on a grid, and was measured, is not proven; None of others."""
+    if verdict != "measured" or grid is None:
+        return None
+    if grid["bits"] is None:
+        return f"its weights are on no grid: {grid['refused']}"
+    over = [row for row in (*grid["layers"], *grid["relays"]) if not row["within"]]
+    return _lacking(grid, over) if over else None
+
+
+def _lacking(grid: dict[str, Any], over: list[dict[str, Any]]) -> str:
+    """Which of the layers that are `over` needs the most bits, and with what it would not."""
+    worst = max(over, key=lambda row: row["bits_needed"])
+    found = Remedies(**grid["remedies"])
+    advised = advice_of(found)
+    return (
+        f"{worst['name']} (λ = {worst['decay']:g}) may need {worst['bits_needed']} bits, "
+        f"{found.bits_lacking} more than the {worst['bits_available']} of {_type_of(grid)}; "
+        + (advised or "its weights are too large for any grid")
+    )
+
+
 def _about_grid(grid: dict[str, Any]) -> str:
     if grid["bits"] is None:
         return f"The weights are on no grid, though one was asked for: {grid['refused']}."
@@ -131,16 +153,8 @@ def _about_grid(grid: dict[str, Any]) -> str:
     rows = [*grid["layers"], *grid["relays"]]
     over = [row for row in rows if not row["within"]]
     if over:
-        worst = max(over, key=lambda row: row["bits_needed"])
-        found = Remedies(**grid["remedies"])
-        advised = advice_of(found)
-        return (
-            f"{cost} This is no proof: {worst['name']} (λ = {worst['decay']:g}) may need "
-            f"{worst['bits_needed']} bits, {found.bits_lacking} more than the "
-            f"{worst['bits_available']} of {_type_of(grid)}"
-            + (f"; {advised}." if advised else "; its weights are too large for any grid.")
-            + (IN_FLOAT64 if found.float64 else "")
-        )
+        within = IN_FLOAT64 if grid["remedies"]["float64"] else ""
+        return f"{cost} This is no proof: {_lacking(grid, over)}.{within}"
     needed = max(row["bits_needed"] for row in rows)
     scores = "as well" if grid["readout"]["within"] else "not covered"
     decays = ", ".join(f"{each:g}" for each in sorted({row["decay"] for row in grid["layers"]}))

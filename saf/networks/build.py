@@ -120,9 +120,9 @@ def _check_samples(network: Network, input_shape: Shape, classes: int) -> None:
     if network.of_images and (height, width) == (1, 1):
         raise NetworkError(
             f"{network.name} takes images, and the data set has values of {channels} "
-            f"channel{'s' if channels > 1 else ''} without a place (series, or frames of one "
-            f"pixel); use {' or '.join(networks_for(input_shape, classes))}, or layers of kind "
-            "linear"
+            f"channel{'s' if channels > 1 else ''} without a place (series, features, or frames "
+            f"of one pixel); use {' or '.join(networks_for(input_shape, classes))}, or layers of "
+            "kind linear"
         )
     if not (small <= min(height, width) and max(height, width) <= large):
         others = " or ".join(networks_for(input_shape, classes))

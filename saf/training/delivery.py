@@ -122,7 +122,8 @@ def deliver(
     if rounded and assessment.fires and enough and not measured.firing_rate:
         raise silenced(specification.conversion)
     yield _json(directory / "certificate.json", "certificate", certificate)
-    assessment = replace(assessment, findings=[*of_certificate(certificate), *assessment.findings])
+    differs = of_certificate(certificate, specification.conversion)
+    assessment = replace(assessment, findings=[*differs, *assessment.findings])
     report = summarise(
         specification,
         network.architecture,

@@ -13,6 +13,7 @@ from saf.estimate.memory import forecast
 from saf.networks.architecture import Architecture
 from saf.sizes import readable
 from saf.training.checkpoint import Progress
+from saf.training.evaluation.remedies import lower_rate
 from saf.training.hardware.environment import memory_bytes
 from saf.training.optimisation.loss import loss_of_no_answer
 
@@ -58,10 +59,9 @@ def check_not_diverged(
 
 
 def _calmer(specification: ResolvedSpecification) -> str:
-    rate = specification.learning_rate
     norm = "" if specification.max_gradient_norm is not None else 'set "max_gradient_norm" to 1, '
     return (
-        f"lower the learning rate (it is {rate:g}; try {rate / 10:g}), {norm}add "
+        f"{lower_rate(specification)}, {norm}add "
         "schedule.warmup_epochs, or check the data set for extreme values"
     )
 
@@ -125,20 +125,19 @@ def silence(
     silence by the updates; another one has potentials that never reach the threshold.
     """
     alive = [epoch for epoch in progress.history if _rate(epoch, layer) > 0.0]
-    rate, threshold = specification.learning_rate, specification.neuron.threshold
+    threshold = specification.neuron.threshold
     if alive:
         return SilentNetworkError(
             f"{layer} fired until epoch {alive[-1]['epoch']:g} and is silent since, so that "
             "nothing reaches the layers after it",
-            hint=f"updates drove it below the threshold: lower the learning rate (it is {rate:g}; "
-            f"try {rate / 10:g})" + _or_clipping(specification),
+            hint=f"updates drove it below the threshold: {lower_rate(specification)}"
+            + _or_clipping(specification),
         )
     if progress.gains.get(layer, 1.0) != 1.0:
         # The first pass made it fire: the updates of the first epoch silenced it.
         return SilentNetworkError(
             f"{layer} fired before the first update and not once in an epoch",
-            hint=f"lower the learning rate (it is {rate:g}; try {rate / 10:g})"
-            + _or_clipping(specification),
+            hint=lower_rate(specification) + _or_clipping(specification),
         )
     remedies = []
     if (value := lower()) is not None:

@@ -32,6 +32,10 @@ RESULTS: Mapping[str, str] = {
     "run_seconds": "Run time",
     "step_seconds": "Step time",
 }
+OF_SAMPLES = frozenset(
+    ("lif_accuracy", "best_accuracy", "test_accuracy", "test_balanced_accuracy", "train_accuracy")
+) | {"rounding_cost_points", "test_loss", "train_loss"}
+"""Results that say nothing of which job is better where these are on several data sets."""
 
 
 def compare(session: Session, jobs: Sequence[Job], asked: Sequence[str] = ()) -> Comparison:
@@ -81,6 +85,15 @@ def _setting(pointer: str, values: list[Any]) -> ComparedSetting:
 
 
 def _results(jobs: Sequence[JobDocument], at: float) -> list[ComparedResult]:
+    rated_jobs = [job for job in jobs if job.status != Status.failed]
+    of_one_dataset = len({job.specification.get("dataset") for job in rated_jobs}) == 1
+
+    def is_rated(job: JobDocument, name: str) -> bool:
+        # A job that was stopped early is not the fastest, nor one that failed the best at anything.
+        if name == "run_seconds":
+            return bool(job.status == Status.succeeded)
+        return job in rated_jobs and (of_one_dataset or name not in OF_SAMPLES)
+
     def of(
         name: str, unit: Any, better: Any, values: Sequence[float | None]
     ) -> ComparedResult | None:
@@ -89,8 +102,7 @@ def _results(jobs: Sequence[JobDocument], at: float) -> list[ComparedResult]:
         rated = {
             job.id: value
             for job, value in zip(jobs, values, strict=True)
-            # A job that was stopped early is not the fastest.
-            if value is not None and (name != "run_seconds" or job.status == Status.succeeded)
+            if value is not None and is_rated(job, name)
         }
         tells = better != "neither" and len(set(rated.values())) > 1
         extreme = max if better == "higher" else min

@@ -43,7 +43,8 @@ class ComparedResult(Document):
     better: Literal["higher", "lower", "neither"]
     values: list[float | None]
     best: list[str]
-    """Ids of the jobs with the best value; empty where all are alike or nothing is better."""
+    """Ids of the jobs with the best value; empty where all are alike or nothing is better, as of
+    accuracies on several data sets. A failed job is not among them."""
 
 
 class Comparison(Document):

@@ -17,6 +17,7 @@ RESULT = (
     "best_epoch",
     "delivered_epoch",
     "ended_early",
+    "not_proven",
 )
 """And what is kept of it in the column `result`."""
 

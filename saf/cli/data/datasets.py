@@ -186,6 +186,9 @@ def finish(client: Client, dataset: Dataset, as_json: bool) -> None:
         print_json(dataset)
     elif dataset["status"] == "ready":
         say(f"{dataset['id']}  {_line(dataset)}")
+        for decision in dataset.get("decisions") or []:
+            if decision["value"].startswith("left out: "):  # of tables and arrays; files: skipped
+                complain(f"{dataset['name']}: {decision['value']} ({decision['why']})")
         _say_findings(dataset)
     elif dataset["status"] == "needs_choice":
         complain(f"{dataset['name']} can be read in more than one way.")

@@ -77,7 +77,8 @@ def range_of_features(surveys: Mapping[str, Survey]) -> Range:
     """From the lowest value of all features to the highest."""
     found = together(surveys.values())
     low, high = ends_of(_ends(found.lowest, max(found.highest, found.lowest + 1)))
-    why = f"a network takes (value - {_number(low)}) / {_number(high - low)} of each feature, and "
+    above = f"value + {_number(-low)}" if low < 0 else f"value - {_number(low)}"
+    why = f"a network takes ({above}) / {_number(high - low)} of each feature, and "
     return Range(low, high, why + "normalises it by its own mean and deviation")
 
 

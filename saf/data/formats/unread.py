@@ -198,7 +198,7 @@ def _of_tables(source: Source, names: Sequence[str]) -> DataError | None:
         )
     return DataError(
         f"{tables[0]} holds no pixels: a label and at least 16 numbers are expected in a line, or "
-        "at least 4 features in columns with names, one of which is 'label'",
+        "at least 4 features in columns with names, beside one that is named as labels are",
         hint="Give one line for each sample, such as label,pixel0,pixel1,…, and name the column of "
-        f"labels; or the arrays: {_SAVE}.",
+        f"labels 'label', or say format = csv and labels_from = its name; or the arrays: {_SAVE}.",
     )

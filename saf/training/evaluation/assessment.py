@@ -40,13 +40,14 @@ class Assessment:
     baselines: Baselines
     findings: list[Finding]
     skipped: dict[str, Any]  # files of the data set that were left out: count, files
+    samples: dict[str, Any]  # facts of them, as of `saf.config.samples`
 
     def report(self) -> dict[str, Any]:
         """The part of `report.json` that says what the network is worth."""
         return {
             "health": "warning" if self.findings else "ok",
             "findings": [finding._asdict() for finding in self.findings],
-            "dataset": {"skipped": self.skipped},
+            "dataset": {"skipped": self.skipped, "samples": self.samples},
             "classes": self.classes,
             "baselines": {
                 "most_frequent": self.baselines.most_frequent,
@@ -117,6 +118,12 @@ def assess(
         classes=classes,
         baselines=without,
         skipped=skipped_of(dataset),
+        samples={
+            "kind": dataset.kind,
+            "shape": list(dataset.sample_shape),
+            "timesteps": dataset.timesteps,
+            "is_bounded": dataset.is_bounded,
+        },
         findings=[
             *(found for found in of_data if found.code in told),
             *untrained_classes(dataset),

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from saf.config import ResolvedSpecification
+from saf.config import Conversion, ResolvedSpecification
 from saf.data.baseline import Baselines
 from saf.data.chance import p_of_difference, p_value
 from saf.data.findings import Finding
 from saf.training.checkpoint import Progress
-from saf.training.evaluation.remedies import learn_more
+from saf.training.evaluation.remedies import learn_more, lower_rate
 from saf.training.optimisation.loss import loss_of_no_answer
 
 SIGNIFICANT = 0.01  # probability below which an accuracy is not put down to chance
@@ -22,6 +22,8 @@ ROSE = 1.05  # times the loss before the first update
 APART = 0.2  # between the accuracies on samples for testing and for validation
 HIDDEN = 0.2  # of the accuracy, which is that much above the mean of the classes
 BY_HEART = 0.95  # of the training samples; who has so many right learns no more of them
+MOST_BITS = 8  # of a weight
+HARDLY = 0.2  # of the way from luck to all samples right
 HALF_GONE = 0.5  # of the best validation accuracy, that the last epoch has lost
 
 
@@ -63,28 +65,30 @@ def findings(
         *_of_loss(specification, progress, tested.classes),
         *_of_layers(specification, tested.firing_rates),
         *_of_classes(specification, tested),
-        *_of_validation(specification, progress),
+        *_of_validation(specification, progress, tested.val_samples),
     ]
 
 
-def of_certificate(certificate: Mapping[str, Any]) -> list[Finding]:
+def of_certificate(certificate: Mapping[str, Any], asked: Conversion) -> list[Finding]:
     """The finding that the delivered network is not what was trained, where its certificate says
-    so."""
+    so; `asked` is how the job wants it."""
     if certificate["verdict"] != "differs":
         return []
     check, grid = certificate["checks"][0], certificate["grid"]
     rounding = grid and grid.get("rounding")
     before = rounding["accuracy_as_trained"] if rounding else check["accuracy_saf"]
-    on_grid = grid is not None and grid["bits"] is not None
+    remedy = "train in float32, or with a λ that is a power of two"
+    if grid is not None and grid["bits"] is not None:
+        remedy = 'take more conversion.grid_bits, or "auto", or null for no rounding'
+        if asked.weight_bits is not None:  # with which grid_bits are refused
+            more = "" if asked.weight_bits == MOST_BITS else "more conversion.weight_bits, or "
+            remedy = f"take {more}more conversion.fine_tune_epochs, or null for no rounding"
     return [
         Finding(
             "conversion_differs",
             f"the network that is delivered is not what was trained: its accuracy is "
             f"{check['accuracy_lif']:.2%} and was {before:.2%}, on {check['samples']} test samples",
-            'take more conversion.grid_bits, or "auto", or null for no rounding; of '
-            "conversion.weight_bits more, or more conversion.fine_tune_epochs"
-            if on_grid
-            else "train in float32, or with a λ that is a power of two",
+            remedy,
         )
     ]
 
@@ -144,7 +148,15 @@ def _of_chance(
         # Or classes are not as frequent among the test samples as among those of the training.
         said += f", these very answers in any other order {tested.by_luck:.2%}"
     earlier = _earlier_steps(specification, tested)
-    if accuracy <= luck:
+    # Of one class alone, luck is 1 of any number of samples.
+    if accuracy <= luck < 1 and p_value(tested.samples, tested.samples, luck) > SIGNIFICANT:
+        yield Finding(
+            "at_chance",
+            f"{said}: with so few samples that tells nothing of the network, as all of them right "
+            "could be chance, too",
+            "test on more samples, and train on more where there are few",
+        )
+    elif accuracy <= luck:
         yield Finding(
             "at_chance",
             f"the network is no better than no network: {said}",
@@ -160,7 +172,8 @@ def _of_chance(
         yield Finding(
             "chance_not_excluded",
             f"{said}: with so few samples that can be chance (p = {p:.2g})",
-            "test on more samples before relying on the network",
+            "test on more samples before relying on the network"
+            + ("" if learnt else _labels_first(progress, accuracy, luck)),
         )
     if without.linear is not None and not learnt and _is_below_linear(tested, balanced):
         linear, own = without.linear, accuracy
@@ -174,6 +187,18 @@ def _of_chance(
             f"{own:.2%}",
             learn_more(specification, _beyond(specification, progress, earlier)),
         )
+
+
+def _labels_first(progress: Progress, accuracy: float, luck: float) -> str:
+    """What else to look for where the training samples are known and others hardly more often than
+    by luck: so it is with labels of other samples, too."""
+    by_heart = progress.history[-1].get("train_accuracy", 0.0) >= BY_HEART
+    if not by_heart or accuracy - luck > HARDLY * (1 - luck):
+        return ""
+    return (
+        "; the training samples are learnt by heart and nothing that holds for others: check that "
+        "labels and samples belong together, or train on more"
+    )
 
 
 def _beyond(specification: ResolvedSpecification, progress: Progress, earlier: str) -> str:
@@ -215,23 +240,20 @@ def _of_loss(
         unlearnt = loss_of_no_answer(specification.loss, classes)
         start = max(start, min(progress.history[0]["train_loss"], unlearnt))
     if start is not None and last > ROSE * start:
-        rate = specification.learning_rate
         yield Finding(
             "loss_rose",
             f"the training loss ended at {last:.3g}, above the {start:.3g} that it began with",
-            f"lower the learning rate (it is {rate:g}; try {rate / 10:g})",
+            lower_rate(specification),
         )
 
 
 def _of_layers(specification: ResolvedSpecification, rates: dict[str, float]) -> Iterator[Finding]:
     silent = [name for name, rate in rates.items() if rate == 0.0]
     if silent:
-        rate = specification.learning_rate
         yield Finding(
             "silent_layers",
             f"{_listed(silent)} did not fire once on the test samples",
-            f"they do nothing: lower the learning rate (it is {rate:g}; try {rate / 10:g}), or "
-            "take a smaller network",
+            f"they do nothing: {lower_rate(specification)}, or take a smaller network",
         )
     saturated = [name for name, rate in rates.items() if rate >= SATURATED]
     if saturated:
@@ -260,7 +282,9 @@ def _of_classes(specification: ResolvedSpecification, tested: Tested) -> Iterato
         )
 
 
-def _of_validation(specification: ResolvedSpecification, progress: Progress) -> Iterator[Finding]:
+def _of_validation(
+    specification: ResolvedSpecification, progress: Progress, samples: int
+) -> Iterator[Finding]:
     if not progress.best_epoch:
         if specification.validation_share:  # who asks for none is told so, and not warned
             yield Finding(
@@ -272,7 +296,11 @@ def _of_validation(specification: ResolvedSpecification, progress: Progress) -> 
         return
     best = progress.history[progress.best_epoch - 1]["val_accuracy"]
     last = progress.history[-1].get("val_accuracy")  # none where the samples are no longer there
-    if last is not None and last < HALF_GONE * best:
+    if last is None or last >= HALF_GONE * best:
+        return
+    # The best of all epochs is better by luck, too: 5 of 12 samples, and 1 of them at last.
+    right = round(best * samples), samples, round(last * samples), samples
+    if samples and len(progress.history) * p_of_difference(*right) <= SIGNIFICANT:
         yield Finding(
             "collapsed_after_the_best_epoch",
             f"the validation accuracy fell from {best:.2%} in epoch {progress.best_epoch} to "

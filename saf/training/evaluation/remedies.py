@@ -35,6 +35,12 @@ def unusual(specification: ResolvedSpecification) -> list[str]:
     return remedies
 
 
+def lower_rate(specification: ResolvedSpecification) -> str:
+    """To lower the learning rate, by ten: or to that of the rule, where it is still above that."""
+    rate, usual = specification.learning_rate, rate_of(specification)
+    return f"lower the learning rate (it is {rate:g}; try {min(rate / 10, usual):g})"
+
+
 def learn_more(specification: ResolvedSpecification, otherwise: str) -> str:
     """How a training learns more: what is unusual about it first, and `otherwise` where nothing
     is."""

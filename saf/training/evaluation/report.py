@@ -10,6 +10,7 @@ from saf.config import ResolvedSpecification
 from saf.lif.costs.energy import estimate
 from saf.lif.header import LIFDescription
 from saf.lif.measure import Measured
+from saf.lif.verdict import why_not_proven
 from saf.networks.architecture import Architecture
 from saf.training.checkpoint import Progress
 from saf.training.evaluation.assessment import Assessment
@@ -52,6 +53,7 @@ def summarise(
             "lif_accuracy": certificate["checks"][0]["accuracy_lif"],
             "verdict": certificate["verdict"],
             "rounding_cost_points": rounding["cost_points"] if rounding else None,
+            "not_proven": why_not_proven(certificate["verdict"], certificate["grid"]),
             "accuracy_as_trained": rounding["accuracy_as_trained"]
             if rounding
             else certificate["checks"][0]["accuracy_saf"],

@@ -89,6 +89,28 @@ def test_series_are_kept_and_shown_and_a_job_on_them_needs_a_network_for_them(
     assert shared.http.post(f"/v1/jobs/{job['id']}/cancel").status_code in (200, 202)
 
 
+def test_features_are_called_so_and_nobody_is_asked_to_draw_one(
+    shared: Server, tmp_path: Path
+) -> None:
+    x = np.random.default_rng(1).random((8, 5, 1, 1)).astype(np.float32)
+    found = upload(shared, canonical(tmp_path, x, 1), "f.safetensors", name="features").json()
+    assert (found["status"], found["shape"]) == ("ready", [5, 1, 1])
+    page = shared.http.get("/datasets/features").text
+    assert "<dd>5 features</dd>" in page
+    assert "<dt>Feature 0</dt>" in page
+    assert "pixels" not in page
+    assert "5 features" in shared.http.get("/datasets").text
+    problem = check(
+        shared.http.post("/v1/jobs", json={"dataset": "features", "augment": ["crop"]}), 422
+    )
+    assert "holds features" in problem["detail"]
+    job = shared.http.post("/v1/jobs", json={"dataset": "features"}).json()
+    page = shared.http.get(f"/jobs/{job['id']}").text
+    assert "Draw, drop" not in page
+    assert "Take a sample" in page
+    assert shared.http.post(f"/v1/jobs/{job['id']}/cancel").status_code in (200, 202)
+
+
 @pytest.mark.parametrize(("unit", "is_bounded"), [(1, False), (255, True)])
 def test_event_frames_in_bytes_are_bounded_where_they_are_no_counts(
     shared: Server, tmp_path: Path, unit: int, is_bounded: bool

@@ -392,3 +392,21 @@ def test_the_same_job_once_more_does_not_say_that_it_goes_on(
     page = server.http.get(new["urls"]["page"]).text
     curl = page[page.index("curl -s") : page.index("curl -s") + 600]
     assert "start_epoch" not in curl
+
+
+def test_the_network_of_a_job_is_not_named_as_remedy_where_it_cannot_take_the_samples(
+    server: Server, tmp_path: Path
+) -> None:
+    """Series start from no convnet, and a job that asks for one is refused, too."""
+    old = finish(server, tmp_path)
+    content = io.BytesIO()
+    x = np.random.default_rng(0).normal(size=(24, 12, 3))
+    y = np.arange(24) % 2
+    np.savez(content, x_train=x, y_train=y, x_test=x[:6], y_test=y[:6])
+    file = {"file": ("s.npz", content.getvalue())}
+    sent = server.http.post("/v1/datasets", files=file, data={"name": "series"})
+    assert sent.status_code == 201
+    body = {"dataset": "series", "init": {"job": old["id"]}}
+    said = refused(server, "/v1/jobs", body, 422)
+    assert "its convnet takes images" in said
+    assert said.endswith("start from a job on samples like these, or leave init out")

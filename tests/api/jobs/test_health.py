@@ -28,12 +28,13 @@ SUMMARY = {
     "lif_accuracy": 0.24,
     "verdict": "measured",
     "rounding_cost_points": None,
+    "not_proven": None,
 }
 
 
-def trained(server: Server, **summary: Any) -> dict[str, Any]:
+def trained(server: Server, asked: dict[str, Any] | None = None, **summary: Any) -> dict[str, Any]:
     """A job as a worker leaves it."""
-    job = server.submit()
+    job = server.submit(**(asked or {}))
     claim = server.run(steps_total=10)
     with server.service.database.writing() as session:
         progress.trained(
@@ -50,6 +51,22 @@ def trained(server: Server, **summary: Any) -> dict[str, Any]:
 
 def found(server: Server, job: dict[str, Any]) -> dict[str, Any]:
     return server.get(job["urls"]["self"])
+
+
+def test_a_job_says_why_a_network_that_was_to_be_proven_is_not(server: Server) -> None:
+    job = found(server, trained(server, not_proven="its weights are on no grid: too large"))
+    assert job["result"]["not_proven"] == "its weights are on no grid: too large"
+    page = server.http.get(job["urls"]["page"], headers=PAGE).text
+    assert "Not proven, as was asked: its weights are on no grid: too large." in page
+    assert found(server, trained(server))["result"]["not_proven"] is None
+
+
+def test_a_network_of_few_bits_is_not_called_as_it_was_trained(server: Server) -> None:
+    job = trained(server, {"conversion": {"weight_bits": 4}})
+    page = server.http.get(job["urls"]["page"], headers=PAGE).text
+    assert "25.00 % with weights of 4 bits, on the test samples" in page
+    page = server.http.get(trained(server)["urls"]["page"], headers=PAGE).text
+    assert "25.00 % as trained, on the test samples" in page
 
 
 def test_a_job_says_what_came_out_and_what_is_wrong_with_it(server: Server) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from saf.cli.outcome import is_rising, next_steps, outcome, warnings
+from saf.cli.outcome import accepted_with, is_rising, next_steps, outcome, warnings
 from saf.config import JobSpecification
 from tests.api.conftest import Server
 from tests.api.jobs.test_health import FINDING, SUMMARY
@@ -25,6 +25,22 @@ def test_it_says_what_came_out_and_what_is_had_without_a_network() -> None:
         "epoch 3, the best on the validation samples",
         "naming the most frequent class gives 26.00%, a linear classifier 50.00%",
     ]
+
+
+def test_it_says_why_a_network_that_was_to_be_proven_is_not() -> None:
+    why = "its weights are on no grid: no grid is exact; it would be proven with precision float64"
+    (_, said, *_) = outcome({**SUMMARY, "not_proven": why})
+    assert said == f"not proven, as was asked: {why}"
+
+
+def test_a_network_of_few_bits_is_not_called_as_it_was_trained() -> None:
+    """Of 90 % as trained two bits left 38 %: the samples were not learnt by heart."""
+    lost = {**GOOD, "verdict": "differs", "test_accuracy": 0.43, "train_accuracy": 0.94}
+    asked = {**DEFAULTS, "conversion": {**DEFAULTS["conversion"], "weight_bits": 2}}
+    (_, told, _) = outcome(lost, asked)
+    assert told.startswith("with weights of 2 bits 43.00% on the test samples")
+    assert next_steps(lost, asked, has_findings=True) == []
+    assert outcome(GOOD, DEFAULTS)[1].startswith("as trained 95.00%")
 
 
 def test_what_a_job_of_before_does_not_know_is_left_out() -> None:
@@ -58,6 +74,29 @@ def test_what_is_learnt_by_heart_wants_more_samples_or_changes_to_them() -> None
     assert "more samples, or --set augment=crop,flip" in step
     (step, _) = next_steps(overfitted, {**DEFAULTS, "augment": ["flip"]})
     assert step.endswith("more samples")
+
+
+@pytest.mark.parametrize(
+    ("samples", "augment", "grid"),
+    [
+        ({"kind": "images", "shape": [1, 8, 8], "timesteps": None, "is_bounded": True}, True, True),
+        (
+            {"kind": "images", "shape": [5, 1, 1], "timesteps": None, "is_bounded": True},
+            False,
+            True,
+        ),
+        ({"kind": "series", "shape": [2, 1, 1], "timesteps": 9, "is_bounded": False}, False, False),
+        ({"kind": "events", "shape": [2, 8, 8], "timesteps": 9, "is_bounded": False}, True, False),
+    ],
+)
+def test_nothing_is_named_that_would_be_refused_for_the_samples(
+    samples: dict[str, Any], augment: bool, grid: bool
+) -> None:
+    overfitted = {**GOOD, "train_accuracy": 1.0, "test_accuracy": 0.8}
+    asked = {**DEFAULTS, "timesteps": samples["timesteps"] or 6}
+    told = " ".join(next_steps(overfitted, asked, accepted=accepted_with(asked, samples)))
+    assert ("--set augment=crop,flip" in told) is augment
+    assert ("--set conversion.grid_bits=auto" in told) is grid
 
 
 def test_what_is_right_on_the_validation_samples_was_not_learnt_by_heart() -> None:

@@ -160,7 +160,7 @@ def test_channels_of_one_value_are_told(
     x[..., 1, :, :] = 9
     found = only(build(x))
     assert found.code == "constant_channel"
-    assert found.message.startswith("1 of 3 channels")
+    assert found.message.startswith("1 of 3 channels holds one value")
     assert "(channel 1)" in found.message
     assert "; test samples hold others there (channel 1)" in found.message
     others = samples(100, *x.shape[1:])
@@ -168,6 +168,16 @@ def test_channels_of_one_value_are_told(
     assert "others there" not in only(build(x, test=(others, np.arange(100) % 2))).message
     x[39, ..., 1, 1, 3] = 8
     assert findings(build(x)) == []
+
+
+def test_features_of_one_value_are_called_so() -> None:
+    x = RANDOM.random((40, 4, 1, 1)).astype(np.float32)
+    x[:, 2:] = 0.5
+    told = findings(build(x, test=(x, np.arange(40) % 2)))
+    (found,) = (each for each in told if each.code == "constant_channel")
+    assert found.message.startswith("2 of 4 features hold one value")
+    assert "(feature 2, feature 3)" in found.message
+    assert found.hint.startswith("Leave such features out")
 
 
 def series(count: int, *, scale: float = 1.0, offset: float = 0.0, lengths: bool = False) -> Any:

@@ -191,3 +191,20 @@ def test_event_frames_of_one_pixel_are_a_map_of_time_and_channel() -> None:
     assert made.layout["activity"][10] == [2.0]
     assert (sample(made, 0, 0)[31:34, 63:66, 3] == 255).any()
     assert not sample(made, 1, 0)[31:34, 63:66].any()
+
+
+@pytest.mark.parametrize("unit", [1, 255])
+def test_features_stand_side_by_side_each_by_its_own_mean(unit: int) -> None:
+    """One varies by a thousandth of what the other does, and both are seen."""
+    x: Any = np.array([[0.5, 0.4], [0.501, 0.8]] * 4, np.float32)[..., None, None]
+    if unit == 255:
+        x = np.array([[100, 20], [101, 200]] * 4, np.uint8)[..., None, None]
+    y = np.arange(8) % 2
+    made = preview(Dataset(x, y, x[:2], y[:2], ("a", "b"), unit=unit))
+    assert made.layout["channels"].startswith("2 features side by side")
+    tall, wide = made.layout["tile"]
+    assert (tall, wide) == (1, 2)
+    picture = np.asarray(Image.open(io.BytesIO(made.picture)))
+    low, high = picture[0, :2, 0], picture[tall + made.layout["gap"], :2, 0]
+    assert (low < 100).all()
+    assert (high > 150).all()

@@ -17,7 +17,7 @@ from saf.lif.convert import convert, on_grid
 from saf.lif.grid.saf_run import run_saf
 from saf.lif.network import LIFNetwork, load_lif
 from saf.lif.sequence import LIFStep
-from saf.lif.verdict import costs_too_much, verdict_of
+from saf.lif.verdict import costs_too_much, verdict_of, why_not_proven
 from saf.model.forward.saf_forward import Neurons
 from saf.model.inference import infer
 from saf.model.network import SpikingNetwork
@@ -324,4 +324,8 @@ def test_a_grid_that_was_refused_is_named_with_the_reason(
     certificate = certify(network, path, *samples, samples=LIMITS, grid_refused="too large")
     assert certificate["verdict"] == "measured"
     assert certificate["grid"] == {"bits": None, "refused": "too large"}
+    why = why_not_proven(certificate["verdict"], certificate["grid"])
+    assert why == "its weights are on no grid: too large"
+    assert why_not_proven("measured", None) is None  # nobody asked for one
+    assert why_not_proven("proven", {"bits": 8}) is None
     assert "though one was asked for: too large" in certificate["statement"]

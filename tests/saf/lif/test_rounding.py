@@ -143,3 +143,21 @@ def test_auto_leaves_alone_what_loses_too_much_accuracy() -> None:
     assert left is network
     assert refused is not None
     assert "costs" in refused
+
+
+def test_features_that_vary_between_two_levels_are_told_and_no_grid_is_tried() -> None:
+    """An income beside a ratio, of one range: what is learnt of the ratio would be rounded away."""
+    network, x = converted(architecture_of_one_layer(), 5, 4, "saf-f"), images(5, 40)
+    std = tuple(1e-4 for _ in network.description.std)
+    narrow = LIFNetwork(network.description.model_copy(update={"std": std}), network.tensors)
+    between = 0.4 + 1e-4 * x
+    *_, rounded = round_to_grid(narrow, "auto", between, narrow.predict(between))
+    assert rounded is not None
+    left, refused = rounded
+    assert left is narrow
+    assert refused is not None
+    assert "one of 256 levels" in refused
+    assert "StandardScaler" in refused
+    *_, of_bytes = round_to_grid(narrow, "auto", x, narrow.predict(x))
+    assert of_bytes is not None
+    assert "256 levels" not in (of_bytes[1] or "")

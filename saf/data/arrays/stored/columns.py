@@ -24,6 +24,8 @@ _LABEL = re.compile(
     r"(label|labels|class|classes|target|y|emotion|digit|category|class_?id|species)", re.IGNORECASE
 )
 _SPLIT = re.compile(r"(usage|split|set|subset|partition)", re.IGNORECASE)
+MISSING = frozenset(("", "?", "-", "na", "n/a", "nan", "null", "none", "missing"))
+"""What stands in a field without a value, in small letters."""
 _IGNORED = re.compile(
     r"(|id|index|unnamed: 0|image_?id|filename|file|name|path|k?_?fold)", re.IGNORECASE
 )
@@ -123,7 +125,7 @@ def columns_of(
         and not (names is not None and _IGNORED.fullmatch(names[column]))
     ]
     packed = [column for column in others if len(row[column].split()) >= FEWEST_PIXELS]
-    pixels = tuple(column for column in others if is_number(row[column]))
+    pixels = tuple(column for column in others if _holds_numbers(rows[1:], column))
     in_one = len(packed) == 1
     if in_one:
         pixels = (packed[0],)
@@ -177,6 +179,17 @@ def is_number(field: str, *, packed: bool = False) -> bool:
     except ValueError:
         return False
     return bool(parts)
+
+
+def is_missing(field: str) -> bool:
+    """Whether a field stands for a value that is not there."""
+    return field.strip().lower() in MISSING
+
+
+def _holds_numbers(rows: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether a column is one of numbers, by the first of its fields that is not missing."""
+    fields = (row[column] for row in rows if len(row) > column)
+    return next((is_number(field) for field in fields if not is_missing(field)), False)
 
 
 def _counts(fields: Mapping[int, str]) -> bool:

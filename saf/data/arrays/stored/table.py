@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from saf.data.arrays.names import is_labels
 from saf.data.arrays.stored.array import Index, InMemory
-from saf.data.arrays.stored.columns import Columns, fields_of, is_header, without_comments
+from saf.data.arrays.stored.columns import (
+    Columns,
+    fields_of,
+    is_header,
+    is_missing,
+    is_number,
+    without_comments,
+)
 from saf.data.dataset import Array
 from saf.data.sources.source import Source
 from saf.data.sources.stream import BLOCK, gunzip
@@ -156,6 +163,8 @@ def _numbers(
                 quotechar='"',
             )
     except Exception as error:
+        if used is not None and (refused := _no_number(name, lines, columns, line)):
+            raise refused from error
         reason = str(error).replace("the dtype passed requires", "there should be")
         reason = reason.partition("; use ")[0][:200]
         raise DataError(
@@ -169,6 +178,29 @@ def _numbers(
             hint=f"Each line needs as many numbers. {_HINT}",
         )
     return found
+
+
+def _no_number(name: str, lines: Sequence[str], columns: Columns, line: int) -> DataError | None:
+    """Which field is no number, by the number of its line among those that are not empty."""
+    for number, text in enumerate(lines, start=line):
+        row = fields_of(text, columns.separator)
+        if len(row) != columns.width:
+            return None
+        for column in columns.pixels:
+            if is_missing(row[column]):
+                return DataError(
+                    f"{name}, about line {number}: {columns.title(column)} has no value",
+                    hint="Each line needs all numbers. Fill in what is missing, such as by the "
+                    "mean of its column, or leave out such lines, or the column.",
+                )
+            if not is_number(row[column]):
+                return DataError(
+                    f"{name}, about line {number}: {columns.title(column)} holds "
+                    f"{row[column].strip()[:40]!r}, which is no number",
+                    hint="Each line needs numbers. Write one there, or leave out the line, or the "
+                    "column.",
+                )
+    return None
 
 
 def _rows(name: str, lines: Sequence[str], columns: Columns, number: int) -> list[list[str]]:

@@ -29,6 +29,7 @@ from saf.errors import DataError
 SUFFIXES = (".csv", ".tsv", ".txt", ".data", ".csv.gz", ".tsv.gz", ".tra", ".tes")
 _MOST_COLUMNS = 40  # that may be labels
 _MOST_FILES = 8
+_NAME_THEM = "Name the column of labels 'label', or say labels_from = its name."
 _SPLITS = {
     "train": "training train learn",
     "val": "publictest val valid validation dev",
@@ -94,9 +95,10 @@ class CsvPixels(ArrayFormat):
                 if fit := _may_be_labels(source, name, columns):
                     raise _which(source, name, columns, fit)
             why = "; ".join(f"{name}: {_described(each)}" for name, each in tables.items())
+            if not tables:
+                raise DataError(f"{source.label} holds no table with labels", hint=_NAME_THEM)
             raise DataError(
-                f"{source.label} holds pixels without labels ({why[:1000]})",
-                hint="Name the column of labels 'label', or say labels_from = its name.",
+                f"{source.label} holds pixels without labels ({why[:1000]})", hint=_NAME_THEM
             )
         _only_train(roles)
         layout = None
@@ -114,17 +116,24 @@ def _tables(source: Source, labels_from: str | None) -> dict[str, Columns]:
     if not 0 < len(names) <= _MOST_FILES:
         return {}
     alone = source.single or len(names) == len(source.members)  # not beside images, as their labels
-    found = {}
+    found: dict[str, Columns] = {}
+    unplaced: DataError | None = None
+    placed = False
     for name in names:
         head = source.head(name, HEAD)
         if head.startswith(b"\x1f\x8b"):
             head = _gunzipped(head)
         columns = columns_of(head, features=alone)
-        if columns is None:
-            continue
-        if labels_from is not None and columns.label is None:
-            columns = columns_of(head, labels_from) or columns
-        found[name] = columns
+        if labels_from is not None:  # of another column than names tell, too
+            try:
+                columns = columns_of(head, labels_from, features=alone) or columns
+                placed = True
+            except DataError as error:
+                unplaced = error
+        if columns is not None:
+            found[name] = columns
+    if unplaced is not None and not placed:
+        raise unplaced
     return found
 
 
@@ -216,7 +225,10 @@ def _told(name: str, columns: Columns) -> list[Decision]:
             told.append(Decision("", f"left out: line 1 of {name}", f"it is {columns.skip_first}"))
     if columns.left:
         listed = ", ".join(columns.left[:20]) + (", …" if len(columns.left) > 20 else "")
-        told.append(Decision("", f"left out: {listed}", f"no label, split or pixels of {name}"))
+        why = f"no label, split or pixels of {name}"
+        if columns.are_features:
+            why = "texts, row numbers and folds are no features: write a category as a number"
+        told.append(Decision("", f"left out: {listed}", why))
     if columns.split is not None:
         value = columns.title(columns.split)
         told.append(Decision("split", value, f"it names the split of each line of {name}"))

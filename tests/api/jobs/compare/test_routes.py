@@ -8,6 +8,7 @@ import math
 import xml.etree.ElementTree as ElementTree
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from api.store.jobs import lifecycle, progress
@@ -62,6 +63,41 @@ def test_differing_settings_and_the_best_results_are_told(
     assert '<span class="verdict-differs">differs</span>' in page
     assert best["step_seconds"] == [faster]
     assert best["parameters"] == []
+
+
+def test_a_job_that_failed_is_the_best_at_nothing(shared: Server, pair: tuple[str, str]) -> None:
+    failed = shared.submit(name="failed")["id"]
+    claim = shared.run()
+    latest = {"step_seconds": 0.01, "firing_rate": 0.0, "test_accuracy": 0.99}
+    with shared.service.database.writing() as session:
+        progress.trained(session, claim, step=2, epoch=1.0, latest=latest, best_accuracy=0.99)
+    shared.fail(claim)
+    found = shared.get("/v1/comparison", jobs=",".join([*pair, failed]))
+    assert [one["name"] for one in found["results"] if failed in one["best"]] == []
+    best = {one["name"]: one["best"] for one in found["results"]}
+    assert (best["best_accuracy"], best["step_seconds"]) == ([pair[0]], [pair[1]])
+
+
+def test_accuracies_on_several_data_sets_are_not_ranked(
+    shared: Server, pair: tuple[str, str]
+) -> None:
+    content = io.BytesIO()
+    x = np.random.default_rng(0).integers(0, 256, (24, 1, 8, 8), np.uint8)
+    y = np.arange(24) % 2
+    np.savez(content, x_train=x, y_train=y, x_test=x[:6], y_test=y[:6])
+    file = {"file": ("other.npz", content.getvalue())}
+    sent = shared.http.post("/v1/datasets", files=file, data={"name": "other"})
+    assert sent.status_code == 201, sent.text
+    other = shared.submit(dataset="other", name="other")["id"]
+    claim = shared.run()
+    latest = {"step_seconds": 0.01, "test_accuracy": 0.99}
+    with shared.service.database.writing() as session:
+        progress.trained(session, claim, step=20, epoch=2.0, latest=latest, best_accuracy=0.99)
+    shared.succeed(claim, lif_accuracy=0.99, verdict="measured", rounding_cost_points=None)
+    found = shared.get("/v1/comparison", jobs=",".join([*pair, other]))
+    best = {one["name"]: one["best"] for one in found["results"]}
+    assert best["best_accuracy"] == best["lif_accuracy"] == best["test_accuracy"] == []
+    assert best["step_seconds"] == [other]
 
 
 def test_a_job_that_was_stopped_early_is_not_the_fastest(

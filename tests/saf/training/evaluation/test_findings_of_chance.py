@@ -114,6 +114,77 @@ def test_who_knows_the_training_samples_by_heart_is_not_told_to_train_longer() -
     assert hints[1].startswith("100% of the training samples are right, so that longer training")
 
 
+@pytest.mark.parametrize(("samples", "few"), [(2, True), (3, True), (4, False), (30, False)])
+def test_a_few_samples_that_are_all_wrong_are_not_put_down_to_the_network(
+    samples: int, few: bool
+) -> None:
+    """Of three samples all are right by luck in one of 37 such networks."""
+    tested = health.Tested(0, samples, 0.0, 0.25, 3, {"layer1": 0.1})
+    (found,) = health.findings(specification(), PROGRESS, tested, WITHOUT)
+    assert found.code == "at_chance"
+    assert found.hint.startswith("test on more samples" if few else "check that labels")
+    assert ("no better than no network" in found.message) is not few
+
+
+@pytest.mark.parametrize(
+    ("best", "last", "samples", "epochs", "told"),
+    [
+        (5, 1, 12, 100, False),  # what chance does with so few
+        (11, 1, 12, 100, True),
+        (60, 10, 100, 30, True),
+        (60, 40, 100, 30, False),
+    ],
+)
+def test_a_fall_after_the_best_epoch_is_told_where_it_is_more_than_luck(
+    best: int, last: int, samples: int, epochs: int, told: bool
+) -> None:
+    history = [
+        {"train_loss": 1.0, "val_accuracy": right / samples}
+        for right in [best, *[last] * (epochs - 1)]
+    ]
+    progress = Progress(history=history, initial_loss=1.0, best_epoch=1)
+    tested = health.Tested(90, 100, 0.9, 0.5, 2, {"layer1": 0.1}, val_samples=samples)
+    found = health.findings(specification(), progress, tested, WITHOUT)
+    assert [f.code for f in found] == ["collapsed_after_the_best_epoch"] * told
+
+
+def test_labels_of_other_samples_are_thought_of_where_learning_by_heart_is_all_that_was_done() -> (
+    None
+):
+    """As with shuffled labels: 35 % of the test samples are right, and all of the others."""
+
+    def hint(correct: int, right: float) -> str:
+        history = [{"train_loss": 0.1, "val_accuracy": 0.4, "train_accuracy": right}]
+        progress = Progress(history=history, initial_loss=1.0, best_epoch=1)
+        tested = health.Tested(correct, 60, 0.3, 0.33, 3, {"layer1": 0.1})
+        (found,) = health.findings(specification(), progress, tested, WITHOUT)
+        assert found.code == "chance_not_excluded"
+        return found.hint
+
+    assert "check that labels and samples belong together" in hint(21, 1.0)
+    assert "labels" not in hint(21, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("conversion", "named", "not_named"),
+    [
+        ({"grid_bits": 3}, "conversion.grid_bits", "weight_bits"),
+        ({"weight_bits": 2}, "conversion.weight_bits", "grid_bits"),
+        ({"weight_bits": 8}, "conversion.fine_tune_epochs", "weight_bits"),
+    ],
+)
+def test_what_is_named_where_a_grid_costs_too_much_is_accepted(
+    conversion: dict[str, int], named: str, not_named: str
+) -> None:
+    """`grid_bits` is refused beside `weight_bits`, which end at 8."""
+    check = {"accuracy_lif": 0.8, "accuracy_saf": 0.8, "samples": 60}
+    grid = {"bits": 3, "rounding": {"accuracy_as_trained": 0.95}}
+    certificate = {"verdict": "differs", "checks": [check], "grid": grid}
+    (found,) = health.of_certificate(certificate, specification(conversion=conversion).conversion)
+    assert named in found.hint
+    assert not_named not in found.hint
+
+
 def test_luck_is_the_mean_over_all_orders_of_the_answers() -> None:
     labels, predicted = torch.tensor([0, 1, 1, 1]), torch.tensor([1, 1, 0, 1])
     orders = [torch.tensor(order) for order in permutations(predicted.tolist())]

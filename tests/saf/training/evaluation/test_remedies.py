@@ -8,7 +8,7 @@ import pytest
 
 from saf.config import JobSpecification, ResolvedSpecification
 from saf.config.automatic import DataFacts, resolve
-from saf.training.evaluation.remedies import learn_more, unusual
+from saf.training.evaluation.remedies import learn_more, lower_rate, unusual
 
 
 def job(**settings: Any) -> ResolvedSpecification:
@@ -64,3 +64,20 @@ def test_a_rate_that_a_range_test_has_lowered_is_not_put_back() -> None:
 def test_what_is_far_from_it_is_named_first(settings: dict[str, Any], remedy: str) -> None:
     assert unusual(job(**settings)) == [remedy]
     assert learn_more(job(**settings), "try more epochs") == f"{remedy}; then try more epochs"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "tried"),
+    [
+        ({"name": "sgd", "learning_rate": 50}, "0.03"),  # a tenth of it diverges, too
+        ({"name": "adamw", "learning_rate": 6}, "0.002"),
+        ({"name": "adamw", "learning_rate": 0.004}, "0.0004"),
+        ({"name": "adamw"}, "0.0002"),
+    ],
+)
+def test_a_rate_is_lowered_by_ten_and_at_least_to_the_usual_one(
+    optimizer: dict[str, Any], tried: str
+) -> None:
+    asked = job(optimizer=optimizer, batch_size=32)
+    rate = f"{asked.learning_rate:g}"
+    assert lower_rate(asked) == f"lower the learning rate (it is {rate}; try {tried})"

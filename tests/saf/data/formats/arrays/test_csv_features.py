@@ -29,7 +29,8 @@ def test_a_table_of_features_with_names_is_read_without_a_question(tmp_path: Pat
     told = {each.setting: each for each in data.decisions}
     assert told["layout"].value == "N C"
     low, high = map(float, told["value_range"].value.split(".."))
-    assert f"(value - {low:g}) / {high - low:g}" in told["value_range"].why
+    above = f"value - {low:g}" if low >= 0 else f"value + {-low:g}"
+    assert f"({above}) / {high - low:g}" in told["value_range"].why
     seen = np.concatenate([data.x_train, data.x_test])[..., 0, 0] * (high - low) + low
     wanted = MEASURED[np.lexsort(MEASURED.T)]
     np.testing.assert_allclose(seen[np.lexsort(seen.round(3).T)], wanted, atol=0.01)
@@ -104,3 +105,48 @@ def test_a_table_of_many_columns_with_one_name_is_still_a_question(tmp_path: Pat
     path.write_bytes(table(rows, [*(f"v{n}" for n in range(20)), "label"]))
     with pytest.raises(NeedsChoiceError):
         read(path)
+
+
+def insects(path: Path, fields: dict[tuple[int, int], str], names: list[str]) -> Path:
+    """A table of features, with some fields by row and column."""
+    rows = [[*values, "ant" if n % 2 else "bee"] for n, values in enumerate(MEASURED.tolist())]
+    for (row, column), text in fields.items():
+        rows[row][column] = text
+    path.write_bytes(table(rows, names))
+    return path
+
+
+@pytest.mark.parametrize("text", ["", "?", "NA", " null "])
+@pytest.mark.parametrize("row", [0, 20])
+def test_a_feature_that_lacks_a_value_is_refused_and_not_left_out(
+    row: int, text: str, tmp_path: Path
+) -> None:
+    """In the first line, too, which tells what the columns are."""
+    names = [*FEATURES, "species"]
+    path = insects(tmp_path / "d.csv", {(row, 1): text}, names)
+    with pytest.raises(DataError, match=f"line {row + 2}: column 'width' has no value") as caught:
+        read(path)
+    assert "mean of its column" in caught.value.hint
+
+
+def test_a_text_among_the_numbers_of_a_feature_is_named(tmp_path: Path) -> None:
+    path = insects(tmp_path / "d.csv", {(30, 2): "12 mm"}, [*FEATURES, "species"])
+    with pytest.raises(DataError, match="line 32: column 'depth' holds '12 mm'"):
+        read(path)
+
+
+def test_labels_of_features_are_in_the_column_that_is_asked_for(tmp_path: Path) -> None:
+    """One that is not named as labels are, and another one than that which is."""
+    path = insects(tmp_path / "d.csv", {}, [*FEATURES, "klasse"])
+    with pytest.raises(DataError, match="at least 4 features") as caught:
+        read(path)
+    assert "format = csv and labels_from" in caught.value.hint
+    assert read(path, "csv", settings={"labels_from": "klasse"}).class_names == ("ant", "bee")
+    with pytest.raises(DataError, match="no column 'class'"):
+        read(path, "csv", settings={"labels_from": "class"})
+    rows = [[*row, n % 2, ["no", "yes"][n % 3 == 0]] for n, row in enumerate(MEASURED.tolist())]
+    path.write_bytes(table(rows, [*FEATURES, "label", "winged"]))
+    data = read(path, settings={"labels_from": "winged"})
+    assert data.class_names == ("no", "yes")
+    assert sum(data.y_train == 1) + sum(data.y_test == 1) == 20
+    assert [d.value for d in read(path).decisions][:1] == ["left out: column 'winged'"]
