@@ -44,7 +44,7 @@ class MobileNet(Network):
 
     @property
     def rate(self) -> float:
-        return 2.0
+        return 4.0
 
     def architecture(self, input_shape: Shape, classes: int) -> Architecture:
         return _mobilenet(self, input_shape, classes)
