@@ -136,3 +136,8 @@ class DatasetDocument(Document):
     project: str | None = None
     """Name of the project it belongs to; null: to none."""
     urls: DatasetUrls
+
+    @property
+    def are_features(self) -> bool:
+        """Whether the samples are numbers without place or time; for pages."""
+        return self.kind == "images" and self.shape is not None and self.shape[1:] == [1, 1]

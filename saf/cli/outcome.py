@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from saf.cli.output import network_line, percent
 from saf.config import JobSpecification
 from saf.config.neurons import NEURONS
@@ -120,7 +122,10 @@ def accepted_with(specification: Mapping[str, Any], samples: Mapping[str, Any]) 
     facts = Samples("it", **{**samples, "shape": tuple(samples["shape"])})
 
     def accepted(change: Mapping[str, Any]) -> bool:
-        asked = JobSpecification.model_validate({**specification, **change})
+        try:
+            asked = JobSpecification.model_validate({**specification, **change})
+        except ValidationError:
+            return False
         return not any(misfits(asked, facts))
 
     return accepted

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from saf.config.base import Strict
 from saf.powers import MOST_GRID_BITS
 
+MOST_WEIGHT_BITS = 8
 MOST_CHECKED = 10_000
 """Held-out samples on which a conversion is checked, unless told."""
 
@@ -28,7 +29,7 @@ class Conversion(Strict):
     V = 1 and λ = 2^−n in every layer; n (T − 1) bits of the 24 of float32 (of the 53 of float64,
     with `precision` float64) go to the time steps."""
 
-    weight_bits: Annotated[int, Field(ge=2, le=8)] | None = None
+    weight_bits: Annotated[int, Field(ge=2, le=MOST_WEIGHT_BITS)] | None = None
     """Bits of a weight: each becomes an integer of so many bits times a power of two, after a short
     training of the quantised weights (`fine_tune_epochs`). They are on a grid, which follows from
     them, so `grid_bits` is null, and all that is said of it holds. null: as `grid_bits` says."""

@@ -152,6 +152,11 @@ class Dataset:
         return self.x_train.ndim == 3
 
     @property
+    def are_features(self) -> bool:
+        """Whether the samples are numbers without place or time."""
+        return self.x_train.ndim == 4 and self.x_train.shape[2:] == (1, 1)
+
+    @property
     def kind(self) -> Kind:
         """ "images", "events" or "series"."""
         kinds: dict[int, Kind] = {3: "series", 4: "images", 5: "events"}
@@ -178,6 +183,15 @@ class Dataset:
         """(C, H, W); of series (C, 1, 1)."""
         channels, height, width = frames_of(self.x_train).shape[-3:]
         return int(channels), int(height), int(width)
+
+    def facts(self) -> dict[str, Any]:
+        """What `saf.config.samples.Samples` holds beside a name."""
+        return {
+            "kind": self.kind,
+            "timesteps": self.timesteps,
+            "is_bounded": self.is_bounded,
+            "shape": self.sample_shape,
+        }
 
     def channel_statistics(self) -> Statistics:
         """Mean and standard deviation (C,) of the training samples as the network sees them.

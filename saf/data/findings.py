@@ -229,8 +229,7 @@ def _flat(dataset: Dataset) -> Iterator[Finding]:
         if (lowest != highest).all():
             return
     flat = np.flatnonzero(lowest == highest)
-    are_features = dataset.kind == "images" and dataset.sample_shape[1:] == (1, 1)
-    noun = "feature" if are_features else "channel"
+    noun = "feature" if dataset.are_features else "channel"
     names = [f"{noun} {index}" for index in range(channels)]
     message = (
         f"{len(flat)} of {channels} {noun}{'s' if channels > 1 else ''} "

@@ -77,7 +77,7 @@ def preview(dataset: Dataset) -> Preview:
     tile = (math.ceil(height / factor), math.ceil(width / factor))
     if in_time:
         tile = curves.HEIGHT, curves.WIDTH
-    statistics = dataset.channel_statistics() if _are_features(dataset) else None
+    statistics = dataset.channel_statistics() if dataset.are_features else None
     if statistics is not None:
         tile = math.ceil(dataset.sample_shape[0] / 8), dataset.sample_shape[0]
     steps = _spread(np.arange(dataset.timesteps or 0), MAX_FRAMES)
@@ -206,11 +206,6 @@ def _has_no_place(dataset: Dataset) -> bool:
     return dataset.kind != "images" and dataset.sample_shape[1:] == (1, 1)
 
 
-def _are_features(dataset: Dataset) -> bool:
-    """Whether samples are numbers without place or time."""
-    return dataset.kind == "images" and dataset.sample_shape[1:] == (1, 1)
-
-
 def _in_time(dataset: Dataset, index: int) -> Array:
     """A sample that has no place as T C, until its end."""
     x: Array = dataset.x_train[index]
@@ -231,7 +226,7 @@ def _channels(dataset: Dataset) -> str:
     count = dataset.sample_shape[0]
     if _has_no_place(dataset):
         return curves.meaning(count)
-    if _are_features(dataset):
+    if dataset.are_features:
         return f"{count} features side by side, brighter where above their mean"
     if dataset.is_events:
         return (

@@ -225,9 +225,7 @@ def _saved(checkpoint: checkpoints.Checkpoint, directory: Path) -> Path | None:
 
 def _checked_samples(specification: JobSpecification, dataset: Dataset) -> Samples:
     """Facts of the samples. Raises UserConfigError where they do not fit `specification`."""
-    samples = Samples(
-        "the data set", dataset.kind, dataset.timesteps, dataset.is_bounded, dataset.sample_shape
-    )
+    samples = Samples("the data set", **dataset.facts())
     for misfit in misfits(specification, samples):
         raise UserConfigError(misfit.message, hint=misfit.remedy)
     return samples

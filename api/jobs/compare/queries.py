@@ -85,14 +85,13 @@ def _setting(pointer: str, values: list[Any]) -> ComparedSetting:
 
 
 def _results(jobs: Sequence[JobDocument], at: float) -> list[ComparedResult]:
-    rated_jobs = [job for job in jobs if job.status != Status.failed]
-    of_one_dataset = len({job.specification.get("dataset") for job in rated_jobs}) == 1
+    datasets = {job.specification.get("dataset") for job in jobs if job.status != Status.failed}
 
     def is_rated(job: JobDocument, name: str) -> bool:
         # A job that was stopped early is not the fastest, nor one that failed the best at anything.
         if name == "run_seconds":
             return bool(job.status == Status.succeeded)
-        return job in rated_jobs and (of_one_dataset or name not in OF_SAMPLES)
+        return job.status != Status.failed and (len(datasets) == 1 or name not in OF_SAMPLES)
 
     def of(
         name: str, unit: Any, better: Any, values: Sequence[float | None]

@@ -118,12 +118,7 @@ def assess(
         classes=classes,
         baselines=without,
         skipped=skipped_of(dataset),
-        samples={
-            "kind": dataset.kind,
-            "shape": list(dataset.sample_shape),
-            "timesteps": dataset.timesteps,
-            "is_bounded": dataset.is_bounded,
-        },
+        samples=dataset.facts(),
         findings=[
             *(found for found in of_data if found.code in told),
             *untrained_classes(dataset),

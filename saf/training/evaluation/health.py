@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from saf.config import Conversion, ResolvedSpecification
+from saf.config.conversion import MOST_WEIGHT_BITS
 from saf.data.baseline import Baselines
 from saf.data.chance import p_of_difference, p_value
 from saf.data.findings import Finding
@@ -22,7 +23,6 @@ ROSE = 1.05  # times the loss before the first update
 APART = 0.2  # between the accuracies on samples for testing and for validation
 HIDDEN = 0.2  # of the accuracy, which is that much above the mean of the classes
 BY_HEART = 0.95  # of the training samples; who has so many right learns no more of them
-MOST_BITS = 8  # of a weight
 HARDLY = 0.2  # of the way from luck to all samples right
 HALF_GONE = 0.5  # of the best validation accuracy, that the last epoch has lost
 
@@ -81,7 +81,8 @@ def of_certificate(certificate: Mapping[str, Any], asked: Conversion) -> list[Fi
     if grid is not None and grid["bits"] is not None:
         remedy = 'take more conversion.grid_bits, or "auto", or null for no rounding'
         if asked.weight_bits is not None:  # with which grid_bits are refused
-            more = "" if asked.weight_bits == MOST_BITS else "more conversion.weight_bits, or "
+            few = asked.weight_bits < MOST_WEIGHT_BITS
+            more = "more conversion.weight_bits, or " if few else ""
             remedy = f"take {more}more conversion.fine_tune_epochs, or null for no rounding"
     return [
         Finding(
@@ -148,8 +149,7 @@ def _of_chance(
         # Or classes are not as frequent among the test samples as among those of the training.
         said += f", these very answers in any other order {tested.by_luck:.2%}"
     earlier = _earlier_steps(specification, tested)
-    # Of one class alone, luck is 1 of any number of samples.
-    if accuracy <= luck < 1 and p_value(tested.samples, tested.samples, luck) > SIGNIFICANT:
+    if accuracy <= luck and _tells_nothing(tested, luck):
         yield Finding(
             "at_chance",
             f"{said}: with so few samples that tells nothing of the network, as all of them right "
@@ -187,6 +187,14 @@ def _of_chance(
             f"{own:.2%}",
             learn_more(specification, _beyond(specification, progress, earlier)),
         )
+
+
+def _tells_nothing(tested: Tested, luck: float) -> bool:
+    """Whether so few samples were tested that neither all of them right, nor as few as were, would
+    be more than luck. Of one class alone it is 1, of any number of samples."""
+    samples, wrong = tested.samples, tested.samples - tested.correct
+    all_right, this_bad = p_value(samples, samples, luck), p_value(wrong, samples, 1 - luck)
+    return luck < 1 and min(all_right, this_bad) > SIGNIFICANT
 
 
 def _labels_first(progress: Progress, accuracy: float, luck: float) -> str:

@@ -99,6 +99,13 @@ def test_nothing_is_named_that_would_be_refused_for_the_samples(
     assert ("--set conversion.grid_bits=auto" in told) is grid
 
 
+def test_what_no_specification_can_hold_is_not_accepted() -> None:
+    facts = {"kind": "images", "timesteps": None, "is_bounded": True, "shape": [1, 8, 8]}
+    accepted = accepted_with(DEFAULTS, facts)
+    assert accepted({"conversion": {"grid_bits": "auto"}})
+    assert not accepted({"conversion": {"grid_bits": "auto", "weight_bits": 4}})
+
+
 def test_what_is_right_on_the_validation_samples_was_not_learnt_by_heart() -> None:
     """As where the test samples are labelled otherwise: the samples are not too few."""
     otherwise = {**GOOD, "train_accuracy": 1.0, "test_accuracy": 0.5, "val_accuracy": 0.98}

@@ -126,6 +126,17 @@ def test_a_few_samples_that_are_all_wrong_are_not_put_down_to_the_network(
     assert ("no better than no network" in found.message) is not few
 
 
+@pytest.mark.parametrize(("correct", "tells_nothing"), [(57, True), (30, False)])
+def test_a_network_that_is_worse_than_luck_is_no_better_than_none(
+    correct: int, tells_nothing: bool
+) -> None:
+    """Where 95 % are of one class, 60 right of 60 may be luck, and 30 wrong ones are not."""
+    tested = health.Tested(correct, 60, correct / 60, 0.95, 2, {"layer1": 0.1})
+    found = health.findings(specification(), PROGRESS, tested, WITHOUT)
+    (chance,) = (finding for finding in found if finding.code == "at_chance")
+    assert ("no better than no network" in chance.message) is not tells_nothing
+
+
 @pytest.mark.parametrize(
     ("best", "last", "samples", "epochs", "told"),
     [
