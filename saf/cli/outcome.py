@@ -110,9 +110,11 @@ def next_steps(
         and _can_be_proven(specification)
         and accepted({"conversion": _on_grid(specification)})
     ):
+        # Values without a place are features here: of different scales they cannot be proven.
+        scaled = "" if accepted({"augment": list(CHANGES)}) else ", with features of one scale"
         steps.append(
             "for a network whose spikes are proven to be those that were trained: "
-            f"--set conversion.grid_bits=auto{rounds}"
+            f"--set conversion.grid_bits=auto{rounds}{scaled}"
         )
     return steps
 

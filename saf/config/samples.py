@@ -27,9 +27,9 @@ class Samples(NamedTuple):
     """C H W of an image, an event frame, or a time step of series, C 1 1."""
 
     @property
-    def are_features(self) -> bool:
-        """Whether they are numbers without place or time."""
-        return self.kind == "images" and self.shape[1:] == (1, 1)
+    def has_places(self) -> bool:
+        """Whether a sample has pixels beside each other."""
+        return tuple(self.shape[1:]) != (1, 1)
 
     def sequence(self, specification: JobSpecification) -> ImageSequence | None:
         """What `specification` makes of images; None where they stay whole, or are none."""
@@ -90,16 +90,16 @@ def misfits(specification: JobSpecification, samples: Samples) -> Iterator[Misfi
             + " or ".join(kind().name for kind in ENCODINGS if not kind.in_time)
             + ", or show the images as sequences: set input.present to rows",
         )
-    if samples.kind == "series" or samples.are_features:
-        holds = "features" if samples.are_features else "series"
+    if not samples.has_places:
+        nouns = {"series": "series", "images": "features", "events": "frames of one pixel"}
         for number, change in enumerate(specification.augment):
             name = change if isinstance(change, str) else change.name
             kind = AUGMENTATIONS[name] if isinstance(change, str) else type(change)
             if issubclass(kind, Augmentation) and kind.of_images:
                 yield Misfit(
                     f"/augment/{number}",
-                    f"{name} changes the places of pixels, and {samples.name} holds {holds}, which "
-                    "have none",
+                    f"{name} changes the places of pixels, and {samples.name} holds "
+                    f"{nouns[samples.kind]}, which have none",
                     "leave it out of augment",
                 )
 

@@ -299,11 +299,14 @@ def _unseen(network: LIFNetwork, x: Tensor) -> str:
     levels = x.double() * (LEVELS - 1)
     if bool((levels - levels.round()).abs().max() < 1e-3):  # bytes as floats
         return ""
-    more = f" and {len(narrow) - 1} more" if len(narrow) > 1 else ""
+    others = len(narrow) - 1
+    which = f"channel {narrow[0]} of the samples deviates"
+    if others:
+        which = f"channel {narrow[0]} of the samples and {others} more deviate"
     return (
-        f"on a grid an input is one of {LEVELS} levels, and what channel {narrow[0]}{more} of the "
-        "samples deviates from its mean is less than one; features of one scale, as "
-        "sklearn.preprocessing.StandardScaler makes them before the upload, can be proven"
+        f"on a grid an input is one of {LEVELS} levels, and {which} from the mean by less than one "
+        "level; values of one scale, as sklearn.preprocessing.StandardScaler makes them before the "
+        "upload, can be proven"
     )
 
 

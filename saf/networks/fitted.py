@@ -28,7 +28,7 @@ def fitted(specification: JobSpecification, samples: Samples, classes: int) -> J
         for name in networks_for(shape, classes)[:1]:
             chosen["network"] = NETWORKS[name]()
     is_sequence = samples.sequence(specification) is not None
-    without_place = is_sequence or tuple(samples.shape[1:]) == (1, 1)
+    without_place = is_sequence or not samples.has_places
     if "method" not in said and without_place and (is_sequence or samples.timesteps is not None):
         chosen["method"] = METHODS["saf-e"]()
     return specification.model_copy(update=chosen)

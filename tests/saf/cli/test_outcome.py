@@ -97,6 +97,7 @@ def test_nothing_is_named_that_would_be_refused_for_the_samples(
     told = " ".join(next_steps(overfitted, asked, accepted=accepted_with(asked, samples)))
     assert ("--set augment=crop,flip" in told) is augment
     assert ("--set conversion.grid_bits=auto" in told) is grid
+    assert (", with features of one scale" in told) is (grid and not augment)
 
 
 def test_what_no_specification_can_hold_is_not_accepted() -> None:

@@ -18,3 +18,12 @@ def test_features_have_no_places_that_change(change: str) -> None:
     assert "holds features, which have none" in found.message
     line = FEATURES._replace(shape=(1, 1, 13))
     assert not [*misfits(JobSpecification.model_validate({"augment": [change]}), line)]
+
+
+@pytest.mark.parametrize("change", ["crop", "flip"])
+def test_nor_have_frames_of_one_pixel(change: str) -> None:
+    asked = JobSpecification.model_validate({"augment": [change], "timesteps": 9})
+    events = Samples("the data set taps", "events", 9, False, (2, 1, 1))
+    (found,) = misfits(asked, events)
+    assert "holds frames of one pixel, which have none" in found.message
+    assert not [*misfits(asked, events._replace(shape=(2, 1, 8)))]
